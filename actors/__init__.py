@@ -1,0 +1,1 @@
+"""The actors of the system: one file each."""

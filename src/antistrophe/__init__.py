@@ -1,0 +1,1 @@
+"""Sagas on supervised processes: the public names."""
