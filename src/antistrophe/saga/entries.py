@@ -1,0 +1,291 @@
+"""The journal's entries: everything that can become true of a saga, each a frozen record of builtins.
+
+Times (``at``, ``deadline``, ``not_before``) are seconds since the epoch. ``step`` is the index of a step, ``attempt``
+counts from 1, separately for each action.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from antistrophe.definition import SagaSpec
+
+
+class Action(str, Enum):
+    """What an attempt calls: the step's ``execute``, ``compensate`` or ``verify``."""
+
+    EXECUTE = "execute"
+    COMPENSATE = "compensate"
+    VERIFY = "verify"
+
+
+class FailureKind(str, Enum):
+    """How an attempt ended that did not succeed."""
+
+    RAISED = "raised"  # an exception of the step's own
+    RETRYABLE = "retryable"  # RetryableError
+    FATAL = "fatal"  # FatalError
+    IN_DOUBT = "in_doubt"  # InDoubtError, or any exception of a step with atomic = False
+    TIMEOUT = "timeout"  # ended because it ran past its limit
+    CRASH = "crash"  # its process died of itself
+    INTERRUPTED = "interrupted"  # ended by the system: a cancel, a stop, a restart
+    UNENCODABLE = "unencodable"  # it returned what can't travel, or is too large
+    NEVER_RAN = "never_ran"  # its process died, or refused, before the call
+
+
+class Verdict(str, Enum):
+    """What ``verify`` found out about an attempt in doubt."""
+
+    APPLIED = "applied"
+    NOT_APPLIED = "not_applied"
+    UNKNOWN = "unknown"
+
+
+class TurnReason(str, Enum):
+    """Why a saga turned back."""
+
+    STEP_FAILED = "step_failed"
+    STEP_TIMED_OUT = "step_timed_out"
+    STEP_CRASHED = "step_crashed"
+    DEADLINE = "deadline"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The process that an attempt runs in: who it is (pid, start in clock ticks since boot, boot) and ``name``,
+    unique for ever, which also names the file that it writes its start marker and its outcome to."""
+
+    name: str
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedEvent:
+    """One event of a step as it is stored: type, version of the type, its fields as a msgpack map."""
+
+    type: str
+    type_version: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an attempt ended that did not succeed; only what applies is set."""
+
+    kind: FailureKind
+    error: str
+    error_type: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    duration_s: float | None = None
+    after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCause:
+    """Why a saga turned back, at which step, and the failure that made it (None for a cancel)."""
+
+    reason: TurnReason
+    step: int
+    failure: Failure | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaAccepted:
+    """The saga exists: its whole definition as it was accepted, and the request that a re-sent one is known by."""
+
+    at: float
+    request_id: str
+    spec: SagaSpec
+
+
+@dataclass(frozen=True, slots=True)
+class SagaWaits:
+    """The saga can't move, for this reason; the next attempt that starts ends the wait."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """The intent: this attempt is about to run in the leased process. ``limit_s`` is its time limit in seconds,
+    ``deadline`` the earliest moment at which it can have passed it."""
+
+    at: float
+    step: int
+    action: Action
+    attempt: int
+    limit_s: float
+    deadline: float
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSucceeded:
+    """The attempt returned; ``output`` is packed msgpack or None. ``adopted``: read from what its process left."""
+
+    at: float
+    step: int
+    action: Action
+    attempt: int
+    output: bytes | None = None
+    events: tuple[EncodedEvent, ...] = ()
+    warning: str | None = None
+    adopted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptExpired:
+    """The attempt ran past its limit; its process is to be ended, and nothing else happens until it is."""
+
+    at: float
+    step: int
+    action: Action
+    attempt: int
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """The attempt ended without success, and its process is out of the way. ``counts``: against the policy."""
+
+    at: float
+    step: int
+    action: Action
+    attempt: int
+    failure: Failure
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictGiven:
+    """``verify`` answered (or could not): applied, with output and events as if the step had returned; or not."""
+
+    at: float
+    step: int
+    attempt: int
+    verdict: Verdict
+    output: bytes | None = None
+    events: tuple[EncodedEvent, ...] = ()
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    """The next attempt of the same action comes, not before then."""
+
+    at: float
+    step: int
+    action: Action
+    not_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody asked for the saga to be cancelled while it went forward."""
+
+    at: float
+    reason: str | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedBack:
+    """The saga goes backward from here on, for good."""
+
+    at: float
+    cause: TurnCause
+
+
+@dataclass(frozen=True, slots=True)
+class CompensationGivenUp:
+    """The compensation of this step failed for good."""
+
+    at: float
+    step: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class SagaParked:
+    """The saga waits for an operator, who retries or resolves the compensations that were given up."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CompensationRetried:
+    """An operator gave the compensations that were given up their full policy again."""
+
+    at: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepResolved:
+    """An operator says that this step's compensation is settled by other means."""
+
+    at: float
+    step: int
+    note: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SagaCompleted:
+    """Final: every step succeeded."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SagaCompensated:
+    """Final: every step that was owed a compensation has one, or an operator's word."""
+
+    at: float
+
+
+Entry: TypeAlias = (
+    SagaAccepted
+    | SagaWaits
+    | AttemptStarted
+    | AttemptSucceeded
+    | AttemptExpired
+    | AttemptFailed
+    | VerdictGiven
+    | RetryScheduled
+    | CancelRequested
+    | TurnedBack
+    | CompensationGivenUp
+    | SagaParked
+    | CompensationRetried
+    | StepResolved
+    | SagaCompleted
+    | SagaCompensated
+)
+
+ENTRY_TYPES: tuple[type, ...] = (
+    SagaAccepted,
+    SagaWaits,
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptExpired,
+    AttemptFailed,
+    VerdictGiven,
+    RetryScheduled,
+    CancelRequested,
+    TurnedBack,
+    CompensationGivenUp,
+    SagaParked,
+    CompensationRetried,
+    StepResolved,
+    SagaCompleted,
+    SagaCompensated,
+)
