@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from antistrophe.definition import SagaSpec
+from antistrophe.events import EncodedEvent
+from antistrophe.spec import SagaSpec
 
 
 class Action(str, Enum):
@@ -62,15 +63,6 @@ class Lease:
     pid: int
     start_ticks: int
     boot_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedEvent:
-    """One event of a step as it is stored: type, version of the type, its fields as a msgpack map."""
-
-    type: str
-    type_version: int
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,104 @@
+"""What of a definition is journaled and travels between processes: plain records, no user object among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from antistrophe.errors import InvalidStepError
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often an attempt is made and how long to wait in between: exponential, with full jitter.
+
+    The wait before attempt ``n + 1`` is ``min(max_s, initial_s * multiplier ** (n - 1))`` seconds, or with ``jitter``
+    a share of it spread evenly over 0..1 ("full jitter", M. Brooker, AWS Architecture Blog, 2015).
+    Raises InvalidStepError on a policy that can't be followed.
+    """
+
+    max_attempts: int = 3
+    initial_s: float = 0.1
+    multiplier: float = 2.0
+    max_s: float = 5.0
+    jitter: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool) or self.max_attempts < 1:
+            raise InvalidStepError(f"RetryPolicy.max_attempts must be a whole number from 1 on, not {self.max_attempts!r}")
+        for name in ("initial_s", "multiplier", "max_s"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise InvalidStepError(f"RetryPolicy.{name} must be a number from 0 on, not {value!r}")
+
+    def delay_s(self, attempts_made: int, share: float) -> float:
+        """Seconds to wait after that many attempts; ``share`` in 0..1 is the jitter's draw."""
+        # The exponent is bounded so that a long-lived policy can't overflow a float.
+        full = min(self.max_s, self.initial_s * self.multiplier ** min(attempts_made - 1, 64))
+        return full * share if self.jitter else full
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceLimits:
+    """What one attempt may use of its machine: ``memory_bytes`` of address space beyond what its process has when the
+    attempt starts, ``cpu_s`` seconds of processor time, ``open_files`` descriptors. None: no limit."""
+
+    memory_bytes: int | None = None
+    cpu_s: float | None = None
+    open_files: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("memory_bytes", "cpu_s", "open_files"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
+                raise InvalidStepError(f"ResourceLimits.{name} must be a number over 0 or None, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One step as the runtime knows it. ``class_ref`` is ``module:qualified.name`` (module ``__main__``: the script of
+    the saga's origin); ``input`` the packed fields; the rest are its policies, with every default filled in.
+    ``retryable_attempts`` is what bounds RetryableError."""
+
+    name: str
+    class_ref: str
+    input: bytes
+    timeout_s: float
+    kill_grace_s: float
+    retry: RetryPolicy
+    retryable_attempts: int
+    compensation_timeout_s: float
+    compensation_retry: RetryPolicy
+    idempotent: bool
+    atomic: bool
+    requires_compensation: bool
+    fresh_process: bool
+    has_verify: bool
+    limits: ResourceLimits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the step classes come from: the search path and folder of the process that started the saga, and the
+    script that was ``__main__`` there (None where it was none, or not needed)."""
+
+    script: str | None
+    sys_path: tuple[str, ...]
+    cwd: str
+
+
+@dataclass(frozen=True, slots=True)
+class SagaSpec:
+    """A whole definition as it is accepted: enough to run it after a restart with nothing but the user's code."""
+
+    id: str
+    name: str
+    deadline_s: float | None
+    park_on_failure: bool
+    steps: tuple[StepSpec, ...]
+    origin: Origin
+
+    def same_definition(self, other: SagaSpec) -> bool:
+        """Same name and, per step, same name, class and encoded fields; policies are those at acceptance."""
+        return self.name == other.name and [(s.name, s.class_ref, s.input) for s in self.steps] == [
+            (s.name, s.class_ref, s.input) for s in other.steps
+        ]
