@@ -1,0 +1,127 @@
+"""What to do once entries are durable: the difference between two states of a saga, or what a recovered one needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from antistrophe.saga.entries import Action, AttemptStarted, Lease
+from antistrophe.saga.state import Saga, owed
+
+
+@dataclass(frozen=True, slots=True)
+class RequestProcess:
+    """Ask for a step process, not before ``not_before``; ``urgent``: for a compensation."""
+
+    fresh: bool
+    urgent: bool
+    not_before: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunAttempt:
+    """Tell the leased process to make the call."""
+
+    started: AttemptStarted
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptAttempt:
+    """Find out what became of an attempt that an earlier life of this saga started."""
+
+    started: AttemptStarted
+
+
+@dataclass(frozen=True, slots=True)
+class EndProcess:
+    """End the process of the current attempt: SIGTERM, ``grace_s`` seconds, SIGKILL to its group, and see it dead."""
+
+    started: AttemptStarted
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseProcess:
+    """Give the process back; ``reusable``: it may serve other attempts."""
+
+    lease: Lease
+    reusable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TellOutcome:
+    """Tell those who wait how the saga ended, or that it is parked."""
+
+
+Effect: TypeAlias = RequestProcess | RunAttempt | AdoptAttempt | EndProcess | ReleaseProcess | TellOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The next attempt: of which step, calling what."""
+
+    step: int
+    action: Action
+
+
+def next_work(saga: Saga) -> Work | None:
+    """The attempt that comes next, or None where there is none to make (ended, parked, one is running, all done)."""
+    if saga.ended or saga.parked or saga.current is not None:
+        return None
+    if saga.unsettled is not None and not saga.backward:
+        return Work(saga.unsettled.step, Action.VERIFY)
+    if saga.backward:
+        left = [index for index in owed(saga) if saga.steps[index].given_up is None]
+        return Work(left[0], Action.COMPENSATE) if left else None
+    for index, step in enumerate(saga.steps):
+        if not step.succeeded:
+            return Work(index, Action.EXECUTE)
+    return None
+
+
+def wake_at(saga: Saga) -> float | None:
+    """When the saga must be told that time has passed, in seconds since the epoch, or None."""
+    if saga.ended or saga.parked:
+        return None
+    if saga.current is not None:
+        return None if saga.ending else saga.current.deadline
+    return None if saga.backward else saga.deadline
+
+
+def effects_of(before: Saga | None, after: Saga) -> tuple[Effect, ...]:
+    """What to do once the entries between the two states are durable."""
+    effects: list[Effect] = []
+    old = before.current if before is not None else None
+    new = after.current
+    if old is not None and (new is None or new.lease != old.lease):
+        assert before is not None
+        reusable = not before.ending and not before.spec.steps[old.step].fresh_process
+        effects.append(ReleaseProcess(old.lease, reusable))
+    if new is not None and new is not old:
+        effects.append(RunAttempt(new))
+    if new is not None and after.ending and not (before is not None and before.ending and new is old):
+        effects.append(_end(after, new))
+    if new is None:
+        effects.extend(_without_attempt(after))
+    return tuple(effects)
+
+
+def resume(saga: Saga) -> tuple[Effect, ...]:
+    """What a saga needs whose actor has just read it from the journal."""
+    if saga.current is not None:
+        return (_end(saga, saga.current),) if saga.ending else (AdoptAttempt(saga.current),)
+    return _without_attempt(saga)
+
+
+def _end(saga: Saga, started: AttemptStarted) -> EndProcess:
+    return EndProcess(started, saga.spec.steps[started.step].kill_grace_s)
+
+
+def _without_attempt(saga: Saga) -> tuple[Effect, ...]:
+    if saga.ended or saga.parked:
+        return (TellOutcome(),)
+    work = next_work(saga)
+    if work is None:
+        return ()
+    fresh = saga.spec.steps[work.step].fresh_process
+    return (RequestProcess(fresh, work.action is Action.COMPENSATE, saga.not_before),)

@@ -1,0 +1,148 @@
+"""What a saga is told: answers of its attempts, deaths of their processes, time, and orders from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from antistrophe.events import EncodedEvent
+from antistrophe.saga.entries import Action, FailureKind, Lease, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The call returned; ``output`` is packed."""
+
+    output: bytes | None = None
+    events: tuple[EncodedEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The call raised; ``kind`` is RAISED, RETRYABLE, FATAL or IN_DOUBT."""
+
+    kind: FailureKind
+    error: str
+    error_type: str
+    after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unencodable:
+    """The call returned something that can't travel, or is too large."""
+
+    error: str
+    error_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """``verify`` answered."""
+
+    verdict: Verdict
+    output: bytes | None = None
+    events: tuple[EncodedEvent, ...] = ()
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The step process did not make the call, for this reason (code or input that no longer loads, a full disk)."""
+
+    reason: str
+
+
+Answer: TypeAlias = Returned | Raised | Unencodable | Verified | Refused
+
+ANSWER_TYPES: tuple[type, ...] = (Returned, Raised, Unencodable, Verified, Refused)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessGranted:
+    """A step process is lent to the saga."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRefused:
+    """No step process can be had, and asking again at once won't help."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An attempt answered; it echoes which one it is."""
+
+    step: int
+    action: Action
+    attempt: int
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The process of an attempt is proven dead. ``began``: it left a start marker (None: nobody can know);
+    ``answer``: the outcome that it left; ``by_system``: ended by a stop or a restart, not by itself."""
+
+    step: int
+    action: Action
+    attempt: int
+    began: bool | None
+    answer: Answer | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    by_system: bool = False
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """It is later now. ``began_at``: when the current attempt's call began, as far as can be known; where it can't,
+    the attempt gets ``allowance_s`` more to begin."""
+
+    began_at: float | None = None
+    allowance_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The saga was read from the journal: decide what the last entry left undecided."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Somebody wants the saga undone."""
+
+    reason: str | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAsked:
+    """An operator wants the compensations that were given up tried again."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveAsked:
+    """An operator says that a step's compensation is settled by other means."""
+
+    step: int
+    note: str
+    by: str
+
+
+Input: TypeAlias = (
+    ProcessGranted
+    | ProcessRefused
+    | Answered
+    | Fenced
+    | TimePassed
+    | Resumed
+    | CancelAsked
+    | RetryAsked
+    | ResolveAsked
+)

@@ -1,0 +1,306 @@
+"""What is true of one saga: the fold of its entries.
+
+``evolve`` is the only way from one state to the next; a state is never changed in place, so that every prefix of a
+journal is a state of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from antistrophe.events import EncodedEvent
+from antistrophe.saga.entries import (
+    Action,
+    AttemptExpired,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptSucceeded,
+    CancelRequested,
+    CompensationGivenUp,
+    CompensationRetried,
+    Entry,
+    Failure,
+    FailureKind,
+    RetryScheduled,
+    SagaAccepted,
+    SagaCompensated,
+    SagaCompleted,
+    SagaParked,
+    SagaWaits,
+    StepResolved,
+    TurnCause,
+    TurnedBack,
+    Verdict,
+    VerdictGiven,
+)
+from antistrophe.spec import SagaSpec, StepSpec
+
+DOUBTFUL = frozenset(
+    {FailureKind.IN_DOUBT, FailureKind.TIMEOUT, FailureKind.CRASH, FailureKind.INTERRUPTED, FailureKind.UNENCODABLE}
+)
+"""The ways in which an ``execute`` can end that leave open, or certain, that it took effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """What is true of one step. ``started`` counts intents and numbers the attempts; ``never_ran`` those of them that
+    did not reach the call; ``counted`` those that ended and count against the policy (``undo_*``: of compensate)."""
+
+    started: int = 0
+    never_ran: int = 0
+    counted: int = 0
+    undo_started: int = 0
+    undo_never_ran: int = 0
+    undo_counted: int = 0
+    verify_started: int = 0
+    started_at: float | None = None
+    finished_at: float | None = None
+    pid: int | None = None
+    succeeded: bool = False
+    in_doubt: bool = False
+    output: bytes | None = None
+    events: tuple[EncodedEvent, ...] = ()
+    failure: Failure | None = None
+    undone: bool = False
+    given_up: Failure | None = None
+    resolved: bool = False
+
+    @property
+    def settled_back(self) -> bool:
+        """True where nothing is left to compensate, or an operator said so."""
+        return self.undone or self.resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Saga:
+    """One saga. ``current`` is the attempt that may be running; ``unsettled`` an attempt that has ended, what follows
+    from which is not decided yet; ``not_before`` the earliest moment of the next attempt."""
+
+    spec: SagaSpec
+    request_id: str
+    accepted_at: float
+    updated_at: float
+    seq: int
+    steps: tuple[StepState, ...]
+    current: AttemptStarted | None = None
+    expired: bool = False
+    unsettled: AttemptFailed | None = None
+    verdict: Verdict | None = None
+    not_before: float | None = None
+    first_starts: tuple[int, ...] = ()
+    cancel: CancelRequested | None = None
+    cause: TurnCause | None = None
+    parked: bool = False
+    completed: bool = False
+    compensated: bool = False
+    waiting: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def ended(self) -> bool:
+        """True once a final entry is there."""
+        return self.completed or self.compensated
+
+    @property
+    def backward(self) -> bool:
+        """True once the saga has turned back; it never turns again."""
+        return self.cause is not None
+
+    @property
+    def ending(self) -> bool:
+        """True while the current attempt's process is to be ended, and only its death settles the attempt."""
+        return self.current is not None and (self.expired or (self.cancel is not None and not self.backward))
+
+    @property
+    def deadline(self) -> float | None:
+        """When the forward phase is over, in seconds since the epoch."""
+        return None if self.spec.deadline_s is None else self.accepted_at + self.spec.deadline_s
+
+
+def is_owed(spec: StepSpec, state: StepState) -> bool:
+    """True where the step took effect, or may have, and its effect is still to be undone."""
+    return spec.requires_compensation and (state.succeeded or state.in_doubt) and not state.settled_back
+
+
+def owed(saga: Saga) -> tuple[int, ...]:
+    """The steps still to compensate, in the order of compensation: the reverse of their first starts."""
+    return tuple(i for i in reversed(saga.first_starts) if is_owed(saga.spec.steps[i], saga.steps[i]))
+
+
+def first_state(entry: SagaAccepted) -> Saga:
+    """The state of a saga that has just been accepted."""
+    return Saga(
+        spec=entry.spec,
+        request_id=entry.request_id,
+        accepted_at=entry.at,
+        updated_at=entry.at,
+        seq=1,
+        steps=tuple(StepState() for _ in entry.spec.steps),
+    )
+
+
+def evolve(saga: Saga | None, entry: Entry) -> Saga:
+    """The state after ``entry``. Raises ValueError where the entry can't follow (a broken journal)."""
+    if saga is None:
+        if not isinstance(entry, SagaAccepted):
+            raise ValueError(f"the first entry of a saga must be SagaAccepted, not {type(entry).__name__}")
+        return first_state(entry)
+    if saga.ended:
+        raise ValueError(f"{type(entry).__name__} follows the final entry of saga {saga.id!r}")
+    fold = _FOLDS.get(type(entry))
+    if fold is None:
+        raise ValueError(f"{type(entry).__name__} can't follow in saga {saga.id!r}")
+    return replace(fold(saga, entry), seq=saga.seq + 1, updated_at=entry.at)
+
+
+def replay(entries: Iterable[Entry]) -> Saga:
+    """The fold over a whole journal of one saga. Raises ValueError on an empty or broken one."""
+    saga: Saga | None = None
+    for entry in entries:
+        saga = evolve(saga, entry)
+    if saga is None:
+        raise ValueError("a saga without entries")
+    return saga
+
+
+def _with_step(saga: Saga, index: int, **changes: Any) -> tuple[StepState, ...]:
+    steps = list(saga.steps)
+    steps[index] = replace(steps[index], **changes)
+    return tuple(steps)
+
+
+def _attempt_started(saga: Saga, entry: AttemptStarted) -> Saga:
+    step = saga.steps[entry.step]
+    if saga.current is not None:
+        raise ValueError(f"saga {saga.id!r}: an attempt starts while another may be running")
+    changes: dict[str, Any] = {"pid": entry.lease.pid}
+    if entry.action is Action.EXECUTE:
+        changes |= {"started": entry.attempt, "finished_at": None, "failure": None}
+        changes |= {"started_at": entry.at} if step.started_at is None else {}
+    elif entry.action is Action.COMPENSATE:
+        changes |= {"undo_started": entry.attempt}
+    else:
+        changes |= {"verify_started": entry.attempt}
+    first = saga.first_starts
+    if entry.action is Action.EXECUTE and entry.step not in first:
+        first = (*first, entry.step)
+    # A verify leaves the attempt that it asks about unsettled until it has answered.
+    unsettled = saga.unsettled if entry.action is Action.VERIFY else None
+    return replace(
+        saga,
+        steps=_with_step(saga, entry.step, **changes),
+        current=entry,
+        expired=False,
+        unsettled=unsettled,
+        verdict=None,
+        not_before=None,
+        first_starts=first,
+        waiting=None,
+    )
+
+
+def _attempt_succeeded(saga: Saga, entry: AttemptSucceeded) -> Saga:
+    if entry.action is Action.EXECUTE:
+        changes: dict[str, Any] = {
+            "succeeded": True,
+            "in_doubt": False,
+            "output": entry.output,
+            "events": entry.events,
+            "failure": None,
+        }
+    else:
+        changes = {"undone": True, "given_up": None}
+    steps = _with_step(saga, entry.step, finished_at=entry.at, **changes)
+    return replace(saga, steps=steps, current=None, expired=False, unsettled=None, verdict=None)
+
+
+def _attempt_expired(saga: Saga, _entry: AttemptExpired) -> Saga:
+    return replace(saga, expired=True)
+
+
+def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
+    step = saga.steps[entry.step]
+    never_ran = entry.failure.kind is FailureKind.NEVER_RAN
+    if entry.action is Action.COMPENSATE:
+        changes: dict[str, Any] = {
+            "undo_counted": step.undo_counted + entry.counts,
+            "undo_never_ran": step.undo_never_ran + never_ran,
+        }
+    else:
+        changes = {
+            "counted": step.counted + entry.counts,
+            "never_ran": step.never_ran + never_ran,
+            # Doubt is sticky: a later attempt that failed cleanly says nothing about this one.
+            "in_doubt": step.in_doubt or entry.failure.kind in DOUBTFUL,
+            "failure": entry.failure,
+            "finished_at": entry.at,
+        }
+    return replace(
+        saga,
+        steps=_with_step(saga, entry.step, **changes),
+        current=None,
+        expired=False,
+        unsettled=entry,
+        verdict=None,
+    )
+
+
+def _verdict_given(saga: Saga, entry: VerdictGiven) -> Saga:
+    changes: dict[str, Any] = {}
+    if entry.verdict is Verdict.APPLIED:
+        changes = {"succeeded": True, "in_doubt": False, "output": entry.output, "events": entry.events}
+        changes |= {"failure": None, "finished_at": entry.at}
+    elif entry.verdict is Verdict.NOT_APPLIED:
+        changes = {"in_doubt": False}
+    unsettled = None if entry.verdict is Verdict.APPLIED else saga.unsettled
+    steps = _with_step(saga, entry.step, **changes)
+    return replace(saga, steps=steps, current=None, expired=False, unsettled=unsettled, verdict=entry.verdict)
+
+
+def _retry_scheduled(saga: Saga, entry: RetryScheduled) -> Saga:
+    return replace(saga, not_before=entry.not_before, unsettled=None, verdict=None)
+
+
+def _turned_back(saga: Saga, entry: TurnedBack) -> Saga:
+    return replace(saga, cause=entry.cause, unsettled=None, verdict=None, not_before=None)
+
+
+def _given_up(saga: Saga, entry: CompensationGivenUp) -> Saga:
+    steps = _with_step(saga, entry.step, given_up=entry.failure, finished_at=entry.at)
+    return replace(saga, steps=steps, unsettled=None, not_before=None)
+
+
+def _retried(saga: Saga, _entry: CompensationRetried) -> Saga:
+    steps = tuple(
+        replace(step, given_up=None, undo_counted=0, finished_at=None) if step.given_up else step for step in saga.steps
+    )
+    return replace(saga, steps=steps, parked=False, waiting=None)
+
+
+def _resolved(saga: Saga, entry: StepResolved) -> Saga:
+    steps = _with_step(saga, entry.step, given_up=None, resolved=True, finished_at=entry.at)
+    return replace(saga, steps=steps, parked=False)
+
+
+_FOLDS: dict[type, Callable[[Saga, Any], Saga]] = {
+    SagaWaits: lambda saga, entry: replace(saga, waiting=entry.reason),
+    AttemptStarted: _attempt_started,
+    AttemptSucceeded: _attempt_succeeded,
+    AttemptExpired: _attempt_expired,
+    AttemptFailed: _attempt_failed,
+    VerdictGiven: _verdict_given,
+    RetryScheduled: _retry_scheduled,
+    CancelRequested: lambda saga, entry: replace(saga, cancel=entry),
+    TurnedBack: _turned_back,
+    CompensationGivenUp: _given_up,
+    SagaParked: lambda saga, _entry: replace(saga, parked=True, not_before=None),
+    CompensationRetried: _retried,
+    StepResolved: _resolved,
+    SagaCompleted: lambda saga, _entry: replace(saga, completed=True, waiting=None),
+    SagaCompensated: lambda saga, _entry: replace(saga, compensated=True, waiting=None),
+}
