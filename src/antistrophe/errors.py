@@ -49,7 +49,7 @@ class AntistropheError(Exception):
     """The base of everything below."""
 
 
-class AttemptCancelled(BaseException):  # noqa: N818 - a signal, like KeyboardInterrupt, and named so in the API
+class AttemptCancelled(BaseException):
     """Raised in a step's main thread when its attempt is to end now (SIGTERM); the kill follows after the grace."""
 
 
@@ -203,7 +203,7 @@ class JournalError(SystemStateError):
 # --- what a step raises -------------------------------------------------------------------------------------------
 
 
-class StepSignal(AntistropheError):
+class StepSignal(AntistropheError):  # noqa: N818 - what a step says, not an error of its own
     """Raised by a step's own code to say how its attempt ended."""
 
 
