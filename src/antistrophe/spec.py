@@ -24,7 +24,9 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool) or self.max_attempts < 1:
-            raise InvalidStepError(f"RetryPolicy.max_attempts must be a whole number from 1 on, not {self.max_attempts!r}")
+            raise InvalidStepError(
+                f"RetryPolicy.max_attempts must be a whole number from 1 on, not {self.max_attempts!r}"
+            )
         for name in ("initial_s", "multiplier", "max_s"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
