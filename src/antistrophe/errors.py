@@ -11,6 +11,7 @@ AntistropheError
 │   ├── AlreadyExecutingError        that id is live
 │   ├── SagaExistsError              that id belongs to another, finished definition
 │   ├── SagaNotFoundError            no saga has that id
+│   ├── InvalidSettingsError         a setting, or a file of settings, is wrong (a ValueError too)
 │   └── InvalidDefinitionError       the definition can't be run as it stands
 │       └── InvalidStepError         ... because of one of its steps
 │           ├── NotSerializableError     a value can't travel to another process
@@ -163,6 +164,10 @@ class SagaExistsError(RequestError):
 
 class SagaNotFoundError(RequestError):
     """No saga has that id."""
+
+
+class InvalidSettingsError(RequestError, ValueError):
+    """A setting is wrong, or a file of settings can't be read. Names the file, the key and what is allowed."""
 
 
 class InvalidDefinitionError(RequestError, ValueError):

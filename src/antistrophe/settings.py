@@ -1,0 +1,179 @@
+"""The settings of one actor system: every limit and time that may be chosen, checked when made, read from TOML."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import reprlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from antistrophe.errors import InvalidSettingsError
+
+_DAY_S = 86_400
+_STEP_PROCESSES_PER_CORE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What one setting means (``says``), its ``unit`` and the values it takes: numbers from ``low`` to ``high`` (whole
+    ones only where ``whole``), or one of ``words``; ``optional`` ones may be None."""
+
+    says: str
+    unit: str = ""
+    low: float = 0
+    high: float = 0
+    whole: bool = False
+    words: tuple[str, ...] = ()
+    optional: bool = False
+
+    def text(self) -> str:
+        """The values in words: ``a whole number from 1 to 8``."""
+        if self.words:
+            return "one of " + ", ".join(f'"{word}"' for word in self.words)
+        return f"{'a whole number' if self.whole else 'a number'} from {self.low:g} to {self.high:.10g}"
+
+    def admits(self, value: object) -> bool:
+        """True where the value may be used as it is."""
+        if value is None:
+            return self.optional
+        if self.words:
+            return value in self.words
+        kinds = int if self.whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            return False
+        return self.low <= value <= self.high
+
+
+def _setting(default: object, says: str, **rest: Any) -> Any:
+    return field(default=default, metadata={"allowed": Allowed(says, **rest)})
+
+
+def _count(default: int | None, says: str, *, low: int, high: int, unit: str = "") -> Any:
+    return _setting(default, says, unit=unit, low=low, high=high, whole=True, optional=default is None)
+
+
+def _seconds(default: float, says: str, *, low: float = 0, high: float = _DAY_S) -> Any:
+    return _setting(default, says, unit="seconds", low=low, high=high)
+
+
+def _word(default: str, says: str, *words: str) -> Any:
+    return _setting(default, says, words=words)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one actor system; who starts it decides them, who attaches takes them as they are.
+
+    Every field has a default; names end in their unit. A wrong value raises InvalidSettingsError, all wrong ones at
+    once. What each field means is beside it, in ``Settings.described()`` and in docs/reference/settings.md.
+    """
+
+    max_payload_bytes: int = _count(
+        1 << 20,
+        "The largest input, output or list of events of a step, as encoded.",
+        unit="bytes",
+        low=1 << 10,
+        high=1 << 26,
+    )
+    max_running_sagas: int = _count(
+        32, "Sagas at work at the same time; further ones are accepted and wait.", low=1, high=100_000
+    )
+    max_step_processes: int | None = _count(
+        None, "Step processes at the same time; not set: 4 for each core.", low=1, high=4_096
+    )
+    drain_s: float = _seconds(5.0, "How long a stopping system lets running attempts finish before it ends them.")
+    open_timeout_s: float = _seconds(
+        30.0, "How long opening a home waits for a system that starts or stops there.", low=0.1
+    )
+    reattach_s: float = _seconds(30.0, "How long a waiting call looks for a system that went away and comes back.")
+    start_timeout_s: float = _seconds(
+        30.0, "How long a process of the system may take to start, the import of a step's code included.", low=0.1
+    )
+    synchronous: Literal["FULL", "NORMAL"] = _word(
+        "FULL",
+        "What a commit waits for: FULL survives a power loss; NORMAL survives every crash of a process, but may lose"
+        " the last commits in a power loss.",
+        "FULL",
+        "NORMAL",
+    )
+    max_restarts: int = _count(
+        5,
+        "How often, within restart_window_s, the system starts one of its own actors again before it starts anew as"
+        " a whole.",
+        low=0,
+        high=1_000,
+    )
+    restart_window_s: float = _seconds(10.0, "The time in which max_restarts are counted.", low=0.1)
+    idle_process_s: float = _seconds(60.0, "How long a step process without work is kept for the next attempt.")
+    spare_saga_actors: int = _count(2, "Saga actors kept ready, so that a start waits for none.", low=0, high=1_000)
+    report_s: float = _seconds(
+        0.05, "How long changes may be gathered before the registry is told of them.", low=0, high=60
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = _word(
+        "INFO", "The least important records that are logged.", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"
+    )
+
+    def __post_init__(self) -> None:
+        described = Settings.described()
+        problems = [
+            f"{name} must be {allowed.text()}, not {reprlib.repr(getattr(self, name))}"
+            for name, allowed in described.items()
+            if not allowed.admits(getattr(self, name))
+        ]
+        if problems:
+            raise InvalidSettingsError("; ".join(problems))
+        for name, allowed in described.items():
+            if allowed.unit == "seconds":  # 5 and 5.0 are one setting, and travel as one
+                object.__setattr__(self, name, float(getattr(self, name)))
+
+    @property
+    def step_processes(self) -> int:
+        """``max_step_processes``, with its default worked out for the cores that this process may use."""
+        if self.max_step_processes is not None:
+            return self.max_step_processes
+        return _STEP_PROCESSES_PER_CORE * len(os.sched_getaffinity(0))
+
+    @staticmethod
+    def described() -> dict[str, Allowed]:
+        """What each setting means and takes, by name, in the order of the fields."""
+        return {each.name: each.metadata["allowed"] for each in fields(Settings)}
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Settings:
+        """Read a TOML profile: ``name = value`` lines, without tables; what is not named keeps its default.
+
+        Raises InvalidSettingsError, naming the file and every wrong key in it, where the file is missing, is not
+        TOML, or holds an unknown key or a value that is not allowed.
+        """
+        profile = _read(Path(path))
+        unknown = [_unknown(name, value) for name, value in profile.items() if name not in Settings.described()]
+        if unknown:
+            raise InvalidSettingsError(f"{path}: {'; '.join(unknown)}")
+        try:
+            return Settings(**profile)
+        except InvalidSettingsError as error:
+            raise InvalidSettingsError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidSettingsError(f"{path}: can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidSettingsError(f"{path}: is not UTF-8, which TOML has to be: {error}") from error
+    except (ValueError, RecursionError) as error:  # numbers and nesting without end are not a TOMLDecodeError
+        raise InvalidSettingsError(f"{path}: is not TOML: {error}") from error
+
+
+def _unknown(name: str, value: object) -> str:
+    names = list(Settings.described())
+    if isinstance(value, Mapping):
+        return f"table {reprlib.repr(name)}: a profile has no tables, only lines `name = value`"
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the settings are {', '.join(names)}"
+    return f"there is no setting {reprlib.repr(name)}: {hint}"
