@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import os
 import select
@@ -91,10 +92,12 @@ def open_pidfd(identity: ProcessIdentity) -> int | None:
     """A pidfd of this process, or None when it is dead. The caller closes it."""
     try:
         pidfd = os.pidfd_open(identity.pid)
-    except (ProcessLookupError, OverflowError, ValueError):
+    except OverflowError:
         return None
     except OSError as error:
-        raise OSError(error.errno, f"cannot open a pidfd (Linux 5.3 or newer is needed): {error.strerror}") from error
+        if error.errno in (errno.ESRCH, errno.EINVAL):  # EINVAL: no process can have that number
+            return None
+        raise
     # Looked at after opening: from here on the descriptor stays with that process, whatever becomes of the number.
     if is_alive(identity):
         return pidfd
@@ -278,8 +281,8 @@ def _markers(home: str | os.PathLike[str]) -> tuple[bytes, bytes]:
 
 def _carries(pid: int, markers: tuple[bytes, bytes]) -> bool:
     environment = _read(f"/proc/{pid}/environ")
-    if environment == b"":
-        # A zombie, a kernel thread, or a process whose first thread has ended: then another thread still shows it.
+    if not environment:
+        # Gone, a zombie, or a process whose first thread has ended: then another thread still shows it.
         stat = _stat_of(pid)
         if stat is not None and stat.lives and stat.threads > 1:
             environment = _environment_of_threads(pid)
@@ -316,14 +319,8 @@ def _stat_of(pid: int) -> _Stat | None:
     if not text:
         return None
     # The command's name comes second, in parentheses, and may itself hold spaces and parentheses.
-    fields = text[text.rindex(b")") + 2 :].split()
-    return _Stat(
-        state=fields[0].decode("ascii"),
-        parent=int(fields[1]),
-        group=int(fields[2]),
-        threads=int(fields[17]),
-        start_ticks=int(fields[19]),
-    )
+    state, *fields = text[text.rindex(b")") + 2 :].split()
+    return _Stat(state.decode(), int(fields[0]), int(fields[1]), threads=int(fields[16]), start_ticks=int(fields[18]))
 
 
 def _owner(pid: int) -> int | None:
