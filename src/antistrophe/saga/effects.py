@@ -71,6 +71,8 @@ def next_work(saga: Saga) -> Work | None:
     if saga.unsettled is not None and not saga.backward:
         return Work(saga.unsettled.step, Action.VERIFY)
     if saga.backward:
+        if saga.spec.park_on_failure and any(step.given_up is not None for step in saga.steps):
+            return None
         left = [index for index in owed(saga) if saga.steps[index].given_up is None]
         return Work(left[0], Action.COMPENSATE) if left else None
     for index, step in enumerate(saga.steps):

@@ -33,7 +33,8 @@ class FailureKind(str, Enum):
     CRASH = "crash"  # its process died of itself
     INTERRUPTED = "interrupted"  # ended by the system: a cancel, a stop, a restart
     UNENCODABLE = "unencodable"  # it returned what can't travel, or is too large
-    NEVER_RAN = "never_ran"  # its process died, or refused, before the call
+    NEVER_RAN = "never_ran"  # its process died before the call
+    REFUSED = "refused"  # its process could not make the call: code or input that no longer loads, a full disk
 
 
 class Verdict(str, Enum):

@@ -136,13 +136,5 @@ class ResolveAsked:
 
 
 Input: TypeAlias = (
-    ProcessGranted
-    | ProcessRefused
-    | Answered
-    | Fenced
-    | TimePassed
-    | Resumed
-    | CancelAsked
-    | RetryAsked
-    | ResolveAsked
+    ProcessGranted | ProcessRefused | Answered | Fenced | TimePassed | Resumed | CancelAsked | RetryAsked | ResolveAsked
 )

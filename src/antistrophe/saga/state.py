@@ -45,11 +45,13 @@ DOUBTFUL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """What is true of one step. ``started`` counts intents and numbers the attempts; ``never_ran`` those of them that
-    did not reach the call; ``counted`` those that ended and count against the policy (``undo_*``: of compensate)."""
+    """What is true of one step. ``started`` counts intents and numbers the attempts; ``never_ran`` those that died
+    before the call, ``refused`` those whose process could not make it; ``counted`` those that ended and count against
+    the policy (``undo_*``: of compensate)."""
 
     started: int = 0
     never_ran: int = 0
+    refused: int = 0
     counted: int = 0
     undo_started: int = 0
     undo_never_ran: int = 0
@@ -226,15 +228,18 @@ def _attempt_expired(saga: Saga, _entry: AttemptExpired) -> Saga:
 def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
     step = saga.steps[entry.step]
     never_ran = entry.failure.kind is FailureKind.NEVER_RAN
+    refused = step.refused + (entry.failure.kind is FailureKind.REFUSED)
     if entry.action is Action.COMPENSATE:
         changes: dict[str, Any] = {
             "undo_counted": step.undo_counted + entry.counts,
             "undo_never_ran": step.undo_never_ran + never_ran,
+            "refused": refused,
         }
     else:
         changes = {
             "counted": step.counted + entry.counts,
             "never_ran": step.never_ran + never_ran,
+            "refused": refused,
             # Doubt is sticky: a later attempt that failed cleanly says nothing about this one.
             "in_doubt": step.in_doubt or entry.failure.kind in DOUBTFUL,
             "failure": entry.failure,

@@ -1,0 +1,102 @@
+"""How the end of an attempt is booked: the entries that an answer, or the death of its process, makes true."""
+
+from __future__ import annotations
+
+from antistrophe.saga.entries import (
+    Action,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptSucceeded,
+    Entry,
+    Failure,
+    FailureKind,
+    SagaWaits,
+    Verdict,
+    VerdictGiven,
+)
+from antistrophe.saga.inputs import Answer, Fenced, Raised, Refused, Returned, Unencodable, Verified
+from antistrophe.saga.state import Saga
+
+_WITHOUT_CALL = frozenset({FailureKind.NEVER_RAN, FailureKind.REFUSED})
+
+
+def entries_of_answer(
+    saga: Saga, current: AttemptStarted, answer: Answer, now: float, *, adopted: bool = False
+) -> tuple[Entry, ...]:
+    """What the answer of the current attempt makes true; ``adopted``: its process left it, and is dead."""
+    if current.action is Action.VERIFY:
+        return (_verdict(current, answer, now),)
+    match answer:
+        case Returned(output, events):
+            result = AttemptSucceeded(
+                now, current.step, current.action, current.attempt, output, events, adopted=adopted
+            )
+            return (result,)
+        case Unencodable(error, error_type) if current.action is Action.COMPENSATE:
+            # It did run, and an undo owes nobody a result.
+            warning = f"{error_type}: {error}"
+            done = AttemptSucceeded(
+                now, current.step, current.action, current.attempt, warning=warning, adopted=adopted
+            )
+            return (done,)
+        case Unencodable(error, error_type):
+            return (_failed(current, Failure(FailureKind.UNENCODABLE, error, error_type), now),)
+        case Raised(kind, error, error_type, after_s):
+            if kind is FailureKind.RAISED and not saga.spec.steps[current.step].atomic:
+                kind = FailureKind.IN_DOUBT
+            return (_failed(current, Failure(kind, error, error_type, after_s=after_s), now),)
+        case Refused(reason):
+            return (_failed(current, Failure(FailureKind.REFUSED, reason), now), SagaWaits(now, reason))
+        case Verified():
+            wrong = Failure(FailureKind.IN_DOUBT, "it gave a verdict where a result was due", "TypeError")
+            return (_failed(current, wrong, now),)
+
+
+def entries_of_death(saga: Saga, current: AttemptStarted, fenced: Fenced, now: float) -> tuple[Entry, ...]:
+    """What the proven death of the current attempt's process makes true: the outcome that it left, else its death."""
+    if fenced.answer is not None:
+        return entries_of_answer(saga, current, fenced.answer, now, adopted=True)
+    failure = _death(saga, current, fenced)
+    if current.action is Action.VERIFY:
+        return (_no_verdict(current, f"verify did not answer: {failure.error}", now),)
+    return (_failed(current, failure, now),)
+
+
+def _verdict(current: AttemptStarted, answer: Answer, now: float) -> VerdictGiven:
+    match answer:
+        case Verified(verdict, output, events, detail):
+            return VerdictGiven(now, current.step, current.attempt, verdict, output, events, detail)
+        case Raised(_, error, error_type):
+            return _no_verdict(current, f"verify raised {error_type}: {error}", now)
+        case Unencodable(error, _):
+            return _no_verdict(current, f"verify returned what can't be stored: {error}", now)
+        case Refused(reason):
+            return _no_verdict(current, reason, now)
+        case Returned():
+            return _no_verdict(current, "verify gave no verdict", now)
+
+
+def _no_verdict(current: AttemptStarted, detail: str, now: float) -> VerdictGiven:
+    return VerdictGiven(now, current.step, current.attempt, Verdict.UNKNOWN, detail=detail)
+
+
+def _failed(current: AttemptStarted, failure: Failure, now: float) -> AttemptFailed:
+    # A compensation that the system itself ended is repeated, however often that happens.
+    spared = failure.kind is FailureKind.INTERRUPTED and current.action is Action.COMPENSATE
+    counts = failure.kind not in _WITHOUT_CALL and not spared
+    return AttemptFailed(now, current.step, current.action, current.attempt, failure, counts)
+
+
+def _death(saga: Saga, current: AttemptStarted, fenced: Fenced) -> Failure:
+    exit_code, signal, detail = fenced.exit_code, fenced.signal, fenced.detail
+    if fenced.began is False:
+        text = detail or "its process ended before the call"
+        return Failure(FailureKind.NEVER_RAN, text, exit_code=exit_code, signal=signal)
+    if saga.expired:
+        text = detail or f"ended after {current.limit_s:g} s"
+        return Failure(FailureKind.TIMEOUT, text, exit_code=exit_code, signal=signal, duration_s=current.limit_s)
+    if saga.ending or fenced.by_system:
+        text = detail or ("ended because the saga was cancelled" if saga.ending else "the system was ended")
+        return Failure(FailureKind.INTERRUPTED, text, exit_code=exit_code, signal=signal)
+    how = f"signal {signal}" if signal is not None else f"exit code {exit_code}"
+    return Failure(FailureKind.CRASH, detail or f"its process ended: {how}", exit_code=exit_code, signal=signal)

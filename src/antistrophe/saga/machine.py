@@ -1,0 +1,269 @@
+"""What becomes true of a saga when it is told something: ``decide``. Nothing else in the system decides.
+
+The rules are those of the table "what happens when" in docs/explanation/guarantees.md. ``decide`` reads no clock: the
+caller says what time it is. The jitter's draw is a function of the saga, the step and the attempt, so that the same
+journal always gives the same decision.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from antistrophe.saga.answers import entries_of_answer, entries_of_death
+from antistrophe.saga.effects import next_work
+from antistrophe.saga.entries import (
+    Action,
+    AttemptExpired,
+    AttemptFailed,
+    AttemptStarted,
+    CancelRequested,
+    CompensationGivenUp,
+    CompensationRetried,
+    Entry,
+    Failure,
+    FailureKind,
+    Lease,
+    RetryScheduled,
+    SagaCompensated,
+    SagaCompleted,
+    SagaParked,
+    SagaWaits,
+    StepResolved,
+    TurnCause,
+    TurnedBack,
+    TurnReason,
+    Verdict,
+)
+from antistrophe.saga.inputs import (
+    Answered,
+    CancelAsked,
+    Fenced,
+    Input,
+    ProcessGranted,
+    ProcessRefused,
+    ResolveAsked,
+    Resumed,
+    RetryAsked,
+    TimePassed,
+)
+from antistrophe.saga.state import DOUBTFUL, Saga, StepState, evolve
+from antistrophe.spec import StepSpec
+
+NEVER_RAN_LIMIT = 10
+"""How often an attempt of one step may fail to reach its call before that counts as a failure of the step."""
+
+REFUSED_DELAY_S = 5.0
+"""The first wait after a process could not make the call; doubled up to REFUSED_MAX_S."""
+
+REFUSED_MAX_S = 300.0
+
+_TURN_REASONS = {
+    FailureKind.TIMEOUT: TurnReason.STEP_TIMED_OUT,
+    FailureKind.CRASH: TurnReason.STEP_CRASHED,
+    FailureKind.INTERRUPTED: TurnReason.STEP_CRASHED,
+    FailureKind.NEVER_RAN: TurnReason.STEP_CRASHED,
+}
+
+
+def decide(saga: Saga, said: Input, now: float) -> tuple[Entry, ...]:
+    """The entries that are now true; none where the input changes nothing (stale, doubled, too early)."""
+    if saga.ended:
+        return ()
+    draft = _Draft(saga, now)
+    match said:
+        case ProcessGranted(lease):
+            draft.advance(lease)
+        case ProcessRefused(reason):
+            draft.wait(reason)
+        case Answered(step, action, attempt, answer):
+            current = saga.current
+            if current is not None and _is(current, step, action, attempt) and not saga.ending:
+                draft.extend(entries_of_answer(saga, current, answer, now))
+                fresh = saga.spec.steps[step].fresh_process
+                draft.advance(None if fresh else current.lease, worn=True)
+        case Fenced():
+            current = saga.current
+            if current is not None and _is(current, said.step, said.action, said.attempt):
+                draft.extend(entries_of_death(saga, current, said, now))
+                draft.advance(None)
+        case TimePassed(began_at, allowance_s):
+            draft.pass_time(began_at, allowance_s)
+        case Resumed():
+            draft.advance(None)
+        case CancelAsked(reason, by):
+            draft.cancel(reason, by)
+        case RetryAsked(by):
+            if saga.parked:
+                draft.add(CompensationRetried(now, by))
+                draft.advance(None)
+        case ResolveAsked(step, note, by):
+            if saga.parked and 0 <= step < len(saga.steps) and saga.steps[step].given_up is not None:
+                draft.add(StepResolved(now, step, note, by))
+                draft.advance(None)
+    return tuple(draft.entries)
+
+
+class _Draft:
+    """Entries in the making, and the state that they lead to."""
+
+    def __init__(self, saga: Saga, now: float) -> None:
+        self.saga = saga
+        self.now = now
+        self.entries: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        self.saga = evolve(self.saga, entry)
+        self.entries.append(entry)
+
+    def extend(self, entries: tuple[Entry, ...]) -> None:
+        for entry in entries:
+            self.add(entry)
+
+    # --- what follows ------------------------------------------------------------------------------------------
+
+    def advance(self, lease: Lease | None, *, worn: bool = False) -> None:
+        """Add all that follows from the state as it is, up to the next attempt where ``lease`` can run it (``worn``:
+        its process has just run another)."""
+        if self.saga.current is not None or self.saga.ended or self.saga.parked:
+            return
+        if self.saga.unsettled is not None:
+            if self.saga.backward:
+                self._settle_backward(self.saga.unsettled)
+            else:
+                self._settle_forward(self.saga.unsettled)
+        if not self.saga.backward and self.saga.unsettled is None:
+            self._turn_if_due()
+        work = next_work(self.saga)
+        if work is None:
+            self._finish()
+        elif lease is not None and self._may_start(work.step, worn):
+            self._start(work.step, work.action, lease)
+
+    def _settle_forward(self, failed: AttemptFailed) -> None:
+        """Decide what follows a failed attempt: ask verify (it stays unsettled), try again, or turn back."""
+        failure = failed.failure
+        spec, step = self.saga.spec.steps[failed.step], self.saga.steps[failed.step]
+        doubtful = failure.kind in DOUBTFUL and self.saga.verdict is not Verdict.NOT_APPLIED
+        asked = self.saga.verdict is not None or failure.kind is FailureKind.UNENCODABLE
+        if doubtful and spec.has_verify and not asked and self.saga.cancel is None:
+            return
+        again = _may_retry(spec, step, failure, doubtful)
+        if again and self.saga.cancel is None and not self._past_deadline():
+            delay_s = self._delay_s(failed, spec.retry.delay_s(max(step.counted, 1), self._share(failed)))
+            self.add(RetryScheduled(self.now, failed.step, Action.EXECUTE, self.now + delay_s))
+        elif again or (failure.kind is FailureKind.TIMEOUT and self._past_deadline()):
+            self._turn(TurnReason.DEADLINE, failed.step, failure)
+        else:
+            self._turn(_TURN_REASONS.get(failure.kind, TurnReason.STEP_FAILED), failed.step, failure)
+
+    def _settle_backward(self, failed: AttemptFailed) -> None:
+        """Decide what follows a failed compensation: try again, or give it up."""
+        failure = failed.failure
+        spec, step = self.saga.spec.steps[failed.step], self.saga.steps[failed.step]
+        if failure.kind is FailureKind.NEVER_RAN:
+            again = step.undo_never_ran <= NEVER_RAN_LIMIT
+        elif failure.kind is FailureKind.REFUSED:
+            again = True
+        else:
+            again = failure.kind is not FailureKind.FATAL and step.undo_counted < spec.compensation_retry.max_attempts
+        if not again:
+            self.add(CompensationGivenUp(self.now, failed.step, failure))
+            return
+        policy_s = spec.compensation_retry.delay_s(max(step.undo_counted, 1), self._share(failed))
+        delay_s = 0.0 if failure.kind is FailureKind.INTERRUPTED else self._delay_s(failed, policy_s)
+        self.add(RetryScheduled(self.now, failed.step, Action.COMPENSATE, self.now + delay_s))
+
+    def _delay_s(self, failed: AttemptFailed, policy_s: float) -> float:
+        if failed.failure.kind is FailureKind.NEVER_RAN:
+            return 0.0
+        if failed.failure.kind is FailureKind.REFUSED:
+            return min(REFUSED_MAX_S, REFUSED_DELAY_S * 2.0 ** min(self.saga.steps[failed.step].refused - 1, 16))
+        return failed.failure.after_s if failed.failure.after_s is not None else policy_s
+
+    def _share(self, failed: AttemptFailed) -> float:
+        draw = f"{self.saga.id}/{failed.step}/{failed.action.value}/{failed.attempt}".encode()
+        return zlib.crc32(draw) / 0xFFFFFFFF
+
+    def _turn_if_due(self) -> None:
+        work = next_work(self.saga)
+        if self.saga.cancel is not None:
+            # Even where every step has succeeded meanwhile: the cancel was accepted first.
+            step = work.step if work is not None else max(len(self.saga.steps) - 1, 0)
+            self._turn(TurnReason.CANCELLED, step, None)
+        elif work is not None and self._past_deadline():
+            self._turn(TurnReason.DEADLINE, work.step, self.saga.steps[work.step].failure)
+
+    def _turn(self, reason: TurnReason, step: int, failure: Failure | None) -> None:
+        cancel = self.saga.cancel
+        if cancel is not None:
+            self.add(TurnedBack(self.now, TurnCause(TurnReason.CANCELLED, step, failure, cancel.reason)))
+        else:
+            self.add(TurnedBack(self.now, TurnCause(reason, step, failure)))
+
+    def _past_deadline(self) -> bool:
+        return self.saga.deadline is not None and self.now >= self.saga.deadline
+
+    def _finish(self) -> None:
+        if not self.saga.backward:
+            self.add(SagaCompleted(self.now))
+        elif any(step.given_up is not None for step in self.saga.steps):
+            self.add(SagaParked(self.now))
+        else:
+            self.add(SagaCompensated(self.now))
+
+    # --- the next attempt --------------------------------------------------------------------------------------
+
+    def _may_start(self, index: int, worn: bool) -> bool:
+        due = self.saga.not_before is None or self.now >= self.saga.not_before
+        return due and not (worn and self.saga.spec.steps[index].fresh_process)
+
+    def _start(self, index: int, action: Action, lease: Lease) -> None:
+        spec, step = self.saga.spec.steps[index], self.saga.steps[index]
+        limit_s = spec.compensation_timeout_s if action is Action.COMPENSATE else spec.timeout_s
+        if action is Action.EXECUTE:
+            number = step.started + 1
+            if self.saga.deadline is not None:
+                limit_s = min(limit_s, self.saga.deadline - self.now)
+        else:
+            number = (step.undo_started if action is Action.COMPENSATE else step.verify_started) + 1
+        self.add(AttemptStarted(self.now, index, action, number, limit_s, self.now + limit_s, lease))
+
+    # --- time and orders ---------------------------------------------------------------------------------------
+
+    def wait(self, reason: str) -> None:
+        if self.saga.current is None and not self.saga.parked and self.saga.waiting != reason:
+            self.add(SagaWaits(self.now, reason))
+
+    def pass_time(self, began_at: float | None, allowance_s: float) -> None:
+        current = self.saga.current
+        if current is None:
+            if not self.saga.backward and self._past_deadline():
+                self.advance(None)
+            return
+        if self.saga.ending:
+            return
+        latest = current.deadline + allowance_s
+        due = latest if began_at is None else max(current.deadline, began_at + current.limit_s)
+        if self.now >= due:
+            self.add(AttemptExpired(self.now, current.step, current.action, current.attempt))
+
+    def cancel(self, reason: str | None, by: str) -> None:
+        if self.saga.cancel is None and not self.saga.backward and not self.saga.parked:
+            self.add(CancelRequested(self.now, reason, by))
+            self.advance(None)
+
+
+def _is(current: AttemptStarted, step: int, action: Action, attempt: int) -> bool:
+    return (current.step, current.action, current.attempt) == (step, action, attempt)
+
+
+def _may_retry(spec: StepSpec, step: StepState, failure: Failure, doubtful: bool) -> bool:
+    """True where the step's policy has another attempt of ``execute`` after this failure."""
+    if failure.kind is FailureKind.REFUSED:
+        return True
+    if failure.kind is FailureKind.NEVER_RAN:
+        return step.never_ran <= NEVER_RAN_LIMIT
+    if failure.kind in (FailureKind.FATAL, FailureKind.UNENCODABLE) or (doubtful and not spec.idempotent):
+        return False
+    limit = spec.retryable_attempts if failure.kind is FailureKind.RETRYABLE else spec.retry.max_attempts
+    return step.counted < limit
