@@ -177,7 +177,8 @@ class _Draft:
         if failed.failure.kind is FailureKind.NEVER_RAN:
             return 0.0
         if failed.failure.kind is FailureKind.REFUSED:
-            return min(REFUSED_MAX_S, REFUSED_DELAY_S * 2.0 ** min(self.saga.steps[failed.step].refused - 1, 16))
+            step = self.saga.steps[failed.step]
+            return min(REFUSED_MAX_S, REFUSED_DELAY_S * 2.0 ** min(step.refused + step.undo_refused - 1, 16))
         return failed.failure.after_s if failed.failure.after_s is not None else policy_s
 
     def _share(self, failed: AttemptFailed) -> float:

@@ -55,6 +55,7 @@ class StepState:
     counted: int = 0
     undo_started: int = 0
     undo_never_ran: int = 0
+    undo_refused: int = 0
     undo_counted: int = 0
     verify_started: int = 0
     started_at: float | None = None
@@ -228,18 +229,18 @@ def _attempt_expired(saga: Saga, _entry: AttemptExpired) -> Saga:
 def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
     step = saga.steps[entry.step]
     never_ran = entry.failure.kind is FailureKind.NEVER_RAN
-    refused = step.refused + (entry.failure.kind is FailureKind.REFUSED)
+    refused = entry.failure.kind is FailureKind.REFUSED
     if entry.action is Action.COMPENSATE:
         changes: dict[str, Any] = {
             "undo_counted": step.undo_counted + entry.counts,
             "undo_never_ran": step.undo_never_ran + never_ran,
-            "refused": refused,
+            "undo_refused": step.undo_refused + refused,
         }
     else:
         changes = {
             "counted": step.counted + entry.counts,
             "never_ran": step.never_ran + never_ran,
-            "refused": refused,
+            "refused": step.refused + refused,
             # Doubt is sticky: a later attempt that failed cleanly says nothing about this one.
             "in_doubt": step.in_doubt or entry.failure.kind in DOUBTFUL,
             "failure": entry.failure,

@@ -1,0 +1,140 @@
+"""The pure registry: a saga's state as monitoring shows it, and the counts that follow from many of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, StepRecord, StepStatus
+from antistrophe.saga.effects import next_work
+from antistrophe.saga.entries import Action
+from antistrophe.saga.outcome import describe, error_of, outcome_of, status_of
+from antistrophe.saga.state import Saga, StepState, is_owed
+
+
+def at(seconds: float) -> datetime:
+    """Seconds since the epoch as an aware UTC datetime."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def metadata_of(saga: Saga) -> SagaMetadata:
+    """One saga as monitoring shows it."""
+    return SagaMetadata(
+        id=saga.id,
+        name=saga.spec.name,
+        status=status_of(saga),
+        steps_executed=sum(step.succeeded for step in saga.steps),
+        total_steps=len(saga.steps),
+        created_at=at(saga.accepted_at),
+        updated_at=at(saga.updated_at),
+        error=_error_text(saga),
+        waiting=_waiting(saga),
+        steps=tuple(_step_record(saga, index) for index in range(len(saga.steps))),
+    )
+
+
+def _error_text(saga: Saga) -> str | None:
+    outcome = outcome_of(saga)
+    if outcome is not None:
+        return None if (error := error_of(outcome)) is None else str(error)
+    if saga.cause is None:
+        return None
+    failure = saga.cause.failure
+    return describe(failure) if failure is not None else (saga.cause.note or saga.cause.reason.value)
+
+
+def _waiting(saga: Saga) -> str | None:
+    if saga.waiting is not None:
+        return saga.waiting
+    if saga.parked:
+        return "an operator must retry or resolve the compensation that failed"
+    work = next_work(saga)
+    if work is None:
+        return None
+    name = saga.spec.steps[work.step].name
+    if saga.not_before is not None and saga.not_before > saga.updated_at:
+        return f"the next attempt to {work.action.value} {name} comes at {at(saga.not_before).isoformat()}"
+    return f"a step process to {work.action.value} {name} in"
+
+
+def _step_record(saga: Saga, index: int) -> StepRecord:
+    state = saga.steps[index]
+    failure = state.given_up or state.failure
+    return StepRecord(
+        name=saga.spec.steps[index].name,
+        index=index,
+        status=_step_status(saga, index, state),
+        attempts=state.started - state.never_ran - state.refused,
+        in_doubt=state.in_doubt,
+        started_at=None if state.started_at is None else at(state.started_at),
+        finished_at=None if state.finished_at is None else at(state.finished_at),
+        error=None if failure is None else describe(failure),
+        pid=state.pid,
+    )
+
+
+def _step_status(saga: Saga, index: int, state: StepState) -> StepStatus:
+    current = saga.current
+    if current is not None and current.step == index:
+        return StepStatus.COMPENSATING if current.action is Action.COMPENSATE else StepStatus.RUNNING
+    if state.resolved:
+        return StepStatus.RESOLVED
+    if state.undone:
+        return StepStatus.COMPENSATED
+    if state.given_up is not None:
+        return StepStatus.COMPENSATION_FAILED
+    if saga.backward and is_owed(saga.spec.steps[index], state) and state.undo_started:
+        return StepStatus.COMPENSATING
+    if state.succeeded:
+        return StepStatus.SUCCEEDED
+    if state.in_doubt:
+        return StepStatus.IN_DOUBT
+    if not saga.backward:
+        return StepStatus.PENDING
+    return StepStatus.FAILED if state.failure is not None else StepStatus.SKIPPED
+
+
+class Roster:
+    """What the registry holds in memory: the sagas that are not final, and how many there are of each status.
+
+    Folded from changes in journal order; a change that was folded before (or is older than what is known) is ignored.
+    """
+
+    def __init__(self, counts: dict[SagaStatus, int], open_sagas: Iterable[SagaMetadata], position: int) -> None:
+        self._counts = Counter(counts)
+        self._open = {saga.id: saga for saga in open_sagas}
+        self.position = position
+
+    def fold(self, change: SagaChange) -> bool:
+        """Take in one change; False where it is no news."""
+        if change.position <= self.position:
+            return False
+        self.position = change.position
+        saga = change.saga
+        before = self._open.pop(saga.id, None)
+        if before is not None:
+            self._counts[before.status] -= 1
+        self._counts[saga.status] += 1
+        if not saga.status.final:
+            self._open[saga.id] = saga
+        return True
+
+    def get(self, saga_id: str) -> SagaMetadata | None:
+        """A saga that is not final, or None."""
+        return self._open.get(saga_id)
+
+    def running(self) -> list[SagaMetadata]:
+        """The sagas that the system works on, in order of acceptance."""
+        return sorted(
+            (saga for saga in self._open.values() if saga.status.running), key=lambda saga: (saga.created_at, saga.id)
+        )
+
+    def running_count(self) -> int:
+        return self._counts[SagaStatus.EXECUTING] + self._counts[SagaStatus.COMPENSATING]
+
+    def history_count(self) -> int:
+        """How many sagas have finished or are parked."""
+        return (
+            self._counts[SagaStatus.COMPLETED] + self._counts[SagaStatus.COMPENSATED] + self._counts[SagaStatus.FAILED]
+        )

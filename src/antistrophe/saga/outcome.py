@@ -1,0 +1,134 @@
+"""What a saga tells those who wait for it: its events, or the error that says how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from antistrophe.errors import (
+    CompensationFailedError,
+    SagaCancelledError,
+    SagaError,
+    StepCrashedError,
+    StepFailedError,
+    StepTimeoutError,
+)
+from antistrophe.events import EncodedEvent
+from antistrophe.records import SagaStatus
+from antistrophe.saga.entries import Failure, TurnCause, TurnReason
+from antistrophe.saga.state import Saga
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The first compensation that failed for good, in the order of compensation."""
+
+    step: int
+    step_name: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a saga ended, or that it is parked (FAILED); plain enough to travel. ``events`` are in step order."""
+
+    saga_id: str
+    status: SagaStatus
+    events: tuple[EncodedEvent, ...] = ()
+    cause: TurnCause | None = None
+    step_name: str = ""
+    deadline_s: float | None = None
+    given_up: GivenUp | None = None
+
+
+def status_of(saga: Saga) -> SagaStatus:
+    """The saga's status as monitoring shows it."""
+    if saga.completed:
+        return SagaStatus.COMPLETED
+    if saga.compensated:
+        return SagaStatus.COMPENSATED
+    if saga.parked:
+        return SagaStatus.FAILED
+    return SagaStatus.COMPENSATING if saga.backward else SagaStatus.EXECUTING
+
+
+def outcome_of(saga: Saga) -> Outcome | None:
+    """What to tell the callers of a saga that has ended or is parked; None of one that runs."""
+    status = status_of(saga)
+    if status.running:
+        return None
+    if saga.completed:
+        return Outcome(saga.id, status, tuple(event for step in saga.steps for event in step.events))
+    cause = saga.cause
+    assert cause is not None, "only a saga that turned back can be compensated or parked"
+    name = saga.spec.steps[cause.step].name if saga.spec.steps else ""
+    return Outcome(
+        saga.id,
+        status,
+        (),
+        cause,
+        name,
+        deadline_s=saga.spec.deadline_s,
+        given_up=_given_up(saga) if saga.parked else None,
+    )
+
+
+def _given_up(saga: Saga) -> GivenUp | None:
+    for index in reversed(saga.first_starts):
+        failure = saga.steps[index].given_up
+        if failure is not None:
+            return GivenUp(index, saga.spec.steps[index].name, failure)
+    return None
+
+
+def error_of(outcome: Outcome) -> SagaError | None:
+    """The exception that a caller gets, with what made the saga turn back as ``__cause__`` of a failed compensation;
+    None where the saga completed."""
+    if outcome.cause is None:
+        return None
+    turned = _turn_error(outcome, outcome.cause)
+    if outcome.given_up is None:
+        return turned
+    given = outcome.given_up
+    error = CompensationFailedError(
+        saga_id=outcome.saga_id,
+        step_index=given.step,
+        step_name=given.step_name,
+        error=describe(given.failure),
+    )
+    error.__cause__ = turned
+    return error
+
+
+def describe(failure: Failure) -> str:
+    """A failure in words."""
+    return f"{failure.error_type}: {failure.error}" if failure.error_type else failure.error
+
+
+def _turn_error(outcome: Outcome, cause: TurnCause) -> SagaError:
+    saga_id, step, name, failure = outcome.saga_id, cause.step, outcome.step_name, cause.failure
+    if cause.reason is TurnReason.CANCELLED:
+        return SagaCancelledError(saga_id=saga_id, reason=cause.note)
+    if cause.reason is TurnReason.DEADLINE:
+        limit_s = outcome.deadline_s or 0.0
+        return StepTimeoutError(
+            saga_id=saga_id,
+            step_index=step,
+            step_name=name,
+            duration_s=limit_s,
+            detail="the saga's deadline has passed",
+        )
+    assert failure is not None, "every other reason comes from a failure"
+    if cause.reason is TurnReason.STEP_TIMED_OUT:
+        return StepTimeoutError(saga_id=saga_id, step_index=step, step_name=name, duration_s=failure.duration_s or 0.0)
+    if cause.reason is TurnReason.STEP_CRASHED:
+        return StepCrashedError(
+            saga_id=saga_id,
+            step_index=step,
+            step_name=name,
+            exit_code=failure.exit_code,
+            signal=failure.signal,
+            detail=failure.error,
+        )
+    return StepFailedError(
+        saga_id=saga_id, step_index=step, step_name=name, error=failure.error, error_type=failure.error_type
+    )
