@@ -1,0 +1,107 @@
+"""What holds for every test: a short temporary root, one seed told at the top, and no process left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests import leaks
+
+# A test's own examples are drawn anew each run; the seed in the header repeats a run.
+settings.register_profile(
+    "ci",
+    deadline=None,  # a slow machine is not a bug; hangs are the business of pytest-timeout
+    derandomize=False,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("deep", settings.get_profile("ci"), max_examples=5_000)
+settings.load_profile("ci")  # before the tests are imported; --hypothesis-profile comes later, and wins
+
+SHARED = "shared-"  # homes in folders of that name may outlive a test, but not its module
+_GRACE_S = 10.0  # what is being ended may take that long to be gone
+_SEED = pytest.StashKey[int]()
+_ROOT = pytest.StashKey[Path]()
+_KNOWN = pytest.StashKey[set[int]]()
+_STATUS = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed before hypothesis asks for it, and a root so short that sockets fit below it."""
+    given = config.getoption("--hypothesis-seed")
+    config.stash[_SEED] = int(given) if given is not None else random.SystemRandom().randrange(2**32)
+    config.option.hypothesis_seed = str(config.stash[_SEED])
+    if config.option.basetemp is None:
+        short = tempfile.gettempdir() if len(tempfile.gettempdir()) <= 24 else "/tmp"
+        config.option.basetemp = tempfile.mkdtemp(prefix="as-", dir=short)
+        config.add_cleanup(lambda: _remove_if_green(config))
+    config.stash[_ROOT] = Path(config.option.basetemp).resolve()
+    config.stash[_KNOWN] = leaks.all_pids()
+    for name in ("ANTISTROPHE_HOME", "ANTISTROPHE_SYSTEM"):  # the shell's own home is not for tests
+        os.environ.pop(name, None)
+    os.environ[leaks.RUN_MARKER] = str(config.stash[_ROOT])
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """The seed, so that every run can be repeated."""
+    return f"seed: {config.stash[_SEED]} (repeat with --hypothesis-seed={config.stash[_SEED]})"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remember how it ended: the files of a failed run are kept."""
+    session.config.stash[_STATUS] = int(exitstatus)
+
+
+def _remove_if_green(config: pytest.Config) -> None:
+    if config.stash.get(_STATUS, 1) == 0:
+        shutil.rmtree(config.option.basetemp, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """After the last fixture has gone: nothing of this test may run any more."""
+    yield
+    last_of_module = nextitem is None or nextitem.path != item.path
+    root, known = item.config.stash[_ROOT], item.config.stash[_KNOWN]
+    left = _wait_until_gone(root, known, keep_shared=not last_of_module)
+    if left:
+        text = "\n".join(f"  {each}" for each in left)
+        stuck = leaks.end_all(root, known, within_s=5.0)
+        pytest.fail(f"{len(left)} process(es) left behind, {len(stuck)} of them can't be ended:\n{text}", pytrace=False)
+
+
+def _wait_until_gone(root: Path, known: set[int], *, keep_shared: bool) -> list[leaks.Leftover]:
+    deadline = time.monotonic() + _GRACE_S
+    while True:
+        left = [each for each in leaks.leftovers(root, known) if not (keep_shared and _is_shared(each, root))]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.02)
+
+
+def _is_shared(process: leaks.Leftover, root: Path) -> bool:
+    if process.home is None or not Path(process.home).is_relative_to(root):
+        return False
+    return Path(process.home).relative_to(root).parts[0].startswith(SHARED)
+
+
+@pytest.fixture(scope="session")
+def run_seed(pytestconfig: pytest.Config) -> int:
+    """The seed of this run, for tests that draw at random without hypothesis."""
+    return pytestconfig.stash[_SEED]
+
+
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that the tests of one module may share; its system has to be gone when the module ends."""
+    return tmp_path_factory.mktemp(SHARED) / "home"
