@@ -1,0 +1,16 @@
+"""msgpack's exceptions, as they are raised."""
+
+class UnpackException(Exception): ...
+class BufferFull(UnpackException): ...
+class OutOfData(UnpackException): ...
+class FormatError(ValueError, UnpackException): ...
+class StackError(ValueError, UnpackException): ...
+
+class ExtraData(ValueError):
+    unpacked: object
+    extra: bytes
+
+UnpackValueError = ValueError
+PackException = Exception
+PackValueError = ValueError
+PackOverflowError = OverflowError
