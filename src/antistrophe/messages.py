@@ -8,7 +8,7 @@ come twice, so each is safe to send again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, dataclass_transform
 
 from antistrophe.records import ProcessRecord, SagaStatus
 from antistrophe.saga.entries import Action, Lease
@@ -17,28 +17,32 @@ from antistrophe.saga.outcome import Outcome
 from antistrophe.settings import Settings
 from antistrophe.spec import Origin, ResourceLimits, SagaSpec
 
+T = TypeVar("T")
+
 Address = Any
 """A Thespian ActorAddress; this floor does not know Thespian."""
 
 
-def _quiet(self: object) -> str:
-    # Thespian formats every message several times per hop for its debug log; a large one would cost milliseconds.
+def _name_alone(self: object) -> str:
     return type(self).__name__
 
 
-class Message:
-    """The base of all messages: prints as its name alone."""
+@dataclass_transform(frozen_default=True)
+def message(cls: type[T]) -> type[T]:
+    """Make a class a message: a frozen record that prints as its name alone.
 
-    __slots__ = ()
-    __repr__ = _quiet
-    __str__ = _quiet
+    Thespian formats every message several times per hop for its debug log; a large one would cost milliseconds.
+    """
+    made = dataclass(frozen=True, repr=False)(cls)
+    made.__repr__ = _name_alone  # type: ignore[method-assign, assignment]
+    return made
 
 
 # --- application -> supervisor ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
-class StartSaga(Message):
+@message
+class StartSaga:
     """Run this saga. Answered by Accepted or Rejected; where ``wait``, by SagaOutcome in the end, and by Accepted only
     when it is sent again. ``client_id`` names the attached process, whose step processes will be used."""
 
@@ -50,16 +54,16 @@ class StartSaga(Message):
     wait: bool = False
 
 
-@dataclass(frozen=True, repr=False)
-class AwaitSaga(Message):
+@message
+class AwaitSaga:
     """Answer with SagaOutcome when the saga has ended or is parked (at once where it has); Rejected if unknown."""
 
     correlation: str
     saga_id: str
 
 
-@dataclass(frozen=True, repr=False)
-class OrderSaga(Message):
+@message
+class OrderSaga:
     """An order to a saga: to be cancelled, or what an operator says. Answered by Done or Rejected."""
 
     correlation: str
@@ -67,8 +71,8 @@ class OrderSaga(Message):
     order: CancelAsked | RetryAsked | ResolveStep
 
 
-@dataclass(frozen=True, repr=False)
-class ResolveStep(Message):
+@message
+class ResolveStep:
     """An operator's word that a step's compensation is settled; by the step's name."""
 
     step_name: str
@@ -76,15 +80,15 @@ class ResolveStep(Message):
     by: str
 
 
-@dataclass(frozen=True, repr=False)
-class ListProcesses(Message):
+@message
+class ListProcesses:
     """Answered by Processes."""
 
     correlation: str
 
 
-@dataclass(frozen=True, repr=False)
-class Query(Message):
+@message
+class Query:
     """A question to the registry, which must have seen the journal up to ``at_least`` before it answers with
     QueryAnswer. ``what`` is the name of a question that the registry knows, ``arguments`` its keyword arguments."""
 
@@ -97,8 +101,8 @@ class Query(Message):
 # --- answers to applications --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
-class Accepted(Message):
+@message
+class Accepted:
     """The saga is durable (or was; ``joined``: it is live for somebody else's request)."""
 
     correlation: str
@@ -107,8 +111,8 @@ class Accepted(Message):
     joined: bool = False
 
 
-@dataclass(frozen=True, repr=False)
-class Rejected(Message):
+@message
+class Rejected:
     """Nothing was done. ``error`` is the name of a class in antistrophe.errors, ``text`` its message."""
 
     correlation: str
@@ -116,8 +120,8 @@ class Rejected(Message):
     text: str
 
 
-@dataclass(frozen=True, repr=False)
-class SagaOutcome(Message):
+@message
+class SagaOutcome:
     """How the saga ended, or that it is parked."""
 
     correlation: str
@@ -125,8 +129,8 @@ class SagaOutcome(Message):
     position: int
 
 
-@dataclass(frozen=True, repr=False)
-class Done(Message):
+@message
+class Done:
     """The order was carried out (``effect``: it changed something)."""
 
     correlation: str
@@ -134,16 +138,16 @@ class Done(Message):
     effect: bool
 
 
-@dataclass(frozen=True, repr=False)
-class Processes(Message):
+@message
+class Processes:
     """The processes below the supervisor, itself included."""
 
     correlation: str
     processes: tuple[ProcessRecord, ...]
 
 
-@dataclass(frozen=True, repr=False)
-class QueryAnswer(Message):
+@message
+class QueryAnswer:
     """What the registry knows at that journal position."""
 
     correlation: str
@@ -154,8 +158,8 @@ class QueryAnswer(Message):
 # --- launcher <-> supervisor --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
-class Configuration(Message):
+@message
+class Configuration:
     """What every actor of ours is told first. ``clock_offset_s`` is the system's: seconds since the epoch are
     CLOCK_MONOTONIC plus it; ``launcher_pid`` is whose death ends the system."""
 
@@ -165,8 +169,8 @@ class Configuration(Message):
     launcher_pid: int
 
 
-@dataclass(frozen=True, repr=False)
-class SupervisorReady(Message):
+@message
+class SupervisorReady:
     """The supervisor has read the journal and takes requests; its and the registry's pid."""
 
     supervisor_pid: int
@@ -174,30 +178,30 @@ class SupervisorReady(Message):
     open_sagas: int
 
 
-@dataclass(frozen=True, repr=False)
-class SupervisorFailed(Message):
+@message
+class SupervisorFailed:
     """The supervisor can't start: the name of a class in antistrophe.errors, and its message."""
 
     error: str
     text: str
 
 
-@dataclass(frozen=True, repr=False)
-class ClientLeft(Message):
+@message
+class ClientLeft:
     """An attached process is gone; its idle step processes can go too."""
 
     client_id: str
 
 
-@dataclass(frozen=True, repr=False)
-class Drain(Message):
+@message
+class Drain:
     """Dispatch nothing new, let running attempts come to an end, fence the rest; then answer Drained."""
 
     drain_s: float
 
 
-@dataclass(frozen=True, repr=False)
-class Drained(Message):
+@message
+class Drained:
     """No attempt runs any more. ``fenced``: how many had to be ended."""
 
     fenced: int
@@ -206,32 +210,32 @@ class Drained(Message):
 # --- supervisor <-> saga actor ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
-class SagaActorReady(Message):
+@message
+class SagaActorReady:
     """A saga actor's first message: it can be given a saga."""
 
     pid: int
     start_ticks: int
 
 
-@dataclass(frozen=True, repr=False)
-class SagaConfiguration(Message):
+@message
+class SagaConfiguration:
     """What a saga actor is told first."""
 
     base: Configuration
     registry: Address
 
 
-@dataclass(frozen=True, repr=False)
-class Waiter(Message):
+@message
+class Waiter:
     """Somebody who is to hear of a saga's end: where to, and the correlation to echo."""
 
     address: Address
     correlation: str
 
 
-@dataclass(frozen=True, repr=False)
-class BeginSaga(Message):
+@message
+class BeginSaga:
     """Accept and run this saga; ``grant`` where a step process is free at once. ``acknowledge`` hears of the
     acceptance, ``waiters`` of the end."""
 
@@ -242,16 +246,16 @@ class BeginSaga(Message):
     waiters: tuple[Waiter, ...] = ()
 
 
-@dataclass(frozen=True, repr=False)
-class ResumeSaga(Message):
+@message
+class ResumeSaga:
     """Go on with this saga from its journal."""
 
     saga_id: str
     waiters: tuple[Waiter, ...] = ()
 
 
-@dataclass(frozen=True, repr=False)
-class ProcessGrant(Message):
+@message
+class ProcessGrant:
     """A step process is lent to the saga."""
 
     saga_id: str
@@ -259,16 +263,16 @@ class ProcessGrant(Message):
     address: Address
 
 
-@dataclass(frozen=True, repr=False)
-class ProcessRefusal(Message):
+@message
+class ProcessRefusal:
     """No step process can be had for this saga: its code can't be loaded."""
 
     saga_id: str
     reason: str
 
 
-@dataclass(frozen=True, repr=False)
-class ProcessDead(Message):
+@message
+class ProcessDead:
     """The process of that lease is proven dead, with its whole group. ``by_system``: a stop, not its own doing."""
 
     saga_id: str
@@ -279,8 +283,8 @@ class ProcessDead(Message):
     detail: str | None = None
 
 
-@dataclass(frozen=True, repr=False)
-class SagaOrder(Message):
+@message
+class SagaOrder:
     """An order for this saga; the saga answers ``reply_to`` with Done or Rejected."""
 
     saga_id: str
@@ -288,13 +292,13 @@ class SagaOrder(Message):
     reply_to: Waiter
 
 
-@dataclass(frozen=True, repr=False)
-class DrainSaga(Message):
+@message
+class DrainSaga:
     """Start no further attempt."""
 
 
-@dataclass(frozen=True, repr=False)
-class AskProcess(Message):
+@message
+class AskProcess:
     """The saga needs a step process that has this code; ``urgent``: for a compensation."""
 
     saga_id: str
@@ -304,16 +308,16 @@ class AskProcess(Message):
     urgent: bool
 
 
-@dataclass(frozen=True, repr=False)
-class AdoptProcess(Message):
+@message
+class AdoptProcess:
     """What became of this lease? Answered by ProcessGrant where the process lives, else by ProcessDead."""
 
     saga_id: str
     lease: Lease
 
 
-@dataclass(frozen=True, repr=False)
-class EndProcess(Message):
+@message
+class EndProcess:
     """Fence this lease; answered by ProcessDead."""
 
     saga_id: str
@@ -321,8 +325,8 @@ class EndProcess(Message):
     grace_s: float
 
 
-@dataclass(frozen=True, repr=False)
-class ReturnProcess(Message):
+@message
+class ReturnProcess:
     """The saga has settled what ran there; ``reusable``: others may have the process."""
 
     saga_id: str
@@ -330,8 +334,8 @@ class ReturnProcess(Message):
     reusable: bool
 
 
-@dataclass(frozen=True, repr=False)
-class SagaSleeps(Message):
+@message
+class SagaSleeps:
     """The saga has nothing to do before ``until`` (seconds since the epoch; None: the supervisor decides, because its
     code could not be loaded); its actor is gone after this message."""
 
@@ -339,8 +343,8 @@ class SagaSleeps(Message):
     until: float | None
 
 
-@dataclass(frozen=True, repr=False)
-class SagaEnded(Message):
+@message
+class SagaEnded:
     """The saga is final, or parked; its actor is gone after this message."""
 
     saga_id: str
@@ -350,8 +354,8 @@ class SagaEnded(Message):
 # --- saga actor -> registry ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
-class LifecycleReport(Message):
+@message
+class LifecycleReport:
     """The journal has news of this saga, up to that position."""
 
     saga_id: str
@@ -361,47 +365,47 @@ class LifecycleReport(Message):
 # --- step actor <-> supervisor and saga ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
-class StepConfiguration(Message):
+@message
+class StepConfiguration:
     """What a step actor is told first; ``name`` is the name of its leases and of its outcome file."""
 
     base: Configuration
     name: str
 
 
-@dataclass(frozen=True, repr=False)
-class StepReady(Message):
+@message
+class StepReady:
     """A step actor's first message, as soon as it is configured."""
 
     lease: Lease
 
 
-@dataclass(frozen=True, repr=False)
-class LoadCode(Message):
+@message
+class LoadCode:
     """Import these step classes."""
 
     origin: Origin
     class_refs: tuple[str, ...]
 
 
-@dataclass(frozen=True, repr=False)
-class CodeLoaded(Message):
+@message
+class CodeLoaded:
     """They are there."""
 
     lease_name: str
     class_refs: tuple[str, ...]
 
 
-@dataclass(frozen=True, repr=False)
-class CodeNotLoaded(Message):
+@message
+class CodeNotLoaded:
     """They can't be imported, for this reason."""
 
     lease_name: str
     reason: str
 
 
-@dataclass(frozen=True, repr=False)
-class RunStep(Message):
+@message
+class RunStep:
     """Make this call, once: the same attempt told again is answered with what it gave. ``attempt`` numbers the
     intent, ``run`` is what the user sees. ``outputs``: packed outputs of other steps by name; ``output``: its own."""
 
@@ -425,8 +429,8 @@ class RunStep(Message):
     kill_grace_s: float
 
 
-@dataclass(frozen=True, repr=False)
-class StepAnswer(Message):
+@message
+class StepAnswer:
     """How the call ended; echoes the attempt and the lease."""
 
     saga_id: str

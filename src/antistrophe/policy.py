@@ -1,0 +1,328 @@
+"""The pure supervisor: which saga runs now, which step process serves it, how soon a dead actor is started again.
+
+Nothing here knows an actor, a process or a clock: the supervisor tells what happened and carries out the orders.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+from antistrophe.spec import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKey:
+    """What a step process belongs to: one attached process (its edits of the code are its own) and one origin."""
+
+    client_id: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class StartProcess:
+    """Start a step process under this name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadInto:
+    """Have this process import these classes."""
+
+    name: str
+    origin: Origin
+    class_refs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GrantTo:
+    """Lend this process to this saga."""
+
+    name: str
+    saga_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """End this process; nothing runs in it."""
+
+    name: str
+
+
+PoolOrder: TypeAlias = StartProcess | LoadInto | GrantTo | Retire
+
+
+class ProcessState(Enum):
+    """Where a step process stands."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    LOADING = "loading"
+    LEASED = "leased"
+    ENDING = "ending"
+
+
+@dataclass(slots=True)
+class _Process:
+    name: str
+    key: PoolKey
+    state: ProcessState
+    since: float
+    saga_id: str | None = None
+    loaded: set[str] = field(default_factory=set)
+    used: bool = False
+
+
+@dataclass(slots=True)
+class _Request:
+    saga_id: str
+    key: PoolKey
+    class_refs: tuple[str, ...]
+    fresh: bool
+    urgent: bool
+    served_by: str | None = None
+
+
+class Pool:
+    """The step processes: at most ``limit`` of them, each lent to one saga at a time, compensations first.
+
+    Call ``plan`` after every change, and carry out what it returns.
+    """
+
+    def __init__(self, limit: int, prefix: str) -> None:
+        self._limit = limit
+        self._prefix = prefix
+        self._started = 0
+        self._processes: dict[str, _Process] = {}
+        self._requests: dict[str, _Request] = {}
+
+    def ask(self, saga_id: str, key: PoolKey, class_refs: tuple[str, ...], *, fresh: bool, urgent: bool) -> None:
+        """A saga wants a process; asking again changes nothing but what is asked for."""
+        request = self._requests.get(saga_id)
+        if request is None:
+            self._requests[saga_id] = _Request(saga_id, key, class_refs, fresh, urgent)
+        else:
+            request.class_refs, request.fresh, request.urgent = class_refs, fresh, urgent
+
+    def withdraw(self, saga_id: str) -> None:
+        """The saga wants none any more."""
+        request = self._requests.pop(saga_id, None)
+        process = self._processes.get(request.served_by) if request and request.served_by else None
+        if process is not None and process.state is not ProcessState.LEASED:
+            process.saga_id = None
+
+    def ready(self, name: str, now: float) -> None:
+        """A process that was started can be used."""
+        process = self._processes.get(name)
+        if process is not None and process.state is ProcessState.STARTING:
+            process.state, process.since = ProcessState.IDLE, now
+
+    def loaded(self, name: str, class_refs: Iterable[str], now: float) -> None:
+        """A process has imported what it was told."""
+        process = self._processes.get(name)
+        if process is not None and process.state is ProcessState.LOADING:
+            process.loaded.update(class_refs)
+            process.state, process.since = ProcessState.IDLE, now
+
+    def not_loaded(self, name: str) -> tuple[str | None, list[PoolOrder]]:
+        """A process could not import what it was told. Returns the saga that must hear of it; the process goes, for
+        an import that failed half-way leaves it in an unknown state."""
+        process = self._processes.get(name)
+        if process is None or process.state is not ProcessState.LOADING:
+            return None, []
+        saga_id = process.saga_id
+        if saga_id is not None:
+            self._requests.pop(saga_id, None)
+        process.state, process.saga_id = ProcessState.ENDING, None
+        return saga_id, [Retire(name)]
+
+    def returned(self, name: str, saga_id: str, now: float, *, reusable: bool) -> list[PoolOrder]:
+        """A saga gives its process back."""
+        process = self._processes.get(name)
+        if process is None or process.saga_id != saga_id or process.state is not ProcessState.LEASED:
+            return []
+        process.saga_id = None
+        if reusable:
+            process.state, process.since = ProcessState.IDLE, now
+            return []
+        process.state = ProcessState.ENDING
+        return [Retire(name)]
+
+    def dead(self, name: str) -> str | None:
+        """A process is proven dead. Returns the saga that it was lent to."""
+        process = self._processes.pop(name, None)
+        if process is None:
+            return None
+        for request in self._requests.values():
+            if request.served_by == name:
+                request.served_by = None
+        return process.saga_id if process.state is ProcessState.LEASED else None
+
+    def leased_to(self, saga_id: str) -> str | None:
+        """The name of the process that is lent to this saga, or None."""
+        for process in self._processes.values():
+            if process.saga_id == saga_id and process.state is ProcessState.LEASED:
+                return process.name
+        return None
+
+    def saga_of(self, name: str) -> str | None:
+        """The saga that this process is lent to, or None."""
+        process = self._processes.get(name)
+        return process.saga_id if process is not None and process.state is ProcessState.LEASED else None
+
+    def leased(self) -> list[str]:
+        """The names of the processes that are lent."""
+        return [process.name for process in self._processes.values() if process.state is ProcessState.LEASED]
+
+    def retire_client(self, client_id: str) -> list[PoolOrder]:
+        """An attached process is gone: so are its idle step processes."""
+        return [self._retire(p) for p in self._idle() if p.key.client_id == client_id]
+
+    def retire_idle(self, now: float, idle_s: float) -> list[PoolOrder]:
+        """End the processes that nobody has used for ``idle_s`` seconds."""
+        return [self._retire(process) for process in self._idle() if now - process.since >= idle_s]
+
+    def overdue(self, now: float, start_timeout_s: float) -> list[str]:
+        """The processes that take longer than that to start or to import."""
+        slow = (ProcessState.STARTING, ProcessState.LOADING)
+        return [p.name for p in self._processes.values() if p.state in slow and now - p.since >= start_timeout_s]
+
+    def plan(self, now: float) -> list[PoolOrder]:
+        """What to do for the sagas that want a process."""
+        orders: list[PoolOrder] = []
+        for request in sorted(self._requests.values(), key=lambda request: not request.urgent):
+            order = self._serve(request, now)
+            if order is not None:
+                orders.append(order)
+        return orders
+
+    def _serve(self, request: _Request, now: float) -> PoolOrder | None:
+        serving = self._processes.get(request.served_by) if request.served_by else None
+        if serving is not None and serving.state in (ProcessState.LOADING, ProcessState.ENDING):
+            return None
+        process = self._best_idle(request)
+        if process is not None:
+            return self._lend(process, request, now)
+        if serving is not None:
+            return None
+        if len(self._processes) < self._limit:
+            return self._start(request, now)
+        return self._make_room(request)
+
+    def _best_idle(self, request: _Request) -> _Process | None:
+        fitting = [
+            process
+            for process in self._idle(request.saga_id)
+            if process.key == request.key and not (request.fresh and process.used)
+        ]
+        wanted = set(request.class_refs)
+        return max(fitting, key=lambda p: (wanted <= p.loaded, p.since), default=None)
+
+    def _lend(self, process: _Process, request: _Request, now: float) -> PoolOrder:
+        self._unreserve(request, keep=process)
+        missing = tuple(ref for ref in request.class_refs if ref not in process.loaded)
+        process.saga_id, process.since = request.saga_id, now
+        if missing:
+            process.state, request.served_by = ProcessState.LOADING, process.name
+            return LoadInto(process.name, process.key.origin, missing)
+        process.state, process.used = ProcessState.LEASED, True
+        del self._requests[request.saga_id]
+        return GrantTo(process.name, request.saga_id)
+
+    def _unreserve(self, request: _Request, keep: _Process) -> None:
+        reserved = self._processes.get(request.served_by) if request.served_by else None
+        if reserved is not None and reserved is not keep:
+            reserved.saga_id = None
+        request.served_by = None
+
+    def _start(self, request: _Request, now: float) -> PoolOrder:
+        self._started += 1
+        name = f"{self._prefix}-{self._started}"
+        self._processes[name] = _Process(name, request.key, ProcessState.STARTING, now, request.saga_id)
+        request.served_by = name
+        return StartProcess(name)
+
+    def _make_room(self, request: _Request) -> PoolOrder | None:
+        spare = min(self._idle(), key=lambda process: process.since, default=None)
+        if spare is None:
+            return None
+        request.served_by = spare.name
+        return self._retire(spare)
+
+    def _retire(self, process: _Process) -> Retire:
+        process.state, process.saga_id = ProcessState.ENDING, None
+        return Retire(process.name)
+
+    def _idle(self, saga_id: str | None = None) -> list[_Process]:
+        """The processes without work that are not held for another saga."""
+        return [
+            process
+            for process in self._processes.values()
+            if process.state is ProcessState.IDLE and process.saga_id in (None, saga_id)
+        ]
+
+
+class Admission:
+    """Which sagas run now: at most ``limit``; the rest wait in order, those that compensate first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._running: set[str] = set()
+        self._waiting: tuple[deque[str], deque[str]] = (deque(), deque())
+        self._known: set[str] = set()
+
+    @property
+    def full(self) -> bool:
+        """True where a new saga would have to wait."""
+        return len(self._running) >= self._limit or any(self._waiting)
+
+    def admit(self, saga_id: str) -> None:
+        """The saga runs now (it need not have waited)."""
+        self._running.add(saga_id)
+
+    def enqueue(self, saga_id: str, *, urgent: bool) -> None:
+        """The saga waits for its turn; said again, it changes nothing."""
+        if saga_id not in self._known and saga_id not in self._running:
+            self._known.add(saga_id)
+            self._waiting[0 if urgent else 1].append(saga_id)
+
+    def left(self, saga_id: str) -> None:
+        """The saga does not run any more."""
+        self._running.discard(saga_id)
+
+    def is_running(self, saga_id: str) -> bool:
+        return saga_id in self._running
+
+    def is_waiting(self, saga_id: str) -> bool:
+        return saga_id in self._known
+
+    def due(self) -> list[str]:
+        """The sagas whose turn it is; they count as running from now on."""
+        turn: list[str] = []
+        while len(self._running) < self._limit and any(self._waiting):
+            queue = self._waiting[0] or self._waiting[1]
+            saga_id = queue.popleft()
+            self._known.discard(saga_id)
+            self._running.add(saga_id)
+            turn.append(saga_id)
+        return turn
+
+
+class RestartIntensity:
+    """How soon a child that died is started again: at once up to ``most`` times within ``window_s``, then after it."""
+
+    def __init__(self, most: int, window_s: float) -> None:
+        self._most = most
+        self._window_s = window_s
+        self._deaths: deque[float] = deque()
+
+    def delay_s(self, now: float) -> float:
+        """Book a death; seconds to wait before the next start."""
+        self._deaths.append(now)
+        while self._deaths and now - self._deaths[0] > self._window_s:
+            self._deaths.popleft()
+        return 0.0 if len(self._deaths) <= self._most else self._window_s
