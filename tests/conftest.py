@@ -27,7 +27,8 @@ settings.register_profile("deep", settings.get_profile("ci"), max_examples=5_000
 settings.load_profile("ci")  # before the tests are imported; --hypothesis-profile comes later, and wins
 
 SHARED = "shared-"  # homes in folders of that name may outlive a test, but not its module
-_GRACE_S = 10.0  # what is being ended may take that long to be gone
+# What is being ended may take that long to be gone.
+_GRACE_S = float(os.environ.get("ANTISTROPHE_TEST_GRACE_S", "10"))
 _SEED = pytest.StashKey[int]()
 _ROOT = pytest.StashKey[Path]()
 _KNOWN = pytest.StashKey[set[int]]()

@@ -77,6 +77,8 @@ def unpackb(
     strict_map_key: bool = ...,
     object_hook: Callable[[dict[Any, Any]], Any] | None = ...,
     object_pairs_hook: Callable[[list[tuple[Any, Any]]], Any] | None = ...,
+    list_hook: Callable[[list[Any]], Any] | None = ...,
+    unicode_errors: str | None = ...,
     ext_hook: Callable[[int, bytes], Any] = ...,
     max_str_len: int = ...,
     max_bin_len: int = ...,

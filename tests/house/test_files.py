@@ -1,0 +1,140 @@
+"""The size, names and imports of the project's files: what makes a file easy to read."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.house.tree import (
+    ACTORS,
+    files_of_tests,
+    functions_of,
+    imported_modules,
+    name_of,
+    product_files,
+    python_files,
+    tree_of,
+)
+
+FILE_LINES = 350
+FUNCTION_LINES = 40
+
+# What is longer, and why. An entry that is not needed any more fails as well.
+LONG_FILES: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {}
+
+# Names that say nothing of what is inside.
+EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc", "base_classes"}
+
+# Who may read or write pickles, and of what.
+PICKLES: dict[str, str] = {}
+PICKLING = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
+
+
+def test_no_file_is_too_long() -> None:
+    long = {name_of(path): lines for path in python_files() if (lines := _lines(path)) > FILE_LINES}
+    assert not {name: lines for name, lines in long.items() if name not in LONG_FILES}
+    assert not sorted(LONG_FILES.keys() - long.keys()), "listed as long, but is not"
+
+
+def test_no_function_is_too_long() -> None:
+    long = {
+        f"{name_of(path)}:{name}": lines
+        for path in python_files()
+        for name, function in functions_of(path)
+        if (lines := (function.end_lineno or 0) - function.lineno + 1) > FUNCTION_LINES
+    }
+    assert not {name: lines for name, lines in long.items() if name not in LONG_FUNCTIONS}
+    assert not sorted(LONG_FUNCTIONS.keys() - long.keys()), "listed as long, but is not"
+
+
+def test_every_module_opens_with_its_one_job() -> None:
+    assert not [name_of(path) for path in python_files() if not _opens_with_a_sentence(path)]
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    assert not [
+        name_of(path) for path in python_files() if EMPTY_NAMES & set(path.with_suffix("").parts[-1].split("_"))
+    ]
+
+
+def test_nothing_of_a_user_is_pickled() -> None:
+    found = {name_of(path) for path in product_files() if PICKLING & imported_modules(path)}
+    assert found == set(PICKLES)
+
+
+def test_actors_import_each_other_relatively() -> None:
+    assert not [
+        (name_of(path), module)
+        for path in ACTORS.rglob("*.py")
+        for module in sorted(imported_modules(path))
+        if module.startswith("antistrophe.actors")
+    ]
+
+
+def test_the_tests_do_not_sleep() -> None:
+    """Waiting is on a condition, in a ``while`` with a deadline; steps may sleep, for that is how they hang."""
+    assert not [f"{name_of(path)}:{line}" for path in files_of_tests() for line in _naps(path)]
+
+
+@pytest.mark.parametrize(
+    ("code", "naps"),
+    [
+        ("import time\ntime.sleep(1)", 1),
+        ("from time import sleep\nsleep(1)", 1),
+        ("import asyncio\nasync def test_x():\n    await asyncio.sleep(1)", 1),
+        ("import time\nfor _ in range(9):\n    time.sleep(1)", 1),
+        ("import time\nwhile not done():\n    time.sleep(0.01)", 0),
+        ("import asyncio\nasync def test_x():\n    await asyncio.sleep(0)", 0),
+        ("import time\nclass Hang:\n    def execute(self):\n        time.sleep(3600)", 0),
+        ("CODE = 'import time; time.sleep(1)'", 0),
+    ],
+)
+def test_a_nap_is_found(tmp_path: Path, code: str, naps: int) -> None:
+    path = tmp_path / "test_it.py"
+    path.write_text(code, "utf-8")
+    assert len(_naps(path)) == naps
+    steps = tmp_path / "steps_of_it.py"
+    steps.write_text(code, "utf-8")
+    assert not _naps(steps)
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text("utf-8").splitlines())
+
+
+def _opens_with_a_sentence(path: Path) -> bool:
+    first = (ast.get_docstring(tree_of(path)) or "").partition("\n\n")[0].replace("\n", " ").rstrip()
+    return first.endswith((".", ":")) and len(first.split()) >= 3
+
+
+def _naps(path: Path) -> list[int]:
+    """Lines that sleep for a fixed time."""
+    if path.stem.startswith("steps"):
+        return []
+    return sorted(_naps_below(tree_of(path)))
+
+
+def _naps_below(node: ast.AST) -> list[int]:
+    found: list[int] = []
+    for child in ast.iter_child_nodes(node):
+        waits = isinstance(child, ast.While)
+        acts = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and child.name in {
+            "execute",
+            "compensate",
+            "verify",
+        }
+        if waits or acts:
+            continue
+        if isinstance(child, ast.Call) and _sleeps(child):
+            found.append(child.lineno)
+        found.extend(_naps_below(child))
+    return found
+
+
+def _sleeps(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    gives_way = bool(call.args) and isinstance(call.args[0], ast.Constant) and call.args[0].value == 0
+    return name == "sleep" and not gives_way

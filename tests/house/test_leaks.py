@@ -1,0 +1,70 @@
+"""The check for left-over processes is itself checked: a run that leaves one behind fails, and ends it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import leaks
+from tests.house.tree import ROOT
+
+# Each in a session of its own: it is no child of pytest's once the shell that started it has gone.
+SHELL = "['sh', '-c', 'setsid sleep 300 >/dev/null 2>&1 &']"
+PATH = "'PATH': os.environ['PATH']"
+LEAKS = {
+    "a program": f"subprocess.run({SHELL})",
+    "a process of a home": f"subprocess.run({SHELL}, env={{{PATH}, 'ANTISTROPHE_HOME': str(tmp_path)}})",
+    "a fork": "os.fork() or os.execve('/bin/sh', ['sh', '-c', 'exec sleep 300'], {})",
+}
+
+
+def run_inner(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
+    """A pytest run of its own, with the conftest of these tests, over two tests: the first does ``body``."""
+    test = folder / "test_inner.py"
+    test.write_text(
+        "import os, subprocess, sys, multiprocessing\n\n"
+        f"def test_leaks(tmp_path):\n    {body}\n\n"
+        "def test_after():\n    pass\n",
+        "utf-8",
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", str(ROOT / "pyproject.toml")]
+    command += ["--rootdir", str(folder), "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}", str(test)]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ANTISTROPHE_TEST_GRACE_S": "0.2"},
+    )
+
+
+@pytest.mark.parametrize("body", LEAKS.values(), ids=LEAKS.keys())
+def test_a_run_that_leaves_a_process_behind_fails_and_ends_it(tmp_path: Path, body: str) -> None:
+    ran = run_inner(tmp_path, body)
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "2 passed, 1 error" in ran.stdout
+    assert "1 process(es) left behind, 0 of them can't be ended" in ran.stdout
+    assert "sleep 300" in ran.stdout
+    assert leaks.leftovers((tmp_path / "tmp").resolve()) == []
+
+
+def test_a_run_that_leaves_nothing_behind_passes_and_tells_its_seed(tmp_path: Path) -> None:
+    ran = run_inner(tmp_path, "subprocess.run(['true'])")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "repeat with --hypothesis-seed=" in ran.stdout
+
+
+def test_a_pid_that_came_back_as_another_process_is_left_alone() -> None:
+    other = subprocess.Popen(["sleep", "300"])
+    try:
+        leaks.end(leaks.Leftover(other.pid, start_ticks=1, command="", home=None))
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()

@@ -1,0 +1,104 @@
+"""What is built and installed: the actors behind their symlink, the explicit package list, the wheel."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.house.tree import ACTORS, PACKAGE, ROOT, example_files, project
+
+LINK = PACKAGE / "actors"
+TAKES_PART = ("pyproject.toml", "README.md", "LICENSE", "src", "actors")
+
+
+def test_the_actors_are_reached_through_one_relative_symlink() -> None:
+    assert LINK.is_symlink(), f"{LINK} lost its link in this checkout: make it again with `git checkout -- {LINK}`"
+    assert str(LINK.readlink()) == "../../actors"
+    assert LINK.resolve() == ACTORS
+
+
+def test_git_keeps_the_symlink_as_one() -> None:
+    if not (ROOT / ".git").exists():  # an unpacked archive: the test above is all that can be asked
+        return
+    listed = subprocess.run(
+        ["git", "ls-files", "--stage", "src/antistrophe/actors"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert listed.startswith("120000 ")
+
+
+def test_every_package_is_listed() -> None:
+    packages = {"antistrophe"} | {
+        ".".join(("antistrophe", *init.parent.relative_to(PACKAGE).parts))
+        for folder in (PACKAGE, LINK)
+        for init in folder.rglob("*/__init__.py")
+    }
+    packages.add("antistrophe.actors")
+    assert sorted(project()["tool"]["setuptools"]["packages"]) == sorted(packages)
+
+
+def test_every_folder_with_code_is_a_package() -> None:
+    folders = {path.parent for folder in (PACKAGE, ACTORS) for path in folder.rglob("*.py")}
+    assert not [str(folder) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def test_no_example_is_shipped() -> None:
+    assert not [path for path in example_files() if path.is_relative_to(PACKAGE)]
+
+
+def test_what_runs_needs_exactly_five_libraries() -> None:
+    names = {re.split(r"[<>=~!\[ ]", line)[0] for line in project()["project"]["dependencies"]}
+    assert names == {"thespian", "msgpack", "cattrs", "click", "rich"}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what a build reads."""
+    copy = tmp_path / "checkout"
+    copy.mkdir()
+    for name in TAKES_PART:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(
+                source, copy / name, symlinks=True, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
+            )
+        else:
+            shutil.copy2(source, copy / name)
+    return copy
+
+
+def build(checkout: Path) -> subprocess.CompletedProcess[str]:
+    """Build a wheel into the copy, with the setuptools of this environment: nothing is downloaded."""
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", ".", "."]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+
+
+def test_the_wheel_has_the_actors_and_the_mark_of_typed_code(checkout: Path) -> None:
+    built = build(checkout)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (wheel,) = checkout.glob("antistrophe-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert "antistrophe/py.typed" in names
+    sources = {
+        f"antistrophe/{path.relative_to(PACKAGE).as_posix()}"
+        for path in PACKAGE.rglob("*.py")
+        if LINK not in path.parents
+    } | {f"antistrophe/actors/{path.relative_to(ACTORS).as_posix()}" for path in ACTORS.rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == sources
+
+
+@pytest.mark.parametrize("lost", ["nothing there", "a file with the target's path"])
+def test_a_checkout_that_lost_the_symlink_does_not_build(checkout: Path, lost: str) -> None:
+    link = checkout / "src" / "antistrophe" / "actors"
+    link.unlink()
+    if lost == "a file with the target's path":  # what is unpacked by tools that know no symlinks
+        link.write_text("../../actors", "utf-8")
+    built = build(checkout)
+    assert built.returncode != 0
+    assert "src/antistrophe/actors" in built.stdout + built.stderr
+    assert not list(checkout.glob("*.whl"))
