@@ -24,6 +24,7 @@ AntistropheError
 │   ├── RetryableError               nothing happened; try again
 │   ├── FatalError                   nothing happened; don't try again
 │   └── InDoubtError                 it may have happened
+├── UnreadableDataError              bytes that are not what they should be, or no longer fit their class
 ├── OutputNotFoundError              ``ctx.outputs[...]`` of a step that has none (a KeyError too)
 └── CqrsError                        event store, command bus, projections, versions
     ├── ConcurrencyError             ``expected_version`` was not met
@@ -226,6 +227,10 @@ class FatalError(StepSignal):
 
 class InDoubtError(StepSignal):
     """The effect may or may not have happened: the step is owed a compensation."""
+
+
+class UnreadableDataError(AntistropheError, ValueError):
+    """Bytes that are not what they should be: torn, foreign, or written for a class that has changed since."""
 
 
 class OutputNotFoundError(AntistropheError, KeyError):

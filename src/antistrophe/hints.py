@@ -1,0 +1,207 @@
+"""What a type hint of one value lets through: scalars, enums, literals, paths, and what stands for any.
+
+cattrs by itself coerces (``int("5")``, ``list("abc")``), which would change a step's input on its way. Here a value
+passes only as what its field declares; anything else raises, on the way out and on the way in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum, Flag
+from functools import cache
+from pathlib import Path, PurePath
+from typing import Any, ClassVar, TypeAlias, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+from cattrs import Converter
+from cattrs.fns import identity
+
+Out: TypeAlias = Callable[[Any], Any]
+In: TypeAlias = Callable[[Any, Any], Any]
+
+# What a declared type accepts at run time; a whole number may stand where a float is declared.
+SCALARS: dict[Any, tuple[type, ...]] = {
+    **{kind: (kind,) for kind in (bool, str, bytes, datetime, date, time, timedelta, Decimal, UUID, types.NoneType)},
+    int: (int, bool),
+    float: (float, int),
+}
+
+
+class Mismatch(TypeError):  # noqa: N818 - always answered with an error of the caller's own
+    """A value is not what its field declares."""
+
+    def __init__(self, declared: Any, value: Any) -> None:
+        super().__init__(f"{type_text(declared)} is declared, the value is {short(value)}")
+
+
+def short(value: Any) -> str:
+    """A value and its type for a message, in at most about 120 characters."""
+    try:
+        text = repr(value)
+    except Exception:  # whatever a user's __repr__ does (or a number of too many digits), the message must come out
+        text = "..."
+    return f"{text if len(text) <= 100 else text[:97] + '...'} ({type(value).__qualname__})"
+
+
+def type_text(declared: Any) -> str:
+    """A type hint as a user would write it."""
+    return declared.__qualname__ if isinstance(declared, type) else str(declared).replace("typing.", "")
+
+
+def is_structured(cls: Any) -> bool:
+    """True for a dataclass or an attrs class (not for an instance, not for a generic alias of one)."""
+    return isinstance(cls, type) and (hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__"))
+
+
+def is_named_tuple(hint: Any) -> bool:
+    """True for a NamedTuple's class."""
+    return isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields")
+
+
+def field_types(cls: type) -> dict[str, Any]:
+    """Name and type hint of each field of a dataclass, an attrs class or an annotated plain class.
+
+    Raises NameError (or what else the evaluation of a hint raises) for a hint that has no meaning at run time.
+    """
+    hints = get_type_hints(cls, include_extras=True)
+    if dataclasses.is_dataclass(cls):
+        return {field.name: hints.get(field.name, Any) for field in dataclasses.fields(cls) if field.init}
+    if hasattr(cls, "__attrs_attrs__"):
+        return {field.name: hints.get(field.name, field.type or Any) for field in cls.__attrs_attrs__ if field.init}
+    return {name: hint for name, hint in hints.items() if ClassVar not in (hint, get_origin(hint))}
+
+
+def writing(hint: Any, converter: Converter) -> Out:
+    """The way out for one hint; found again at each call where the hint is inside itself."""
+    try:
+        return converter.get_unstructure_hook(hint)
+    except RecursionError:
+        return lambda value: converter.unstructure(value, unstructure_as=hint)
+
+
+def reading(hint: Any, converter: Converter) -> In:
+    """The way in for one hint."""
+    try:
+        return converter.get_structure_hook(hint)
+    except RecursionError:
+        return converter.structure
+
+
+# --- scalars, and what stands for any -----------------------------------------------------------------------------
+
+
+def _as_it_is(value: Any, _: Any) -> Any:
+    return value
+
+
+def unknown_out(hint: Any, _: Converter) -> Out:
+    """None, scalars and Any pass as they are; a type of no known kind lets nothing through."""
+    if hint in SCALARS or hint in (Any, object, None):
+        return identity
+
+    def refuse(value: Any) -> Any:
+        raise Mismatch(hint, value)
+
+    return refuse
+
+
+def unknown_in(hint: Any, _converter: Converter) -> In:
+    """The same way back."""
+    if hint in (Any, object):
+        return _as_it_is
+
+    def refuse(value: Any, _: Any) -> Any:
+        raise Mismatch(hint, value)
+
+    return refuse
+
+
+def scalar_in(accepted: tuple[type, ...]) -> In:
+    """A value of exactly one of these classes."""
+
+    def read(value: Any, hint: Any) -> Any:
+        if value.__class__ in accepted:
+            return value
+        raise Mismatch(hint, value)
+
+    return read
+
+
+def path_out(value: Any) -> str:
+    """A path as its text."""
+    if not isinstance(value, PurePath):
+        raise Mismatch(Path, value)
+    return str(value)
+
+
+def path_in(value: Any, hint: Any) -> Any:
+    """A path of the declared class from its text."""
+    if value.__class__ is not str:
+        raise Mismatch(hint, value)
+    return hint(value)
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    yield hint
+    for part in get_args(hint):
+        yield from _parts(part)
+    if typing.is_typeddict(hint) or is_named_tuple(hint):
+        for part in get_type_hints(hint).values():
+            yield from _parts(part)
+
+
+def learn_enums(hint: Any, converter: Converter) -> None:
+    """Register each Enum inside a hint under its own class: cattrs would take a ``(str, Enum)`` for a str."""
+    for part in _parts(hint):
+        if isinstance(part, type) and issubclass(part, Enum):
+            _learn_enum(part, converter)
+
+
+@cache
+def _learn_enum(cls: type[Enum], converter: Converter) -> None:
+    flag = issubclass(cls, Flag)
+    members = {member.name: member for member in cls}
+
+    def write(value: Any) -> Any:
+        if not isinstance(value, cls):
+            raise Mismatch(cls, value)
+        return value.value if flag else value.name
+
+    def read(value: Any, _: Any) -> Any:
+        if flag and value.__class__ is int:
+            return cls(value)
+        if value.__class__ is str and value in members:
+            return members[value]
+        raise Mismatch(cls, value)
+
+    converter.register_unstructure_hook(cls, write)
+    converter.register_structure_hook(cls, read)
+
+
+def literal_out(hint: Any, _converter: Converter) -> Out:
+    """One of the listed values; a member of an Enum as its name."""
+
+    def write(value: Any) -> Any:
+        if not any(value == choice and value.__class__ is choice.__class__ for choice in get_args(hint)):
+            raise Mismatch(hint, value)
+        return value.name if isinstance(value, Enum) else value
+
+    return write
+
+
+def literal_in(hint: Any, _converter: Converter) -> In:
+    """The listed value again."""
+    choices = [(choice.name if isinstance(choice, Enum) else choice, choice) for choice in get_args(hint)]
+
+    def read(value: Any, _: Any) -> Any:
+        for encoded, choice in choices:
+            if encoded == value and encoded.__class__ is value.__class__:
+                return choice
+        raise Mismatch(hint, value)
+
+    return read

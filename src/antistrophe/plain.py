@@ -1,0 +1,240 @@
+"""What may travel between processes and lie in the journal: typed values <-> msgpack, exactly or not at all.
+
+``pack_plain``: self-describing values. ``pack_fields``: the fields of a step or an event, by their type hints.
+``pack_record``: the runtime's own records. Nothing is ever pickled; reading can't run anything but the ``__init__``
+of the class that the caller names. Every reader raises UnreadableDataError on data that it can't read, and only that.
+"""
+
+from __future__ import annotations
+
+import io
+import types
+from collections.abc import Iterator
+from enum import Enum
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any, TypeVar, cast
+
+from cattrs import transform_error
+
+from antistrophe import wire
+from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
+from antistrophe.hints import field_types, is_structured, short, type_text, writing
+from antistrophe.structure import hooks, make_converter
+
+T = TypeVar("T")
+
+_MAX_DEPTH = 100
+_WHAT_TRAVELS = (
+    "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, Decimal "
+    "and UUID travel, and where a field declares them Enum, Path, dataclasses and attrs classes"
+)
+
+
+# --- self-describing values ---------------------------------------------------------------------------------------
+
+
+def pack_plain(value: Any, *, what: str = "the value") -> bytes:
+    """A self-describing value as msgpack. Raises NotSerializableError that names the place of what can't travel."""
+    try:
+        return wire.pack(value)
+    except Exception as error:
+        path, reason = _culprit(value, error)
+        raise NotSerializableError(f"{what}{path} can't travel: {reason}") from error
+
+
+def unpack_plain(data: bytes, *, what: str = "the data") -> Any:
+    """What ``pack_plain`` wrote. Raises UnreadableDataError on anything else."""
+    try:
+        return wire.unpack(data)
+    except Exception as error:
+        raise UnreadableDataError(f"{what} can't be read as msgpack: {_text(error)}") from error
+
+
+# --- the fields of steps and events -------------------------------------------------------------------------------
+
+
+def pack_fields(obj: Any, cls: type, *, what: str | None = None) -> bytes:
+    """The fields of a dataclass, attrs class or annotated plain class as a msgpack map by field name.
+
+    They are read again at once: what does not come back as it was raises NotSerializableError, which names ``what``
+    (the class, where nothing is given), the field, its declared type and its value.
+    """
+    try:
+        write, read = hooks(cls)
+        data = wire.pack(write(obj))
+        rebuilt = read(wire.unpack(data))
+        same = wire.pack(write(rebuilt)) == data or _same_fields(obj, rebuilt, cls)
+    except Exception as error:
+        raise NotSerializableError(_why_not(obj, cls, what or cls.__qualname__, error)) from error
+    if not same:
+        raise NotSerializableError(_why_not(obj, cls, what or cls.__qualname__, None))
+    return data
+
+
+def unpack_fields(data: bytes, cls: type[T], *, what: str | None = None, forbid_unknown: bool = False) -> T:
+    """A new object of ``cls`` from what ``pack_fields`` wrote: missing fields take their defaults, unknown ones are
+    ignored (or with ``forbid_unknown`` refused). Raises UnreadableDataError where the data do not fit the class."""
+    what = what or cls.__qualname__
+    return structure_fields(unpack_plain(data, what=what), cls, what=what, forbid_unknown=forbid_unknown)
+
+
+def structure_fields(fields: Any, cls: type[T], *, what: str | None = None, forbid_unknown: bool = False) -> T:
+    """The same from the unpacked map (``unpack_plain`` of the data), so that it can be changed before."""
+    try:
+        obj: T = hooks(cast(Any, cls), False, forbid_unknown)[1](fields)
+    except Exception as error:
+        detail = _why_unreadable(fields, cls, forbid_unknown, error)
+        raise UnreadableDataError(f"{what or cls.__qualname__} does not fit its class: {detail}") from error
+    return obj
+
+
+# --- the runtime's own records ------------------------------------------------------------------------------------
+
+
+def pack_record(record: Any) -> bytes:
+    """One of the runtime's frozen dataclasses as msgpack: the class's name and its fields."""
+    cls = type(record)
+    try:
+        return wire.pack([cls.__name__, hooks(cast(Any, cls))[0](record)])
+    except Exception as error:
+        raise NotSerializableError(_why_not(record, cls, cls.__qualname__, error)) from error
+
+
+def unpack_record(data: bytes, types: tuple[type[T], ...]) -> T:
+    """What ``pack_record`` wrote, if it is of one of these classes; UnreadableDataError on anything else. Unknown
+    fields are ignored and missing ones take their defaults, so that older and newer programs read each other."""
+    try:
+        name, fields = wire.unpack(data)
+        read = _readers(types)[name]
+    except Exception as error:
+        raise UnreadableDataError(f"no record of a known kind: {_text(error)}") from error
+    try:
+        record: T = read(fields)
+    except Exception as error:
+        raise UnreadableDataError(f"a {name} can't be read: {_text(error)}") from error
+    return record
+
+
+@lru_cache(maxsize=64)
+def _readers(types: tuple[type, ...]) -> dict[str, Any]:
+    return {cls.__name__: hooks(cls)[1] for cls in types}
+
+
+def check_size(data: bytes, limit: int, what: str) -> None:
+    """Raise PayloadTooLargeError where ``data`` is over ``limit`` bytes; ``what`` begins the message."""
+    if len(data) > limit:
+        raise PayloadTooLargeError(
+            f"{what} takes {len(data)} bytes, over the limit of {limit} (max_payload_bytes): "
+            "store it elsewhere and pass a reference to it, or raise the limit"
+        )
+
+
+# --- what went wrong ----------------------------------------------------------------------------------------------
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is missing or not known"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _same_fields(one: Any, other: Any, cls: type) -> bool:
+    return all(_same(getattr(one, name), getattr(other, name)) for name in field_types(cls))
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # a user's __eq__ may raise anything; then they are not known to be equal
+        return False
+
+
+def _why_not(obj: Any, cls: type, what: str, error: Exception | None) -> str:
+    """Go through the fields one by one to find the one to blame."""
+    try:
+        hints = field_types(cls)
+    except Exception as hint_error:
+        return f"{what}: its annotations have no meaning at run time ({_text(hint_error)}); import what they name"
+    converter = make_converter(False, False)
+    for name, hint in hints.items():
+        if not hasattr(obj, name):
+            return f"{what}: field {name} is declared, but not set"
+        value = getattr(obj, name)
+        try:
+            wire.pack(writing(hint, converter)(value))
+        except Exception as field_error:
+            path, reason = _culprit(value, field_error)
+            return f"{what}: field {name}{path}, declared {type_text(hint)}, can't travel: {reason}"
+    return _why_not_the_same(obj, cls, what, hints, error)
+
+
+def _why_not_the_same(obj: Any, cls: type, what: str, hints: dict[str, Any], error: Exception | None) -> str:
+    try:
+        write, read = hooks(cls, True)
+        rebuilt = read(wire.unpack(wire.pack(write(obj))))
+    except Exception as read_error:
+        return f"{what} can't be made again from its fields: {_locate(read_error)}"
+    for name, hint in hints.items():
+        before, after = getattr(obj, name), getattr(rebuilt, name)
+        if not _same(before, after):
+            change = f"is {short(before)} and comes back as {short(after)}"
+            return f"{what}: field {name}, declared {type_text(hint)}, {change}"
+    return f"{what} does not come back as it was" + (f": {_text(error)}" if error else "")
+
+
+def _why_unreadable(fields: Any, cls: type, forbid_unknown: bool, error: Exception) -> str:
+    try:
+        hooks(cls, True, forbid_unknown)[1](fields)
+    except Exception as detailed:
+        return _locate(detailed)
+    return _text(error)
+
+
+def _locate(error: Exception) -> str:
+    found = transform_error(error, "", lambda each, _: _text(each))
+    return "; ".join(" at ".join(part for part in text.split(" @ ") if part).replace(" at .", " at ") for text in found)
+
+
+def _culprit(value: Any, error: Exception) -> tuple[str, str]:
+    """Path and reason of the first thing inside ``value`` that can't travel."""
+    found = next(_strangers(value, "", set()), None)
+    if found is None:
+        return "", _text(error)
+    path, stranger = found
+    if stranger is None:
+        return path, "it is nested too deep, or contains itself"
+    return path, f"{short(stranger)}. {_advice(stranger)}"
+
+
+def _strangers(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if type(value) in wire.SCALARS or isinstance(value, Enum | PurePath):
+        return
+    if path.count("[") + path.count(".") > _MAX_DEPTH:
+        yield path[:60] + "...", None
+        return
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _strangers(key, f"{path} key", seen)
+            yield from _strangers(item, f"{path}[{short(key).rpartition(' ')[0]}]", seen)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for index, item in enumerate(value):
+            yield from _strangers(item, f"{path}[{index}]", seen)
+    elif is_structured(type(value)):
+        for name in field_types(type(value)):
+            yield from _strangers(getattr(value, name, None), f"{path}.{name}", seen)
+    else:
+        yield path, value
+
+
+def _advice(stranger: Any) -> str:
+    if isinstance(stranger, io.IOBase):
+        return "Pass the file's path, and open it in execute."
+    if isinstance(stranger, types.FunctionType | types.BuiltinFunctionType | types.MethodType | type):
+        return "Pass a name for it, and look it up in execute."
+    if isinstance(stranger, types.GeneratorType):
+        return "Pass its items as a tuple."
+    return f"Pass what it is made from, and make it in execute; {_WHAT_TRAVELS}."

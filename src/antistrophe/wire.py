@@ -1,0 +1,211 @@
+"""Self-describing values as msgpack: written and read again exactly, without type hints and without pickle.
+
+None, bool, int, float, str, bytes, list and dict are plain msgpack. What msgpack does not know travels as extension
+types: whole numbers over 64 bit, datetime, date, time, timedelta, Decimal, UUID, set and frozenset; a tuple is an
+array that opens with a mark. Sets are written in the order of their items' encoding, so that equal values of one
+type give equal bytes (a dict keeps its own order).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgpack
+
+# The codes are the file format: never renumber them.
+TUPLE, SET, FROZENSET, BIG_INT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_ = range(1, 11)
+
+# What is no container; whatever is none of these and no builtin container can't travel by itself.
+SCALARS = frozenset(
+    (type(None), bool, int, float, str, bytes, bytearray, datetime, date, time, timedelta, Decimal, UUID)
+)
+# Each set within a set is packed by a packer of its own; the limit keeps the C stack of both directions small.
+MAX_SETS_WITHIN_SETS = 8
+_TUPLE_MARK = msgpack.ExtType(TUPLE, b"")
+# However its length of 0 is written (in 1, 2 or 4 bytes), the mark holds these two bytes.
+_NEAR_A_MARK = bytes((0, TUPLE))
+_DURATION = struct.Struct(">iii")
+_SUFFIX = re.compile(r"\[([^\[\]]+)\]")
+
+
+def pack(value: Any, _sets_around: int = 0) -> bytes:
+    """One value as msgpack. Raises TypeError (a type that is not listed above) or ValueError (nested too deep)."""
+    packer = msgpack.Packer(
+        # strict_types: a subclass of a builtin would come back as the builtin.
+        default=_ENCODERS[_sets_around],
+        strict_types=True,
+        # A file name that is not UTF-8 reaches Python as lone surrogates; they come back as they were.
+        unicode_errors="surrogatepass",
+        buf_size=1024,
+    )
+    packed: bytes = packer.pack(value)
+    return packed
+
+
+def unpack(data: bytes, _sets_around: int = 0) -> Any:
+    """The value that ``pack`` wrote. Raises some Exception on anything else; never runs code, and needs memory in
+    proportion to ``data``."""
+    if _NEAR_A_MARK not in data:
+        # No mark, no tuple: no call for each array is needed.
+        return _unpack(data, _EXTENSIONS[_sets_around], None)
+    reader = _Reader(_sets_around)
+    value = _unpack(data, reader.extension, reader.array)
+    if reader.open_marks:
+        raise ValueError("a mark of a tuple stands where no tuple begins")
+    return value
+
+
+def _unpack(data: bytes, extension: Callable[[int, bytes], Any], array: Callable[[list[Any]], Any] | None) -> Any:
+    return msgpack.unpackb(
+        data,
+        ext_hook=extension,
+        list_hook=array,
+        strict_map_key=False,
+        unicode_errors="surrogatepass",
+        timestamp=3,
+    )
+
+
+class _Reader:
+    """Puts tuples together again. ``open_marks`` counts the marks that have not become one."""
+
+    __slots__ = ("open_marks", "sets_around")
+
+    def __init__(self, sets_around: int) -> None:
+        self.open_marks = 0
+        self.sets_around = sets_around
+
+    def array(self, items: list[Any]) -> Any:
+        if items and items[0] is _TUPLE_MARK:
+            self.open_marks -= 1
+            return tuple(items[1:])
+        return items
+
+    def extension(self, code: int, data: bytes) -> Any:
+        if code == TUPLE and not data:
+            self.open_marks += 1
+            return _TUPLE_MARK
+        return _decode(code, data, sets_around=self.sets_around)
+
+
+def _decode(code: int, data: bytes, sets_around: int) -> Any:
+    if code not in (SET, FROZENSET):
+        return _DECODERS[code](data)
+    if sets_around >= MAX_SETS_WITHIN_SETS:
+        raise ValueError("sets are nested too deep")
+    items = unpack(data, sets_around + 1)
+    if type(items) is not list:
+        raise ValueError("a set that is no array")
+    return set(items) if code == SET else frozenset(items)
+
+
+def _encode(value: Any, sets_around: int) -> Any:
+    kind = type(value)
+    if kind is tuple:
+        return [_TUPLE_MARK, *value]
+    if kind is set or kind is frozenset:
+        return msgpack.ExtType(SET if kind is set else FROZENSET, pack_set_items(value, sets_around))
+    encoder = _SCALARS.get(kind)
+    if encoder is None:
+        raise TypeError(f"no encoding for {kind.__module__}.{kind.__qualname__}")
+    code, encode = encoder
+    return msgpack.ExtType(code, encode(value))
+
+
+def pack_set_items(items: Iterable[Any], sets_around: int = 0) -> bytes:
+    """The items as a msgpack array in the order of their encoding. Raises like ``pack``."""
+    if sets_around >= MAX_SETS_WITHIN_SETS:
+        raise ValueError(f"more than {MAX_SETS_WITHIN_SETS} sets within each other")
+    packed = sorted(pack(item, sets_around + 1) for item in items)
+    header: bytes = msgpack.Packer(buf_size=16).pack_array_header(len(packed))
+    return header + b"".join(packed)
+
+
+_LEVELS = range(MAX_SETS_WITHIN_SETS + 1)
+_ENCODERS = tuple(partial(_encode, sets_around=level) for level in _LEVELS)
+_EXTENSIONS = tuple(partial(_decode, sets_around=level) for level in _LEVELS)
+
+
+# --- scalars ------------------------------------------------------------------------------------------------------
+
+
+def _encode_int(value: int) -> bytes:
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+
+
+def _decode_int(data: bytes) -> int:
+    return int.from_bytes(data, "big", signed=True)
+
+
+def _encode_moment(value: datetime | time) -> bytes:
+    """ISO 8601, and as in RFC 9557 the time zone's name in brackets; ``[fold=1]`` where the second pass is meant."""
+    text = value.isoformat()
+    zone = value.tzinfo
+    if isinstance(zone, ZoneInfo) and zone.key is not None:
+        text += f"[{zone.key}]"
+    if value.fold:
+        text += "[fold=1]"
+    return text.encode()
+
+
+def _split(data: bytes) -> tuple[str, ZoneInfo | None, int]:
+    text = data.decode()
+    zone, fold = None, 0
+    for suffix in _SUFFIX.findall(text):
+        if suffix == "fold=1":
+            fold = 1
+        else:
+            zone = ZoneInfo(suffix)
+    return text.partition("[")[0], zone, fold
+
+
+def _decode_datetime(data: bytes) -> datetime:
+    text, zone, fold = _split(data)
+    stored = datetime.fromisoformat(text)
+    if zone is None:
+        return stored.replace(fold=fold)
+    local = stored.replace(tzinfo=zone, fold=fold)
+    # Where the zone's rules have changed since, the moment counts, not the wall clock.
+    return local if local.utcoffset() == stored.utcoffset() else stored.astimezone(zone)
+
+
+def _decode_time(data: bytes) -> time:
+    text, zone, fold = _split(data)
+    stored = time.fromisoformat(text)
+    return stored.replace(fold=fold) if zone is None else stored.replace(tzinfo=zone, fold=fold)
+
+
+def _decode_uuid(data: bytes) -> UUID:
+    return UUID(bytes=data)
+
+
+def _decode_duration(data: bytes) -> timedelta:
+    return timedelta(*_DURATION.unpack(data))
+
+
+_SCALARS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
+    int: (BIG_INT, _encode_int),
+    datetime: (DATETIME, _encode_moment),
+    date: (DATE, lambda value: value.isoformat().encode()),
+    time: (TIME, _encode_moment),
+    timedelta: (TIMEDELTA, lambda value: _DURATION.pack(value.days, value.seconds, value.microseconds)),
+    Decimal: (DECIMAL, lambda value: str(value).encode()),
+    UUID: (UUID_, lambda value: value.bytes),
+}
+_DECODERS: dict[int, Callable[[bytes], Any]] = {
+    BIG_INT: _decode_int,
+    DATETIME: _decode_datetime,
+    DATE: lambda data: date.fromisoformat(data.decode()),
+    TIME: _decode_time,
+    TIMEDELTA: _decode_duration,
+    DECIMAL: lambda data: Decimal(data.decode()),
+    UUID_: _decode_uuid,
+}
