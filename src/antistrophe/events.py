@@ -16,6 +16,7 @@ C = TypeVar("C", bound=type)
 
 _MARK = "__antistrophe_event__"
 _classes: dict[tuple[str, int], type] = {}
+_newest: dict[str, int] = {}  # asked at every read of an event, and maybe while another thread registers one
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def _register(cls: type, name: str, version: int) -> type:
             f'{cls.__module__}.{cls.__qualname__} too: give one a name of its own, @event("...", version=...)'
         )
     _classes[name, version] = cls
+    _newest[name] = max(version, _newest.get(name, version))
     setattr(cls, _MARK, (name, version))
     return cls
 
@@ -92,7 +94,7 @@ def event_class(type_name: str, version: int) -> type | None:
 
 def newest_version(type_name: str) -> int | None:
     """The highest version that a class is registered for, or None where the type is unknown."""
-    return max((version for name, version in _classes if name == type_name), default=None)
+    return _newest.get(type_name)
 
 
 def encode_event(obj: object) -> EncodedEvent:
