@@ -1,0 +1,99 @@
+"""Writes the pages that are made from the code: ``python -m tests.house.reference`` puts them into docs/reference/."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+from antistrophe import errors
+from antistrophe.settings import Settings
+from tests.house.tree import ROOT
+
+FOLDER = ROOT / "docs" / "reference"
+MADE = "This page is made from the code by `python -m tests.house.reference`."
+
+
+def settings_page() -> str:
+    """What each setting means, takes and is by default."""
+    default = Settings()
+    lines = [
+        "# Settings",
+        "",
+        "`Settings` is one frozen record; `Settings.load(path)` reads a TOML profile of",
+        f"`name = value` lines. {MADE}",
+        "",
+        "A wrong name, type or value raises `InvalidSettingsError`, which names the file, the key and what is allowed.",
+        "Who starts the actor system of a home decides its settings; who attaches takes them as they are. Profiles to",
+        "start from: [config/](../../config/default.toml).",
+        "",
+        "| setting | default | takes | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, allowed in Settings.described().items():
+        value = getattr(default, name)
+        shown = "not set" if value is None else f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
+        takes = allowed.text() + (f" ({allowed.unit})" if allowed.unit else "")
+        lines.append(f"| `{name}` | {shown} | {takes} | {allowed.says} |")
+    return "\n".join(lines) + "\n"
+
+
+def errors_page() -> str:
+    """The tree of the exceptions, and what each carries."""
+    tree = inspect.getdoc(errors) or ""
+    drawn = tree[tree.index("AntistropheError\n") : tree.index("\n\n``AttemptCancelled``")]
+    lines = [
+        "# Errors",
+        "",
+        "Everything that antistrophe raises on purpose is below `AntistropheError`.",
+        MADE,
+        "",
+        "```text",
+        drawn.rstrip(),
+        "```",
+        "",
+        "`AttemptCancelled` stands outside: a `BaseException`, raised in a step's main thread when its attempt is to",
+        "end, so that the step's `except Exception` does not swallow it.",
+        "",
+        "| error | below | carries | meaning |",
+        "|---|---|---|---|",
+    ]
+    for error in _public_errors():
+        carries = ", ".join(f"`{name}`" for name in _fields(error)) or "-"
+        says = " ".join((inspect.getdoc(error) or "").split()).replace("``", "`")
+        below = ", ".join(f"`{base.__name__}`" for base in _public_bases(error))
+        lines.append(f"| `{error.__name__}` | {below} | {carries} | {says} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"settings.md": settings_page, "errors.md": errors_page}
+
+
+def _public_errors() -> Iterator[type[BaseException]]:
+    for name, value in vars(errors).items():
+        if isinstance(value, type) and issubclass(value, BaseException) and not name.startswith("_"):
+            yield value
+
+
+def _public_bases(error: type[BaseException]) -> Iterator[type]:
+    for base in error.__bases__:
+        if base.__name__.startswith("_"):
+            yield from _public_bases(base)
+        else:
+            yield base
+
+
+def _fields(error: type[BaseException]) -> list[str]:
+    """What every instance keeps of what it was made with, under the same names."""
+    if not inspect.isfunction(error.__init__):
+        return []
+    return [name for name in inspect.signature(error.__init__).parameters if name not in {"self", "message", "detail"}]
+
+
+def main() -> None:
+    """Write every page."""
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
