@@ -248,10 +248,11 @@ class BeginSaga:
 
 @message
 class ResumeSaga:
-    """Go on with this saga from its journal."""
+    """Go on with this saga from its journal, after these orders."""
 
     saga_id: str
     waiters: tuple[Waiter, ...] = ()
+    orders: tuple[SagaOrder, ...] = ()
 
 
 @message
@@ -337,18 +338,20 @@ class ReturnProcess:
 @message
 class SagaSleeps:
     """The saga has nothing to do before ``until`` (seconds since the epoch; None: the supervisor decides, because its
-    code could not be loaded); its actor is gone after this message."""
+    code could not be loaded); its actor is gone after this message. ``waiters`` still wait."""
 
     saga_id: str
     until: float | None
+    waiters: tuple[Waiter, ...] = ()
 
 
 @message
 class SagaEnded:
-    """The saga is final, or parked; its actor is gone after this message."""
+    """The saga is final, or parked, or (``status`` None) could not be accepted; its actor is gone after this
+    message."""
 
     saga_id: str
-    status: SagaStatus
+    status: SagaStatus | None
 
 
 # --- saga actor -> registry ---------------------------------------------------------------------------------------

@@ -65,14 +65,17 @@ _TURN_REASONS = {
 }
 
 
-def decide(saga: Saga, said: Input, now: float) -> tuple[Entry, ...]:
-    """The entries that are now true; none where the input changes nothing (stale, doubled, too early)."""
+def decide(saga: Saga, said: Input, now: float, *, dispatch: bool = True) -> tuple[Entry, ...]:
+    """The entries that are now true; none where the input changes nothing (stale, doubled, too early).
+
+    ``dispatch`` False (a system that stops): no further attempt starts.
+    """
     if saga.ended:
         return ()
     draft = _Draft(saga, now)
     match said:
         case ProcessGranted(lease):
-            draft.advance(lease)
+            draft.advance(lease if dispatch else None)
         case ProcessRefused(reason):
             draft.wait(reason)
         case Answered(step, action, attempt, answer):
@@ -80,7 +83,7 @@ def decide(saga: Saga, said: Input, now: float) -> tuple[Entry, ...]:
             if current is not None and _is(current, step, action, attempt) and not saga.ending:
                 draft.extend(entries_of_answer(saga, current, answer, now))
                 fresh = saga.spec.steps[step].fresh_process
-                draft.advance(None if fresh else current.lease, worn=True)
+                draft.advance(current.lease if dispatch and not fresh else None, worn=True)
         case Fenced():
             current = saga.current
             if current is not None and _is(current, said.step, said.action, said.attempt):
