@@ -20,7 +20,7 @@ PYTHON = sys.executable
         [PYTHON, "-m", "ruff", "check", "--no-fix", "."],
         [PYTHON, "-m", "ruff", "format", "--check", "."],
         [PYTHON, "-m", "mypy"],
-        [str(Path(PYTHON).with_name("lint-imports"))],
+        [str(Path(PYTHON).with_name("lint-imports")), "--no-cache"],
     ],
     ids=["rules", "format", "types", "floors"],
 )
