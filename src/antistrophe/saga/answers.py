@@ -21,7 +21,7 @@ _WITHOUT_CALL = frozenset({FailureKind.NEVER_RAN, FailureKind.REFUSED})
 
 
 def entries_of_answer(
-    saga: Saga, current: AttemptStarted, answer: Answer, now: float, *, adopted: bool = False
+    current: AttemptStarted, answer: Answer, now: float, *, adopted: bool = False
 ) -> tuple[Entry, ...]:
     """What the answer of the current attempt makes true; ``adopted``: its process left it, and is dead."""
     if current.action is Action.VERIFY:
@@ -42,8 +42,6 @@ def entries_of_answer(
         case Unencodable(error, error_type):
             return (_failed(current, Failure(FailureKind.UNENCODABLE, error, error_type), now),)
         case Raised(kind, error, error_type, after_s):
-            if kind is FailureKind.RAISED and not saga.spec.steps[current.step].atomic:
-                kind = FailureKind.IN_DOUBT
             return (_failed(current, Failure(kind, error, error_type, after_s=after_s), now),)
         case Refused(reason):
             return (_failed(current, Failure(FailureKind.REFUSED, reason), now), SagaWaits(now, reason))
@@ -55,7 +53,7 @@ def entries_of_answer(
 def entries_of_death(saga: Saga, current: AttemptStarted, fenced: Fenced, now: float) -> tuple[Entry, ...]:
     """What the proven death of the current attempt's process makes true: the outcome that it left, else its death."""
     if fenced.answer is not None:
-        return entries_of_answer(saga, current, fenced.answer, now, adopted=True)
+        return entries_of_answer(current, fenced.answer, now, adopted=True)
     failure = _death(saga, current, fenced)
     if current.action is Action.VERIFY:
         return (_no_verdict(current, f"verify did not answer: {failure.error}", now),)

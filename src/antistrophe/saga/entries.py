@@ -28,7 +28,7 @@ class FailureKind(str, Enum):
     RAISED = "raised"  # an exception of the step's own
     RETRYABLE = "retryable"  # RetryableError
     FATAL = "fatal"  # FatalError
-    IN_DOUBT = "in_doubt"  # InDoubtError, or any exception of a step with atomic = False
+    IN_DOUBT = "in_doubt"  # InDoubtError
     TIMEOUT = "timeout"  # ended because it ran past its limit
     CRASH = "crash"  # its process died of itself
     INTERRUPTED = "interrupted"  # ended by the system: a cancel, a stop, a restart

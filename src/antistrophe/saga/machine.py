@@ -46,7 +46,7 @@ from antistrophe.saga.inputs import (
     RetryAsked,
     TimePassed,
 )
-from antistrophe.saga.state import DOUBTFUL, Saga, StepState, evolve
+from antistrophe.saga.state import Saga, StepState, evolve, leaves_doubt
 from antistrophe.spec import StepSpec
 
 NEVER_RAN_LIMIT = 10
@@ -81,7 +81,7 @@ def decide(saga: Saga, said: Input, now: float, *, dispatch: bool = True) -> tup
         case Answered(step, action, attempt, answer):
             current = saga.current
             if current is not None and _is(current, step, action, attempt) and not saga.ending:
-                draft.extend(entries_of_answer(saga, current, answer, now))
+                draft.extend(entries_of_answer(current, answer, now))
                 fresh = saga.spec.steps[step].fresh_process
                 draft.advance(current.lease if dispatch and not fresh else None, worn=True)
         case Fenced():
@@ -146,7 +146,7 @@ class _Draft:
         """Decide what follows a failed attempt: ask verify (it stays unsettled), try again, or turn back."""
         failure = failed.failure
         spec, step = self.saga.spec.steps[failed.step], self.saga.steps[failed.step]
-        doubtful = failure.kind in DOUBTFUL and self.saga.verdict is not Verdict.NOT_APPLIED
+        doubtful = leaves_doubt(spec, failure) and self.saga.verdict is not Verdict.NOT_APPLIED
         asked = self.saga.verdict is not None or failure.kind is FailureKind.UNENCODABLE
         if doubtful and spec.has_verify and not asked and self.saga.cancel is None:
             return

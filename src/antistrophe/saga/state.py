@@ -37,10 +37,12 @@ from antistrophe.saga.entries import (
 )
 from antistrophe.spec import SagaSpec, StepSpec
 
-DOUBTFUL = frozenset(
+_DOUBTFUL = frozenset(
     {FailureKind.IN_DOUBT, FailureKind.TIMEOUT, FailureKind.CRASH, FailureKind.INTERRUPTED, FailureKind.UNENCODABLE}
 )
-"""The ways in which an ``execute`` can end that leave open, or certain, that it took effect."""
+"""The ways in which any ``execute`` can end that leave open, or certain, that it took effect."""
+
+_EXCEPTIONS = frozenset({FailureKind.RAISED, FailureKind.RETRYABLE, FailureKind.FATAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,11 @@ class Saga:
     def deadline(self) -> float | None:
         """When the forward phase is over, in seconds since the epoch."""
         return None if self.spec.deadline_s is None else self.accepted_at + self.spec.deadline_s
+
+
+def leaves_doubt(spec: StepSpec, failure: Failure) -> bool:
+    """True where an ``execute`` that ended so may have taken effect; of a step that is not atomic, any exception."""
+    return failure.kind in _DOUBTFUL or (not spec.atomic and failure.kind in _EXCEPTIONS)
 
 
 def is_owed(spec: StepSpec, state: StepState) -> bool:
@@ -242,7 +249,7 @@ def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
             "never_ran": step.never_ran + never_ran,
             "refused": step.refused + refused,
             # Doubt is sticky: a later attempt that failed cleanly says nothing about this one.
-            "in_doubt": step.in_doubt or entry.failure.kind in DOUBTFUL,
+            "in_doubt": step.in_doubt or leaves_doubt(saga.spec.steps[entry.step], entry.failure),
             "failure": entry.failure,
             "finished_at": entry.at,
         }
