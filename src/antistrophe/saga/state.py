@@ -289,9 +289,14 @@ def _given_up(saga: Saga, entry: CompensationGivenUp) -> Saga:
 
 
 def _retried(saga: Saga, _entry: CompensationRetried) -> Saga:
-    steps = tuple(
-        replace(step, given_up=None, undo_counted=0, finished_at=None) if step.given_up else step for step in saga.steps
-    )
+    anew: dict[str, Any] = {
+        "given_up": None,
+        "undo_counted": 0,
+        "undo_never_ran": 0,
+        "undo_refused": 0,
+        "finished_at": None,
+    }
+    steps = tuple(replace(step, **anew) if step.given_up else step for step in saga.steps)
     return replace(saga, steps=steps, parked=False, waiting=None)
 
 
