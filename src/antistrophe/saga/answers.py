@@ -88,8 +88,10 @@ def _failed(current: AttemptStarted, failure: Failure, now: float) -> AttemptFai
 def _death(saga: Saga, current: AttemptStarted, fenced: Fenced) -> Failure:
     exit_code, signal, detail = fenced.exit_code, fenced.signal, fenced.detail
     if fenced.began is False:
-        text = detail or "its process ended before the call"
-        return Failure(FailureKind.NEVER_RAN, text, exit_code=exit_code, signal=signal)
+        # However often the system ends a compensation before its call, that never gives it up.
+        spared = fenced.by_system and current.action is Action.COMPENSATE
+        kind = FailureKind.INTERRUPTED if spared else FailureKind.NEVER_RAN
+        return Failure(kind, detail or "its process ended before the call", exit_code=exit_code, signal=signal)
     if saga.expired:
         text = detail or f"ended after {current.limit_s:g} s"
         return Failure(FailureKind.TIMEOUT, text, exit_code=exit_code, signal=signal, duration_s=current.limit_s)
