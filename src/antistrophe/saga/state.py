@@ -280,7 +280,7 @@ def _retry_scheduled(saga: Saga, entry: RetryScheduled) -> Saga:
 
 
 def _turned_back(saga: Saga, entry: TurnedBack) -> Saga:
-    return replace(saga, cause=entry.cause, unsettled=None, verdict=None, not_before=None)
+    return replace(saga, cause=entry.cause, unsettled=None, verdict=None, not_before=None, waiting=None)
 
 
 def _given_up(saga: Saga, entry: CompensationGivenUp) -> Saga:
