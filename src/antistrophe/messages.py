@@ -98,6 +98,14 @@ class Query:
     at_least: int = 0
 
 
+@message
+class RegistryQuery:
+    """A question as the supervisor hands it on, with whom to answer."""
+
+    query: Query
+    reply_to: Address
+
+
 # --- answers to applications --------------------------------------------------------------------------------------
 
 

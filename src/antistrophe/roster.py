@@ -1,12 +1,10 @@
-"""The pure registry: a saga's state as monitoring shows it, and the counts that follow from many of them."""
+"""The pure registry: a saga's state as monitoring shows it."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, StepRecord, StepStatus
+from antistrophe.records import SagaMetadata, StepRecord, StepStatus
 from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import Action
 from antistrophe.saga.outcome import describe, error_of, outcome_of, status_of
@@ -93,48 +91,3 @@ def _step_status(saga: Saga, index: int, state: StepState) -> StepStatus:
     if not saga.backward:
         return StepStatus.PENDING
     return StepStatus.FAILED if state.failure is not None else StepStatus.SKIPPED
-
-
-class Roster:
-    """What the registry holds in memory: the sagas that are not final, and how many there are of each status.
-
-    Folded from changes in journal order; a change that was folded before (or is older than what is known) is ignored.
-    """
-
-    def __init__(self, counts: dict[SagaStatus, int], open_sagas: Iterable[SagaMetadata], position: int) -> None:
-        self._counts = Counter(counts)
-        self._open = {saga.id: saga for saga in open_sagas}
-        self.position = position
-
-    def fold(self, change: SagaChange) -> bool:
-        """Take in one change; False where it is no news."""
-        if change.position <= self.position:
-            return False
-        self.position = change.position
-        saga = change.saga
-        before = self._open.pop(saga.id, None)
-        if before is not None:
-            self._counts[before.status] -= 1
-        self._counts[saga.status] += 1
-        if not saga.status.final:
-            self._open[saga.id] = saga
-        return True
-
-    def get(self, saga_id: str) -> SagaMetadata | None:
-        """A saga that is not final, or None."""
-        return self._open.get(saga_id)
-
-    def running(self) -> list[SagaMetadata]:
-        """The sagas that the system works on, in order of acceptance."""
-        return sorted(
-            (saga for saga in self._open.values() if saga.status.running), key=lambda saga: (saga.created_at, saga.id)
-        )
-
-    def running_count(self) -> int:
-        return self._counts[SagaStatus.EXECUTING] + self._counts[SagaStatus.COMPENSATING]
-
-    def history_count(self) -> int:
-        """How many sagas have finished or are parked."""
-        return (
-            self._counts[SagaStatus.COMPLETED] + self._counts[SagaStatus.COMPENSATED] + self._counts[SagaStatus.FAILED]
-        )

@@ -1,0 +1,99 @@
+"""The one base of our actors: what every process of the system does first, and how a message reaches its handler."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from thespian.actors import Actor, ActorExitRequest, WakeupMessage
+
+from antistrophe.messages import Address, Configuration
+from antistrophe.process import die_with_parent, restore_fatal_signals
+
+Handler = Callable[[Any, Address], None]
+
+log = logging.getLogger("antistrophe")
+
+EXIT_AFTER_A_BUG = 70
+"""The exit code of an actor that could not handle a message (EX_SOFTWARE of sysexits.h)."""
+
+_this_process = os.getpid()
+
+
+class RuntimeActor(Actor):  # type: ignore[misc]
+    """Hands each message to its handler, once.
+
+    Thespian would deliver a message again whose handler raises. An actor of ours that meets an error it did not expect
+    ends its process instead: whoever supervises it starts another from the journal, which is the only truth.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        global _this_process
+        # Forks take the parent's value with them, so the child can tell whether its parent is still there.
+        parent_pid, _this_process = _this_process, os.getpid()
+        self.parent_pid = parent_pid
+        restore_fatal_signals()
+        self.base: Configuration | None = None
+        self._handlers: Mapping[type, Handler] = self.handlers()
+
+    def handlers(self) -> Mapping[type, Handler]:
+        """The handler of each type of message; others are ignored."""
+        raise AssertionError("every actor says what it handles")
+
+    def receiveMessage(self, message: Any, sender: Address) -> None:  # noqa: N802 - Thespian's name
+        """Called by Thespian."""
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            return
+        try:
+            handler(message, sender)
+        except BaseException:
+            log.exception("%s can't handle %s", type(self).__name__, type(message).__name__)
+            logging.shutdown()
+            os._exit(EXIT_AFTER_A_BUG)
+
+    def configure(self, base: Configuration) -> None:
+        """Take in what every actor is told first."""
+        self.base = base
+        log_to(Path(base.home), base.settings.log_level)
+
+    def die_with_parent(self) -> None:
+        """Have this process end with the one that forked it."""
+        die_with_parent(self.parent_pid)
+
+    def now(self) -> float:
+        """Seconds since the epoch by the system's steady clock: no jump of the wall clock moves it."""
+        assert self.base is not None, "configured before it is asked"
+        return time.monotonic() + self.base.clock_offset_s
+
+    def wake_in(self, seconds: float, payload: Any = None) -> None:
+        """Have Thespian deliver a WakeupMessage; it can't be cancelled, so it must be safe to come in vain."""
+        self.wakeupAfter(timedelta(seconds=max(seconds, 0.0)), payload)
+
+    def leave(self) -> None:
+        """End this actor once what it has sent is on its way."""
+        self.send(self.myAddress, ActorExitRequest())
+
+
+def log_to(home: Path, level: str) -> None:
+    """Write this process's log records to the home's log file (each record is one appending write)."""
+    folder = home / "log"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    handler = logging.handlers.WatchedFileHandler(folder / "system.log", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
+    for old in log.handlers[:]:
+        log.removeHandler(old)
+        old.close()
+    log.addHandler(handler)
+    log.setLevel(level)
+    log.propagate = False
+
+
+__all__ = ["EXIT_AFTER_A_BUG", "Handler", "RuntimeActor", "WakeupMessage", "log", "log_to"]

@@ -1,0 +1,132 @@
+"""One saga between its journal and its actor: every change is decided, journaled, and only then true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from antistrophe.actors.ledger import Ledger
+from antistrophe.errors import JournalError
+from antistrophe.marks import Token, read_marks
+from antistrophe.messages import BeginSaga, ProcessDead
+from antistrophe.process import boot_id
+from antistrophe.saga.entries import AttemptStarted, Entry, SagaAccepted
+from antistrophe.saga.inputs import Fenced, Input, ProcessGranted, Resumed, TimePassed
+from antistrophe.saga.machine import decide
+from antistrophe.saga.state import Saga, evolve
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was true before, what is now, and the journal position that proves it."""
+
+    before: Saga | None
+    after: Saga
+    position: int
+
+
+class Execution:
+    """The saga as its actor holds it. What the journal refuses (a full disk) is kept and decided again later."""
+
+    def __init__(self, ledger: Ledger, home: str, now: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._home = home
+        self._now = now
+        self._saga: Saga | None = None
+        self._backlog: list[Input] = []
+        self.draining = False
+
+    @property
+    def saga(self) -> Saga:
+        assert self._saga is not None, "begun or loaded before it is asked"
+        return self._saga
+
+    @property
+    def begun(self) -> bool:
+        return self._saga is not None
+
+    @property
+    def stuck(self) -> bool:
+        """True while the journal refuses what was decided."""
+        return bool(self._backlog)
+
+    @property
+    def position(self) -> int:
+        """The journal position of the last change that this actor made or read."""
+        return self._ledger.position
+
+    def begin(self, message: BeginSaga) -> Change:
+        """Accept a new saga and, where a process was granted, start its first attempt, in one commit. Raises
+        SeqConflictError where the saga is in the journal already, JournalError where the journal refuses."""
+        now = self._now()
+        accepted = SagaAccepted(now, message.request_id, message.spec)
+        said: Input = Resumed() if message.grant is None else ProcessGranted(message.grant.lease)
+        saga = evolve(None, accepted)
+        entries: list[Entry] = [accepted]
+        for entry in decide(saga, said, now):
+            saga = evolve(saga, entry)
+            entries.append(entry)
+        position = self._ledger.commit(None, saga, entries)
+        self._saga = saga
+        return Change(None, saga, position)
+
+    def load(self, saga_id: str) -> None:
+        """Read the saga from the journal, and decide what its last entry left undecided."""
+        self._saga = self._ledger.load(saga_id)
+        self.tell(Resumed())
+
+    def tell(self, said: Input) -> Change | None:
+        """Decide on an input and journal what is now true; None where nothing changed (or can be journaled yet).
+        Raises SeqConflictError where somebody else goes on with this saga."""
+        if self._backlog:
+            self._backlog.append(said)
+            return None
+        before = self.saga
+        entries = decide(before, said, self._now(), dispatch=not self.draining)
+        if not entries:
+            return None
+        after = before
+        for entry in entries:
+            after = evolve(after, entry)
+        try:
+            position = self._ledger.commit(before, after, entries)
+        except JournalError:
+            self._backlog.append(said)
+            return None
+        self._saga = after
+        return Change(before, after, position)
+
+    def take_backlog(self) -> list[Input]:
+        """What the journal has refused so far, to be told again."""
+        backlog, self._backlog = self._backlog, []
+        return backlog
+
+    def death(self, current: AttemptStarted, dead: ProcessDead) -> Fenced:
+        """The death of the current attempt's process, with what the process left behind of it."""
+        began: bool | None = None
+        answer = None
+        if current.lease.boot_id == boot_id():
+            marks = read_marks(self._home, current.lease.name, self._token(current))
+            began, answer = marks.began_at is not None, marks.answer
+        return Fenced(
+            current.step,
+            current.action,
+            current.attempt,
+            began,
+            answer,
+            dead.exit_code,
+            dead.signal,
+            dead.by_system,
+            dead.detail,
+        )
+
+    def time_passed(self, allowance_s: float) -> TimePassed:
+        """That it is later now, with the moment at which the current attempt's call began."""
+        current = self.saga.current
+        if current is None:
+            return TimePassed()
+        marks = read_marks(self._home, current.lease.name, self._token(current))
+        return TimePassed(marks.began_at, allowance_s)
+
+    def _token(self, current: AttemptStarted) -> Token:
+        return Token(self.saga.id, current.step, current.action, current.attempt)

@@ -1,0 +1,150 @@
+"""What applications ask of the supervisor: to start a saga, to hear of its end, to give it an order."""
+
+from __future__ import annotations
+
+from antistrophe.actors.ledger import Ledger
+from antistrophe.actors.saga_table import LiveSaga, SagaTable
+from antistrophe.actors.step_processes import Owner
+from antistrophe.errors import JournalError
+from antistrophe.messages import (
+    Accepted,
+    Address,
+    AwaitSaga,
+    BeginSaga,
+    Done,
+    OrderSaga,
+    Rejected,
+    SagaEnded,
+    SagaOrder,
+    SagaOutcome,
+    StartSaga,
+    Waiter,
+)
+from antistrophe.records import SagaStatus
+from antistrophe.saga.inputs import CancelAsked
+from antistrophe.saga.outcome import outcome_of
+
+
+class FrontDesk:
+    """Answers each request once, and the same request sent again with the same answer."""
+
+    def __init__(self, owner: Owner, table: SagaTable, ledger: Ledger) -> None:
+        self._owner = owner
+        self._table = table
+        self._ledger = ledger
+
+    # --- start -------------------------------------------------------------------------------------------------
+
+    def start(self, message: StartSaga, sender: Address) -> None:
+        to = Waiter(sender, message.correlation)
+        live = self._table.get(message.spec.id)
+        if live is not None:
+            self._start_live(message, to, live)
+        elif self._ledger.knows(message.spec.id):
+            self._start_known(message, to)
+        else:
+            self._start_new(message, to)
+
+    def _start_live(self, message: StartSaga, to: Waiter, live: LiveSaga) -> None:
+        again = live.request_id == message.request_id
+        if not again and not message.join:
+            self._reject(to, "AlreadyExecutingError", f"saga {live.id!r} is live; join it, or choose another id")
+            return
+        if message.wait:
+            self._wait_for(live, to)
+        # One that is not durable yet is acknowledged by its actor, or when this is sent again.
+        if self._ledger.knows(live.id):
+            self._owner.send(to.address, Accepted(to.correlation, live.id, self._ledger.head(), joined=not again))
+
+    def _start_known(self, message: StartSaga, to: Waiter) -> None:
+        saga = self._ledger.load(message.spec.id)
+        if not saga.spec.same_definition(message.spec):
+            text = f"a saga {saga.id!r} of another definition ({saga.spec.name!r}) has finished; choose another id"
+            self._reject(to, "SagaExistsError", text)
+            return
+        self._owner.send(to.address, Accepted(to.correlation, saga.id, self._ledger.head()))
+        if message.wait:
+            self._tell_outcome(saga.id, to)
+
+    def _start_new(self, message: StartSaga, to: Waiter) -> None:
+        spec = message.spec
+        if self._table.full:
+            try:
+                position = self._ledger.accept_waiting(message.request_id, spec, self._owner.now())
+            except JournalError as error:
+                self._reject(to, "JournalError", str(error))
+                return
+            live = self._table.add(spec.id, message.request_id, message.client_id)
+            self._table.enqueue(live)
+            self._owner.send(to.address, Accepted(to.correlation, spec.id, position))
+            if message.wait:
+                self._wait_for(live, to)
+            return
+        live = self._table.add(spec.id, message.request_id, message.client_id)
+        if message.wait:
+            live.waiters[to.correlation] = to
+        self._table.begin(live, BeginSaga(message.request_id, spec, None, None if message.wait else to))
+
+    # --- wait --------------------------------------------------------------------------------------------------
+
+    def wait(self, message: AwaitSaga, sender: Address) -> None:
+        to = Waiter(sender, message.correlation)
+        live = self._table.get(message.saga_id)
+        if live is not None:
+            self._wait_for(live, to)
+        elif self._ledger.knows(message.saga_id):
+            self._tell_outcome(message.saga_id, to)
+        else:
+            self._reject(to, "SagaNotFoundError", f"there is no saga {message.saga_id!r}")
+
+    def _wait_for(self, live: LiveSaga, to: Waiter) -> None:
+        known = to.correlation in live.waiters
+        live.waiters[to.correlation] = to
+        if live.actor is not None and not known:
+            live.handed_on.append(to)
+            self._owner.send(live.actor.address, to)
+
+    def ended(self, message: SagaEnded) -> None:
+        """A saga is final or parked. Its actor has told those who wait, but for one whose message it left unread."""
+        live = self._table.remove(message.saga_id)
+        if live is not None and message.status is not None:
+            for to in live.handed_on:
+                self._tell_outcome(message.saga_id, to)
+
+    def _tell_outcome(self, saga_id: str, to: Waiter) -> None:
+        outcome = outcome_of(self._ledger.load(saga_id))
+        if outcome is not None:
+            self._owner.send(to.address, SagaOutcome(to.correlation, outcome, self._ledger.head()))
+
+    # --- order -------------------------------------------------------------------------------------------------
+
+    def order(self, message: OrderSaga, sender: Address) -> None:
+        to = Waiter(sender, message.correlation)
+        order = SagaOrder(message.saga_id, message.order, to)
+        live = self._table.get(message.saga_id)
+        if live is not None:
+            self._order_live(live, order)
+            return
+        status = self._ledger.status(message.saga_id)
+        if status is None:
+            self._reject(to, "SagaNotFoundError", f"there is no saga {message.saga_id!r}")
+        elif isinstance(message.order, CancelAsked):
+            self._owner.send(to.address, Done(to.correlation, self._ledger.head(), effect=False))
+        elif status is not SagaStatus.FAILED:
+            text = f"saga {message.saga_id!r} is {status.value}: only a saga that is parked can be retried or resolved"
+            self._reject(to, "RequestError", text)
+        else:
+            live = self._table.add(message.saga_id, self._ledger.request_id(message.saga_id), client_id="")
+            live.urgent = True
+            self._order_live(live, order)
+
+    def _order_live(self, live: LiveSaga, order: SagaOrder) -> None:
+        if live.actor is not None:
+            self._owner.send(live.actor.address, order)
+        else:
+            live.orders = [each for each in live.orders if each.reply_to.correlation != order.reply_to.correlation]
+            live.orders.append(order)
+            self._table.wake(live)
+
+    def _reject(self, to: Waiter, error: str, text: str) -> None:
+        self._owner.send(to.address, Rejected(to.correlation, error, text))

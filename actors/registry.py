@@ -1,0 +1,146 @@
+"""The registry actor: answers monitoring queries from the journal, and feeds those who follow its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from antistrophe.actors.base import Handler, RuntimeActor, WakeupMessage
+from antistrophe.journal import Journal, SqliteJournal
+from antistrophe.marks import journal_path
+from antistrophe.messages import Address, Configuration, LifecycleReport, QueryAnswer, Rejected, RegistryQuery
+from antistrophe.records import SagaStatus
+
+
+@dataclass(frozen=True, slots=True)
+class _Poll:
+    """Somebody waits for changes after a position, until a moment."""
+
+    reply_to: Address
+    correlation: str
+    after_position: int
+    limit: int
+    until: float
+
+
+class RegistryActor(RuntimeActor):
+    """Reads the journal whenever it is asked, so that an answer is never older than what the asker has seen.
+
+    Lifecycle reports only wake it for those who wait; one that is lost delays them by ``report_s``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.die_with_parent()
+        self._journal: Journal | None = None
+        self._polls: list[_Poll] = []
+        self._questions: dict[str, Callable[..., Any]] = {
+            "get": lambda saga_id: self._read.metadata(saga_id),
+            "running": self._running,
+            "counts": self._counts,
+            "history": lambda limit: self._read.history(limit),
+            "list": self._list,
+            "timeline": self._timeline,
+        }
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return {
+            Configuration: self._on_configuration,
+            RegistryQuery: self._on_query,
+            LifecycleReport: self._on_report,
+            WakeupMessage: self._on_wakeup,
+        }
+
+    def _on_configuration(self, message: Configuration, _sender: Address) -> None:
+        self.configure(message)
+        self._journal = SqliteJournal(journal_path(message.home), synchronous=message.settings.synchronous)
+
+    def _on_query(self, message: RegistryQuery, _sender: Address) -> None:
+        query, to = message.query, message.reply_to
+        if query.what == "changes":
+            self._poll(to, query.correlation, **query.arguments)
+            return
+        question = self._questions.get(query.what)
+        if question is None:
+            text = f"the registry has no answer to {query.what!r}; it knows {', '.join(self._questions)} and changes"
+            self.send(to, Rejected(query.correlation, "RequestError", text))
+            return
+        position = self._read.head()
+        self.send(to, QueryAnswer(query.correlation, question(**query.arguments), position))
+
+    def _on_report(self, _message: LifecycleReport, _sender: Address) -> None:
+        self._serve_polls()
+
+    def _on_wakeup(self, _message: Any, _sender: Address) -> None:
+        self._serve_polls()
+        self._tick()
+
+    # --- questions ---------------------------------------------------------------------------------------------
+
+    def _running(self) -> list[Any]:
+        return [saga for status in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING) for saga in self._all(status)]
+
+    def _all(self, status: SagaStatus) -> list[Any]:
+        sagas: list[Any] = []
+        cursor: str | None = None
+        while True:
+            page, cursor = self._list(status=status, limit=1_000, cursor=cursor)
+            sagas += page
+            if cursor is None:
+                return sagas
+
+    def _counts(self) -> tuple[int, int]:
+        counts = self._read.counts()
+        running = sum(number for status, number in counts.items() if status.running)
+        return running, sum(counts.values()) - running
+
+    def _list(
+        self,
+        status: SagaStatus | None = None,
+        name: str | None = None,
+        text: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> tuple[list[Any], str | None]:
+        page = self._read.list(status=status, name=name, text=text, limit=limit, cursor=cursor)
+        return list(page.sagas), page.cursor
+
+    def _timeline(self, saga_id: str) -> list[Any] | None:
+        return None if self._read.metadata(saga_id) is None else list(self._read.timeline(saga_id))
+
+    # --- changes -----------------------------------------------------------------------------------------------
+
+    def _poll(self, reply_to: Address, correlation: str, after_position: int | None, limit: int, wait_s: float) -> None:
+        if after_position is None:
+            self.send(reply_to, QueryAnswer(correlation, ([], self._read.head()), self._read.head()))
+            return
+        self._polls = [poll for poll in self._polls if poll.correlation != correlation]
+        was_idle = not self._polls
+        self._polls.append(_Poll(reply_to, correlation, after_position, limit, self.now() + wait_s))
+        self._serve_polls()
+        if was_idle:
+            self._tick()
+
+    def _tick(self) -> None:
+        assert self.base is not None
+        if self._polls:
+            self.wake_in(max(self.base.settings.report_s, 0.01))
+
+    def _serve_polls(self) -> None:
+        now = self.now()
+        left: list[_Poll] = []
+        for poll in self._polls:
+            changes = list(self._read.changes(poll.after_position, poll.limit))
+            if changes or now >= poll.until:
+                position = changes[-1].position if changes else poll.after_position
+                answer = QueryAnswer(poll.correlation, (changes, position), self._read.head())
+                self.send(poll.reply_to, answer)
+            else:
+                left.append(poll)
+        self._polls = left
+
+    @property
+    def _read(self) -> Journal:
+        assert self._journal is not None, "configured before it is asked"
+        return self._journal

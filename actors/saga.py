@@ -1,0 +1,379 @@
+"""The saga actor: one execution. It decides, journals and performs, and holds no truth that is not in the journal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from antistrophe.actors.base import Handler, RuntimeActor, WakeupMessage, log
+from antistrophe.actors.calls import run_step
+from antistrophe.actors.execution import Change, Execution
+from antistrophe.actors.ledger import Ledger
+from antistrophe.errors import JournalError
+from antistrophe.journal import SeqConflictError
+from antistrophe.marks import remove_marks
+from antistrophe.messages import (
+    Accepted,
+    Address,
+    AdoptProcess,
+    AskProcess,
+    BeginSaga,
+    Done,
+    DrainSaga,
+    EndProcess,
+    LifecycleReport,
+    ProcessDead,
+    ProcessGrant,
+    ProcessRefusal,
+    Rejected,
+    ResolveStep,
+    ResumeSaga,
+    ReturnProcess,
+    SagaActorReady,
+    SagaConfiguration,
+    SagaEnded,
+    SagaOrder,
+    SagaOutcome,
+    SagaSleeps,
+    StepAnswer,
+    Waiter,
+)
+from antistrophe.process import identity_of
+from antistrophe.saga import effects as effect
+from antistrophe.saga.entries import AttemptStarted, Lease
+from antistrophe.saga.inputs import Answered, Input, ProcessGranted, ProcessRefused, ResolveAsked
+from antistrophe.saga.outcome import outcome_of
+
+SLEEP_FROM_S = 2.0
+"""From this wait on, a saga gives its actor back and is resumed from the journal when it is due."""
+
+ASK_AGAIN_S = 2.0
+"""How soon a question that the supervisor did not answer is asked again."""
+
+LOOK_AGAIN_S = 0.1
+"""How soon an attempt is looked at again that is past its limit but has not left its start marker."""
+
+JOURNAL_AGAIN_S = 0.5
+"""How soon a saga that the journal refuses (a full disk) tries again."""
+
+
+class SagaActor(RuntimeActor):
+    """Runs one saga, then leaves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.die_with_parent()
+        self._supervisor: Address = None
+        self._registry: Address = None
+        self._execution: Execution | None = None
+        self._address_of: dict[str, Address] = {}
+        self._waiters: dict[str, Waiter] = {}
+        self._question: Any = None
+        self._asked_at = 0.0
+        self._ask_at: float | None = None
+        self._look_at = 0.0
+        self._wakes_at: float | None = None
+        self._reported_at: float | None = None
+        self._left = False
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return {
+            SagaConfiguration: self._on_configuration,
+            BeginSaga: self._on_begin,
+            ResumeSaga: self._on_resume,
+            ProcessGrant: self._on_grant,
+            ProcessRefusal: self._on_refusal,
+            ProcessDead: self._on_dead,
+            StepAnswer: self._on_answer,
+            SagaOrder: self._on_order,
+            DrainSaga: self._on_drain,
+            Waiter: self._on_waiter,
+            WakeupMessage: self._on_wakeup,
+        }
+
+    # --- beginning ---------------------------------------------------------------------------------------------
+
+    def _on_configuration(self, message: SagaConfiguration, sender: Address) -> None:
+        self._supervisor, self._registry = sender, message.registry
+        if self._execution is not None:
+            return
+        self.configure(message.base)
+        self._execution = Execution(Ledger(message.base), message.base.home, self.now)
+        identity = identity_of(os.getpid())
+        assert identity is not None, "this process lives"
+        self.send(sender, SagaActorReady(identity.pid, identity.start_ticks))
+
+    def _on_begin(self, message: BeginSaga, _sender: Address) -> None:
+        if self._run.begun:
+            return
+        self._take_waiters(message.waiters)
+        if message.grant is not None:
+            self._address_of[message.grant.lease.name] = message.grant.address
+        try:
+            change = self._run.begin(message)
+        except SeqConflictError:
+            self._resume(ResumeSaga(message.spec.id))
+            return
+        except JournalError as error:
+            self._refuse_start(message, error)
+            return
+        if message.acknowledge is not None:
+            to = message.acknowledge
+            self.send(to.address, Accepted(to.correlation, message.spec.id, change.position))
+        self._follow(change)
+        if message.grant is not None:
+            self._give_back_unless_used(message.grant.lease)
+
+    def _refuse_start(self, message: BeginSaga, error: JournalError) -> None:
+        """The journal takes no new saga: nothing was accepted, and whoever asked is told so."""
+        told = dict(self._waiters)
+        if message.acknowledge is not None:
+            told[message.acknowledge.correlation] = message.acknowledge
+        for waiter in told.values():
+            self.send(waiter.address, Rejected(waiter.correlation, "JournalError", str(error)))
+        if message.grant is not None:
+            self.send(self._supervisor, ReturnProcess(message.spec.id, message.grant.lease.name, True))
+        self._go(SagaEnded(message.spec.id, None))
+
+    def _on_resume(self, message: ResumeSaga, _sender: Address) -> None:
+        if not self._run.begun:
+            self._take_waiters(message.waiters)
+            self._resume(message)
+
+    def _resume(self, message: ResumeSaga) -> None:
+        self._run.load(message.saga_id)
+        for order in message.orders:
+            self._obey(order)
+        self._perform(effect.resume(self._run.saga))
+        self._set_wake()
+
+    # --- what comes in -----------------------------------------------------------------------------------------
+
+    def _on_grant(self, message: ProcessGrant, _sender: Address) -> None:
+        if not self._is_mine(message.saga_id):
+            return
+        self._question = None
+        lease, current = message.lease, self._run.saga.current
+        self._address_of[lease.name] = message.address
+        if current is not None and current.lease == lease:
+            # Adopted: told again, its process makes the call only if it has not made it yet.
+            self._start(current)
+            return
+        self._tell(ProcessGranted(lease))
+        self._give_back_unless_used(lease)
+
+    def _on_refusal(self, message: ProcessRefusal, _sender: Address) -> None:
+        if self._is_mine(message.saga_id) and self._run.saga.current is None:
+            self._question = None
+            self._run.tell(ProcessRefused(message.reason))
+            self._report(self._run.position, now=True)
+            self._go(SagaSleeps(message.saga_id, None, tuple(self._waiters.values())))
+
+    def _on_dead(self, message: ProcessDead, _sender: Address) -> None:
+        if not self._is_mine(message.saga_id):
+            return
+        current = self._run.saga.current
+        if current is not None and current.lease == message.lease:
+            self._question = None
+            self._tell(self._run.death(current, message))
+        if not self._run.stuck:
+            remove_marks(self._home, message.lease.name)
+
+    def _on_answer(self, message: StepAnswer, _sender: Address) -> None:
+        if not self._is_mine(message.saga_id):
+            return
+        current = self._run.saga.current
+        if current is not None and current.lease.name == message.lease_name:
+            self._tell(Answered(message.step, message.action, message.attempt, message.answer))
+
+    def _on_order(self, message: SagaOrder, _sender: Address) -> None:
+        if self._is_mine(message.saga_id):
+            change = self._obey(message)
+            if change is not None:
+                self._follow(change)
+
+    def _obey(self, message: SagaOrder) -> Change | None:
+        """Carry out an order and answer it."""
+        saga, to, order = self._run.saga, message.reply_to, message.order
+        if isinstance(order, ResolveStep):
+            index = next((i for i, step in enumerate(saga.spec.steps) if step.name == order.step_name), -1)
+            if index < 0 or saga.steps[index].given_up is None:
+                text = f"saga {saga.id!r} has no step {order.step_name!r} whose compensation has failed for good"
+                self.send(to.address, Rejected(to.correlation, "RequestError", text))
+                return None
+            order = ResolveAsked(index, order.note, order.by)
+        change = self._run.tell(order)
+        self.send(to.address, Done(to.correlation, self._run.position, change is not None))
+        return change
+
+    def _on_drain(self, _message: DrainSaga, _sender: Address) -> None:
+        self._run.draining = True
+
+    def _on_waiter(self, message: Waiter, _sender: Address) -> None:
+        self._take_waiters((message,))
+
+    def _take_waiters(self, waiters: tuple[Waiter, ...]) -> None:
+        self._waiters |= {waiter.correlation: waiter for waiter in waiters}
+
+    def _on_wakeup(self, _message: Any, _sender: Address) -> None:
+        self._wakes_at = None
+        if self._left or not self._run.begun:
+            return
+        for said in self._run.take_backlog():
+            self._tell(said)
+        now = self.now()
+        if self._ask_at is not None and now >= self._ask_at:
+            self._ask()
+        elif self._question is not None and now >= self._asked_at + ASK_AGAIN_S:
+            self._ask_supervisor(self._question)
+        due = effect.wake_at(self._run.saga)
+        if due is not None and now >= max(due, self._look_at):
+            self._pass_time()
+        self._set_wake()
+
+    def _pass_time(self) -> None:
+        assert self.base is not None
+        passed = self._run.time_passed(self.base.settings.start_timeout_s)
+        current = self._run.saga.current
+        began_at, now = passed.began_at, self.now()
+        if current is not None and began_at is not None and began_at + current.limit_s > now:
+            self._look_at = began_at + current.limit_s
+        else:
+            self._look_at = now + LOOK_AGAIN_S
+        self._tell(passed)
+
+    # --- decide, journal, perform ------------------------------------------------------------------------------
+
+    def _tell(self, said: Input) -> None:
+        if self._left:
+            return
+        try:
+            change = self._run.tell(said)
+        except SeqConflictError:
+            log.warning("saga %s is in other hands; this actor leaves", self._run.saga.id)
+            self._left = True
+            self.leave()
+            return
+        if change is not None:
+            self._follow(change)
+        elif self._run.stuck:
+            log.error("saga %s waits for its journal", self._run.saga.id)
+            self._set_wake()
+
+    def _follow(self, change: Change) -> None:
+        """What is to be done now that a change is durable."""
+        self._perform(effect.effects_of(change.before, change.after))
+        self._report(change.position)
+        self._set_wake()
+
+    def _report(self, position: int, *, now: bool = False) -> None:
+        """Tell the registry: at once of a beginning and an end, else not more often than the settings say."""
+        assert self.base is not None
+        moment = self.now()
+        first = self._reported_at is None
+        if now or first or self._left or moment - (self._reported_at or 0.0) >= self.base.settings.report_s:
+            self._reported_at = moment
+            self.send(self._registry, LifecycleReport(self._run.saga.id, position))
+
+    def _perform(self, effects: tuple[effect.Effect, ...]) -> None:
+        saga = self._run.saga
+        for each in effects:
+            match each:
+                case effect.RunAttempt(started):
+                    self._start(started)
+                case effect.ReleaseProcess(lease, reusable):
+                    self._give_back(lease, reusable)
+                case effect.RequestProcess(_, _, not_before):
+                    self._plan_to_ask(not_before)
+                case effect.EndProcess(started, grace_s):
+                    self._ask_supervisor(EndProcess(saga.id, started.lease, grace_s))
+                case effect.AdoptAttempt(started):
+                    self._ask_supervisor(AdoptProcess(saga.id, started.lease))
+                case effect.TellOutcome():
+                    self._tell_outcome()
+
+    def _start(self, started: AttemptStarted) -> None:
+        address = self._address_of.get(started.lease.name)
+        if address is not None:
+            self.send(address, run_step(self._run.saga, started))
+
+    def _give_back_unless_used(self, lease: Lease) -> None:
+        current = self._run.saga.current
+        if current is None or current.lease != lease:
+            self._give_back(lease, True)
+
+    def _give_back(self, lease: Lease, reusable: bool) -> None:
+        if self._address_of.pop(lease.name, None) is not None:
+            self.send(self._supervisor, ReturnProcess(self._run.saga.id, lease.name, reusable))
+
+    def _plan_to_ask(self, not_before: float | None) -> None:
+        now = self.now()
+        if self._run.draining:
+            return
+        if not_before is None or not_before <= now:
+            self._ask()
+        elif not_before - now < SLEEP_FROM_S:
+            self._ask_at = not_before
+        else:
+            saga = self._run.saga
+            deadline = effect.wake_at(saga)
+            until = not_before if deadline is None else min(not_before, deadline)
+            self._go(SagaSleeps(saga.id, until, tuple(self._waiters.values())))
+
+    def _ask(self) -> None:
+        saga = self._run.saga
+        self._ask_at = None
+        for each in effect.resume(saga):
+            if isinstance(each, effect.RequestProcess):
+                refs = tuple(dict.fromkeys(step.class_ref for step in saga.spec.steps))
+                self._ask_supervisor(AskProcess(saga.id, saga.spec.origin, refs, each.fresh, each.urgent))
+
+    def _ask_supervisor(self, question: Any) -> None:
+        self._question, self._asked_at = question, self.now()
+        self.send(self._supervisor, question)
+
+    def _tell_outcome(self) -> None:
+        outcome = outcome_of(self._run.saga)
+        assert outcome is not None, "only told of sagas that ended or are parked"
+        for waiter in self._waiters.values():
+            self.send(waiter.address, SagaOutcome(waiter.correlation, outcome, self._run.position))
+        self._waiters.clear()
+        self._go(SagaEnded(outcome.saga_id, outcome.status))
+
+    def _go(self, farewell: SagaEnded | SagaSleeps) -> None:
+        """Say the last word to the supervisor and leave, once."""
+        if not self._left:
+            self._left = True
+            self.send(self._supervisor, farewell)
+            self.leave()
+
+    # --- small things ------------------------------------------------------------------------------------------
+
+    def _set_wake(self) -> None:
+        """Have one wakeup pending for whatever comes first."""
+        if self._left:
+            return
+        now = self.now()
+        due = effect.wake_at(self._run.saga)
+        moments = [] if due is None else [max(due, self._look_at)]
+        moments += [] if self._ask_at is None else [self._ask_at]
+        moments += [] if self._question is None else [self._asked_at + ASK_AGAIN_S]
+        moments += [now + JOURNAL_AGAIN_S] if self._run.stuck else []
+        first = min(moments, default=None)
+        if first is not None and (self._wakes_at is None or first < self._wakes_at):
+            self._wakes_at = first
+            self.wake_in(first - now)
+
+    def _is_mine(self, saga_id: str) -> bool:
+        return not self._left and self._run.begun and self._run.saga.id == saga_id
+
+    @property
+    def _run(self) -> Execution:
+        assert self._execution is not None, "configured before it is used"
+        return self._execution
+
+    @property
+    def _home(self) -> str:
+        assert self.base is not None, "configured before it is used"
+        return self.base.home

@@ -1,0 +1,144 @@
+"""The step actor: a process of its own in which user code runs, one attempt at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from antistrophe.actors.base import Handler, RuntimeActor, log
+from antistrophe.actors.call import Caller, answer_of, answer_of_exception
+from antistrophe.code import CodeNotLoadableError, load_step_class, mark_step_process
+from antistrophe.definition import Outputs, StepContext, build_step, call_step
+from antistrophe.errors import UnreadableDataError
+from antistrophe.marks import MarksFile, Token
+from antistrophe.messages import (
+    Address,
+    CodeLoaded,
+    CodeNotLoaded,
+    LoadCode,
+    RunStep,
+    StepAnswer,
+    StepConfiguration,
+    StepReady,
+)
+from antistrophe.plain import unpack_plain
+from antistrophe.process import identity_of
+from antistrophe.saga.entries import Lease
+from antistrophe.saga.inputs import Answer, Refused
+
+EXIT_AFTER_CANCEL = 143
+"""The exit code of a process whose attempt was ended by SIGTERM: 128 + 15, as a shell would show it."""
+
+
+class StepActor(RuntimeActor):
+    """Imports the user's step classes, makes one call at a time, and marks its start and its outcome in a file.
+
+    The same attempt told again is answered with what it gave: an attempt runs once, however often it is asked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A group of its own, so that what user code starts can be ended with it.
+        os.setpgid(0, 0)
+        self.die_with_parent()
+        mark_step_process()
+        self._caller = Caller()
+        self._name = ""
+        self._marks: MarksFile | None = None
+        self._last: tuple[Token, Answer] | None = None
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return {StepConfiguration: self._on_configuration, LoadCode: self._on_load, RunStep: self._on_run}
+
+    def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
+        self.configure(message.base)
+        self._name = message.name
+        identity = identity_of(os.getpid())
+        assert identity is not None, "this process lives"
+        self.send(sender, StepReady(Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id)))
+
+    def _on_load(self, message: LoadCode, sender: Address) -> None:
+        try:
+            for ref in message.class_refs:
+                load_step_class(message.origin, ref)
+        except CodeNotLoadableError as error:
+            self.send(sender, CodeNotLoaded(self._name, str(error)))
+        else:
+            self.send(sender, CodeLoaded(self._name, message.class_refs))
+
+    def _on_run(self, message: RunStep, sender: Address) -> None:
+        if message.lease_name != self._name:
+            return
+        token = Token(message.saga_id, message.step, message.action, message.attempt)
+        if self._last is None or self._last[0] != token:
+            self._last = (token, self._attempt(message, token))
+        self.send(
+            sender,
+            StepAnswer(
+                message.saga_id, message.step, message.action, message.attempt, self._name, self._last[1]
+            ),
+        )
+
+    def _attempt(self, message: RunStep, token: Token) -> Answer:
+        assert self.base is not None, "configured before it runs anything"
+        try:
+            cls = load_step_class(message.origin, message.class_ref)
+            step = build_step(cls, message.input)
+            context = self._context(message)
+            if self._marks is None:
+                self._marks = MarksFile(self.base.home, self._name)
+            self._marks.begin(token, self.now())
+        except CodeNotLoadableError as error:
+            return Refused(str(error))
+        except UnreadableDataError as error:
+            return Refused(f"the journaled input of step {message.step_name} no longer fits its class: {error}")
+        except OSError as error:
+            return Refused(f"the start of step {message.step_name} can't be marked in {self.base.home}: {error}")
+        answer = self._call(message, step, context)
+        try:
+            self._marks.finish(token, answer)
+        except OSError as error:
+            log.error("the outcome of %s of saga %s can't be marked: %s", message.step_name, message.saga_id, error)
+        return answer
+
+    def _call(self, message: RunStep, step: Any, context: StepContext) -> Answer:
+        assert self.base is not None, "configured before it runs anything"
+        try:
+            result = self._caller.call(
+                lambda: call_step(step, message.action.value, context), message.limits
+            )
+        except BaseException as error:
+            if self._caller.cancelled:
+                # Whatever was raised on the way out: nobody knows how far the call got.
+                logging.shutdown()
+                os._exit(EXIT_AFTER_CANCEL)
+            if isinstance(error, SystemExit):
+                logging.shutdown()
+                os._exit(_exit_code(error))
+            return answer_of_exception(error)
+        return answer_of(message.action, result, self.base.settings.max_payload_bytes)
+
+    def _context(self, message: RunStep) -> StepContext:
+        deadline_at = self.now() + message.limit_s
+        return StepContext(
+            saga_id=message.saga_id,
+            step_name=message.step_name,
+            step_index=message.step,
+            attempt=message.run,
+            idempotency_key=message.idempotency_key,
+            forward_key=message.forward_key,
+            outputs=Outputs({name: unpack_plain(data) for name, data in message.outputs}, message.step_name),
+            output=None if message.output is None else unpack_plain(message.output),
+            in_doubt=message.in_doubt,
+            deadline=datetime.fromtimestamp(deadline_at, UTC),
+            log=logging.getLogger(f"antistrophe.step.{message.step_name}"),
+        )
+
+
+def _exit_code(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    return error.code & 0xFF if isinstance(error.code, int) else 1

@@ -1,0 +1,229 @@
+"""The supervisor actor: admits sagas, gives each an actor and a step process, and starts again what dies."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from thespian.actors import ChildActorExited
+
+from antistrophe.actors.base import Handler, RuntimeActor, WakeupMessage, log
+from antistrophe.actors.children import child_process
+from antistrophe.actors.front_desk import FrontDesk
+from antistrophe.actors.ledger import Ledger
+from antistrophe.actors.registry import RegistryActor
+from antistrophe.actors.saga_actors import SagaActors
+from antistrophe.actors.saga_table import SagaTable
+from antistrophe.actors.step_processes import StepProcesses
+from antistrophe.errors import JournalError
+from antistrophe.messages import (
+    Address,
+    AdoptProcess,
+    AskProcess,
+    AwaitSaga,
+    ClientLeft,
+    CodeLoaded,
+    CodeNotLoaded,
+    Configuration,
+    Drain,
+    Drained,
+    EndProcess,
+    ListProcesses,
+    OrderSaga,
+    ProcessDead,
+    ProcessGrant,
+    ProcessRefusal,
+    Processes,
+    Query,
+    RegistryQuery,
+    ReturnProcess,
+    SagaEnded,
+    SagaSleeps,
+    StartSaga,
+    StepReady,
+    SupervisorFailed,
+    SupervisorReady,
+)
+from antistrophe.policy import RestartIntensity
+from antistrophe.process import die_with_parent, identity_of, is_alive, sweep
+from antistrophe.records import ProcessRecord
+
+TICK_S = 0.25
+"""How often the supervisor looks after what no notice may tell it of."""
+
+DRAIN_GRACE_S = 1.0
+"""How long a stopping system lets an attempt that it ends clean up after itself."""
+
+SWEEP_S = 5.0
+
+
+class SupervisorActor(RuntimeActor):
+    """Routes what comes in to the part that answers for it; the rules are in antistrophe.policy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Its parent is Thespian's Admin, which has no value of ours to leave to it.
+        die_with_parent(os.getppid())
+        self._launcher: Any = None
+        self._registry: Address = None
+        self._registry_process: Any = None
+        self._steps: StepProcesses | None = None
+        self._table: SagaTable | None = None
+        self._desk: FrontDesk | None = None
+        self._draining_for: Address = None
+        self._drain_until = 0.0
+        self._fenced = 0
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return {
+            Configuration: self._on_configuration,
+            StartSaga: lambda message, sender: self.desk.start(message, sender),
+            AwaitSaga: lambda message, sender: self.desk.wait(message, sender),
+            OrderSaga: lambda message, sender: self.desk.order(message, sender),
+            ListProcesses: self._on_list_processes,
+            Query: lambda message, sender: self.send(self._registry, RegistryQuery(message, sender)),
+            ClientLeft: lambda message, _: self.steps.retire_client(message.client_id),
+            Drain: self._on_drain,
+            AskProcess: lambda message, _: self.table.ask_process(message),
+            AdoptProcess: lambda message, _: self.steps.adopt(message.saga_id, message.lease),
+            EndProcess: lambda message, _: self.steps.end(message.saga_id, message.lease, message.grace_s),
+            ReturnProcess: self._on_return,
+            SagaEnded: lambda message, _: self.desk.ended(message),
+            SagaSleeps: lambda message, _: self.table.sleeps(message),
+            StepReady: lambda message, sender: self.steps.on_ready(message, sender),
+            CodeLoaded: lambda message, _: self.steps.on_loaded(message),
+            CodeNotLoaded: lambda message, _: self.steps.on_not_loaded(message),
+            ChildActorExited: self._on_child_exit,
+            WakeupMessage: self._on_wakeup,
+        }
+
+    # --- beginning ---------------------------------------------------------------------------------------------
+
+    def _on_configuration(self, message: Configuration, sender: Address) -> None:
+        if self._table is not None:
+            return
+        self.configure(message)
+        self._launcher = identity_of(message.launcher_pid)
+        try:
+            ledger = Ledger(message)
+            open_sagas = ledger.open_sagas()
+        except JournalError as error:
+            self.send(sender, SupervisorFailed("JournalError", str(error)))
+            return
+        self._start_registry(message)
+        settings = message.settings
+        self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
+        self._steps = StepProcesses(self, message, prefix=uuid.uuid4().hex[:12])
+        actors = SagaActors(self, message, self._registry)
+        self._table = SagaTable(self, message, actors, self._steps, ledger)
+        self._desk = FrontDesk(self, self._table, ledger)
+        self._table.open(open_sagas)
+        self.wake_in(TICK_S, "tick")
+        self.send(sender, SupervisorReady(os.getpid(), self._registry_process.pid, len(open_sagas)))
+
+    def _start_registry(self, base: Configuration) -> None:
+        self._registry = self.createActor(RegistryActor)
+        self._registry_process = child_process(self, self._registry)
+        self.send(self._registry, base)
+
+    # --- called by the keepers of processes --------------------------------------------------------------------
+
+    def granted(self, grant: ProcessGrant) -> None:
+        self.table.tell(grant.saga_id, grant)
+
+    def refused(self, saga_id: str, reason: str) -> None:
+        self.table.tell(saga_id, ProcessRefusal(saga_id, reason))
+
+    def died(self, dead: ProcessDead) -> None:
+        self.table.tell(dead.saga_id, dead)
+
+    # --- what comes in -----------------------------------------------------------------------------------------
+
+    def _on_return(self, message: ReturnProcess, _sender: Address) -> None:
+        self.steps.give_back(message.saga_id, message.lease_name, reusable=message.reusable)
+
+    def _on_list_processes(self, message: ListProcesses, sender: Address) -> None:
+        mine = [ProcessRecord(os.getpid(), "supervisor"), ProcessRecord(self._registry_process.pid, "registry")]
+        rows = (*mine, *self.table.actors.records(), *self.steps.records())
+        self.send(sender, Processes(message.correlation, rows))
+
+    def _on_child_exit(self, message: ChildActorExited, _sender: Address) -> None:
+        address = message.childAddress
+        if self._table is None:
+            return
+        if address == self._registry:
+            self._registry_died()
+        elif not self.steps.on_exit(address):
+            self.table.on_exit(address)
+
+    def _registry_died(self) -> None:
+        assert self.base is not None
+        if self._registry_process.is_alive():
+            return
+        log.error("the registry has died and is started again")
+        delay_s = self._registry_restarts.delay_s(self.now())
+        if delay_s == 0.0:
+            self._start_registry(self.base)
+            self.table.actors.registry_is(self._registry)
+        else:
+            self.wake_in(delay_s)
+
+    def _on_wakeup(self, message: WakeupMessage, _sender: Address) -> None:
+        if self._launcher is not None and not is_alive(self._launcher):
+            self._end_everything()
+        if message.payload == "tick":
+            self.wake_in(TICK_S, "tick")
+            if not self._registry_process.is_alive():
+                self._registry_died()
+        self.steps.look()
+        self.table.look()
+        self._go_on_draining()
+
+    def _end_everything(self) -> None:
+        """The launcher is gone: nobody would end the system later, so it ends now; the journal has all."""
+        assert self.base is not None
+        log.error("the launcher has died; the system ends")
+        sweep(self.base.home, spare=frozenset({os.getpid()}), deadline_s=SWEEP_S)
+        os._exit(1)
+
+    # --- stopping ----------------------------------------------------------------------------------------------
+
+    def _on_drain(self, message: Drain, sender: Address) -> None:
+        if self._draining_for is None:
+            self._draining_for = sender
+            self._drain_until = self.now() + message.drain_s
+            self.steps.frozen = True
+            self.table.drain()
+            self.wake_in(message.drain_s)
+        self._go_on_draining()
+
+    def _go_on_draining(self) -> None:
+        if self._draining_for is None:
+            return
+        if self.steps.pool.leased():
+            if self.now() < self._drain_until:
+                return
+            self._fenced += self.steps.end_all_leased(DRAIN_GRACE_S)
+            self._drain_until = float("inf")
+            return
+        self.send(self._draining_for, Drained(self._fenced))
+        self._draining_for = None
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> StepProcesses:
+        assert self._steps is not None, "configured before it is used"
+        return self._steps
+
+    @property
+    def table(self) -> SagaTable:
+        assert self._table is not None, "configured before it is used"
+        return self._table
+
+    @property
+    def desk(self) -> FrontDesk:
+        assert self._desk is not None, "configured before it is used"
+        return self._desk
