@@ -19,14 +19,19 @@ from antistrophe.saga.state import Saga
 
 _WITHOUT_CALL = frozenset({FailureKind.NEVER_RAN, FailureKind.REFUSED})
 
+_NOT_ITS_DOING = frozenset({FailureKind.NEVER_RAN, FailureKind.INTERRUPTED})
+"""The deaths that say nothing about a ``verify``: it is asked again."""
+
 
 def entries_of_answer(
     current: AttemptStarted, answer: Answer, now: float, *, adopted: bool = False
 ) -> tuple[Entry, ...]:
     """What the answer of the current attempt makes true; ``adopted``: its process left it, and is dead."""
-    if current.action is Action.VERIFY:
-        return (_verdict(current, answer, now),)
     match answer:
+        case Refused(reason):
+            return (_failed(current, Failure(FailureKind.REFUSED, reason), now), SagaWaits(now, reason))
+        case _ if current.action is Action.VERIFY:
+            return (_verdict(current, answer, now),)
         case Returned(output, events):
             result = AttemptSucceeded(
                 now, current.step, current.action, current.attempt, output, events, adopted=adopted
@@ -43,8 +48,6 @@ def entries_of_answer(
             return (_failed(current, Failure(FailureKind.UNENCODABLE, error, error_type), now),)
         case Raised(kind, error, error_type, after_s):
             return (_failed(current, Failure(kind, error, error_type, after_s=after_s), now),)
-        case Refused(reason):
-            return (_failed(current, Failure(FailureKind.REFUSED, reason), now), SagaWaits(now, reason))
         case Verified():
             wrong = Failure(FailureKind.IN_DOUBT, "it gave a verdict where a result was due", "TypeError")
             return (_failed(current, wrong, now),)
@@ -55,7 +58,7 @@ def entries_of_death(saga: Saga, current: AttemptStarted, fenced: Fenced, now: f
     if fenced.answer is not None:
         return entries_of_answer(current, fenced.answer, now, adopted=True)
     failure = _death(saga, current, fenced)
-    if current.action is Action.VERIFY:
+    if current.action is Action.VERIFY and failure.kind not in _NOT_ITS_DOING:
         return (_no_verdict(current, f"verify did not answer: {failure.error}", now),)
     return (_failed(current, failure, now),)
 
@@ -68,9 +71,7 @@ def _verdict(current: AttemptStarted, answer: Answer, now: float) -> VerdictGive
             return _no_verdict(current, f"verify raised {error_type}: {error}", now)
         case Unencodable(error, _):
             return _no_verdict(current, f"verify returned what can't be stored: {error}", now)
-        case Refused(reason):
-            return _no_verdict(current, reason, now)
-        case Returned():
+        case _:
             return _no_verdict(current, "verify gave no verdict", now)
 
 
@@ -79,8 +80,8 @@ def _no_verdict(current: AttemptStarted, detail: str, now: float) -> VerdictGive
 
 
 def _failed(current: AttemptStarted, failure: Failure, now: float) -> AttemptFailed:
-    # A compensation that the system itself ended is repeated, however often that happens.
-    spared = failure.kind is FailureKind.INTERRUPTED and current.action is Action.COMPENSATE
+    # What the system itself ended is repeated, however often that happens, unless it goes forward.
+    spared = failure.kind is FailureKind.INTERRUPTED and current.action is not Action.EXECUTE
     counts = failure.kind not in _WITHOUT_CALL and not spared
     return AttemptFailed(now, current.step, current.action, current.attempt, failure, counts)
 

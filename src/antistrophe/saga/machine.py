@@ -147,8 +147,10 @@ class _Draft:
         failure = failed.failure
         spec, step = self.saga.spec.steps[failed.step], self.saga.steps[failed.step]
         doubtful = leaves_doubt(spec, failure) and self.saga.verdict is not Verdict.NOT_APPLIED
-        asked = self.saga.verdict is not None or failure.kind is FailureKind.UNENCODABLE
-        if doubtful and spec.has_verify and not asked and self.saga.cancel is None:
+        if doubtful and spec.has_verify and self._may_ask_verify(failed):
+            if step.verify_refused and self.saga.not_before is None:
+                not_before = self.now + _refused_delay_s(step.verify_refused)
+                self.add(RetryScheduled(self.now, failed.step, Action.VERIFY, not_before))
             return
         again = _may_retry(spec, step, failure, doubtful)
         if again and self.saga.cancel is None and not self._past_deadline():
@@ -158,6 +160,11 @@ class _Draft:
             self._turn(TurnReason.DEADLINE, failed.step, failure)
         else:
             self._turn(_TURN_REASONS.get(failure.kind, TurnReason.STEP_FAILED), failed.step, failure)
+
+    def _may_ask_verify(self, failed: AttemptFailed) -> bool:
+        asked = self.saga.verdict is not None or self.saga.cancel is not None
+        never_ran = self.saga.steps[failed.step].verify_never_ran
+        return not asked and never_ran <= NEVER_RAN_LIMIT and failed.failure.kind is not FailureKind.UNENCODABLE
 
     def _settle_backward(self, failed: AttemptFailed) -> None:
         """Decide what follows a failed compensation: try again, or give it up."""
@@ -181,7 +188,7 @@ class _Draft:
             return 0.0
         if failed.failure.kind is FailureKind.REFUSED:
             step = self.saga.steps[failed.step]
-            return min(REFUSED_MAX_S, REFUSED_DELAY_S * 2.0 ** min(step.refused + step.undo_refused - 1, 16))
+            return _refused_delay_s(step.undo_refused if failed.action is Action.COMPENSATE else step.refused)
         return failed.failure.after_s if failed.failure.after_s is not None else policy_s
 
     def _share(self, failed: AttemptFailed) -> float:
@@ -259,6 +266,10 @@ class _Draft:
 
 def _is(current: AttemptStarted, step: int, action: Action, attempt: int) -> bool:
     return (current.step, current.action, current.attempt) == (step, action, attempt)
+
+
+def _refused_delay_s(times: int) -> float:
+    return min(REFUSED_MAX_S, REFUSED_DELAY_S * 2.0 ** min(times - 1, 16))
 
 
 def _may_retry(spec: StepSpec, step: StepState, failure: Failure, doubtful: bool) -> bool:

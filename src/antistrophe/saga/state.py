@@ -49,7 +49,7 @@ _EXCEPTIONS = frozenset({FailureKind.RAISED, FailureKind.RETRYABLE, FailureKind.
 class StepState:
     """What is true of one step. ``started`` counts intents and numbers the attempts; ``never_ran`` those that died
     before the call, ``refused`` those whose process could not make it; ``counted`` those that ended and count against
-    the policy (``undo_*``: of compensate)."""
+    the policy (``undo_*``: of compensate, ``verify_*``: of verify)."""
 
     started: int = 0
     never_ran: int = 0
@@ -60,6 +60,8 @@ class StepState:
     undo_refused: int = 0
     undo_counted: int = 0
     verify_started: int = 0
+    verify_never_ran: int = 0
+    verify_refused: int = 0
     started_at: float | None = None
     finished_at: float | None = None
     pid: int | None = None
@@ -243,6 +245,11 @@ def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
             "undo_never_ran": step.undo_never_ran + never_ran,
             "undo_refused": step.undo_refused + refused,
         }
+    elif entry.action is Action.VERIFY:
+        changes = {
+            "verify_never_ran": step.verify_never_ran + never_ran,
+            "verify_refused": step.verify_refused + refused,
+        }
     else:
         changes = {
             "counted": step.counted + entry.counts,
@@ -258,7 +265,8 @@ def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
         steps=_with_step(saga, entry.step, **changes),
         current=None,
         expired=False,
-        unsettled=entry,
+        # A verify that could not be asked leaves open what it was to be asked about.
+        unsettled=saga.unsettled if entry.action is Action.VERIFY else entry,
         verdict=None,
     )
 
@@ -276,6 +284,8 @@ def _verdict_given(saga: Saga, entry: VerdictGiven) -> Saga:
 
 
 def _retry_scheduled(saga: Saga, entry: RetryScheduled) -> Saga:
+    if entry.action is Action.VERIFY:
+        return replace(saga, not_before=entry.not_before)
     return replace(saga, not_before=entry.not_before, unsettled=None, verdict=None)
 
 
