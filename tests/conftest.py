@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -26,6 +27,7 @@ settings.register_profile(
 settings.register_profile("deep", settings.get_profile("ci"), max_examples=5_000)
 settings.load_profile("ci")  # before the tests are imported; --hypothesis-profile comes later, and wins
 
+_PREFIX = "as-test-"
 SHARED = "shared-"  # homes in folders of that name may outlive a test, but not its module
 # What is being ended may take that long to be gone.
 _GRACE_S = float(os.environ.get("ANTISTROPHE_TEST_GRACE_S", "10"))
@@ -43,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.hypothesis_seed = str(config.stash[_SEED])
     if config.option.basetemp is None:
         short = tempfile.gettempdir() if len(tempfile.gettempdir()) <= 24 else "/tmp"
-        config.option.basetemp = tempfile.mkdtemp(prefix="as-", dir=short)
+        _remove_old(Path(short))
+        config.option.basetemp = tempfile.mkdtemp(prefix=_PREFIX, dir=short)
         config.add_cleanup(lambda: _remove_if_green(config))
     config.stash[_ROOT] = Path(config.option.basetemp).resolve()
     config.stash[_KNOWN] = leaks.all_pids()
@@ -61,6 +64,14 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Remember how it ended: the files of a failed run are kept."""
     session.config.stash[_STATUS] = int(exitstatus)
+
+
+def _remove_old(folder: Path) -> None:
+    """What failed runs left is kept for a day."""
+    for old in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if old.owner() == Path("/proc/self").owner() and old.stat().st_mtime < time.time() - 86_400:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _remove_if_green(config: pytest.Config) -> None:

@@ -1,8 +1,9 @@
-"""The check for left-over processes is itself checked: a run that leaves one behind fails, and ends it."""
+"""What holds for every test is itself checked: a process left behind fails a run, and a seed repeats it."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,17 +23,17 @@ LEAKS = {
 }
 
 
-def run_inner(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
+def run_inner(folder: Path, body: str, *options: str) -> subprocess.CompletedProcess[str]:
     """A pytest run of its own, with the conftest of these tests, over two tests: the first does ``body``."""
     test = folder / "test_inner.py"
     test.write_text(
-        "import os, subprocess, sys, multiprocessing\n\n"
+        "import os, subprocess\nfrom hypothesis import given, strategies as st\n\n"
         f"def test_leaks(tmp_path):\n    {body}\n\n"
         "def test_after():\n    pass\n",
         "utf-8",
     )
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", str(ROOT / "pyproject.toml")]
-    command += ["--rootdir", str(folder), "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}", str(test)]
+    command += ["--rootdir", str(folder), "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}", str(test), *options]
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -58,6 +59,28 @@ def test_a_run_that_leaves_nothing_behind_passes_and_tells_its_seed(tmp_path: Pa
     ran = run_inner(tmp_path, "subprocess.run(['true'])")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "repeat with --hypothesis-seed=" in ran.stdout
+
+
+def test_a_seed_repeats_a_run(tmp_path: Path) -> None:
+    drawn = tmp_path / "drawn"
+    body = f"""
+    @given(st.integers())
+    def draw(number):
+        print(number, file=file)
+
+    with open({str(drawn)!r}, "w") as file:
+        draw()
+"""
+    first = run_inner(tmp_path, body)
+    found = re.search(r"--hypothesis-seed=\d+", first.stdout)
+    assert first.returncode == 0
+    assert found
+    numbers = drawn.read_text("utf-8").split()
+    assert len(numbers) >= 100
+    run_inner(tmp_path, body, found[0])
+    assert drawn.read_text("utf-8").split() == numbers
+    run_inner(tmp_path, body, "--hypothesis-seed=1")
+    assert drawn.read_text("utf-8").split() != numbers
 
 
 def test_a_pid_that_came_back_as_another_process_is_left_alone() -> None:
