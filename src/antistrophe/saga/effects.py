@@ -87,7 +87,8 @@ def wake_at(saga: Saga) -> float | None:
         return None
     if saga.current is not None:
         return None if saga.ending else saga.current.deadline
-    return None if saga.backward else saga.deadline
+    # While verify is to be asked, the deadline changes nothing: the forward phase ends with its answer.
+    return None if saga.backward or saga.unsettled is not None else saga.deadline
 
 
 def effects_of(before: Saga | None, after: Saga) -> tuple[Effect, ...]:
