@@ -255,6 +255,9 @@ class _Draft:
             return
         latest = current.deadline + allowance_s
         due = latest if began_at is None else max(current.deadline, began_at + current.limit_s)
+        if current.action is Action.EXECUTE and self.saga.deadline is not None:
+            # The saga's own deadline counts from its acceptance, however late the call began.
+            due = max(current.deadline, min(due, self.saga.deadline))
         if self.now >= due:
             self.add(AttemptExpired(self.now, current.step, current.action, current.attempt))
 
