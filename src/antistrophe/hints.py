@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag
 from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeAlias, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from cattrs import Converter
@@ -63,11 +63,16 @@ def is_named_tuple(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields")
 
 
-def field_types(cls: type) -> dict[str, Any]:
+def field_types(cls: type) -> Mapping[str, Any]:
     """Name and type hint of each field of a dataclass, an attrs class or an annotated plain class.
 
     Raises NameError (or what else the evaluation of a hint raises) for a hint that has no meaning at run time.
     """
+    return _field_types(cast(Any, cls))
+
+
+@cache
+def _field_types(cls: type) -> Mapping[str, Any]:
     hints = get_type_hints(cls, include_extras=True)
     if dataclasses.is_dataclass(cls):
         return {field.name: hints.get(field.name, Any) for field in dataclasses.fields(cls) if field.init}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
@@ -169,7 +169,7 @@ def _why_not(obj: Any, cls: type, what: str, error: Exception | None) -> str:
     return _why_not_the_same(obj, cls, what, hints, error)
 
 
-def _why_not_the_same(obj: Any, cls: type, what: str, hints: dict[str, Any], error: Exception | None) -> str:
+def _why_not_the_same(obj: Any, cls: type, what: str, hints: Mapping[str, Any], error: Exception | None) -> str:
     try:
         write, read = hooks(cls, True)
         rebuilt = read(wire.unpack(wire.pack(write(obj))))
