@@ -165,7 +165,8 @@ def evolve(saga: Saga | None, entry: Entry) -> Saga:
     if saga.ended:
         raise ValueError(f"{type(entry).__name__} follows the final entry of saga {saga.id!r}")
     fold = _FOLDS.get(type(entry))
-    if fold is None:
+    step = getattr(entry, "step", None)
+    if fold is None or (step is not None and not 0 <= step < len(saga.steps)):
         raise ValueError(f"{type(entry).__name__} can't follow in saga {saga.id!r}")
     return replace(fold(saga, entry), seq=saga.seq + 1, updated_at=entry.at)
 
