@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from thespian.actors import Actor, ActorExitRequest, WakeupMessage
+from thespian.actors import Actor, ActorExitRequest
 
 from antistrophe.messages import Address, Configuration
 from antistrophe.process import die_with_parent, restore_fatal_signals
@@ -41,7 +41,7 @@ class RuntimeActor(Actor):  # type: ignore[misc]
         self.parent_pid = parent_pid
         restore_fatal_signals()
         self.base: Configuration | None = None
-        self._handlers: Mapping[type, Handler] = self.handlers()
+        self._handlers: dict[type, Handler] = dict(self.handlers())
 
     def handlers(self) -> Mapping[type, Handler]:
         """The handler of each type of message; others are ignored."""
@@ -58,6 +58,10 @@ class RuntimeActor(Actor):  # type: ignore[misc]
             log.exception("%s can't handle %s", type(self).__name__, type(message).__name__)
             logging.shutdown()
             os._exit(EXIT_AFTER_A_BUG)
+
+    def also_handle(self, handlers: Mapping[type, Handler]) -> None:
+        """Handle these messages too from now on."""
+        self._handlers |= handlers
 
     def configure(self, base: Configuration) -> None:
         """Take in what every actor is told first."""
@@ -94,6 +98,3 @@ def log_to(home: Path, level: str) -> None:
     log.addHandler(handler)
     log.setLevel(level)
     log.propagate = False
-
-
-__all__ = ["EXIT_AFTER_A_BUG", "Handler", "RuntimeActor", "WakeupMessage", "log", "log_to"]

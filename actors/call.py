@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from antistrophe.definition import NOT_APPLIED, UNKNOWN, StepResult, normalise_result
+from antistrophe.context import NOT_APPLIED, UNKNOWN, StepResult, normalise_result
 from antistrophe.errors import (
     AntistropheError,
     AttemptCancelled,
@@ -25,7 +25,11 @@ from antistrophe.saga.entries import Action, FailureKind, Verdict
 from antistrophe.saga.inputs import Answer, Raised, Returned, Unencodable, Verified
 from antistrophe.spec import ResourceLimits
 
-_KINDS = ((RetryableError, FailureKind.RETRYABLE), (FatalError, FailureKind.FATAL), (InDoubtError, FailureKind.IN_DOUBT))
+_KINDS = (
+    (RetryableError, FailureKind.RETRYABLE),
+    (FatalError, FailureKind.FATAL),
+    (InDoubtError, FailureKind.IN_DOUBT),
+)
 _MAX_ERROR_TEXT = 8_192
 
 
@@ -110,7 +114,7 @@ def _verdict(result: Any, limit_bytes: int) -> Verified:
     raise TypeError(f"verify must return StepResult(...), NOT_APPLIED or UNKNOWN, not {type(result).__name__}")
 
 
-def _encoded(result: StepResult, limit_bytes: int) -> tuple[bytes | None, tuple[EncodedEvent, ...]]:
+def _encoded(result: StepResult[Any], limit_bytes: int) -> tuple[bytes | None, tuple[EncodedEvent, ...]]:
     output = None if result.output is None else pack_plain(result.output, what="the output")
     events = tuple(encode_event(event) for event in result.events)
     if output is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from antistrophe.actors.ledger import Ledger
 from antistrophe.errors import JournalError
 from antistrophe.marks import Token, read_marks
 from antistrophe.messages import BeginSaga, ProcessDead
@@ -14,6 +13,8 @@ from antistrophe.saga.entries import AttemptStarted, Entry, SagaAccepted
 from antistrophe.saga.inputs import Fenced, Input, ProcessGranted, Resumed, TimePassed
 from antistrophe.saga.machine import decide
 from antistrophe.saga.state import Saga, evolve
+
+from .ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)

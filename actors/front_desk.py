@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from antistrophe.actors.ledger import Ledger
-from antistrophe.actors.saga_table import LiveSaga, SagaTable
-from antistrophe.actors.step_processes import Owner
 from antistrophe.errors import JournalError
 from antistrophe.messages import (
     Accepted,
@@ -23,6 +20,10 @@ from antistrophe.messages import (
 from antistrophe.records import SagaStatus
 from antistrophe.saga.inputs import CancelAsked
 from antistrophe.saga.outcome import outcome_of
+
+from .ledger import Ledger
+from .saga_table import LiveSaga, SagaTable
+from .step_processes import Owner
 
 
 class FrontDesk:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from antistrophe.actors.base import Handler, RuntimeActor, WakeupMessage
-from antistrophe.journal import Journal, SqliteJournal
-from antistrophe.marks import journal_path
-from antistrophe.messages import Address, Configuration, LifecycleReport, QueryAnswer, Rejected, RegistryQuery
+from thespian.actors import WakeupMessage
+
+from antistrophe.journal import Journal, SqliteJournal, journal_path
+from antistrophe.messages import Address, Configuration, LifecycleReport, QueryAnswer, RegistryQuery, Rejected
 from antistrophe.records import SagaStatus
+
+from .base import Handler, RuntimeActor
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +35,25 @@ class RegistryActor(RuntimeActor):
     def __init__(self) -> None:
         super().__init__()
         self.die_with_parent()
-        self._journal: Journal | None = None
         self._polls: list[_Poll] = []
-        self._questions: dict[str, Callable[..., Any]] = {
-            "get": lambda saga_id: self._read.metadata(saga_id),
-            "running": self._running,
-            "counts": self._counts,
-            "history": lambda limit: self._read.history(limit),
-            "list": self._list,
-            "timeline": self._timeline,
-        }
 
     def handlers(self) -> Mapping[type, Handler]:
-        return {
-            Configuration: self._on_configuration,
-            RegistryQuery: self._on_query,
-            LifecycleReport: self._on_report,
-            WakeupMessage: self._on_wakeup,
-        }
+        return {Configuration: self._on_configuration}
 
     def _on_configuration(self, message: Configuration, _sender: Address) -> None:
         self.configure(message)
-        self._journal = SqliteJournal(journal_path(message.home), synchronous=message.settings.synchronous)
+        self._read: Journal = SqliteJournal(journal_path(message.home), synchronous=message.settings.synchronous)
+        self._questions: dict[str, Callable[..., Any]] = {
+            "get": self._read.metadata,
+            "running": self._running,
+            "counts": self._counts,
+            "history": self._read.history,
+            "list": self._list,
+            "timeline": self._timeline,
+        }
+        self.also_handle(
+            {RegistryQuery: self._on_query, LifecycleReport: self._on_report, WakeupMessage: self._on_wakeup}
+        )
 
     def _on_query(self, message: RegistryQuery, _sender: Address) -> None:
         query, to = message.query, message.reply_to
@@ -139,8 +138,3 @@ class RegistryActor(RuntimeActor):
             else:
                 left.append(poll)
         self._polls = left
-
-    @property
-    def _read(self) -> Journal:
-        assert self._journal is not None, "configured before it is asked"
-        return self._journal

@@ -6,10 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from antistrophe.actors.base import Handler, RuntimeActor, WakeupMessage, log
-from antistrophe.actors.calls import run_step
-from antistrophe.actors.execution import Change, Execution
-from antistrophe.actors.ledger import Ledger
+from thespian.actors import WakeupMessage
+
 from antistrophe.errors import JournalError
 from antistrophe.journal import SeqConflictError
 from antistrophe.marks import remove_marks
@@ -44,6 +42,11 @@ from antistrophe.saga import effects as effect
 from antistrophe.saga.entries import AttemptStarted, Lease
 from antistrophe.saga.inputs import Answered, Input, ProcessGranted, ProcessRefused, ResolveAsked
 from antistrophe.saga.outcome import outcome_of
+
+from .base import Handler, RuntimeActor, log
+from .calls import run_step
+from .execution import Change, Execution
+from .ledger import Ledger
 
 SLEEP_FROM_S = 2.0
 """From this wait on, a saga gives its actor back and is resumed from the journal when it is due."""

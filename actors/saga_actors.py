@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 
-from antistrophe.actors.children import child_process
-from antistrophe.actors.saga import SagaActor
-from antistrophe.actors.step_processes import Owner
 from antistrophe.messages import Address, Configuration, SagaConfiguration
 from antistrophe.records import ProcessRecord
+
+from .children import child_process
+from .saga import SagaActor
+from .step_processes import Owner
 
 
 @dataclass(eq=False, slots=True)

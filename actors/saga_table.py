@@ -1,4 +1,4 @@
-"""The sagas that are live: which waits, which sleeps, which has an actor, and the next actor of one that lost its own."""
+"""The sagas that are live: which waits, which sleeps, which has an actor, and who gets another one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from antistrophe.actors.base import log
-from antistrophe.actors.ledger import Ledger, OpenSaga
-from antistrophe.actors.saga_actors import SagaActors, SagaProcess
-from antistrophe.actors.step_processes import Owner, StepProcesses
 from antistrophe.messages import (
     Address,
     AskProcess,
@@ -24,6 +20,11 @@ from antistrophe.messages import (
     Waiter,
 )
 from antistrophe.policy import Admission, PoolKey, RestartIntensity
+
+from .base import log
+from .ledger import Ledger, OpenSaga
+from .saga_actors import SagaActors, SagaProcess
+from .step_processes import Owner, StepProcesses
 
 UNLOADABLE_WAIT_S = 2.0
 """The first wait of a saga whose code can't be loaded; doubled up to UNLOADABLE_MAX_S."""

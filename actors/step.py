@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from antistrophe.actors.base import Handler, RuntimeActor, log
-from antistrophe.actors.call import Caller, answer_of, answer_of_exception
 from antistrophe.code import CodeNotLoadableError, load_step_class, mark_step_process
-from antistrophe.definition import Outputs, StepContext, build_step, call_step
+from antistrophe.context import Outputs, StepContext
 from antistrophe.errors import UnreadableDataError
 from antistrophe.marks import MarksFile, Token
 from antistrophe.messages import (
@@ -28,6 +26,10 @@ from antistrophe.plain import unpack_plain
 from antistrophe.process import identity_of
 from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import Answer, Refused
+from antistrophe.step import build_step, call_step
+
+from .base import Handler, RuntimeActor, log
+from .call import Caller, answer_of, answer_of_exception
 
 EXIT_AFTER_CANCEL = 143
 """The exit code of a process whose attempt was ended by SIGTERM: 128 + 15, as a shell would show it."""
@@ -77,9 +79,7 @@ class StepActor(RuntimeActor):
             self._last = (token, self._attempt(message, token))
         self.send(
             sender,
-            StepAnswer(
-                message.saga_id, message.step, message.action, message.attempt, self._name, self._last[1]
-            ),
+            StepAnswer(message.saga_id, message.step, message.action, message.attempt, self._name, self._last[1]),
         )
 
     def _attempt(self, message: RunStep, token: Token) -> Answer:
@@ -107,9 +107,7 @@ class StepActor(RuntimeActor):
     def _call(self, message: RunStep, step: Any, context: StepContext) -> Answer:
         assert self.base is not None, "configured before it runs anything"
         try:
-            result = self._caller.call(
-                lambda: call_step(step, message.action.value, context), message.limits
-            )
+            result = self._caller.call(lambda: call_step(step, message.action.value, context), message.limits)
         except BaseException as error:
             if self._caller.cancelled:
                 # Whatever was raised on the way out: nobody knows how far the call got.

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
-from antistrophe.actors.children import child_process
-from antistrophe.actors.step import StepActor
 from antistrophe.messages import (
     Address,
     CodeLoaded,
@@ -26,6 +24,9 @@ from antistrophe.policy import GrantTo, LoadInto, Pool, PoolOrder, Retire, Start
 from antistrophe.process import ProcessIdentity, is_alive, kill_group, live_group_members, send_signal
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
+
+from .children import child_process
+from .step import StepActor
 
 LOOK_AGAIN_S = 0.02
 """How soon a process that should be dead is looked at again."""

@@ -7,16 +7,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from thespian.actors import ChildActorExited
+from thespian.actors import ChildActorExited, WakeupMessage
 
-from antistrophe.actors.base import Handler, RuntimeActor, WakeupMessage, log
-from antistrophe.actors.children import child_process
-from antistrophe.actors.front_desk import FrontDesk
-from antistrophe.actors.ledger import Ledger
-from antistrophe.actors.registry import RegistryActor
-from antistrophe.actors.saga_actors import SagaActors
-from antistrophe.actors.saga_table import SagaTable
-from antistrophe.actors.step_processes import StepProcesses
 from antistrophe.errors import JournalError
 from antistrophe.messages import (
     Address,
@@ -33,9 +25,9 @@ from antistrophe.messages import (
     ListProcesses,
     OrderSaga,
     ProcessDead,
+    Processes,
     ProcessGrant,
     ProcessRefusal,
-    Processes,
     Query,
     RegistryQuery,
     ReturnProcess,
@@ -49,6 +41,15 @@ from antistrophe.messages import (
 from antistrophe.policy import RestartIntensity
 from antistrophe.process import die_with_parent, identity_of, is_alive, sweep
 from antistrophe.records import ProcessRecord
+
+from .base import Handler, RuntimeActor, log
+from .children import child_process
+from .front_desk import FrontDesk
+from .ledger import Ledger
+from .registry import RegistryActor
+from .saga_actors import SagaActors
+from .saga_table import SagaTable
+from .step_processes import StepProcesses
 
 TICK_S = 0.25
 """How often the supervisor looks after what no notice may tell it of."""
@@ -69,32 +70,34 @@ class SupervisorActor(RuntimeActor):
         self._launcher: Any = None
         self._registry: Address = None
         self._registry_process: Any = None
-        self._steps: StepProcesses | None = None
-        self._table: SagaTable | None = None
-        self._desk: FrontDesk | None = None
         self._draining_for: Address = None
         self._drain_until = 0.0
         self._fenced = 0
 
     def handlers(self) -> Mapping[type, Handler]:
+        return {Configuration: self._on_configuration}
+
+    def _all_handlers(self) -> Mapping[type, Handler]:
+        steps, table, desk = self.steps, self.table, self.desk
         return {
-            Configuration: self._on_configuration,
-            StartSaga: lambda message, sender: self.desk.start(message, sender),
-            AwaitSaga: lambda message, sender: self.desk.wait(message, sender),
-            OrderSaga: lambda message, sender: self.desk.order(message, sender),
+            StartSaga: desk.start,
+            AwaitSaga: desk.wait,
+            OrderSaga: desk.order,
             ListProcesses: self._on_list_processes,
             Query: lambda message, sender: self.send(self._registry, RegistryQuery(message, sender)),
-            ClientLeft: lambda message, _: self.steps.retire_client(message.client_id),
+            ClientLeft: lambda message, _: steps.retire_client(message.client_id),
             Drain: self._on_drain,
-            AskProcess: lambda message, _: self.table.ask_process(message),
-            AdoptProcess: lambda message, _: self.steps.adopt(message.saga_id, message.lease),
-            EndProcess: lambda message, _: self.steps.end(message.saga_id, message.lease, message.grace_s),
-            ReturnProcess: self._on_return,
-            SagaEnded: lambda message, _: self.desk.ended(message),
-            SagaSleeps: lambda message, _: self.table.sleeps(message),
-            StepReady: lambda message, sender: self.steps.on_ready(message, sender),
-            CodeLoaded: lambda message, _: self.steps.on_loaded(message),
-            CodeNotLoaded: lambda message, _: self.steps.on_not_loaded(message),
+            AskProcess: lambda message, _: table.ask_process(message),
+            AdoptProcess: lambda message, _: steps.adopt(message.saga_id, message.lease),
+            EndProcess: lambda message, _: steps.end(message.saga_id, message.lease, message.grace_s),
+            ReturnProcess: lambda message, _: steps.give_back(
+                message.saga_id, message.lease_name, reusable=message.reusable
+            ),
+            SagaEnded: lambda message, _: desk.ended(message),
+            SagaSleeps: lambda message, _: table.sleeps(message),
+            StepReady: steps.on_ready,
+            CodeLoaded: lambda message, _: steps.on_loaded(message),
+            CodeNotLoaded: lambda message, _: steps.on_not_loaded(message),
             ChildActorExited: self._on_child_exit,
             WakeupMessage: self._on_wakeup,
         }
@@ -102,7 +105,7 @@ class SupervisorActor(RuntimeActor):
     # --- beginning ---------------------------------------------------------------------------------------------
 
     def _on_configuration(self, message: Configuration, sender: Address) -> None:
-        if self._table is not None:
+        if self.base is not None:
             return
         self.configure(message)
         self._launcher = identity_of(message.launcher_pid)
@@ -115,11 +118,12 @@ class SupervisorActor(RuntimeActor):
         self._start_registry(message)
         settings = message.settings
         self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
-        self._steps = StepProcesses(self, message, prefix=uuid.uuid4().hex[:12])
+        self.steps = StepProcesses(self, message, prefix=uuid.uuid4().hex[:12])
         actors = SagaActors(self, message, self._registry)
-        self._table = SagaTable(self, message, actors, self._steps, ledger)
-        self._desk = FrontDesk(self, self._table, ledger)
-        self._table.open(open_sagas)
+        self.table = SagaTable(self, message, actors, self.steps, ledger)
+        self.desk = FrontDesk(self, self.table, ledger)
+        self.also_handle(self._all_handlers())
+        self.table.open(open_sagas)
         self.wake_in(TICK_S, "tick")
         self.send(sender, SupervisorReady(os.getpid(), self._registry_process.pid, len(open_sagas)))
 
@@ -141,9 +145,6 @@ class SupervisorActor(RuntimeActor):
 
     # --- what comes in -----------------------------------------------------------------------------------------
 
-    def _on_return(self, message: ReturnProcess, _sender: Address) -> None:
-        self.steps.give_back(message.saga_id, message.lease_name, reusable=message.reusable)
-
     def _on_list_processes(self, message: ListProcesses, sender: Address) -> None:
         mine = [ProcessRecord(os.getpid(), "supervisor"), ProcessRecord(self._registry_process.pid, "registry")]
         rows = (*mine, *self.table.actors.records(), *self.steps.records())
@@ -151,8 +152,6 @@ class SupervisorActor(RuntimeActor):
 
     def _on_child_exit(self, message: ChildActorExited, _sender: Address) -> None:
         address = message.childAddress
-        if self._table is None:
-            return
         if address == self._registry:
             self._registry_died()
         elif not self.steps.on_exit(address):
@@ -210,20 +209,3 @@ class SupervisorActor(RuntimeActor):
             return
         self.send(self._draining_for, Drained(self._fenced))
         self._draining_for = None
-
-    # --- parts -------------------------------------------------------------------------------------------------
-
-    @property
-    def steps(self) -> StepProcesses:
-        assert self._steps is not None, "configured before it is used"
-        return self._steps
-
-    @property
-    def table(self) -> SagaTable:
-        assert self._table is not None, "configured before it is used"
-        return self._table
-
-    @property
-    def desk(self) -> FrontDesk:
-        assert self._desk is not None, "configured before it is used"
-        return self._desk
