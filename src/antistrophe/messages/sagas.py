@@ -1,0 +1,165 @@
+"""What the supervisor, the saga actors and the registry say to each other."""
+
+from __future__ import annotations
+
+from antistrophe.messages.base import Address, Configuration, message
+from antistrophe.messages.requests import ResolveStep
+from antistrophe.records import SagaStatus
+from antistrophe.saga.entries import Lease
+from antistrophe.saga.inputs import CancelAsked, RetryAsked
+from antistrophe.spec import Origin, SagaSpec
+
+
+@message
+class SagaActorReady:
+    """A saga actor's first message: it can be given a saga."""
+
+    pid: int
+    start_ticks: int
+
+
+@message
+class SagaConfiguration:
+    """What a saga actor is told first."""
+
+    base: Configuration
+    registry: Address
+
+
+@message
+class Waiter:
+    """Somebody who is to hear of a saga's end: where to, and the correlation to echo."""
+
+    address: Address
+    correlation: str
+
+
+@message
+class BeginSaga:
+    """Accept and run this saga; ``grant`` where a step process is free at once. ``acknowledge`` hears of the
+    acceptance, ``waiters`` of the end."""
+
+    request_id: str
+    spec: SagaSpec
+    grant: ProcessGrant | None = None
+    acknowledge: Waiter | None = None
+    waiters: tuple[Waiter, ...] = ()
+
+
+@message
+class ResumeSaga:
+    """Go on with this saga from its journal, after these orders."""
+
+    saga_id: str
+    waiters: tuple[Waiter, ...] = ()
+    orders: tuple[SagaOrder, ...] = ()
+
+
+@message
+class ProcessGrant:
+    """A step process is lent to the saga."""
+
+    saga_id: str
+    lease: Lease
+    address: Address
+
+
+@message
+class ProcessRefusal:
+    """No step process can be had for this saga: its code can't be loaded."""
+
+    saga_id: str
+    reason: str
+
+
+@message
+class ProcessDead:
+    """The process of that lease is proven dead, with its whole group. ``by_system``: a stop, not its own doing."""
+
+    saga_id: str
+    lease: Lease
+    exit_code: int | None
+    signal: int | None
+    by_system: bool
+    detail: str | None = None
+
+
+@message
+class SagaOrder:
+    """An order for this saga; the saga answers ``reply_to`` with Done or Rejected."""
+
+    saga_id: str
+    order: CancelAsked | RetryAsked | ResolveAsked | ResolveStep
+    reply_to: Waiter
+
+
+@message
+class DrainSaga:
+    """Start no further attempt."""
+
+
+@message
+class AskProcess:
+    """The saga needs a step process that has this code; ``urgent``: for a compensation."""
+
+    saga_id: str
+    origin: Origin
+    class_refs: tuple[str, ...]
+    fresh: bool
+    urgent: bool
+
+
+@message
+class AdoptProcess:
+    """What became of this lease? Answered by ProcessGrant where the process lives, else by ProcessDead."""
+
+    saga_id: str
+    lease: Lease
+
+
+@message
+class EndProcess:
+    """Fence this lease; answered by ProcessDead."""
+
+    saga_id: str
+    lease: Lease
+    grace_s: float
+
+
+@message
+class ReturnProcess:
+    """The saga has settled what ran there; ``reusable``: others may have the process."""
+
+    saga_id: str
+    lease_name: str
+    reusable: bool
+
+
+@message
+class SagaSleeps:
+    """The saga has nothing to do before ``until`` (seconds since the epoch; None: the supervisor decides, because its
+    code could not be loaded); its actor is gone after this message. ``waiters`` still wait."""
+
+    saga_id: str
+    until: float | None
+    waiters: tuple[Waiter, ...] = ()
+
+
+@message
+class SagaEnded:
+    """The saga is final, or parked, or (``status`` None) could not be accepted; its actor is gone after this
+    message."""
+
+    saga_id: str
+    status: SagaStatus | None
+
+
+# --- saga actor -> registry ---------------------------------------------------------------------------------------
+
+
+@message
+class LifecycleReport:
+    """The journal has news of this saga, up to that position."""
+
+    saga_id: str
+    position: int
