@@ -89,7 +89,7 @@ class SagaOrder:
     """An order for this saga; the saga answers ``reply_to`` with Done or Rejected."""
 
     saga_id: str
-    order: CancelAsked | RetryAsked | ResolveAsked | ResolveStep
+    order: CancelAsked | RetryAsked | ResolveStep
     reply_to: Waiter
 
 
