@@ -226,9 +226,10 @@ def _die_orphaned() -> NoReturn:
 def system_environment(home: str | os.PathLike[str], base_env: Mapping[str, str]) -> dict[str, str]:
     """``base_env`` plus the two markers of a process that belongs to the actor system of ``home``.
 
-    They count from an exec on: /proc shows the environment that a process was started with, and forks keep it.
+    They count from an exec on: /proc shows the environment that a process was started with, and forks keep it. (The
+    third one keeps setproctitle, which Thespian uses where it is installed, from writing over that.)
     """
-    return {**base_env, HOME_MARKER: os.path.realpath(home), SYSTEM_MARKER: "1"}
+    return {**base_env, HOME_MARKER: os.path.realpath(home), SYSTEM_MARKER: "1", "SPT_NOENV": "1"}
 
 
 def processes_of_home(home: str | os.PathLike[str]) -> list[int]:
