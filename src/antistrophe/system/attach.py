@@ -1,0 +1,335 @@
+"""An application's hold on the actor system of a home: starts it, stays attached, and finds it again when it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import uuid
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+
+from antistrophe.errors import (
+    AntistropheError,
+    JournalError,
+    SystemStateError,
+    SystemUnavailableError,
+    UnreadableDataError,
+)
+from antistrophe.process import identity_of, open_pidfd, wait_readable
+from antistrophe.settings import Settings
+from antistrophe.system import control
+from antistrophe.system.sockets import existing_socket_folder
+from antistrophe.system.spawn import Started, error_named, log_tail, start_launcher
+
+_FIRST_PAUSE_S = 0.01
+_LONGEST_PAUSE_S = 0.5
+_AFTER_FAILURE_S = 1.0
+_CONNECT_S = 5.0
+_STOP_EXTRA_S = 20.0
+"""What a stop may take beyond its drain: fencing, leaving, the sweep."""
+_LAST_BREATH_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One life of the actor system, as an application sees it. ``number`` counts those that this application has seen;
+    ``supervisor`` is the path of the supervisor's socket."""
+
+    number: int
+    supervisor: str
+    launcher_pid: int
+    admin_pid: int
+    logger_pid: int
+    supervisor_pid: int
+    settings: Settings
+
+
+class Attachment:
+    """Keeps the actor system of a home up while it is open. Any thread may use it; a fork may not."""
+
+    def __init__(self, home: Path, settings: Settings) -> None:
+        self.home = home
+        self.client_id = uuid.uuid4().hex
+        self._settings = settings
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._system: System | None = None
+        self._seen = 0
+        self._state = "not reached yet"
+        self._problem: AntistropheError | None = None
+        self._closed = False
+        self._connection: socket.socket | None = None
+        self._thread = threading.Thread(target=self._follow_always, name="antistrophe-attachment", daemon=True)
+        _open.add(self)
+
+    def open(self) -> System:
+        """Start or find the system, and wait until it is ready.
+
+        Raises JournalError or SystemUnavailableError when it can't be, or is not within ``open_timeout_s``.
+        """
+        self._thread.start()
+        try:
+            return self._wait(self._settings.open_timeout_s, hopeful=False)
+        except BaseException:
+            self.close()
+            raise
+
+    def wait_ready(self, timeout_s: float) -> System:
+        """The system as it is now, or as soon as it is back. Raises SystemUnavailableError (or what keeps it from
+        starting) when it is not within ``timeout_s``."""
+        self.check_process()
+        return self._wait(timeout_s, hopeful=True)
+
+    def is_current(self, system: System) -> bool:
+        """Whether that life of the system goes on, as far as is known."""
+        return self._system is system
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def check_process(self) -> None:
+        """Raise SystemStateError in a fork of the process that opened this."""
+        if os.getpid() != self._pid:
+            raise SystemStateError(
+                f"{self.home} was opened by process {self._pid} and can't be used in its fork {os.getpid()}: open it"
+                " again there, after the fork"
+            )
+
+    def close(self) -> None:
+        """Leave. Who is the last waits until the system has stopped and nothing of it is left; that takes up to
+        ``drain_s`` and a moment."""
+        if os.getpid() != self._pid:
+            return
+        with self._changed:
+            self._closed = True
+            settings = self._system.settings if self._system is not None else self._settings
+            self._leave()
+            self._changed.notify_all()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(settings.drain_s + _STOP_EXTRA_S)
+            self._hang_up()
+            self._thread.join(_LAST_BREATH_S)
+
+    def abandon(self) -> None:
+        """In a fork: close the copy of the connection, by which the launcher would take the fork for its parent."""
+        connection = self._connection
+        if connection is not None:
+            connection.close()
+
+    # --- what others wait for ----------------------------------------------------------------------------------
+
+    def _wait(self, timeout_s: float, *, hopeful: bool) -> System:
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise SystemStateError(f"the orchestrator of {self.home} is closed")
+                if self._system is not None:
+                    return self._system
+                if self._problem is not None and not hopeful:
+                    raise self._problem
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise self._unavailable(timeout_s)
+                self._changed.wait(left_s)
+
+    def _unavailable(self, timeout_s: float) -> AntistropheError:
+        if isinstance(self._problem, JournalError):
+            return self._problem
+        why = f"{self._problem}" if self._problem is not None else f"{self._state}{log_tail(self.home)}"
+        return SystemUnavailableError(f"no actor system for {self.home} within {timeout_s:g} s: {why}")
+
+    def _publish(self, state: str, system: System | None = None) -> None:
+        with self._changed:
+            self._state = state
+            self._system = system
+            if system is not None:
+                self._problem = None
+            self._changed.notify_all()
+
+    def _report(self, problem: AntistropheError) -> None:
+        with self._changed:
+            self._system = None
+            self._problem = problem
+            self._changed.notify_all()
+
+    # --- the thread --------------------------------------------------------------------------------------------
+
+    def _follow_always(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while not self._closed:
+            try:
+                connection = self._connect() or self._start()
+            except AntistropheError as error:
+                self._report(error)
+                connection = None
+            except Exception as error:
+                self._report(SystemUnavailableError(f"attaching to {self.home} failed: {error!r}"))
+                connection = None
+            if connection is not None:
+                before = self._seen
+                self._follow(connection)
+                if self._seen > before:
+                    pause_s = _FIRST_PAUSE_S
+                    continue
+            self._pause(_AFTER_FAILURE_S if self._problem is not None else pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _pause(self, seconds: float) -> None:
+        with self._changed:
+            if not self._closed:
+                self._changed.wait(seconds)
+
+    def _connect(self) -> socket.socket | None:
+        """A connection to the launcher, or None: there is none. Raises SystemUnavailableError."""
+        folder = existing_socket_folder(self.home)
+        if folder is None:
+            return None
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(_CONNECT_S)
+            connection.connect(control.control_path(folder))
+            pid, uid = control.peer_of(connection)
+            if uid != os.geteuid():
+                raise SystemUnavailableError(f"{folder} is served by process {pid} of another user (uid {uid})")
+            connection.sendall(control.encode(control.Hello(self.client_id, attach=True)))
+            connection.settimeout(None)
+        except (OSError, SystemUnavailableError) as error:
+            connection.close()
+            if isinstance(error, OSError):
+                return None
+            raise
+        return connection
+
+    def _start(self) -> socket.socket | None:
+        """Start a launcher and connect to it; None where another one is in its way, for the moment."""
+        self._publish("a launcher was started")
+        started = start_launcher(self.home, self._settings, self._settings.open_timeout_s)
+        self._publish(f"the launcher that was started {started.value}")
+        return self._connect() if started is Started.SERVING else None
+
+    def _follow(self, connection: socket.socket) -> None:
+        """Take in what the launcher tells, until it is gone."""
+        with self._changed:
+            self._connection = connection
+            self._state = "its launcher was reached, but has not said anything"
+            if self._closed:
+                self._leave()
+        pid, _ = control.peer_of(connection)
+        launcher = identity_of(pid)
+        pidfd = None if launcher is None else open_pidfd(launcher)
+        last: control.State | None = None
+        try:
+            last = self._listen(connection)
+        finally:
+            with self._changed:
+                self._connection = None
+                connection.close()
+            if pidfd is not None:
+                if isinstance(last, control.Stopping | control.Failed):
+                    wait_readable(pidfd, _LAST_BREATH_S)
+                os.close(pidfd)
+        if not isinstance(last, control.Failed):
+            self._publish("its launcher is gone")
+
+    def _listen(self, connection: socket.socket) -> control.State | None:
+        reader = control.FrameReader(control.FROM_LAUNCHER)
+        last: control.State | None = None
+        while True:
+            try:
+                data = connection.recv(control.MAX_FRAME_BYTES)
+                frames = reader.feed(data)
+            except (OSError, UnreadableDataError):
+                return last
+            for frame in frames:
+                assert not isinstance(frame, control.Hello), "the reader takes states only"
+                last = frame
+                self._take_in(frame)
+            if not data:
+                return last
+
+    def _take_in(self, state: control.State) -> None:
+        match state:
+            case control.Starting():
+                self._publish("it is being started")
+            case control.Restarting(reason):
+                self._publish(f"it is being started anew ({reason})")
+            case control.Stopping():
+                self._publish("it is stopping")
+            case control.Failed(error, text):
+                self._report(error_named(error, text))
+            case control.Ready():
+                self._seen += 1
+                settings = control.unpack_settings(state.settings)
+                # Whoever has to start it again does so as it was.
+                self._settings = settings
+                system = System(
+                    self._seen,
+                    state.supervisor,
+                    state.launcher_pid,
+                    state.admin_pid,
+                    state.logger_pid,
+                    state.supervisor_pid,
+                    settings,
+                )
+                self._publish("it is ready", system)
+
+    # --- leaving -----------------------------------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        """Tell the launcher that we go; it ends the connection when it has no more to tell."""
+        self._system = None
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_WR)
+
+    def _hang_up(self) -> None:
+        with self._changed:
+            if self._connection is not None:
+                with contextlib.suppress(OSError):
+                    self._connection.shutdown(socket.SHUT_RDWR)
+
+
+_open: weakref.WeakSet[Attachment] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for attachment in list(_open):
+        attachment.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)
+
+
+def look(home: Path, timeout_s: float = 1.0) -> control.State | None:
+    """What the launcher of a home says at this moment, without keeping the system up; None when none is running.
+
+    Raises SystemUnavailableError when the home's sockets are not this user's alone.
+    """
+    folder = existing_socket_folder(home)
+    if folder is None:
+        return None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        reader = control.FrameReader(control.FROM_LAUNCHER)
+        try:
+            connection.connect(control.control_path(folder))
+            connection.sendall(control.encode(control.Hello(uuid.uuid4().hex, attach=False)))
+            while True:
+                data = connection.recv(control.MAX_FRAME_BYTES)
+                for frame in reader.feed(data):
+                    assert not isinstance(frame, control.Hello), "the reader takes states only"
+                    return frame
+                if not data:
+                    return None
+        except (OSError, UnreadableDataError):
+            return None
+
+
+__all__ = ["Attachment", "System", "look"]
