@@ -1,7 +1,8 @@
 """The schema of the one SQLite file: every table and index, and how an older file becomes a newer one.
 
 Rows of ``journal`` and ``events`` are never changed nor deleted, and a file has one writer at a time: positions count
-from 1 without a gap, in the order of the commits. Times are microseconds since the epoch, in UTC.
+from 1 without a gap, in the order of the commits (AUTOINCREMENT would add nothing to that but a page to every commit).
+Times are microseconds since the epoch, in UTC.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Migration: TypeAlias = tuple[str, ...]
 _JOURNAL = (
     # The truth. ``state`` is the saga as monitoring shows it, on the last row of each append and NULL on the others.
     """CREATE TABLE journal(
-        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        position INTEGER PRIMARY KEY,
         saga_id  TEXT NOT NULL,
         seq      INTEGER NOT NULL,
         at       INTEGER NOT NULL,
@@ -48,7 +49,7 @@ _JOURNAL = (
 _EVENTS = (
     # ``event_id`` is set where an event could be written twice (a saga's), and NULL elsewhere.
     """CREATE TABLE events(
-        position     INTEGER PRIMARY KEY AUTOINCREMENT,
+        position     INTEGER PRIMARY KEY,
         stream       TEXT NOT NULL,
         version      INTEGER NOT NULL,
         type         TEXT NOT NULL,
@@ -56,9 +57,10 @@ _EVENTS = (
         data         BLOB NOT NULL,
         metadata     BLOB,
         recorded_at  INTEGER NOT NULL,
-        event_id     BLOB UNIQUE,
+        event_id     BLOB,
         UNIQUE(stream, version)
     )""",
+    "CREATE UNIQUE INDEX events_by_id ON events(event_id) WHERE event_id IS NOT NULL",
     """CREATE TABLE snapshots(
         stream      TEXT NOT NULL,
         version     INTEGER NOT NULL,
@@ -69,12 +71,15 @@ _EVENTS = (
 )
 
 _AROUND = (
-    # How far each projection has come; ``state`` is the projection's own, where it has one and no table for it.
+    # How far each projection has come; ``state`` is the projection's own, where it has one and no table for it. A rebuild
+    # is a new ``generation``, with tables of its own; ``last_generation`` is the last that was begun.
     """CREATE TABLE projections(
-        name       TEXT PRIMARY KEY,
-        position   INTEGER NOT NULL,
-        updated_at INTEGER NOT NULL,
-        state      BLOB
+        name            TEXT PRIMARY KEY,
+        generation      INTEGER NOT NULL,
+        last_generation INTEGER NOT NULL,
+        position        INTEGER NOT NULL,
+        updated_at      INTEGER NOT NULL,
+        state           BLOB
     )""",
     # Idempotency keys of commands. A row without ``answer`` is a claim: the process that it names runs the handler.
     """CREATE TABLE claims(
@@ -85,7 +90,6 @@ _AROUND = (
         owner_pid         INTEGER NOT NULL,
         owner_start_ticks INTEGER NOT NULL,
         owner_boot_id     TEXT NOT NULL,
-        state             TEXT NOT NULL,
         answer            BLOB,
         updated_at        INTEGER NOT NULL
     )""",
