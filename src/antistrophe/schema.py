@@ -71,8 +71,8 @@ _EVENTS = (
 )
 
 _AROUND = (
-    # How far each projection has come; ``state`` is the projection's own, where it has one and no table for it. A rebuild
-    # is a new ``generation``, with tables of its own; ``last_generation`` is the last that was begun.
+    # How far each projection has come; ``state`` is the projection's own, where it has one and no table for it. A
+    # rebuild is a new ``generation``, with tables of its own; ``last_generation`` is the last that was begun.
     """CREATE TABLE projections(
         name            TEXT PRIMARY KEY,
         generation      INTEGER NOT NULL,
