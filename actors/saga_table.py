@@ -31,6 +31,9 @@ UNLOADABLE_WAIT_S = 2.0
 
 UNLOADABLE_MAX_S = 60.0
 
+FAREWELL_S = 1.0
+"""How long the last words of an actor that left in good order may take to arrive after the notice of its exit."""
+
 
 @dataclass(slots=True)
 class LiveSaga:
@@ -66,6 +69,7 @@ class SagaTable:
         self._admission = Admission(base.settings.max_running_sagas)
         self._sagas: dict[str, LiveSaga] = {}
         self._alarms: list[tuple[float, str]] = []
+        self._leaving: list[tuple[float, SagaProcess]] = []
         self._draining = False
 
     # --- coming and going --------------------------------------------------------------------------------------
@@ -201,6 +205,12 @@ class SagaTable:
         """A saga actor is gone: as it should, or its saga needs another."""
         actor = self.actors.on_exit(address)
         if actor is not None:
+            self._gone(actor)
+
+    def _gone(self, actor: SagaProcess) -> None:
+        if actor.process.exitcode == 0:
+            self._leaving.append((self._owner.now() + FAREWELL_S, actor))
+        else:
             self._replace(actor)
 
     def _replace(self, actor: SagaProcess) -> None:
@@ -220,7 +230,9 @@ class SagaTable:
         """Wake the sagas that are due, notice actors that died unnoticed, keep some ready."""
         now = self._owner.now()
         for actor in self.actors.dead():
-            self._replace(actor)
+            self._gone(actor)
+        while self._leaving and self._leaving[0][0] <= now:
+            self._replace(self._leaving.pop(0)[1])
         while self._alarms and self._alarms[0][0] <= now:
             due, saga_id = heapq.heappop(self._alarms)
             live = self._sagas.get(saga_id)

@@ -117,7 +117,7 @@ class StepCrashedError(_StepOutcomeError):
     ) -> None:
         how = f"signal {signal}" if signal is not None else f"exit code {exit_code}"
         super().__init__(
-            f"step {step_index} ({step_name}) crashed: its process ended with {detail or how}",
+            f"step {step_index} ({step_name}) crashed: {detail or 'its process ended: ' + how}",
             saga_id=saga_id,
             step_index=step_index,
             step_name=step_name,

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antistrophe.plain import pack_plain, pack_record, unpack_plain, unpack_record
 from antistrophe.errors import UnreadableDataError
+from antistrophe.plain import pack_plain, pack_record, unpack_plain, unpack_record
 from antistrophe.saga.entries import Action
 from antistrophe.saga.inputs import ANSWER_TYPES, Answer
 
