@@ -6,7 +6,7 @@ import functools
 import inspect
 import unicodedata
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from antistrophe.code import class_ref
 from antistrophe.errors import InvalidStepError
@@ -135,7 +135,7 @@ def _check_methods(step: SagaStep, name: str, requires_compensation: bool) -> bo
     """Refuse what can't be called; True where there is a ``verify``."""
     source = source_of(step)
     is_function = isinstance(step, FunctionStep)
-    roles = set(step.definition.functions) if isinstance(step, FunctionStep) else _methods(type(step))
+    roles = set(step.definition.functions) if isinstance(step, FunctionStep) else _methods(cast(Any, type(step)))
     if "execute" not in roles:
         raise InvalidStepError(f"step {name!r}: {source.__qualname__} has no method execute(self, ctx)")
     if "compensate" not in roles and requires_compensation:
@@ -196,7 +196,7 @@ def _pack_input(step: SagaStep, name: str) -> bytes:
 def _attributes(step: SagaStep) -> set[str]:
     """The names of what the instance itself holds, options left out: their values travel in the spec."""
     names = set(getattr(step, "__dict__", ()))
-    names.update(each for each in _slots(type(step)) if hasattr(step, each))
+    names.update(each for each in _slots(cast(Any, type(step))) if hasattr(step, each))
     return names - set(OPTIONS)
 
 

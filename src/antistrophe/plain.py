@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
@@ -19,12 +19,11 @@ from cattrs import transform_error
 
 from antistrophe import wire
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
-from antistrophe.hints import field_types, is_structured, short, type_text, writing
+from antistrophe.hints import Mismatch, field_types, is_structured, short, type_text, writing
 from antistrophe.structure import hooks, make_converter
 
 T = TypeVar("T")
 
-_MAX_DEPTH = 100
 _WHAT_TRAVELS = (
     "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, Decimal "
     "and UUID travel, and where a field declares them Enum, Path, dataclasses and attrs classes"
@@ -134,6 +133,8 @@ def check_size(data: bytes, limit: int, what: str) -> None:
 
 
 def _text(error: BaseException) -> str:
+    if isinstance(error, Mismatch):
+        return str(error)
     if isinstance(error, KeyError):
         return f"{error} is missing or not known"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -160,11 +161,13 @@ def _why_not(obj: Any, cls: type, what: str, error: Exception | None) -> str:
     for name, hint in hints.items():
         if not hasattr(obj, name):
             return f"{what}: field {name} is declared, but not set"
-        value = getattr(obj, name)
+        written = value = getattr(obj, name)
         try:
-            wire.pack(writing(hint, converter)(value))
+            written = writing(hint, converter)(value)
+            wire.pack(written)
         except Exception as field_error:
-            path, reason = _culprit(value, field_error)
+            # Where writing has got through, what it wrote shows the place: Enums and classes are gone from it.
+            path, reason = _culprit(written, field_error, may_be_declared=written is value)
             return f"{what}: field {name}{path}, declared {type_text(hint)}, can't travel: {reason}"
     return _why_not_the_same(obj, cls, what, hints, error)
 
@@ -196,38 +199,35 @@ def _locate(error: Exception) -> str:
     return "; ".join(" at ".join(part for part in text.split(" @ ") if part).replace(" at .", " at ") for text in found)
 
 
-def _culprit(value: Any, error: Exception) -> tuple[str, str]:
+def _culprit(value: Any, error: Exception, *, may_be_declared: bool = False) -> tuple[str, str]:
     """Path and reason of the first thing inside ``value`` that can't travel."""
-    found = next(_strangers(value, "", set()), None)
-    if found is None:
+    if isinstance(error, RecursionError) or "recursion limit" in str(error):
+        return "", "it is nested too deep, or contains itself"
+    try:
+        path, stranger = next(_strangers(value, "", set(), may_be_declared))
+    except (StopIteration, RecursionError):
         return "", _text(error)
-    path, stranger = found
-    if stranger is None:
-        return path, "it is nested too deep, or contains itself"
     return path, f"{short(stranger)}. {_advice(stranger)}"
 
 
-def _strangers(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    if type(value) in wire.SCALARS or isinstance(value, Enum | PurePath):
-        return
-    if path.count("[") + path.count(".") > _MAX_DEPTH:
-        yield path[:60] + "...", None
-        return
-    if id(value) in seen:
+def _strangers(value: Any, path: str, seen: set[int], may_be_declared: bool) -> Iterator[tuple[str, Any]]:
+    kind = type(value)
+    if kind in wire.SCALARS or id(value) in seen or (may_be_declared and isinstance(value, Enum | PurePath)):
         return
     seen.add(id(value))
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _strangers(key, f"{path} key", seen)
-            yield from _strangers(item, f"{path}[{short(key).rpartition(' ')[0]}]", seen)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for index, item in enumerate(value):
-            yield from _strangers(item, f"{path}[{index}]", seen)
-    elif is_structured(type(value)):
-        for name in field_types(type(value)):
-            yield from _strangers(getattr(value, name, None), f"{path}.{name}", seen)
+    parts: Iterable[tuple[str, Any]]
+    if kind is dict:
+        keys = ((f"{path} key", key) for key in value)
+        parts = (*keys, *((f"{path}[{short(key).rpartition(' ')[0]}]", item) for key, item in value.items()))
+    elif kind in (list, tuple, set, frozenset):
+        parts = ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    elif may_be_declared and is_structured(kind):
+        parts = ((f"{path}.{name}", getattr(value, name, None)) for name in field_types(kind))
     else:
         yield path, value
+        return
+    for part_path, part in parts:
+        yield from _strangers(part, part_path, seen, may_be_declared)
 
 
 def _advice(stranger: Any) -> str:

@@ -3,7 +3,7 @@
 None, bool, int, float, str, bytes, list and dict are plain msgpack. What msgpack does not know travels as extension
 types: whole numbers over 64 bit, datetime, date, time, timedelta, Decimal, UUID, set and frozenset; a tuple is an
 array that opens with a mark. Sets are written in the order of their items' encoding, so that equal values of one
-type give equal bytes (a dict keeps its own order).
+type give equal bytes (a dict keeps its own order). A bytearray or memoryview comes back as bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TUPLE, SET, FROZENSET, BIG_INT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_ 
 
 # What is no container; whatever is none of these and no builtin container can't travel by itself.
 SCALARS = frozenset(
-    (type(None), bool, int, float, str, bytes, bytearray, datetime, date, time, timedelta, Decimal, UUID)
+    (type(None), bool, int, float, str, bytes, bytearray, memoryview, datetime, date, time, timedelta, Decimal, UUID)
 )
 # Each set within a set is packed by a packer of its own; the limit keeps the C stack of both directions small.
 MAX_SETS_WITHIN_SETS = 8
