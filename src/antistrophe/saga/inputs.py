@@ -59,9 +59,10 @@ ANSWER_TYPES: tuple[type, ...] = (Returned, Raised, Unencodable, Verified, Refus
 
 @dataclass(frozen=True, slots=True)
 class ProcessGranted:
-    """A step process is lent to the saga."""
+    """A step process is lent to the saga; ``used``: attempts have run in it."""
 
     lease: Lease
+    used: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,8 @@ def decide(saga: Saga, said: Input, now: float, *, dispatch: bool = True) -> tup
         return ()
     draft = _Draft(saga, now)
     match said:
-        case ProcessGranted(lease):
-            draft.advance(lease if dispatch else None)
+        case ProcessGranted(lease, used):
+            draft.advance(lease if dispatch else None, used=used)
         case ProcessRefused(reason):
             draft.wait(reason)
         case Answered(step, action, attempt, answer):
@@ -83,7 +83,7 @@ def decide(saga: Saga, said: Input, now: float, *, dispatch: bool = True) -> tup
             if current is not None and _is(current, step, action, attempt) and not saga.ending:
                 draft.extend(entries_of_answer(current, answer, now))
                 fresh = saga.spec.steps[step].fresh_process
-                draft.advance(current.lease if dispatch and not fresh else None, worn=True)
+                draft.advance(current.lease if dispatch and not fresh else None, used=True)
         case Fenced():
             current = saga.current
             if current is not None and _is(current, said.step, said.action, said.attempt):
@@ -124,9 +124,9 @@ class _Draft:
 
     # --- what follows ------------------------------------------------------------------------------------------
 
-    def advance(self, lease: Lease | None, *, worn: bool = False) -> None:
-        """Add all that follows from the state as it is, up to the next attempt where ``lease`` can run it (``worn``:
-        its process has just run another)."""
+    def advance(self, lease: Lease | None, *, used: bool = False) -> None:
+        """Add all that follows from the state as it is, up to the next attempt where ``lease`` can run it (``used``:
+        its process has run another)."""
         if self.saga.current is not None or self.saga.ended or self.saga.parked:
             return
         if self.saga.unsettled is not None:
@@ -139,7 +139,7 @@ class _Draft:
         work = next_work(self.saga)
         if work is None:
             self._finish()
-        elif lease is not None and self._may_start(work.step, worn):
+        elif lease is not None and self._may_start(work.step, used):
             self._start(work.step, work.action, lease)
 
     def _settle_forward(self, failed: AttemptFailed) -> None:
@@ -224,9 +224,9 @@ class _Draft:
 
     # --- the next attempt --------------------------------------------------------------------------------------
 
-    def _may_start(self, index: int, worn: bool) -> bool:
+    def _may_start(self, index: int, used: bool) -> bool:
         due = self.saga.not_before is None or self.now >= self.saga.not_before
-        return due and not (worn and self.saga.spec.steps[index].fresh_process)
+        return due and not (used and self.saga.spec.steps[index].fresh_process)
 
     def _start(self, index: int, action: Action, lease: Lease) -> None:
         spec, step = self.saga.spec.steps[index], self.saga.steps[index]
