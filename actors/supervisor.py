@@ -50,6 +50,7 @@ from .registry import RegistryActor
 from .saga_actors import SagaActors
 from .saga_table import SagaTable
 from .step_processes import StepProcesses
+from .warm_up import warm_up
 
 TICK_S = 0.25
 """How often the supervisor looks after what no notice may tell it of."""
@@ -115,6 +116,7 @@ class SupervisorActor(RuntimeActor):
         except JournalError as error:
             self.send(sender, SupervisorFailed("JournalError", str(error)))
             return
+        warm_up()
         self._start_registry(message)
         settings = message.settings
         self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
