@@ -35,8 +35,10 @@ SCALARS: dict[Any, tuple[type, ...]] = {
 class Mismatch(TypeError):  # noqa: N818 - always answered with an error of the caller's own
     """A value is not what its field declares."""
 
-    def __init__(self, declared: Any, value: Any) -> None:
-        super().__init__(f"{type_text(declared)} is declared, the value is {short(value)}")
+
+def mismatch(declared: Any, value: Any) -> Mismatch:
+    """The error that says so."""
+    return Mismatch(f"{type_text(declared)} is declared, the value is {short(value)}")
 
 
 def short(value: Any) -> str:
@@ -109,8 +111,8 @@ def unknown_out(hint: Any, _: Converter) -> Out:
     if hint in SCALARS or hint in (Any, object, None):
         return identity
 
-    def refuse(value: Any) -> Any:
-        raise Mismatch(hint, value)
+    def refuse(_: Any) -> Any:
+        raise Mismatch(f"{type_text(hint)} is declared, which is no type that can travel")
 
     return refuse
 
@@ -120,8 +122,8 @@ def unknown_in(hint: Any, _converter: Converter) -> In:
     if hint in (Any, object):
         return _as_it_is
 
-    def refuse(value: Any, _: Any) -> Any:
-        raise Mismatch(hint, value)
+    def refuse(_: Any, __: Any) -> Any:
+        raise Mismatch(f"{type_text(hint)} is declared, which is no type that can travel")
 
     return refuse
 
@@ -132,7 +134,7 @@ def scalar_in(accepted: tuple[type, ...]) -> In:
     def read(value: Any, hint: Any) -> Any:
         if value.__class__ in accepted:
             return value
-        raise Mismatch(hint, value)
+        raise mismatch(hint, value)
 
     return read
 
@@ -140,14 +142,14 @@ def scalar_in(accepted: tuple[type, ...]) -> In:
 def path_out(value: Any) -> str:
     """A path as its text."""
     if not isinstance(value, PurePath):
-        raise Mismatch(Path, value)
+        raise mismatch(Path, value)
     return str(value)
 
 
 def path_in(value: Any, hint: Any) -> Any:
     """A path of the declared class from its text."""
     if value.__class__ is not str:
-        raise Mismatch(hint, value)
+        raise mismatch(hint, value)
     return hint(value)
 
 
@@ -174,7 +176,7 @@ def _learn_enum(cls: type[Enum], converter: Converter) -> None:
 
     def write(value: Any) -> Any:
         if not isinstance(value, cls):
-            raise Mismatch(cls, value)
+            raise mismatch(cls, value)
         return value.value if flag else value.name
 
     def read(value: Any, _: Any) -> Any:
@@ -182,7 +184,7 @@ def _learn_enum(cls: type[Enum], converter: Converter) -> None:
             return cls(value)
         if value.__class__ is str and value in members:
             return members[value]
-        raise Mismatch(cls, value)
+        raise mismatch(cls, value)
 
     converter.register_unstructure_hook(cls, write)
     converter.register_structure_hook(cls, read)
@@ -193,7 +195,7 @@ def literal_out(hint: Any, _converter: Converter) -> Out:
 
     def write(value: Any) -> Any:
         if not any(value == choice and value.__class__ is choice.__class__ for choice in get_args(hint)):
-            raise Mismatch(hint, value)
+            raise mismatch(hint, value)
         return value.name if isinstance(value, Enum) else value
 
     return write
@@ -207,6 +209,6 @@ def literal_in(hint: Any, _converter: Converter) -> In:
         for encoded, choice in choices:
             if encoded == value and encoded.__class__ is value.__class__:
                 return choice
-        raise Mismatch(hint, value)
+        raise mismatch(hint, value)
 
     return read

@@ -16,12 +16,12 @@ from antistrophe import wire
 from antistrophe.hints import (
     SCALARS,
     In,
-    Mismatch,
     Out,
     field_types,
     is_named_tuple,
     is_structured,
     learn_enums,
+    mismatch,
     reading,
     type_text,
     writing,
@@ -54,7 +54,7 @@ def _collection_out(hint: Any, converter: Converter) -> Out:
     def write(value: Any) -> Any:
         kind = value.__class__
         if kind not in kinds:
-            raise Mismatch(hint, value)
+            raise mismatch(hint, value)
         if write_item is identity:
             return value
         items = [write_item(item) for item in value]
@@ -77,7 +77,7 @@ def _collection_in(hint: Any, converter: Converter) -> In:
         if kind is list and is_set:
             kind = kinds[0]
         elif kind not in kinds:
-            raise Mismatch(hint, value)
+            raise mismatch(hint, value)
         items = read_items(value, hint)
         return items if kind is list else kind(items)
 
@@ -89,7 +89,7 @@ def _mapping_out(hint: Any, converter: Converter) -> Out:
 
     def write(value: Any) -> Any:
         if value.__class__ is not dict:
-            raise Mismatch(hint, value)
+            raise mismatch(hint, value)
         if write_key is write_value is identity:
             return value
         return {write_key(key): write_value(item) for key, item in value.items()}
@@ -103,7 +103,7 @@ def _mapping_in(hint: Any, converter: Converter) -> In:
 
     def read(value: Any, _: Any) -> Any:
         if value.__class__ is not dict:
-            raise Mismatch(hint, value)
+            raise mismatch(hint, value)
         return read_items(value, hint)
 
     return read
@@ -118,7 +118,7 @@ def _fixed_tuple_out(hint: Any, converter: Converter) -> Out:
 
     def write(value: Any) -> Any:
         if value.__class__ is not tuple or len(value) != len(writers):
-            raise Mismatch(hint, value)
+            raise mismatch(hint, value)
         return tuple(write_item(item) for write_item, item in zip(writers, value, strict=True))
 
     return write
@@ -129,7 +129,7 @@ def _fixed_tuple_in(hint: Any, converter: Converter) -> In:
 
     def read(value: Any, _: Any) -> Any:
         if value.__class__ is not tuple or len(value) != len(readers):
-            raise Mismatch(hint, value)
+            raise mismatch(hint, value)
         return tuple(read_item(item, part) for (read_item, part), item in zip(readers, value, strict=True))
 
     return read
@@ -145,7 +145,7 @@ def _named_tuple_out(cls: Any, converter: Converter) -> Out:
 
     def write(value: Any) -> Any:
         if value.__class__ is not cls:
-            raise Mismatch(cls, value)
+            raise mismatch(cls, value)
         return write_items(tuple(value))
 
     return write
@@ -168,7 +168,7 @@ def _class_out(hint: Any, converter: Converter) -> Out:
     def write(value: Any) -> Any:
         # A subclass would lose what it adds, and come back as its base.
         if value.__class__ is not cls:
-            raise Mismatch(hint, value)
+            raise mismatch(hint, value)
         return write_fields(value)
 
     return write
@@ -181,7 +181,7 @@ def _class_in(hint: Any, converter: Converter) -> In:
 
     def read(value: Any, _: Any = None) -> Any:
         if value.__class__ is not dict:
-            raise Mismatch(hint, value)
+            raise mismatch(hint, value)
         return read_fields(value, hint)
 
     return read
@@ -224,7 +224,7 @@ def _union_out(hint: Any, converter: Converter) -> Out:
             except Exception:  # not this member; a user's __post_init__ may raise anything
                 continue
             return {"type": tag, "value": encoded}
-        raise Mismatch(hint, value)
+        raise mismatch(hint, value)
 
     return write
 
@@ -241,7 +241,7 @@ def _union_in(hint: Any, converter: Converter) -> In:
             read_member, part = next(iter(members.values()))
             return read_member(value, part)
         if value.__class__ is not dict or value.keys() != {"type", "value"} or value["type"] not in members:
-            raise Mismatch(hint, value)
+            raise mismatch(hint, value)
         read_member, part = members[value["type"]]
         return read_member(value["value"], part)
 

@@ -19,7 +19,7 @@ from cattrs import transform_error
 
 from antistrophe import wire
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
-from antistrophe.hints import Mismatch, field_types, is_structured, short, type_text, writing
+from antistrophe.hints import Mismatch, field_types, is_structured, reading, short, type_text, writing
 from antistrophe.structure import hooks, make_converter
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def pack_plain(value: Any, *, what: str = "the value") -> bytes:
     try:
         return wire.pack(value)
     except Exception as error:
-        path, reason = _culprit(value, error)
+        path, reason = _culprit(value, value, error)
         raise NotSerializableError(f"{what}{path} can't travel: {reason}") from error
 
 
@@ -136,7 +136,7 @@ def _text(error: BaseException) -> str:
     if isinstance(error, Mismatch):
         return str(error)
     if isinstance(error, KeyError):
-        return f"{error} is missing or not known"
+        return f"{error} is missing"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
@@ -165,9 +165,11 @@ def _why_not(obj: Any, cls: type, what: str, error: Exception | None) -> str:
         try:
             written = writing(hint, converter)(value)
             wire.pack(written)
+            reading(hint, converter)
         except Exception as field_error:
-            # Where writing has got through, what it wrote shows the place: Enums and classes are gone from it.
-            path, reason = _culprit(written, field_error, may_be_declared=written is value)
+            path, reason = _culprit(value, written, field_error)
+            if reason == str(field_error):
+                return f"{what}: field {name}: {reason}"
             return f"{what}: field {name}{path}, declared {type_text(hint)}, can't travel: {reason}"
     return _why_not_the_same(obj, cls, what, hints, error)
 
@@ -177,7 +179,7 @@ def _why_not_the_same(obj: Any, cls: type, what: str, hints: Mapping[str, Any], 
         write, read = hooks(cls, True)
         rebuilt = read(wire.unpack(wire.pack(write(obj))))
     except Exception as read_error:
-        return f"{what} can't be made again from its fields: {_locate(read_error)}"
+        return f"{what}: {_locate(read_error)}"
     for name, hint in hints.items():
         before, after = getattr(obj, name), getattr(rebuilt, name)
         if not _same(before, after):
@@ -195,18 +197,24 @@ def _why_unreadable(fields: Any, cls: type, forbid_unknown: bool, error: Excepti
 
 
 def _locate(error: Exception) -> str:
-    found = transform_error(error, "", lambda each, _: _text(each))
-    return "; ".join(" at ".join(part for part in text.split(" @ ") if part).replace(" at .", " at ") for text in found)
+    problems = [text.rpartition(" @ ") for text in transform_error(error, "", lambda each, _: _text(each))]
+    return "; ".join(f"field {path.lstrip('.')}: {text}" if path else text for text, _, path in problems)
 
 
-def _culprit(value: Any, error: Exception, *, may_be_declared: bool = False) -> tuple[str, str]:
-    """Path and reason of the first thing inside ``value`` that can't travel."""
+def _culprit(value: Any, written: Any, error: Exception) -> tuple[str, str]:
+    """Path and reason of the first thing that can't travel: inside the value, where Enums, paths and classes may be
+    what the field declares, or inside what was written of it, where they may not."""
     if isinstance(error, RecursionError) or "recursion limit" in str(error):
         return "", "it is nested too deep, or contains itself"
     try:
-        path, stranger = next(_strangers(value, "", set(), may_be_declared))
-    except (StopIteration, RecursionError):
+        found = next(_strangers(value, "", set(), True), None)
+        if found is None and not isinstance(error, Mismatch):
+            found = next(_strangers(written, "", set(), False), None)
+    except RecursionError:
+        found = None
+    if found is None:
         return "", _text(error)
+    path, stranger = found
     return path, f"{short(stranger)}. {_advice(stranger)}"
 
 

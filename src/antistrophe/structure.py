@@ -12,12 +12,12 @@ from cattrs import Converter
 
 from antistrophe.hints import (
     SCALARS,
-    Mismatch,
     field_types,
     is_structured,
     learn_enums,
     literal_in,
     literal_out,
+    mismatch,
     path_in,
     path_out,
     reading,
@@ -85,7 +85,7 @@ def _plain_class(cls: type, converter: Converter, forbid_unknown: bool) -> tuple
 
     def read(fields: Any) -> Any:
         if type(fields) is not dict or (forbid_unknown and fields.keys() - parts.keys()):
-            raise Mismatch(cls, fields)
+            raise mismatch(cls, fields)
         # As pickle does it: __init__ may take anything, the fields are what counts.
         value: Any = object.__new__(cls)
         for name, (_, read_field, hint) in parts.items():
