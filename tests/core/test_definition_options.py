@@ -1,0 +1,186 @@
+"""The options of a step: their defaults, where they are read, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from antistrophe.definition import (
+    ResourceLimits,
+    RetryPolicy,
+    SagaStep,
+    StepContext,
+    build_step,
+    step_spec,
+)
+from antistrophe.errors import InvalidStepError
+from antistrophe.plain import pack_plain, unpack_plain
+from antistrophe.spec import StepSpec
+
+
+@dataclass(frozen=True)
+class Debit(SagaStep):
+    account: str
+    amount: int
+
+    def execute(self, ctx: StepContext) -> Any:
+        return ("execute", self.amount, ctx)
+
+    def compensate(self, ctx: StepContext) -> Any:
+        return ("compensate", self.amount, ctx)
+
+
+def variant(base: type[SagaStep] = Debit, **attributes: Any) -> SagaStep:
+    """Debit("A", 1) with these attributes on the instance, where they count as those of the class would."""
+    step: Any = base("A", 1)  # type: ignore[call-arg]
+    for name, value in attributes.items():
+        object.__setattr__(step, name, value)
+    return step  # type: ignore[no-any-return]
+
+
+def test_defaults() -> None:
+    assert step_spec(Debit("A", 1)) == StepSpec(
+        name="Debit",
+        class_ref=f"{__name__}:Debit",
+        input=pack_plain({"account": "A", "amount": 1}),
+        timeout_s=30.0,
+        kill_grace_s=5.0,
+        retry=RetryPolicy(max_attempts=1),
+        retryable_attempts=3,
+        compensation_timeout_s=30.0,
+        compensation_retry=RetryPolicy(max_attempts=12, initial_s=1.0, multiplier=2.0, max_s=60.0, jitter=True),
+        idempotent=False,
+        atomic=True,
+        requires_compensation=True,
+        fresh_process=False,
+        has_verify=False,
+        limits=None,
+    )
+
+
+RETRY = RetryPolicy(max_attempts=7)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "read"),
+    [
+        ({"idempotent": True}, {"retry": RetryPolicy(max_attempts=3), "retryable_attempts": 3}),
+        ({"retry": RETRY}, {"retry": RETRY, "retryable_attempts": 7}),
+        ({"retry": RETRY, "idempotent": True}, {"retry": RETRY, "retryable_attempts": 7}),
+        ({"retry": RetryPolicy(max_attempts=1)}, {"retryable_attempts": 1}),
+        ({"retry": None}, {"retry": RetryPolicy(max_attempts=1)}),
+        ({"timeout_s": 5}, {"timeout_s": 5.0, "compensation_timeout_s": 30.0}),
+        ({"timeout_s": 50.5}, {"timeout_s": 50.5, "compensation_timeout_s": 50.5}),
+        ({"compensation_timeout_s": 1}, {"compensation_timeout_s": 1.0}),
+        ({"kill_grace_s": 0}, {"kill_grace_s": 0.0}),
+        ({"compensation_retry": RETRY}, {"compensation_retry": RETRY}),
+        ({"atomic": False}, {"atomic": False}),
+        ({"requires_compensation": False}, {"requires_compensation": False}),
+        ({"isolation": "fresh"}, {"fresh_process": True}),
+        ({"isolation": "process"}, {"fresh_process": False}),
+        ({"limits": ResourceLimits(cpu_s=1)}, {"limits": ResourceLimits(cpu_s=1)}),
+        ({"name": "pay €5"}, {"name": "pay €5"}),
+    ],
+    ids=repr,
+)
+def test_options(attributes: dict[str, Any], read: dict[str, Any]) -> None:
+    spec = step_spec(variant(**attributes))
+    assert {name: getattr(spec, name) for name in read} == read
+    # An option is no input.
+    assert unpack_plain(spec.input) == {"account": "A", "amount": 1}
+
+
+@pytest.mark.parametrize("option", ["timeout_s", "compensation_timeout_s", "kill_grace_s"])
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, -math.inf, "5", None, True, 1e12, [5]])
+def test_durations_are_checked(option: str, value: Any) -> None:
+    with pytest.raises(InvalidStepError, match=rf"^step 'Debit': {option} must be a number of seconds"):
+        step_spec(variant(**{option: value}))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("timeout_s", 0, "over 0"),
+        ("timeout_s", 0.0, "over 0"),
+        ("compensation_timeout_s", 0, "over 0"),
+        ("retry", 3, r"must be a RetryPolicy\(...\), not 3"),
+        ("compensation_retry", {"max_attempts": 3}, r"must be a RetryPolicy\(...\)"),
+        ("limits", 1024, r"must be a ResourceLimits\(...\)"),
+        ("idempotent", 1, "must be True or False"),
+        ("atomic", "no", "must be True or False"),
+        ("requires_compensation", None, "must be True or False"),
+        ("isolation", "thread", 'must be "process" or "fresh", not \'thread\''),
+        ("isolation", ["fresh"], "must be"),
+    ],
+)
+def test_options_are_checked(option: str, value: Any, text: str) -> None:
+    with pytest.raises(InvalidStepError, match=rf"^step 'Debit': {option} .*{text}"):
+        step_spec(variant(**{option: value}))
+
+
+@pytest.mark.parametrize("name", ["", " \t", 5, None, b"x", "a\nb", "a\x00", "\udc80", "x" * 201, "a\u2028b"])
+def test_names_are_checked(name: Any) -> None:
+    with pytest.raises(InvalidStepError, match="name must"):
+        step_spec(variant(name=name))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RetryPolicy(max_attempts=0),
+        lambda: RetryPolicy(max_attempts=1.5),  # type: ignore[arg-type]
+        lambda: RetryPolicy(initial_s=-1),
+        lambda: RetryPolicy(max_s=math.nan),
+        lambda: RetryPolicy(multiplier=math.inf),
+        lambda: ResourceLimits(memory_bytes=0),
+        lambda: ResourceLimits(cpu_s=-1),
+        lambda: ResourceLimits(open_files=True),
+    ],
+)
+def test_policies_are_checked(make: Callable[[], object]) -> None:
+    with pytest.raises(InvalidStepError):
+        make()
+
+
+# --- fields that have the names of options ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Colliding(SagaStep):
+    name: str
+    timeout_s: float
+    retry: RetryPolicy
+    idempotent: bool = True
+    verify: bool = False
+
+    def execute(self) -> None: ...
+
+    def compensate(self) -> None: ...
+
+
+def test_a_field_of_an_options_name_wins_and_is_input_too() -> None:
+    step = Colliding("mine", 2.5, RETRY)
+    spec = step_spec(step)
+    assert (spec.name, spec.timeout_s, spec.retry, spec.idempotent) == ("mine", 2.5, RETRY, True)
+    assert spec.has_verify is False
+    assert build_step(Colliding, spec.input) == step
+
+
+def test_the_base_class_takes_no_name_for_itself() -> None:
+    assert [name for name in vars(SagaStep) if not name.startswith("__")] == []
+    assert not hasattr(object.__new__(SagaStep), "__dict__")
+
+
+class ShyOption(Debit):
+    @property
+    def timeout_s(self) -> float:
+        raise ZeroDivisionError("no time")
+
+
+def test_an_option_that_raises() -> None:
+    with pytest.raises(InvalidStepError, match=r"step 'ShyOption': its timeout_s raises ZeroDivisionError: no time"):
+        step_spec(ShyOption("A", 1))
