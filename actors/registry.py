@@ -78,7 +78,8 @@ class RegistryActor(RuntimeActor):
     # --- questions ---------------------------------------------------------------------------------------------
 
     def _running(self) -> list[Any]:
-        return [saga for status in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING) for saga in self._all(status)]
+        sagas = [saga for status in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING) for saga in self._all(status)]
+        return sorted(sagas, key=lambda saga: saga.created_at)
 
     def _all(self, status: SagaStatus) -> list[Any]:
         sagas: list[Any] = []

@@ -1,1 +1,29 @@
-"""journal"""
+"""The journal: the append-only record of every saga, in SQLite or in memory, and the only truth about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from antistrophe.journal.journal import Journal, JournalRecord, NewEvent, SagaPage, SeqConflictError
+from antistrophe.journal.memory import MemoryJournal
+from antistrophe.journal.sqlite import SqliteJournal
+
+FILE_NAME = "journal.db"
+
+
+def journal_path(home: str | Path) -> Path:
+    """Where the journal of a home is."""
+    return Path(home) / FILE_NAME
+
+
+__all__ = [
+    "FILE_NAME",
+    "Journal",
+    "JournalRecord",
+    "MemoryJournal",
+    "NewEvent",
+    "SagaPage",
+    "SeqConflictError",
+    "SqliteJournal",
+    "journal_path",
+]

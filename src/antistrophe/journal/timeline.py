@@ -1,0 +1,52 @@
+"""A saga's entries for people to read: packed values unpacked, times as datetimes, what can't be shown shortened."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from antistrophe.errors import UnreadableDataError
+from antistrophe.events import EncodedEvent
+from antistrophe.journal.journal import JournalRecord
+from antistrophe.plain import unpack_plain
+from antistrophe.records import TimelineEntry
+
+_BYTES_SHOWN = 16
+_MOMENTS = {"deadline", "not_before"}
+
+
+def timeline_entry(record: JournalRecord) -> TimelineEntry:
+    """One record as the timeline shows it; ``data`` holds what the entry says beside its time."""
+    data = {name: value for name, value in _fields(record.entry).items() if name != "at"}
+    moment = datetime.fromtimestamp(record.entry.at, UTC)
+    return TimelineEntry(record.position, record.seq, moment, type(record.entry).__name__, data)
+
+
+def _fields(value: Any) -> dict[str, object]:
+    return {field.name: _shown(getattr(value, field.name), field.name) for field in fields(value)}
+
+
+def _shown(value: Any, name: str) -> object:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, EncodedEvent):
+        return {"type": value.type, "type_version": value.type_version, "data": _unpacked(value.data)}
+    if isinstance(value, bytes):
+        return _unpacked(value)
+    if isinstance(value, tuple):
+        return [_shown(each, "") for each in value]
+    if is_dataclass(value):
+        return _fields(value)
+    if name in _MOMENTS and isinstance(value, float):
+        return datetime.fromtimestamp(value, UTC)
+    return value
+
+
+def _unpacked(data: bytes) -> object:
+    try:
+        return unpack_plain(data)
+    except UnreadableDataError:
+        more = "..." if len(data) > _BYTES_SHOWN else ""
+        return f"<{len(data)} bytes: {data[:_BYTES_SHOWN].hex()}{more}>"
