@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -73,6 +74,24 @@ class SagaMetadata:
     error: str | None = None
     waiting: str | None = None
     steps: tuple[StepRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SagaPage:
+    """A part of a list of sagas, newest first; ``cursor`` asks for the next part (None: this was the last). Iterates,
+    has a length and takes an index, as a list does."""
+
+    sagas: tuple[SagaMetadata, ...]
+    cursor: str | None = None
+
+    def __iter__(self) -> Iterator[SagaMetadata]:
+        return iter(self.sagas)
+
+    def __len__(self) -> int:
+        return len(self.sagas)
+
+    def __getitem__(self, index: int) -> SagaMetadata:
+        return self.sagas[index]
 
 
 @dataclass(frozen=True, slots=True)

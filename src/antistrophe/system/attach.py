@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,7 @@ class Attachment:
         self._problem: AntistropheError | None = None
         self._closed = False
         self._connection: socket.socket | None = None
+        self._listeners: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._follow_always, name="antistrophe-attachment", daemon=True)
         _open.add(self)
 
@@ -84,18 +86,32 @@ class Attachment:
         self.check_process()
         return self._wait(timeout_s, hopeful=True)
 
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called, by another thread, after each change of the system's state."""
+        self._listeners.append(listener)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the system that was seen last; before the first, those to start it with."""
+        return self._settings
+
     def is_current(self, system: System) -> bool:
         """Whether that life of the system goes on, as far as is known."""
         return self._system is system
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """Whether `close` or `leave` was called."""
         return self._closed
+
+    @property
+    def foreign(self) -> bool:
+        """Whether this process is a fork of the one that opened it."""
+        return os.getpid() != self._pid
 
     def check_process(self) -> None:
         """Raise SystemStateError in a fork of the process that opened this."""
-        if os.getpid() != self._pid:
+        if self.foreign:
             raise SystemStateError(
                 f"{self.home} was opened by process {self._pid} and can't be used in its fork {os.getpid()}: open it"
                 " again there, after the fork"
@@ -104,17 +120,21 @@ class Attachment:
     def close(self) -> None:
         """Leave. Who is the last waits until the system has stopped and nothing of it is left; that takes up to
         ``drain_s`` and a moment."""
-        if os.getpid() != self._pid:
+        if self.foreign:
             return
-        with self._changed:
-            self._closed = True
-            settings = self._system.settings if self._system is not None else self._settings
-            self._leave()
-            self._changed.notify_all()
+        self.leave()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(settings.drain_s + _STOP_EXTRA_S)
+            self._thread.join(self._settings.drain_s + _STOP_EXTRA_S)
             self._hang_up()
             self._thread.join(_LAST_BREATH_S)
+
+    def leave(self) -> None:
+        """Leave without waiting for anything."""
+        with self._changed:
+            self._closed = True
+            self._say_goodbye()
+            self._changed.notify_all()
+        self._tell_listeners()
 
     def abandon(self) -> None:
         """In a fork: close the copy of the connection, by which the launcher would take the fork for its parent."""
@@ -152,12 +172,18 @@ class Attachment:
             if system is not None:
                 self._problem = None
             self._changed.notify_all()
+        self._tell_listeners()
 
     def _report(self, problem: AntistropheError) -> None:
         with self._changed:
             self._system = None
             self._problem = problem
             self._changed.notify_all()
+        self._tell_listeners()
+
+    def _tell_listeners(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     # --- the thread --------------------------------------------------------------------------------------------
 
@@ -220,7 +246,7 @@ class Attachment:
             self._connection = connection
             self._state = "its launcher was reached, but has not said anything"
             if self._closed:
-                self._leave()
+                self._say_goodbye()
         pid, _ = control.peer_of(connection)
         launcher = identity_of(pid)
         pidfd = None if launcher is None else open_pidfd(launcher)
@@ -282,7 +308,7 @@ class Attachment:
 
     # --- leaving -----------------------------------------------------------------------------------------------
 
-    def _leave(self) -> None:
+    def _say_goodbye(self) -> None:
         """Tell the launcher that we go; it ends the connection when it has no more to tell."""
         self._system = None
         if self._connection is not None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from antistrophe.database import open_database
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
+from antistrophe.journal import journal_path
 from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
 from antistrophe.policy import RestartIntensity
 from antistrophe.process import become_subreaper, sweep
@@ -32,7 +33,6 @@ from antistrophe.system.spawn import ERROR, HELD, SERVING
 
 log = logging.getLogger("antistrophe.launcher")
 
-JOURNAL_NAME = "journal.db"
 CHECKED_JOURNAL_BYTES = 16 << 20
 """Up to this size the whole journal is checked before it is used; a larger one where it is read."""
 
@@ -40,7 +40,6 @@ _FIRST_HELLO_S = 10.0
 _START_LOOK_S = 0.02
 _DRAIN_LOOK_S = 0.05
 _FENCE_S = 5.0
-_SHUTDOWN_S = 1.0
 _SWEEP_S = 5.0
 
 
@@ -117,7 +116,7 @@ class Launcher:
         _sweep(home)
         folder = socket_folder(home)
         remove_leftover_sockets(folder)
-        _check_journal(home / JOURNAL_NAME, settings)
+        _check_journal(journal_path(home), settings)
         return cls(home, settings, folder, lock)
 
     def run(self) -> None:
@@ -259,7 +258,6 @@ class Launcher:
             self._select(0.0)
             if isinstance(said, Drained):
                 log.info("drained; %d attempts had to be ended", said.fenced)
-                life.shut_down(_SHUTDOWN_S)
                 return
         log.error("the supervisor did not drain; everything is ended as it stands")
 
@@ -271,7 +269,7 @@ class Launcher:
     def _settle_journal(self) -> None:
         # The last connection to close moves the log of the last commits into the file: one file is easier to copy.
         with contextlib.suppress(JournalError):
-            open_database(self._home / JOURNAL_NAME, synchronous=self._settings.synchronous).close()
+            open_database(journal_path(self._home), synchronous=self._settings.synchronous).close()
 
     def _remove_sockets(self) -> None:
         remove_leftover_sockets(self._folder)

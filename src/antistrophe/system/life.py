@@ -12,8 +12,6 @@ from types import FrameType
 from typing import Any
 
 from thespian.actors import ActorSystem, ActorSystemException
-from thespian.system.messages.admin import SystemShutdown
-from thespian.system.transport import TransmitIntent
 
 from antistrophe.actors.supervisor import SupervisorActor
 from antistrophe.errors import AntistropheError
@@ -93,16 +91,6 @@ class Life:
     def receive(self, timeout_s: float) -> Any:
         """The next message from the supervisor, or None."""
         return None if self._mailbox is None else self._mailbox.receive(timeout_s)
-
-    def shut_down(self, timeout_s: float) -> None:
-        """Ask all actors to leave, and give them that long."""
-        if self._base is None or self._mailbox is None or "admin" not in self._pidfds:
-            return
-        with contextlib.suppress(ActorSystemException, OSError):
-            self._base.transport.scheduleTransmit(None, TransmitIntent(self._base.adminAddr, SystemShutdown()))
-            poll = select.poll()
-            poll.register(self._pidfds["admin"], select.POLLIN)
-            poll.poll(timeout_s * 1000)
 
     def close(self) -> None:
         """Let go of it. Its processes are the sweep's business."""

@@ -1,1 +1,8 @@
+class QueryExists: ...
+
+class QueryAck:
+    systemName: str
+    systemVersion: int
+    inShutdown: bool
+
 class SystemShutdown: ...
