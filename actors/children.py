@@ -11,8 +11,9 @@ from antistrophe.messages import Address
 def child_process(parent: Any, address: Address) -> BaseProcess | None:
     """The process behind an address that ``createActor`` of ``parent`` has just answered; None if its fork failed.
 
-    Ask before the child can have died, that is in the same handler, and keep it: Thespian lets go of it before it
-    reports the death. ``pid`` is there at once; ``exitcode`` once it has ended (negative: the signal's number).
+    Ask in the handler that created the child, and keep it: Thespian lets go of it before it reports the death. ``pid``
+    is there at once; ``exitcode`` once it has ended (negative: the signal's number). It holds two descriptors: drop it
+    then, but never ``close()`` it, for Thespian may still ask whether it lives, and would end the parent.
     """
     children: list[Any] = getattr(parent._myRef, "_child_procs", [])
     for child in reversed(children):

@@ -79,6 +79,7 @@ class Actor:
 class ActorSystem:
     capabilities: dict[str, Any]
     systemAddress: ActorAddress
+    _systemBase: Any
     def __init__(
         self,
         systemBase: str | ExternalOpsToActors | None = ...,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from thespian.actors import ActorAddress
+from thespian.system.messages.admin import QueryAck, QueryExists
 from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcAdmin, get_multiproc_context, startAdmin
 from thespian.system.systemBase import ExternalOpsToActors, systemBase
@@ -84,10 +85,16 @@ class UnixSystemBase(systemBase):
 
     def _verify(self) -> None:
         deadline = time.monotonic() + self._timeout_s
-        while not self._verifyAdminRunning():
-            if time.monotonic() >= deadline or not self.transport.probeAdmin(self.adminAddr):
-                raise SystemUnavailableError(f"the actor system in {self._folder} does not answer, or is stopping")
-            time.sleep(0.01)
+        asked = self._tx_to_admin(QueryExists())
+        reason = "does not answer"
+        while not asked.failed and (rest_s := deadline - time.monotonic()) > 0:
+            response = self._run_transport(rest_s)
+            if isinstance(response, ReceiveEnvelope) and isinstance(response.message, QueryAck):
+                if not response.message.inShutdown:
+                    return
+                reason = "is stopping"
+                break
+        raise SystemUnavailableError(f"the actor system in {self._folder} {reason}")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an actor system can't travel to another process: attach to it there")

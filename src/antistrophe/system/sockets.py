@@ -60,7 +60,9 @@ def existing_socket_folder(home: Path) -> Path | None:
         raise SystemUnavailableError(f"{home / _POINTER} can't be read: {error.strerror}") from error
     try:
         status = folder.lstat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (OSError, ValueError):
+        return None
+    if not folder.is_absolute():
         return None
     objection = _objection(folder, status)
     if objection is None and stat.S_IMODE(status.st_mode) & 0o077:

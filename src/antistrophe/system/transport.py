@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from thespian.actors import ActorAddress, ActorExitRequest, ActorSystemFailure, WatchMessage
-from thespian.system.messages.multiproc import ChildMayHaveDied
+from thespian.system.messages.multiproc import ChildMayHaveDied, EndpointConnected
 from thespian.system.transport import (
     ExternalInterfaceTransportInit,
-    ReceiveEnvelope,
     SendStatus,
     Thespian__Run_Expired,
     Thespian__Run_HandlerResult,
@@ -34,6 +33,7 @@ from thespian.system.utilis import thesplog
 
 from antistrophe.system.address import address_of, path_of
 from antistrophe.system.channel import Incoming, Outgoing, framed
+from antistrophe.system.children import ChildNumbers, keep_news_of_deaths
 from antistrophe.system.endpoint import ADMIN_PATH, UnixEndpoint, register_end
 from antistrophe.system.inbox import Envelope, Inbox
 from antistrophe.system.outbox import Outbox
@@ -77,6 +77,7 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
         self._aborting: bool | None = None  # else whether to drain first
         self._check_children = self._exit_signalled = False
         self._runner: int | None = None
+        self._children = ChildNumbers(address_of(str(folder / "nobody")))
         self._closed = False
         register_end(self)
 
@@ -152,11 +153,13 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
             self._watches = wanted
 
     def deadAddress(self, manager: Any, address: ActorAddress) -> None:  # noqa: N802
-        """A child is dead: what waits for it has failed, and its socket goes."""
+        """A child is dead: what waits for it has failed, its socket goes, and so does what Thespian kept of it."""
         path = path_of(manager.exportAddr(address) or address)
-        if path is not None:
-            with self._lock:
-                self._outbox.forget(path)
+        if path is None:
+            return
+        with self._lock:
+            self._outbox.forget(path)
+        self._children.died(path, manager)
 
     def close(self) -> None:
         """Leave the actor system. What waits to be sent has failed."""
@@ -237,6 +240,7 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
             self._pass(self.run_time.view().remainingSeconds())
 
     def _run_to_receive(self, handler: Any) -> Any:
+        keep_news_of_deaths(handler)
         looked = False  # at the sockets: at least once, even when wakeups keep coming due
         while True:
             self._settle()
@@ -262,6 +266,8 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
             envelope = received.popleft()
             if handler is None:
                 return envelope
+            if isinstance(envelope.message, EndpointConnected) and envelope.message.childInstance is not None:
+                self._children.connected(path_of(envelope.sender) or "", envelope.message.childInstance)
             result = Thespian__Run_HandlerResult(handler(envelope))
             if not result:
                 return result
@@ -337,6 +343,3 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
     def _brings_messages(self, fileno: int) -> bool:
         owner = self._poller.owner(fileno)
         return isinstance(owner, Incoming) or owner is self._inbox
-
-
-__all__ = ["ReceiveEnvelope", "UnixTransport"]

@@ -1,0 +1,323 @@
+"""The system base: what Thespian promises works over Unix-domain sockets, and no port is opened."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from thespian.actors import ActorAddress, ActorSystem
+
+from antistrophe import process
+from antistrophe.errors import SystemUnavailableError
+from antistrophe.system.address import UnixAddress, address_of, path_of
+from antistrophe.system.base import UnixSystemBase, log_definitions
+from antistrophe.system.channel import MAX_FRAME_BYTES, framed, preamble
+from tests.contract.base_system import ROOT, WAIT_S, Player, System, attached, heard, sockets_of
+
+
+@pytest.fixture(scope="module")
+def shared_system(shared_home: Path) -> Iterator[System]:
+    system = System(shared_home)
+    yield system
+    system.stop()
+    system.close()
+
+
+@pytest.fixture
+def actor_system(shared_system: System) -> Iterator[ActorSystem]:
+    with attached(shared_system) as actor_system:
+        yield actor_system
+
+
+@pytest.fixture
+def player(actor_system: ActorSystem) -> ActorAddress:
+    return actor_system.createActor(Player)
+
+
+def test_an_actor_answers(actor_system: ActorSystem, player: ActorAddress) -> None:
+    assert actor_system.ask(player, ("echo", {"a": [1, None, "ü"]}), WAIT_S) == {"a": [1, None, "ü"]}
+
+
+def test_large_messages_travel(actor_system: ActorSystem, player: ActorAddress) -> None:
+    large = os.urandom(8 * 1024 * 1024)
+    assert actor_system.ask(player, ("echo", large), WAIT_S) == large
+    assert actor_system.ask(player, ("echo", "after it"), WAIT_S) == "after it"
+
+
+def test_messages_arrive_once_and_in_order(actor_system: ActorSystem, player: ActorAddress) -> None:
+    for number in range(3000):
+        actor_system.tell(player, ("hear", number))
+    assert heard(actor_system, player, 3000) == list(range(3000))
+
+
+def test_messages_between_actors_keep_their_order_whatever_their_size(
+    actor_system: ActorSystem, player: ActorAddress
+) -> None:
+    sender = actor_system.createActor(Player)
+    for number in range(60):
+        padding = b"x" * (number % 3 * 300_000)
+        actor_system.tell(sender, ("forward", player, ("hear", (number, len(padding), padding))))
+    assert [number for number, length, padding in heard(actor_system, player, 60) if length == len(padding)] == list(
+        range(60)
+    )
+
+
+def test_each_thread_gets_the_answers_to_its_own_questions(actor_system: ActorSystem, player: ActorAddress) -> None:
+    wrong: list[Any] = []
+
+    def ask_many(name: int) -> None:
+        for number in range(40):
+            with actor_system.private() as private:
+                answer = private.ask(player, ("echo", (name, number)), WAIT_S)
+            if answer != (name, number):
+                wrong.append(answer)
+
+    threads = [threading.Thread(target=ask_many, args=(name,)) for name in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_threads_may_send_while_another_waits(actor_system: ActorSystem, player: ActorAddress) -> None:
+    waiter = threading.Thread(target=lambda: actor_system.listen(5))
+    waiter.start()
+    for number in range(200):
+        actor_system._systemBase._tx_to_actor(player, ("hear", number))
+    with actor_system.private() as private:
+        assert heard(private, player, 200) == list(range(200))
+    actor_system._systemBase._tx_to_actor(player, ("echo", "wake up"))
+    waiter.join(WAIT_S)
+    assert not waiter.is_alive()
+
+
+def test_another_process_attaches(shared_system: System, actor_system: ActorSystem, player: ActorAddress) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from thespian.actors import ActorSystem\n"
+        "from antistrophe.system.base import UnixSystemBase\n"
+        "from antistrophe.system.address import address_of\n"
+        "base = UnixSystemBase(Path(sys.argv[1]), attach_only=True)\n"
+        "actors = ActorSystem(base, transientUnique=True)\n"
+        "print(actors.ask(address_of(sys.argv[2]), ('echo', 'from afar'), 10))\n"
+        "base.close()\n"
+    )
+    path = path_of(actor_system.ask(player, ("who",), WAIT_S))
+    assert path is not None
+    arguments = [sys.executable, "-W", "error", "-c", code, str(shared_system.folder), path]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=WAIT_S, check=False, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("from afar\n", "")
+
+
+def test_wakeups_come_in_the_order_in_which_they_are_due(actor_system: ActorSystem, player: ActorAddress) -> None:
+    asked = time.monotonic()
+    actor_system.tell(player, ("wake", 0.12, 0.04, 0.08, 0.04))
+    woken = heard(actor_system, player, 4)
+    assert [payload for _, payload, _ in woken] == [0.04, 0.04, 0.08, 0.12]
+    assert all(at - asked >= payload for _, payload, at in woken)
+
+
+def test_overdue_wakeups_come_in_order_too(actor_system: ActorSystem, player: ActorAddress) -> None:
+    actor_system.tell(player, ("wake", 0.05, 0.01, 0.03))
+    actor_system.tell(player, ("sleep", 0.2))
+    assert [payload for _, payload, _ in heard(actor_system, player, 3)] == [0.01, 0.03, 0.05]
+
+
+def test_wakeups_come_in_a_flood_of_messages_and_messages_in_a_flood_of_wakeups(
+    actor_system: ActorSystem, player: ActorAddress
+) -> None:
+    actor_system.tell(player, ("wake", *([0.0] * 200)))
+    for number in range(500):
+        actor_system.tell(player, ("hear", number))
+    assert len(heard(actor_system, player, 700)) == 700
+
+
+def test_a_watched_descriptor_is_reported_and_messages_go_on(
+    actor_system: ActorSystem, player: ActorAddress, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    write_end = os.open(fifo, os.O_RDWR)
+    try:
+        actor_system.tell(player, ("watch", str(fifo)))
+        assert actor_system.ask(player, ("echo", "in the meantime"), WAIT_S) == "in the meantime"
+        os.write(write_end, b"news")
+        assert heard(actor_system, player, 1) == [("ready", [b"news"])]
+        assert actor_system.ask(player, ("close_watched",), WAIT_S) == "closed"
+        assert actor_system.ask(player, ("echo", "still here"), WAIT_S) == "still here"
+    finally:
+        os.close(write_end)
+
+
+def test_nothing_listens_on_a_port(shared_system: System, actor_system: ActorSystem, player: ActorAddress) -> None:
+    actor_system.ask(player, ("child",), WAIT_S)
+    ports = {
+        int(line.split()[9])
+        for table in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    }
+    unix = {int(line.split()[6]) for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
+    members = process.processes_of_home(shared_system.home)
+    assert len(members) >= 5, "launcher, Admin, logger, player and its child"
+    sockets = {inode for pid in [*members, os.getpid()] for inode in sockets_of(pid)}
+    assert sockets & unix, "no socket was found: this test shows nothing"
+    assert not sockets & ports
+
+
+def test_each_listening_socket_belongs_to_one_process(shared_system: System, actor_system: ActorSystem) -> None:
+    actor_system.createActor(Player)
+    listening = {
+        int(fields[6]): fields[7]
+        for fields in (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
+        if len(fields) > 7 and fields[7].startswith(f"{shared_system.folder}/") and fields[3] == "00010000"
+    }
+    members = [*process.processes_of_home(shared_system.home), os.getpid()]
+    holders = {path: [pid for pid in members if inode in sockets_of(pid)] for inode, path in listening.items()}
+    assert len(holders) >= 4
+    assert {path: pids for path, pids in holders.items() if len(pids) != 1} == {}
+
+
+def test_a_fork_of_an_actor_keeps_none_of_its_sockets(actor_system: ActorSystem, player: ActorAddress) -> None:
+    assert actor_system.ask(player, ("fork",), WAIT_S) == "[]"
+    assert actor_system.ask(player, ("echo", "unharmed"), WAIT_S) == "unharmed"
+
+
+def test_a_fork_of_an_application_keeps_no_socket_and_harms_none(
+    actor_system: ActorSystem, player: ActorAddress, shared_system: System
+) -> None:
+    sockets = set(sockets_of(os.getpid()))
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            actor_system.tell(player, ("hear", "from the fork"))
+        except Exception as error:
+            os.write(
+                write_end, repr(sorted(sockets.intersection(sockets_of(os.getpid())))).encode() + str(error).encode()
+            )
+        os._exit(0)
+    os.waitpid(child, 0)
+    answer = os.read(read_end, 10_000).decode()
+    os.close(read_end)
+    os.close(write_end)
+    own = {int(line.split()[6]) for line in Path("/proc/net/unix").read_text().splitlines() if "/sockets/" in line}
+    assert not set(eval(answer[: answer.index("]") + 1])) & own
+    assert "forked" in answer
+    assert actor_system.ask(player, ("echo", "unharmed"), WAIT_S) == "unharmed"
+
+
+def test_garbage_on_a_socket_does_no_harm(actor_system: ActorSystem, player: ActorAddress) -> None:
+    path = path_of(actor_system.ask(player, ("who",), WAIT_S))
+    assert path is not None
+    hello = preamble("/nobody")
+    for garbage in (
+        os.urandom(3000),
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"A",
+        b"ASM1",
+        hello + framed(b"no pickle"),
+        hello + framed(b"\x80\x05c__main__\nNothing\n."),
+        hello + (MAX_FRAME_BYTES + 1).to_bytes(4, "big") + b"x" * 100,
+        hello + (1000).to_bytes(4, "big") + b"half a frame",
+    ):
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(path)
+            stranger.sendall(garbage)
+    assert actor_system.ask(player, ("echo", "unharmed"), WAIT_S) == "unharmed"
+
+
+def test_what_can_not_be_pickled_is_the_sender_s_error(actor_system: ActorSystem, player: ActorAddress) -> None:
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        actor_system.tell(player, ("hear", lambda: None))
+    assert actor_system.ask(player, ("echo", "unharmed"), WAIT_S) == "unharmed"
+
+
+def test_what_is_too_large_is_the_sender_s_error() -> None:
+    with pytest.raises(ValueError, match="over the limit"):
+        framed(b"\0" * (MAX_FRAME_BYTES + 1))
+
+
+def test_addresses_compare_and_travel() -> None:
+    address = UnixAddress("/run/x")
+    assert pickle.loads(pickle.dumps(address)) == address  # noqa: S301
+    assert {address: 1}[UnixAddress("/run/x")] == 1
+    assert address != UnixAddress("/run/y")
+    assert address != "/run/x"
+    assert address_of("/run/x") == address_of("/run/x")
+    assert str(address) == "x"
+
+
+# --- starting, attaching and stopping -----------------------------------------------------------------------------
+
+
+def test_attaching_where_nothing_runs_starts_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SystemUnavailableError, match="no actor system runs"):
+        UnixSystemBase(tmp_path, attach_only=True)
+    (tmp_path / "admin").symlink_to("a-dead-one")
+    with pytest.raises(SystemUnavailableError, match="no actor system runs"):
+        UnixSystemBase(tmp_path, attach_only=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["admin"]
+
+
+def test_attaching_to_an_admin_that_does_not_answer_ends_in_time(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "deaf"))
+        listener.listen()
+        (tmp_path / "admin").symlink_to("deaf")
+        with pytest.raises(SystemUnavailableError, match="does not answer"):
+            UnixSystemBase(tmp_path, attach_only=True, timeout_s=0.1)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"admin", "deaf"}
+
+
+def test_a_system_runs_in_a_very_deep_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / ("d" * 100) / ("e" * 100)
+    with tempfile.TemporaryDirectory(dir="/tmp") as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        system = System(home)
+        try:
+            assert system.folder.parent == Path(runtime)
+            with attached(system) as actor_system:
+                assert actor_system.ask(actor_system.createActor(Player), ("echo", 1), WAIT_S) == 1
+            system.stop()
+            assert {entry.name for entry in system.folder.iterdir()} == {"admin", "admin.pid", "logger.pid"}
+            assert (home / "log" / "thespian.log").read_text() == ""
+        finally:
+            system.close()
+
+
+def test_a_system_that_was_stopped_starts_again(tmp_path: Path) -> None:
+    for _ in range(3):
+        system = System(tmp_path)
+        try:
+            with attached(system) as actor_system:
+                assert actor_system.ask(actor_system.createActor(Player), ("echo", 1), WAIT_S) == 1
+            system.stop()
+        finally:
+            system.close()
+
+
+def test_a_log_file_that_can_not_be_written_is_told_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemUnavailableError, match=r"file/thespian\.log can't be written"):
+        UnixSystemBase(tmp_path, log_folder=tmp_path / "file")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_log_definitions_are_what_logging_takes(tmp_path: Path) -> None:
+    definitions = log_definitions(tmp_path / "log")
+    # In a process of its own: it would replace what pytest listens with.
+    code = f"import logging.config; logging.config.dictConfig({definitions!r}); logging.error('it works')"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=WAIT_S)
+    assert "ERROR" in (tmp_path / "log" / "thespian.log").read_text()
