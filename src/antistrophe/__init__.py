@@ -1,1 +1,110 @@
 """Sagas on supervised processes: the public names."""
+
+from __future__ import annotations
+
+from antistrophe.aio import AsyncChangeSubscription, AsyncSagaHandle, AsyncSagaOrchestrator
+from antistrophe.changes import ChangeSubscription
+from antistrophe.context import NOT_APPLIED, UNKNOWN, Outputs, StepContext, StepResult
+from antistrophe.definition import SagaDefinition
+from antistrophe.errors import (
+    AlreadyExecutingError,
+    AntistropheError,
+    AttemptCancelled,
+    CompensationFailedError,
+    FatalError,
+    InDoubtError,
+    InvalidDefinitionError,
+    InvalidSettingsError,
+    InvalidStepError,
+    JournalError,
+    NotSerializableError,
+    OutputNotFoundError,
+    OverloadedError,
+    PayloadTooLargeError,
+    RequestError,
+    RetryableError,
+    SagaCancelledError,
+    SagaError,
+    SagaExistsError,
+    SagaNotFoundError,
+    StepCrashedError,
+    StepFailedError,
+    StepSignal,
+    StepTimeoutError,
+    SystemStateError,
+    SystemUnavailableError,
+    UnreadableDataError,
+)
+from antistrophe.events import RawEvent, event
+from antistrophe.handle import SagaHandle
+from antistrophe.orchestrator import SagaOrchestrator
+from antistrophe.records import (
+    ProcessRecord,
+    SagaChange,
+    SagaMetadata,
+    SagaPage,
+    SagaStatus,
+    StepRecord,
+    StepStatus,
+    TimelineEntry,
+)
+from antistrophe.settings import Settings
+from antistrophe.spec import ResourceLimits, RetryPolicy
+from antistrophe.step import SagaStep, step
+
+__all__ = [
+    "NOT_APPLIED",
+    "UNKNOWN",
+    "AlreadyExecutingError",
+    "AntistropheError",
+    "AsyncChangeSubscription",
+    "AsyncSagaHandle",
+    "AsyncSagaOrchestrator",
+    "AttemptCancelled",
+    "ChangeSubscription",
+    "CompensationFailedError",
+    "FatalError",
+    "InDoubtError",
+    "InvalidDefinitionError",
+    "InvalidSettingsError",
+    "InvalidStepError",
+    "JournalError",
+    "NotSerializableError",
+    "OutputNotFoundError",
+    "Outputs",
+    "OverloadedError",
+    "PayloadTooLargeError",
+    "ProcessRecord",
+    "RawEvent",
+    "RequestError",
+    "ResourceLimits",
+    "RetryPolicy",
+    "RetryableError",
+    "SagaCancelledError",
+    "SagaChange",
+    "SagaDefinition",
+    "SagaError",
+    "SagaExistsError",
+    "SagaHandle",
+    "SagaMetadata",
+    "SagaNotFoundError",
+    "SagaOrchestrator",
+    "SagaPage",
+    "SagaStatus",
+    "SagaStep",
+    "Settings",
+    "StepContext",
+    "StepCrashedError",
+    "StepFailedError",
+    "StepRecord",
+    "StepResult",
+    "StepSignal",
+    "StepStatus",
+    "StepTimeoutError",
+    "SystemStateError",
+    "SystemUnavailableError",
+    "TimelineEntry",
+    "UnreadableDataError",
+    "event",
+    "step",
+]
