@@ -1,0 +1,109 @@
+"""Run coroutines from code that does not await, and blocking code from coroutines, without blocking a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import contextvars
+import inspect
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from antistrophe.errors import CqrsError
+
+T = TypeVar("T")
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether a call of it gives a coroutine (a function, a method, or an object with an async ``__call__``)."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def refuse_to_block_a_loop() -> None:
+    """Raise CqrsError where an event loop runs in this thread: to wait for a coroutine here would stop that loop, and
+    the coroutine with it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise CqrsError("an async handler can't be dispatched from inside a running event loop: use await dispatch_async")
+
+
+def wait_here(value: Any) -> Any:
+    """Run an awaitable to its end in a loop of its own; anything else is handed back as it is."""
+    if not inspect.isawaitable(value):
+        return value
+    try:
+        refuse_to_block_a_loop()
+    except CqrsError:
+        if inspect.iscoroutine(value):
+            value.close()
+        raise
+    return asyncio.run(_as_coroutine(value))
+
+
+class WaitOnLoop:
+    """Runs awaitables on an event loop that belongs to another thread, and waits for them in this one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._running: concurrent.futures.Future[Any] | None = None
+        self._cancelled = False
+
+    def __call__(self, value: Any) -> Any:
+        """As ``wait_here``."""
+        if not inspect.isawaitable(value):
+            return value
+        coroutine = _as_coroutine(value)
+        try:
+            self._running = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:  # the loop has been closed meanwhile
+            coroutine.close()
+            raise
+        if self._cancelled:
+            self._running.cancel()
+        return self._running.result()
+
+    def cancel(self) -> None:
+        """Cancel what runs, and what is yet to be run."""
+        self._cancelled = True
+        if self._running is not None:
+            self._running.cancel()
+
+
+async def in_thread(function: Callable[[], T], *, on_cancel: Callable[[], None]) -> T:
+    """Call ``function`` in a thread of its own and wait for it without blocking the loop.
+
+    Not in the loop's pool: a call may make another one and wait for it, which would deadlock once the pool is full. A
+    cancelled wait calls ``on_cancel`` and leaves the thread to end by itself.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            result = context.run(function)
+        except StopIteration as error:  # a future can't carry it
+            tell(outcome.set_exception, RuntimeError(f"the dispatch raised StopIteration: {error}"))
+        except BaseException as error:
+            tell(outcome.set_exception, error)
+        else:
+            tell(outcome.set_result, result)
+
+    def tell(settle: Callable[[Any], None], value: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: None if outcome.done() else settle(value))
+
+    threading.Thread(target=run, name="antistrophe-dispatch", daemon=True).start()
+    try:
+        return await outcome
+    except asyncio.CancelledError:
+        on_cancel()
+        raise
+
+
+async def _as_coroutine(awaitable: Awaitable[T]) -> T:
+    return await awaitable

@@ -1,0 +1,255 @@
+"""The command bus: one handler for each type of command, its events stored, its answer remembered under a key."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from antistrophe.cqrs.awaiting import WaitOnLoop, in_thread, is_async, refuse_to_block_a_loop, wait_here
+from antistrophe.cqrs.backend import NewEvent
+from antistrophe.cqrs.claims import KEYS_EXPIRE_S, Answer, Batch, Claim, Claims, Request, holding, obtain
+from antistrophe.cqrs.memory_claims import MemoryClaims
+from antistrophe.cqrs.results import Appends, RunsSagas, Wait, result_of
+from antistrophe.cqrs.sqlite import SqliteEvents
+from antistrophe.cqrs.sqlite_claims import SqliteClaims
+from antistrophe.cqrs.store import EventStore
+from antistrophe.errors import CqrsError, DuplicateHandlerError, FieldError, HandlerNotFoundError, ValidationError
+from antistrophe.events import encode_event
+from antistrophe.hints import short
+from antistrophe.plain import pack_plain
+
+Handler: TypeAlias = Callable[[Any], Any]
+Check: TypeAlias = Callable[[Any], Iterable[FieldError] | None]
+Next: TypeAlias = Callable[[Any], list[Any]]
+Middleware: TypeAlias = Callable[[Any, Next], list[Any]]
+
+_Handler = TypeVar("_Handler", bound=Callable[..., Any])
+
+# What the events of a dispatch, and of those that its handler makes in turn, have in common.
+_correlation: ContextVar[str | None] = ContextVar("antistrophe_correlation", default=None)
+
+
+@dataclass(slots=True)
+class _Dispatch:
+    """One call of ``dispatch``: what its events carry, what runs async code for it, its claim where it has a key, and
+    whether that claim is settled."""
+
+    metadata: bytes
+    wait: Wait
+    claim: Claim | None = None
+    settled: bool = False
+
+
+class CommandBus:
+    """Dispatches commands (plain frozen dataclasses) to their handlers. Any thread may use it.
+
+    A handler takes the command and returns events (their stream is the command's type name), ``Appends(stream, events,
+    expected_version)`` or several of them, a ``SagaDefinition``, or None; it may be ``async``. With a ``store`` the
+    events are appended, all or none; without one they are only answered. ``sagas`` is the orchestrator that runs the
+    sagas that handlers return; their events are in the store by themselves. ``keys_expire_s``: for how many seconds
+    the answer of an idempotency key is remembered.
+
+    What a handler raises reaches the caller unchanged.
+    """
+
+    def __init__(
+        self,
+        store: EventStore | None = None,
+        *,
+        sagas: RunsSagas | None = None,
+        keys_expire_s: float = KEYS_EXPIRE_S,
+    ) -> None:
+        if not keys_expire_s > 0:
+            raise ValueError(f"keys_expire_s must be a number over 0, not {keys_expire_s!r}")
+        self._store = store
+        self._sagas = sagas
+        self._claims: Claims = (
+            SqliteClaims(store, store.backend.path, keys_expire_s)
+            if store is not None and isinstance(store.backend, SqliteEvents)
+            else MemoryClaims(store, keys_expire_s)
+        )
+        self._lock = threading.Lock()
+        # Replaced and never changed, so that a dispatch needs no lock: a handler may register another one.
+        self._handlers: dict[type, Handler] = {}
+        self._checks: dict[type, tuple[Check, ...]] = {}
+        self._middleware: tuple[Middleware, ...] = ()
+
+    # --- registering -------------------------------------------------------------------------------------------
+
+    def handles(self, command_type: type, *, replace: bool = False) -> Callable[[_Handler], _Handler]:
+        """Decorate the handler of a type of command."""
+
+        def register(handler: _Handler) -> _Handler:
+            self.register(command_type, handler, replace)
+            return handler
+
+        return register
+
+    def register(self, command_type: type, handler: Handler, replace: bool = False) -> None:
+        """Let ``handler`` handle the commands of exactly this type. Raises DuplicateHandlerError where there is one
+        already, unless ``replace``."""
+        _check_type(command_type)
+        if isinstance(handler, type) or not callable(handler):
+            raise CqrsError(f"{short(handler)} can't handle commands: register a function or a callable object")
+        with self._lock:
+            if command_type in self._handlers and not replace:
+                raise DuplicateHandlerError(
+                    f"{command_type.__qualname__} has a handler already ({short(self._handlers[command_type])}): pass"
+                    " replace=True to put another in its place"
+                )
+            self._handlers = {**self._handlers, command_type: handler}
+
+    def validates(self, command_type: type) -> Callable[[_Handler], _Handler]:
+        """Decorate a check that runs before the handler: it gives the FieldErrors of a command (or raises
+        ValidationError). What all checks find comes out as one ValidationError."""
+
+        def register(check: _Handler) -> _Handler:
+            _check_type(command_type)
+            _check_sync(check, "a check")
+            with self._lock:
+                self._checks = {**self._checks, command_type: (*self._checks.get(command_type, ()), check)}
+            return check
+
+        return register
+
+    def add_middleware(self, middleware: _Handler) -> _Handler:
+        """Let ``middleware(command, next)`` stand around every handling that comes after; it may decorate a function.
+
+        ``next(command)`` checks, handles and stores the command and answers with its events; the middleware answers in
+        turn. The first that was added is the outermost. What it answers instead of calling ``next`` is not stored.
+        """
+        _check_sync(middleware, "middleware")
+        with self._lock:
+            self._middleware = (*self._middleware, middleware)
+        return middleware
+
+    @property
+    def handlers_count(self) -> int:
+        """How many types of command have a handler."""
+        return len(self._handlers)
+
+    # --- dispatching -------------------------------------------------------------------------------------------
+
+    def dispatch(
+        self, command: Any, idempotency_key: str | None = None, *, timeout_s: float | None = None
+    ) -> list[Any]:
+        """Handle a command, store its events and answer with them.
+
+        With a key the handler runs once: whoever dispatches the same command with that key again, from any thread or
+        process, gets the same events; while it runs they wait, at most ``timeout_s`` seconds (None: no limit), then
+        TimeoutError. A handler that failed, or whose process died before its events were stored, runs again. Another
+        command with that key raises IdempotencyConflictError.
+
+        Raises HandlerNotFoundError, ValidationError (all wrong fields at once), ConcurrencyError, and what the handler
+        raises. An async handler runs to its end here; inside a running event loop use ``dispatch_async``.
+        """
+        if is_async(self._handler_of(command)):
+            refuse_to_block_a_loop()
+        return self._dispatch(command, idempotency_key, timeout_s, wait_here)
+
+    async def dispatch_async(
+        self, command: Any, idempotency_key: str | None = None, *, timeout_s: float | None = None
+    ) -> list[Any]:
+        """The same without blocking the running event loop. An async handler runs on that loop; all else in a thread.
+
+        Cancelling it cancels an async handler; a sync one goes on to its end, and its events are stored.
+        """
+        wait = WaitOnLoop(asyncio.get_running_loop())
+        return await in_thread(lambda: self._dispatch(command, idempotency_key, timeout_s, wait), on_cancel=wait.cancel)
+
+    def _dispatch(self, command: Any, key: str | None, timeout_s: float | None, wait: Wait) -> list[Any]:
+        self._handler_of(command)  # before anything is claimed
+        causation = uuid.uuid4().hex
+        correlation = _correlation.get() or causation
+        metadata = {"command": type(command).__name__, "causation": causation, "correlation": correlation}
+        if key is not None:
+            metadata["idempotency_key"] = key
+        dispatch = _Dispatch(pack_plain(metadata), wait)
+        mark = _correlation.set(correlation)
+        try:
+            if key is None:
+                return self._around_all(dispatch)(command)
+            return self._once(command, Request.of(command, key), dispatch, timeout_s)
+        finally:
+            _correlation.reset(mark)
+
+    def _once(self, command: Any, request: Request, dispatch: _Dispatch, timeout_s: float | None) -> list[Any]:
+        taken = obtain(self._claims, request, timeout_s)
+        if isinstance(taken, Answer):
+            return taken.events
+        dispatch.claim = taken
+        with holding(self._claims, taken):
+            events = self._around_all(dispatch)(command)
+            if not dispatch.settled:  # a middleware has answered by itself
+                self._claims.settle(taken, (), events)
+            return events
+
+    def _around_all(self, dispatch: _Dispatch) -> Next:
+        def handle(command: Any) -> list[Any]:
+            return self._handle(command, dispatch)
+
+        call: Next = handle
+        for middleware in reversed(self._middleware):
+            call = _wrapped(middleware, call)
+        return call
+
+    def _handle(self, command: Any, dispatch: _Dispatch) -> list[Any]:
+        handler = self._handler_of(command)
+        self._check(command)
+        returned = dispatch.wait(handler(command))
+        result = result_of(returned, stream=type(command).__name__, sagas=self._sagas, wait=dispatch.wait)
+        batches = [] if self._store is None else [_batch(each, dispatch.metadata) for each in result.appends]
+        if dispatch.claim is not None:
+            if dispatch.settled:
+                raise CqrsError("a middleware called next again, although the events of the first call are stored")
+            self._claims.settle(dispatch.claim, batches, result.events)
+            dispatch.settled = True
+        elif batches and self._store is not None:
+            with self._store.transaction() as transaction:
+                for batch in batches:
+                    transaction.append_encoded(batch.stream, batch.events, batch.expected_version)
+        return result.events
+
+    def _handler_of(self, command: Any) -> Handler:
+        handler = self._handlers.get(type(command))
+        if handler is None:
+            raise HandlerNotFoundError(
+                f"no handler is registered for {type(command).__qualname__}: write one under"
+                f" @bus.handles({type(command).__qualname__})"
+            )
+        return handler
+
+    def _check(self, command: Any) -> None:
+        errors: list[FieldError] = []
+        for check in self._checks.get(type(command), ()):
+            try:
+                errors.extend(check(command) or ())
+            except ValidationError as error:
+                errors.extend(error.errors)
+        if errors:
+            raise ValidationError(errors)
+
+
+def _wrapped(middleware: Middleware, call: Next) -> Next:
+    return lambda command: middleware(command, call)
+
+
+def _batch(appends: Appends, metadata: bytes) -> Batch:
+    events = [encode_event(event) for event in appends.events]
+    rows = [NewEvent(each.type, each.type_version, each.data, metadata) for each in events]
+    return Batch(appends.stream, rows, appends.expected_version)
+
+
+def _check_type(command_type: Any) -> None:
+    if not isinstance(command_type, type):
+        raise CqrsError(f"{short(command_type)} is no type of command: pass the class of the commands")
+
+
+def _check_sync(function: Any, what: str) -> None:
+    if not callable(function) or is_async(function):
+        raise CqrsError(f"{short(function)} can't be {what}: it has to be a function that is not async")

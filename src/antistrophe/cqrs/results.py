@@ -1,0 +1,100 @@
+"""What a command handler may return, and what of it is to be answered and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from antistrophe.definition import SagaDefinition
+from antistrophe.errors import CqrsError
+from antistrophe.events import event_key
+from antistrophe.hints import short
+
+Wait: TypeAlias = Callable[[Any], Any]
+"""Runs an awaitable to its end and answers with its result; hands back anything else as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appends:
+    """Events for one stream, in order; with ``expected_version`` only if the stream is at that version (0: empty)."""
+
+    stream: str
+    events: Sequence[Any]
+    expected_version: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "events", tuple(self.events))
+
+
+class RunsSagas(Protocol):
+    """What the bus needs of an orchestrator."""
+
+    def execute(self, saga: SagaDefinition, /, *, if_live: Any) -> Any:
+        """Run the saga or, with ``if_live="join"``, join the run that there is; answers with its events, or raises its
+        SagaError."""
+
+
+@runtime_checkable
+class StartedSaga(Protocol):
+    """The handle of a saga that the handler itself has started."""
+
+    @property
+    def id(self) -> str:
+        """The saga's id."""
+
+    def result(self) -> Any:
+        """Wait for the saga's end; answers with its events, or raises its SagaError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """``events`` is what the dispatch answers; ``appends`` is what the bus has to store of it: nothing for a saga,
+    whose events are in the store before it ends."""
+
+    events: list[Any]
+    appends: tuple[Appends, ...] = ()
+
+
+def result_of(returned: object, *, stream: str, sagas: RunsSagas | None, wait: Wait) -> Result:
+    """Read what a handler returned: nothing, an event, events (which go to ``stream``), Appends, several Appends, the
+    definition of a saga or the handle of a started one. Raises CqrsError for anything else."""
+    if returned is None:
+        return Result([])
+    if isinstance(returned, SagaDefinition):
+        return Result(_run(returned, sagas, wait))
+    if isinstance(returned, Appends):
+        return _to_store((returned,))
+    if event_key(type(returned)) is not None:
+        return _to_store((Appends(stream, (returned,)),))
+    if isinstance(returned, Iterator) or type(returned) in (list, tuple):
+        return _of_many(list(returned), stream)  # type: ignore[call-overload]
+    if isinstance(returned, StartedSaga):
+        return Result(list(wait(returned.result())))
+    raise CqrsError(
+        f"the handler returned {short(returned)}: return a list of events, Appends(stream, events), a SagaDefinition,"
+        " or None"
+    )
+
+
+def _of_many(items: list[Any], stream: str) -> Result:
+    appends = tuple(item for item in items if isinstance(item, Appends))
+    if not appends:
+        return _to_store((Appends(stream, items),)) if items else Result([])
+    if len(appends) < len(items):
+        raise CqrsError("the handler returned Appends and other things in one list: put every event into an Appends")
+    return _to_store(appends)
+
+
+def _to_store(appends: tuple[Appends, ...]) -> Result:
+    return Result([event for each in appends for event in each.events], appends)
+
+
+def _run(saga: SagaDefinition, sagas: RunsSagas | None, wait: Wait) -> list[Any]:
+    if sagas is None:
+        raise CqrsError(
+            f"the handler returned the saga {saga.id!r}, and this bus has nothing to run it with: make it with"
+            " CommandBus(store, sagas=orchestrator)"
+        )
+    # Joined, not refused: a dispatch that is repeated after a crash finds the saga of its first run, by its id.
+    return list(wait(sagas.execute(saga, if_live="join")))

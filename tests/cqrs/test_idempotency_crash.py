@@ -1,0 +1,189 @@
+"""Idempotency keys over processes that race, are killed with SIGKILL, or stand still."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from antistrophe.cqrs.bus import CommandBus
+from antistrophe.cqrs.results import Appends
+from antistrophe.cqrs.store import EventStore
+from antistrophe.database import open_database
+from antistrophe.errors import IdempotencyConflictError
+from antistrophe.process import ProcessIdentity
+from tests.cqrs.shop import CreateUser, UserCreated
+from tests.house.tree import ROOT
+
+
+class Dispatchers:
+    """Processes that dispatch, what they have logged, and the store that they share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "events.db"
+        self.log = folder / "log"
+        self.log.touch()
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, handler: str, *keys: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.cqrs.dispatcher", str(self.file), str(self.log), handler, *keys],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+        )
+        self.started.append(process)
+        return process
+
+    def lines(self, word: str) -> list[list[str]]:
+        """The rest of every logged line that begins with that word."""
+        lines = [line.split() for line in self.log.read_text().splitlines()]
+        return [line[1:] for line in lines if line[0] == word]
+
+    def await_lines(self, word: str, count: int) -> None:
+        await_true(lambda: len(self.lines(word)) >= count, f"{count} times {word!r}")
+
+    def has_come_to(self, process: subprocess.Popen[bytes], word: str, count: int) -> bool:
+        """Whether there are so many of those lines, or will never be."""
+        return process.poll() is not None or len(self.lines(word)) >= count
+
+    def end(self) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def await_true(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"never came: {what}"
+        time.sleep(0.002)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def dispatchers(tmp_path: Path) -> Iterator[Dispatchers]:
+    some = Dispatchers(tmp_path)
+    yield some
+    some.end()
+
+
+def bus_here(store: EventStore) -> CommandBus:
+    bus = CommandBus(store)
+    bus.register(CreateUser, lambda command: Appends(command.name, [UserCreated(command.name), UserCreated("here")]))
+    return bus
+
+
+def test_the_claim_of_a_killed_process_is_taken_over(dispatchers: Dispatchers) -> None:
+    hung = dispatchers.start("hang", "key")
+    dispatchers.await_lines("began", 1)
+    with EventStore(dispatchers.file) as store:
+        bus = bus_here(store)
+        with pytest.raises(TimeoutError, match=f"process {hung.pid}"):
+            bus.dispatch(CreateUser("key"), "key", timeout_s=0.1)
+        kill(hung)
+        assert bus.dispatch(CreateUser("key"), "key") == [UserCreated("key"), UserCreated("here")]
+        assert store.version("key") == 2
+
+
+def test_who_waits_when_the_owner_is_killed_runs_the_handler_once(dispatchers: Dispatchers) -> None:
+    hung = dispatchers.start("hang", "key")
+    dispatchers.await_lines("began", 1)
+    waiting = [dispatchers.start("quick", "key") for _ in range(3)]
+    dispatchers.await_lines("asks", 4)
+    kill(hung)
+    assert [process.wait(30) for process in waiting] == [0, 0, 0]
+    assert len(dispatchers.lines("began")) == 2  # the killed one's, and one more
+    assert len({pid for _, pid, _ in dispatchers.lines("answered")}) == 1
+    with EventStore(dispatchers.file) as store:
+        assert store.version("key") == 2
+
+
+def test_a_process_that_died_after_the_commit_has_answered(dispatchers: Dispatchers) -> None:
+    first = dispatchers.start("quick", "key")
+    assert first.wait(30) == 0
+    second = dispatchers.start("hang", "key")
+    assert second.wait(30) == 0
+    assert {pid for _, pid, _ in dispatchers.lines("answered")} == {str(first.pid)}
+    with EventStore(dispatchers.file) as store:
+        with pytest.raises(IdempotencyConflictError):
+            bus_here(store).dispatch(CreateUser("another"), "key")
+        assert store.version("key") == 2
+
+
+def test_a_process_that_stands_still_keeps_its_claim(dispatchers: Dispatchers) -> None:
+    owner = dispatchers.start("gated", "key")
+    dispatchers.await_lines("began", 1)
+    os.kill(owner.pid, signal.SIGSTOP)
+    with EventStore(dispatchers.file) as store:
+        bus = bus_here(store)
+        with pytest.raises(TimeoutError):
+            bus.dispatch(CreateUser("key"), "key", timeout_s=0.2)
+        os.kill(owner.pid, signal.SIGCONT)
+        assert owner.stdin is not None
+        owner.stdin.write(b"go\n")
+        owner.stdin.flush()
+        assert bus.dispatch(CreateUser("key"), "key") == [UserCreated("key"), UserCreated(str(owner.pid))]
+        assert owner.wait(30) == 0
+
+
+@pytest.mark.parametrize("change", ["start_ticks", "boot_id"])
+def test_the_number_of_a_dead_owner_may_be_given_to_another_process(dispatchers: Dispatchers, change: str) -> None:
+    hung = dispatchers.start("hang", "key")
+    dispatchers.await_lines("began", 1)
+    with EventStore(dispatchers.file) as store:
+        database = open_database(dispatchers.file)
+        pid, ticks, boot = database.row("SELECT owner_pid, owner_start_ticks, owner_boot_id FROM claims")
+        assert ProcessIdentity(hung.pid, ticks, boot).pid == pid
+        # The process lives on, as the stranger that now has the number of the one that made the claim.
+        database.execute(f"UPDATE claims SET owner_{change} = ?", (1 if change == "start_ticks" else "another boot",))
+        database.close()
+        assert bus_here(store).dispatch(CreateUser("key"), "key")[1] == UserCreated("here")
+
+
+def test_processes_that_race_handle_each_key_once(dispatchers: Dispatchers) -> None:
+    keys = [f"key-{number}" for number in range(25)]
+    processes = [dispatchers.start("quick", *random.Random(seed).sample(keys, len(keys))) for seed in range(4)]
+    assert [process.wait(50) for process in processes] == [0] * 4
+    assert Counter(key for key, _ in dispatchers.lines("began")) == dict.fromkeys(keys, 1)
+    answers: dict[str, set[str]] = {}
+    for key, pid, _ in dispatchers.lines("answered"):
+        answers.setdefault(key, set()).add(pid)
+    assert {key: len(pids) for key, pids in answers.items()} == dict.fromkeys(keys, 1)
+    with EventStore(dispatchers.file) as store:
+        assert [store.version(key) for key in keys] == [2] * 25
+
+
+def test_wherever_a_process_is_killed_each_key_is_stored_once(dispatchers: Dispatchers, run_seed: int) -> None:
+    keys = [f"key-{number}" for number in range(60)]
+    draw = random.Random(run_seed)
+    killed = 0
+    for _ in range(6):
+        word, more = draw.choice(["asks", "began", "ended", "answered"]), draw.randrange(1, 12)
+        seen = len(dispatchers.lines(word))
+        process = dispatchers.start("quick", *keys)
+        await_true(partial(dispatchers.has_come_to, process, word, seen + more), f"{more} times {word!r}")
+        kill(process)
+        killed += process.returncode == -signal.SIGKILL
+    assert killed >= 3
+    assert dispatchers.start("quick", *keys).wait(50) == 0
+    with EventStore(dispatchers.file) as store:
+        assert [store.version(key) for key in keys] == [2] * 60
+        for event in store.get_all_events():
+            assert event.metadata["idempotency_key"] == event.stream
+    # A handler that ran twice is one whose first run was cut off before its events were there.
+    assert all(count <= 7 for count in Counter(key for key, _ in dispatchers.lines("began")).values())
