@@ -43,7 +43,7 @@ _JOURNAL = (
     )""",
     "CREATE INDEX sagas_by_status ON sagas(status)",
     "CREATE INDEX sagas_by_name ON sagas(name)",
-    "CREATE INDEX sagas_by_finish ON sagas(finished) WHERE finished IS NOT NULL",
+    "CREATE INDEX sagas_by_finish ON sagas(finished, status) WHERE finished IS NOT NULL",
 )
 
 _EVENTS = (

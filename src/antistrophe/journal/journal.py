@@ -82,7 +82,7 @@ class Journal(Protocol):
     def timeline(self, saga_id: str) -> builtins.list[TimelineEntry]:
         """All entries of a saga for people to read: inputs, outputs and events unpacked."""
 
-    def records(self, after_position: int, limit: int) -> builtins.list[JournalRecord]:
+    def records(self, after_position: int = 0, limit: int = 1000) -> builtins.list[JournalRecord]:
         """The entries of all sagas behind a position, in order, at most ``limit``."""
 
     def head(self) -> int:
@@ -117,9 +117,9 @@ class Journal(Protocol):
         acceptance."""
 
     def counts(self) -> dict[SagaStatus, int]:
-        """How many sagas there are of each status."""
+        """How many sagas there are of each status, those of which there are none included."""
 
-    def changes(self, after_position: int, limit: int) -> builtins.list[SagaChange]:
+    def changes(self, after_position: int = 0, limit: int = 1000) -> builtins.list[SagaChange]:
         """What became true of sagas behind a position, in order, at most ``limit``: one for each append."""
 
     def close(self) -> None:

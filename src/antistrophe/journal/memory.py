@@ -6,7 +6,7 @@ import builtins
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from antistrophe.cqrs.memory import MemoryEvents
 from antistrophe.journal.journal import (
@@ -18,29 +18,29 @@ from antistrophe.journal.journal import (
     check_append,
 )
 from antistrophe.journal.paging import check_page, contains, cursor_before
-from antistrophe.journal.rows import pack_entry, unpack_entry
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
 
 
 @dataclass(slots=True)
-class _Row:
+class _Saga:
     accepted: int
     request_id: str
-    metadata: SagaMetadata
-    finished: int | None
+    row: SagaMetadata
+    finished: int | None = None
+    records: builtins.list[JournalRecord] = field(default_factory=list)
 
 
 class MemoryJournal:
-    """The variant of ``Journal`` without a file; entries are packed as in a file, so that nothing is shared."""
+    """The variant of ``Journal`` without a file. The sagas' events go to ``events``."""
 
     def __init__(self, events: MemoryEvents | None = None) -> None:
+        self.events = MemoryEvents() if events is None else events
         self._lock = threading.RLock()
-        self._events = MemoryEvents() if events is None else events
-        self._entries: builtins.list[tuple[str, int, bytes, SagaMetadata | None]] = []
-        self._of_saga: dict[str, builtins.list[int]] = {}
-        self._rows: dict[str, _Row] = {}
+        self._records: builtins.list[JournalRecord] = []
+        self._changes: builtins.list[SagaChange] = []
+        self._sagas: dict[str, _Saga] = {}  # in order of acceptance
 
     def append(
         self,
@@ -53,31 +53,28 @@ class MemoryJournal:
     ) -> int:
         """See ``Journal``."""
         check_append(saga_id, expected_seq, entries, row)
-        packed = [pack_entry(entry) for entry in entries]
+        runs = by_stream(events)
         with self._lock:
-            positions = self._of_saga.get(saga_id, [])
-            if len(positions) != expected_seq:
-                raise SeqConflictError(saga_id, expected=expected_seq, actual=len(positions))
-            if events:
-                with self._events.transaction() as writer:
-                    for stream, run in by_stream(events):
-                        writer.append(stream, run)
-            for index, data in enumerate(packed):
-                last = index == len(packed) - 1
-                self._entries.append((saga_id, expected_seq + 1 + index, data, row if last else None))
-                self._of_saga.setdefault(saga_id, []).append(len(self._entries))
-            position = len(self._entries)
-            self._keep_row(saga_id, entries[0], position, row)
+            saga = self._sagas.get(saga_id)
+            actual = 0 if saga is None else len(saga.records)
+            if actual != expected_seq:
+                raise SeqConflictError(saga_id, expected=expected_seq, actual=actual)
+            with self.events.transaction() as writer:
+                for stream, run in runs:
+                    writer.append(stream, run)
+            if saga is None:
+                first = entries[0]
+                assert isinstance(first, SagaAccepted)  # checked above
+                saga = self._sagas[saga_id] = _Saga(len(self._records) + 1, first.request_id, row)
+            for seq, entry in enumerate(entries, start=expected_seq + 1):
+                record = JournalRecord(len(self._records) + 1, saga_id, seq, entry)
+                self._records.append(record)
+                saga.records.append(record)
+            position = len(self._records)
+            saga.finished = _finished(saga, row, position)
+            saga.row = row
+            self._changes.append(SagaChange(position, row))
             return position
-
-    def _keep_row(self, saga_id: str, first: Entry, position: int, row: SagaMetadata) -> None:
-        finished = None if row.status.running else position
-        known = self._rows.get(saga_id)
-        if known is None:
-            request_id = first.request_id if isinstance(first, SagaAccepted) else ""
-            self._rows[saga_id] = _Row(position, request_id, row, finished)
-        else:
-            known.metadata, known.finished = row, finished
 
     def load(self, saga_id: str) -> tuple[Entry, ...]:
         """See ``Journal``."""
@@ -89,41 +86,35 @@ class MemoryJournal:
 
     def _records_of(self, saga_id: str) -> builtins.list[JournalRecord]:
         with self._lock:
-            return [self._record(position) for position in self._of_saga.get(saga_id, [])]
+            saga = self._sagas.get(saga_id)
+            return [] if saga is None else list(saga.records)
 
-    def _record(self, position: int) -> JournalRecord:
-        saga_id, seq, data, _ = self._entries[position - 1]
-        return JournalRecord(position, saga_id, seq, unpack_entry(data, f"saga {saga_id!r}, entry {seq}"))
-
-    def records(self, after_position: int = 0, limit: int = 1_000) -> builtins.list[JournalRecord]:
+    def records(self, after_position: int = 0, limit: int = 1000) -> builtins.list[JournalRecord]:
         """See ``Journal``."""
         with self._lock:
-            last = min(len(self._entries), after_position + limit)
-            return [self._record(position) for position in range(after_position + 1, last + 1)]
+            return self._records[after_position : after_position + limit]
 
-    def changes(self, after_position: int = 0, limit: int = 1_000) -> builtins.list[SagaChange]:
+    def changes(self, after_position: int = 0, limit: int = 1000) -> builtins.list[SagaChange]:
         """See ``Journal``."""
         with self._lock:
-            found = [
-                SagaChange(position, state)
-                for position, (_, _, _, state) in enumerate(self._entries[after_position:], after_position + 1)
-                if state is not None
-            ]
-        return found[:limit]
+            return [change for change in self._changes if change.position > after_position][:limit]
 
     def head(self) -> int:
         """See ``Journal``."""
-        return len(self._entries)
+        with self._lock:
+            return len(self._records)
 
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """See ``Journal``."""
-        row = self._rows.get(saga_id)
-        return None if row is None else row.metadata
+        with self._lock:
+            saga = self._sagas.get(saga_id)
+            return None if saga is None else saga.row
 
     def request_id(self, saga_id: str) -> str | None:
         """See ``Journal``."""
-        row = self._rows.get(saga_id)
-        return None if row is None else row.request_id
+        with self._lock:
+            saga = self._sagas.get(saga_id)
+            return None if saga is None else saga.request_id
 
     def list(
         self,
@@ -137,38 +128,44 @@ class MemoryJournal:
         """See ``Journal``."""
         before = check_page(limit, cursor)
         with self._lock:
-            rows = sorted(self._rows.values(), key=lambda row: -row.accepted)
-        found = [
-            row
-            for row in rows
-            if (status is None or row.metadata.status is status)
-            and (name is None or row.metadata.name == name)
-            and (text is None or contains(row.metadata, text))
-            and (before is None or row.accepted < before)
-        ]
-        following = cursor_before(found[limit - 1].accepted) if len(found) > limit else None
-        return SagaPage(tuple(row.metadata for row in found[:limit]), following)
+            found = [
+                saga
+                for saga in reversed(self._sagas.values())
+                if (before is None or saga.accepted < before)
+                and (status is None or saga.row.status is status)
+                and (name is None or saga.row.name == name)
+                and (text is None or contains(saga.row, text))
+            ]
+        page = found[:limit]
+        more = len(found) > limit
+        return SagaPage(tuple(saga.row for saga in page), cursor_before(page[-1].accepted) if more else None)
 
-    def history(self, limit: int = 1_000) -> builtins.list[SagaMetadata]:
+    def history(self, limit: int = 1000) -> builtins.list[SagaMetadata]:
         """See ``Journal``."""
+        check_page(limit, None)
         with self._lock:
-            done = [(row.finished, row.metadata) for row in self._rows.values() if row.finished is not None]
-        return [metadata for _, metadata in sorted(done, key=lambda each: each[0])[-limit:]] if limit else []
+            done = [(saga.finished, saga.row) for saga in self._sagas.values() if saga.finished is not None]
+        done.sort(key=lambda each: each[0])
+        return [row for _, row in done[-limit:]]
 
     def live(self) -> builtins.list[tuple[str, bool]]:
         """See ``Journal``."""
         with self._lock:
-            rows = sorted(self._rows.items(), key=lambda each: each[1].accepted)
-        return [
-            (saga_id, row.metadata.status is SagaStatus.COMPENSATING)
-            for saga_id, row in rows
-            if row.metadata.status.running
-        ]
+            rows = [saga.row for saga in self._sagas.values() if saga.finished is None]
+        return [(row.id, row.status is SagaStatus.COMPENSATING) for row in rows]
 
     def counts(self) -> dict[SagaStatus, int]:
         """See ``Journal``."""
         with self._lock:
-            return dict(Counter(row.metadata.status for row in self._rows.values()))
+            found = Counter(saga.row.status for saga in self._sagas.values())
+        return {status: found[status] for status in SagaStatus}
 
     def close(self) -> None:
-        """See ``Journal``."""
+        """What it holds stays for as long as the object does."""
+
+
+def _finished(saga: _Saga, row: SagaMetadata, position: int) -> int | None:
+    """Where the saga finished or was parked: at the first append that left it so, and anew after it ran again."""
+    if not (row.status.final or row.status is SagaStatus.FAILED):
+        return None
+    return saga.finished if saga.finished is not None and saga.row.status is row.status else position

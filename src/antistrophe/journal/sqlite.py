@@ -1,4 +1,4 @@
-"""The journal in the home's SQLite file."""
+"""The journal in the home's SQLite file: each append is one synced transaction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from antistrophe.cqrs.sqlite import insert_events
-from antistrophe.database import open_database
+from antistrophe.database import Database, open_database
 from antistrophe.journal.journal import (
     JournalRecord,
     NewEvent,
@@ -18,21 +18,35 @@ from antistrophe.journal.journal import (
     check_append,
 )
 from antistrophe.journal.paging import check_page, cursor_before, like
-from antistrophe.journal.rows import pack_entry, pack_metadata, unpack_entry, unpack_metadata
+from antistrophe.journal.rows import (
+    missing,
+    pack_entry,
+    pack_metadata,
+    unpack_entry,
+    unpack_metadata,
+)
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
 
-_STATES = "SELECT journal.state, sagas.id FROM sagas JOIN journal ON journal.position = sagas.updated"
-_INSERT = "INSERT INTO journal(saga_id, seq, at, kind, entry, state) VALUES (?, ?, ?, ?, ?, ?)"
-_LIVE = (SagaStatus.EXECUTING.value, SagaStatus.COMPENSATING.value)
+_FINAL = tuple(status.value for status in SagaStatus if status.final)
+_LIVE = tuple(status.value for status in SagaStatus if not status.final and status is not SagaStatus.FAILED)
+_NOT_FINAL = (*_LIVE, SagaStatus.FAILED.value)
+
+_STATES = "SELECT journal.state, sagas.id, sagas.accepted FROM sagas JOIN journal ON journal.position = sagas.updated"
+_CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id", "name", "error", "waiting"))
 
 
 class SqliteJournal:
-    """The SQLite variant of ``Journal``; one connection, which threads may share and forks may not."""
+    """The SQLite variant of ``Journal``. Several processes may have it open; a fork has to open it anew.
+
+    ``synchronous`` and ``read_only`` as for ``open_database``, which says what is refused.
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, synchronous: str = "FULL", read_only: bool = False) -> None:
-        self._database = open_database(path, synchronous=synchronous, read_only=read_only)
+        self._database: Database = open_database(path, synchronous=synchronous, read_only=read_only)
+        # Sagas that are final stay so: how many there are, up to the last finish that was seen.
+        self._counted: tuple[int, dict[SagaStatus, int]] = (0, {})
 
     def append(
         self,
@@ -43,77 +57,87 @@ class SqliteJournal:
         events: Sequence[NewEvent] = (),
         row: SagaMetadata,
     ) -> int:
-        """See ``Journal``."""
+        """See ``Journal``. Where the disk is full nothing is written, and the journal stays usable."""
         check_append(saga_id, expected_seq, entries, row)
-        state = pack_metadata(row)
-        last = len(entries) - 1
         rows = [
-            (
-                saga_id,
-                expected_seq + 1 + index,
-                int(entry.at * 1e6),
-                type(entry).__name__,
-                pack_entry(entry),
-                state if index == last else None,
-            )
-            for index, entry in enumerate(entries)
+            [saga_id, seq, round(entry.at * 1e6), type(entry).__name__, pack_entry(entry), None]
+            for seq, entry in enumerate(entries, start=expected_seq + 1)
         ]
+        rows[-1][-1] = pack_metadata(row)
+        runs = by_stream(events)
         with self._database.transaction() as database:
-            head: int = database.row("SELECT max(seq) FROM journal WHERE saga_id = ?", (saga_id,))[0] or 0
-            if head != expected_seq:
-                raise SeqConflictError(saga_id, expected=expected_seq, actual=head)
-            position = 0
+            actual: int = database.row("SELECT max(seq) FROM journal WHERE saga_id = ?", (saga_id,))[0] or 0
+            if actual != expected_seq:
+                raise SeqConflictError(saga_id, expected=expected_seq, actual=actual)
+            position: int | None = None
             for each in rows:
-                position = database.execute(_INSERT, each).lastrowid or 0
-            self._keep_row(saga_id, entries[0], position, row, new=expected_seq == 0)
-            for stream, run in by_stream(events):
+                position = database.execute(
+                    "INSERT INTO journal(saga_id, seq, at, kind, entry, state) VALUES (?, ?, ?, ?, ?, ?)", each
+                ).lastrowid
+            assert position is not None  # at least one row was inserted
+            first = entries[0]
+            if isinstance(first, SagaAccepted):
+                self._accept(first, row, position - len(rows) + 1, position)
+            else:
+                self._update(row, position)
+            for stream, run in runs:
                 insert_events(database, stream, run)
         return position
 
-    def _keep_row(self, saga_id: str, first: Entry, position: int, row: SagaMetadata, *, new: bool) -> None:
-        finished = None if row.status.running else position
-        if new:
-            request_id = first.request_id if isinstance(first, SagaAccepted) else ""
+    def _accept(self, first: SagaAccepted, row: SagaMetadata, accepted: int, position: int) -> None:
+        status = row.status.value
+        finished = None if status in _LIVE else position
+        self._database.execute(
+            "INSERT INTO sagas(accepted, id, request_id, name, status, updated, finished, error, waiting)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (accepted, row.id, first.request_id, row.name, status, position, finished, row.error, row.waiting),
+        )
+
+    def _update(self, row: SagaMetadata, position: int) -> None:
+        status = row.status.value
+        (before,) = self._database.row("SELECT status FROM sagas WHERE id = ?", (row.id,))
+        if before == status:  # as a rule; it touches no index, and a parked saga keeps its place in the history
             self._database.execute(
-                "INSERT INTO sagas(accepted, id, request_id, name, status, updated, finished, error, waiting)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (position, saga_id, request_id, row.name, row.status.value, position, finished, row.error, row.waiting),
+                "UPDATE sagas SET updated = ?, error = ?, waiting = ? WHERE id = ?",
+                (position, row.error, row.waiting, row.id),
             )
         else:
+            finished = None if status in _LIVE else position
             self._database.execute(
-                "UPDATE sagas SET status = ?, updated = ?, finished = ?, error = ?, waiting = ? WHERE id = ?",
-                (row.status.value, position, finished, row.error, row.waiting, saga_id),
+                "UPDATE sagas SET updated = ?, error = ?, waiting = ?, status = ?, finished = ? WHERE id = ?",
+                (position, row.error, row.waiting, status, finished, row.id),
             )
 
     def load(self, saga_id: str) -> tuple[Entry, ...]:
         """See ``Journal``."""
-        return tuple(record.entry for record in self._entries(saga_id))
+        return tuple(record.entry for record in self._records_of(saga_id))
 
     def timeline(self, saga_id: str) -> builtins.list[TimelineEntry]:
         """See ``Journal``."""
-        return [timeline_entry(record) for record in self._entries(saga_id)]
+        return [timeline_entry(record) for record in self._records_of(saga_id)]
 
-    def _entries(self, saga_id: str) -> builtins.list[JournalRecord]:
+    def _records_of(self, saga_id: str) -> builtins.list[JournalRecord]:
         rows = self._database.rows(
-            "SELECT position, seq, entry FROM journal WHERE saga_id = ? ORDER BY seq", (saga_id,)
+            "SELECT position, saga_id, seq, entry FROM journal WHERE saga_id = ? ORDER BY seq", (saga_id,)
         )
-        return [
-            JournalRecord(position, saga_id, seq, unpack_entry(data, self._where(saga_id, seq)))
-            for position, seq, data in rows
-        ]
+        for expected, row in enumerate(rows, start=1):
+            if row[2] != expected:
+                raise missing(self._where(saga_id, expected))
+        return [self._record(row) for row in rows]
 
-    def records(self, after_position: int = 0, limit: int = 1_000) -> builtins.list[JournalRecord]:
+    def records(self, after_position: int = 0, limit: int = 1000) -> builtins.list[JournalRecord]:
         """See ``Journal``."""
         rows = self._database.rows(
             "SELECT position, saga_id, seq, entry FROM journal WHERE position > ? ORDER BY position LIMIT ?",
             (after_position, limit),
         )
-        return [
-            JournalRecord(position, saga_id, seq, unpack_entry(data, self._where(saga_id, seq)))
-            for position, saga_id, seq, data in rows
-        ]
+        return [self._record(row) for row in rows]
 
-    def changes(self, after_position: int = 0, limit: int = 1_000) -> builtins.list[SagaChange]:
+    def _record(self, row: tuple[int, str, int, bytes]) -> JournalRecord:
+        position, saga_id, seq, data = row
+        return JournalRecord(position, saga_id, seq, unpack_entry(data, self._where(saga_id, seq)))
+
+    def changes(self, after_position: int = 0, limit: int = 1000) -> builtins.list[SagaChange]:
         """See ``Journal``."""
         rows = self._database.rows(
             "SELECT position, saga_id, seq, state FROM journal WHERE position > ? AND state IS NOT NULL"
@@ -132,7 +156,7 @@ class SqliteJournal:
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """See ``Journal``."""
         found = self._states(f"{_STATES} WHERE sagas.id = ?", (saga_id,))
-        return found[0] if found else None
+        return found[0][0] if found else None
 
     def request_id(self, saga_id: str) -> str | None:
         """See ``Journal``."""
@@ -150,52 +174,65 @@ class SqliteJournal:
     ) -> SagaPage:
         """See ``Journal``."""
         before = check_page(limit, cursor)
-        clauses: builtins.list[str] = []
-        parameters: builtins.list[Any] = []
+        wanted: builtins.list[tuple[str, tuple[Any, ...]]] = []
         if status is not None:
-            clauses.append("status = ?")
-            parameters.append(status.value)
+            wanted.append(("sagas.status = ?", (status.value,)))
         if name is not None:
-            clauses.append("name = ?")
-            parameters.append(name)
+            wanted.append(("sagas.name = ?", (name,)))
         if text is not None:
-            columns = ("id", "name", "coalesce(error, '')", "coalesce(waiting, '')")
-            clauses.append("(" + " OR ".join(rf"{column} LIKE ? ESCAPE '\'" for column in columns) + ")")
-            parameters += [like(text)] * len(columns)
+            wanted.append((f"({_CONTAINS})", (like(text),) * 4))
         if before is not None:
-            clauses.append("accepted < ?")
-            parameters.append(before)
-        where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
-        rows = self._database.rows(
-            f"SELECT journal.state, sagas.id, sagas.accepted FROM sagas JOIN journal"
-            f" ON journal.position = sagas.updated{where} ORDER BY sagas.accepted DESC LIMIT ?",
-            (*parameters, limit + 1),
+            wanted.append(("sagas.accepted < ?", (before,)))
+        where = f" WHERE {' AND '.join(sql for sql, _ in wanted)}" if wanted else ""
+        found = self._states(
+            f"{_STATES}{where} ORDER BY sagas.accepted DESC LIMIT ?",
+            (*(value for _, values in wanted for value in values), limit + 1),
         )
-        sagas = tuple(unpack_metadata(state, self._where(saga_id)) for state, saga_id, _ in rows[:limit])
-        return SagaPage(sagas, cursor_before(rows[limit - 1][2]) if len(rows) > limit else None)
+        sagas = tuple(saga for saga, _ in found[:limit])
+        return SagaPage(sagas, cursor_before(found[limit - 1][1]) if len(found) > limit else None)
 
-    def history(self, limit: int = 1_000) -> builtins.list[SagaMetadata]:
+    def history(self, limit: int = 1000) -> builtins.list[SagaMetadata]:
         """See ``Journal``."""
+        check_page(limit, None)
         newest = f"{_STATES} WHERE sagas.finished IS NOT NULL ORDER BY sagas.finished DESC LIMIT ?"
-        return self._states(newest, (limit,))[::-1]
+        return [saga for saga, _ in reversed(self._states(newest, (limit,)))]
 
     def live(self) -> builtins.list[tuple[str, bool]]:
         """See ``Journal``."""
-        rows = self._database.rows("SELECT id, status FROM sagas WHERE status IN (?, ?) ORDER BY accepted", _LIVE)
+        rows = self._database.rows(f"SELECT id, status FROM sagas WHERE status IN {_LIVE} ORDER BY accepted")
         return [(saga_id, status == SagaStatus.COMPENSATING.value) for saga_id, status in rows]
 
     def counts(self) -> dict[SagaStatus, int]:
         """See ``Journal``."""
-        rows = self._database.rows("SELECT status, count(*) FROM sagas GROUP BY status")
-        return {SagaStatus(status): number for status, number in rows}
+        up_to, counted = self._counted
+        # One statement, so that all numbers are of one moment. It looks at what has finished since, and what has not.
+        rows = self._database.rows(
+            f"SELECT status, count(*), max(finished) FROM sagas WHERE finished > ? AND status IN {_FINAL} GROUP BY 1"
+            f" UNION ALL SELECT status, count(*), 0 FROM sagas WHERE status IN {_NOT_FINAL} GROUP BY 1",
+            (up_to,),
+        )
+        counts = dict.fromkeys(SagaStatus, 0) | counted
+        for status, number, last in rows:
+            counts[SagaStatus(status)] += number
+            up_to = max(up_to, last)
+        self._counted = (up_to, {status: number for status, number in counts.items() if status.final})
+        return counts
+
+    def check(self) -> None:
+        """Read the structure of the whole file; raises JournalError where it is damaged. Takes time in proportion to
+        its size."""
+        self._database.check()
 
     def close(self) -> None:
         """See ``Journal``."""
         self._database.close()
 
-    def _states(self, sql: str, parameters: Sequence[Any]) -> builtins.list[SagaMetadata]:
-        return [unpack_metadata(state, self._where(saga_id)) for state, saga_id in self._database.rows(sql, parameters)]
+    def _states(self, sql: str, parameters: Sequence[Any]) -> builtins.list[tuple[SagaMetadata, int]]:
+        """Each saga, and the position at which it was accepted."""
+        return [
+            (unpack_metadata(state, self._where(saga_id)), accepted)
+            for state, saga_id, accepted in self._database.rows(sql, parameters)
+        ]
 
     def _where(self, saga_id: str, seq: int | None = None) -> str:
-        entry = "" if seq is None else f", entry {seq}"
-        return f"{self._database.path}: saga {saga_id!r}{entry}"
+        return f"{self._database.path}: {'' if seq is None else f'entry {seq} of '}saga {saga_id!r}"

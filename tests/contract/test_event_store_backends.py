@@ -1,0 +1,72 @@
+"""Both backends of the event store keep its contract, and the contract finds a backend that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from antistrophe.cqrs.backend import EventBackend, StoredEvent, StoredSnapshot
+from antistrophe.cqrs.memory import MemoryEvents
+from antistrophe.cqrs.sqlite import SqliteEvents
+from antistrophe.testing.store_contract import CHECKS, Check
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_backend_keeps_the_contract(check: Check, kind: str, tmp_path: Path) -> None:
+    check(MemoryEvents() if kind == "memory" else SqliteEvents(tmp_path / "events.db"))
+
+
+class Shuffled(MemoryEvents):
+    """Answers with the newest first."""
+
+    def read(self, after_position: int, limit: int | None) -> list[StoredEvent]:
+        return super().read(after_position, limit)[::-1]
+
+
+class Forgetful(MemoryEvents):
+    """Has no snapshots."""
+
+    def save_snapshot(self, snapshot: StoredSnapshot) -> None:
+        pass
+
+
+class Trusting(MemoryEvents):
+    """Never looks at the expected version."""
+
+    def transaction(self) -> _TrustingTransaction:  # type: ignore[override]
+        return _TrustingTransaction(super().transaction())
+
+
+class _TrustingTransaction:
+    def __init__(self, inner: object) -> None:
+        self._inner = inner
+
+    def __enter__(self) -> Self:
+        self._writer = self._inner.__enter__()  # type: ignore[attr-defined]
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._inner.__exit__(*problem)  # type: ignore[attr-defined]
+
+    def append(self, stream: str, events: Sequence[object], expected_version: int | None = None) -> int:
+        del expected_version
+        return int(self._writer.append(stream, events))
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (Shuffled, "positions_count_over_all_streams"),
+        (Forgetful, "the_latest_snapshot_is_that_of_the_highest_version"),
+        (Trusting, "an_expected_version_is_kept"),
+        (Trusting, "a_transaction_is_all_or_nothing"),
+    ],
+)
+def test_the_contract_finds_a_broken_backend(broken: type[EventBackend], check: str) -> None:
+    (found,) = [each for each in CHECKS if getattr(each, "__name__", "") == check]
+    with pytest.raises(AssertionError):
+        found(broken())
