@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from thespian.actors import Actor, ActorExitRequest
+from thespian.actors import Actor
 
 from antistrophe.messages import Address, Configuration
 from antistrophe.process import die_with_parent, restore_fatal_signals
@@ -26,7 +26,7 @@ EXIT_AFTER_A_BUG = 70
 _this_process = os.getpid()
 
 
-class RuntimeActor(Actor):  # type: ignore[misc]
+class RuntimeActor(Actor):
     """Hands each message to its handler, once.
 
     Thespian would deliver a message again whose handler raises. An actor of ours that meets an error it did not expect
@@ -80,10 +80,6 @@ class RuntimeActor(Actor):  # type: ignore[misc]
     def wake_in(self, seconds: float, payload: Any = None) -> None:
         """Have Thespian deliver a WakeupMessage; it can't be cancelled, so it must be safe to come in vain."""
         self.wakeupAfter(timedelta(seconds=max(seconds, 0.0)), payload)
-
-    def leave(self) -> None:
-        """End this actor once what it has sent is on its way."""
-        self.send(self.myAddress, ActorExitRequest())
 
 
 def log_to(home: Path, level: str) -> None:

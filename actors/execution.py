@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from antistrophe.errors import JournalError
 from antistrophe.marks import Token, read_marks
@@ -26,16 +26,24 @@ class Change:
     position: int
 
 
+class Place(Protocol):
+    """Where a saga is run."""
+
+    home: str
+    draining: bool
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the system's steady clock."""
+
+
 class Execution:
     """The saga as its actor holds it. What the journal refuses (a full disk) is kept and decided again later."""
 
-    def __init__(self, ledger: Ledger, home: str, now: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, place: Place) -> None:
         self._ledger = ledger
-        self._home = home
-        self._now = now
+        self._place = place
         self._saga: Saga | None = None
         self._backlog: list[Input] = []
-        self.draining = False
 
     @property
     def saga(self) -> Saga:
@@ -59,7 +67,7 @@ class Execution:
     def begin(self, message: BeginSaga) -> Change:
         """Accept a new saga and, where a process was granted, start its first attempt, in one commit. Raises
         SeqConflictError where the saga is in the journal already, JournalError where the journal refuses."""
-        now = self._now()
+        now = self._place.now()
         accepted = SagaAccepted(now, message.request_id, message.spec)
         said: Input = Resumed() if message.grant is None else ProcessGranted(message.grant.lease)
         saga = evolve(None, accepted)
@@ -83,7 +91,7 @@ class Execution:
             self._backlog.append(said)
             return None
         before = self.saga
-        entries = decide(before, said, self._now(), dispatch=not self.draining)
+        entries = decide(before, said, self._place.now(), dispatch=not self._place.draining)
         if not entries:
             return None
         after = before
@@ -107,7 +115,7 @@ class Execution:
         began: bool | None = None
         answer = None
         if current.lease.boot_id == boot_id():
-            marks = read_marks(self._home, current.lease.name, self._token(current))
+            marks = read_marks(self._place.home, current.lease.name, self._token(current))
             began, answer = marks.began_at is not None, marks.answer
         return Fenced(
             current.step,
@@ -126,7 +134,7 @@ class Execution:
         current = self.saga.current
         if current is None:
             return TimePassed()
-        marks = read_marks(self._home, current.lease.name, self._token(current))
+        marks = read_marks(self._place.home, current.lease.name, self._token(current))
         return TimePassed(marks.began_at, allowance_s)
 
     def _token(self, current: AttemptStarted) -> Token:

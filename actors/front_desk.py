@@ -16,6 +16,7 @@ from antistrophe.messages import (
     SagaOutcome,
     StartSaga,
     Waiter,
+    WaitForSaga,
 )
 from antistrophe.records import SagaStatus
 from antistrophe.saga.inputs import CancelAsked
@@ -101,9 +102,9 @@ class FrontDesk:
     def _wait_for(self, live: LiveSaga, to: Waiter) -> None:
         known = to.correlation in live.waiters
         live.waiters[to.correlation] = to
-        if live.actor is not None and not known:
+        if live.host is not None and not known:
             live.handed_on.append(to)
-            self._owner.send(live.actor.address, to)
+            self._owner.send(live.host.address, WaitForSaga(live.id, to))
 
     def ended(self, message: SagaEnded) -> None:
         """A saga is final or parked. Its actor has told those who wait, but for one whose message it left unread."""
@@ -135,13 +136,14 @@ class FrontDesk:
             text = f"saga {message.saga_id!r} is {status.value}: only a saga that is parked can be retried or resolved"
             self._reject(to, "RequestError", text)
         else:
-            live = self._table.add(message.saga_id, self._ledger.request_id(message.saga_id), client_id="")
+            request_id = self._ledger.request_id(message.saga_id) or ""
+            live = self._table.add(message.saga_id, request_id, client_id="")
             live.urgent = True
             self._order_live(live, order)
 
     def _order_live(self, live: LiveSaga, order: SagaOrder) -> None:
-        if live.actor is not None:
-            self._owner.send(live.actor.address, order)
+        if live.host is not None:
+            self._owner.send(live.host.address, order)
         else:
             live.orders = [each for each in live.orders if each.reply_to.correlation != order.reply_to.correlation]
             live.orders.append(order)

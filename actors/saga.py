@@ -1,12 +1,12 @@
-"""The saga actor: one execution. It decides, journals and performs, and holds no truth that is not in the journal."""
+"""The saga actor: one execution. It decides, journals and performs, and holds no truth that is not in the journal.
+
+It is no process of its own: a host gives it a mailbox, wakeups and, should it fail, a notice to the supervisor.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from typing import Any
-
-from thespian.actors import WakeupMessage
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from antistrophe.errors import JournalError
 from antistrophe.journal import SeqConflictError
@@ -18,7 +18,6 @@ from antistrophe.messages import (
     AskProcess,
     BeginSaga,
     Done,
-    DrainSaga,
     EndProcess,
     LifecycleReport,
     ProcessDead,
@@ -28,22 +27,21 @@ from antistrophe.messages import (
     ResolveStep,
     ResumeSaga,
     ReturnProcess,
-    SagaActorReady,
-    SagaConfiguration,
     SagaEnded,
     SagaOrder,
     SagaOutcome,
     SagaSleeps,
     StepAnswer,
     Waiter,
+    WaitForSaga,
 )
-from antistrophe.process import identity_of
 from antistrophe.saga import effects as effect
 from antistrophe.saga.entries import AttemptStarted, Lease
 from antistrophe.saga.inputs import Answered, Input, ProcessGranted, ProcessRefused, ResolveAsked
 from antistrophe.saga.outcome import outcome_of
+from antistrophe.settings import Settings
 
-from .base import Handler, RuntimeActor, log
+from .base import log
 from .calls import run_step
 from .execution import Change, Execution
 from .ledger import Ledger
@@ -61,15 +59,35 @@ JOURNAL_AGAIN_S = 0.5
 """How soon a saga that the journal refuses (a full disk) tries again."""
 
 
-class SagaActor(RuntimeActor):
+class Host(Protocol):
+    """The process that a saga actor lives in, as the actor needs it."""
+
+    supervisor: Address
+    registry: Address
+    settings: Settings
+    home: str
+    draining: bool
+
+    def send(self, to: Address, message: Any) -> None:
+        """Send a message."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the system's steady clock."""
+
+    def wake_saga_at(self, moment: float, saga_id: str) -> None:
+        """Call ``wake`` of that saga's actor then."""
+
+    def leave(self, saga_id: str) -> None:
+        """Forget the actor of that saga."""
+
+
+class SagaActor:
     """Runs one saga, then leaves."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.die_with_parent()
-        self._supervisor: Address = None
-        self._registry: Address = None
-        self._execution: Execution | None = None
+    def __init__(self, host: Host, ledger: Ledger, saga_id: str) -> None:
+        self._host = host
+        self._id = saga_id
+        self._run = Execution(ledger, host)
         self._address_of: dict[str, Address] = {}
         self._waiters: dict[str, Waiter] = {}
         self._question: Any = None
@@ -80,34 +98,15 @@ class SagaActor(RuntimeActor):
         self._reported_at: float | None = None
         self._left = False
 
-    def handlers(self) -> Mapping[type, Handler]:
-        return {
-            SagaConfiguration: self._on_configuration,
-            BeginSaga: self._on_begin,
-            ResumeSaga: self._on_resume,
-            ProcessGrant: self._on_grant,
-            ProcessRefusal: self._on_refusal,
-            ProcessDead: self._on_dead,
-            StepAnswer: self._on_answer,
-            SagaOrder: self._on_order,
-            DrainSaga: self._on_drain,
-            Waiter: self._on_waiter,
-            WakeupMessage: self._on_wakeup,
-        }
+    def receive(self, message: Any) -> None:
+        """Handle one message to this saga; those that come after it has left are too late."""
+        handler = _HANDLERS.get(type(message))
+        if handler is not None and not self._left:
+            handler(self, message)
 
     # --- beginning ---------------------------------------------------------------------------------------------
 
-    def _on_configuration(self, message: SagaConfiguration, sender: Address) -> None:
-        self._supervisor, self._registry = sender, message.registry
-        if self._execution is not None:
-            return
-        self.configure(message.base)
-        self._execution = Execution(Ledger(message.base), message.base.home, self.now)
-        identity = identity_of(os.getpid())
-        assert identity is not None, "this process lives"
-        self.send(sender, SagaActorReady(identity.pid, identity.start_ticks))
-
-    def _on_begin(self, message: BeginSaga, _sender: Address) -> None:
+    def _on_begin(self, message: BeginSaga) -> None:
         if self._run.begun:
             return
         self._take_waiters(message.waiters)
@@ -123,7 +122,7 @@ class SagaActor(RuntimeActor):
             return
         if message.acknowledge is not None:
             to = message.acknowledge
-            self.send(to.address, Accepted(to.correlation, message.spec.id, change.position))
+            self._host.send(to.address, Accepted(to.correlation, message.spec.id, change.position))
         self._follow(change)
         if message.grant is not None:
             self._give_back_unless_used(message.grant.lease)
@@ -134,12 +133,12 @@ class SagaActor(RuntimeActor):
         if message.acknowledge is not None:
             told[message.acknowledge.correlation] = message.acknowledge
         for waiter in told.values():
-            self.send(waiter.address, Rejected(waiter.correlation, "JournalError", str(error)))
+            self._host.send(waiter.address, Rejected(waiter.correlation, "JournalError", str(error)))
         if message.grant is not None:
-            self.send(self._supervisor, ReturnProcess(message.spec.id, message.grant.lease.name, True))
+            self._host.send(self._host.supervisor, ReturnProcess(message.spec.id, message.grant.lease.name, True))
         self._go(SagaEnded(message.spec.id, None))
 
-    def _on_resume(self, message: ResumeSaga, _sender: Address) -> None:
+    def _on_resume(self, message: ResumeSaga) -> None:
         if not self._run.begun:
             self._take_waiters(message.waiters)
             self._resume(message)
@@ -153,8 +152,8 @@ class SagaActor(RuntimeActor):
 
     # --- what comes in -----------------------------------------------------------------------------------------
 
-    def _on_grant(self, message: ProcessGrant, _sender: Address) -> None:
-        if not self._is_mine(message.saga_id):
+    def _on_grant(self, message: ProcessGrant) -> None:
+        if not self._run.begun:
             return
         self._question = None
         lease, current = message.lease, self._run.saga.current
@@ -166,66 +165,69 @@ class SagaActor(RuntimeActor):
         self._tell(ProcessGranted(lease))
         self._give_back_unless_used(lease)
 
-    def _on_refusal(self, message: ProcessRefusal, _sender: Address) -> None:
-        if self._is_mine(message.saga_id) and self._run.saga.current is None:
+    def _on_refusal(self, message: ProcessRefusal) -> None:
+        if self._run.begun and self._run.saga.current is None:
             self._question = None
             self._run.tell(ProcessRefused(message.reason))
             self._report(self._run.position, now=True)
             self._go(SagaSleeps(message.saga_id, None, tuple(self._waiters.values())))
 
-    def _on_dead(self, message: ProcessDead, _sender: Address) -> None:
-        if not self._is_mine(message.saga_id):
+    def _on_dead(self, message: ProcessDead) -> None:
+        if not self._run.begun:
             return
         current = self._run.saga.current
         if current is not None and current.lease == message.lease:
             self._question = None
             self._tell(self._run.death(current, message))
         if not self._run.stuck:
-            remove_marks(self._home, message.lease.name)
+            remove_marks(self._host.home, message.lease.name)
 
-    def _on_answer(self, message: StepAnswer, _sender: Address) -> None:
-        if not self._is_mine(message.saga_id):
+    def _on_answer(self, message: StepAnswer) -> None:
+        if not self._run.begun:
             return
         current = self._run.saga.current
         if current is not None and current.lease.name == message.lease_name:
             self._tell(Answered(message.step, message.action, message.attempt, message.answer))
 
-    def _on_order(self, message: SagaOrder, _sender: Address) -> None:
-        if self._is_mine(message.saga_id):
+    def _on_order(self, message: SagaOrder) -> None:
+        if self._run.begun:
             change = self._obey(message)
             if change is not None:
                 self._follow(change)
 
     def _obey(self, message: SagaOrder) -> Change | None:
         """Carry out an order and answer it."""
-        saga, to, order = self._run.saga, message.reply_to, message.order
-        if isinstance(order, ResolveStep):
-            index = next((i for i, step in enumerate(saga.spec.steps) if step.name == order.step_name), -1)
+        saga, to = self._run.saga, message.reply_to
+        order: Input
+        if isinstance(message.order, ResolveStep):
+            index = next((i for i, step in enumerate(saga.spec.steps) if step.name == message.order.step_name), -1)
             if index < 0 or saga.steps[index].given_up is None:
-                text = f"saga {saga.id!r} has no step {order.step_name!r} whose compensation has failed for good"
-                self.send(to.address, Rejected(to.correlation, "RequestError", text))
+                text = (
+                    f"saga {saga.id!r} has no step {message.order.step_name!r} whose compensation has failed for good"
+                )
+                self._host.send(to.address, Rejected(to.correlation, "RequestError", text))
                 return None
-            order = ResolveAsked(index, order.note, order.by)
+            order = ResolveAsked(index, message.order.note, message.order.by)
+        else:
+            order = message.order
         change = self._run.tell(order)
-        self.send(to.address, Done(to.correlation, self._run.position, change is not None))
+        self._host.send(to.address, Done(to.correlation, self._run.position, change is not None))
         return change
 
-    def _on_drain(self, _message: DrainSaga, _sender: Address) -> None:
-        self._run.draining = True
-
-    def _on_waiter(self, message: Waiter, _sender: Address) -> None:
-        self._take_waiters((message,))
+    def _on_waiter(self, message: WaitForSaga) -> None:
+        self._take_waiters((message.waiter,))
 
     def _take_waiters(self, waiters: tuple[Waiter, ...]) -> None:
         self._waiters |= {waiter.correlation: waiter for waiter in waiters}
 
-    def _on_wakeup(self, _message: Any, _sender: Address) -> None:
+    def wake(self) -> None:
+        """It is time: for what was refused, for a question, for the deadline of an attempt."""
         self._wakes_at = None
         if self._left or not self._run.begun:
             return
         for said in self._run.take_backlog():
             self._tell(said)
-        now = self.now()
+        now = self._host.now()
         if self._ask_at is not None and now >= self._ask_at:
             self._ask()
         elif self._question is not None and now >= self._asked_at + ASK_AGAIN_S:
@@ -236,10 +238,9 @@ class SagaActor(RuntimeActor):
         self._set_wake()
 
     def _pass_time(self) -> None:
-        assert self.base is not None
-        passed = self._run.time_passed(self.base.settings.start_timeout_s)
+        passed = self._run.time_passed(self._host.settings.start_timeout_s)
         current = self._run.saga.current
-        began_at, now = passed.began_at, self.now()
+        began_at, now = passed.began_at, self._host.now()
         if current is not None and began_at is not None and began_at + current.limit_s > now:
             self._look_at = began_at + current.limit_s
         else:
@@ -256,7 +257,7 @@ class SagaActor(RuntimeActor):
         except SeqConflictError:
             log.warning("saga %s is in other hands; this actor leaves", self._run.saga.id)
             self._left = True
-            self.leave()
+            self._host.leave(self._id)
             return
         if change is not None:
             self._follow(change)
@@ -272,12 +273,11 @@ class SagaActor(RuntimeActor):
 
     def _report(self, position: int, *, now: bool = False) -> None:
         """Tell the registry: at once of a beginning and an end, else not more often than the settings say."""
-        assert self.base is not None
-        moment = self.now()
+        moment = self._host.now()
         first = self._reported_at is None
-        if now or first or self._left or moment - (self._reported_at or 0.0) >= self.base.settings.report_s:
+        if now or first or self._left or moment - (self._reported_at or 0.0) >= self._host.settings.report_s:
             self._reported_at = moment
-            self.send(self._registry, LifecycleReport(self._run.saga.id, position))
+            self._host.send(self._host.registry, LifecycleReport(self._run.saga.id, position))
 
     def _perform(self, effects: tuple[effect.Effect, ...]) -> None:
         saga = self._run.saga
@@ -299,7 +299,7 @@ class SagaActor(RuntimeActor):
     def _start(self, started: AttemptStarted) -> None:
         address = self._address_of.get(started.lease.name)
         if address is not None:
-            self.send(address, run_step(self._run.saga, started))
+            self._host.send(address, run_step(self._run.saga, started))
 
     def _give_back_unless_used(self, lease: Lease) -> None:
         current = self._run.saga.current
@@ -308,11 +308,11 @@ class SagaActor(RuntimeActor):
 
     def _give_back(self, lease: Lease, reusable: bool) -> None:
         if self._address_of.pop(lease.name, None) is not None:
-            self.send(self._supervisor, ReturnProcess(self._run.saga.id, lease.name, reusable))
+            self._host.send(self._host.supervisor, ReturnProcess(self._run.saga.id, lease.name, reusable))
 
     def _plan_to_ask(self, not_before: float | None) -> None:
-        now = self.now()
-        if self._run.draining:
+        now = self._host.now()
+        if self._host.draining:
             return
         if not_before is None or not_before <= now:
             self._ask()
@@ -333,14 +333,14 @@ class SagaActor(RuntimeActor):
                 self._ask_supervisor(AskProcess(saga.id, saga.spec.origin, refs, each.fresh, each.urgent))
 
     def _ask_supervisor(self, question: Any) -> None:
-        self._question, self._asked_at = question, self.now()
-        self.send(self._supervisor, question)
+        self._question, self._asked_at = question, self._host.now()
+        self._host.send(self._host.supervisor, question)
 
     def _tell_outcome(self) -> None:
         outcome = outcome_of(self._run.saga)
         assert outcome is not None, "only told of sagas that ended or are parked"
         for waiter in self._waiters.values():
-            self.send(waiter.address, SagaOutcome(waiter.correlation, outcome, self._run.position))
+            self._host.send(waiter.address, SagaOutcome(waiter.correlation, outcome, self._run.position))
         self._waiters.clear()
         self._go(SagaEnded(outcome.saga_id, outcome.status))
 
@@ -348,8 +348,8 @@ class SagaActor(RuntimeActor):
         """Say the last word to the supervisor and leave, once."""
         if not self._left:
             self._left = True
-            self.send(self._supervisor, farewell)
-            self.leave()
+            self._host.send(self._host.supervisor, farewell)
+            self._host.leave(self._id)
 
     # --- small things ------------------------------------------------------------------------------------------
 
@@ -357,7 +357,7 @@ class SagaActor(RuntimeActor):
         """Have one wakeup pending for whatever comes first."""
         if self._left:
             return
-        now = self.now()
+        now = self._host.now()
         due = effect.wake_at(self._run.saga)
         moments = [] if due is None else [max(due, self._look_at)]
         moments += [] if self._ask_at is None else [self._ask_at]
@@ -366,17 +366,16 @@ class SagaActor(RuntimeActor):
         first = min(moments, default=None)
         if first is not None and (self._wakes_at is None or first < self._wakes_at):
             self._wakes_at = first
-            self.wake_in(first - now)
+            self._host.wake_saga_at(first, self._id)
 
-    def _is_mine(self, saga_id: str) -> bool:
-        return not self._left and self._run.begun and self._run.saga.id == saga_id
 
-    @property
-    def _run(self) -> Execution:
-        assert self._execution is not None, "configured before it is used"
-        return self._execution
-
-    @property
-    def _home(self) -> str:
-        assert self.base is not None, "configured before it is used"
-        return self.base.home
+_HANDLERS: Mapping[type, Callable[[SagaActor, Any], None]] = {
+    BeginSaga: SagaActor._on_begin,
+    ResumeSaga: SagaActor._on_resume,
+    ProcessGrant: SagaActor._on_grant,
+    ProcessRefusal: SagaActor._on_refusal,
+    ProcessDead: SagaActor._on_dead,
+    StepAnswer: SagaActor._on_answer,
+    SagaOrder: SagaActor._on_order,
+    WaitForSaga: SagaActor._on_waiter,
+}

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from antistrophe.messages import (
-    Address,
     AskProcess,
     BeginSaga,
     Configuration,
-    DrainSaga,
     ProcessGrant,
     ResumeSaga,
     SagaOrder,
@@ -23,16 +21,13 @@ from antistrophe.policy import Admission, PoolKey, RestartIntensity
 
 from .base import log
 from .ledger import Ledger, OpenSaga
-from .saga_actors import SagaActors, SagaProcess
+from .saga_hosts import HostProcess, SagaHosts
 from .step_processes import Owner, StepProcesses
 
 UNLOADABLE_WAIT_S = 2.0
 """The first wait of a saga whose code can't be loaded; doubled up to UNLOADABLE_MAX_S."""
 
 UNLOADABLE_MAX_S = 60.0
-
-FAREWELL_S = 1.0
-"""How long the last words of an actor that left in good order may take to arrive after the notice of its exit."""
 
 
 @dataclass(slots=True)
@@ -47,7 +42,7 @@ class LiveSaga:
     urgent: bool = False
     begin: BeginSaga | None = None
     grant: ProcessGrant | None = None
-    actor: SagaProcess | None = None
+    host: HostProcess | None = None
     waiters: dict[str, Waiter] = field(default_factory=dict)
     handed_on: list[Waiter] = field(default_factory=list)
     orders: list[SagaOrder] = field(default_factory=list)
@@ -59,17 +54,16 @@ class SagaTable:
     """Every live saga, by id."""
 
     def __init__(
-        self, owner: Owner, base: Configuration, actors: SagaActors, steps: StepProcesses, ledger: Ledger
+        self, owner: Owner, base: Configuration, hosts: SagaHosts, steps: StepProcesses, ledger: Ledger
     ) -> None:
         self._owner = owner
         self._settings = base.settings
-        self.actors = actors
+        self.hosts = hosts
         self._steps = steps
         self._ledger = ledger
         self._admission = Admission(base.settings.max_running_sagas)
         self._sagas: dict[str, LiveSaga] = {}
         self._alarms: list[tuple[float, str]] = []
-        self._leaving: list[tuple[float, SagaProcess]] = []
         self._draining = False
 
     # --- coming and going --------------------------------------------------------------------------------------
@@ -87,7 +81,6 @@ class SagaTable:
             live = self.add(saga.id, saga.request_id, client_id="")
             live.urgent = saga.compensating
             self._admission.enqueue(saga.id, urgent=saga.compensating)
-        self.actors.top_up()
         self._spawn_due()
 
     def add(self, saga_id: str, request_id: str, client_id: str) -> LiveSaga:
@@ -118,6 +111,8 @@ class SagaTable:
         self._steps.forget(saga_id)
         self._admission.left(saga_id)
         live = self._sagas.pop(saga_id, None)
+        if live is not None:
+            self._take_from_host(live)
         self._spawn_due()
         return live
 
@@ -127,7 +122,8 @@ class SagaTable:
         if live is None:
             return
         self._steps.forget(live.id)
-        live.actor, live.begin, live.grant = None, None, None
+        self._take_from_host(live)
+        live.begin, live.grant = None, None
         live.waiters |= {waiter.correlation: waiter for waiter in message.waiters}
         until = message.until
         if until is None:
@@ -143,7 +139,7 @@ class SagaTable:
 
     def wake(self, live: LiveSaga) -> None:
         """Give a saga that sleeps or waits its actor now: somebody has an order for it."""
-        if live.actor is None and not self._draining:
+        if live.host is None and not self._draining:
             live.sleeps_until = None
             self._admission.admit(live.id)
             self._spawn(live)
@@ -151,8 +147,7 @@ class SagaTable:
     def drain(self) -> None:
         """Start nothing more."""
         self._draining = True
-        for actor in self.actors.at_work():
-            self._owner.send(actor.address, DrainSaga())
+        self.hosts.drain()
 
     # --- actors ------------------------------------------------------------------------------------------------
 
@@ -163,25 +158,23 @@ class SagaTable:
             live = self._sagas.get(saga_id)
             if live is None:
                 self._admission.left(saga_id)
-            elif live.actor is None:
+            elif live.host is None:
                 live.sleeps_until = None
                 self._spawn(live)
 
     def _spawn(self, live: LiveSaga, *, new: bool = False) -> None:
-        live.actor = actor = self.actors.take(live.id)
+        live.host = host = self.hosts.place(live.id)
         waiters, orders = tuple(live.waiters.values()), tuple(live.orders)
         begin = live.begin
         if begin is not None and (new or not self._ledger.knows(live.id)):
             self._owner.send(
-                actor.address,
+                host.address,
                 BeginSaga(begin.request_id, begin.spec, live.grant, begin.acknowledge, waiters),
             )
         else:
-            self._owner.send(actor.address, ResumeSaga(live.id, waiters, orders))
+            self._owner.send(host.address, ResumeSaga(live.id, waiters, orders))
             live.orders.clear()
         live.grant = None
-        # After the messages that are waiting: the fork of a spare must not delay a saga.
-        self._owner.wake_in(0.0, "top up")
 
     def tell(self, saga_id: str, message: Any) -> None:
         """Hand something to the saga's actor; what comes before it has one is kept where that matters."""
@@ -189,36 +182,25 @@ class SagaTable:
         if live is None:
             if isinstance(message, ProcessGrant):
                 self._steps.forget(saga_id)
-        elif live.actor is not None:
-            self._owner.send(live.actor.address, message)
+        elif live.host is not None:
+            self._owner.send(live.host.address, message)
         elif isinstance(message, ProcessGrant):
             live.grant = message
 
     def ask_process(self, message: AskProcess) -> None:
         live = self._sagas.get(message.saga_id)
-        if live is not None and live.actor is not None and not self._draining:
+        if live is not None and live.host is not None and not self._draining:
             key = PoolKey(live.client_id, message.origin)
             self._steps.pool.ask(live.id, key, message.class_refs, fresh=message.fresh, urgent=message.urgent)
             self._steps.serve()
 
-    def on_exit(self, address: Address) -> None:
-        """A saga actor is gone: as it should, or its saga needs another."""
-        actor = self.actors.on_exit(address)
-        if actor is not None:
-            self._gone(actor)
-
-    def _gone(self, actor: SagaProcess) -> None:
-        if actor.process.exitcode == 0:
-            self._leaving.append((self._owner.now() + FAREWELL_S, actor))
-        else:
-            self._replace(actor)
-
-    def _replace(self, actor: SagaProcess) -> None:
-        live = self._sagas.get(actor.saga_id) if actor.saga_id is not None else None
-        if live is None or live.actor is not actor or self._draining:
+    def actor_failed(self, saga_id: str) -> None:
+        """The saga needs another actor."""
+        live = self._sagas.get(saga_id)
+        if live is None or live.host is None or self._draining:
             return
-        log.error("the actor of saga %s has died (exit code %s)", live.id, actor.process.exitcode)
-        live.actor = None
+        log.error("saga %s has lost its actor", live.id)
+        self._take_from_host(live)
         delay_s = live.restarts.delay_s(self._owner.now())
         if delay_s == 0.0:
             self._spawn(live)
@@ -226,21 +208,27 @@ class SagaTable:
             self._admission.left(live.id)
             self._set_alarm(live, self._owner.now() + delay_s)
 
+    def bury_hosts(self) -> None:
+        """Give the sagas whose host has died another one."""
+        for host in self.hosts.bury_dead():
+            for saga_id in sorted(host.saga_ids):
+                self.actor_failed(saga_id)
+
+    def _take_from_host(self, live: LiveSaga) -> None:
+        if live.host is not None:
+            live.host.saga_ids.discard(live.id)
+            live.host = None
+
     def look(self) -> None:
-        """Wake the sagas that are due, notice actors that died unnoticed, keep some ready."""
+        """Wake the sagas that are due, and notice hosts that died unnoticed."""
         now = self._owner.now()
-        for actor in self.actors.dead():
-            self._gone(actor)
-        while self._leaving and self._leaving[0][0] <= now:
-            self._replace(self._leaving.pop(0)[1])
+        self.bury_hosts()
         while self._alarms and self._alarms[0][0] <= now:
             due, saga_id = heapq.heappop(self._alarms)
             live = self._sagas.get(saga_id)
-            if live is not None and live.sleeps_until == due and live.actor is None:
+            if live is not None and live.sleeps_until == due and live.host is None:
                 self._admission.enqueue(saga_id, urgent=live.urgent)
-        if not self._draining:
-            self._spawn_due()
-            self.actors.top_up()
+        self._spawn_due()
 
     def _set_alarm(self, live: LiveSaga, until: float) -> None:
         live.sleeps_until = until

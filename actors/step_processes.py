@@ -48,11 +48,16 @@ class Owner(Protocol):
 class _Step:
     name: str
     address: Address
-    process: BaseProcess
+    process: BaseProcess | None
     lease: Lease | None = None
     kill_at: float | None = None
     ended_by_system: bool = False
     why: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """False once it has been reaped; and where its fork failed, there never was one."""
+        return self.process is not None and self.process.is_alive()
 
 
 class StepProcesses:
@@ -178,7 +183,7 @@ class StepProcesses:
     def _kill(self, step: _Step) -> None:
         if step.lease is not None:
             kill_group(_identity(step.lease), home=self._base.home)
-        elif step.process.is_alive() and step.process.pid is not None:
+        elif step.process is not None and step.process.pid is not None and step.alive:
             # It has not said who it is, but it is our child: its pid can't be anybody else's before we have reaped it.
             os.kill(step.process.pid, signal.SIGKILL)
 
@@ -194,7 +199,7 @@ class StepProcesses:
         """Kill what has had its grace, and notice what is dead, overdue or idle for long."""
         now = self._owner.now()
         for step in list(self._steps.values()):
-            if not step.process.is_alive():
+            if not step.alive:
                 self._bury(step)
             elif step.kill_at is not None and now >= step.kill_at:
                 self._kill(step)
@@ -214,7 +219,7 @@ class StepProcesses:
 
     def _bury(self, step: _Step) -> None:
         """The leader is dead: end what is left of its group, and only then report it."""
-        if step.process.is_alive():
+        if step.alive:
             return
         if step.lease is not None and live_group_members(step.lease.pid):
             kill_group(_identity(step.lease), home=self._base.home)
@@ -224,7 +229,7 @@ class StepProcesses:
         self._steps.pop(step.name, None)
         saga_id = self.pool.dead(step.name)
         if saga_id is not None and step.lease is not None:
-            code = step.process.exitcode
+            code = None if step.process is None else step.process.exitcode
             dead = ProcessDead(
                 saga_id,
                 step.lease,
@@ -242,9 +247,8 @@ class StepProcesses:
         rows = []
         for step in self._steps.values():
             saga_id = self.pool.saga_of(step.name)
-            pid = step.process.pid
-            if pid is not None and step.process.is_alive():
-                rows.append(ProcessRecord(pid, "idle" if saga_id is None else "step", saga_id))
+            if step.process is not None and step.process.pid is not None and step.alive:
+                rows.append(ProcessRecord(step.process.pid, "idle" if saga_id is None else "step", saga_id))
         return rows
 
 

@@ -31,6 +31,7 @@ from antistrophe.messages import (
     Query,
     RegistryQuery,
     ReturnProcess,
+    SagaActorFailed,
     SagaEnded,
     SagaSleeps,
     StartSaga,
@@ -47,7 +48,7 @@ from .children import child_process
 from .front_desk import FrontDesk
 from .ledger import Ledger
 from .registry import RegistryActor
-from .saga_actors import SagaActors
+from .saga_hosts import SagaHosts
 from .saga_table import SagaTable
 from .step_processes import StepProcesses
 from .warm_up import warm_up
@@ -94,6 +95,7 @@ class SupervisorActor(RuntimeActor):
             ReturnProcess: lambda message, _: steps.give_back(
                 message.saga_id, message.lease_name, reusable=message.reusable
             ),
+            SagaActorFailed: lambda message, _: table.actor_failed(message.saga_id),
             SagaEnded: lambda message, _: desk.ended(message),
             SagaSleeps: lambda message, _: table.sleeps(message),
             StepReady: steps.on_ready,
@@ -121,8 +123,8 @@ class SupervisorActor(RuntimeActor):
         settings = message.settings
         self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
         self.steps = StepProcesses(self, message, prefix=uuid.uuid4().hex[:12])
-        actors = SagaActors(self, message, self._registry)
-        self.table = SagaTable(self, message, actors, self.steps, ledger)
+        hosts = SagaHosts(self, message, self._registry)
+        self.table = SagaTable(self, message, hosts, self.steps, ledger)
         self.desk = FrontDesk(self, self.table, ledger)
         self.also_handle(self._all_handlers())
         self.table.open(open_sagas)
@@ -149,7 +151,7 @@ class SupervisorActor(RuntimeActor):
 
     def _on_list_processes(self, message: ListProcesses, sender: Address) -> None:
         mine = [ProcessRecord(os.getpid(), "supervisor"), ProcessRecord(self._registry_process.pid, "registry")]
-        rows = (*mine, *self.table.actors.records(), *self.steps.records())
+        rows = (*mine, *self.table.hosts.records(), *self.steps.records())
         self.send(sender, Processes(message.correlation, rows))
 
     def _on_child_exit(self, message: ChildActorExited, _sender: Address) -> None:
@@ -157,7 +159,7 @@ class SupervisorActor(RuntimeActor):
         if address == self._registry:
             self._registry_died()
         elif not self.steps.on_exit(address):
-            self.table.on_exit(address)
+            self.table.bury_hosts()
 
     def _registry_died(self) -> None:
         assert self.base is not None
@@ -167,7 +169,7 @@ class SupervisorActor(RuntimeActor):
         delay_s = self._registry_restarts.delay_s(self.now())
         if delay_s == 0.0:
             self._start_registry(self.base)
-            self.table.actors.registry_is(self._registry)
+            self.table.hosts.registry_is(self._registry)
         else:
             self.wake_in(delay_s)
 

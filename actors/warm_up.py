@@ -8,7 +8,7 @@ from antistrophe.plain import pack_record, unpack_record
 from antistrophe.records import SagaMetadata
 from antistrophe.roster import metadata_of
 from antistrophe.saga.entries import ENTRY_TYPES, Action, Entry, Lease, SagaAccepted
-from antistrophe.saga.inputs import ANSWER_TYPES, Answered, ProcessGranted, Returned
+from antistrophe.saga.inputs import ANSWER_TYPES, Answered, Input, ProcessGranted, Returned
 from antistrophe.saga.machine import decide
 from antistrophe.saga.state import Saga, evolve
 from antistrophe.spec import Origin, RetryPolicy, SagaSpec, StepSpec
@@ -19,7 +19,7 @@ def warm_up() -> None:
     """Have the code generated that reads and writes records, and run a saga through the machine, all in memory."""
     for cls in (*ENTRY_TYPES, *ANSWER_TYPES, SagaMetadata):
         hooks(cls)
-    said = [ProcessGranted(_LEASE), Answered(0, Action.EXECUTE, 1, Returned())]
+    said: list[Input] = [ProcessGranted(_LEASE), Answered(0, Action.EXECUTE, 1, Returned())]
     accepted = SagaAccepted(0.0, "", _SPEC)
     entries: list[Entry] = [accepted]
     saga: Saga = evolve(None, accepted)

@@ -87,7 +87,7 @@ def read_marks(home: str | os.PathLike[str], lease_name: str, token: Token) -> M
     if not isinstance(packed, bytes):
         return Marks(began)
     try:
-        answer = unpack_record(packed, ANSWER_TYPES)
+        answer: Answer = unpack_record(packed, ANSWER_TYPES)
     except UnreadableDataError:
         return Marks(began)
     return Marks(began, answer)

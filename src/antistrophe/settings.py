@@ -109,7 +109,7 @@ class Settings:
     )
     restart_window_s: float = _seconds(10.0, "The time in which max_restarts are counted.", low=0.1)
     idle_process_s: float = _seconds(60.0, "How long a step process without work is kept for the next attempt.")
-    spare_saga_actors: int = _count(2, "Saga actors kept ready, so that a start waits for none.", low=0, high=1_000)
+    saga_hosts: int = _count(1, "Processes that the saga actors live in.", low=1, high=64)
     report_s: float = _seconds(
         0.05, "How long changes may be gathered before the registry is told of them.", low=0, high=60
     )

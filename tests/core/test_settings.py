@@ -40,7 +40,7 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "max_restarts": 5,
         "restart_window_s": 10.0,
         "idle_process_s": 60.0,
-        "spare_saga_actors": 2,
+        "saga_hosts": 1,
         "report_s": 0.05,
         "log_level": "INFO",
     }

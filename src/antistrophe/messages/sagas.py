@@ -11,16 +11,8 @@ from antistrophe.spec import Origin, SagaSpec
 
 
 @message
-class SagaActorReady:
-    """A saga actor's first message: it can be given a saga."""
-
-    pid: int
-    start_ticks: int
-
-
-@message
-class SagaConfiguration:
-    """What a saga actor is told first."""
+class HostConfiguration:
+    """What a host of saga actors is told first."""
 
     base: Configuration
     registry: Address
@@ -94,8 +86,16 @@ class SagaOrder:
 
 
 @message
-class DrainSaga:
-    """Start no further attempt."""
+class WaitForSaga:
+    """Somebody else waits for this saga."""
+
+    saga_id: str
+    waiter: Waiter
+
+
+@message
+class DrainSagas:
+    """Start no further attempt of any saga."""
 
 
 @message
@@ -133,6 +133,13 @@ class ReturnProcess:
     saga_id: str
     lease_name: str
     reusable: bool
+
+
+@message
+class SagaActorFailed:
+    """The actor of this saga met an error that it did not expect, and is gone."""
+
+    saga_id: str
 
 
 @message
