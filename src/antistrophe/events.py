@@ -15,6 +15,8 @@ from antistrophe.plain import pack_fields, structure_fields, unpack_plain
 C = TypeVar("C", bound=type)
 
 _MARK = "__antistrophe_event__"
+# Where the class was written, found out when it is registered: its module may be gone from sys.modules later.
+_SOURCE = "__antistrophe_source__"
 _classes: dict[tuple[str, int], type] = {}
 _newest: dict[str, int] = {}  # asked at every read of an event, and maybe while another thread registers one
 
@@ -61,8 +63,9 @@ def event(name: Any = None, /, *, version: int = 1) -> Any:
 def _register(cls: type, name: str, version: int) -> type:
     if not is_structured(cls):
         raise InvalidDefinitionError(f"{short(cls)} can't be an event: put @event above @dataclass(frozen=True)")
+    source = _source(cls)
     other = _classes.get((name, version))
-    if other is not None and _source(other) != _source(cls):
+    if other is not None and other.__dict__[_SOURCE] != source:
         raise InvalidDefinitionError(
             f"event {name!r} version {version} is {other.__module__}.{other.__qualname__} already and can't be "
             f'{cls.__module__}.{cls.__qualname__} too: give one a name of its own, @event("...", version=...)'
@@ -70,6 +73,7 @@ def _register(cls: type, name: str, version: int) -> type:
     _classes[name, version] = cls
     _newest[name] = max(version, _newest.get(name, version))
     setattr(cls, _MARK, (name, version))
+    setattr(cls, _SOURCE, source)
     return cls
 
 

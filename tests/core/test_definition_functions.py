@@ -45,8 +45,8 @@ async def credit(account: str, where: StepContext, /, *amounts: int, quick: bool
     return where, account, amounts, quick, notes
 
 
-@credit.compensation
-async def credit(**everything: Any) -> Any:  # type: ignore[no-redef]
+@credit.compensation  # type: ignore[no-redef]
+async def credit(**everything: Any) -> Any:
     return everything
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from types import ModuleType
@@ -31,10 +30,10 @@ from antistrophe.plain import pack_plain, unpack_plain
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is gone after it."""
     monkeypatch.setattr(events, "_classes", dict(events._classes))
-    yield
+    monkeypatch.setattr(events, "_newest", dict(events._newest))
 
 
 @event
@@ -131,7 +130,7 @@ def test_what_is_no_map_of_fields_is_unreadable(type_name: str, data: bytes) -> 
 
 
 def test_fields_that_do_not_fit_are_unreadable() -> None:
-    with pytest.raises(UnreadableDataError, match="Debited does not fit its class: .*amount"):
+    with pytest.raises(UnreadableDataError, match=r"Debited does not fit its class: .*amount"):
         decode_event("Debited", 1, pack_plain({"account": "A"}))
 
 
