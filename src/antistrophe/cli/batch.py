@@ -1,0 +1,139 @@
+"""Many sagas, some at a time: each line's saga is started or joined, and waited for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from antistrophe.cli.source import Line
+from antistrophe.definition import SagaDefinition
+from antistrophe.errors import (
+    CompensationFailedError,
+    RequestError,
+    SagaError,
+    StepFailedError,
+    SystemStateError,
+)
+from antistrophe.orchestrator import SagaOrchestrator
+from antistrophe.records import SagaStatus
+
+STILL_S = 5.0
+"""After so long without a saga that ended, it is asked what they wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one line. ``status`` is None where the line was wrong; ``why`` is short, ``error`` whole."""
+
+    line: int
+    saga_id: str | None
+    status: SagaStatus | None
+    error: str | None = None
+    why: str | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """The results so far."""
+
+    statuses: dict[str, SagaStatus] = field(default_factory=dict)
+    counts: Counter[SagaStatus] = field(default_factory=Counter)
+    wrong: int = 0
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, result: Result) -> None:
+        """Count one more."""
+        if result.status is None or result.saga_id is None:
+            self.wrong += 1
+            return
+        self.statuses[result.saga_id] = result.status
+        self.counts[result.status] += 1
+        if result.why is not None:
+            self.reasons.setdefault(result.why, []).append(result.saga_id)
+
+    @property
+    def done(self) -> int:
+        """How many lines are settled."""
+        return self.counts.total() + self.wrong
+
+    @property
+    def completed(self) -> int:
+        return self.counts[SagaStatus.COMPLETED]
+
+    @property
+    def compensated(self) -> int:
+        return self.counts[SagaStatus.COMPENSATED]
+
+    @property
+    def parked(self) -> int:
+        return self.counts[SagaStatus.FAILED]
+
+
+class Batch:
+    """Runs sagas on ``pool``, as many at a time as it has threads."""
+
+    def __init__(self, orchestrator: SagaOrchestrator, pool: ThreadPoolExecutor, at_a_time: int) -> None:
+        self._orchestrator = orchestrator
+        self._pool = pool
+        self._at_a_time = at_a_time
+        self._under_way: dict[Future[Result], Line] = {}
+
+    @property
+    def under_way(self) -> int:
+        """How many sagas were started and have not ended yet."""
+        return len(self._under_way)
+
+    def run(self, lines: Iterable[Line]) -> Iterator[Result | None]:
+        """The results, as they come; None where nothing has ended for a while. Raises what keeps the system from
+        working (SystemStateError)."""
+        for line in lines:
+            if line.saga is None:
+                yield Result(line.number, None, None, line.problem)
+                continue
+            while len(self._under_way) >= self._at_a_time:
+                yield from self._some_ended()
+            self._under_way[self._pool.submit(self._settle, line.number, line.saga)] = line
+        while self._under_way:
+            yield from self._some_ended()
+
+    def waiting(self) -> str | None:
+        """What one of the sagas under way waits for, or None where none says so."""
+        for line in list(self._under_way.values()):
+            found = None if line.saga is None else self._orchestrator.get_saga(line.saga.id)
+            if found is not None and found.waiting:
+                return f"{found.id} waits: {found.waiting}"
+        return None
+
+    def _some_ended(self) -> Iterator[Result | None]:
+        ended, _ = wait(self._under_way, timeout=STILL_S, return_when=FIRST_COMPLETED)
+        if not ended:
+            yield None
+        for each in ended:
+            result = each.result()
+            del self._under_way[each]
+            yield result
+
+    def _settle(self, number: int, saga: SagaDefinition) -> Result:
+        try:
+            self._orchestrator.execute(saga, if_live="join")
+        except CompensationFailedError as error:
+            why = f"the undo of {error.step_name} failed"
+            return Result(number, saga.id, SagaStatus.FAILED, str(error), why)
+        except SagaError as error:
+            return Result(number, saga.id, SagaStatus.COMPENSATED, str(error), _why(error))
+        except SystemStateError:
+            raise
+        except (RequestError, ValueError, TypeError) as error:
+            return Result(number, saga.id, None, str(error))
+        return Result(number, saga.id, SagaStatus.COMPLETED)
+
+
+def _why(error: SagaError) -> str:
+    """A reason that many sagas may share."""
+    kind = type(error).__name__.removesuffix("Error")
+    name = getattr(error, "step_name", None)
+    if isinstance(error, StepFailedError):
+        return f"{name} failed: {error.error_type}"
+    return kind if name is None else f"{name}: {kind}"

@@ -1,0 +1,258 @@
+"""What `doctor` looks at. Nothing here writes, locks or starts anything."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import stat
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
+from antistrophe.journal import SqliteJournal, journal_path
+from antistrophe.process import processes_of_home
+from antistrophe.records import SagaMetadata, SagaStatus
+from antistrophe.roster import metadata_of
+from antistrophe.saga.state import replay
+from antistrophe.system.attach import look
+from antistrophe.system.control import Ready, Starting, State
+from antistrophe.system.sockets import existing_socket_folder
+
+OLDEST_PYTHON = (3, 11)
+LITTLE_SPACE_BYTES = 100 << 20
+FOLDED_AGAIN = 2_000
+"""How many of the last sagas are folded again, besides those that are not final."""
+
+PAGE = 500
+NAMED = 5
+
+
+class Health(str, Enum):
+    """How one thing stands."""
+
+    WELL = "well"
+    NOTE = "note"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    health: Health
+    subject: str
+    says: str
+    what_to_do: str | None = None
+
+
+def examine(home: Path, *, all_sagas: bool) -> list[Finding]:
+    """All findings about a home that exists, in the order in which they are best read."""
+    return [
+        *_versions(),
+        *_folder(home),
+        *_space(home),
+        *_system(home),
+        *_journal(home, all_sagas=all_sagas),
+    ]
+
+
+def _well(subject: str, says: str) -> Finding:
+    return Finding(Health.WELL, subject, says)
+
+
+def _wrong(subject: str, says: str, what_to_do: str) -> Finding:
+    return Finding(Health.WRONG, subject, says, what_to_do)
+
+
+def _versions() -> Iterator[Finding]:
+    if sys.platform != "linux":
+        yield _wrong("machine", f"{sys.platform}: only Linux is promised", "run it on Linux")
+    if sys.version_info < OLDEST_PYTHON:
+        yield _wrong("Python", platform.python_version(), "use Python 3.11 or newer")
+    else:
+        yield _well("Python", f"{platform.python_version()} ({sys.executable})")
+    yield _well("SQLite", sqlite3.sqlite_version)
+
+
+def _folder(home: Path) -> Iterator[Finding]:
+    mode = stat.S_IMODE(home.stat().st_mode)
+    if mode & 0o077:
+        yield _wrong("home", f"{home} is open to other users (mode {mode:o})", f"chmod 700 {home}")
+    elif not os.access(home, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        yield _wrong("home", f"{home} can't be written to", f"chmod u+rwx {home}, or choose another home")
+    else:
+        yield _well("home", f"{home}, mode {mode:o}, this user's")
+    try:
+        folder = existing_socket_folder(home)
+    except SystemUnavailableError as error:
+        yield _wrong("sockets", str(error), "see that it belongs to you alone, or remove it while no system runs")
+    else:
+        yield _well("sockets", str(folder) if folder is not None else "no folder yet: it is made at the next start")
+
+
+def _space(home: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(home).free
+    text = f"{free / (1 << 20):,.0f} MiB free"
+    if free < LITTLE_SPACE_BYTES:
+        yield Finding(Health.NOTE, "disk", text, "free some space: on a full disk nothing new is dispatched")
+    else:
+        yield _well("disk", text)
+
+
+# --- processes ----------------------------------------------------------------------------------------------------
+
+
+def _system(home: Path) -> Iterator[Finding]:
+    try:
+        state = look(home)
+    except SystemUnavailableError as error:
+        yield _wrong("system", str(error), "see the sockets above")
+        return
+    pids = processes_of_home(home)
+    if state is not None:
+        yield _running(state, pids)
+    elif pids:
+        names = ", ".join(map(str, pids))
+        yield _wrong(
+            "system",
+            f"no launcher answers, but processes of this home are left: pid {names}",
+            "the next start ends them; or end them by hand (kill -9), if nobody starts or stops a system there now",
+        )
+    else:
+        yield _well("system", "does not run; a program that opens the home starts it")
+    yield from _lock(home, runs=state is not None)
+
+
+def _running(state: State, pids: list[int]) -> Finding:
+    if isinstance(state, Ready):
+        return _well("system", f"runs: {len(pids)} processes, launcher {state.launcher_pid}, life {state.generation}")
+    if isinstance(state, Starting):
+        return _well("system", "is being started")
+    says = f"{type(state).__name__.lower()}: {getattr(state, 'reason', getattr(state, 'text', 'it will be gone soon'))}"
+    return Finding(Health.NOTE, "system", says, "see log/ in the home, and look again in a moment")
+
+
+def _lock(home: Path, *, runs: bool) -> Iterator[Finding]:
+    """Who holds the home, as the kernel tells it; asking for the lock would stand in a launcher's way."""
+    try:
+        status = (home / "lock").stat()
+    except OSError:
+        yield _well("lock", "nobody has started a system here yet")
+        return
+    wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    lines = Path("/proc/locks").read_text("utf-8").splitlines()
+    holders = [line.split()[4] for line in lines if " FLOCK " in line and f" {wanted} " in line and "->" not in line]
+    if holders and not runs:
+        yield Finding(
+            Health.NOTE,
+            "lock",
+            f"process {', '.join(holders)} holds the home, but does not answer",
+            "it may be starting or stopping: look again in a moment; if it stays so, see log/ in the home",
+        )
+    else:
+        yield _well("lock", f"held by process {', '.join(holders)}" if holders else "free")
+
+
+# --- journal ------------------------------------------------------------------------------------------------------
+
+
+def _journal(home: Path, *, all_sagas: bool) -> Iterator[Finding]:
+    file = journal_path(home)
+    if not file.exists():
+        yield _well("journal", "there is none yet: nothing has run here")
+        return
+    try:
+        journal = SqliteJournal(file, read_only=True)
+    except JournalError as error:
+        yield _wrong("journal", str(error), "do what it says; nothing was changed")
+        return
+    try:
+        yield from _structure(journal, file)
+        yield from _sagas(journal, all_sagas=all_sagas)
+        yield from _attention(journal)
+    except JournalError as error:
+        yield _wrong("journal", str(error), "do what it says; nothing was changed")
+    finally:
+        journal.close()
+
+
+def _structure(journal: SqliteJournal, file: Path) -> Iterator[Finding]:
+    size = file.stat().st_size
+    journal.check()
+    yield _well("journal", f"{file.name}: {size / (1 << 20):.1f} MiB, {journal.head()} entries, sound")
+
+
+def _sagas(journal: SqliteJournal, *, all_sagas: bool) -> Iterator[Finding]:
+    """Fold the sagas again, and see whether what monitoring shows of them agrees."""
+    broken: list[str] = []
+    looked = 0
+    for saga_id in _to_fold(journal, all_sagas=all_sagas):
+        looked += 1
+        problem = _disagreement(journal, saga_id)
+        if problem is not None:
+            broken.append(f"{saga_id}: {problem}")
+    total = sum(journal.counts().values())
+    if broken:
+        some = "; ".join(broken[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
+        yield _wrong(
+            "sagas",
+            f"{len(broken)} of {looked} do not agree with their journal: {some}",
+            "restore journal.db from a backup, or report this with the file: the journal's entries are the truth",
+        )
+    else:
+        yield _well("sagas", f"{looked} of {total} folded again: what is shown of them is what their journal says")
+
+
+def _to_fold(journal: SqliteJournal, *, all_sagas: bool) -> Iterator[str]:
+    seen: set[str] = set()
+    for status in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING, SagaStatus.FAILED):
+        for saga in _all(journal, status):
+            seen.add(saga.id)
+            yield saga.id
+    for number, saga in enumerate(_all(journal, None)):
+        if number >= FOLDED_AGAIN and not all_sagas:
+            return
+        if saga.id not in seen:
+            yield saga.id
+
+
+def _all(journal: SqliteJournal, status: SagaStatus | None) -> Iterator[SagaMetadata]:
+    cursor: str | None = None
+    while True:
+        page = journal.list(status=status, limit=PAGE, cursor=cursor)
+        yield from page.sagas
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _disagreement(journal: SqliteJournal, saga_id: str) -> str | None:
+    for _ in range(NAMED):
+        before = journal.metadata(saga_id)
+        try:
+            folded = metadata_of(replay(journal.load(saga_id)))
+        except (AntistropheError, ValueError) as error:
+            return str(error)
+        if before == folded:
+            return None
+        if journal.metadata(saga_id) == before:  # else it has just gone on: look again
+            shown = "nothing" if before is None else before.status.value
+            return f"shown as {shown}, but it is {folded.status.value}"
+    return None
+
+
+def _attention(journal: SqliteJournal) -> Iterator[Finding]:
+    parked = journal.counts()[SagaStatus.FAILED]
+    if parked:
+        says = f"{parked} parked: their undo failed for good"
+        yield Finding(Health.NOTE, "attention", says, "antistrophe list --status failed, then antistrophe explain ID")
+    waiting = Counter(saga.waiting for saga in _all(journal, SagaStatus.EXECUTING) if saga.waiting)
+    waiting.update(saga.waiting for saga in _all(journal, SagaStatus.COMPENSATING) if saga.waiting)
+    for reason, number in waiting.most_common(NAMED):
+        yield Finding(Health.NOTE, "waiting", f"{number} wait: {reason}", "antistrophe list --text tells which")

@@ -1,0 +1,43 @@
+"""`doctor`: looks at a home from outside, and says what is wrong with it and what to do."""
+
+from __future__ import annotations
+
+import click
+from rich.text import Text
+
+from antistrophe.cli import screen
+from antistrophe.cli.checks import Finding, Health, examine
+from antistrophe.cli.exits import DONE, SAGA_FAILED
+from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+
+MARKS = {Health.WELL: ("ok", "green"), Health.NOTE: ("note", "yellow"), Health.WRONG: ("WRONG", "bold red")}
+
+
+@click.command("doctor", short_help="Look for what is wrong with a home.")
+@click.option("--all", "all_sagas", is_flag=True, help="Fold every saga again, not only the live and the last ones.")
+@everywhere
+@pass_invocation
+def doctor_verb(invocation: Invocation, all_sagas: bool) -> int:
+    """Look at the home, its processes and its journal, and say what to do. Changes nothing.
+
+    Exit code: 0 all is well, 1 something is wrong.
+    """
+    home = invocation.existing_home()
+    findings = examine(home, all_sagas=all_sagas)
+    wrong = any(finding.health is Health.WRONG for finding in findings)
+    if invocation.as_json:
+        screen.print_json({"home": home, "well": not wrong, "findings": findings})
+    else:
+        _print(findings)
+    return SAGA_FAILED if wrong else DONE
+
+
+def _print(findings: list[Finding]) -> None:
+    made = screen.grid(3)
+    for finding in findings:
+        word, style = MARKS[finding.health]
+        said = Text(finding.says)
+        if finding.what_to_do:
+            said.append(f"\n→ {finding.what_to_do}", style="bold")
+        made.add_row(Text(word, style=style), finding.subject, said)
+    screen.output().print(made)

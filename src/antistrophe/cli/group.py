@@ -1,0 +1,104 @@
+"""The verbs, and how a call ends: its exit code, and one line that says what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+from rich.text import Text
+
+from antistrophe.cli import screen
+from antistrophe.cli.exits import DONE, INTERNAL, INTERRUPTED, SAGA_FAILED, WRONG_USE
+from antistrophe.cli.invocation import everywhere
+from antistrophe.errors import AntistropheError, SagaError
+
+TRACEBACK = "ANTISTROPHE_TRACEBACK"
+
+# Verb by verb, where it is: what one verb needs is not loaded for another.
+VERBS = {
+    "demo": "demo",
+    "run": "run",
+    "serve": "serve",
+    "status": "read",
+    "list": "read",
+    "show": "read",
+    "watch": "watch",
+    "cancel": "orders",
+    "retry": "orders",
+    "resolve": "orders",
+    "explain": "read",
+    "doctor": "doctor",
+}
+
+
+class Verbs(click.Group):
+    """The verbs, each loaded when it is asked for, in the order of the documentation."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, _context: click.Context, verb: str) -> click.Command | None:
+        module = VERBS.get(verb)
+        if module is None:
+            return None
+        found = getattr(import_module(f"antistrophe.cli.{module}"), f"{verb}_verb")
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(f"there is no verb {args[0]!r}; there are {', '.join(VERBS)}", ctx) from error
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@everywhere
+@click.version_option(package_name="antistrophe", message="%(prog)s %(version)s")
+def antistrophe() -> None:
+    """Sagas on supervised processes: steps forward, compensations backward, and proof of both.
+
+    Exit code: 0 done, 1 a saga failed, 2 wrong use.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one call and return its exit code; every error is one clear line on standard error."""
+    try:
+        code = antistrophe.main(arguments, prog_name="antistrophe", standalone_mode=False)
+    except click.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SagaError as error:
+        return _say(str(error), SAGA_FAILED)
+    except AntistropheError as error:
+        return _say(str(error), WRONG_USE)
+    except BrokenPipeError:
+        return _reader_left()
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        return _say(
+            f"this is a bug of antistrophe's: {type(error).__name__}: {error} ({TRACEBACK}=1 shows where)", INTERNAL
+        )
+    return code if isinstance(code, int) else DONE
+
+
+def _say(text: str, code: int) -> int:
+    line = Text("antistrophe: ", style="bold red")
+    line.append(" ".join(text.split()), style="default not bold")
+    screen.errors().print(line, soft_wrap=True)
+    return code
+
+
+def _reader_left() -> int:
+    # What is still in the buffer would raise again when the interpreter ends.
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the end
+    return DONE

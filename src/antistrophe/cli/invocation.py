@@ -1,0 +1,107 @@
+"""What one call of the command line was given: home, form of output, settings; the options that every verb takes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from antistrophe.client import DEFAULT_HOME, home_of
+from antistrophe.database import refuse_foreign
+from antistrophe.errors import JournalError
+from antistrophe.journal import journal_path
+from antistrophe.process import HOME_MARKER
+from antistrophe.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Invocation:
+    """Filled from the options, wherever on the line they stand; the later one wins."""
+
+    home_option: Path | None = None
+    as_json: bool = False
+    settings_file: Path | None = None
+
+    @property
+    def home(self) -> Path:
+        """The home: ``--home``, else ``$ANTISTROPHE_HOME``, else ``.antistrophe``; absolute, without links."""
+        return home_of(self.home_option)
+
+    def settings(self) -> Settings:
+        """The settings of ``--settings``, else the defaults. Raises InvalidSettingsError."""
+        return Settings() if self.settings_file is None else Settings.load(self.settings_file)
+
+    def existing_home(self) -> Path:
+        """The home, which has to be there: nothing is made by asking. Raises JournalError."""
+        home = self.home
+        if not home.exists():
+            raise JournalError(
+                f"there is no home at {home}: nothing has run there yet, or it is elsewhere (--home DIR, or"
+                f" ${HOME_MARKER})"
+            )
+        if not home.is_dir():
+            raise JournalError(f"{home} is not a folder, so it can't be a home: choose another with --home DIR")
+        refuse_foreign(home)
+        return home
+
+    def journal_file(self) -> Path:
+        """The journal of the home, which has to be there. Raises JournalError."""
+        file = journal_path(self.existing_home())
+        if not file.exists():
+            raise JournalError(f"{self.home} has no journal: nothing has run there yet, or the home is elsewhere")
+        return file
+
+    def command(self, words: str) -> str:
+        """A line that a person can type to go on here: the verb, with the home where it has to be named."""
+        named = "" if self.home_option is None else f" --home {shlex.quote(str(self.home_option))}"
+        return f"antistrophe{named} {words}"
+
+
+pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
+
+
+def _keeps(attribute: str, convert: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def keep(context: click.Context, _parameter: click.Parameter, value: Any) -> None:
+        invocation = context.ensure_object(Invocation)
+        if value is not None and value is not False:
+            setattr(invocation, attribute, convert(value))
+
+    return keep
+
+
+def everywhere(command: F) -> F:
+    """The options that stand before or after every verb."""
+    options = (
+        click.option(
+            "--home",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            expose_value=False,
+            callback=_keeps("home_option", Path),
+            help=f"The home of the actor system; by default ${HOME_MARKER}, else {DEFAULT_HOME}.",
+        ),
+        click.option(
+            "--settings",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            expose_value=False,
+            callback=_keeps("settings_file", Path),
+            help="A TOML profile, used where this call starts the actor system.",
+        ),
+        click.option(
+            "--json",
+            is_flag=True,
+            expose_value=False,
+            callback=_keeps("as_json", bool),
+            help="Print JSON, and nothing else, on standard output.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,102 @@
+"""`cancel`, `retry` and `resolve`: what a person can tell a saga."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import click
+from rich.text import Text
+
+from antistrophe.cli import screen
+from antistrophe.cli.exits import DONE, SAGA_FAILED
+from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.errors import RequestError, SagaError
+from antistrophe.orchestrator import SagaOrchestrator
+from antistrophe.records import SagaMetadata, SagaStatus
+
+waits = click.option(
+    "--wait/--no-wait",
+    default=True,
+    help="Wait until the saga has ended or is parked (the default), or leave when the order is journaled. An actor"
+    " system that nobody else keeps up stops when this call leaves; the saga then goes on at the next start.",
+)
+
+
+@click.command("cancel", short_help="Cancel a saga that goes forward.")
+@click.argument("saga_id", metavar="ID")
+@click.option("--reason", metavar="TEXT", help="Why; it is journaled, and its callers are told.")
+@waits
+@everywhere
+@pass_invocation
+def cancel_verb(invocation: Invocation, saga_id: str, reason: str | None, wait: bool) -> int:
+    """Cancel a saga that goes forward; what it has done is compensated.
+
+    Exit code: 0 it is (or was already) on its way back or undone, 1 it is parked, 2 it has completed.
+    """
+
+    def cancel(orchestrator: SagaOrchestrator) -> None:
+        done = orchestrator.cancel(saga_id, reason)
+        if not done and orchestrator.handle(saga_id).status() is SagaStatus.COMPLETED:
+            raise RequestError(f"saga {saga_id!r} has completed: it can't be cancelled any more")
+
+    return _order(invocation, saga_id, wait, cancel)
+
+
+@click.command("retry", short_help="Have a parked saga's undo tried again.")
+@click.argument("saga_id", metavar="ID")
+@waits
+@everywhere
+@pass_invocation
+def retry_verb(invocation: Invocation, saga_id: str, wait: bool) -> int:
+    """Have a parked saga's compensations tried again, with their full policy.
+
+    Exit code: 0 it is compensated (or, with --no-wait, the order is journaled), 1 it is parked again.
+    """
+    return _order(invocation, saga_id, wait, lambda orchestrator: _done(orchestrator.retry_compensation(saga_id)))
+
+
+@click.command("resolve", short_help="Say that a parked saga's undo is settled.")
+@click.argument("saga_id", metavar="ID")
+@click.argument("step_name", metavar="STEP")
+@click.option("--note", required=True, metavar="TEXT", help="How it was settled; it is journaled with who says so.")
+@waits
+@everywhere
+@pass_invocation
+def resolve_verb(invocation: Invocation, saga_id: str, step_name: str, note: str, wait: bool) -> int:
+    """Say that the compensation of STEP, which failed for good, is settled by other means; the steps before it are
+    then compensated.
+
+    Exit code: 0 the saga is compensated (or, with --no-wait, the order is journaled), 1 it is parked again.
+    """
+    if not note.strip():
+        raise click.BadParameter("say how the step was settled: it is journaled", param_hint="--note")
+    return _order(invocation, saga_id, wait, lambda orchestrator: _done(orchestrator.resolve(saga_id, step_name, note)))
+
+
+def _done(_effect: bool) -> None:
+    """An order that was not refused is in the journal, by this call or an earlier one."""
+
+
+def _order(invocation: Invocation, saga_id: str, wait: bool, order: Callable[[SagaOrchestrator], None]) -> int:
+    invocation.journal_file()  # asking for a saga makes no home
+    with SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
+        order(orchestrator)
+        if wait:
+            with contextlib.suppress(SagaError):
+                orchestrator.handle(saga_id).result()
+        saga = orchestrator.handle(saga_id).metadata()
+    _print(invocation, saga)
+    return SAGA_FAILED if saga.status is SagaStatus.FAILED else DONE
+
+
+def _print(invocation: Invocation, saga: SagaMetadata) -> None:
+    if invocation.as_json:
+        screen.print_json(saga)
+        return
+    line = Text(f"{saga.id} is ").append_text(screen.status_text(saga.status))
+    if saga.status.running:
+        line.append("; it goes on when the home is opened again, or now where another program keeps it open")
+    if saga.status is SagaStatus.FAILED:
+        line.append(f"; what to do is told by: {invocation.command(f'explain {saga.id}')}")
+    screen.output().print(line, soft_wrap=True)

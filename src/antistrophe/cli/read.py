@@ -1,0 +1,179 @@
+"""`status`, `list`, `show` and `explain`: what the journal says, whether a system runs or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from antistrophe.cli import screen
+from antistrophe.cli.exits import DONE
+from antistrophe.cli.explanation import Explanation, explain, told_table
+from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.cli.shelf import find, opened, running_system
+from antistrophe.process import processes_of_home
+from antistrophe.records import SagaMetadata, SagaStatus, TimelineEntry
+from antistrophe.saga.entries import SagaAccepted
+
+STATUS_WORDS = [status.value for status in SagaStatus if status is not SagaStatus.NOT_STARTED]
+
+
+@click.command("status", short_help="Does the system run, and how many sagas are there?")
+@everywhere
+@pass_invocation
+def status_verb(invocation: Invocation) -> int:
+    """Is the actor system running, and how many sagas are there in which status?"""
+    with opened(invocation) as journal:
+        counts = {status: number for status, number in journal.counts().items() if status.value in STATUS_WORDS}
+    system = running_system(invocation)
+    processes = processes_of_home(invocation.home)
+    running = sum(number for status, number in counts.items() if status.running)
+    if invocation.as_json:
+        screen.print_json(
+            {
+                "home": invocation.home,
+                "system": None if system is None else {"launcher_pid": system.launcher_pid, "processes": processes},
+                "running": running,
+                "history": sum(counts.values()) - running,
+                "sagas": counts,
+            }
+        )
+        return DONE
+    up = Text("does not run", "dim")
+    if system is not None:
+        up = Text(f"runs: {len(processes)} processes, launcher {system.launcher_pid}", "green")
+    rows: list[tuple[str, Any]] = [("home", invocation.home), ("actor system", up)]
+    rows += [(status.value, str(number)) for status, number in counts.items()]
+    console = screen.output()
+    console.print(screen.pairs(rows))
+    if counts[SagaStatus.FAILED]:
+        console.print(f"\nParked sagas need a person: {invocation.command('list --status failed')}")
+    if running and system is None:
+        console.print(f"\nSagas go on when a program opens the home, or now with: {invocation.command('serve')}")
+    return DONE
+
+
+@click.command("list", short_help="The sagas, the last accepted first.")
+@click.option("--status", type=click.Choice(STATUS_WORDS, case_sensitive=False), help="Only those of this status.")
+@click.option("--name", metavar="NAME", help="Only those of this name.")
+@click.option("--text", metavar="TEXT", help="Only those that have TEXT in id, name, error or reason to wait.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
+@click.option("--cursor", metavar="CURSOR", help="Go on behind the page before, which names its cursor.")
+@everywhere
+@pass_invocation
+def list_verb(
+    invocation: Invocation, status: str | None, name: str | None, text: str | None, limit: int, cursor: str | None
+) -> int:
+    """The sagas, the last accepted first."""
+    wanted = None if status is None else SagaStatus(status)
+    with opened(invocation) as journal:
+        page = journal.list(status=wanted, name=name, text=text, limit=limit, cursor=cursor)
+    if invocation.as_json:
+        screen.print_json({"sagas": page.sagas, "cursor": page.cursor})
+        return DONE
+    console = screen.output()
+    if not page.sagas:
+        console.print("no saga" if status is None and name is None and text is None else "no such saga")
+        return DONE
+    console.print(screen.sagas_table(page.sagas))
+    if page.cursor is not None:
+        console.print(Text(f"there are more: --cursor {page.cursor}", style="dim"))
+    return DONE
+
+
+@click.command("show", short_help="One saga: its steps, and every entry of its journal.")
+@click.argument("saga_id", metavar="ID")
+@everywhere
+@pass_invocation
+def show_verb(invocation: Invocation, saga_id: str) -> int:
+    """One saga: its steps, and every entry of its journal."""
+    with opened(invocation) as journal:
+        saga = find(journal, saga_id, invocation.home)
+        timeline = journal.timeline(saga_id)
+    if invocation.as_json:
+        screen.print_json({"saga": saga, "timeline": timeline})
+        return DONE
+    console = screen.output()
+    console.print(_head(saga))
+    screen.section(console, "Steps", screen.steps_table(saga.steps))
+    screen.section(console, "Journal", _timeline(saga, timeline))
+    return DONE
+
+
+def _head(saga: SagaMetadata) -> Table:
+    rows: list[tuple[str, Any]] = [
+        ("saga", saga.id),
+        ("name", saga.name),
+        ("status", screen.status_text(saga.status)),
+        ("accepted", screen.local_time(saga.created_at)),
+        ("changed", screen.local_time(saga.updated_at)),
+    ]
+    rows += [("error", saga.error)] if saga.error else []
+    rows += [("waits", saga.waiting)] if saga.waiting else []
+    return screen.pairs(rows)
+
+
+def _timeline(saga: SagaMetadata, timeline: list[TimelineEntry]) -> Table:
+    made = screen.table("at", "entry", "step", "what")
+    for entry in timeline:
+        data = dict(entry.data)
+        step = data.pop("step", None)
+        name = saga.steps[step].name if isinstance(step, int) and 0 <= step < len(saga.steps) else ""
+        made.add_row(screen.local_time(entry.at, date=False), entry.kind, Text(name), Text(_details(entry, data)))
+    return made
+
+
+def _details(entry: TimelineEntry, data: dict[str, object]) -> str:
+    """What an entry says, in a line; the whole of it is in the JSON."""
+    if entry.kind == SagaAccepted.__name__:
+        return ""
+    lease = data.pop("lease", None)
+    if isinstance(lease, dict):
+        data["pid"] = lease.get("pid")
+    flat = {**data, **(_inner(data.pop("failure", None))), **(_inner(data.pop("cause", None)))}
+    flat = {name: value for name, value in flat.items() if name in data or name not in ("failure", "cause")}
+    said = {name: screen.plain(value) for name, value in flat.items() if value not in (None, "", [], False)}
+    return "  ".join(f"{name}={value}" for name, value in said.items())
+
+
+def _inner(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {}
+    inner = dict(value)
+    return {**inner, **_inner(inner.pop("failure", None))}
+
+
+@click.command("explain", short_help="What happened to a saga, in sentences, and what to do.")
+@click.argument("saga_id", metavar="ID")
+@everywhere
+@pass_invocation
+def explain_verb(invocation: Invocation, saga_id: str) -> int:
+    """In sentences: what happened to a saga, why it turned back, what is owed, and what to do now."""
+    with opened(invocation) as journal:
+        find(journal, saga_id, invocation.home)
+        entries = journal.load(saga_id)
+    explanation = explain(entries, system_runs=running_system(invocation) is not None)
+    if invocation.as_json:
+        orders = [invocation.command(order) for order in explanation.orders]
+        screen.print_json({**screen.plain(explanation), "orders": orders})
+    else:
+        _print(invocation, explanation)
+    return DONE
+
+
+def _print(invocation: Invocation, explanation: Explanation) -> None:
+    console = screen.output()
+    head = Text(explanation.id, style="bold")
+    if explanation.name != explanation.id:
+        head.append(f" ({explanation.name})", style="not bold")
+    console.print(head, "  ", screen.status_text(explanation.status))
+    console.print(Text(explanation.standing))
+    screen.section(console, "What happened", told_table(explanation.story))
+    if explanation.turned_back is not None:
+        screen.section(console, "Why it turned back", Text(explanation.turned_back))
+        screen.section(console, "What is owed", Text("\n".join(explanation.owed) or "nothing"))
+    screen.section(console, "What to do", Text("\n".join(explanation.advice)))
+    for order in explanation.orders:
+        console.print(Text("  " + invocation.command(order), style="cyan"), soft_wrap=True)

@@ -1,0 +1,211 @@
+"""`run`: one saga for each line of a file, many at a time; lines that were run before are joined, not repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from antistrophe.cli import screen
+from antistrophe.cli.batch import Batch, Result, Tally
+from antistrophe.cli.exits import DONE, INTERRUPTED, SAGA_FAILED, WRONG_USE
+from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.cli.source import HOOK, Source, count_lines, find_source, read_lines
+from antistrophe.orchestrator import SagaOrchestrator
+from antistrophe.records import SagaStatus
+
+MOST_AT_A_TIME = 1_000
+EXAMPLES_SHOWN = 3
+
+
+@click.command("run", short_help="Run one saga for each line of a file.")
+@click.argument("target", metavar="MODULE:SAGA")
+@click.option(
+    "--input",
+    "file",
+    required=True,
+    metavar="FILE.jsonl",
+    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    help="One JSON object a line, each for one saga.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, MOST_AT_A_TIME),
+    help="How many sagas are under way at the same time; by default as many as the system runs (max_running_sagas).",
+)
+@everywhere
+@pass_invocation
+def run_verb(invocation: Invocation, target: str, file: Path, concurrency: int | None) -> int:
+    """Run one saga for each line of a file.
+
+    MODULE is a dotted module or the path of a .py file, both as seen from the current folder. SAGA is a function in it:
+    it gets a line's JSON object as a dict, and returns a SagaDefinition.
+
+    A line whose saga has finished gives its recorded outcome; one whose saga is live is waited for. So a run that was
+    killed is gone on with by running it again. A wrong line is told, and the others still run.
+
+    If the module has a function after_run, it is called at the end with a dict from each saga's id to its SagaStatus,
+    and what it returns (a text, or a mapping) is printed; if it raises, the run has failed.
+
+    Exit code: 0 every saga completed, 1 one was compensated or is parked, 2 a line was wrong.
+    """
+    source = _quietly(invocation, lambda: find_source(target))
+    run = _Run(invocation, source, file)
+    began = time.monotonic()
+    try:
+        run.go(concurrency)
+    except KeyboardInterrupt:
+        run.say_how_to_go_on()
+        return INTERRUPTED
+    return run.finish(time.monotonic() - began)
+
+
+class _Run:
+    """One call of the verb."""
+
+    def __init__(self, invocation: Invocation, source: Source, file: Path) -> None:
+        self._invocation = invocation
+        self._source = source
+        self._file = file
+        self._tally = Tally()
+        self._total = count_lines(file)
+        self._told: set[str] = set()
+        self._errors = screen.errors()
+
+    def go(self, concurrency: int | None) -> None:
+        """Run all of it; what is wrong with a line is told at once."""
+        settings = self._invocation.settings()
+        at_a_time = concurrency or min(settings.max_running_sagas, MOST_AT_A_TIME)
+        lines = read_lines(self._file, self._make)
+        with ExitStack() as stack:
+            # Left in the opposite order: those who wait in the pool are let go when the orchestrator is closed.
+            progress = stack.enter_context(self._progress())
+            pool = stack.enter_context(ThreadPoolExecutor(at_a_time, "antistrophe-run"))
+            orchestrator = stack.enter_context(SagaOrchestrator(self._invocation.home, settings=settings))
+            batch = Batch(orchestrator, pool, at_a_time)
+            task = progress.add_task("", total=self._total, tally="")
+            for result in batch.run(lines):
+                if result is None:
+                    self._tell_once(batch.waiting())
+                else:
+                    self._take(result, progress, task)
+
+    def _make(self, fields: dict[str, Any]) -> Any:
+        return _quietly(self._invocation, lambda: self._source.make(fields))
+
+    def _take(self, result: Result, progress: Progress, task: TaskID) -> None:
+        tally = self._tally
+        tally.add(result)
+        if result.status is None:
+            self._errors.print(Text(f"{self._file}:{result.line}: {result.error}", style="red"), soft_wrap=True)
+        if self._invocation.as_json:
+            word = "wrong" if result.status is None else result.status.value
+            screen.print_json_line({"line": result.line, "id": result.saga_id, "status": word, "error": result.error})
+        text = f"{tally.completed} completed · {tally.compensated} compensated · {tally.parked} parked"
+        progress.update(task, completed=tally.done, tally=text)
+
+    def _tell_once(self, waiting: str | None) -> None:
+        if waiting is not None and waiting not in self._told:
+            self._told.add(waiting)
+            self._errors.print(Text(waiting, style="yellow"), soft_wrap=True)
+
+    def _progress(self) -> Progress:
+        return Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[tally]}"),
+            console=self._errors,
+            transient=True,
+            disable=not self._errors.is_terminal,
+        )
+
+    # --- the end -----------------------------------------------------------------------------------------------
+
+    def say_how_to_go_on(self) -> None:
+        """After Ctrl-C."""
+        self._errors.print(
+            Text(
+                f"stopped: {self._tally.done} of {self._total} lines are settled. What was started goes on when the"
+                " home is opened again; run the same command again to go on with it and with the rest"
+            ),
+            soft_wrap=True,
+        )
+
+    def finish(self, seconds: float) -> int:
+        """Say how it went, and return the exit code."""
+        tally = self._tally
+        said, failure = self._after_run()
+        if self._invocation.as_json:
+            self._print_summary_line(seconds, said, failure)
+        else:
+            self._print_summary(seconds, said)
+        if failure is not None:
+            self._errors.print(Text(failure, style="bold red"), soft_wrap=True)
+        if tally.wrong:
+            return WRONG_USE
+        return SAGA_FAILED if tally.compensated or tally.parked or failure is not None else DONE
+
+    def _after_run(self) -> tuple[Any, str | None]:
+        hook = self._source.after_run
+        if hook is None:
+            return None, None
+        try:
+            return _quietly(self._invocation, lambda: hook(dict(self._tally.statuses))), None
+        except Exception as error:  # the user's own code
+            return None, f"{HOOK}: {type(error).__name__}: {error}"
+
+    def _print_summary_line(self, seconds: float, said: Any, failure: str | None) -> None:
+        tally = self._tally
+        summary = {
+            "completed": tally.completed,
+            "compensated": tally.compensated,
+            "parked": tally.parked,
+            "wrong": tally.wrong,
+            "seconds": round(seconds, 3),
+            HOOK: said,
+            "error": failure,
+        }
+        screen.print_json_line({"summary": summary})
+
+    def _print_summary(self, seconds: float, said: Any) -> None:
+        tally = self._tally
+        rows: list[tuple[str, Any]] = [
+            ("completed", Text(str(tally.completed), style="green")),
+            ("compensated", Text(str(tally.compensated), style="magenta" if tally.compensated else "")),
+            ("parked", Text(str(tally.parked), style="bold red" if tally.parked else "")),
+        ]
+        if tally.wrong:
+            rows.append(("wrong lines", Text(str(tally.wrong), style="bold red")))
+        console = screen.output()
+        console.print(Text(f"{self._total} lines in {seconds:.1f} s", style="bold"))
+        console.print(screen.pairs(rows))
+        if tally.reasons:
+            reasons = screen.table("why", "sagas", "such as")
+            for why, ids in sorted(tally.reasons.items(), key=lambda item: -len(item[1])):
+                reasons.add_row(Text(why), str(len(ids)), Text(", ".join(ids[:EXAMPLES_SHOWN])))
+            screen.section(console, "Why they turned back", reasons)
+        parked = [saga_id for saga_id, status in tally.statuses.items() if status is SagaStatus.FAILED]
+        if parked:
+            lines = [Text("  " + self._invocation.command(f"explain {each}")) for each in parked[:EXAMPLES_SHOWN]]
+            screen.section(console, "Parked sagas need a person; what to do is told by", Group(*lines))
+        if isinstance(said, Mapping):
+            screen.section(console, "After the run", screen.pairs((str(name), value) for name, value in said.items()))
+        elif said is not None:
+            console.print(Text(f"\n{said}"))
+
+
+def _quietly(invocation: Invocation, call: Any) -> Any:
+    """Call the user's code; where programs read standard output, what it prints goes to standard error."""
+    with contextlib.redirect_stdout(sys.stderr if invocation.as_json else sys.stdout):
+        return call()

@@ -1,0 +1,157 @@
+"""How things look: colours, tables, times and JSON, on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
+
+PIPE_WIDTH = 400
+"""Columns of what is not a terminal: nothing there says how wide it is."""
+
+STYLES: Mapping[str, str] = {
+    SagaStatus.NOT_STARTED.value: "dim",
+    SagaStatus.EXECUTING.value: "cyan",
+    SagaStatus.COMPENSATING.value: "yellow",
+    SagaStatus.COMPLETED.value: "green",
+    SagaStatus.COMPENSATED.value: "magenta",
+    SagaStatus.FAILED.value: "bold red",
+    StepStatus.PENDING.value: "dim",
+    StepStatus.RUNNING.value: "cyan",
+    StepStatus.SUCCEEDED.value: "green",
+    StepStatus.IN_DOUBT.value: "bold yellow",
+    StepStatus.COMPENSATION_FAILED.value: "bold red",
+    StepStatus.SKIPPED.value: "dim",
+    StepStatus.RESOLVED.value: "magenta",
+}
+
+
+def output() -> Console:
+    """Standard output. A pipe gets neither colours nor lines that are folded to a narrow screen."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def errors() -> Console:
+    """Standard error: what went wrong, and progress."""
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
+
+
+def print_json(value: Any) -> None:
+    """One document; records, times and paths in their plain form."""
+    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def print_json_line(value: Any) -> None:
+    """One line of JSON, told at once: somebody may be following."""
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: times in ISO 8601, durations in seconds, bytes in hexadecimal."""
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(plain(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).hex()
+    return str(value) if isinstance(value, Path) else repr(value)
+
+
+def status_text(status: Enum) -> Text:
+    """A status in its colour."""
+    word = str(status.value)
+    return Text(word.replace("_", " "), style=STYLES.get(word, ""))
+
+
+def section(console: Console, title: str, body: RenderableType) -> None:
+    """A part of what is shown, below its title and apart from what came before."""
+    console.print(Text(f"\n{title}", style="bold"))
+    console.print(body)
+
+
+def table(*columns: str) -> Table:
+    """An empty table in the house's style."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def grid(columns: int) -> Table:
+    """An empty table without a head."""
+    made = table(*[""] * columns)
+    made.show_header = False
+    return made
+
+
+def pairs(rows: Iterable[tuple[str, Any]]) -> Table:
+    """Names and values, one pair a line."""
+    made = grid(2)
+    for name, value in rows:
+        made.add_row(Text(name, style="dim"), value if isinstance(value, Text) else Text(str(value)))
+    return made
+
+
+def local_time(moment: datetime | None, *, date: bool = True) -> str:
+    """A moment in the reader's own time zone, to the millisecond."""
+    if moment is None:
+        return ""
+    form = "%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S"
+    local = moment.astimezone()
+    return f"{local.strftime(form)}.{local.microsecond // 1000:03}"
+
+
+def sagas_table(sagas: Iterable[SagaMetadata]) -> Table:
+    """Sagas, one a line."""
+    made = table("saga", "name", "status", "steps", "changed", "why")
+    for saga in sagas:
+        made.add_row(
+            Text(saga.id),
+            Text(saga.name),
+            status_text(saga.status),
+            f"{saga.steps_executed}/{saga.total_steps}",
+            local_time(saga.updated_at),
+            Text(saga.waiting or saga.error or ""),
+        )
+    return made
+
+
+def steps_table(steps: Iterable[StepRecord]) -> Table:
+    """Steps of one saga, one a line."""
+    made = table("step", "", "status", "attempts", "from", "to", "why")
+    for step in steps:
+        status = status_text(step.status)
+        if step.in_doubt and step.status is not StepStatus.IN_DOUBT:
+            status.append(" (was in doubt)", style="yellow")
+        made.add_row(
+            str(step.index),
+            Text(step.name),
+            status,
+            str(step.attempts),
+            local_time(step.started_at, date=False),
+            local_time(step.finished_at, date=False),
+            Text(step.error or ""),
+        )
+    return made

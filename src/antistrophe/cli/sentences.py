@@ -1,0 +1,187 @@
+"""One sentence for each thing that happened to a saga; an attempt and its end make one sentence together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from antistrophe.roster import at
+from antistrophe.saga.entries import (
+    Action,
+    AttemptExpired,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptSucceeded,
+    CancelRequested,
+    CompensationGivenUp,
+    CompensationRetried,
+    Entry,
+    FailureKind,
+    RetryScheduled,
+    SagaAccepted,
+    SagaCompensated,
+    SagaCompleted,
+    SagaParked,
+    SagaWaits,
+    StepResolved,
+    TurnedBack,
+    Verdict,
+    VerdictGiven,
+)
+from antistrophe.saga.outcome import describe
+from antistrophe.saga.state import Saga, leaves_doubt
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One sentence about one moment."""
+
+    at: datetime
+    text: str
+
+
+def tell(before: Saga | None, entry: Entry, after: Saga) -> Iterable[Told]:
+    """The sentences for one entry, between two states; none where the next one tells it as well."""
+    text = _TELLERS[type(entry)](before, entry, after)
+    if text:
+        yield Told(at(entry.at), text)
+
+
+def running(saga: Saga) -> Iterable[Told]:
+    """The sentence for the attempt that may be running at the end of the journal."""
+    current = saga.current
+    if current is not None:
+        subject = _subject(saga, current.step, current.action)
+        until = "and is being ended" if saga.ending else f"with {current.limit_s:g} s to do it in"
+        number = f", attempt {current.attempt}," if current.attempt > 1 else ""
+        yield Told(at(current.at), _sentence(f"{subject}{number} began in process {current.lease.pid}, {until}"))
+
+
+def _name(saga: Saga, step: int) -> str:
+    return saga.spec.steps[step].name
+
+
+def _subject(saga: Saga, step: int, action: Action) -> str:
+    name = _name(saga, step)
+    return {
+        Action.EXECUTE: name,
+        Action.COMPENSATE: f"the undo of {name}",
+        Action.VERIFY: f"the look whether {name} took effect",
+    }[action]
+
+
+def _attempt(before: Saga, saga: Saga, entry: Any) -> str:
+    """`Debit, attempt 2 (process 4711, 0.021 s),`"""
+    subject = _subject(saga, entry.step, entry.action)
+    number = f", attempt {entry.attempt}" if entry.attempt > 1 else ""
+    current = before.current
+    if current is None:
+        return f"{subject}{number}"
+    return f"{subject}{number} (process {current.lease.pid}, {entry.at - current.at:.3f} s)"
+
+
+def _accepted(_before: Saga | None, entry: SagaAccepted, after: Saga) -> str:
+    names = ", ".join(step.name for step in entry.spec.steps)
+    limit = "" if after.spec.deadline_s is None else f", to be done within {after.spec.deadline_s:g} s"
+    return f"It was accepted with {len(after.steps)} step{'s' * (len(after.steps) != 1)}: {names or 'none'}{limit}."
+
+
+def _succeeded(before: Saga, entry: AttemptSucceeded, after: Saga) -> str:
+    done = "is done" if entry.action is Action.COMPENSATE else "succeeded"
+    adopted = "; its process had left that word before it died" if entry.adopted else ""
+    warning = f"; but {entry.warning}" if entry.warning else ""
+    return _sentence(f"{_attempt(before, after, entry)} {done}{adopted}{warning}")
+
+
+def _expired(_before: Saga, entry: AttemptExpired, after: Saga) -> str:
+    current = after.current
+    limit = "its time" if current is None else f"its limit of {current.limit_s:g} s"
+    note = f" ({entry.note})" if entry.note else ""
+    return _sentence(f"{_subject(after, entry.step, entry.action)} ran past {limit}, so its process is ended{note}")
+
+
+_HOW = {
+    FailureKind.RAISED: "raised {error}",
+    FailureKind.RETRYABLE: "asked to be tried again: {error}",
+    FailureKind.FATAL: "refused for good: {error}",
+    FailureKind.IN_DOUBT: "could not say whether it took effect: {error}",
+    FailureKind.TIMEOUT: "was killed after {limit:g} s, and its process is proven dead",
+    FailureKind.CRASH: "lost its process ({error})",
+    FailureKind.INTERRUPTED: "was cut short ({error})",
+    FailureKind.UNENCODABLE: "returned what can't be kept: {error}",
+    FailureKind.NEVER_RAN: "never began ({error})",
+    FailureKind.REFUSED: "could not be called: {error}",
+}
+
+
+def _failed(before: Saga, entry: AttemptFailed, after: Saga) -> str:
+    failure = entry.failure
+    how = _HOW[failure.kind].format(error=describe(failure), limit=failure.duration_s or 0.0)
+    doubt = ""
+    if entry.action is Action.EXECUTE and leaves_doubt(after.spec.steps[entry.step], failure):
+        doubt = ": nobody knows whether it took effect, so it is in doubt"
+    return _sentence(f"{_attempt(before, after, entry)} {how}{doubt}")
+
+
+_FOUND = {
+    Verdict.APPLIED: "found that it did: the saga goes on as if it had returned",
+    Verdict.NOT_APPLIED: "found that it did not",
+    Verdict.UNKNOWN: "could not find out",
+}
+
+
+def _verdict(_before: Saga, entry: VerdictGiven, after: Saga) -> str:
+    detail = f" ({entry.detail})" if entry.detail else ""
+    return _sentence(f"{_subject(after, entry.step, Action.VERIFY)} {_FOUND[entry.verdict]}{detail}")
+
+
+def _retry(_before: Saga, entry: RetryScheduled, after: Saga) -> str:
+    wait_s = max(0.0, entry.not_before - entry.at)
+    when = "at once" if wait_s < 0.001 else f"in {wait_s:.3g} s"
+    return _sentence(f"{_subject(after, entry.step, entry.action)} is tried again {when}")
+
+
+def _cancelled(_before: Saga, entry: CancelRequested, _after: Saga) -> str:
+    reason = f": {entry.reason}" if entry.reason else ""
+    return f"{entry.by} asked for it to be cancelled{reason}."
+
+
+def _turned(_before: Saga, _entry: TurnedBack, after: Saga) -> str:
+    done = [_name(after, index) for index in after.first_starts if after.steps[index].succeeded]
+    undo = f"; done until here: {', '.join(done)}" if done else ""
+    return f"It turned back{undo}."
+
+
+def _given_up(_before: Saga, entry: CompensationGivenUp, after: Saga) -> str:
+    return _sentence(f"the undo of {_name(after, entry.step)} was given up: {describe(entry.failure)}")
+
+
+def _resolved(_before: Saga, entry: StepResolved, after: Saga) -> str:
+    return f"{entry.by} settled the undo of {_name(after, entry.step)} by other means: {entry.note}."
+
+
+_TELLERS: dict[type, Callable[[Any, Any, Saga], str]] = {
+    SagaAccepted: _accepted,
+    SagaWaits: lambda _before, entry, _after: f"It waits: {entry.reason}.",
+    AttemptStarted: lambda _before, _entry, _after: "",
+    AttemptSucceeded: _succeeded,
+    AttemptExpired: _expired,
+    AttemptFailed: _failed,
+    VerdictGiven: _verdict,
+    RetryScheduled: _retry,
+    CancelRequested: _cancelled,
+    TurnedBack: _turned,
+    CompensationGivenUp: _given_up,
+    SagaParked: lambda _before, _entry, _after: "It was parked: a person has to see to it.",
+    CompensationRetried: lambda _before, entry, _after: f"{entry.by} had the undo tried again.",
+    StepResolved: _resolved,
+    SagaCompleted: lambda _before, _entry, _after: "It completed.",
+    SagaCompensated: lambda _before, _entry, _after: "It was compensated.",
+}
+
+
+def _sentence(text: str) -> str:
+    # A step's name is written as it is, at the beginning of a sentence too.
+    return f"The {text[4:]}." if text.startswith("the ") else f"{text}."

@@ -1,0 +1,68 @@
+"""`serve`: keeps the actor system of a home up, in the foreground, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+from rich.text import Text
+
+from antistrophe.cli import screen
+from antistrophe.cli.exits import DONE
+from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.orchestrator import SagaOrchestrator
+
+LOOK_S = 2.0
+"""How often it asks whether the system answers. One that can't be had any more ends `serve`, with an error."""
+
+
+@click.command("serve", short_help="Keep the actor system of the home running.")
+@everywhere
+@pass_invocation
+def serve_verb(invocation: Invocation) -> int:
+    """Keep the actor system of the home running until SIGTERM, SIGINT or SIGHUP.
+
+    It counts as one attached process: the system runs as long as this or another one is attached. Sagas that an earlier
+    run left unfinished go on at once.
+    """
+    settings = invocation.settings()
+    with _stop_signals() as stop, SagaOrchestrator(invocation.home, settings=settings) as orchestrator:
+        _say_ready(invocation, orchestrator)
+        while not stop.wait(LOOK_S):
+            orchestrator.running_count()
+        _say(invocation, "stopping: running attempts get their time to end; the rest goes on at the next start")
+    return DONE
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    stop = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.signal(number, ask) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _say_ready(invocation: Invocation, orchestrator: SagaOrchestrator) -> None:
+    running = orchestrator.running_count()
+    if invocation.as_json:
+        screen.print_json_line({"home": orchestrator.home, "pid": os.getpid(), "running_sagas": running})
+    else:
+        _say(invocation, f"serving {orchestrator.home} as process {os.getpid()}; {running} unfinished sagas go on")
+
+
+def _say(invocation: Invocation, text: str) -> None:
+    if not invocation.as_json:
+        screen.errors().print(Text(text), soft_wrap=True)
