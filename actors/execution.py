@@ -9,9 +9,9 @@ from antistrophe.errors import JournalError
 from antistrophe.marks import Token, read_marks
 from antistrophe.messages import BeginSaga, ProcessDead
 from antistrophe.process import boot_id
-from antistrophe.saga.entries import AttemptStarted, Entry, SagaAccepted
+from antistrophe.saga.entries import AttemptStarted, SagaAccepted
 from antistrophe.saga.inputs import Fenced, Input, ProcessGranted, Resumed, TimePassed
-from antistrophe.saga.machine import decide
+from antistrophe.saga.machine import transition
 from antistrophe.saga.state import Saga, evolve
 
 from .ledger import Ledger
@@ -70,12 +70,8 @@ class Execution:
         now = self._place.now()
         accepted = SagaAccepted(now, message.request_id, message.spec)
         said: Input = Resumed() if message.grant is None else ProcessGranted(message.grant.lease)
-        saga = evolve(None, accepted)
-        entries: list[Entry] = [accepted]
-        for entry in decide(saga, said, now):
-            saga = evolve(saga, entry)
-            entries.append(entry)
-        position = self._ledger.commit(None, saga, entries)
+        entries, saga = transition(evolve(None, accepted), said, now)
+        position = self._ledger.commit(None, saga, (accepted, *entries))
         self._saga = saga
         return Change(None, saga, position)
 
@@ -91,12 +87,9 @@ class Execution:
             self._backlog.append(said)
             return None
         before = self.saga
-        entries = decide(before, said, self._place.now(), dispatch=not self._place.draining)
+        entries, after = transition(before, said, self._place.now(), dispatch=not self._place.draining)
         if not entries:
             return None
-        after = before
-        for entry in entries:
-            after = evolve(after, entry)
         try:
             position = self._ledger.commit(before, after, entries)
         except JournalError:

@@ -70,40 +70,15 @@ def decide(saga: Saga, said: Input, now: float, *, dispatch: bool = True) -> tup
 
     ``dispatch`` False (a system that stops): no further attempt starts.
     """
-    if saga.ended:
-        return ()
+    return transition(saga, said, now, dispatch=dispatch)[0]
+
+
+def transition(saga: Saga, said: Input, now: float, *, dispatch: bool = True) -> tuple[tuple[Entry, ...], Saga]:
+    """The same entries, and the state that they lead to: what ``evolve`` over them would give."""
     draft = _Draft(saga, now)
-    match said:
-        case ProcessGranted(lease, used):
-            draft.advance(lease if dispatch else None, used=used)
-        case ProcessRefused(reason):
-            draft.wait(reason)
-        case Answered(step, action, attempt, answer):
-            current = saga.current
-            if current is not None and _is(current, step, action, attempt) and not saga.ending:
-                draft.extend(entries_of_answer(current, answer, now))
-                fresh = saga.spec.steps[step].fresh_process
-                draft.advance(current.lease if dispatch and not fresh else None, used=True)
-        case Fenced():
-            current = saga.current
-            if current is not None and _is(current, said.step, said.action, said.attempt):
-                draft.extend(entries_of_death(saga, current, said, now))
-                draft.advance(None)
-        case TimePassed(began_at, allowance_s):
-            draft.pass_time(began_at, allowance_s)
-        case Resumed():
-            draft.advance(None)
-        case CancelAsked(reason, by):
-            draft.cancel(reason, by)
-        case RetryAsked(by):
-            if saga.parked:
-                draft.add(CompensationRetried(now, by))
-                draft.advance(None)
-        case ResolveAsked(step, note, by):
-            if saga.parked and 0 <= step < len(saga.steps) and saga.steps[step].given_up is not None:
-                draft.add(StepResolved(now, step, note, by))
-                draft.advance(None)
-    return tuple(draft.entries)
+    if not saga.ended:
+        draft.hear(said, dispatch)
+    return tuple(draft.entries), draft.saga
 
 
 class _Draft:
@@ -121,6 +96,40 @@ class _Draft:
     def extend(self, entries: tuple[Entry, ...]) -> None:
         for entry in entries:
             self.add(entry)
+
+    def hear(self, said: Input, dispatch: bool) -> None:
+        """Add what an input makes true."""
+        saga, now = self.saga, self.now
+        match said:
+            case ProcessGranted(lease, used):
+                self.advance(lease if dispatch else None, used=used)
+            case ProcessRefused(reason):
+                self.wait(reason)
+            case Answered(step, action, attempt, answer):
+                current = saga.current
+                if current is not None and _is(current, step, action, attempt) and not saga.ending:
+                    self.extend(entries_of_answer(current, answer, now))
+                    fresh = saga.spec.steps[step].fresh_process
+                    self.advance(current.lease if dispatch and not fresh else None, used=True)
+            case Fenced():
+                current = saga.current
+                if current is not None and _is(current, said.step, said.action, said.attempt):
+                    self.extend(entries_of_death(saga, current, said, now))
+                    self.advance(None)
+            case TimePassed(began_at, allowance_s):
+                self.pass_time(began_at, allowance_s)
+            case Resumed():
+                self.advance(None)
+            case CancelAsked(reason, by):
+                self.cancel(reason, by)
+            case RetryAsked(by):
+                if saga.parked:
+                    self.add(CompensationRetried(now, by))
+                    self.advance(None)
+            case ResolveAsked(step, note, by):
+                if saga.parked and 0 <= step < len(saga.steps) and saga.steps[step].given_up is not None:
+                    self.add(StepResolved(now, step, note, by))
+                    self.advance(None)
 
     # --- what follows ------------------------------------------------------------------------------------------
 
