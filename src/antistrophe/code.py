@@ -7,7 +7,6 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +19,10 @@ from antistrophe.step import FunctionStep, SagaStep, StepFunction, StepSource
 MAIN = "__main__"
 SCRIPT_MODULE = "__antistrophe_main__"
 """The name under which a step process loads the script: not ``__main__``, so that its guarded part does not run."""
+
+
+# Modules (name, file) that an import finds; asked for each step of each definition.
+_importable: set[tuple[str, str | None]] = set()
 
 
 class CodeNotLoadableError(AntistropheError):
@@ -86,23 +89,25 @@ def _loadable_name(module: ModuleType, qualname: str) -> str:
                 "prompt), so that another process can't load it: put it into a module and import it from there"
             )
         return MAIN
-    problem = _import_problem(name, getattr(module, "__file__", None))
+    known = (name, getattr(module, "__file__", None))
+    problem = None if known in _importable else _import_problem(*known)
     if problem is not None:
         raise InvalidStepError(
             f"{qualname}: another process can't import its module {name!r} ({problem}): put the module's file where "
             "sys.path finds it under that name"
         )
+    _importable.add(known)
     return name
 
 
-@cache
 def _import_problem(name: str, file: str | None) -> str | None:
     """Why an import of that name elsewhere would not give that file, or None. Asks the finders, as ``find_spec`` of
     importlib answers from what this process has imported already."""
     parent = sys.modules.get(name.rpartition(".")[0])
     path = getattr(parent, "__path__", None)
     for finder in sys.meta_path:
-        spec = finder.find_spec(name, path)
+        find_spec = getattr(finder, "find_spec", None)  # a finder of the oldest kind has none
+        spec = find_spec(name, path) if find_spec is not None else None
         if spec is None:
             continue
         if file is not None and spec.origin is not None and os.path.realpath(spec.origin) != os.path.realpath(file):

@@ -206,16 +206,15 @@ def _needs_no_tag(scalars: frozenset[type], tagged: dict[str, Any]) -> bool:
 
 def _union_out(hint: Any, converter: Converter) -> Out:
     scalars, tagged = _split_union(hint)
-    if not tagged:
-        return identity
     members = [(tag, writing(part, converter), reading(part, converter), part) for tag, part in tagged.items()]
-    bare = _needs_no_tag(scalars, tagged)
+    if not members:
+        return identity
+    if _needs_no_tag(scalars, tagged):
+        return _bare_union_out(scalars, members[0][1])
 
     def write(value: Any) -> Any:
         if value.__class__ in scalars:
             return value
-        if bare:
-            return members[0][1](value)
         for tag, write_member, read_member, part in members:
             try:
                 encoded = write_member(value)
@@ -229,21 +228,33 @@ def _union_out(hint: Any, converter: Converter) -> Out:
     return write
 
 
+def _bare_union_out(scalars: frozenset[type], write_other: Out) -> Out:
+    def write(value: Any) -> Any:
+        return value if value.__class__ in scalars else write_other(value)
+
+    return write
+
+
 def _union_in(hint: Any, converter: Converter) -> In:
     scalars, tagged = _split_union(hint)
     members = {tag: (reading(part, converter), part) for tag, part in tagged.items()}
-    bare = _needs_no_tag(scalars, tagged)
+    if _needs_no_tag(scalars, tagged):
+        return _bare_union_in(scalars, *next(iter(members.values())))
 
     def read(value: Any, _: Any) -> Any:
         if value.__class__ in scalars:
             return value
-        if bare:
-            read_member, part = next(iter(members.values()))
-            return read_member(value, part)
         if value.__class__ is not dict or value.keys() != {"type", "value"} or value["type"] not in members:
             raise mismatch(hint, value)
         read_member, part = members[value["type"]]
         return read_member(value["value"], part)
+
+    return read
+
+
+def _bare_union_in(scalars: frozenset[type], read_other: In, other: Any) -> In:
+    def read(value: Any, _: Any) -> Any:
+        return value if value.__class__ in scalars else read_other(value, other)
 
     return read
 

@@ -62,6 +62,10 @@ class StepFunction:
     def __repr__(self) -> str:
         return f"<step function {self.__module__}.{self.__qualname__}>"
 
+    def __reduce__(self) -> str:
+        # A copy is the function itself, as a copy of a class is: a step is known by what its name leads to.
+        return self.__qualname__
+
     def compensation(self, function: F) -> F:
         """Decorator: what undoes the step. It takes the step's parameters or some of them, by name, and ``ctx``."""
         return self._add("compensate", function)

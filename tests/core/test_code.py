@@ -48,6 +48,10 @@ if __name__ == "__main__":
 """
 
 
+class OldFinder:
+    """A finder of the kind that imports had before ``find_spec``."""
+
+
 class Top(SagaStep):
     def execute(self) -> None: ...
 
@@ -211,10 +215,26 @@ def test_a_module_of_another_ones_name_is_refused(loaded: Any, monkeypatch: pyte
         class_ref(impostor.Debit)
 
 
+def test_a_refusal_is_not_remembered(loaded: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plugin = loaded("plugin_found_later")
+    with pytest.raises(InvalidStepError, match="no import finds it"):
+        class_ref(plugin.Debit)
+    (tmp_path / "0.py").rename(tmp_path / "plugin_found_later.py")
+    plugin.__file__ = str(tmp_path / "plugin_found_later.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert class_ref(plugin.Debit) == "plugin_found_later:Debit"
+
+
 def test_a_class_of_no_module_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Top, "__module__", "never.imported")
     with pytest.raises(InvalidStepError, match=r"is of module 'never\.imported', which is not imported"):
         class_ref(Top)
+
+
+def test_a_finder_of_the_oldest_kind_is_passed_over(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [OldFinder(), *sys.meta_path])
+    with pytest.raises(InvalidStepError, match="no import finds it"):
+        class_ref(loaded("plugin_of_nowhere").Debit)
 
 
 def test_this_is_no_step_process() -> None:

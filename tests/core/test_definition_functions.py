@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from antistrophe.definition import (
     ResourceLimits,
     RetryPolicy,
+    SagaDefinition,
     SagaStep,
     StepContext,
     StepFunction,
@@ -114,6 +116,13 @@ def test_a_step_function_still_shows_what_it_is() -> None:
     assert debit.__name__ == "debit"
     assert repr(debit) == f"<step function {__name__}.debit>"
     assert undo_debit("A", CONTEXT) == (CONTEXT, "A"), "the undo stays a function of its own"
+
+
+def test_a_copied_step_is_still_of_the_same_function() -> None:
+    saga = SagaDefinition("s").add_step(debit("A", 1))
+    copied = copy.deepcopy(saga)
+    assert copied == saga
+    assert copied.spec().same_definition(saga.spec())
 
 
 def test_calls_get_their_parameters_and_the_context_wherever_it_stands() -> None:
