@@ -1,0 +1,121 @@
+"""Sagas as their journals tell them, made for the journal's tests: entries, rows and events that belong together."""
+
+from __future__ import annotations
+
+from antistrophe.events import EncodedEvent
+from antistrophe.journal import Journal, NewEvent
+from antistrophe.plain import pack_plain
+from antistrophe.records import SagaMetadata, SagaStatus
+from antistrophe.roster import metadata_of
+from antistrophe.saga.entries import (
+    Action,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptSucceeded,
+    CompensationGivenUp,
+    CompensationRetried,
+    Entry,
+    Failure,
+    FailureKind,
+    Lease,
+    SagaAccepted,
+    SagaCompensated,
+    SagaCompleted,
+    SagaParked,
+    SagaWaits,
+    StepResolved,
+    TurnCause,
+    TurnedBack,
+    TurnReason,
+)
+from antistrophe.saga.state import replay
+from antistrophe.spec import Origin, RetryPolicy, SagaSpec, StepSpec
+
+START = 1_700_000_000.25
+LEASE = Lease("lease-1", 4242, 17, "boot")
+NO = Failure(FailureKind.RAISED, "no money", "ValueError")
+DEBITED = EncodedEvent("journal.debited", 1, pack_plain({"account": "A", "amount": 7}))
+
+
+def step(name: str) -> StepSpec:
+    return StepSpec(
+        name=name,
+        class_ref=f"tests.no_such_module:{name}",
+        input=pack_plain({"account": "A", "amount": 7}),
+        timeout_s=30.0,
+        kill_grace_s=5.0,
+        retry=RetryPolicy(1),
+        retryable_attempts=3,
+        compensation_timeout_s=30.0,
+        compensation_retry=RetryPolicy(12, 1.0, 2.0, 60.0),
+        idempotent=False,
+        atomic=True,
+        requires_compensation=True,
+        fresh_process=False,
+        has_verify=False,
+    )
+
+
+def accepted(saga_id: str, name: str = "transfer", steps: tuple[str, ...] = ("Debit", "Credit")) -> SagaAccepted:
+    origin = Origin("/srv/app.py", ("/srv", "/usr/lib"), "/srv")
+    spec = SagaSpec(saga_id, name, None, True, tuple(map(step, steps)), origin)
+    return SagaAccepted(START, f"request of {saga_id}", spec)
+
+
+def started(index: int, action: Action = Action.EXECUTE, attempt: int = 1) -> AttemptStarted:
+    return AttemptStarted(START + 1, index, action, attempt, 30.0, START + 31, LEASE)
+
+
+def succeeded(index: int, action: Action = Action.EXECUTE) -> AttemptSucceeded:
+    return AttemptSucceeded(START + 2, index, action, 1, pack_plain({"paid": True}), (DEBITED,))
+
+
+def failed(index: int, action: Action = Action.EXECUTE) -> AttemptFailed:
+    return AttemptFailed(START + 3, index, action, 1, NO)
+
+
+def turned_back() -> TurnedBack:
+    return TurnedBack(START + 3, TurnCause(TurnReason.STEP_FAILED, 1, NO))
+
+
+FORWARD: tuple[tuple[Entry, ...], ...] = (
+    (started(0),),
+    (succeeded(0), started(1)),
+    (succeeded(1), SagaCompleted(START + 4)),
+)
+TURN_BACK: tuple[tuple[Entry, ...], ...] = (
+    (started(0),),
+    (succeeded(0), started(1)),
+    (failed(1), turned_back(), started(0, Action.COMPENSATE)),
+)
+UNDONE: tuple[Entry, ...] = (succeeded(0, Action.COMPENSATE), SagaCompensated(START + 5))
+PARK: tuple[Entry, ...] = (failed(0, Action.COMPENSATE), CompensationGivenUp(START + 4, 0, NO), SagaParked(START + 4))
+RETRY: tuple[Entry, ...] = (CompensationRetried(START + 6, "ann"), started(0, Action.COMPENSATE, 2))
+RESOLVED: tuple[Entry, ...] = (StepResolved(START + 7, 0, "paid by hand", "ann"), SagaCompensated(START + 7))
+
+
+def waits(reason: str) -> SagaWaits:
+    return SagaWaits(START + 1, reason)
+
+
+def append(journal: Journal, saga_id: str, *entries: Entry, events: tuple[NewEvent, ...] = ()) -> int:
+    """Go on with a saga by these entries, with the row that follows from them."""
+    known = journal.load(saga_id)
+    row = metadata_of(replay((*known, *entries)))
+    return journal.append(saga_id, expected_seq=len(known), entries=entries, events=events, row=row)
+
+
+def run(journal: Journal, saga_id: str, *parts: tuple[Entry, ...], name: str = "transfer") -> None:
+    """Accept a saga and go on with it, one append for each part."""
+    append(journal, saga_id, accepted(saga_id, name))
+    for part in parts:
+        append(journal, saga_id, *part)
+
+
+def ids(sagas: list[SagaMetadata] | tuple[SagaMetadata, ...]) -> list[str]:
+    return [saga.id for saga in sagas]
+
+
+def counted(journal: Journal) -> dict[SagaStatus, int]:
+    """The statuses that there are."""
+    return {status: number for status, number in journal.counts().items() if number}
