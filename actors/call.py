@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import signal
 from collections.abc import Callable, Coroutine, Iterator
@@ -31,6 +32,9 @@ _KINDS = (
     (InDoubtError, FailureKind.IN_DOUBT),
 )
 _MAX_ERROR_TEXT = 8_192
+
+EXIT_AFTER_CANCEL = 143
+"""The exit code of a process that was ended by SIGTERM: 128 + 15, as a shell would show it."""
 
 
 class Caller:
@@ -64,10 +68,12 @@ class Caller:
             return loop.run_until_complete(self._task)
         finally:
             self._task = None
+            _end_tasks(loop)
 
     def _on_sigterm(self, _signal: int, _frame: Any) -> None:
         if not self._running:
-            return
+            # Between two calls: what was to be ended has ended, and its outcome is marked.
+            os._exit(EXIT_AFTER_CANCEL)
         self.cancelled = True
         task = self._task
         if task is not None and asyncio.current_task(task.get_loop()) is None:
@@ -75,6 +81,15 @@ class Caller:
             task.get_loop().call_soon_threadsafe(task.cancel)
             return
         raise AttemptCancelled("the attempt is being ended")
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """End what the coroutine left running: the next attempt must not find it at work."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
 
 def answer_of(action: Action, result: Any, limit_bytes: int) -> Answer:

@@ -21,6 +21,7 @@ from antistrophe.messages import (
 from antistrophe.records import SagaStatus
 from antistrophe.saga.inputs import CancelAsked
 from antistrophe.saga.outcome import outcome_of
+from antistrophe.spec import SagaSpec
 
 from .ledger import Ledger
 from .saga_table import LiveSaga, SagaTable
@@ -52,11 +53,17 @@ class FrontDesk:
         if not again and not message.join:
             self._reject(to, "AlreadyExecutingError", f"saga {live.id!r} is live; join it, or choose another id")
             return
+        if not again and not self._spec_of(live).same_definition(message.spec):
+            self._reject(to, "SagaExistsError", f"saga {live.id!r} is live with another definition; choose another id")
+            return
         if message.wait:
             self._wait_for(live, to)
         # One that is not durable yet is acknowledged by its actor, or when this is sent again.
         if self._ledger.knows(live.id):
             self._owner.send(to.address, Accepted(to.correlation, live.id, self._ledger.head(), joined=not again))
+
+    def _spec_of(self, live: LiveSaga) -> SagaSpec:
+        return live.begin.spec if live.begin is not None else self._ledger.load(live.id).spec
 
     def _start_known(self, message: StartSaga, to: Waiter) -> None:
         saga = self._ledger.load(message.spec.id)

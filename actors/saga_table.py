@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from antistrophe.messages import (
+    AdoptProcess,
     AskProcess,
     BeginSaga,
     Configuration,
@@ -33,7 +34,7 @@ UNLOADABLE_MAX_S = 60.0
 @dataclass(slots=True)
 class LiveSaga:
     """One saga that is neither final nor parked. ``begin``: what its actor was told where it is new; ``handed_on``:
-    waiters of whom its actor was told later."""
+    waiters of whom its actor was told later; ``orphan``: the process that was lent to an actor that is gone."""
 
     id: str
     request_id: str
@@ -48,6 +49,7 @@ class LiveSaga:
     orders: list[SagaOrder] = field(default_factory=list)
     sleeps_until: float | None = None
     refusals: int = 0
+    orphan: str | None = None
 
 
 class SagaTable:
@@ -188,11 +190,27 @@ class SagaTable:
             live.grant = message
 
     def ask_process(self, message: AskProcess) -> None:
+        """A saga wants a step process."""
         live = self._sagas.get(message.saga_id)
         if live is not None and live.host is not None and not self._draining:
+            self._take_orphan(live)
             key = PoolKey(live.client_id, message.origin)
             self._steps.pool.ask(live.id, key, message.class_refs, fresh=message.fresh, urgent=message.urgent)
             self._steps.serve()
+
+    def adopt_process(self, message: AdoptProcess) -> None:
+        """A saga asks what became of a process that it was lent."""
+        live = self._sagas.get(message.saga_id)
+        if live is not None and live.orphan == message.lease.name:
+            live.orphan = None
+        self._steps.adopt(message.saga_id, message.lease)
+
+    def _take_orphan(self, live: LiveSaga) -> None:
+        """End the process that the saga's last actor held and its new one does not know of: nothing that counts runs
+        there, for what runs is in the journal."""
+        if live.orphan is not None:
+            self._steps.give_back(live.id, live.orphan, reusable=False)
+            live.orphan = None
 
     def actor_failed(self, saga_id: str) -> None:
         """The saga needs another actor."""
@@ -201,6 +219,9 @@ class SagaTable:
             return
         log.error("saga %s has lost its actor", live.id)
         self._take_from_host(live)
+        live.grant = None
+        self._steps.pool.withdraw(live.id)
+        live.orphan = self._steps.pool.leased_to(live.id)
         delay_s = live.restarts.delay_s(self._owner.now())
         if delay_s == 0.0:
             self._spawn(live)

@@ -29,10 +29,7 @@ from antistrophe.saga.inputs import Answer, Refused
 from antistrophe.step import build_step, call_step
 
 from .base import Handler, RuntimeActor, log
-from .call import Caller, answer_of, answer_of_exception
-
-EXIT_AFTER_CANCEL = 143
-"""The exit code of a process whose attempt was ended by SIGTERM: 128 + 15, as a shell would show it."""
+from .call import EXIT_AFTER_CANCEL, Caller, answer_of, answer_of_exception
 
 
 class StepActor(RuntimeActor):

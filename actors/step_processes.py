@@ -25,6 +25,7 @@ from antistrophe.process import ProcessIdentity, is_alive, kill_group, live_grou
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
 
+from .base import log
 from .children import child_process
 from .step import StepActor
 
@@ -90,10 +91,16 @@ class StepProcesses:
                     assert step.lease is not None, "only a process that is ready is lent"
                     self._owner.granted(ProcessGrant(saga_id, step.lease, step.address))
                 case Retire(name):
-                    self._kill(self._steps[name])
+                    if name in self._steps:
+                        self._kill(self._steps[name])
 
     def _start(self, name: str) -> None:
-        address = self._owner.createActor(StepActor)
+        try:
+            address = self._owner.createActor(StepActor)
+        except OSError as error:
+            log.error("a step process can't be started (%s); it is tried again", error)
+            self.pool.dead(name)
+            return
         self._steps[name] = _Step(name, address, child_process(self._owner, address))
         self._owner.send(address, StepConfiguration(self._base, name))
 
@@ -227,6 +234,8 @@ class StepProcesses:
                 self._owner.wake_in(LOOK_AGAIN_S)
                 return
         self._steps.pop(step.name, None)
+        if self.pool.loading(step.name):
+            self._refuse(step.name, f"the import of its step classes ended the process ({_how_it_ended(step)})")
         saga_id = self.pool.dead(step.name)
         if saga_id is not None and step.lease is not None:
             code = None if step.process is None else step.process.exitcode
@@ -250,6 +259,11 @@ class StepProcesses:
             if step.process is not None and step.process.pid is not None and step.alive:
                 rows.append(ProcessRecord(step.process.pid, "idle" if saga_id is None else "step", saga_id))
         return rows
+
+
+def _how_it_ended(step: _Step) -> str:
+    code = None if step.process is None else step.process.exitcode
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
 def _identity(lease: Lease) -> ProcessIdentity:

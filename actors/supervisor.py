@@ -90,11 +90,9 @@ class SupervisorActor(RuntimeActor):
             ClientLeft: lambda message, _: steps.retire_client(message.client_id),
             Drain: self._on_drain,
             AskProcess: lambda message, _: table.ask_process(message),
-            AdoptProcess: lambda message, _: steps.adopt(message.saga_id, message.lease),
+            AdoptProcess: lambda message, _: table.adopt_process(message),
             EndProcess: lambda message, _: steps.end(message.saga_id, message.lease, message.grace_s),
-            ReturnProcess: lambda message, _: steps.give_back(
-                message.saga_id, message.lease_name, reusable=message.reusable
-            ),
+            ReturnProcess: self._on_return,
             SagaActorFailed: lambda message, _: table.actor_failed(message.saga_id),
             SagaEnded: lambda message, _: desk.ended(message),
             SagaSleeps: lambda message, _: table.sleeps(message),
@@ -148,6 +146,10 @@ class SupervisorActor(RuntimeActor):
         self.table.tell(dead.saga_id, dead)
 
     # --- what comes in -----------------------------------------------------------------------------------------
+
+    def _on_return(self, message: ReturnProcess, _sender: Address) -> None:
+        self.steps.give_back(message.saga_id, message.lease_name, reusable=message.reusable)
+        self._go_on_draining()
 
     def _on_list_processes(self, message: ListProcesses, sender: Address) -> None:
         mine = [ProcessRecord(os.getpid(), "supervisor"), ProcessRecord(self._registry_process.pid, "registry")]

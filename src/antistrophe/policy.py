@@ -140,6 +140,11 @@ class Pool:
         process.state, process.saga_id = ProcessState.ENDING, None
         return saga_id, [Retire(name)]
 
+    def loading(self, name: str) -> bool:
+        """True while this process imports what it was told."""
+        process = self._processes.get(name)
+        return process is not None and process.state is ProcessState.LOADING
+
     def returned(self, name: str, saga_id: str, now: float, *, reusable: bool) -> list[PoolOrder]:
         """A saga gives its process back."""
         process = self._processes.get(name)
