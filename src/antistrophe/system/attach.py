@@ -77,7 +77,9 @@ class Attachment:
         try:
             return self._wait(self._settings.open_timeout_s, hopeful=False)
         except BaseException:
-            self.close()
+            self.leave()
+            self._hang_up()
+            self._thread.join(_LAST_BREATH_S)
             raise
 
     def wait_ready(self, timeout_s: float) -> System:

@@ -36,10 +36,10 @@ log = logging.getLogger("antistrophe.launcher")
 CHECKED_JOURNAL_BYTES = 16 << 20
 """Up to this size the whole journal is checked before it is used; a larger one where it is read."""
 
-_FIRST_HELLO_S = 10.0
+_FIRST_HELLO_S = 3.0
 _START_LOOK_S = 0.02
 _DRAIN_LOOK_S = 0.05
-_FENCE_S = 5.0
+_FENCE_S = 3.0
 _SWEEP_S = 5.0
 
 
@@ -59,6 +59,7 @@ def launch(home: str, settings: dict[str, Any]) -> None:
         _say({HELD: True})
         return
     _say({SERVING: True})
+    os.dup2(2, 1)  # nothing that is started here keeps the application's pipe
     launcher.run()
 
 
@@ -73,7 +74,6 @@ def _log_to_standard_error() -> None:
 def _say(line: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):  # the application may be gone
         os.write(1, json.dumps(line).encode() + b"\n")
-    os.dup2(2, 1)  # nothing that is started here keeps the application's pipe
 
 
 class Launcher:

@@ -48,7 +48,7 @@ def start_launcher(home: Path, settings: Settings, timeout_s: float) -> Started:
     deadline = time.monotonic() + timeout_s
     with _start(home, settings) as process:
         assert process.stdout is not None, "it was asked for"
-        line = _read_line(process.stdout.fileno(), deadline)
+        line = _read_to_end(process.stdout.fileno(), deadline)
         process.stdout.close()
         process.wait()  # it has left its place to a child of its own, at once
     if line is None:
@@ -119,16 +119,15 @@ def _folders() -> dict[str, str]:
     }
 
 
-def _read_line(descriptor: int, deadline: float) -> bytes | None:
-    """What is written until the line or the pipe ends; None when neither does in time."""
+def _read_to_end(descriptor: int, deadline: float) -> bytes | None:
+    """What is written until the pipe ends: with the launcher, or when it serves. None when it does not in time."""
     data = b""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    while not data.endswith(b"\n"):
+    while True:
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             return None
         more = os.read(descriptor, 65536)
         if not more:
-            break
+            return data
         data += more
-    return data
