@@ -12,27 +12,21 @@ from antistrophe.errors import JournalError
 from antistrophe.journal import SeqConflictError
 from antistrophe.marks import remove_marks
 from antistrophe.messages import (
-    Accepted,
     Address,
     AdoptProcess,
     AskProcess,
     BeginSaga,
-    Done,
     EndProcess,
-    LifecycleReport,
     ProcessDead,
     ProcessGrant,
     ProcessRefusal,
-    Rejected,
     ResolveStep,
     ResumeSaga,
     ReturnProcess,
     SagaEnded,
     SagaOrder,
-    SagaOutcome,
     SagaSleeps,
     StepAnswer,
-    Waiter,
     WaitForSaga,
 )
 from antistrophe.saga import effects as effect
@@ -41,6 +35,7 @@ from antistrophe.saga.inputs import Answered, Input, ProcessGranted, ProcessRefu
 from antistrophe.saga.outcome import outcome_of
 from antistrophe.settings import Settings
 
+from .audience import Audience
 from .base import log
 from .calls import run_step
 from .execution import Change, Execution
@@ -89,13 +84,12 @@ class SagaActor:
         self._id = saga_id
         self._run = Execution(ledger, host)
         self._address_of: dict[str, Address] = {}
-        self._waiters: dict[str, Waiter] = {}
+        self._audience = Audience(host, saga_id, host.settings.report_s)
         self._question: Any = None
         self._asked_at = 0.0
         self._ask_at: float | None = None
         self._look_at = 0.0
         self._wakes_at: float | None = None
-        self._reported_at: float | None = None
         self._left = False
 
     def receive(self, message: Any) -> None:
@@ -109,7 +103,7 @@ class SagaActor:
     def _on_begin(self, message: BeginSaga) -> None:
         if self._run.begun:
             return
-        self._take_waiters(message.waiters)
+        self._audience.join(message.waiters)
         if message.grant is not None:
             self._address_of[message.grant.lease.name] = message.grant.address
         try:
@@ -118,29 +112,20 @@ class SagaActor:
             self._resume(ResumeSaga(message.spec.id))
             return
         except JournalError as error:
-            self._refuse_start(message, error)
+            self._audience.not_accepted(message.acknowledge, str(error))
+            if message.grant is not None:
+                self._give_back(message.grant.lease, True)
+            self._go(SagaEnded(message.spec.id, None))
             return
         if message.acknowledge is not None:
-            to = message.acknowledge
-            self._host.send(to.address, Accepted(to.correlation, message.spec.id, change.position))
+            self._audience.accepted(message.acknowledge, change.position)
         self._follow(change)
         if message.grant is not None:
             self._give_back_unless_used(message.grant.lease)
 
-    def _refuse_start(self, message: BeginSaga, error: JournalError) -> None:
-        """The journal takes no new saga: nothing was accepted, and whoever asked is told so."""
-        told = dict(self._waiters)
-        if message.acknowledge is not None:
-            told[message.acknowledge.correlation] = message.acknowledge
-        for waiter in told.values():
-            self._host.send(waiter.address, Rejected(waiter.correlation, "JournalError", str(error)))
-        if message.grant is not None:
-            self._host.send(self._host.supervisor, ReturnProcess(message.spec.id, message.grant.lease.name, True))
-        self._go(SagaEnded(message.spec.id, None))
-
     def _on_resume(self, message: ResumeSaga) -> None:
         if not self._run.begun:
-            self._take_waiters(message.waiters)
+            self._audience.join(message.waiters)
             self._resume(message)
 
     def _resume(self, message: ResumeSaga) -> None:
@@ -169,8 +154,8 @@ class SagaActor:
         if self._run.begun and self._run.saga.current is None:
             self._question = None
             self._run.tell(ProcessRefused(message.reason))
-            self._report(self._run.position, now=True)
-            self._go(SagaSleeps(message.saga_id, None, tuple(self._waiters.values())))
+            self._audience.report(self._run.position, at_once=True)
+            self._go(SagaSleeps(message.saga_id, None, self._audience.waiters))
 
     def _on_dead(self, message: ProcessDead) -> None:
         if not self._run.begun:
@@ -205,20 +190,17 @@ class SagaActor:
                 text = (
                     f"saga {saga.id!r} has no step {message.order.step_name!r} whose compensation has failed for good"
                 )
-                self._host.send(to.address, Rejected(to.correlation, "RequestError", text))
+                self._audience.rejected(to, "RequestError", text)
                 return None
             order = ResolveAsked(index, message.order.note, message.order.by)
         else:
             order = message.order
         change = self._run.tell(order)
-        self._host.send(to.address, Done(to.correlation, self._run.position, change is not None))
+        self._audience.done(to, self._run.position, effect=change is not None)
         return change
 
     def _on_waiter(self, message: WaitForSaga) -> None:
-        self._take_waiters((message.waiter,))
-
-    def _take_waiters(self, waiters: tuple[Waiter, ...]) -> None:
-        self._waiters |= {waiter.correlation: waiter for waiter in waiters}
+        self._audience.join((message.waiter,))
 
     def wake(self) -> None:
         """It is time: for what was refused, for a question, for the deadline of an attempt."""
@@ -268,16 +250,8 @@ class SagaActor:
     def _follow(self, change: Change) -> None:
         """What is to be done now that a change is durable."""
         self._perform(effect.effects_of(change.before, change.after))
-        self._report(change.position)
+        self._audience.report(change.position, at_once=self._left)
         self._set_wake()
-
-    def _report(self, position: int, *, now: bool = False) -> None:
-        """Tell the registry: at once of a beginning and an end, else not more often than the settings say."""
-        moment = self._host.now()
-        first = self._reported_at is None
-        if now or first or self._left or moment - (self._reported_at or 0.0) >= self._host.settings.report_s:
-            self._reported_at = moment
-            self._host.send(self._host.registry, LifecycleReport(self._run.saga.id, position))
 
     def _perform(self, effects: tuple[effect.Effect, ...]) -> None:
         saga = self._run.saga
@@ -308,7 +282,7 @@ class SagaActor:
 
     def _give_back(self, lease: Lease, reusable: bool) -> None:
         if self._address_of.pop(lease.name, None) is not None:
-            self._host.send(self._host.supervisor, ReturnProcess(self._run.saga.id, lease.name, reusable))
+            self._host.send(self._host.supervisor, ReturnProcess(self._id, lease.name, reusable))
 
     def _plan_to_ask(self, not_before: float | None) -> None:
         now = self._host.now()
@@ -322,7 +296,7 @@ class SagaActor:
             saga = self._run.saga
             deadline = effect.wake_at(saga)
             until = not_before if deadline is None else min(not_before, deadline)
-            self._go(SagaSleeps(saga.id, until, tuple(self._waiters.values())))
+            self._go(SagaSleeps(saga.id, until, self._audience.waiters))
 
     def _ask(self) -> None:
         saga = self._run.saga
@@ -339,9 +313,7 @@ class SagaActor:
     def _tell_outcome(self) -> None:
         outcome = outcome_of(self._run.saga)
         assert outcome is not None, "only told of sagas that ended or are parked"
-        for waiter in self._waiters.values():
-            self._host.send(waiter.address, SagaOutcome(waiter.correlation, outcome, self._run.position))
-        self._waiters.clear()
+        self._audience.ended(outcome, self._run.position)
         self._go(SagaEnded(outcome.saga_id, outcome.status))
 
     def _go(self, farewell: SagaEnded | SagaSleeps) -> None:
