@@ -175,10 +175,9 @@ class SagaActor:
             self._tell(Answered(message.step, message.action, message.attempt, message.answer))
 
     def _on_order(self, message: SagaOrder) -> None:
-        if self._run.begun:
-            change = self._obey(message)
-            if change is not None:
-                self._follow(change)
+        change = self._obey(message) if self._run.begun else None
+        if change is not None:
+            self._follow(change)
 
     def _obey(self, message: SagaOrder) -> Change | None:
         """Carry out an order and answer it."""
@@ -187,10 +186,8 @@ class SagaActor:
         if isinstance(message.order, ResolveStep):
             index = next((i for i, step in enumerate(saga.spec.steps) if step.name == message.order.step_name), -1)
             if index < 0 or saga.steps[index].given_up is None:
-                text = (
-                    f"saga {saga.id!r} has no step {message.order.step_name!r} whose compensation has failed for good"
-                )
-                self._audience.rejected(to, "RequestError", text)
+                wanted = f"step {message.order.step_name!r} whose compensation has failed for good"
+                self._audience.rejected(to, "RequestError", f"saga {saga.id!r} has no {wanted}")
                 return None
             order = ResolveAsked(index, message.order.note, message.order.by)
         else:

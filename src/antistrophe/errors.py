@@ -78,7 +78,7 @@ class StepFailedError(_StepOutcomeError):
 
     def __init__(self, *, saga_id: str, step_index: int, step_name: str, error: str, error_type: str) -> None:
         super().__init__(
-            f"step {step_index} ({step_name}) failed: {error_type}: {error}",
+            f"step {step_index} ({step_name}) failed: {error_type}" + (f": {error}" if error else ""),
             saga_id=saga_id,
             step_index=step_index,
             step_name=step_name,

@@ -101,7 +101,7 @@ def error_of(outcome: Outcome) -> SagaError | None:
 
 def describe(failure: Failure) -> str:
     """A failure in words."""
-    return f"{failure.error_type}: {failure.error}" if failure.error_type else failure.error
+    return ": ".join(part for part in (failure.error_type, failure.error) if part)
 
 
 def _turn_error(outcome: Outcome, cause: TurnCause) -> SagaError:
