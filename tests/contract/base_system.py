@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -127,17 +128,32 @@ class Player(Actor):
     def do_descriptors(self, sender: ActorAddress) -> None:
         self.send(sender, len(os.listdir("/proc/self/fd")))
 
-    def do_fork(self, sender: ActorAddress) -> None:
-        """What user code may do: a fork that goes on with other things. Answers with the sockets that it has."""
+    def do_fork(self, sender: ActorAddress, folder: str) -> None:
+        """What user code may do: a fork that goes on with files and children of its own."""
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
-            os.write(write_end, repr(sockets_of(os.getpid())).encode())
+            sockets = sockets_of(os.getpid())
+            # Files of the child's own, with the numbers that our sockets had.
+            files = [os.open(f"{folder}/{number}", os.O_CREAT | os.O_RDWR) for number in range(20)]
+            grandchild = os.fork()
+            if grandchild == 0:
+                os._exit(0)
+            os.waitpid(grandchild, 0)  # SIGCHLD comes to the handler that Thespian had installed
+            written = sum(os.fstat(file).st_size for file in files)
+            os.write(write_end, repr((sockets, written)).encode())
             os._exit(0)
         os.waitpid(child, 0)
         self.send(sender, os.read(read_end, 100_000).decode())
         os.close(read_end)
         os.close(write_end)
+
+    def do_limit_descriptors(self, sender: ActorAddress, spare: int | None) -> None:
+        """Leave room for so many more descriptors; None: for as many as before."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        soft = hard if spare is None else max(int(fd) for fd in os.listdir("/proc/self/fd")) + spare
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.send(sender, "done")
 
 
 class System:

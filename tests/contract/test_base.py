@@ -7,7 +7,6 @@ import pickle
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,9 +17,7 @@ import pytest
 from thespian.actors import ActorAddress, ActorSystem
 
 from antistrophe import process
-from antistrophe.errors import SystemUnavailableError
 from antistrophe.system.address import UnixAddress, address_of, path_of
-from antistrophe.system.base import UnixSystemBase, log_definitions
 from antistrophe.system.channel import MAX_FRAME_BYTES, framed, preamble
 from tests.contract.base_system import ROOT, WAIT_S, Player, System, attached, heard, sockets_of
 
@@ -189,8 +186,10 @@ def test_each_listening_socket_belongs_to_one_process(shared_system: System, act
     assert {path: pids for path, pids in holders.items() if len(pids) != 1} == {}
 
 
-def test_a_fork_of_an_actor_keeps_none_of_its_sockets(actor_system: ActorSystem, player: ActorAddress) -> None:
-    assert actor_system.ask(player, ("fork",), WAIT_S) == "[]"
+def test_a_fork_of_an_actor_keeps_no_socket_and_writes_to_no_file(
+    actor_system: ActorSystem, player: ActorAddress, tmp_path: Path
+) -> None:
+    assert actor_system.ask(player, ("fork", str(tmp_path)), WAIT_S) == "([], 0)"
     assert actor_system.ask(player, ("echo", "unharmed"), WAIT_S) == "unharmed"
 
 
@@ -259,65 +258,35 @@ def test_addresses_compare_and_travel() -> None:
     assert str(address) == "x"
 
 
-# --- starting, attaching and stopping -----------------------------------------------------------------------------
+def test_an_end_can_be_closed_while_a_thread_waits_at_it(shared_system: System) -> None:
+    actor_system = shared_system.attach()
+    end = actor_system._systemBase
+    waiter = threading.Thread(target=lambda: actor_system.listen(WAIT_S))
+    waiter.start()
+    path = Path(path_of(end.transport.myAddress) or "")
+    assert path.exists()
+    end.close()
+    waiter.join(5)
+    assert not waiter.is_alive()
+    assert not path.exists()
+    end.close()
 
 
-def test_attaching_where_nothing_runs_starts_nothing(tmp_path: Path) -> None:
-    with pytest.raises(SystemUnavailableError, match="no actor system runs"):
-        UnixSystemBase(tmp_path, attach_only=True)
-    (tmp_path / "admin").symlink_to("a-dead-one")
-    with pytest.raises(SystemUnavailableError, match="no actor system runs"):
-        UnixSystemBase(tmp_path, attach_only=True)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["admin"]
-
-
-def test_attaching_to_an_admin_that_does_not_answer_ends_in_time(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "deaf"))
-        listener.listen()
-        (tmp_path / "admin").symlink_to("deaf")
-        with pytest.raises(SystemUnavailableError, match="does not answer"):
-            UnixSystemBase(tmp_path, attach_only=True, timeout_s=0.1)
-    assert {entry.name for entry in tmp_path.iterdir()} == {"admin", "deaf"}
-
-
-def test_a_system_runs_in_a_very_deep_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = tmp_path / ("d" * 100) / ("e" * 100)
-    with tempfile.TemporaryDirectory(dir="/tmp") as runtime:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
-        system = System(home)
+def test_what_an_end_that_was_closed_had_is_left_alone_in_forks(shared_system: System, tmp_path: Path) -> None:
+    ends = [shared_system.attach()._systemBase for _ in range(3)]
+    for end in ends:
+        end.close()
+    files = [
+        (tmp_path / str(number)).open("wb", buffering=0) for number in range(12)
+    ]  # with the numbers of the sockets
+    child = os.fork()
+    if child == 0:
         try:
-            assert system.folder.parent == Path(runtime)
-            with attached(system) as actor_system:
-                assert actor_system.ask(actor_system.createActor(Player), ("echo", 1), WAIT_S) == 1
-            system.stop()
-            assert {entry.name for entry in system.folder.iterdir()} == {"admin", "admin.pid", "logger.pid"}
-            assert (home / "log" / "thespian.log").read_text() == ""
+            for file in files:
+                file.write(b"mine")
         finally:
-            system.close()
-
-
-def test_a_system_that_was_stopped_starts_again(tmp_path: Path) -> None:
-    for _ in range(3):
-        system = System(tmp_path)
-        try:
-            with attached(system) as actor_system:
-                assert actor_system.ask(actor_system.createActor(Player), ("echo", 1), WAIT_S) == 1
-            system.stop()
-        finally:
-            system.close()
-
-
-def test_a_log_file_that_can_not_be_written_is_told_before_anything_starts(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(SystemUnavailableError, match=r"file/thespian\.log can't be written"):
-        UnixSystemBase(tmp_path, log_folder=tmp_path / "file")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
-
-
-def test_the_log_definitions_are_what_logging_takes(tmp_path: Path) -> None:
-    definitions = log_definitions(tmp_path / "log")
-    # In a process of its own: it would replace what pytest listens with.
-    code = f"import logging.config; logging.config.dictConfig({definitions!r}); logging.error('it works')"
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=WAIT_S)
-    assert "ERROR" in (tmp_path / "log" / "thespian.log").read_text()
+            os._exit(0)
+    os.waitpid(child, 0)
+    for file in files:
+        file.close()
+    assert {file.read_bytes() for file in tmp_path.iterdir()} == {b"mine"}

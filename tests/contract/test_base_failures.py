@@ -273,6 +273,26 @@ def test_a_peer_whose_backlog_is_full_gets_its_messages_later(
                 data += connection.recv(10_000)
 
 
+def test_an_actor_without_a_free_descriptor_goes_on_when_it_has_some(
+    actor_system: ActorSystem, player: ActorAddress, system: System
+) -> None:
+    with attached(system) as other:
+        assert actor_system.ask(player, ("limit_descriptors", 1), WAIT_S) == "done"
+        other.tell(player, ("hear", "a newcomer"))
+        assert actor_system.ask(player, ("echo", "still here"), WAIT_S) == "still here"
+        assert actor_system.ask(player, ("limit_descriptors", None), WAIT_S) == "done"
+        assert heard(actor_system, player, 1) == ["a newcomer"]
+
+
+def test_a_wrong_address_removes_no_file(actor_system: ActorSystem, player: ActorAddress, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("do not lose this")
+    assert actor_system.ask(address_of(str(precious)), ("echo", 1), WAIT_S) is None
+    actor_system.tell(player, ("forward", address_of(str(precious)), "x"))
+    assert actor_system.ask(player, ("echo", 1), WAIT_S) == 1
+    assert precious.read_text() == "do not lose this"
+
+
 def test_an_exit_of_many_at_once_leaves_the_rest_alone(actor_system: ActorSystem, player: ActorAddress) -> None:
     pids = [actor_system.ask(player, ("child",), WAIT_S) for _ in range(12)]
     for pid in pids:

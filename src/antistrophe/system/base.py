@@ -45,11 +45,14 @@ class UnixSystemBase(systemBase):
         self._folder = folder
         self._timeout_s = timeout_s
         self.capabilities = _capabilities(admin)
+        log_folder = log_folder or folder
+        if running is None:
+            os.environ["THESPLOG_FILE"] = str(log_folder / _LOG_FILE)
         transport = UnixTransport(ExternalInterfaceTransportInit(), self.capabilities)
         ExternalOpsToActors.__init__(self, admin, transport)
         try:
             if running is None:
-                self._start(log_folder or folder)
+                self._start(log_definitions(log_folder))
             self._verify()
         except BaseException:
             self.close()
@@ -59,10 +62,9 @@ class UnixSystemBase(systemBase):
         """Detach this process; the system goes on."""
         self.transport.close()
 
-    def _start(self, log_folder: Path) -> None:
+    def _start(self, log_definitions: dict[str, Any]) -> None:
         become_subreaper()
-        os.environ["THESPLOG_FILE"] = str(log_folder / _LOG_FILE)
-        self._fork_admin(log_definitions(log_folder))
+        self._fork_admin(log_definitions)
         _publish(self._folder, self.adminAddr)
 
     def _fork_admin(self, log_definitions: dict[str, Any]) -> None:

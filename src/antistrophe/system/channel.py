@@ -45,6 +45,18 @@ def preamble(sender: str) -> bytes:
     return PREAMBLE_MAGIC + framed(sender.encode("utf-8", "surrogateescape"))
 
 
+def somebody_listens(path: str) -> bool:
+    """Whether a connection to this socket would be taken in."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return True  # so many want to connect that we'd have to wait
+        except OSError:
+            return False
+    return True
+
+
 class Outgoing:
     """What goes to one peer: a connection made when it is needed, and a queue for what the kernel does not take yet."""
 

@@ -1,26 +1,30 @@
-"""Two repairs of how Thespian looks after the children of an actor: it loses news of deaths, and forgets nothing."""
+"""Repairs of how Thespian looks after an actor and its children: it loses news of deaths, and forgets nothing."""
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import Any
 
 from thespian.actors import ActorAddress
 from thespian.system.multiprocCommon import MultiProcReplicator
+from thespian.system.ratelimit import RateThrottle
 
 # The news of a death may come twice, within moments. Until then a child's address still has to equal its former self.
 _REMEMBERED = 100
 
 
-def keep_news_of_deaths(handler: Any) -> None:
-    """Have the actor manager (or Admin) behind this message handler report the death of every child.
+def repair(handler: Any) -> None:
+    """Put right what is wrong with the actor manager (or the Admin) behind this message handler.
 
-    When it has reported one, it strikes all dead children off its list, and so never reports those that died since it
-    last looked. SIGCHLD makes it look again, and strike off just those that it reports: that alone is enough.
+    - When it has reported a death, it strikes all dead children off its list, and so never reports those that died
+      since it last looked. SIGCHLD makes it look again, and strike off just those that it reports: that is enough.
+    - It puts an actor that sends more than 4,480 messages a second to sleep, to save a network that is not there.
     """
     manager = getattr(handler, "__self__", None)
     if isinstance(manager, MultiProcReplicator):
         manager._childExited = _strike_off_nobody
+        manager._governer = RateThrottle(sys.maxsize)
 
 
 def _strike_off_nobody(_address: ActorAddress) -> None:

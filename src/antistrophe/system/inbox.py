@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import socket
+import time
 from collections import deque
 from typing import Any
 
@@ -17,6 +19,7 @@ from antistrophe.system.poller import READABLE, Poller
 
 _BACKLOG = 1024
 _ACCEPTS_AT_ONCE = 64
+_NO_DESCRIPTOR_PAUSE_S = 0.01
 
 
 class Envelope(ReceiveEnvelope):
@@ -51,8 +54,9 @@ class Inbox:
             except BlockingIOError:
                 return
             except OSError as error:
-                # Most likely no descriptor is free: whoever wants to connect waits until one is.
-                thesplog("can't accept a connection: %s", error)
+                # Most likely no descriptor is free. Whoever wants to connect waits until one is, and we do not spin.
+                thesplog("can't accept a connection: %s", error, level=logging.WARNING)
+                time.sleep(_NO_DESCRIPTOR_PAUSE_S)
                 return
             sock.setblocking(False)
             incoming = Incoming(sock)
@@ -65,7 +69,7 @@ class Inbox:
         try:
             payloads, goes_on = incoming.receive()
         except BrokenStreamError as error:
-            thesplog("a connection is closed because it brought %s", error)
+            thesplog("a connection is closed because it brought %s", error, level=logging.WARNING)
             payloads, goes_on = [], False
         if payloads:
             sender = self._senders[incoming]
@@ -90,6 +94,6 @@ class Inbox:
             # Only the user whose code this process runs can reach the socket: the folder lets nobody else in.
             message: Any = pickle.loads(payload)  # noqa: S301
         except Exception as error:
-            thesplog("a message from %s can't be read and is dropped: %r", sender, error)
+            thesplog("a message from %s can't be read and is dropped: %r", sender, error, level=logging.WARNING)
             return
         self.received.append(Envelope(sender, message))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from pathlib import Path
 
 from thespian.system.transport import SendStatus, TransmitIntent
 from thespian.system.utilis import thesplog
 
 from antistrophe.system.channel import Outgoing, preamble
 from antistrophe.system.poller import BROKEN, WRITABLE, Poller
+from antistrophe.system.sockets import remove_socket
 
 _MAX_OPEN_CONNECTIONS = 256
 _LOOK_AT_QUEUES_S = 1.0
@@ -42,7 +43,7 @@ class Outbox:
         else:
             self._connections.move_to_end(path)
         if outgoing.full:
-            thesplog("%s does not read: a message to it is dropped", path)
+            thesplog("%s does not read: a message to it is dropped", path, level=logging.WARNING)
             return SendStatus.Failed
         try:
             if outgoing.sock is None and not outgoing.queue:
@@ -96,7 +97,7 @@ class Outbox:
         if outgoing is not None:
             self._give_up(outgoing, SendStatus.DeadTarget)
         else:
-            Path(path).unlink(missing_ok=True)
+            remove_socket(path)
 
     def waiting(self) -> list[TransmitIntent]:
         """The messages that wait."""
@@ -138,7 +139,7 @@ class Outbox:
         self._connections.pop(outgoing.path, None)
         self.finished.extend((intent, status) for intent in outgoing.take_all())
         if status is SendStatus.DeadTarget:
-            Path(outgoing.path).unlink(missing_ok=True)
+            remove_socket(outgoing.path)
 
     def _written(self, intents: Iterable[TransmitIntent]) -> None:
         self.finished.extend((intent, SendStatus.Sent) for intent in intents)

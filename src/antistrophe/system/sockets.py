@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -81,6 +82,13 @@ def remove_leftover_sockets(folder: Path) -> int:
             Path(entry.path).unlink(missing_ok=True)
             removed += 1
     return removed
+
+
+def remove_socket(path: str) -> None:
+    """Remove the socket of a dead process, if there is one. Nothing but a socket is ever removed."""
+    with contextlib.suppress(OSError, ValueError):
+        if stat.S_ISSOCK(Path(path).lstat().st_mode):
+            Path(path).unlink()
 
 
 def pid_file(folder: Path, role: str) -> Path:

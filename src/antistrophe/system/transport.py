@@ -8,9 +8,9 @@ hold up nobody but themselves. Nothing here opens a port.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pickle
-import socket
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,22 +29,28 @@ from thespian.system.transport import (
 )
 from thespian.system.transport.asyncTransportBase import asyncTransportBase
 from thespian.system.transport.wakeupTransportBase import wakeupTransportBase
-from thespian.system.utilis import thesplog
+from thespian.system.utilis import thesplog, thesplog_control
 
 from antistrophe.system.address import address_of, path_of
-from antistrophe.system.channel import Incoming, Outgoing, framed
-from antistrophe.system.children import ChildNumbers, keep_news_of_deaths
+from antistrophe.system.channel import Incoming, Outgoing, framed, somebody_listens
+from antistrophe.system.children import ChildNumbers, repair
 from antistrophe.system.endpoint import ADMIN_PATH, UnixEndpoint, register_end
 from antistrophe.system.inbox import Envelope, Inbox
 from antistrophe.system.outbox import Outbox
 from antistrophe.system.poller import INVALID, READABLE, Poller
-from antistrophe.system.sockets import new_socket_path
+from antistrophe.system.sockets import new_socket_path, remove_socket
 
 # After a child's death, what it had sent is read first; other peers may keep sending, so there is an end to that.
 _MAX_READS_AFTER_A_DEATH = 64
 
 _WAKE = object()
 _WATCH = object()
+
+
+def _keep_out_of_tmp() -> None:
+    # Where nobody says otherwise, Thespian writes a log under a name in /tmp that anybody can guess.
+    if "THESPLOG_FILE" not in os.environ:
+        thesplog_control(logging.CRITICAL, useLogging=False, tmpFileMaxSize=0)
 
 
 class UnixTransport(asyncTransportBase, wakeupTransportBase):
@@ -55,19 +61,19 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
 
     def __init__(self, init: object, *details: Any) -> None:
         self._closed = True
+        self._lock = threading.RLock()
         super().__init__()
         own: ActorAddress | None = None
         if isinstance(init, UnixEndpoint):
             init.move_in()
             self._adminAddr, own = init.admin, init.assigned
-        elif isinstance(init, ExternalInterfaceTransportInit):
-            self._adminAddr = self.getAdminAddr(details[0])
         else:
-            self._adminAddr = details[0]
+            _keep_out_of_tmp()
+            starts = isinstance(init, ExternalInterfaceTransportInit)
+            self._adminAddr = self.getAdminAddr(details[0]) if starts else details[0]
         folder = Path(path_of(self._adminAddr) or "").parent
         self.myAddress: ActorAddress = own or address_of(new_socket_path(folder))
         self._path = path_of(self.myAddress) or ""
-        self._lock = threading.RLock()
         self._poller = Poller()
         self._outbox = Outbox(self._poller, self._path)
         self._inbox = Inbox(self._poller, self._path)
@@ -100,14 +106,7 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
     @staticmethod
     def probeAdmin(address: ActorAddress) -> bool:  # noqa: N802
         """Whether somebody listens there."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-            try:
-                probe.connect(path_of(address) or "")
-            except BlockingIOError:
-                return True  # so many want to connect that we'd have to wait
-            except OSError:
-                return False
-        return True
+        return somebody_listens(path_of(address) or "")
 
     def prepEndpoint(self, assigned: ActorAddress, capabilities: dict[str, Any]) -> UnixEndpoint:  # noqa: N802, ARG002
         """What a child of this process needs to know to make its own transport."""
@@ -139,8 +138,10 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
         """Wake the run, with the reason. Signal handlers call this: it takes no lock."""
         self._exit_signalled |= signal_shutdown
         self._check_children |= check_children
-        with contextlib.suppress(OSError):
-            os.eventfd_write(self._wake_fd, 1)
+        # A fork of an actor keeps its signal handlers; there the number may be a file of somebody else's by now.
+        if not self._closed:
+            with contextlib.suppress(OSError):
+                os.eventfd_write(self._wake_fd, 1)
 
     def set_watch(self, filenos: Iterable[int]) -> None:
         """Watch these descriptors beside our own, instead of those before."""
@@ -162,23 +163,25 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
         self._children.died(path, manager)
 
     def close(self) -> None:
-        """Leave the actor system. What waits to be sent has failed."""
-        if self._closed:
-            return
-        self._closed = True
+        """Leave the actor system, from any thread. What waits to be sent has failed; a run ends."""
         with self._lock:
+            if self._closed:
+                return
+            self.interrupt_wait()
+            self._closed = True
             self._outbox.close()
             self._inbox.close()
             os.close(self._wake_fd)
-            Path(self._path).unlink(missing_ok=True)
+            remove_socket(self._path)
         self._settle()
 
     def abandon(self) -> None:
         """In a fork: let go of the descriptors that are the parent's, and of nothing else."""
-        self._closed = True
-        self._outbox.drop_descriptors()
-        self._inbox.close()
-        os.close(self._wake_fd)
+        if not self._closed:
+            self._closed = True
+            self._outbox.drop_descriptors()
+            self._inbox.close()
+            os.close(self._wake_fd)
 
     def __del__(self) -> None:
         self.close()
@@ -232,7 +235,7 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
         while True:
             self._settle()
             pending = self._outbox.pending
-            if not pending or self._aborting is False:
+            if not pending or self._closed or self._aborting is False:
                 return pending
             if self.run_time.view().expired():
                 due = self._pendingWakeups and self.run_time is self._pendingWakeups[0][0]
@@ -240,7 +243,7 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
             self._pass(self.run_time.view().remainingSeconds())
 
     def _run_to_receive(self, handler: Any) -> Any:
-        keep_news_of_deaths(handler)
+        repair(handler)
         looked = False  # at the sockets: at least once, even when wakeups keep coming due
         while True:
             self._settle()
@@ -258,7 +261,7 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
 
     @property
     def _is_over(self) -> bool:
-        return self._aborting is False or (self._aborting is True and not self._outbox.pending)
+        return self._closed or self._aborting is False or (self._aborting is True and not self._outbox.pending)
 
     def _handle_received(self, handler: Any) -> Any:
         received = self._inbox.received
@@ -300,6 +303,8 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
             timeout_s = rest_s
         events = self._poller.wait(timeout_s)
         with self._lock:
+            if self._closed:
+                return
             ready = [fileno for fileno, happened in events if self._take_in(fileno, happened)]
             self._outbox.tend()
             self._take_in_signals()
@@ -319,7 +324,7 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake_fd)
         elif owner is _WATCH and happened & INVALID:
-            thesplog("the watched descriptor %s was closed", fileno)
+            thesplog("the watched descriptor %s was closed", fileno, level=logging.WARNING)
             self.set_watch(self._watches - {fileno})
         else:
             return owner is _WATCH

@@ -2,6 +2,7 @@ from typing import Any
 
 class MultiProcReplicator:
     _childExited: Any
+    _governer: Any
 
 class MultiProcAdmin(MultiProcReplicator): ...
 
