@@ -8,6 +8,7 @@ from typing import Any
 
 from thespian.actors import WakeupMessage
 
+from antistrophe.errors import AntistropheError
 from antistrophe.journal import Journal, SqliteJournal, journal_path
 from antistrophe.messages import Address, Configuration, LifecycleReport, QueryAnswer, RegistryQuery, Rejected
 from antistrophe.records import SagaStatus
@@ -65,8 +66,14 @@ class RegistryActor(RuntimeActor):
             text = f"the registry has no answer to {query.what!r}; it knows {', '.join(self._questions)} and changes"
             self.send(to, Rejected(query.correlation, "RequestError", text))
             return
-        position = self._read.head()
-        self.send(to, QueryAnswer(query.correlation, question(**query.arguments), position))
+        try:
+            position = self._read.head()
+            answer = QueryAnswer(query.correlation, question(**query.arguments), position)
+        except AntistropheError as error:
+            # A wrong question (a cursor that is none), or a file that fails: no reason to end the registry.
+            self.send(to, Rejected(query.correlation, type(error).__name__, str(error)))
+        else:
+            self.send(to, answer)
 
     def _on_report(self, _message: LifecycleReport, _sender: Address) -> None:
         self._serve_polls()
