@@ -93,11 +93,15 @@ def _death(saga: Saga, current: AttemptStarted, fenced: Fenced) -> Failure:
         spared = fenced.by_system and current.action is Action.COMPENSATE
         kind = FailureKind.INTERRUPTED if spared else FailureKind.NEVER_RAN
         return Failure(kind, detail or "its process ended before the call", exit_code=exit_code, signal=signal)
+    if fenced.by_system:
+        # Even where it had expired: after a long stop, an attempt is past its limit that never ran that long.
+        text = detail or "the system was ended"
+        return Failure(FailureKind.INTERRUPTED, text, exit_code=exit_code, signal=signal)
     if saga.expired:
         text = detail or f"ended after {current.limit_s:g} s"
         return Failure(FailureKind.TIMEOUT, text, exit_code=exit_code, signal=signal, duration_s=current.limit_s)
-    if saga.ending or fenced.by_system:
-        text = detail or ("ended because the saga was cancelled" if saga.ending else "the system was ended")
+    if saga.ending:
+        text = detail or "ended because the saga was cancelled"
         return Failure(FailureKind.INTERRUPTED, text, exit_code=exit_code, signal=signal)
     how = f"signal {signal}" if signal is not None else f"exit code {exit_code}"
     return Failure(FailureKind.CRASH, detail or f"its process ended: {how}", exit_code=exit_code, signal=signal)
