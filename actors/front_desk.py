@@ -50,6 +50,9 @@ class FrontDesk:
 
     def _start_live(self, message: StartSaga, to: Waiter, live: LiveSaga) -> None:
         again = live.request_id == message.request_id
+        if not again and self._has_ended(live.id):
+            self._start_known(message, to)
+            return
         if not again and not message.join:
             self._reject(to, "AlreadyExecutingError", f"saga {live.id!r} is live; join it, or choose another id")
             return
@@ -61,6 +64,11 @@ class FrontDesk:
         # One that is not durable yet is acknowledged by its actor, or when this is sent again.
         if self._ledger.knows(live.id):
             self._owner.send(to.address, Accepted(to.correlation, live.id, self._ledger.head(), joined=not again))
+
+    def _has_ended(self, saga_id: str) -> bool:
+        """Whether its actor has told the end to everybody, and its word of it is still on the way here."""
+        status = self._ledger.status(saga_id)
+        return status is not None and not status.running
 
     def _spec_of(self, live: LiveSaga) -> SagaSpec:
         return live.begin.spec if live.begin is not None else self._ledger.load(live.id).spec
