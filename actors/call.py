@@ -12,15 +12,14 @@ from typing import Any
 
 from antistrophe.context import NOT_APPLIED, UNKNOWN, StepResult, normalise_result
 from antistrophe.errors import (
-    AntistropheError,
     AttemptCancelled,
     FatalError,
     InDoubtError,
-    NotSerializableError,
     PayloadTooLargeError,
     RetryableError,
 )
 from antistrophe.events import EncodedEvent, encode_event
+from antistrophe.options import LONGEST_S
 from antistrophe.plain import check_size, pack_plain
 from antistrophe.saga.entries import Action, FailureKind, Verdict
 from antistrophe.saga.inputs import Answer, Raised, Returned, Unencodable, Verified
@@ -32,32 +31,58 @@ _KINDS = (
     (InDoubtError, FailureKind.IN_DOUBT),
 )
 _MAX_ERROR_TEXT = 8_192
+_BEING_ENDED = "the attempt is being ended"
+
+EXIT_AFTER_CANCEL = 143
+"""The exit code of a process whose attempt was ended by SIGTERM: 128 + 15, as a shell would show it."""
 
 EXIT_AFTER_CANCEL = 143
 """The exit code of a process that was ended by SIGTERM: 128 + 15, as a shell would show it."""
 
 
 class Caller:
-    """Makes calls in the main thread of this process; SIGTERM raises AttemptCancelled in the one that runs."""
+    """Makes calls in the main thread of this process. SIGTERM, which is only sent to end the process, raises
+    AttemptCancelled in the call that runs; without an attempt it ends the process at once."""
 
     def __init__(self) -> None:
-        self._running = False
+        self._pid = os.getpid()
+        self._in_attempt = False
+        self._calling = False
         self._task: asyncio.Task[Any] | None = None
         self._runner: asyncio.Runner | None = None
         self.cancelled = False
+        self._take_signals()
+
+    def _take_signals(self) -> None:
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        # Thespian has a handler for it, which never runs in native code and does not end the process either.
+        signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """From the preparation of a call until its outcome is marked: SIGTERM waits for the call, or for the end."""
+        self._in_attempt = True
+        try:
+            yield
+        finally:
+            self._in_attempt = False
 
     def call(self, make: Callable[[], Any], limits: ResourceLimits | None) -> Any:
         """What ``make`` returns, or the coroutine that it returns. Lets through whatever it raises."""
+        self._take_signals()  # an earlier step may have put its own there
         with _limited(limits):
-            self._running = True
             try:
+                self._calling = True
+                if self.cancelled:
+                    raise AttemptCancelled(_BEING_ENDED)
                 result = make()
                 if asyncio.iscoroutine(result):
                     result = self._run(result)
                 return result
             finally:
-                self._running = False
+                self._calling = False
+                if os.getpid() != self._pid:
+                    os._exit(0)  # a fork that the step made has come back from it: only one of them is the attempt
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if self._runner is None:
@@ -71,20 +96,21 @@ class Caller:
             _end_tasks(loop)
 
     def _on_sigterm(self, _signal: int, _frame: Any) -> None:
-        if not self._running:
-            # Between two calls: what was to be ended has ended, and its outcome is marked.
+        if os.getpid() != self._pid or not self._in_attempt:
             os._exit(EXIT_AFTER_CANCEL)
         self.cancelled = True
+        if not self._calling:
+            return
         task = self._task
         if task is not None and asyncio.current_task(task.get_loop()) is None:
             # The loop waits: end the coroutine where it stands, so that its own ``finally`` runs.
             task.get_loop().call_soon_threadsafe(task.cancel)
             return
-        raise AttemptCancelled("the attempt is being ended")
+        raise AttemptCancelled(_BEING_ENDED)
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """End what the coroutine left running: the next attempt must not find it at work."""
+    """What a coroutine started and left must not go on in the attempt of another."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
@@ -99,15 +125,22 @@ def answer_of(action: Action, result: Any, limit_bytes: int) -> Answer:
             return _verdict(result, limit_bytes)
         output, events = _encoded(normalise_result(result), limit_bytes)
         return Returned(output, events)
-    except (NotSerializableError, PayloadTooLargeError, TypeError, ValueError, AntistropheError) as error:
-        return Unencodable(_text(error), type(error).__name__)
+    except Exception as error:  # a value may raise anything when it is looked at
+        return Unencodable(_text(error), _clean(type(error).__name__))
 
 
 def answer_of_exception(error: BaseException) -> Raised:
     """What a call raised, as it travels."""
     kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FailureKind.RAISED)
-    after_s = error.after_s if isinstance(error, RetryableError) else None
-    return Raised(kind, _text(error), type(error).__name__, after_s)
+    after_s = _seconds(getattr(error, "after_s", None)) if kind is FailureKind.RETRYABLE else None
+    return Raised(kind, _text(error), _clean(type(error).__name__), after_s)
+
+
+def _seconds(value: object) -> float | None:
+    """How long a step wants to wait; None where that is no duration, and its policy counts."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        return None
+    return float(min(value, LONGEST_S))
 
 
 def _text(error: BaseException) -> str:
@@ -115,7 +148,12 @@ def _text(error: BaseException) -> str:
         text = str(error)
     except Exception as broken:
         text = f"(its text can't be had: {type(broken).__name__})"
-    return text.encode("utf-8", "replace").decode()[:_MAX_ERROR_TEXT]
+    return _clean(text)[:_MAX_ERROR_TEXT]
+
+
+def _clean(text: str) -> str:
+    """Without lone surrogates, which can't be written."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _verdict(result: Any, limit_bytes: int) -> Verified:

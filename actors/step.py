@@ -73,7 +73,9 @@ class StepActor(RuntimeActor):
             return
         token = Token(message.saga_id, message.step, message.action, message.attempt)
         if self._last is None or self._last[0] != token:
-            self._last = (token, self._attempt(message, token))
+            with self._caller.attempt():
+                self._last = (token, self._attempt(message, token))
+                self._leave_if_cancelled()
         self.send(
             sender,
             StepAnswer(message.saga_id, message.step, message.action, message.attempt, self._name, self._last[1]),
@@ -87,6 +89,7 @@ class StepActor(RuntimeActor):
             context = self._context(message)
             if self._marks is None:
                 self._marks = MarksFile(self.base.home, self._name)
+            self._leave_if_cancelled()
             self._marks.begin(token, self.now())
         except CodeNotLoadableError as error:
             return Refused(str(error))
@@ -106,15 +109,19 @@ class StepActor(RuntimeActor):
         try:
             result = self._caller.call(lambda: call_step(step, message.action.value, context), message.limits)
         except BaseException as error:
-            if self._caller.cancelled:
-                # Whatever was raised on the way out: nobody knows how far the call got.
-                logging.shutdown()
-                os._exit(EXIT_AFTER_CANCEL)
+            # Whatever was raised on the way out: nobody knows how far the call got.
+            self._leave_if_cancelled()
             if isinstance(error, SystemExit):
                 logging.shutdown()
                 os._exit(_exit_code(error))
             return answer_of_exception(error)
         return answer_of(message.action, result, self.base.settings.max_payload_bytes)
+
+    def _leave_if_cancelled(self) -> None:
+        """This process is to end: what it has marked says all that it could still say."""
+        if self._caller.cancelled:
+            logging.shutdown()
+            os._exit(EXIT_AFTER_CANCEL)
 
     def _context(self, message: RunStep) -> StepContext:
         deadline_at = self.now() + message.limit_s
