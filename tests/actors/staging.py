@@ -1,0 +1,84 @@
+"""A stage for one test: its effect log, its steps, and what became of its sagas."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStatus, SagaStep
+from antistrophe.process import identity_of, send_signal
+from antistrophe.records import SagaMetadata
+from tests.actors.effects import EffectLog
+from tests.actors.steps_act import Act, AsyncAct, Verified
+from tests.waiting import until
+
+_numbers = itertools.count(1)
+
+
+class Stage:
+    """Makes steps that write to one effect log, and sagas of them with ids that no other test uses."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = EffectLog(folder / "effects")
+
+    def act(self, name: str, *forward: str, back: tuple[str, ...] | str = ("ok",), **options: Any) -> Act:
+        return Act(str(self.log), name, forward or ("ok",), _parts(back), **options)
+
+    def verified(self, name: str, *forward: str, back: tuple[str, ...] | str = ("ok",), **options: Any) -> Verified:
+        return Verified(str(self.log), name, forward or ("ok",), _parts(back), **options)
+
+    def async_act(self, name: str, *forward: str, back: tuple[str, ...] | str = ("ok",), **options: Any) -> AsyncAct:
+        return AsyncAct(str(self.log), name, forward or ("ok",), _parts(back), **options)
+
+    def saga(self, *steps: SagaStep, id: str | None = None, **options: Any) -> SagaDefinition:
+        saga = SagaDefinition(id or f"saga-{next(_numbers)}", **options)
+        for step in steps:
+            saga = saga.add_step(step)
+        return saga
+
+
+def _parts(back: tuple[str, ...] | str) -> tuple[str, ...]:
+    return (back,) if isinstance(back, str) else back
+
+
+def outcome(orchestrator: SagaOrchestrator, saga: SagaDefinition, within_s: float = 30.0) -> SagaError | list[object]:
+    """How the saga ends."""
+    try:
+        return orchestrator.execute(saga, timeout_s=within_s)
+    except SagaError as error:
+        return error
+
+
+def seen(orchestrator: SagaOrchestrator, saga_id: str) -> SagaMetadata:
+    """The saga as monitoring shows it; it has to be there."""
+    found = orchestrator.get_saga(saga_id)
+    assert found is not None, f"{saga_id} is not in the registry"
+    return found
+
+
+def wait_for_status(
+    orchestrator: SagaOrchestrator, saga_id: str, status: SagaStatus, within_s: float = 20.0
+) -> SagaMetadata:
+    def reached() -> SagaMetadata | None:
+        found = seen(orchestrator, saga_id)
+        return found if found.status is status else None
+
+    return until(reached, f"{saga_id} {status}", within_s)
+
+
+def pid_of(orchestrator: SagaOrchestrator, role: str, saga_id: str | None = None) -> int:
+    """The process that has that role (and works for that saga)."""
+
+    def found() -> int | None:
+        records = [each for each in orchestrator.processes() if each.role == role and saga_id in (None, each.saga_id)]
+        return records[0].pid if records else None
+
+    return until(found, f"a process of role {role}")
+
+
+def signal_to(pid: int, number: int) -> None:
+    """Send a signal to a process that has to be there."""
+    identity = identity_of(pid)
+    assert identity is not None, f"{pid} lives"
+    assert send_signal(identity, number)

@@ -1,0 +1,24 @@
+"""Run as a program by a step: signs of life of a process that the step started, until somebody kills it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from tests.actors import effects
+
+    log, saga, step, attempt, note = sys.argv[1:]
+    effects.write(log, "beat", saga, step, int(attempt), note=note, sync=False)
+    os.write(1, b".")
+    while True:
+        effects.write(log, "beat", saga, step, int(attempt), note=note, sync=False)
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    main()
