@@ -7,9 +7,8 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from antistrophe.database import open_database
 from antistrophe.errors import IdempotencyConflictError
 from antistrophe.process import ProcessIdentity
 from tests.cqrs.shop import CreateUser, UserCreated
+from tests.cqrs.waiting import await_true
 from tests.house.tree import ROOT
 
 
@@ -61,13 +61,6 @@ class Dispatchers:
             process.wait()
             assert process.stdin is not None
             process.stdin.close()
-
-
-def await_true(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.002)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

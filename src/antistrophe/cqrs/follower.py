@@ -1,0 +1,307 @@
+"""Keep one projection up to date: catch up, then follow, in a thread of its own; rebuild it while it answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from antistrophe.cqrs.copies import Copy, ProjectionFault, Shelf, Superseded
+from antistrophe.cqrs.recorded import RecordedEvent
+from antistrophe.cqrs.store import EventStore
+from antistrophe.cqrs.subscription import Subscription
+from antistrophe.cqrs.turn import Turn
+from antistrophe.errors import AntistropheError, CqrsError, JournalError
+
+_PAGE = 512
+_LONGEST_WAIT_S = 30.0
+_RETRY_S = 0.5
+"""After the file has failed, so long until the next attempt."""
+
+_log = logging.getLogger("antistrophe.cqrs")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionMetadata:
+    """Where a projection stands: the ``position`` of the last event it holds (0: none), when it took that in (aware,
+    UTC; None: not in this process), whether it is being rebuilt beside, why it has ``failed`` (a text, or None), and
+    its ``lag``: how many positions it is behind the store."""
+
+    name: str
+    position: int
+    updated_at: datetime | None
+    rebuilding: bool
+    failed: str | None
+    lag: int
+
+
+class Follower:
+    """One registered projection. Any thread may call anything at any time."""
+
+    def __init__(self, name: str, store: EventStore, shelf: Shelf, checkpoint_s: float) -> None:
+        self.name = name
+        self._store = store
+        self._shelf = shelf
+        self._checkpoint_s = checkpoint_s
+        self._copy = shelf.current()
+        self._turn = Turn()
+        self._changed = threading.Condition()
+        self._waiters = 0
+        self._updated_at: float | None = None
+        self._fault: str | None = None  # the copy that answers has failed, for good
+        self._rebuild_fault: str | None = None  # the last rebuild has failed
+        self._trouble: str | None = None  # the file fails; tried again
+        self._rebuilds = 0
+        self._rebuild_lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._thread_lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._waiting: Subscription | None = None
+
+    # --- asking ------------------------------------------------------------------------------------------------
+
+    @property
+    def projection(self) -> Any:
+        """The object that answers."""
+        return self._copy.projection
+
+    @contextmanager
+    def reading(self) -> Iterator[Any]:
+        """The object that answers, which takes in nothing meanwhile."""
+        with self._turn.first():
+            yield self._copy.projection
+
+    def metadata(self) -> ProjectionMetadata:
+        """Where it stands. Waits for nobody."""
+        position, updated_at = self._copy.position, self._updated_at
+        return ProjectionMetadata(
+            name=self.name,
+            position=position,
+            updated_at=None if updated_at is None else datetime.fromtimestamp(updated_at, UTC),
+            rebuilding=self._rebuilds > 0,
+            failed=self._fault or self._rebuild_fault or self._trouble,
+            lag=max(0, self._store.head() - position),
+        )
+
+    def wait_for(self, position: int, timeout_s: float | None) -> None:
+        """Wait until the event at that position is taken in."""
+        with self._changed:
+            self._waiters += 1
+            try:
+                self._changed.wait_for(lambda: self._copy.position >= position or self._fault is not None, timeout_s)
+            finally:
+                self._waiters -= 1
+            if self._copy.position >= position:
+                return
+            if self._fault is not None:
+                raise CqrsError(
+                    f"projection {self.name!r} has failed and will not come to position {position}: {self._fault}"
+                )
+        raise TimeoutError(
+            f"projection {self.name!r} is at position {self._copy.position} after {timeout_s} s, and not at {position}"
+        )
+
+    # --- following ---------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to follow, unless it does already."""
+        while True:
+            with self._thread_lock:
+                thread = self._thread
+                if thread is None or not thread.is_alive():
+                    self._stopping.clear()
+                    self._thread = threading.Thread(target=self._run, name=f"projection-{self.name}", daemon=True)
+                    self._thread.start()
+                    return
+                if thread is threading.current_thread():
+                    self._stopping.clear()
+                if not self._stopping.is_set():
+                    return
+            thread.join()
+
+    def tell_to_stop(self) -> None:
+        """Take in nothing more; come back at once."""
+        self._stopping.set()
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.close()
+
+    def stop(self, deadline: float) -> bool:
+        """Wait until it has stopped and written down where it is; False where it has not by the deadline."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                return False
+        self._shelf.close()
+        return True
+
+    def _run(self) -> None:
+        while True:
+            self._follow()
+            self._keep_at_the_end()
+            with self._thread_lock:
+                # A rebuild may have mended it meanwhile, and has found this thread alive.
+                if not self._goes_on():
+                    self._thread = None
+                    return
+
+    def _goes_on(self) -> bool:
+        return not self._stopping.is_set() and self._fault is None and not self._store.closed
+
+    def _follow(self) -> None:
+        kept_at = time.monotonic()
+        superseded = False
+        while self._goes_on():
+            try:
+                if superseded:
+                    self._adopt()
+                    superseded = False
+                self._advance(kept_at + self._checkpoint_s)
+                if time.monotonic() >= kept_at + self._checkpoint_s:
+                    self._keep()
+                    kept_at = time.monotonic()
+                self._trouble = None
+            except Superseded:
+                superseded = True
+            except JournalError as error:
+                self._trouble = str(error)
+                self._stopping.wait(_RETRY_S)
+            except ProjectionFault as fault:
+                self._fail(str(fault))
+            except BaseException as error:
+                if not self._store.closed:
+                    self._fail(f"{type(error).__name__}: {error}")
+
+    def _advance(self, until: float) -> None:
+        """Take in the next events, or wait for one until then."""
+        copy = self._copy
+        events = _next_events(self._store, copy.position)
+        if not events:
+            events = self._wait_for_one(copy, until)
+        self._take_in(copy, events)
+
+    def _wait_for_one(self, copy: Copy, until: float) -> list[RecordedEvent]:
+        with self._store.subscribe(copy.position) as waiting:
+            self._waiting = waiting
+            if self._stopping.is_set() or self._copy is not copy:
+                return []
+            event = waiting.poll(min(max(0.0, until - time.monotonic()), _LONGEST_WAIT_S))
+            return [] if event is None else [event]
+
+    def _take_in(self, copy: Copy, events: Sequence[RecordedEvent]) -> None:
+        while events and not self._stopping.is_set():
+            with self._turn.last():
+                if self._copy is not copy:  # a rebuilt one is in its place; it has a position of its own
+                    return
+                before = copy.position
+                try:
+                    copy.apply(events)
+                finally:
+                    if copy.position > before:
+                        self._tell()
+            if copy.position <= before:
+                return
+            events = [event for event in events if event.position > copy.position]
+
+    def _tell(self) -> None:
+        self._updated_at = time.time()
+        if self._waiters:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _fail(self, text: str) -> None:
+        _log.error("projection %r has failed, and is not kept up to date any more: %s", self.name, text)
+        with self._changed:
+            self._fault = text
+            self._changed.notify_all()
+
+    def _keep(self) -> None:
+        with self._turn.last():
+            self._copy.keep()
+
+    def _keep_at_the_end(self) -> None:
+        if self._store.closed:
+            return
+        try:
+            self._keep()
+        except (AntistropheError, ProjectionFault) as error:
+            # Nothing is lost: what is not written down is made again from the events.
+            _log.warning("the state of projection %r could not be saved: %s", self.name, error)
+
+    def _adopt(self) -> None:
+        """Another process has rebuilt it: go on with what is there now."""
+        current = self._shelf.current()
+        with self._turn.last():
+            self._put(current)
+
+    # --- rebuilding --------------------------------------------------------------------------------------------
+
+    def rebuild(self) -> None:
+        """Make a new copy from the first event to the last, while this one answers, and put it in its place.
+
+        Raises CqrsError where the projection (or the reading of an event) fails; then the old copy stays.
+        """
+        with self._changed:
+            self._rebuilds += 1
+        try:
+            with self._rebuild_lock:
+                self._rebuild()
+                self._rebuild_fault = None
+        except ProjectionFault as fault:
+            self._rebuild_fault = f"the rebuild failed: {fault}"
+            raise CqrsError(f"projection {self.name!r} could not be rebuilt: {fault}") from fault.error
+        except CqrsError as error:
+            self._rebuild_fault = f"the rebuild failed: {error}"
+            raise
+        finally:
+            with self._changed:
+                self._rebuilds -= 1
+
+    def _rebuild(self) -> None:
+        fresh = self._shelf.fresh()
+        if fresh.projection is self._copy.projection:
+            raise CqrsError(
+                f"projection {self.name!r} can't be rebuilt: its factory gave the same object again; it has to make a"
+                " new one each time"
+            )
+        try:
+            _catch_up(fresh, self._store)
+            with self._turn.first():
+                _catch_up(fresh, self._store)
+                fresh.publish()
+                self._put(fresh)
+        except (ProjectionFault, Superseded):
+            if not fresh.overtaken():
+                raise
+            self._adopt()
+
+    def _put(self, copy: Copy) -> None:
+        with self._changed:
+            self._copy = copy
+            self._fault = None
+            self._updated_at = time.time()
+            self._changed.notify_all()
+
+
+def _next_events(store: EventStore, position: int) -> list[RecordedEvent]:
+    try:
+        return store.read(position, _PAGE)
+    except CqrsError:
+        # What stands before the one that can't be read comes first.
+        return store.read(position, 1)
+
+
+def _catch_up(copy: Copy, store: EventStore) -> None:
+    """Take in what is stored so far."""
+    head = store.head()
+    while copy.position < head:
+        events = _next_events(store, copy.position)
+        while events:
+            copy.apply(events)
+            events = [event for event in events if event.position > copy.position]

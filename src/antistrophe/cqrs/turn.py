@@ -1,0 +1,52 @@
+"""A lock that its busiest user can't keep from the others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Turn:
+    """Who may touch a thing: one thread at a time, and who comes by way of ``first`` before who comes by way of
+    ``last``. The thread that has it may take it again.
+
+    A plain lock would let a thread that releases it take it again at once, for as long as it has work.
+    """
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._owner: int | None = None
+        self._first = 0
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Have it as soon as it is free."""
+        with self._turn(as_first=True):
+            yield
+
+    @contextmanager
+    def last(self) -> Iterator[None]:
+        """Have it when it is free and nobody waits by way of ``first``."""
+        with self._turn(as_first=False):
+            yield
+
+    @contextmanager
+    def _turn(self, *, as_first: bool) -> Iterator[None]:
+        me = threading.get_ident()
+        if self._owner == me:
+            yield
+            return
+        with self._free:
+            self._first += as_first
+            try:
+                self._free.wait_for(lambda: self._owner is None and (as_first or not self._first))
+            finally:
+                self._first -= as_first
+            self._owner = me
+        try:
+            yield
+        finally:
+            with self._free:
+                self._owner = None
+                self._free.notify_all()

@@ -1,0 +1,129 @@
+"""Projections with tables in the store's file: what they must not do there, and what the file may do to them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antistrophe.cqrs.projection import ProjectionConnection
+from antistrophe.cqrs.projections import ProjectionRegistry
+from antistrophe.cqrs.recorded import RecordedEvent
+from antistrophe.cqrs.store import EventStore
+from antistrophe.database import open_database
+from tests.cqrs.shop import UserCreated
+from tests.cqrs.totals import SqlTotals, pay
+from tests.cqrs.waiting import await_true
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    with EventStore(tmp_path / "events.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def registry(store: EventStore) -> Iterator[ProjectionRegistry]:
+    with ProjectionRegistry(store, checkpoint_s=0.01) as opened:
+        yield opened
+
+
+def failed(registry: ProjectionRegistry, name: str) -> bool:
+    return registry.get_metadata(name).failed is not None
+
+
+@pytest.mark.parametrize("statement", ["COMMIT", "ROLLBACK", "COMMIT; ", "END"])
+def test_a_projection_that_ends_the_transaction_is_marked(
+    registry: ProjectionRegistry, store: EventStore, statement: str
+) -> None:
+    class Commits(SqlTotals):
+        def apply_in(self, connection: ProjectionConnection, recorded_event: RecordedEvent) -> None:
+            connection.execute(statement)
+
+    registry.register("commits", Commits)
+    registry.start_subscription()
+    pay(store, 1)
+    await_true(lambda: failed(registry, "commits"), "the failure")
+    assert "apply_in ended the transaction" in str(registry.get_metadata("commits").failed)
+    assert registry.get_metadata("commits").position == 0
+    pay(store, 1)  # the store goes on
+
+
+def test_a_projection_that_appends_in_its_own_transaction_is_marked(
+    registry: ProjectionRegistry, store: EventStore
+) -> None:
+    class Appends(SqlTotals):
+        def apply_in(self, connection: ProjectionConnection, recorded_event: RecordedEvent) -> None:
+            store.append("more", [UserCreated("x")])
+
+    registry.register("appends", Appends)
+    registry.start_subscription()
+    pay(store, 1)
+    await_true(lambda: failed(registry, "appends"), "the failure")
+    assert store.version("more") == 0
+
+
+def test_wrong_sql_is_the_projections_fault_and_wrong_queries_the_readers(
+    registry: ProjectionRegistry, store: EventStore
+) -> None:
+    class Wrong(SqlTotals):
+        def apply_in(self, connection: ProjectionConnection, recorded_event: RecordedEvent) -> None:
+            connection.execute("INSERT INTO nowhere VALUES (1)")
+
+    registry.register("wrong", Wrong)
+    registry.start_subscription()
+    pay(store, 1)
+    await_true(lambda: failed(registry, "wrong"), "the failure")
+    assert "OperationalError: no such table: nowhere at position 1" in str(registry.get_metadata("wrong").failed)
+    tables = registry.get("wrong").tables
+    with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+        tables.query("SELECT * FROM nowhere")
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        tables.query(f"DELETE FROM {tables.name('totals')}")
+    with pytest.raises(ValueError, match="named by letters"):
+        tables.name('x"; DROP TABLE events; --')
+
+
+def test_a_file_that_fails_is_trouble_and_not_the_end(
+    registry: ProjectionRegistry, store: EventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.register("totals", SqlTotals)
+    registry.start_subscription()
+    registry.wait_for("totals", pay(store, 3), 30)
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def fail(self: SqlTotals, connection: ProjectionConnection, recorded_event: RecordedEvent) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlTotals, "apply_in", fail)
+        pay(store, 3)
+        await_true(lambda: failed(registry, "totals"), "the trouble")
+        assert "the disk is full" in str(registry.get_metadata("totals").failed)
+    registry.wait_for("totals", 6, 30)  # tried again, by itself
+    await_true(lambda: not failed(registry, "totals"), "the end of the trouble")
+    assert registry.get("totals").positions() == list(range(1, 7))
+
+
+def test_other_writers_get_their_turn_while_tables_catch_up(store: EventStore, tmp_path: Path) -> None:
+    class Slow(SqlTotals):
+        def apply_in(self, connection: ProjectionConnection, recorded_event: RecordedEvent) -> None:
+            super().apply_in(connection, recorded_event)
+            sorted(range(5_000))
+
+    pay(store, 1_000)
+    with ProjectionRegistry(store) as registry:
+        registry.register("slow", Slow)
+        registry.start_subscription()
+        other = open_database(tmp_path / "events.db", busy_timeout_s=30)
+        writes = 0
+        while registry.get_metadata("slow").lag:
+            with other.transaction():
+                writes += 1
+            os.sched_yield()
+        other.close()
+    assert writes >= 10
