@@ -9,6 +9,7 @@ from antistrophe.errors import InvalidUpcasterError
 from antistrophe.events import event_key
 from antistrophe.hints import field_types
 from antistrophe.plain import pack_fields, structure_fields, unpack_plain
+from antistrophe.structure import hooks
 
 
 class AutoUpcaster:
@@ -40,14 +41,14 @@ class AutoUpcaster:
     def upcast(self, data: dict[str, Any]) -> dict[str, Any]:
         """The data of ``old`` as those of ``new``; raises UnreadableDataError where they fit neither class."""
         before: Any = structure_fields(data, self.old)
-        if self._converts:
-            after = self.new.from_previous(before)  # type: ignore[attr-defined]
-            if type(after) is not self.new:
-                raise TypeError(f"{self.new.__qualname__}.from_previous returned {type(after).__qualname__}")
-        else:
-            fields = unpack_plain(pack_fields(before, self.old))
+        if not self._converts:
+            fields = hooks(self.old)[0](before)  # with the defaults of its class, which the data may lack
             taken = {name: value for name, value in fields.items() if name in self._taken_over}
-            after = structure_fields(taken, self.new)
+            return hooks(self.new)[0](structure_fields(taken, self.new))
+        after = self.new.from_previous(before)  # type: ignore[attr-defined]
+        if type(after) is not self.new:
+            raise TypeError(f"{self.new.__qualname__}.from_previous returned {type(after).__qualname__}")
+        # Packed, because what a user's code has made may not be what the fields declare.
         result: dict[str, Any] = unpack_plain(pack_fields(after, self.new))
         return result
 
