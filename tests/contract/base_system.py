@@ -30,6 +30,7 @@ from antistrophe.system.base import UnixSystemBase
 from antistrophe.system.sockets import existing_socket_folder, socket_folder
 
 ROOT = Path(__file__).parents[2]
+SEARCH_PATH = os.pathsep.join([str(Path(process.__file__).parents[1]), str(ROOT)])  # the very code under test
 WAIT_S = 20.0
 
 
@@ -162,7 +163,7 @@ class System:
     def __init__(self, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
-        environment = process.system_environment(home, {**os.environ, "PYTHONPATH": str(ROOT)})
+        environment = process.system_environment(home, {**os.environ, "PYTHONPATH": SEARCH_PATH})
         self.launcher = subprocess.Popen(
             [sys.executable, "-m", __name__, str(home)],
             env=environment,

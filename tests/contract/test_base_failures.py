@@ -18,7 +18,7 @@ from antistrophe import process
 from antistrophe.process import ProcessIdentity
 from antistrophe.system.address import address_of, path_of
 from antistrophe.system.base import admin_and_logger
-from tests.contract.base_system import ROOT, WAIT_S, Player, System, attached, heard, until
+from tests.contract.base_system import ROOT, SEARCH_PATH, WAIT_S, Player, System, attached, heard, until
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_stopped_tree_dies_with_the_launcher_too(
 
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4])
 def test_a_launcher_that_dies_while_it_starts_leaves_nothing(tmp_path: Path, after_s: float) -> None:
-    environment = process.system_environment(tmp_path, {**os.environ, "PYTHONPATH": str(ROOT)})
+    environment = process.system_environment(tmp_path, {**os.environ, "PYTHONPATH": SEARCH_PATH})
     arguments = [sys.executable, "-m", "tests.contract.base_system", str(tmp_path)]
     with subprocess.Popen(arguments, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as launcher:
         end = time.monotonic() + after_s

@@ -254,9 +254,10 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
                 return result
             if self._is_over or self._outbox.finished:
                 continue
-            if looked and self.run_time.view().expired():
+            due = bool(self._activeWakeups) or self.run_time.view().expired()
+            if looked and due:
                 return Thespian__Run_Expired()
-            self._pass(0.0 if self._inbox.received else self.run_time.view().remainingSeconds())
+            self._pass(0.0 if due or self._inbox.received else self.run_time.view().remainingSeconds())
             looked = True
 
     @property
@@ -279,12 +280,10 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
         return None
 
     def _deliver_wakeups(self, handler: Any) -> Any:
-        # In the order in which they came due; Thespian's own takes the latest first.
-        while self._activeWakeups:
+        # In the order in which they came due: Thespian's own takes the latest first. A run to send leaves them alone.
+        while self._activeWakeups and handler is not TransmitOnly:
             wakeup = self._activeWakeups.pop(0)
-            if handler is None or handler is TransmitOnly:
-                return wakeup
-            result = Thespian__Run_HandlerResult(handler(wakeup))
+            result = wakeup if handler is None else Thespian__Run_HandlerResult(handler(wakeup))
             if not result:
                 return result
         return None

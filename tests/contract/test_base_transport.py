@@ -1,0 +1,239 @@
+"""One end of the system base by itself: what it does at the edges that a running system reaches by chance only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from thespian.actors import WakeupMessage
+from thespian.system.messages.multiproc import ChildMayHaveDied
+from thespian.system.transport import ReceiveEnvelope, SendStatus, TransmitIntent, TransmitOnly
+
+from antistrophe import process
+from antistrophe.system import channel, outbox
+from antistrophe.system.address import address_of, path_of
+from antistrophe.system.children import ChildNumbers
+from antistrophe.system.poller import Poller
+from antistrophe.system.transport import UnixTransport
+from tests.contract.base_system import SEARCH_PATH, WAIT_S, until
+
+LARGE = b"x" * 1_000_000  # more than the kernel takes at once
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[[], UnixTransport]]:
+    ends: list[UnixTransport] = []
+
+    def make() -> UnixTransport:
+        ends.append(UnixTransport(None, address_of(str(tmp_path / "admin"))))
+        return ends[-1]
+
+    yield make
+    for end in ends:
+        end.close()
+
+
+def send(end: UnixTransport, to: UnixTransport | str, message: Any, **options: Any) -> list[SendStatus.BASE]:
+    """Send, and collect what became of it."""
+    address = address_of(to) if isinstance(to, str) else to.myAddress
+    outcome: list[SendStatus.BASE] = []
+    note = lambda status, _intent: outcome.append(status)  # noqa: E731
+    end.scheduleTransmit(None, TransmitIntent(address, message, onSuccess=note, onError=note, **options))
+    return outcome
+
+
+def receive(end: UnixTransport) -> Any:
+    envelope = end.run(None, timedelta(seconds=WAIT_S))
+    assert isinstance(envelope, ReceiveEnvelope), "nothing came"
+    return envelope.message
+
+
+def settle(end: UnixTransport, seconds: float = 0.05) -> Any:
+    return end.run(TransmitOnly, timedelta(seconds=seconds))
+
+
+def test_what_a_child_has_sent_is_taken_in_before_the_signal_of_its_death(
+    make: Callable[[], UnixTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, child = make(), make()
+    assert [send(child, parent, (number, b"x" * 100)) for number in range(100)] == [[SendStatus.Sent]] * 100
+    child.close()
+    looked: list[int] = []
+    wait = Poller.wait
+
+    def blind_at_first(self: Poller, timeout_s: float | None) -> list[tuple[int, int]]:
+        looked.append(1)
+        return wait(self, timeout_s) if len(looked) > 1 else []
+
+    monkeypatch.setattr(Poller, "wait", blind_at_first)
+    parent.interrupt_wait(check_children=True)
+    received = [receive(parent) for _ in range(101)]
+    assert [message[0] for message in received[:-1]] == list(range(100))
+    assert isinstance(received[-1], ChildMayHaveDied)
+
+
+def test_what_waits_for_a_peer_that_does_not_read_is_told(make: Callable[[], UnixTransport]) -> None:
+    sender, deaf = make(), make()
+    outcomes = [send(sender, deaf, LARGE) for _ in range(3)]
+    assert settle(sender) == 3
+    assert outcomes == [[], [], []]
+    while settle(sender, 0.01):
+        deaf.run(lambda envelope: True, timedelta(seconds=0.01))
+    assert outcomes == [[SendStatus.Sent]] * 3
+
+
+def test_too_much_for_one_peer_is_dropped_and_others_are_served(
+    make: Callable[[], UnixTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "MAX_QUEUED_MESSAGES", 5)
+    sender, deaf, other = make(), make(), make()
+    outcomes = [send(sender, deaf, LARGE) for _ in range(8)]
+    assert send(sender, other, "in time") == [SendStatus.Sent]
+    settle(sender)
+    assert outcomes == [[]] * 5 + [[SendStatus.Failed]] * 3
+    assert receive(other) == "in time"
+
+
+def test_what_has_waited_too_long_fails_and_the_rest_arrives_whole(
+    make: Callable[[], UnixTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_LOOK_AT_QUEUES_S", 0.01)
+    sender, deaf = make(), make()
+    impatient = send(sender, deaf, LARGE, maxPeriod=timedelta(seconds=0.05))
+    patient = send(sender, deaf, "patience")
+    until(lambda: settle(sender, 0.01) == 0)
+    assert (impatient, patient) == ([SendStatus.Failed], [SendStatus.Sent])
+    assert receive(deaf) == "patience"
+
+
+def test_a_message_is_sent_again_to_a_peer_that_closed_the_connection(
+    make: Callable[[], UnixTransport], tmp_path: Path
+) -> None:
+    sender = make()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "fickle"))
+        listener.listen()
+        outcome = send(sender, str(tmp_path / "fickle"), LARGE)
+        listener.accept()[0].close()
+        settle(sender)
+        assert outcome == []
+        connection, _ = listener.accept()
+        with connection:
+            data = b""
+            connection.setblocking(False)
+            while not outcome:
+                settle(sender, 0.01)
+                data += connection.recv(1 << 20)
+    assert outcome == [SendStatus.Sent]
+    assert data.startswith(channel.PREAMBLE_MAGIC)
+
+
+def test_a_peer_that_always_closes_the_connection_is_given_up(
+    make: Callable[[], UnixTransport], tmp_path: Path
+) -> None:
+    sender = make()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "hostile"))
+        listener.listen()
+        outcome = send(sender, str(tmp_path / "hostile"), LARGE)
+        for _ in range(20):
+            if not outcome:
+                listener.accept()[0].close()
+                settle(sender, 0.01)
+    assert outcome == [SendStatus.Failed]
+
+
+def test_what_waits_for_a_peer_that_dies_fails(make: Callable[[], UnixTransport]) -> None:
+    sender, peer = make(), make()
+    outcomes = [send(sender, peer, LARGE) for _ in range(2)]
+    peer.close()
+    assert settle(sender) == 0
+    assert outcomes == [[SendStatus.DeadTarget]] * 2
+    assert send(sender, peer, "too late") == []
+    settle(sender)
+
+
+def test_connections_that_are_idle_are_closed_when_there_are_many(
+    make: Callable[[], UnixTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_MAX_OPEN_CONNECTIONS", 3)
+    sender, peers = make(), [make() for _ in range(8)]
+    before = len(sender.protectedFileNumList())
+    for turn in range(3):
+        for peer in peers:
+            assert send(sender, peer, turn) == [SendStatus.Sent]
+            assert len(sender.protectedFileNumList()) <= before + 3
+    assert [[receive(peer) for _ in range(3)] for peer in peers] == [[0, 1, 2]] * 8
+
+
+def test_a_wakeup_that_comes_due_while_only_sending_is_not_lost(make: Callable[[], UnixTransport]) -> None:
+    sender, deaf = make(), make()
+    settle(sender, 0)
+    sender.addWakeup(timedelta(0), "ring")
+    outcome = send(sender, deaf, LARGE)
+    assert settle(sender) == 1
+    assert outcome == []
+    message = receive(sender)
+    assert isinstance(message, WakeupMessage)
+    assert message.payload == "ring"
+
+
+def test_the_dead_are_forgotten_but_not_at_once() -> None:
+    manager = SimpleNamespace(_managed=[address_of(f"/{number}") for number in range(300)])
+    numbers = ChildNumbers(address_of("/nobody"))
+    for number in range(300):
+        numbers.connected(f"/{number}", number)
+        numbers.died(f"/{number}", manager)
+        numbers.died(f"/{number}", manager)
+    assert [path_of(address) for address in manager._managed[:200]] == ["/nobody"] * 200
+    assert [path_of(address) for address in manager._managed[200:]] == [f"/{number}" for number in range(200, 300)]
+
+
+def test_a_process_that_is_forked_twice_waits_for_its_adoption_and_dies_with_the_starter(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\n"
+        "from antistrophe.process import become_subreaper\n"
+        "from antistrophe.system.address import address_of\n"
+        "from antistrophe.system.endpoint import UnixEndpoint\n"
+        "become_subreaper()\n"
+        "endpoint = UnixEndpoint(None, None, address_of(sys.argv[1]), None)\n"
+        "if os.fork() == 0:\n"
+        "    if os.fork() == 0:\n"
+        "        print(os.getpid(), flush=True)\n"
+        "        endpoint.move_in()\n"
+        "        print('moved in', flush=True)\n"
+        "        time.sleep(600)\n"
+        "    sys.stdin.readline()\n"
+        "    os._exit(0)\n"
+        "time.sleep(600)\n"
+    )
+    environment = process.system_environment(tmp_path, {**os.environ, "PYTHONPATH": SEARCH_PATH})
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "admin")],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert starter.stdin is not None
+    assert starter.stdout is not None
+    with starter:
+        admin = process.identity_of(int(starter.stdout.readline()))
+        assert admin is not None
+        assert process.parent_of(admin.pid) != starter.pid
+        starter.stdin.write("\n")
+        starter.stdin.flush()
+        assert starter.stdout.readline() == "moved in\n"
+        assert process.parent_of(admin.pid) == starter.pid
+        starter.send_signal(signal.SIGKILL)
+    until(lambda: not process.is_alive(admin))
+    assert process.processes_of_home(tmp_path) == []
