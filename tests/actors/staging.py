@@ -31,8 +31,8 @@ class Stage:
     def async_act(self, name: str, *forward: str, back: tuple[str, ...] | str = ("ok",), **options: Any) -> AsyncAct:
         return AsyncAct(str(self.log), name, forward or ("ok",), _parts(back), **options)
 
-    def saga(self, *steps: SagaStep, id: str | None = None, **options: Any) -> SagaDefinition:
-        saga = SagaDefinition(id or f"saga-{next(_numbers)}", **options)
+    def saga(self, *steps: SagaStep, saga_id: str | None = None, **options: Any) -> SagaDefinition:
+        saga = SagaDefinition(saga_id or f"saga-{next(_numbers)}", **options)
         for step in steps:
             saga = saga.add_step(step)
         return saga

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -31,7 +32,7 @@ SHORT: dict[str, Any] = {"timeout_s": 0.5, "kill_grace_s": 0.5}
 def turn_took_s(orchestrator: SagaOrchestrator, saga_id: str) -> float:
     """Seconds from the start of the second step to the entry that turns the saga back, by the journal's clock."""
     times = {entry.kind: entry.at for entry in reversed(orchestrator.get_timeline(saga_id))}
-    began = [entry.at for entry in orchestrator.get_timeline(saga_id) if entry.data.get("step") == 1][0]
+    began = next(entry.at for entry in orchestrator.get_timeline(saga_id) if entry.data.get("step") == 1)
     return (times["TurnedBack"] - began).total_seconds()
 
 
@@ -64,7 +65,7 @@ def test_a_hung_attempt_is_decided_in_time_and_dead_before_it_is_compensated(
     ]  # fmt: skip
     check_fenced(stage, saga.id, "hung")
     decided_s = turn_took_s(system, saga.id)
-    print(f"{part}: decided after {decided_s:.3f} s, told after {took_s:.3f} s")
+    sys.stdout.write(f"{part}: decided after {decided_s:.3f} s, told after {took_s:.3f} s\n")
     assert 0.5 <= decided_s < DECIDED_WITHIN_S
     assert seen(system, saga.id).status is SagaStatus.COMPENSATED
 
@@ -75,7 +76,7 @@ def test_what_its_compensation_does_to_a_hung_compensation(system: SagaOrchestra
     assert isinstance(outcome(system, saga), StepFailedError)
     undos = stage.log.find(saga.id, "undo")
     assert [each.attempt for each in undos] == [1, 2]
-    beats = [each for each in stage.log.find(saga.id, "beat")]
+    beats = stage.log.find(saga.id, "beat")
     assert beats
     assert max(each.at for each in beats) < undos[1].at
     assert len(stage.log.find(saga.id, "undone")) == 1
@@ -160,7 +161,9 @@ def test_neighbours_keep_their_pace_beside_one_that_hangs(system: SagaOrchestrat
     ]
     for number in range(20):
         began = time.monotonic()
-        assert isinstance(outcome(system, stage.saga(stage.act("quick"), id=f"neighbour-{os.getpid()}-{number}")), list)
+        assert isinstance(
+            outcome(system, stage.saga(stage.act("quick"), saga_id=f"neighbour-{os.getpid()}-{number}")), list
+        )
         assert time.monotonic() - began < 1.5
     for handle in hung:
         with pytest.raises(StepTimeoutError):

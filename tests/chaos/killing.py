@@ -1,0 +1,60 @@
+"""Killing processes of an actor system, at a moment that the steps' own lines name, and judging what is left."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from antistrophe import SagaDefinition, SagaOrchestrator
+from antistrophe.process import identity_of, processes_of_home, send_signal
+from tests.actors.staging import Stage, seen
+from tests.chaos.oracle import Tally, judge
+from tests.waiting import until
+
+ROLES = ("launcher", "admin", "logger", "supervisor", "registry", "saga", "step")
+UP_AGAIN_S = 60.0
+
+
+def kill_role(orchestrator: SagaOrchestrator, role: str, draw: random.Random) -> None:
+    """Kill one of that role, drawn among those there are."""
+
+    def killed() -> bool:
+        records = [each for each in orchestrator.processes() if each.role == role]
+        return bool(records) and kill(draw.choice(records).pid)
+
+    until(killed, f"a {role} to kill", UP_AGAIN_S)
+
+
+def kill(pid: int) -> bool:
+    """kill -9; False where there was nobody left to kill."""
+    victim = identity_of(pid)
+    return victim is not None and send_signal(victim, signal.SIGKILL)
+
+
+def kill_all(home: Path) -> int:
+    """kill -9 of everything of that home in one go, with no order among them. Answers with how many there were."""
+    return sum(kill(pid) for pid in processes_of_home(home))
+
+
+def wait_for_lines(stage: Stage, lines: int, draw: random.Random) -> None:
+    """Until the steps have written that many lines, and up to 20 ms more."""
+    until(lambda: len(stage.log.read()) >= lines, f"{lines} effects", UP_AGAIN_S)
+    later = time.monotonic() + draw.random() * 0.02
+    while time.monotonic() < later:
+        pass
+
+
+def settle(orchestrator: SagaOrchestrator, stage: Stage, sagas: Sequence[SagaDefinition]) -> Tally:
+    """Wait for the end of all, and judge them."""
+    orchestrator.wait_idle(90.0)
+    tally = Tally()
+    for saga in sagas:
+        judge(saga, seen(orchestrator, saga.id).status, stage.log.read(saga.id), tally)
+    assert not tally.faults, "\n".join(tally.faults)
+    assert tally.completed + tally.compensated + tally.parked == len(sagas)
+    assert orchestrator.running_count() == 0
+    assert orchestrator.history_count() == len(sagas)
+    return tally

@@ -1,0 +1,36 @@
+"""The sagas that are under fire: those that complete, turn back, hang, or can't be undone."""
+
+from __future__ import annotations
+
+import random
+
+from antistrophe import RetryPolicy, SagaDefinition
+from tests.actors.staging import Stage
+
+KINDS = ("completes", "compensates", "hangs", "parks", "retries")
+UNDO = RetryPolicy(max_attempts=50, initial_s=0.02, multiplier=1.0, jitter=False)
+
+
+def saga_of(stage: Stage, kind: str, saga_id: str, pause_s: float = 0.01) -> SagaDefinition:
+    """A saga of three steps of that kind; each step takes ``pause_s``."""
+    pause = f"pause:{pause_s}"
+    undo = {"back": (pause,), "compensation_retry": UNDO}
+    first, second = stage.act("a", pause, **undo), stage.act("b", pause, **undo)
+    last = stage.act("c", pause, **undo)
+    if kind == "compensates":
+        last = stage.act("c", "raise", **undo)
+    elif kind == "hangs":
+        last = stage.act("c", "hang", timeout_s=0.4, kill_grace_s=0.2, **undo)
+    elif kind == "parks":
+        first = stage.act("a", pause, back=("fatal",))
+        last = stage.act("c", "raise", **undo)
+    elif kind == "retries":
+        second = stage.act("b", "retryable:0.02", "retryable:0.02", pause, retry=RetryPolicy(3), **undo)
+    return stage.saga(first, second, last, saga_id=saga_id)
+
+
+def sagas_of(stage: Stage, number: int, draw: random.Random, prefix: str = "saga") -> list[SagaDefinition]:
+    """That many sagas of all kinds, in an order of their own."""
+    kinds = [KINDS[each % len(KINDS)] for each in range(number)]
+    draw.shuffle(kinds)
+    return [saga_of(stage, kind, f"{prefix}-{kind}-{index}") for index, kind in enumerate(kinds)]
