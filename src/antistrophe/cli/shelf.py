@@ -10,7 +10,7 @@ from antistrophe.cli.invocation import Invocation
 from antistrophe.errors import SagaNotFoundError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal
 from antistrophe.records import SagaMetadata
-from antistrophe.system.attach import look
+from antistrophe.system.reach import look
 from antistrophe.system.control import Ready
 
 

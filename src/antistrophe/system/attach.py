@@ -23,7 +23,7 @@ from antistrophe.errors import (
 from antistrophe.process import identity_of, open_pidfd, wait_readable
 from antistrophe.settings import Settings
 from antistrophe.system import control
-from antistrophe.system.sockets import existing_socket_folder
+from antistrophe.system.reach import reach
 from antistrophe.system.spawn import Started, error_named, log_tail, start_launcher
 
 _FIRST_PAUSE_S = 0.01
@@ -193,7 +193,7 @@ class Attachment:
         pause_s = _FIRST_PAUSE_S
         while not self._closed:
             try:
-                connection = self._connect() or self._start()
+                connection = self._reach() or self._start()
             except AntistropheError as error:
                 self._report(error)
                 connection = None
@@ -214,33 +214,15 @@ class Attachment:
             if not self._closed:
                 self._changed.wait(seconds)
 
-    def _connect(self) -> socket.socket | None:
-        """A connection to the launcher, or None: there is none. Raises SystemUnavailableError."""
-        folder = existing_socket_folder(self.home)
-        if folder is None:
-            return None
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(_CONNECT_S)
-            connection.connect(control.control_path(folder))
-            pid, uid = control.peer_of(connection)
-            if uid != os.geteuid():
-                raise SystemUnavailableError(f"{folder} is served by process {pid} of another user (uid {uid})")
-            connection.sendall(control.encode(control.Hello(self.client_id, attach=True)))
-            connection.settimeout(None)
-        except (OSError, SystemUnavailableError) as error:
-            connection.close()
-            if isinstance(error, OSError):
-                return None
-            raise
-        return connection
+    def _reach(self) -> socket.socket | None:
+        return reach(self.home, control.Hello(self.client_id, attach=True), _CONNECT_S)
 
     def _start(self) -> socket.socket | None:
         """Start a launcher and connect to it; None where another one is in its way, for the moment."""
         self._publish("a launcher was started")
         started = start_launcher(self.home, self._settings, self._settings.open_timeout_s)
         self._publish(f"the launcher that was started {started.value}")
-        return self._connect() if started is Started.SERVING else None
+        return self._reach() if started is Started.SERVING else None
 
     def _follow(self, connection: socket.socket) -> None:
         """Take in what the launcher tells, until it is gone."""
@@ -333,31 +315,3 @@ def _abandon_all() -> None:
 
 
 os.register_at_fork(after_in_child=_abandon_all)
-
-
-def look(home: Path, timeout_s: float = 1.0) -> control.State | None:
-    """What the launcher of a home says at this moment, without keeping the system up; None when none is running.
-
-    Raises SystemUnavailableError when the home's sockets are not this user's alone.
-    """
-    folder = existing_socket_folder(home)
-    if folder is None:
-        return None
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout_s)
-        reader = control.FrameReader(control.FROM_LAUNCHER)
-        try:
-            connection.connect(control.control_path(folder))
-            connection.sendall(control.encode(control.Hello(uuid.uuid4().hex, attach=False)))
-            while True:
-                data = connection.recv(control.MAX_FRAME_BYTES)
-                for frame in reader.feed(data):
-                    assert not isinstance(frame, control.Hello), "the reader takes states only"
-                    return frame
-                if not data:
-                    return None
-        except (OSError, UnreadableDataError):
-            return None
-
-
-__all__ = ["Attachment", "System", "look"]
