@@ -20,16 +20,24 @@ from antistrophe.process import processes_of_home
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.roster import metadata_of
 from antistrophe.saga.state import replay
-from antistrophe.system.attach import look
 from antistrophe.system.control import Ready, Starting, State
+from antistrophe.system.reach import look
 from antistrophe.system.sockets import existing_socket_folder
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE_BYTES = 100 << 20
 FOLDED_AGAIN = 2_000
-"""How many of the last sagas are folded again, besides those that are not final."""
+"""How many of the last sagas of each final status are folded again, besides those that are not final."""
 
 PAGE = 500
+_LOOKS = 5
+_STATUSES = (
+    SagaStatus.EXECUTING,
+    SagaStatus.COMPENSATING,
+    SagaStatus.FAILED,
+    SagaStatus.COMPENSATED,
+    SagaStatus.COMPLETED,
+)
 NAMED = 5
 
 
@@ -192,11 +200,16 @@ def _sagas(journal: SqliteJournal, *, all_sagas: bool) -> Iterator[Finding]:
     """Fold the sagas again, and see whether what monitoring shows of them agrees."""
     broken: list[str] = []
     looked = 0
-    for saga_id in _to_fold(journal, all_sagas=all_sagas):
-        looked += 1
-        problem = _disagreement(journal, saga_id)
-        if problem is not None:
-            broken.append(f"{saga_id}: {problem}")
+    for status in _STATUSES:
+        seen: set[str] = set()
+        for saga in _all(journal, status):
+            if status.final and len(seen) >= FOLDED_AGAIN and not all_sagas:
+                break
+            looked += 1
+            problem = "another saga is shown as this one" if saga.id in seen else _disagreement(journal, saga, status)
+            seen.add(saga.id)
+            if problem is not None:
+                broken.append(f"{saga.id}: {problem}")
     total = sum(journal.counts().values())
     if broken:
         some = "; ".join(broken[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
@@ -209,20 +222,7 @@ def _sagas(journal: SqliteJournal, *, all_sagas: bool) -> Iterator[Finding]:
         yield _well("sagas", f"{looked} of {total} folded again: what is shown of them is what their journal says")
 
 
-def _to_fold(journal: SqliteJournal, *, all_sagas: bool) -> Iterator[str]:
-    seen: set[str] = set()
-    for status in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING, SagaStatus.FAILED):
-        for saga in _all(journal, status):
-            seen.add(saga.id)
-            yield saga.id
-    for number, saga in enumerate(_all(journal, None)):
-        if number >= FOLDED_AGAIN and not all_sagas:
-            return
-        if saga.id not in seen:
-            yield saga.id
-
-
-def _all(journal: SqliteJournal, status: SagaStatus | None) -> Iterator[SagaMetadata]:
+def _all(journal: SqliteJournal, status: SagaStatus) -> Iterator[SagaMetadata]:
     cursor: str | None = None
     while True:
         page = journal.list(status=status, limit=PAGE, cursor=cursor)
@@ -232,18 +232,19 @@ def _all(journal: SqliteJournal, status: SagaStatus | None) -> Iterator[SagaMeta
             return
 
 
-def _disagreement(journal: SqliteJournal, saga_id: str) -> str | None:
-    for _ in range(NAMED):
-        before = journal.metadata(saga_id)
+def _disagreement(journal: SqliteJournal, listed: SagaMetadata, status: SagaStatus) -> str | None:
+    if listed.status is not status:
+        return f"listed as {status.value}, but shown as {listed.status.value}"
+    for _ in range(_LOOKS):
+        shown = journal.metadata(listed.id)
         try:
-            folded = metadata_of(replay(journal.load(saga_id)))
+            folded = metadata_of(replay(journal.load(listed.id)))
         except (AntistropheError, ValueError) as error:
             return str(error)
-        if before == folded:
+        if shown == folded:
             return None
-        if journal.metadata(saga_id) == before:  # else it has just gone on: look again
-            shown = "nothing" if before is None else before.status.value
-            return f"shown as {shown}, but it is {folded.status.value}"
+        if journal.metadata(listed.id) == shown:  # else it has just gone on: look again
+            return f"shown as {'nothing' if shown is None else shown.status.value}, but it is {folded.status.value}"
     return None
 
 

@@ -21,10 +21,10 @@ from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.orchestrator import SagaOrchestrator
 from antistrophe.records import SagaMetadata
 
-INTRODUCTION = f"""\
-A trip in three steps: flight, hotel, payment. The payment takes the money and then hangs in synchronous code, with
-{HANG_LIMIT_S:g} s to do its work in. Watch: its process is killed and seen dead, and only then is anything undone.
-"""
+INTRODUCTION = (
+    "A trip in three steps: flight, hotel, payment. The payment takes the money and then hangs in synchronous code."
+    f" After {HANG_LIMIT_S:g} s its process is killed and seen dead, and only then is anything undone.\n"
+)
 
 
 @click.command("demo", short_help="A small saga whose last step hangs: see how it is undone.")

@@ -133,9 +133,17 @@ def sagas_table(sagas: Iterable[SagaMetadata]) -> Table:
             status_text(saga.status),
             f"{saga.steps_executed}/{saga.total_steps}",
             local_time(saga.updated_at),
-            Text(saga.waiting or saga.error or ""),
+            Text(_why(saga)),
         )
     return made
+
+
+def _why(saga: SagaMetadata) -> str:
+    """What keeps it where it is: of a parked one what went wrong, for that it waits for a person is its status."""
+    first, second = saga.waiting, saga.error
+    if saga.status is SagaStatus.FAILED:
+        first, second = second, first
+    return first or second or ""
 
 
 def steps_table(steps: Iterable[StepRecord]) -> Table:

@@ -10,8 +10,8 @@ from antistrophe.cli.invocation import Invocation
 from antistrophe.errors import SagaNotFoundError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal
 from antistrophe.records import SagaMetadata
-from antistrophe.system.reach import look
 from antistrophe.system.control import Ready
+from antistrophe.system.reach import look
 
 
 @contextmanager

@@ -1,0 +1,140 @@
+"""`serve`, `watch` and `demo`: the verbs that stay."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from antistrophe.process import processes_of_home
+from tests.acceptance.command import PROGRAM, Caller, finish, write_lines
+from tests.waiting import until
+
+GOOD = {"id": "good", "item": "lyre"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_serve_keeps_the_system_up_until_it_is_told_to_stop(shop: Caller, number: signal.Signals) -> None:
+    server = shop.start("serve", "--settings", "quick.toml", "--json")
+    assert server.stdout is not None
+    ready = json.loads(server.stdout.readline())
+    assert (ready["home"], ready["pid"], ready["running_sagas"]) == (str(shop.home), server.pid, 0)
+    launcher = shop.ask("status", "--json").json()["system"]["launcher_pid"]
+    write_lines(shop.folder / "orders.jsonl", [GOOD])
+    assert shop("run", "shop.py:order", "--input", "orders.jsonl").code == 0
+    assert shop.ask("status", "--json").json()["system"]["launcher_pid"] == launcher, "it outlives the run"
+    server.send_signal(number)
+    assert finish(server).code == 0
+    assert processes_of_home(shop.home) == []
+
+
+def test_serve_goes_on_with_what_was_left(shop: Caller) -> None:
+    write_lines(shop.folder / "orders.jsonl", [{"id": "one", "item": "slow"}])
+    run = shop.start("run", "shop.py:order", "--input", "orders.jsonl")
+    until(lambda: (saga := shop.saga("one")) and saga["steps"][2]["status"] == "running", "it ships")
+    shop.kill_all(run)
+    (shop.folder / "go").touch()
+    server = shop.start("serve", "--settings", "quick.toml")
+    try:
+        until(lambda: shop.saga("one")["status"] == "completed", "it has completed")
+    finally:
+        server.terminate()
+        finish(server)
+
+
+def test_watch_follows_until_nothing_runs(shop: Caller) -> None:
+    write_lines(shop.folder / "orders.jsonl", [{"id": "one", "item": "slow"}])
+    run = shop.start("run", "shop.py:order", "--input", "orders.jsonl")
+    until(lambda: (saga := shop.saga("one")) and saga["steps"][2]["status"] == "running", "it ships")
+    watch = shop.start("watch", "--until-idle", "--json", "--from", "0")
+    assert watch.stdout is not None
+    first = json.loads(watch.stdout.readline())
+    assert (first["saga"]["id"], first["saga"]["status"]) == ("one", "executing")
+    (shop.folder / "go").touch()
+    ended = finish(watch)
+    assert ended.code == 0
+    last = ended.json_lines()[-1]
+    assert (last["saga"]["id"], last["saga"]["status"]) == ("one", "completed")
+    positions = [each["position"] for each in [first, *ended.json_lines()]]
+    assert positions == sorted(set(positions))
+    assert finish(run).code == 0
+    assert re.search(r"one +completed +3/3", shop("watch", "--until-idle", "--from", "0").out)
+
+
+def test_watch_ends_with_ctrl_c(history: Caller) -> None:
+    watch = history.start("watch", "--from", "0")
+    assert watch.stdout is not None
+    assert "good" in watch.stdout.readline()
+    watch.send_signal(signal.SIGINT)
+    assert finish(watch).code == 0
+
+
+def test_the_demo_shows_the_undo_and_leaves_nothing(tmp_path: Path) -> None:
+    caller = Caller(tmp_path / "home", tmp_path, TMPDIR=str(tmp_path))
+    shown, told = caller.start("demo"), caller.start("demo", "--json")
+    ended = finish(told)
+    assert ended.code == 0, ended
+    demo = ended.json()
+    assert demo["world"] == [
+        "flight to Athens booked",
+        "hotel in Athens booked",
+        "800 euros paid",
+        "800 euros paid back",
+        "hotel in Athens given back",
+        "flight to Athens given back",
+    ]
+    assert demo["saga"]["status"] == "compensated"
+    assert demo["saga"]["steps"][2]["in_doubt"]
+    said = finish(shown)
+    assert said.code == 0
+    for words in (*demo["world"], "Pay in doubt", "its process is proven dead", "all that it did is undone"):
+        assert words in said.out
+    assert list(tmp_path.iterdir()) == [], "neither its own home nor ours is there"
+
+
+def screen_of(caller: Caller, *words: str, **environment: str) -> str:
+    """What a person sees: the same with a terminal as its output."""
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen(
+        [PROGRAM, "--home", caller.home, *words],
+        cwd=caller.folder,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    deadline = time.monotonic() + 40
+    try:
+        while time.monotonic() < deadline:
+            try:
+                part = os.read(ours, 65_536)
+            except OSError:  # how a terminal says that the other side has left
+                break
+            seen += part
+    finally:
+        os.close(ours)
+        program.wait(10)
+    return seen.decode()
+
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][;m]")
+
+
+def test_a_terminal_gets_colours_and_a_bar(shop: Caller) -> None:
+    write_lines(shop.folder / "orders.jsonl", [{**GOOD, "id": f"o{number}"} for number in range(5)])
+    seen = screen_of(shop, "run", "shop.py:order", "--input", "orders.jsonl")
+    assert "━" in seen
+    assert "5/5" in seen
+    assert COLOUR.search(seen)
+    assert COLOUR.search(screen_of(shop, "list"))
+    assert not COLOUR.search(screen_of(shop, "list", NO_COLOR="1"))
+    assert "completed" in screen_of(shop, "list", NO_COLOR="1")
