@@ -34,9 +34,6 @@ _MAX_ERROR_TEXT = 8_192
 _BEING_ENDED = "the attempt is being ended"
 
 EXIT_AFTER_CANCEL = 143
-"""The exit code of a process whose attempt was ended by SIGTERM: 128 + 15, as a shell would show it."""
-
-EXIT_AFTER_CANCEL = 143
 """The exit code of a process that was ended by SIGTERM: 128 + 15, as a shell would show it."""
 
 
@@ -141,6 +138,13 @@ def _seconds(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         return None
     return float(min(value, LONGEST_S))
+
+
+def exit_code_of(error: SystemExit) -> int:
+    """The exit code of a process that is ended by it."""
+    if error.code is None:
+        return 0
+    return error.code & 0xFF if isinstance(error.code, int) else 1
 
 
 def _text(error: BaseException) -> str:

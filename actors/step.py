@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from antistrophe.code import CodeNotLoadableError, load_step_class, mark_step_process
-from antistrophe.context import Outputs, StepContext
+from antistrophe.context import StepContext
 from antistrophe.errors import UnreadableDataError
 from antistrophe.marks import MarksFile, Token
 from antistrophe.messages import (
@@ -22,14 +21,14 @@ from antistrophe.messages import (
     StepConfiguration,
     StepReady,
 )
-from antistrophe.plain import unpack_plain
 from antistrophe.process import identity_of
 from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import Answer, Refused
 from antistrophe.step import build_step, call_step
 
 from .base import Handler, RuntimeActor, log
-from .call import EXIT_AFTER_CANCEL, Caller, answer_of, answer_of_exception
+from .call import EXIT_AFTER_CANCEL, Caller, answer_of, answer_of_exception, exit_code_of
+from .calls import context_of
 
 
 class StepActor(RuntimeActor):
@@ -86,7 +85,7 @@ class StepActor(RuntimeActor):
         try:
             cls = load_step_class(message.origin, message.class_ref)
             step = build_step(cls, message.input)
-            context = self._context(message)
+            context = context_of(message, self.now() + message.limit_s)
             if self._marks is None:
                 self._marks = MarksFile(self.base.home, self._name)
             self._leave_if_cancelled()
@@ -113,7 +112,7 @@ class StepActor(RuntimeActor):
             self._leave_if_cancelled()
             if isinstance(error, SystemExit):
                 logging.shutdown()
-                os._exit(_exit_code(error))
+                os._exit(exit_code_of(error))
             return answer_of_exception(error)
         return answer_of(message.action, result, self.base.settings.max_payload_bytes)
 
@@ -122,25 +121,3 @@ class StepActor(RuntimeActor):
         if self._caller.cancelled:
             logging.shutdown()
             os._exit(EXIT_AFTER_CANCEL)
-
-    def _context(self, message: RunStep) -> StepContext:
-        deadline_at = self.now() + message.limit_s
-        return StepContext(
-            saga_id=message.saga_id,
-            step_name=message.step_name,
-            step_index=message.step,
-            attempt=message.run,
-            idempotency_key=message.idempotency_key,
-            forward_key=message.forward_key,
-            outputs=Outputs({name: unpack_plain(data) for name, data in message.outputs}, message.step_name),
-            output=None if message.output is None else unpack_plain(message.output),
-            in_doubt=message.in_doubt,
-            deadline=datetime.fromtimestamp(deadline_at, UTC),
-            log=logging.getLogger(f"antistrophe.step.{message.step_name}"),
-        )
-
-
-def _exit_code(error: SystemExit) -> int:
-    if error.code is None:
-        return 0
-    return error.code & 0xFF if isinstance(error.code, int) else 1
