@@ -161,6 +161,8 @@ class _Auditor:
         book.take_failure(entry)
         check = Check.RETRIES if entry.action is Action.EXECUTE else Check.UNDO_RETRIES
         self._expect(entry.counts == expected_count(entry), check, f"{token_of(entry)} counts: {entry.counts}")
+        ran = entry.action is Action.COMPENSATE and entry.failure.kind is FailureKind.UNENCODABLE
+        self._expect(not ran, Check.UNDO_RETRIES, f"{token_of(entry)} has run: its result is nobody's")
 
     def _verdict(self, entry: VerdictGiven) -> None:
         self._settle(entry).take_verdict(entry.verdict)
@@ -177,7 +179,11 @@ class _Auditor:
         if entry.action is Action.VERIFY:
             return
         book = self._books[entry.step]
-        least_s, most_s = book.waits_s(entry.action)
+        failed = book.undo_failed if entry.action is Action.COMPENSATE else book.failed
+        if failed is None:
+            self._expect(False, Check.RETRIES, f"step {entry.step} is repeated although it has not failed")
+            return
+        least_s, most_s = book.waits_s(failed)
         wait_s = entry.not_before - entry.at
         fits = least_s - _SLACK_S <= wait_s <= most_s + _SLACK_S
         self._expect(fits, Check.BACKOFF, f"step {entry.step} waits {wait_s} s, not {least_s}..{most_s}")
@@ -198,7 +204,8 @@ class _Auditor:
         self._expect(not self._turned, Check.DIRECTION, "the saga turns back twice")
         self._expect(self._current is None, Check.ALONE, "the saga turns back while an attempt may run")
         self._turned, self._not_before = True, 0.0
-        reason, failed = entry.cause.reason, self._books[entry.cause.step].failed
+        reason = entry.cause.reason
+        failed = self._books[entry.cause.step].failed if entry.cause.step < len(self._books) else None
         cancelled = reason is TurnReason.CANCELLED
         self._expect(cancelled == self._cancelled, Check.CANCEL, f"the saga turns back because of {reason}")
         if cancelled:
@@ -254,6 +261,8 @@ class _Auditor:
     def _compensated(self, _entry: SagaCompensated) -> None:
         self._final = True
         owed = [index for index, book in enumerate(self._books) if book.owed]
+        forgotten = [index for index in owed if not self._books[index].compensates]
+        self._expect(not forgotten, Check.DOUBT, f"compensated, but nobody tried to undo {forgotten}")
         self._expect(self._turned and not owed, Check.PROOF, f"compensated, but {owed} are owed")
         self._expect(not any(book.given_up for book in self._books), Check.PROOF, "compensated, but one was given up")
         self._expect(self._current is None, Check.ALONE, "compensated while an attempt may run")

@@ -124,11 +124,9 @@ class StepBook:
             return False
         return self.undo_counted < self.spec.compensation_retry.max_attempts
 
-    def waits_s(self, action: Action) -> tuple[float, float]:
-        """The shortest and the longest wait that may follow the last failure of that action, in seconds."""
-        undo = action is Action.COMPENSATE
-        failed = self.undo_failed if undo else self.failed
-        assert failed is not None, "only asked after a failure"
+    def waits_s(self, failed: AttemptFailed) -> tuple[float, float]:
+        """The shortest and the longest wait that may follow this last failure, in seconds."""
+        undo = failed.action is Action.COMPENSATE
         failure = failed.failure
         if failure.kind is FailureKind.NEVER_RAN or (undo and failure.kind is FailureKind.INTERRUPTED):
             return 0.0, 0.0

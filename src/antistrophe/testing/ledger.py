@@ -40,7 +40,7 @@ def token_of(
 class Call:
     """One call of user code: when it began and ended (returned, raised, or its process died), when it took effect, and
     what it gave (None: its process died first). ``journal_length``: how many entries there were when it began;
-    ``process_used``: something had run in its process before."""
+    ``process_used``: something had run in its process before; ``interrupted``: the system ended it."""
 
     token: Token
     process: str
@@ -50,6 +50,7 @@ class Call:
     ended_at: float | None = None
     effects_at: list[float] = field(default_factory=list)
     answer: Answer | None = None
+    interrupted: bool = False
 
 
 class EffectsLedger:

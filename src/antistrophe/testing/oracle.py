@@ -183,7 +183,8 @@ def _not_early(history: History) -> Iterator[Violation]:
         if forward and entry.at >= accepted_at + (spec.deadline_s or 0.0):
             continue
         for call in history.ledger.made(token_of(entry)):
-            if call.began_at < entry.at < call.began_at + limit_s:
+            # Where the system has ended it already, it does not count as timed out, whatever the entry says.
+            if not call.interrupted and call.began_at < entry.at < call.began_at + limit_s:
                 yield Violation(Check.EARLY, f"{call.token} had only {entry.at - call.began_at} of {limit_s} s")
 
 
@@ -222,6 +223,8 @@ def _is_true_failure(entry: AttemptFailed, call: Call | None, rebooted: bool) ->
     kind, answer = entry.failure.kind, call.answer if call is not None else None
     if kind in (FailureKind.NEVER_RAN, FailureKind.REFUSED):
         return call is None
+    if kind is FailureKind.TIMEOUT and call is not None and call.interrupted:
+        return False
     if kind in (FailureKind.TIMEOUT, FailureKind.INTERRUPTED):
         # What was written before a reboot does not count, and nobody knows what began.
         return rebooted or (answer is None and (call is not None or entry.action is Action.COMPENSATE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -126,7 +127,7 @@ class SimulatedActor:
             self._keep(said)
             return None
         before = self.saga
-        entries = machine.decide(before, said, world.now, dispatch=not self.draining)
+        entries, after = machine.transition(before, said, world.now, dispatch=not self.draining)
         if not entries:
             return None
         if world.chances.strikes(Fault.JOURNAL_REFUSED):
@@ -135,9 +136,7 @@ class SimulatedActor:
             return None
         if world.chances.strikes(Fault.CRASH_BEFORE_APPEND):
             raise ActorKilledError
-        after = before
-        for entry in entries:
-            after = state.evolve(after, entry)
+        assert after == functools.reduce(state.evolve, entries, before), "the state is the fold of the entries"
         world.journal.extend(entries)
         self.saga = after
         if world.chances.strikes(Fault.CRASH_AFTER_APPEND):

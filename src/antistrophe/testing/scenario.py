@@ -33,13 +33,15 @@ class Scenario:
 def scenario_of(seed: int, *, most_steps: int = 4, faults: frozenset[Fault] = MACHINERY) -> Scenario:
     """The scenario of that seed; ``faults`` are the ones that may happen in it."""
     rng = random.Random(f"scenario/{seed}")
+    # One world in five is rough: its steps are repeated again and again, and fail in every way.
+    rough = rng.random() < 0.2
     steps = 0 if most_steps == 0 or rng.random() < 0.02 else rng.randint(1, most_steps)
     spec = SagaSpec(
         id=f"world-{seed}",
         name="world",
         deadline_s=None if rng.random() < 0.7 else rng.choice((0.5, 3.0, 15.0, 60.0)),
         park_on_failure=rng.random() < 0.6,
-        steps=tuple(_step(rng, index) for index in range(steps)),
+        steps=tuple(_step(rng, index, rough=rough) for index in range(steps)),
         origin=Origin(None, (), "/"),
     )
     return Scenario(
@@ -47,18 +49,20 @@ def scenario_of(seed: int, *, most_steps: int = 4, faults: frozenset[Fault] = MA
         spec=spec,
         faults=faults,
         budget=rng.choice((0, 3, 8, 20, 40)),
-        trouble=rng.choice((0.0, 0.1, 0.25, 0.5)),
+        trouble=0.7 if rough else rng.choice((0.0, 0.1, 0.25, 0.5)),
         undo_fails=tuple(rng.choice((0, 0, 0, 1, 2, 4, None)) for _ in range(steps)),
-        cancel_after_s=None if rng.random() < 0.75 else rng.choice((0.0, 1.0, 5.0, 30.0)) * rng.random(),
+        cancel_after_s=None if rng.random() < 0.85 else rng.choice((0.0, 1.0, 5.0, 30.0)) * rng.random(),
         stray_orders=tuple(rng.random() * 40.0 for _ in range(rng.choice((0, 0, 0, 1, 2)))),
         attended=rng.random() < 0.85,
     )
 
 
-def _step(rng: random.Random, index: int) -> StepSpec:
-    has_policy = rng.random() < 0.7
-    idempotent = rng.random() < 0.4
-    retry = RetryPolicy(rng.randint(1, 4), rng.choice((0.1, 1.0, 4.0)), 2.0, 6.0, jitter=rng.random() < 0.7)
+def _step(rng: random.Random, index: int, *, rough: bool) -> StepSpec:
+    has_policy = rough or rng.random() < 0.7
+    idempotent = rng.random() < (0.8 if rough else 0.4)
+    retry = RetryPolicy(
+        rng.randint(3 if rough else 1, 4), rng.choice((0.1, 1.0, 4.0)), 2.0, 6.0, jitter=rng.random() < 0.7
+    )
     if not has_policy:
         retry = RetryPolicy(3 if idempotent else 1)
     return StepSpec(

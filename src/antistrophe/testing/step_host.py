@@ -156,7 +156,7 @@ class StepProcess:
             return
         self.death = death
         if self._call is not None:
-            self._call.ended_at = self._world.now
+            self._call.ended_at, self._call.interrupted = self._world.now, death.by_system
             self._call = None
         if not death.by_system:
             self._world.after(DELAY_S * self._world.rng.random(), lambda: self._host.seen_dead(self))

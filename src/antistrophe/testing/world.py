@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from antistrophe.records import SagaStatus
 from antistrophe.saga import outcome, state
-from antistrophe.saga.entries import Entry
+from antistrophe.saga.entries import Entry, TurnedBack, TurnReason
 from antistrophe.saga.inputs import CancelAsked, Input, ProcessGranted, ResolveAsked, RetryAsked
 from antistrophe.testing.behaviour import UserCode
 from antistrophe.testing.faults import Chances, Fault
@@ -116,6 +116,9 @@ class World:
         except Exception as error:  # whatever the machine raises is a finding
             history.error = error
         history.rested = not self._queue and history.error is None
+        for entry in history.journal:
+            if isinstance(entry, TurnedBack) and entry.cause.reason is TurnReason.DEADLINE:
+                self.chances.note(Fault.DEADLINE)
         return history
 
     def _next_event(self) -> None:

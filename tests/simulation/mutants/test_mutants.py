@@ -1,0 +1,69 @@
+"""Each planted bug is caught, by the check that is named for it, in worlds that the machine as it is passes."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+
+from antistrophe.testing.checks import Check, Violation
+from antistrophe.testing.oracle import goes_on, judge
+from antistrophe.testing.scenario import scenario_of
+from antistrophe.testing.world import run
+from tests.simulation.mutants.catalogue import MUTANTS
+from tests.simulation.mutants.planting import Mutant, planted
+
+SEEDS = range(1_200)
+"""A planted bug has to be caught in one of these worlds; the same in each run, for this is a test of the checks."""
+
+PREFIXES = 2
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def findings(seed: int) -> list[Violation]:
+    """What the checks find in the world of that seed, and where it goes on from some prefixes of its journal."""
+    history = run(scenario_of(seed))
+    found = judge(history)
+    lengths = random.Random(seed)
+    for _ in range(PREFIXES if history.journal else 0):
+        found += goes_on(history, lengths.randint(1, len(history.journal)))
+    return found
+
+
+@pytest.fixture(scope="session")
+def sound() -> None:
+    """The machine as it is passes in every one of these worlds."""
+    for seed in SEEDS:
+        assert not findings(seed), f"world {seed}"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[re.sub(r"[^a-z]+", "-", mutant.name.lower()) for mutant in MUTANTS])
+def test_a_planted_bug_is_caught(mutant: Mutant, sound: None) -> None:
+    others: set[Check] = set()
+    with planted(mutant):
+        for seed in SEEDS:
+            checks = {violation.check for violation in findings(seed)}
+            if mutant.caught_by in checks:
+                return
+            others |= checks
+    pytest.fail(f"{mutant.caught_by.name} noticed nothing in {len(SEEDS)} worlds; others did: {others}")
+
+
+def test_there_is_a_bug_for_every_property_and_promise() -> None:
+    broken = {name for mutant in MUTANTS for name in mutant.breaks.split()}
+    properties = {f"P{number}" for number in range(1, 9)}
+    promises = {f"G{number}" for number in range(1, 8)} | {"G9"}
+    assert broken >= properties | promises
+
+
+def test_every_check_catches_a_bug() -> None:
+    assert {mutant.caught_by for mutant in MUTANTS} == set(Check)
+
+
+def test_a_mutant_is_gone_afterwards() -> None:
+    before = [findings(seed) for seed in range(20)]
+    with planted(MUTANTS[0]):
+        pass
+    assert [findings(seed) for seed in range(20)] == before == [[]] * 20
