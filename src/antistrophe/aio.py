@@ -95,8 +95,8 @@ class _Threads:
 
     async def close(self) -> None:
         """Close the client, and let the threads end."""
-        if self._client is not None:
-            await asyncio.get_running_loop().run_in_executor(self._closing, self._client.close)
+        if self.opened:
+            await asyncio.get_running_loop().run_in_executor(self._closing, self.client.close)
         for threads in (self._waits, self._looks, self._closing):
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -186,7 +186,8 @@ class AsyncSagaOrchestrator:
 
     async def open(self) -> Self:
         """Start the actor system, or attach to it."""
-        await self._threads.open(self._home, self._settings)
+        if not self._threads.opened:
+            await self._threads.open(self._home, self._settings)
         return self
 
     @property

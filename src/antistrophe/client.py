@@ -91,7 +91,9 @@ class Client:
 
     def _order(self, saga_id: str, order: CancelAsked | RetryAsked | ResolveStep) -> bool:
         self._attachment.check_process()
-        return self._requests.ask(lambda correlation: OrderSaga(correlation, saga_id, order), Done).effect
+        return self._requests.ask(
+            lambda correlation: OrderSaga(correlation, saga_id, order, self._attachment.client_id), Done
+        ).effect
 
     # --- looking -----------------------------------------------------------------------------------------------
 

@@ -21,8 +21,12 @@ from antistrophe.system.spawn import error_named
 
 T = TypeVar("T")
 
-_RESEND_S = 1.0
-_LONGEST_RESEND_S = 5.0
+RESEND_S = 1.0
+"""How soon a request is sent again that nobody has answered."""
+
+_MOST_PATIENT = 5
+"""A wait for the end of a saga is sent again less and less often, but at least after so many times that."""
+
 _IDLE_MAILBOXES = 16
 
 
@@ -35,7 +39,7 @@ class _Question:
     message: Any
     answer: type
     silence_s: float | None
-    resend_s: float = _RESEND_S
+    resend_s: float
     then: AwaitSaga | None = None
     sent: int = 0
 
@@ -48,8 +52,9 @@ class Requests:
     """What one orchestrator sends, from any number of threads. Every answer shows a position of the journal, and later
     questions to the registry see at least the highest of them."""
 
-    def __init__(self, attachment: Attachment) -> None:
+    def __init__(self, attachment: Attachment, resend_s: float = RESEND_S) -> None:
         self._attachment = attachment
+        self._resend_s = resend_s
         self._lock = threading.Lock()
         self._idle: list[tuple[System, Mailbox]] = []
         self._busy: set[Mailbox] = set()
@@ -69,14 +74,15 @@ class Requests:
     def outcome(self, saga_id: str, patience: Patience) -> Outcome:
         """Wait for the end of a saga. Raises SagaNotFoundError and TimeoutError."""
         correlation = _new_id()
-        question = _Question(correlation, AwaitSaga(correlation, saga_id), SagaOutcome, None)
+        question = _Question(correlation, AwaitSaga(correlation, saga_id), SagaOutcome, None, self._resend_s)
         return self._outcome(question, saga_id, patience)
 
     def _start_question(self, spec: SagaSpec, *, join: bool, wait: bool) -> _Question:
         correlation, request_id = _new_id(), _new_id()
         message = StartSaga(correlation, request_id, self._attachment.client_id, spec, join=join, wait=wait)
         then = AwaitSaga(correlation, spec.id) if wait else None
-        return _Question(correlation, message, SagaOutcome if wait else Accepted, self._silence_s, then=then)
+        answer = SagaOutcome if wait else Accepted
+        return _Question(correlation, message, answer, self._silence_s, self._resend_s, then)
 
     def _outcome(self, question: _Question, saga_id: str, patience: Patience) -> Outcome:
         try:
@@ -97,7 +103,8 @@ class Requests:
     def ask(self, make: Callable[[str], Any], answer: type[T]) -> T:
         """Send what ``make`` makes of a correlation until it is answered. Raises what it is rejected with."""
         correlation = _new_id()
-        found: T = self._ask(_Question(correlation, make(correlation), answer, self._silence_s), Patience())
+        question = _Question(correlation, make(correlation), answer, self._silence_s, self._resend_s)
+        found: T = self._ask(question, Patience())
         return found
 
     def query(
@@ -106,7 +113,7 @@ class Requests:
         """Ask the registry, which may take so long to answer."""
         correlation = _new_id()
         message = Query(correlation, what, arguments, at_least=self._position)
-        silence_s, resend_s = self._silence_s + answer_within_s, _RESEND_S + answer_within_s
+        silence_s, resend_s = self._silence_s + answer_within_s, self._resend_s + answer_within_s
         question = _Question(correlation, message, QueryAnswer, silence_s, resend_s)
         answer: QueryAnswer = self._ask(question, patience or Patience())
         return answer
@@ -159,7 +166,7 @@ class Requests:
             if patience.over:
                 raise patience.error("no answer")
             if question.silence_s is None:
-                question.resend_s = min(question.resend_s * 2, _LONGEST_RESEND_S)
+                question.resend_s = min(question.resend_s * 2, self._resend_s * _MOST_PATIENT)
             elif time.monotonic() - began > question.silence_s:
                 raise SystemUnavailableError(
                     f"the actor system of {self._attachment.home} is up, but has not answered"

@@ -1,0 +1,91 @@
+"""Opening and closing an orchestrator: which home, what goes on, what is left, and what a fork may do."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from antistrophe import SagaOrchestrator, Settings, SystemStateError
+from antistrophe.process import processes_of_home
+from tests.actors.steps import Noted, WaitFor, notes, one
+from tests.waiting import until
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A file that sagas wait for."""
+    return tmp_path / "gate"
+
+
+def test_the_home_is_named_by_the_environment_or_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with SagaOrchestrator() as by_default:
+        assert by_default.home == tmp_path.resolve() / ".antistrophe"
+    monkeypatch.setenv("ANTISTROPHE_HOME", str(tmp_path / "elsewhere"))
+    with SagaOrchestrator() as by_environment:
+        assert by_environment.home == tmp_path.resolve() / "elsewhere"
+
+
+def test_a_saga_goes_on_when_its_home_is_opened_again(tmp_path: Path, gate: Path) -> None:
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.0)) as first:
+        first.start(one("resumed", WaitFor(str(gate))))
+    assert processes_of_home(tmp_path / "home") == []
+    gate.touch()
+    with SagaOrchestrator(tmp_path / "home") as second:
+        assert second.handle("resumed").result(timeout_s=30.0)
+
+
+def test_closing_ends_every_call_that_waits(tmp_path: Path, gate: Path) -> None:
+    orchestrator = SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.0))
+    handle = orchestrator.start(one("waited-for", WaitFor(str(gate))))
+    errors: list[BaseException] = []
+
+    def wait(call: Callable[[], object]) -> None:
+        try:
+            call()
+        except BaseException as error:
+            errors.append(error)
+
+    waits: list[Callable[[], object]] = [handle.result, lambda: orchestrator.wait_idle(60.0)]
+    threads = [threading.Thread(target=wait, args=(call,)) for call in waits]
+    for thread in threads:
+        thread.start()
+    orchestrator.close()
+    for thread in threads:
+        thread.join(10.0)
+    assert [type(error) for error in errors] == [SystemStateError, SystemStateError]
+    with pytest.raises(SystemStateError, match="closed"):
+        orchestrator.running_count()
+    orchestrator.close()
+
+
+def test_one_that_is_never_closed_is_complained_about_and_leaves_nothing(tmp_path: Path) -> None:
+    orchestrator: SagaOrchestrator | None = SagaOrchestrator(tmp_path / "home")
+    with pytest.warns(ResourceWarning, match="never closed"):
+        orchestrator = None  # noqa: F841 - nobody holds it any more
+    gc.collect()
+    until(lambda: not processes_of_home(tmp_path / "home"), "the end of the system")
+
+
+def test_a_fork_is_told_to_open_its_own(tmp_path: Path) -> None:
+    with SagaOrchestrator(tmp_path / "home") as orchestrator:
+        orchestrator.execute(notes("before", "a"))
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                orchestrator.execute(notes("in-the-fork", "a"))
+            except SystemStateError as error:
+                os.write(writer, str(error).encode())
+            orchestrator.close()
+            os._exit(0)
+        os.close(writer)
+        with open(reader) as told:
+            assert "can't be used in its fork" in told.read()
+        os.waitpid(child, 0)
+        assert orchestrator.execute(notes("after", "a")) == [Noted("a")]
