@@ -1,0 +1,167 @@
+"""Steps for running sagas inline: what they did is in ``CALLS``, for they run in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from antistrophe import (
+    NOT_APPLIED,
+    UNKNOWN,
+    FatalError,
+    InDoubtError,
+    RetryableError,
+    RetryPolicy,
+    SagaStep,
+    StepContext,
+    StepResult,
+    event,
+    step,
+)
+
+ONCE = RetryPolicy(max_attempts=1)
+THRICE = RetryPolicy(max_attempts=3, initial_s=600.0, jitter=False)
+
+CALLS: list[tuple[str, str, int]] = []
+CONTEXTS: list[StepContext] = []
+PIDS: set[int] = set()
+
+
+@contextmanager
+def recording() -> Iterator[list[tuple[str, str, int]]]:
+    """An empty record of what the steps do."""
+    for each in (CALLS, CONTEXTS, PIDS):
+        each.clear()
+    yield CALLS
+
+
+@event
+@dataclass(frozen=True)
+class InlineDone:
+    what: str
+    amount: Decimal
+
+
+def _note(what: str, ctx: StepContext) -> None:
+    CALLS.append((what, ctx.step_name, ctx.attempt))
+    CONTEXTS.append(ctx)
+    PIDS.add(os.getpid())
+
+
+@dataclass(frozen=True)
+class Work(SagaStep):
+    """Does what its fields say."""
+
+    name: str
+    amount: Decimal = Decimal("1.5")
+    output: Any = None
+
+    def execute(self, ctx: StepContext) -> StepResult[Any]:
+        _note("execute", ctx)
+        return StepResult(self.output, [InlineDone(self.name, self.amount)])
+
+    def compensate(self, ctx: StepContext) -> None:
+        _note("compensate", ctx)
+
+
+@dataclass(frozen=True)
+class AsyncWork(Work):
+    async def execute(self, ctx: StepContext) -> StepResult[Any]:  # type: ignore[override]
+        await asyncio.sleep(0)
+        return Work.execute(self, ctx)
+
+    async def compensate(self, ctx: StepContext) -> None:  # type: ignore[override]
+        await asyncio.sleep(0)
+        Work.compensate(self, ctx)
+
+
+@dataclass(frozen=True)
+class Fail(SagaStep):
+    """Fails until its attempt ``until``, in the way that ``how`` names."""
+
+    how: str
+    name: str = "Fail"
+    until: int = 10**6
+    retry: RetryPolicy = ONCE
+
+    def execute(self, ctx: StepContext) -> Any:
+        _note("execute", ctx)
+        if ctx.attempt >= self.until:
+            return None
+        return _FAILURES[self.how]()
+
+    def compensate(self, ctx: StepContext) -> None:
+        _note("compensate", ctx)
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
+
+
+_FAILURES: dict[str, Any] = {
+    "raise": lambda: _raise(ValueError("no")),
+    "retryable": lambda: _raise(RetryableError("later", after_s=3600.0)),
+    "fatal": lambda: _raise(FatalError("never")),
+    "doubt": lambda: _raise(InDoubtError("who knows")),
+    "exit": lambda: sys.exit(7),
+    "late": lambda: time.sleep(0.05),
+    "garbage": lambda: StepResult(object()),
+    "large": lambda: StepResult("x" * (1 << 21)),
+    "no result": lambda: "text",
+    "cancelled": lambda: _raise(asyncio.CancelledError()),
+    "interrupt": lambda: _raise(KeyboardInterrupt()),
+}
+
+
+@dataclass(frozen=True)
+class Late(Fail):
+    how: str = "late"
+    timeout_s = 0.02
+
+
+@dataclass(frozen=True)
+class BadUndo(SagaStep):
+    """Its undo fails until the attempt ``until``."""
+
+    until: int
+    name: str = "BadUndo"
+    compensation_retry: RetryPolicy = THRICE
+
+    def execute(self, ctx: StepContext) -> None:
+        _note("execute", ctx)
+
+    def compensate(self, ctx: StepContext) -> None:
+        _note("compensate", ctx)
+        if ctx.attempt < self.until:
+            raise OSError("the bank is closed")
+
+
+@dataclass(frozen=True)
+class Verified(Fail):
+    how: str = "doubt"
+    name: str = "Verified"
+    answer: str = "applied"
+
+    def verify(self, ctx: StepContext) -> Any:
+        _note("verify", ctx)
+        return {"applied": StepResult("found", [InlineDone("found", Decimal(2))]), "not": NOT_APPLIED}.get(
+            self.answer, UNKNOWN
+        )
+
+
+@step
+def greet(ctx: StepContext, name: str, times: tuple[int, ...] = (1, 2)) -> StepResult[Any]:
+    _note("execute", ctx)
+    return StepResult((name, times))
+
+
+@greet.compensation
+def ungreet(ctx: StepContext, name: str) -> None:
+    _note("compensate", ctx)
