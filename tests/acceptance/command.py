@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,11 +127,13 @@ def _checked(ended: Ended) -> Ended:
     return ended
 
 
-def write_lines(path: Path, lines: list[Any]) -> Path:
+def write_lines(path: Path, lines: Sequence[Any]) -> Path:
     """A file of JSON lines; a text or bytes among them stands as it is."""
-    written = [
-        each if isinstance(each, bytes) else (each if isinstance(each, str) else json.dumps(each)).encode()
-        for each in lines
-    ]
-    path.write_bytes(b"".join(line + b"\n" for line in written))
+    path.write_bytes(b"".join(_encoded(line) + b"\n" for line in lines))
     return path
+
+
+def _encoded(line: Any) -> bytes:
+    if isinstance(line, bytes):
+        return line
+    return (line if isinstance(line, str) else json.dumps(line)).encode()

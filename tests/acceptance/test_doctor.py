@@ -86,7 +86,7 @@ def test_a_journal_that_cannot_be_used(copy: Caller, damage: Callable[[Path], No
     [
         "UPDATE journal SET state = (SELECT state FROM journal WHERE kind = 'SagaCompleted') WHERE kind = 'SagaParked'",
         (
-            "UPDATE journal SET state = (SELECT state FROM journal WHERE saga_id = 'stuck' AND state IS NOT NULL LIMIT 1)"
+            "UPDATE journal SET state = (SELECT state FROM journal WHERE saga_id = 'stuck' AND state NOTNULL LIMIT 1)"
             " WHERE kind = 'SagaParked'"
         ),
         "UPDATE sagas SET status = 'completed' WHERE id = 'stuck'",
