@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from antistrophe.cqrs import table_copies
 from antistrophe.cqrs.projection import ProjectionConnection
 from antistrophe.cqrs.projections import ProjectionRegistry
 from antistrophe.cqrs.recorded import RecordedEvent
@@ -109,21 +110,29 @@ def test_a_file_that_fails_is_trouble_and_not_the_end(
     assert registry.get("totals").positions() == list(range(1, 7))
 
 
-def test_other_writers_get_their_turn_while_tables_catch_up(store: EventStore, tmp_path: Path) -> None:
+def test_other_writers_get_their_turn_while_tables_catch_up(
+    store: EventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Slow(SqlTotals):
         def apply_in(self, connection: ProjectionConnection, recorded_event: RecordedEvent) -> None:
             super().apply_in(connection, recorded_event)
-            sorted(range(5_000))
+            now["s"] += 0.004
 
-    pay(store, 1_000)
+    now = {"s": 1000.0}
+    pauses: list[float] = []
+    other = open_database(tmp_path / "events.db", busy_timeout_s=0.0)
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        with other.transaction():  # raises at once where the write lock is held
+            pass
+
+    pay(store, 30)
     with ProjectionRegistry(store) as registry:
         registry.register("slow", Slow)
-        registry.start_subscription()
-        other = open_database(tmp_path / "events.db", busy_timeout_s=30)
-        writes = 0
-        while registry.get_metadata("slow").lag:
-            with other.transaction():
-                writes += 1
-            os.sched_yield()
-        other.close()
-    assert writes >= 10
+        monkeypatch.setattr(table_copies, "time", SimpleNamespace(monotonic=lambda: now["s"], sleep=pause))
+        registry.rebuild("slow")
+        assert registry.get("slow").positions() == list(range(1, 31))
+    other.close()
+    assert len(pauses) == 10  # after every three events of 4 ms: never more than 10 ms and one event at a time
+    assert min(pauses) >= 0.005
