@@ -47,6 +47,10 @@ def _waiting(saga: Saga) -> str | None:
         return saga.waiting
     if saga.parked:
         return "an operator must retry or resolve the compensation that failed"
+    current = saga.current
+    if current is not None and saga.ending:
+        name = saga.spec.steps[current.step].name
+        return f"process {current.lease.pid} is being ended, in which the attempt to {current.action.value} {name} runs"
     work = next_work(saga)
     if work is None:
         return None
