@@ -1,0 +1,132 @@
+"""The registry's view: a saga's state as monitoring shows it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from antistrophe.records import SagaStatus, StepStatus
+from antistrophe.roster import at, metadata_of
+from antistrophe.saga.entries import FailureKind
+from antistrophe.saga.inputs import CancelAsked, ProcessRefused, ResolveAsked, Returned
+from tests.core.saga_kit import Told, attempts, step
+
+DONE = Returned(b"\xa2ok")
+
+
+def statuses(told: Told) -> list[StepStatus]:
+    return [each.status for each in metadata_of(told.saga).steps]
+
+
+def test_times_are_aware_and_utc() -> None:
+    told = Told(step())
+    told.now += 5.0
+    told.run()
+    shown = metadata_of(told.saga)
+    assert shown.created_at == datetime(1970, 1, 1, 0, 16, 40, tzinfo=UTC)
+    assert shown.updated_at == shown.steps[0].started_at == at(1005.0)
+    assert shown.steps[0].finished_at is None
+
+
+def test_a_saga_that_goes_forward() -> None:
+    told = Told(step("pay"), step("ship"), step("mail"))
+    told.answer(DONE)
+    shown = metadata_of(told.saga)
+    assert (shown.id, shown.name, shown.status) == ("saga-1", "order", SagaStatus.EXECUTING)
+    assert (shown.steps_executed, shown.total_steps, shown.error, shown.waiting) == (1, 3, None, None)
+    assert statuses(told) == [StepStatus.SUCCEEDED, StepStatus.RUNNING, StepStatus.PENDING]
+    assert [each.attempts for each in shown.steps] == [1, 1, 0]
+    assert [each.pid for each in shown.steps] == [1, 1, None]
+
+
+def test_a_saga_that_goes_back() -> None:
+    told = Told(step("pay"), step("ship"), step("mail"))
+    told.answer(DONE)
+    told.times_out()
+    assert statuses(told) == [StepStatus.SUCCEEDED, StepStatus.IN_DOUBT, StepStatus.SKIPPED]
+    shown = metadata_of(told.saga)
+    assert shown.status is SagaStatus.COMPENSATING
+    assert shown.error == "ended after 10 s"
+    assert shown.steps[1].in_doubt
+    told.run()
+    assert statuses(told)[1] is StepStatus.COMPENSATING
+    told.answer(DONE)
+    assert statuses(told) == [StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.SKIPPED]
+    told.answer(DONE)
+    assert metadata_of(told.saga).status is SagaStatus.COMPENSATED
+
+
+def test_a_clean_failure_is_shown_with_its_error() -> None:
+    told = Told(step("pay"))
+    told.raises()
+    shown = metadata_of(told.saga).steps[0]
+    assert (shown.status, shown.error) == (StepStatus.FAILED, "BankError: no money")
+
+
+def test_a_compensation_between_two_attempts_is_still_compensating() -> None:
+    told = Told(step("pay", compensation_retry=attempts(2, 5.0)), step("ship"))
+    told.answer(DONE)
+    told.raises()
+    told.raises()
+    assert told.saga.current is None
+    assert statuses(told)[0] is StepStatus.COMPENSATING
+
+
+def test_what_needs_attention() -> None:
+    told = Told(step("pay"), step("ship"))
+    told.answer(DONE)
+    told.raises()
+    told.raises(FailureKind.FATAL)
+    shown = metadata_of(told.saga)
+    assert shown.status is SagaStatus.FAILED
+    assert shown.waiting == "an operator must retry or resolve the compensation that failed"
+    assert shown.error is not None
+    assert "pay" in shown.error
+    assert statuses(told)[0] is StepStatus.COMPENSATION_FAILED
+    assert shown.steps[0].error == "BankError: no money"
+    told.tell(ResolveAsked(0, "by hand", "me"))
+    assert statuses(told)[0] is StepStatus.RESOLVED
+    assert metadata_of(told.saga).status is SagaStatus.COMPENSATED
+
+
+def test_why_it_waits() -> None:
+    told = Told(step("pay", retry=attempts(2, 60.0)))
+    assert metadata_of(told.saga).waiting == "a step process to execute pay in"
+    told.tell(ProcessRefused("no module named shop"))
+    assert metadata_of(told.saga).waiting == "no module named shop"
+    told.run()
+    assert metadata_of(told.saga).waiting is None
+    told.raises()
+    assert metadata_of(told.saga).waiting == f"the next attempt to execute pay comes at {at(1060.0).isoformat()}"
+
+
+def test_a_process_that_does_not_die_is_seen() -> None:
+    told = Told(step("pay"))
+    told.run()
+    told.tell(CancelAsked("too dear", "me"))
+    assert metadata_of(told.saga).waiting == ("process 1 is being ended, in which the attempt to execute pay runs")
+
+
+def test_attempts_that_never_reached_the_call_are_not_shown_as_attempts() -> None:
+    told = Told(step("pay"))
+    told.dies(began=False)
+    assert metadata_of(told.saga).steps[0].attempts == 0
+    told.answer(DONE)
+    assert metadata_of(told.saga).steps[0].attempts == 1
+
+
+def test_a_cancelled_saga_tells_why() -> None:
+    told = Told(step("pay"), step("ship"))
+    told.answer(DONE)
+    told.tell(CancelAsked("too dear", "me"))
+    told.dies(began=False)
+    shown = metadata_of(told.saga)
+    assert shown.status is SagaStatus.COMPENSATING
+    told.answer(DONE)
+    error = metadata_of(told.saga).error
+    assert error is not None
+    assert "too dear" in error
+
+
+def test_a_saga_without_steps() -> None:
+    shown = metadata_of(Told().saga)
+    assert (shown.status, shown.steps, shown.total_steps) == (SagaStatus.COMPLETED, (), 0)

@@ -1,0 +1,597 @@
+"""The rules of the machine beside the table: retries, waiting, deadlines, cancels, parked sagas, restarts."""
+
+from __future__ import annotations
+
+import pytest
+
+from antistrophe.errors import (
+    CompensationFailedError,
+    SagaCancelledError,
+    StepCrashedError,
+    StepFailedError,
+    StepTimeoutError,
+)
+from antistrophe.saga.effects import RequestProcess, RunAttempt, wake_at
+from antistrophe.saga.entries import (
+    Action,
+    AttemptExpired,
+    AttemptFailed,
+    AttemptStarted,
+    CancelRequested,
+    CompensationRetried,
+    FailureKind,
+    RetryScheduled,
+    SagaCompensated,
+    SagaCompleted,
+    SagaParked,
+    SagaWaits,
+    StepResolved,
+    TurnedBack,
+    TurnReason,
+    Verdict,
+)
+from antistrophe.saga.inputs import (
+    Answered,
+    CancelAsked,
+    Fenced,
+    ProcessGranted,
+    ProcessRefused,
+    Refused,
+    ResolveAsked,
+    Resumed,
+    RetryAsked,
+    Returned,
+    TimePassed,
+    Verified,
+)
+from antistrophe.saga.machine import NEVER_RAN_LIMIT, decide, transition
+from antistrophe.spec import RetryPolicy
+from tests.core.saga_kit import Told, attempts, step
+
+DONE = Returned(b"\xa2ok")
+
+
+def parked(*, policy: RetryPolicy | None = None, park: bool = True) -> Told:
+    """A saga of three steps: the third failed, the compensation of the second failed for good."""
+    told = Told(step("pay"), step("ship", compensation_retry=policy or attempts(1)), step("mail"), park=park)
+    told.answer(DONE)
+    told.answer(DONE)
+    told.raises()
+    while not told.saga.parked and told.run().step == 1:
+        told.raises()
+    return told
+
+
+# --- retries ---------------------------------------------------------------------------------------------------
+
+
+def test_a_fatal_error_is_not_retried() -> None:
+    told = Told(step(retry=attempts(5), idempotent=True))
+    told.raises(FailureKind.FATAL)
+    assert isinstance(told.journal[-1], SagaCompensated)
+    assert isinstance(told.error, StepFailedError)
+    assert told.error.error_type == "BankError"
+
+
+def test_a_retryable_error_has_its_own_limit_and_its_own_wait() -> None:
+    told = Told(step(retryable_attempts=3))
+    told.raises(FailureKind.RETRYABLE, after_s=7.0)
+    assert told.last(RetryScheduled).not_before == 1007.0
+    told.raises(FailureKind.RETRYABLE)
+    told.raises(FailureKind.RETRYABLE)
+    assert told.trail == ["execute 0"] * 3
+    assert isinstance(told.journal[-1], SagaCompensated)
+
+
+def test_a_plain_exception_does_not_have_the_limit_of_a_retryable_one() -> None:
+    told = Told(step(retryable_attempts=3))
+    told.raises()
+    assert told.trail == ["execute 0"]
+
+
+def test_the_waits_grow_and_are_bounded() -> None:
+    told = Told(step(retry=attempts(5, 1.0, 3.0)))
+    waits = []
+    for _ in range(4):
+        told.raises()
+        waits.append(told.last(RetryScheduled).not_before - told.now)
+    assert waits == [1.0, 2.0, 3.0, 3.0]
+
+
+def test_full_jitter_is_the_same_for_the_same_attempt_and_differs_between_attempts() -> None:
+    def waits() -> list[float]:
+        told = Told(step(retry=RetryPolicy(6, 10.0, 1.0, 10.0, jitter=True)))
+        found = []
+        for _ in range(5):
+            told.raises()
+            found.append(told.last(RetryScheduled).not_before - told.now)
+        return found
+
+    assert waits() == waits()
+    assert len(set(waits())) == 5
+    assert all(0.0 <= wait <= 10.0 for wait in waits())
+
+
+def test_a_process_that_comes_too_early_starts_nothing() -> None:
+    told = Told(step(retry=attempts(2, 5.0)))
+    told.raises()
+    lease = told.journal[1].lease if isinstance(told.journal[1], AttemptStarted) else None
+    assert lease is not None
+    assert told.tell(ProcessGranted(lease)) == ()
+    told.now += 5.0
+    (started,) = told.tell(ProcessGranted(lease))
+    assert isinstance(started, AttemptStarted)
+
+
+def test_the_same_process_makes_the_next_attempt_at_once() -> None:
+    told = Told(step("pay"), step("ship"))
+    lease = told.run().lease
+    told.answer(DONE)
+    assert told.run().lease == lease
+    assert told.effects == (RunAttempt(told.run()),)
+
+
+def test_a_step_that_asks_for_a_fresh_process_gets_no_used_one() -> None:
+    told = Told(step("pay"), step("ship", fresh_process=True), step("mail"))
+    told.answer(DONE)
+    assert told.saga.current is None
+    assert told.effects[-1] == RequestProcess(fresh=True, urgent=False, not_before=None)
+    assert told.grant(used=True) == ()
+    told.grant()
+    told.answer(DONE)
+    assert told.saga.current is None, "and its own process serves no other"
+
+
+# --- attempts that never reached the call ----------------------------------------------------------------------
+
+
+def test_an_attempt_that_died_before_the_call_did_nothing_and_does_not_count() -> None:
+    told = Told(step())
+    failed, again = told.dies(began=False, signal=9)
+    assert isinstance(failed, AttemptFailed)
+    assert (failed.failure.kind, failed.counts) == (FailureKind.NEVER_RAN, False)
+    assert again == RetryScheduled(1000.0, 0, Action.EXECUTE, 1000.0)
+    assert not told.at(0).in_doubt
+
+
+def test_a_step_whose_processes_always_die_before_the_call_fails_in_the_end() -> None:
+    told = Told(step())
+    for _ in range(NEVER_RAN_LIMIT + 1):
+        told.dies(began=False, signal=9)
+    assert isinstance(told.journal[-1], SagaCompensated)
+    assert isinstance(told.error, StepCrashedError)
+
+
+def test_after_a_reboot_nobody_knows_whether_it_began() -> None:
+    told = Told(step("pay"), step("ship"))
+    told.dies(began=None, by_system=True)
+    assert told.last(AttemptFailed).failure.kind is FailureKind.INTERRUPTED
+    assert told.owed == (0,)
+
+
+def test_a_call_that_could_not_be_made_is_neither_failure_nor_doubt() -> None:
+    told = Told(step())
+    told.answer(Refused("no module named shop"))
+    assert told.saga.waiting == "no module named shop"
+    assert told.at(0).counted == 0
+    assert not told.at(0).in_doubt
+    waits = []
+    for _ in range(8):
+        waits.append(told.last(RetryScheduled).not_before - told.now)
+        told.answer(Refused("no module named shop"))
+    assert waits == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]
+    told.answer(DONE)
+    assert isinstance(told.journal[-1], SagaCompleted)
+    assert told.saga.waiting is None
+
+
+def test_a_compensation_that_could_not_be_called_is_never_given_up() -> None:
+    told = Told(step("pay"), step("ship"))
+    told.answer(DONE)
+    told.raises()
+    for _ in range(30):
+        told.answer(Refused("no module named shop"))
+    assert not told.saga.parked
+    told.answer(DONE)
+    assert isinstance(told.journal[-1], SagaCompensated)
+
+
+def test_no_process_to_be_had_is_a_reason_to_wait() -> None:
+    told = Told(step())
+    assert told.tell(ProcessRefused("full")) == (SagaWaits(1000.0, "full"),)
+    assert told.tell(ProcessRefused("full")) == (), "said once"
+    told.run()
+    assert told.saga.waiting is None
+    assert told.tell(ProcessRefused("full")) == (), "an attempt runs"
+
+
+# --- verify ----------------------------------------------------------------------------------------------------
+
+
+def doubtful(**changes: object) -> Told:
+    told = Told(step("pay", has_verify=True, **changes), step("ship"))
+    told.dies(signal=9)
+    assert told.run().action is Action.VERIFY
+    return told
+
+
+def test_a_verify_that_could_not_be_asked_is_asked_again() -> None:
+    told = doubtful()
+    told.answer(Refused("no module named shop"))
+    assert told.saga.waiting == "no module named shop"
+    assert told.last(RetryScheduled) == RetryScheduled(1000.0, 0, Action.VERIFY, 1005.0)
+    told.dies(began=False)
+    told.dies(by_system=True)
+    told.says(Verdict.APPLIED)
+    assert told.at(0).succeeded
+    assert told.trail == ["execute 0", *["verify 0"] * 4, "execute 1"]
+
+
+def test_a_verify_that_never_reaches_its_call_says_unknown_in_the_end() -> None:
+    told = doubtful()
+    for _ in range(NEVER_RAN_LIMIT + 1):
+        told.dies(began=False)
+    assert told.run().action is Action.COMPENSATE
+
+
+def test_a_verdict_that_is_not_asked_for_is_doubt() -> None:
+    told = Told(step())
+    told.answer(Verified(Verdict.APPLIED))
+    assert told.last(AttemptFailed).failure.kind is FailureKind.IN_DOUBT
+
+
+def test_a_result_that_is_no_verdict_says_unknown() -> None:
+    told = doubtful()
+    told.answer(DONE)
+    assert told.run().action is Action.COMPENSATE
+
+
+def test_verify_is_not_asked_once_a_cancel_was_accepted() -> None:
+    told = Told(step("pay", has_verify=True))
+    told.run()
+    told.tell(CancelAsked(None, "me"))
+    told.dies(signal=15)
+    assert told.run().action is Action.COMPENSATE
+
+
+def test_verify_is_asked_after_the_deadline_too_and_no_timer_is_set_meanwhile() -> None:
+    told = Told(step("pay", has_verify=True), step("ship"), deadline_s=5.0)
+    told.times_out()
+    assert wake_at(told.saga) is None
+    assert told.tell(TimePassed()) == ()
+    told.says(Verdict.APPLIED)
+    assert told.last(TurnedBack).cause.reason is TurnReason.DEADLINE
+    assert told.owed == (0,)
+
+
+# --- deadline --------------------------------------------------------------------------------------------------
+
+
+def test_the_deadline_cuts_an_attempt_short() -> None:
+    told = Told(step(timeout_s=10.0), deadline_s=4.0)
+    assert told.run().limit_s == 4.0
+    told.times_out()
+    assert told.last(TurnedBack).cause.reason is TurnReason.DEADLINE
+    told.answer(DONE)
+    assert isinstance(told.error, StepTimeoutError)
+    assert told.error.duration_s == 4.0
+
+
+def test_the_deadline_counts_from_acceptance_however_late_the_call_began() -> None:
+    told = Told(step(timeout_s=10.0), deadline_s=4.0)
+    told.run()
+    told.now = 1003.9
+    assert told.tell(TimePassed(1003.0, 30.0)) == ()
+    told.now = 1004.0
+    assert told.tell(TimePassed(1003.0, 30.0)) != ()
+
+
+def test_nothing_starts_after_the_deadline() -> None:
+    told = Told(step("pay"), step("ship"), deadline_s=5.0)
+    told.run()
+    told.now += 5.0
+    told.answer(DONE)
+    assert told.last(TurnedBack).cause.reason is TurnReason.DEADLINE
+    assert told.run().action is Action.COMPENSATE
+
+
+def test_the_last_step_may_succeed_after_the_deadline() -> None:
+    told = Told(step(), deadline_s=5.0)
+    told.run()
+    told.now += 5.0
+    told.answer(DONE)
+    assert isinstance(told.journal[-1], SagaCompleted)
+
+
+def test_a_saga_that_waits_for_a_process_turns_back_at_its_deadline() -> None:
+    told = Told(step("pay"), deadline_s=5.0)
+    assert wake_at(told.saga) == 1005.0
+    told.now = 1004.9
+    assert told.tell(TimePassed()) == ()
+    told.now = 1005.0
+    turned, end = told.tell(TimePassed())
+    assert isinstance(turned, TurnedBack)
+    assert isinstance(end, SagaCompensated)
+
+
+def test_a_retry_beyond_the_deadline_never_comes() -> None:
+    told = Told(step(retry=attempts(2, 60.0)), deadline_s=5.0)
+    told.raises()
+    assert wake_at(told.saga) == 1005.0
+    told.now = 1005.0
+    told.tell(TimePassed())
+    assert isinstance(told.journal[-1], SagaCompensated)
+
+
+def test_the_deadline_does_not_touch_compensations() -> None:
+    told = Told(step("pay"), step("ship"), deadline_s=5.0)
+    told.answer(DONE)
+    told.raises()
+    assert told.run().limit_s == 20.0
+    told.now += 19.0
+    assert told.tell(TimePassed(1000.0, 0.0)) == ()
+    told.answer(DONE)
+    assert isinstance(told.journal[-1], SagaCompensated)
+
+
+# --- the time limit --------------------------------------------------------------------------------------------
+
+
+def test_the_limit_counts_from_the_call() -> None:
+    told = Told(step(timeout_s=10.0))
+    told.run()
+    assert wake_at(told.saga) == 1010.0
+    told.now = 1012.9
+    assert told.tell(TimePassed(1003.0, 30.0)) == ()
+    told.now = 1013.0
+    assert told.tell(TimePassed(1003.0, 30.0)) == (AttemptExpired(1013.0, 0, Action.EXECUTE, 1),)
+    assert wake_at(told.saga) is None
+    assert told.tell(TimePassed(1003.0, 30.0)) == (), "only once"
+
+
+def test_a_call_that_nobody_saw_begin_gets_the_allowance() -> None:
+    told = Told(step(timeout_s=10.0))
+    told.run()
+    told.now = 1039.9
+    assert told.tell(TimePassed(None, 30.0)) == ()
+    told.now = 1040.0
+    assert len(told.tell(TimePassed(None, 30.0))) == 1
+
+
+def test_a_start_marker_from_before_the_intent_shortens_nothing() -> None:
+    told = Told(step(timeout_s=10.0))
+    told.run()
+    told.now = 1009.0
+    assert told.tell(TimePassed(0.0, 0.0)) == ()
+
+
+# --- cancel ----------------------------------------------------------------------------------------------------
+
+
+def test_a_cancel_ends_what_runs_and_compensates_from_there() -> None:
+    told = Told(step("pay"), step("ship"))
+    told.answer(DONE)
+    assert told.tell(CancelAsked("too dear", "me")) == (CancelRequested(1000.0, "too dear", "me"),)
+    assert told.answer(DONE) == ()
+    told.dies(signal=15)
+    assert told.owed == (1, 0)
+    told.answer(DONE)
+    told.answer(DONE)
+    assert isinstance(told.error, SagaCancelledError)
+
+
+def test_a_cancel_wins_over_the_success_of_the_last_step() -> None:
+    told = Told(step())
+    told.run()
+    told.tell(CancelAsked(None, "me"))
+    told.dies(answer=DONE)
+    assert told.last(TurnedBack).cause.reason is TurnReason.CANCELLED
+    assert told.owed == (0,)
+
+
+def test_a_cancel_of_what_never_began_undoes_nothing() -> None:
+    told = Told(step())
+    told.run()
+    told.tell(CancelAsked(None, "me"))
+    told.dies(began=False)
+    assert isinstance(told.journal[-1], SagaCompensated)
+    assert told.trail == ["execute 0"]
+
+
+def test_a_cancel_of_a_saga_that_waits_takes_effect_at_once() -> None:
+    told = Told(step("pay"), step("ship", retry=attempts(2, 60.0)))
+    told.answer(DONE)
+    told.raises()
+    told.tell(ProcessRefused("no module named shop"))
+    told.tell(CancelAsked(None, "me"))
+    assert told.saga.backward
+    assert told.saga.waiting is None, "why it waited going forward is of no interest any more"
+    assert told.effects == (RequestProcess(fresh=False, urgent=True, not_before=None),)
+
+
+@pytest.mark.parametrize("again", [CancelAsked(None, "me"), CancelAsked("other", "you")])
+def test_a_second_cancel_changes_nothing(again: CancelAsked) -> None:
+    told = Told(step())
+    told.run()
+    told.tell(CancelAsked("first", "me"))
+    assert told.tell(again) == ()
+
+
+def test_a_cancel_on_the_way_back_or_after_the_end_changes_nothing() -> None:
+    told = parked()
+    assert told.tell(CancelAsked(None, "me")) == ()
+    told.tell(RetryAsked("me"))
+    assert told.tell(CancelAsked(None, "me")) == ()
+    ended = Told(step())
+    ended.answer(DONE)
+    assert ended.tell(CancelAsked(None, "me")) == ()
+
+
+# --- parked sagas ----------------------------------------------------------------------------------------------
+
+
+def test_a_parked_saga_tells_what_failed_and_why_it_turned_back() -> None:
+    told = parked()
+    assert isinstance(told.error, CompensationFailedError)
+    assert (told.error.step_index, told.error.step_name) == (1, "ship")
+    assert isinstance(told.error.__cause__, StepFailedError)
+    assert told.error.__cause__.step_name == "mail"
+
+
+def test_an_operators_retry_gives_the_whole_policy_again() -> None:
+    told = parked(policy=attempts(2))
+    assert told.trail.count("compensate 1") == 2
+    (retried,) = told.tell(RetryAsked("me"))
+    assert retried == CompensationRetried(told.now, "me")
+    for _ in range(NEVER_RAN_LIMIT):
+        told.dies(began=False)
+    told.raises()
+    assert not told.saga.parked
+    told.raises()
+    assert told.saga.parked
+
+
+def test_processes_that_died_before_the_call_do_not_count_into_an_operators_retry() -> None:
+    told = Told(step("pay"), step("ship"))
+    told.answer(DONE)
+    told.raises()
+    for _ in range(NEVER_RAN_LIMIT + 1):
+        told.dies(began=False)
+    assert told.saga.parked
+    told.tell(RetryAsked("me"))
+    told.dies(began=False)
+    assert not told.saga.parked
+
+
+def test_a_resolve_settles_the_step_and_the_walk_goes_on() -> None:
+    told = parked()
+    (resolved,) = told.tell(ResolveAsked(1, "by hand", "me"))
+    assert resolved == StepResolved(told.now, 1, "by hand", "me")
+    assert told.owed == (0,)
+    told.answer(DONE)
+    assert isinstance(told.journal[-1], SagaCompensated)
+    assert isinstance(told.error, StepFailedError)
+
+
+def test_the_last_resolve_ends_the_saga() -> None:
+    told = parked(park=False)
+    told.answer(DONE)
+    assert told.saga.parked
+    resolved, end = told.tell(ResolveAsked(1, "by hand", "me"))
+    assert isinstance(resolved, StepResolved)
+    assert isinstance(end, SagaCompensated)
+
+
+def test_with_two_failures_one_resolve_parks_it_again() -> None:
+    told = parked(park=False)
+    told.raises()
+    assert told.saga.parked
+    _, again = told.tell(ResolveAsked(0, "by hand", "me"))
+    assert isinstance(again, SagaParked)
+
+
+@pytest.mark.parametrize("index", [-1, 0, 2, 3])
+def test_only_what_failed_for_good_can_be_resolved(index: int) -> None:
+    assert parked().tell(ResolveAsked(index, "by hand", "me")) == ()
+
+
+def test_an_operator_has_nothing_to_say_to_a_saga_that_runs() -> None:
+    told = Told(step())
+    assert told.tell(RetryAsked("me")) == ()
+    assert told.tell(ResolveAsked(0, "by hand", "me")) == ()
+
+
+# --- what the system itself ends -------------------------------------------------------------------------------
+
+
+def test_a_compensation_that_the_system_ended_is_repeated_and_does_not_count() -> None:
+    told = Told(step("pay"), step("ship"))
+    told.answer(DONE)
+    told.raises()
+    for began in (True, False, None) * 10:
+        failed, again = told.dies(began=began, by_system=True)
+        assert isinstance(failed, AttemptFailed)
+        assert not failed.counts
+        assert isinstance(again, RetryScheduled)
+        assert again.not_before == told.now
+    told.answer(DONE)
+    assert isinstance(told.journal[-1], SagaCompensated)
+
+
+def test_what_the_system_ended_has_not_timed_out_even_if_it_has_expired_since() -> None:
+    told = Told(step("pay"), step("ship"))
+    told.answer(DONE)
+    told.raises()
+    told.expires()
+    told.dies(by_system=True)
+    assert told.last(AttemptFailed).failure.kind is FailureKind.INTERRUPTED
+    assert not told.saga.parked
+
+
+def test_a_forward_attempt_that_the_system_ended_counts() -> None:
+    told = Told(step(idempotent=True, retry=attempts(2)))
+    told.dies(by_system=True)
+    assert told.run().attempt == 2
+    told.dies(by_system=True)
+    assert told.owed == (0,)
+
+
+def test_a_system_that_stops_starts_nothing() -> None:
+    told = Told(step("pay"), step("ship"))
+    current = told.run()
+    (result,) = told.tell(Answered(0, Action.EXECUTE, 1, DONE), dispatch=False)
+    assert told.saga.current is None
+    assert told.tell(ProcessGranted(current.lease), dispatch=False) == ()
+    assert result.at == told.now
+
+
+# --- echoes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        Answered(0, Action.EXECUTE, 1, DONE),
+        Answered(0, Action.EXECUTE, 3, DONE),
+        Answered(1, Action.EXECUTE, 2, DONE),
+        Answered(0, Action.COMPENSATE, 2, DONE),
+        Fenced(0, Action.EXECUTE, 1, True),
+        Fenced(0, Action.VERIFY, 2, True),
+    ],
+)
+def test_what_echoes_another_attempt_changes_nothing(stale: Answered | Fenced) -> None:
+    told = Told(step("pay", retry=attempts(3)), step("ship"))
+    told.raises()
+    assert told.run().attempt == 2
+    assert told.tell(stale) == ()
+
+
+def test_the_end_is_the_end() -> None:
+    told = Told(step())
+    current = told.run()
+    told.answer(DONE)
+    for said in (
+        ProcessGranted(current.lease),
+        Answered(0, Action.EXECUTE, 1, DONE),
+        Fenced(0, Action.EXECUTE, 1, True),
+        TimePassed(),
+        Resumed(),
+        RetryAsked("me"),
+    ):
+        assert told.tell(said) == ()
+
+
+def test_a_saga_without_steps_completes_at_once() -> None:
+    told = Told()
+    assert isinstance(told.journal[-1], SagaCompleted)
+
+
+def test_the_state_of_a_transition_is_the_fold_of_its_entries() -> None:
+    told = Told(step("pay"), step("ship"))
+    current = told.run()
+    before = told.saga
+    said = Answered(current.step, current.action, current.attempt, DONE)
+    entries, after = transition(before, said, told.now)
+    assert entries == decide(before, said, told.now)
+    told.tell(said)
+    assert told.saga == after
