@@ -192,20 +192,18 @@ class Attachment:
     def _follow_always(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while not self._closed:
+            before = self._seen
             try:
                 connection = self._reach() or self._start()
+                if connection is not None:
+                    self._follow(connection)
             except AntistropheError as error:
                 self._report(error)
-                connection = None
             except Exception as error:
                 self._report(SystemUnavailableError(f"attaching to {self.home} failed: {error!r}"))
-                connection = None
-            if connection is not None:
-                before = self._seen
-                self._follow(connection)
-                if self._seen > before:
-                    pause_s = _FIRST_PAUSE_S
-                    continue
+            if self._seen > before:
+                pause_s = _FIRST_PAUSE_S
+                continue
             self._pause(_AFTER_FAILURE_S if self._problem is not None else pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
@@ -275,20 +273,26 @@ class Attachment:
             case control.Failed(error, text):
                 self._report(error_named(error, text))
             case control.Ready():
-                self._seen += 1
-                settings = control.unpack_settings(state.settings)
-                # Whoever has to start it again does so as it was.
-                self._settings = settings
-                system = System(
-                    self._seen,
-                    state.supervisor,
-                    state.launcher_pid,
-                    state.admin_pid,
-                    state.logger_pid,
-                    state.supervisor_pid,
-                    settings,
-                )
-                self._publish("it is ready", system)
+                self._publish("it is ready", self._system_of(state))
+
+    def _system_of(self, ready: control.Ready) -> System:
+        if ready.protocol != control.PROTOCOL:
+            raise SystemUnavailableError(
+                f"the actor system of {self.home} was started by another release of antistrophe (pid"
+                f" {ready.launcher_pid}): use the same one, or close all applications of that home first"
+            )
+        # Whoever has to start it again does so as it was.
+        self._settings = control.unpack_settings(ready.settings)
+        self._seen += 1
+        return System(
+            self._seen,
+            ready.supervisor,
+            ready.launcher_pid,
+            ready.admin_pid,
+            ready.logger_pid,
+            ready.supervisor_pid,
+            self._settings,
+        )
 
     # --- leaving -----------------------------------------------------------------------------------------------
 

@@ -19,6 +19,9 @@ from antistrophe.plain import pack_fields, pack_record, unpack_fields, unpack_re
 from antistrophe.settings import Settings
 
 CONTROL_NAME = "control"
+PROTOCOL = 1
+"""Counts the forms that messages between applications and actors have had."""
+
 MAX_FRAME_BYTES = 1 << 16
 _MAX_BACKLOG_BYTES = 1 << 18
 _BACKLOG = 512
@@ -42,9 +45,11 @@ class Starting:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The actor system takes requests at the socket ``supervisor``. ``generation`` counts the lives of the system
-    under this launcher, from 1; ``settings`` are the system's, packed."""
+    """The actor system takes requests at the socket ``supervisor``, from applications that speak the same
+    ``protocol``. ``generation`` counts the lives of the system under this launcher, from 1; ``settings`` are the
+    system's, packed."""
 
+    protocol: int
     generation: int
     supervisor: str
     launcher_pid: int

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import selectors
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,9 @@ def launch(home: str, settings: dict[str, Any]) -> None:
         _say({HELD: True})
         return
     _say({SERVING: True})
-    os.dup2(2, 1)  # nothing that is started here keeps the application's pipe
+    # Nothing that is started here keeps the application's pipe; what steps print is found in the log, at once.
+    os.dup2(2, 1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     launcher.run()
 
 
@@ -106,7 +109,6 @@ class Launcher:
 
         Raises JournalError and SystemUnavailableError.
         """
-        os.umask(0o077)
         prepare_home(home)
         lock = HomeLock.take(home)
         if lock is None:
@@ -180,6 +182,7 @@ class Launcher:
 
     def _ready(self, life: Life) -> control.Ready:
         return control.Ready(
+            protocol=control.PROTOCOL,
             generation=self._generation,
             supervisor=life.supervisor,
             launcher_pid=os.getpid(),
@@ -198,7 +201,7 @@ class Launcher:
     def _start_anew(self, reason: str) -> None:
         log.error("%s: the actor system ends and is started anew", reason)
         self._end_life()
-        left = sweep(self._home, deadline_s=_SWEEP_S)
+        left = sweep(self._home, deadline_s=_SWEEP_S, children=True)
         if left:
             self._fail(SystemUnavailableError.__name__, _survivors(self._home, left))
         elif self._restarts.delay_s(time.monotonic()) > 0.0:
@@ -262,7 +265,7 @@ class Launcher:
         log.error("the supervisor did not drain; everything is ended as it stands")
 
     def _sweep_last(self) -> None:
-        left = sweep(self._home, deadline_s=_SWEEP_S)
+        left = sweep(self._home, deadline_s=_SWEEP_S, children=True)
         if left:
             log.error("%s", _survivors(self._home, left))
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import selectors
 import socket
+import time
 from collections.abc import Callable
 
 from antistrophe.errors import UnreadableDataError
@@ -14,6 +15,7 @@ from antistrophe.system.control import Peer, State
 log = logging.getLogger("antistrophe.launcher")
 
 _ACCEPTS_AT_ONCE = 64
+_NO_ENTRY_PAUSE_S = 0.1
 
 
 class Peers:
@@ -65,8 +67,12 @@ class Peers:
         for _ in range(_ACCEPTS_AT_ONCE):
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                # Nobody there any more, or no descriptor to be had just now: they wait in the backlog.
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # Most likely no descriptor is to be had just now: whoever wants to come in waits in the backlog.
+                log.error("nobody can be let in: %s", error)
+                time.sleep(_NO_ENTRY_PAUSE_S)
                 return
             try:
                 peer = Peer(connection)
