@@ -152,7 +152,7 @@ class FrontDesk:
             self._reject(to, "RequestError", text)
         else:
             request_id = self._ledger.request_id(message.saga_id) or ""
-            live = self._table.add(message.saga_id, request_id, client_id="")
+            live = self._table.add(message.saga_id, request_id, message.client_id)
             live.urgent = True
             self._order_live(live, order)
 

@@ -155,7 +155,7 @@ class SagaActor:
             self._question = None
             self._run.tell(ProcessRefused(message.reason))
             self._audience.report(self._run.position, at_once=True)
-            self._go(SagaSleeps(message.saga_id, None, self._audience.waiters))
+            self._sleep(None)
 
     def _on_dead(self, message: ProcessDead) -> None:
         if not self._run.begun:
@@ -290,14 +290,11 @@ class SagaActor:
         elif not_before - now < SLEEP_FROM_S:
             self._ask_at = not_before
         else:
-            saga = self._run.saga
-            deadline = effect.wake_at(saga)
-            until = not_before if deadline is None else min(not_before, deadline)
-            self._go(SagaSleeps(saga.id, until, self._audience.waiters))
+            deadline = effect.wake_at(self._run.saga)
+            self._sleep(not_before if deadline is None else min(not_before, deadline))
 
     def _ask(self) -> None:
-        saga = self._run.saga
-        self._ask_at = None
+        saga, self._ask_at = self._run.saga, None
         for each in effect.resume(saga):
             if isinstance(each, effect.RequestProcess):
                 refs = tuple(dict.fromkeys(step.class_ref for step in saga.spec.steps))
@@ -312,6 +309,9 @@ class SagaActor:
         assert outcome is not None, "only told of sagas that ended or are parked"
         self._audience.ended(outcome, self._run.position)
         self._go(SagaEnded(outcome.saga_id, outcome.status))
+
+    def _sleep(self, until: float | None) -> None:
+        self._go(SagaSleeps(self._id, until, self._audience.waiters, self._run.saga.backward))
 
     def _go(self, farewell: SagaEnded | SagaSleeps) -> None:
         """Say the last word to the supervisor and leave, once."""

@@ -126,6 +126,7 @@ class SagaTable:
         self._steps.forget(live.id)
         self._take_from_host(live)
         live.begin, live.grant = None, None
+        live.urgent = message.urgent
         live.waiters |= {waiter.correlation: waiter for waiter in message.waiters}
         until = message.until
         if until is None:

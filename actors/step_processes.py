@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
+from antistrophe.marks import remove_marks
 from antistrophe.messages import (
     Address,
     CodeLoaded,
@@ -21,7 +22,7 @@ from antistrophe.messages import (
     StepReady,
 )
 from antistrophe.policy import GrantTo, LoadInto, Pool, PoolOrder, Retire, StartProcess
-from antistrophe.process import ProcessIdentity, is_alive, kill_group, live_group_members, send_signal
+from antistrophe.process import ProcessIdentity, kill_group, live_group_members, send_signal
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
 
@@ -70,6 +71,7 @@ class StepProcesses:
         self.pool = Pool(base.settings.step_processes, prefix)
         self._steps: dict[str, _Step] = {}
         self._graves: dict[str, ProcessDead] = {}
+        self._looks_again = False
         self.frozen = False
 
     # --- orders of the pool ------------------------------------------------------------------------------------
@@ -155,11 +157,11 @@ class StepProcesses:
 
     def _bury_stranger(self, saga_id: str, lease: Lease) -> None:
         """A process of an earlier life of the system: swept before this one began, which is checked once more."""
-        identity = ProcessIdentity(lease.pid, lease.start_ticks, lease.boot_id)
-        if is_alive(identity):
-            kill_group(identity)
-        else:
+        left = kill_group(_identity(lease), home=self._base.home)
+        if left:
             # The saga asks again until it is told.
+            log.error("saga %s can't go on before the processes of its last attempt have ended: %s", saga_id, left)
+        else:
             self._owner.died(ProcessDead(saga_id, lease, None, None, True, "the system that ran it was ended"))
 
     # --- ending ------------------------------------------------------------------------------------------------
@@ -204,17 +206,24 @@ class StepProcesses:
 
     def look(self) -> None:
         """Kill what has had its grace, and notice what is dead, overdue or idle for long."""
+        self._looks_again = False
         now = self._owner.now()
         for step in list(self._steps.values()):
             if not step.alive:
                 self._bury(step)
             elif step.kill_at is not None and now >= step.kill_at:
                 self._kill(step)
-                self._owner.wake_in(LOOK_AGAIN_S)
+                self._look_again()
         for name in self.pool.overdue(now, self._base.settings.start_timeout_s):
             self._give_up(self._steps[name])
         self._carry_out(self.pool.retire_idle(now, self._base.settings.idle_process_s))
         self.serve()
+
+    def _look_again(self) -> None:
+        """Soon, and once, however many there are to look at: each look may ask for the next."""
+        if not self._looks_again:
+            self._looks_again = True
+            self._owner.wake_in(LOOK_AGAIN_S)
 
     def _give_up(self, step: _Step) -> None:
         limit_s = self._base.settings.start_timeout_s
@@ -231,7 +240,7 @@ class StepProcesses:
         if step.lease is not None and live_group_members(step.lease.pid):
             kill_group(_identity(step.lease), home=self._base.home)
             if live_group_members(step.lease.pid):
-                self._owner.wake_in(LOOK_AGAIN_S)
+                self._look_again()
                 return
         self._steps.pop(step.name, None)
         if self.pool.loading(step.name):
@@ -249,6 +258,8 @@ class StepProcesses:
             )
             self._graves[saga_id] = dead
             self._owner.died(dead)
+        else:
+            remove_marks(self._base.home, step.name)
         self.serve()
 
     def records(self) -> list[ProcessRecord]:

@@ -10,6 +10,7 @@ from typing import Any
 from thespian.actors import ChildActorExited, WakeupMessage
 
 from antistrophe.errors import JournalError
+from antistrophe.marks import remove_all_marks
 from antistrophe.messages import (
     Address,
     AdoptProcess,
@@ -72,6 +73,7 @@ class SupervisorActor(RuntimeActor):
         self._launcher: Any = None
         self._registry: Address = None
         self._registry_process: Any = None
+        self._registry_due: float | None = None
         self._draining_for: Address = None
         self._drain_until = 0.0
         self._fenced = 0
@@ -116,6 +118,8 @@ class SupervisorActor(RuntimeActor):
         except JournalError as error:
             self.send(sender, SupervisorFailed("JournalError", str(error)))
             return
+        if not open_sagas:
+            remove_all_marks(message.home)
         warm_up()
         self._start_registry(message)
         settings = message.settings
@@ -167,13 +171,14 @@ class SupervisorActor(RuntimeActor):
         assert self.base is not None
         if self._registry_process.is_alive():
             return
-        log.error("the registry has died and is started again")
-        delay_s = self._registry_restarts.delay_s(self.now())
-        if delay_s == 0.0:
+        now = self.now()
+        if self._registry_due is None:  # each death is booked once, however often it is noticed
+            self._registry_due = now + self._registry_restarts.delay_s(now)
+        if now >= self._registry_due:
+            log.error("the registry has died and is started again")
+            self._registry_due = None
             self._start_registry(self.base)
             self.table.hosts.registry_is(self._registry)
-        else:
-            self.wake_in(delay_s)
 
     def _on_wakeup(self, message: WakeupMessage, _sender: Address) -> None:
         if self._launcher is not None and not is_alive(self._launcher):

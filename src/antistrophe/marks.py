@@ -7,6 +7,7 @@ only for the attempt that it names.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -95,7 +96,15 @@ def read_marks(home: str | os.PathLike[str], lease_name: str, token: Token) -> M
 
 def remove_marks(home: str | os.PathLike[str], lease_name: str) -> None:
     """Forget what that process left; its attempt is settled in the journal."""
-    marks_path(home, lease_name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a file that stays harms nobody: no other lease has its name
+        marks_path(home, lease_name).unlink()
+
+
+def remove_all_marks(home: str | os.PathLike[str]) -> None:
+    """Forget what all processes left; every attempt is settled in the journal."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(marks_path(home, "")):
+            remove_marks(home, name)
 
 
 def _record(body: list[Any]) -> bytes:

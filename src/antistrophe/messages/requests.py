@@ -37,11 +37,13 @@ class AwaitSaga:
 
 @message
 class OrderSaga:
-    """An order to a saga: to be cancelled, or what an operator says. Answered by Done or Rejected."""
+    """An order to a saga: to be cancelled, or what an operator says. Answered by Done or Rejected. ``client_id`` names
+    the attached process, whose step processes a parked saga uses from now on."""
 
     correlation: str
     saga_id: str
     order: CancelAsked | RetryAsked | ResolveStep
+    client_id: str = ""
 
 
 @message

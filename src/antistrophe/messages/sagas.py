@@ -145,11 +145,13 @@ class SagaActorFailed:
 @message
 class SagaSleeps:
     """The saga has nothing to do before ``until`` (seconds since the epoch; None: the supervisor decides, because its
-    code could not be loaded); its actor is gone after this message. ``waiters`` still wait."""
+    code could not be loaded); its actor is gone after this message. ``waiters`` still wait; ``urgent``: it
+    compensates."""
 
     saga_id: str
     until: float | None
     waiters: tuple[Waiter, ...] = ()
+    urgent: bool = False
 
 
 @message
