@@ -15,10 +15,12 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, NoReturn
+
+from antistrophe.proc import all_pids, all_stats, owner_of, read, stat_of
 
 HOME_MARKER = "ANTISTROPHE_HOME"
 SYSTEM_MARKER = "ANTISTROPHE_SYSTEM"
@@ -43,20 +45,6 @@ class ProcessIdentity:
     boot_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Stat:
-    state: str
-    parent: int
-    group: int
-    threads: int
-    start_ticks: int
-
-    @property
-    def lives(self) -> bool:
-        # The leader of a thread group may be a zombie while other threads of it still run: that process lives.
-        return self.state not in "ZXx" or self.threads > 1
-
-
 @lru_cache(maxsize=1)
 def boot_id() -> str:
     """The kernel's name for this boot: a UUID that changes with every boot."""
@@ -66,7 +54,7 @@ def boot_id() -> str:
 
 def identity_of(pid: int) -> ProcessIdentity | None:
     """Who has that pid now; None when no live process has it (a zombie is dead)."""
-    stat = _stat_of(pid)
+    stat = stat_of(pid)
     if stat is None or not stat.lives:
         return None
     return ProcessIdentity(pid, stat.start_ticks, boot_id())
@@ -79,13 +67,13 @@ def is_alive(identity: ProcessIdentity) -> bool:
 
 def parent_of(pid: int) -> int | None:
     """The pid of the present parent of a process (a zombie has one, too); None when there is no such process."""
-    stat = _stat_of(pid)
+    stat = stat_of(pid)
     return None if stat is None else stat.parent
 
 
 def children_of(pid: int) -> list[int]:
     """The live children of a process, ascending."""
-    return [child for child, stat in _all_stats() if stat.parent == pid and stat.lives]
+    return [child for child, stat in all_stats() if stat.parent == pid and stat.lives]
 
 
 def open_pidfd(identity: ProcessIdentity) -> int | None:
@@ -139,7 +127,7 @@ def live_group_members(pgid: int) -> list[int]:
         return []  # not even a zombie is left: no need to read all of /proc
     except PermissionError:
         pass
-    return [pid for pid, stat in _all_stats() if stat.group == pgid and stat.lives]
+    return [pid for pid, stat in all_stats() if stat.group == pgid and stat.lives]
 
 
 def kill_group(leader: ProcessIdentity, *, home: str | os.PathLike[str] | None = None) -> list[int]:
@@ -150,7 +138,7 @@ def kill_group(leader: ProcessIdentity, *, home: str | os.PathLike[str] | None =
     leader is gone, its number may be a stranger's, so the group is killed only if a member, or a member's parent,
     carries the marker of ``home``; otherwise nothing is killed, and the members are answered as possibly ours.
     """
-    stat = _stat_of(leader.pid)
+    stat = stat_of(leader.pid)
     if leader.boot_id != boot_id() or (stat is not None and stat.start_ticks != leader.start_ticks):
         return []  # the number was given away again, and that happens only when nobody is left in the old group
     members = live_group_members(leader.pid)
@@ -236,43 +224,54 @@ def processes_of_home(home: str | os.PathLike[str]) -> list[int]:
     """The live processes of this user that carry both markers of exactly this home, ascending."""
     markers = _markers(home)
     uid = os.geteuid()
-    return [pid for pid in _all_pids() if _owner(pid) == uid and _carries(pid, markers)]
+    return [pid for pid in all_pids() if owner_of(pid) == uid and _carries(pid, markers)]
 
 
-def sweep(home: str | os.PathLike[str], *, spare: frozenset[int] = frozenset(), deadline_s: float) -> list[int]:
+def sweep(
+    home: str | os.PathLike[str], *, spare: frozenset[int] = frozenset(), deadline_s: float, children: bool = False
+) -> list[int]:
     """SIGKILL every process of a home but those in ``spare`` and the caller, until none is left.
 
-    Processes that are forked meanwhile are found, too. Answers with the pids that still live after ``deadline_s``
-    seconds (one in uninterruptible sleep, for instance); ``[]`` means that the home is empty.
+    With each process goes the group that it leads, whatever environment its members have, and with ``children``
+    everything below the caller: what the home's processes leave behind falls to their subreaper. Processes that are
+    forked meanwhile are found, too. Answers with the pids that still live after ``deadline_s`` seconds (one in
+    uninterruptible sleep, for instance); ``[]`` means that the home is empty.
     """
-    markers = _markers(home)
     spare = spare | {os.getpid()}
+    groups: set[int] = set()
     deadline = time.monotonic() + deadline_s
     clean_scans = 0
     overdue = False
     while True:
-        left = [pid for pid in processes_of_home(home) if pid not in spare]
+        marked = [pid for pid in processes_of_home(home) if pid not in spare]
+        groups.update(marked)
+        left = _with_company(marked, groups, spare, below=os.getpid() if children else None)
         clean_scans = 0 if left else clean_scans + 1
         if clean_scans >= _CLEAN_SCANS or (left and overdue):
-            return left
-        for pid in left:
-            _kill_marked(pid, markers)
+            return [identity.pid for identity in left]
+        for identity in left:
+            send_signal(identity, signal.SIGKILL)
         time.sleep(_SCAN_PAUSE_S)
         overdue = time.monotonic() >= deadline
 
 
-def _kill_marked(pid: int, markers: tuple[bytes, bytes]) -> None:
-    try:
-        pidfd = os.pidfd_open(pid)
-    except OSError:
-        return
-    try:
-        if _carries(pid, markers):  # looked at after opening, as in `open_pidfd`
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
-    finally:
-        os.close(pidfd)
+def _with_company(
+    marked: Iterable[int], groups: Collection[int], spare: Collection[int], below: int | None
+) -> list[ProcessIdentity]:
+    """The live ones of these processes, of the members of these groups, and of what descends from ``below``."""
+    stats = {pid: stat for pid, stat in all_stats() if stat.lives}
+    found = {pid for pid, stat in stats.items() if stat.group in groups}.union(marked)
+    if below is not None:
+        tree = {below}
+        while grown := {pid for pid, stat in stats.items() if stat.parent in tree} - tree:
+            tree |= grown
+        found |= tree
+    uid = os.geteuid()
+    return [
+        ProcessIdentity(pid, stats[pid].start_ticks, boot_id())
+        for pid in sorted(found.difference(spare))
+        if pid in stats and owner_of(pid) == uid
+    ]
 
 
 def _markers(home: str | os.PathLike[str]) -> tuple[bytes, bytes]:
@@ -281,10 +280,10 @@ def _markers(home: str | os.PathLike[str]) -> tuple[bytes, bytes]:
 
 
 def _carries(pid: int, markers: tuple[bytes, bytes]) -> bool:
-    environment = _read(f"/proc/{pid}/environ")
+    environment = read(f"/proc/{pid}/environ")
     if not environment:
         # Gone, a zombie, or a process whose first thread has ended: then another thread still shows it.
-        stat = _stat_of(pid)
+        stat = stat_of(pid)
         if stat is not None and stat.lives and stat.threads > 1:
             environment = _environment_of_threads(pid)
     if not environment:
@@ -298,51 +297,4 @@ def _environment_of_threads(pid: int) -> bytes:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return b""
-    return next(filter(None, (_read(f"/proc/{pid}/task/{thread}/environ") for thread in threads)), b"")
-
-
-# --- reading /proc ------------------------------------------------------------------------------------------------
-
-
-def _all_pids() -> list[int]:
-    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
-
-
-def _all_stats() -> Iterable[tuple[int, _Stat]]:
-    for pid in _all_pids():
-        stat = _stat_of(pid)
-        if stat is not None:
-            yield pid, stat
-
-
-def _stat_of(pid: int) -> _Stat | None:
-    text = _read(f"/proc/{pid}/stat")
-    if not text:
-        return None
-    # The command's name comes second, in parentheses, and may itself hold spaces and parentheses.
-    state, *fields = text[text.rindex(b")") + 2 :].split()
-    return _Stat(state.decode(), int(fields[0]), int(fields[1]), threads=int(fields[16]), start_ticks=int(fields[18]))
-
-
-def _owner(pid: int) -> int | None:
-    try:
-        return os.stat(f"/proc/{pid}").st_uid
-    except OSError:
-        return None
-
-
-def _read(path: str) -> bytes | None:
-    # Plain descriptors: this runs for every process of the machine, and a Python file object costs three times that.
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        chunks = []
-        while chunk := os.read(descriptor, 65536):
-            chunks.append(chunk)
-        return b"".join(chunks)
-    except OSError:  # ESRCH: it died while we read
-        return None
-    finally:
-        os.close(descriptor)
+    return next(filter(None, (read(f"/proc/{pid}/task/{thread}/environ") for thread in threads)), b"")
