@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from antistrophe import RetryPolicy, SagaDefinition
 from tests.actors.staging import Stage
@@ -14,7 +15,7 @@ UNDO = RetryPolicy(max_attempts=50, initial_s=0.02, multiplier=1.0, jitter=False
 def saga_of(stage: Stage, kind: str, saga_id: str, pause_s: float = 0.01) -> SagaDefinition:
     """A saga of three steps of that kind; each step takes ``pause_s``."""
     pause = f"pause:{pause_s}"
-    undo = {"back": (pause,), "compensation_retry": UNDO}
+    undo: dict[str, Any] = {"back": (pause,), "compensation_retry": UNDO}
     first, second = stage.act("a", pause, **undo), stage.act("b", pause, **undo)
     last = stage.act("c", pause, **undo)
     if kind == "compensates":
