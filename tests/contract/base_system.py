@@ -43,6 +43,7 @@ class Player(Actor):
         self.children: list[tuple[ActorAddress, Any]] = []
         self.exitcodes: dict[int, int | None] = {}
         self.watched: tuple[int, ...] = ()
+        self.used_up: list[int] = []
 
     def receiveMessage(self, message: Any, sender: ActorAddress) -> ThespianWatch | None:  # noqa: N802
         if isinstance(message, ChildActorExited):
@@ -149,11 +150,18 @@ class Player(Actor):
         os.close(read_end)
         os.close(write_end)
 
-    def do_limit_descriptors(self, sender: ActorAddress, spare: int | None) -> None:
-        """Leave room for so many more descriptors; None: for as many as before."""
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        soft = hard if spare is None else max(int(fd) for fd in os.listdir("/proc/self/fd")) + spare
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    def do_use_up_descriptors(self, sender: ActorAddress) -> None:
+        """Have none left."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 200), hard))
+        with contextlib.suppress(OSError):
+            while True:
+                self.used_up.append(os.open("/dev/null", os.O_RDONLY))
+        self.send(sender, len(self.used_up))
+
+    def do_release_descriptors(self, sender: ActorAddress) -> None:
+        for fd in self.used_up:
+            os.close(fd)
         self.send(sender, "done")
 
 

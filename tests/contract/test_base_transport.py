@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -162,6 +163,16 @@ def test_what_waits_for_a_peer_that_dies_fails(make: Callable[[], UnixTransport]
     settle(sender)
 
 
+def test_the_connection_to_a_peer_that_dies_is_closed(make: Callable[[], UnixTransport]) -> None:
+    sender, peer = make(), make()
+    before = sender.protectedFileNumList()
+    assert send(sender, peer, "hello") == [SendStatus.Sent]
+    assert len(sender.protectedFileNumList()) == len(before) + 1
+    peer.close()
+    sender.run(None, timedelta(seconds=0.01))
+    assert sender.protectedFileNumList() == before
+
+
 def test_connections_that_are_idle_are_closed_when_there_are_many(
     make: Callable[[], UnixTransport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +193,9 @@ def test_a_wakeup_that_comes_due_while_only_sending_is_not_lost(make: Callable[[
     outcome = send(sender, deaf, LARGE)
     assert settle(sender) == 1
     assert outcome == []
+    began_at = time.monotonic()
     message = receive(sender)
+    assert time.monotonic() - began_at < WAIT_S / 2
     assert isinstance(message, WakeupMessage)
     assert message.payload == "ring"
 

@@ -23,6 +23,15 @@ SAY_AND_SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(600
 FORK_AND_SLEEP = "import os, time; child = os.fork(); child and print(child, flush=True); time.sleep(600)"
 
 
+# The module alone: children need not import the whole package.
+IMPORT_PROCESS = (
+    "import importlib.util, sys\n"
+    f"spec = importlib.util.spec_from_file_location('process', {process.__file__!r})\n"
+    "process = sys.modules['process'] = importlib.util.module_from_spec(spec)\n"
+    "spec.loader.exec_module(process)\n"
+)
+
+
 class Nursery:
     """Starts processes for one test and sees to it that they and their groups are gone after it."""
 
@@ -240,7 +249,7 @@ def test_a_group_without_its_leader_is_killed_by_the_marker_of_a_member_s_parent
     # The root is a subreaper with markers; its child leads a group and starts a member with an empty environment.
     code = (
         "import os, sys, time\n"
-        "from antistrophe import process\n"
+        f"{IMPORT_PROCESS}"
         "process.become_subreaper()\n"
         "leader = os.fork()\n"
         "if leader == 0:\n"
@@ -251,8 +260,7 @@ def test_a_group_without_its_leader_is_killed_by_the_marker_of_a_member_s_parent
         "    print(leader, flush=True)\n"
         "time.sleep(600) if leader == 0 else (os.waitpid(leader, 0), time.sleep(600))\n"
     )
-    source = str(Path(process.__file__).parents[1])
-    root = nursery.start(code, SAY_AND_SLEEP, home=tmp_path, env={**os.environ, "PYTHONPATH": source})
+    root = nursery.start(code, SAY_AND_SLEEP, home=tmp_path)
     identity = known(nursery.number(root))
     member = nursery.number(root)
     process.send_signal(identity, signal.SIGKILL)
@@ -300,7 +308,7 @@ def test_groups_that_mean_everybody_are_refused(pgid: int) -> None:
 
 DIE_WITH_PARENT = (
     "import os, sys, time\n"
-    "from antistrophe import process\n"
+    f"{IMPORT_PROCESS}"
     "expected = os.getpid() if sys.argv[1] == 'right' else 1\n"
     "child = os.fork()\n"
     "if child == 0:\n"
@@ -314,12 +322,8 @@ DIE_WITH_PARENT = (
 )
 
 
-def _with_package() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(process.__file__).parents[1])}
-
-
 def test_a_process_dies_with_its_parent(nursery: Nursery) -> None:
-    parent = nursery.start(DIE_WITH_PARENT, "right", env=_with_package())
+    parent = nursery.start(DIE_WITH_PARENT, "right")
     child = known(nursery.number(parent))
     assert parent.stdout is not None
     until(lambda: "ready" in parent.stdout.readline() if parent.stdout else False)
@@ -328,7 +332,7 @@ def test_a_process_dies_with_its_parent(nursery: Nursery) -> None:
 
 
 def test_a_process_that_is_orphaned_already_ends_at_once(nursery: Nursery) -> None:
-    parent = nursery.start(DIE_WITH_PARENT, "wrong", env=_with_package())
+    parent = nursery.start(DIE_WITH_PARENT, "wrong")
     assert parent.stdout is not None
     parent.stdout.readline()
     assert parent.stdout.readline() == "waited\n", "the orphan went on"
@@ -340,13 +344,13 @@ def test_faults_of_native_code_end_the_process_and_leave_its_stack(nursery: Nurs
         "faulthandler.enable()\n"
         "for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT):\n"
         "    signal.signal(number, lambda *a: None)\n"
-        "from antistrophe import process\n"
+        f"{IMPORT_PROCESS}"
         "process.restore_fatal_signals(open(sys.argv[1], 'w'))\n"
         "def the_culprit(): ctypes.string_at(0)\n"
         "the_culprit()\n"
     )
     trace = tmp_path / "trace"
-    child = nursery.start(code, str(trace), env=_with_package())
+    child = nursery.start(code, str(trace))
     assert child.wait(10) == -signal.SIGSEGV
     assert "Segmentation fault" in trace.read_text()
     assert "the_culprit" in trace.read_text()
@@ -356,13 +360,13 @@ def test_faults_of_native_code_end_the_process_and_leave_its_stack(nursery: Nurs
 def test_each_fatal_signal_is_fatal_again(nursery: Nursery, number: str) -> None:
     code = (
         "import os, signal, sys\n"
-        "from antistrophe import process\n"
+        f"{IMPORT_PROCESS}"
         "number = getattr(signal, sys.argv[1])\n"
         "signal.signal(number, lambda *a: None)\n"
         "process.restore_fatal_signals()\n"
         "os.kill(os.getpid(), number)\n"
     )
-    child = nursery.start(code, number, env=_with_package())
+    child = nursery.start(code, number)
     assert child.wait(10) == -getattr(signal, number)
 
 

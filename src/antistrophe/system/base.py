@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -47,7 +48,7 @@ class UnixSystemBase(systemBase):
         self.capabilities = _capabilities(admin)
         log_folder = log_folder or folder
         if running is None:
-            os.environ["THESPLOG_FILE"] = str(log_folder / _LOG_FILE)
+            _direct_thesplog(log_folder)
         transport = UnixTransport(ExternalInterfaceTransportInit(), self.capabilities)
         ExternalOpsToActors.__init__(self, admin, transport)
         try:
@@ -133,6 +134,16 @@ def log_definitions(log_folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise SystemUnavailableError(f"the log file {file} can't be written: {error.strerror}") from error
     return definitions
+
+
+def _direct_thesplog(log_folder: Path) -> None:
+    # Thespian's own log. It asks for the temporary folder even where it is told a file; the first to ask tries it out,
+    # which fails in a process without a free descriptor, and would end it. Forks know the answer.
+    os.environ["THESPLOG_FILE"] = str(log_folder / _LOG_FILE)
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        tempfile.tempdir = str(log_folder)
 
 
 def _capabilities(admin: ActorAddress) -> dict[str, Any]:
