@@ -23,12 +23,12 @@ SAY_AND_SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(600
 FORK_AND_SLEEP = "import os, time; child = os.fork(); child and print(child, flush=True); time.sleep(600)"
 
 
-# The module alone: children need not import the whole package.
+# Without what the package itself imports: the children have nothing but the standard library.
 IMPORT_PROCESS = (
-    "import importlib.util, sys\n"
-    f"spec = importlib.util.spec_from_file_location('process', {process.__file__!r})\n"
-    "process = sys.modules['process'] = importlib.util.module_from_spec(spec)\n"
-    "spec.loader.exec_module(process)\n"
+    "import sys, types\n"
+    "package = sys.modules['antistrophe'] = types.ModuleType('antistrophe')\n"
+    f"package.__path__ = [{str(Path(process.__file__).parent)!r}]\n"
+    "from antistrophe import process\n"
 )
 
 
