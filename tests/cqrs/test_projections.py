@@ -207,7 +207,7 @@ def test_while_one_reads_nothing_changes(registry: ProjectionRegistry, store: Ev
             self.right += 1
 
     registry.register("halves", Halves)
-    pay(store, 20_000)
+    pay(store, 5_000)
     registry.start_subscription()
     reads = 0
     while registry.get_metadata("halves").lag:
@@ -216,7 +216,7 @@ def test_while_one_reads_nothing_changes(registry: ProjectionRegistry, store: Ev
             assert halves.left == halves.right
         reads += 1
     assert reads > 20  # the follower did not keep the readers out
-    assert registry.get("halves").right == 20_000
+    assert registry.get("halves").right == 5_000
 
 
 def test_a_table_can_be_read_while_a_transaction_is_open(registry: ProjectionRegistry, store: EventStore) -> None:
