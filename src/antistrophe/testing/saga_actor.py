@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from antistrophe.saga import effects, machine, state
-from antistrophe.saga.entries import Entry, Lease, SagaAccepted
+from antistrophe.saga.entries import Lease, SagaAccepted
 from antistrophe.saga.inputs import Answered, Fenced, Input, ProcessGranted, ProcessRefused, Resumed, TimePassed
 from antistrophe.testing.faults import Fault
 from antistrophe.testing.ledger import token_of
@@ -49,17 +49,22 @@ class SimulatedActor:
     # --- beginning ---------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Accept the saga."""
+        """Accept the saga; at times a process is at hand, and its first attempt starts in the same append."""
         world = self._world
+        grant = world.host.at_hand() if world.rng.random() < 0.3 else None
         accepted = SagaAccepted(world.now, "request", world.scenario.spec)
-        saga = state.evolve(None, accepted)
-        entries: list[Entry] = [accepted, *machine.decide(saga, Resumed(), world.now)]
-        for entry in entries[1:]:
-            saga = state.evolve(saga, entry)
-        self.saga = saga
-        world.journal.extend(entries)
-        self._perform(effects.effects_of(None, saga))
-        self._set_timer()
+        said = Resumed() if grant is None else grant
+        entries, self.saga = machine.transition(state.evolve(None, accepted), said, world.now)
+        if world.chances.strikes(Fault.CRASH_BEFORE_APPEND):
+            raise ActorKilledError
+        world.journal.extend((accepted, *entries))
+        if world.chances.strikes(Fault.CRASH_AFTER_APPEND):
+            raise ActorKilledError
+        if grant is not None and self.saga.current is None:
+            world.host.give_back(grant.lease.name, reusable=True)
+        self._perform(effects.effects_of(None, self.saga))
+        if not self._left:
+            self._set_timer()
 
     def resume(self, orders: tuple[Input, ...]) -> None:
         """Go on from the journal, after these orders."""

@@ -194,6 +194,12 @@ class StepHost:
         if self.world.chances.strikes(Fault.GRANT_DOUBLED):
             self._grant(fresh)
 
+    def at_hand(self) -> ProcessGranted:
+        """A process that is lent without being asked for."""
+        process = self._start()
+        self._lent[process.lease.name] = None
+        return ProcessGranted(process.lease)
+
     def _grant(self, fresh: bool) -> None:
         idle = [
             process
