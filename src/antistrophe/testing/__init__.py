@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from antistrophe.testing.inline import Outcome, run_inline
+    from antistrophe.testing.report import Finding, Kind, Report
+    from antistrophe.testing.verify import verify_compensable
 
-__all__ = ["Outcome", "run_inline"]
+__all__ = ["Finding", "Kind", "Outcome", "Report", "run_inline", "verify_compensable"]
 
-_HOMES = {"Outcome": "inline", "run_inline": "inline"}
+_HOMES = {
+    "Finding": "report",
+    "Kind": "report",
+    "Outcome": "inline",
+    "Report": "report",
+    "run_inline": "inline",
+    "verify_compensable": "verify",
+}
 
 
 def __getattr__(name: str) -> Any:

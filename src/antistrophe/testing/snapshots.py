@@ -1,0 +1,129 @@
+"""Snapshots of the world that a saga touches: taken, compared, and their difference in words."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import reprlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from antistrophe.errors import InvalidDefinitionError
+
+World: TypeAlias = Callable[..., Any]
+"""What takes a snapshot: a function without parameters, or of a saga's id where each saga has a world of its own."""
+
+MOST_LINES = 12
+"""How many differences are told."""
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 120
+
+
+class Snapshots:
+    """Takes snapshots by the user's function; without one, there is nothing to compare."""
+
+    def __init__(self, world: World | None) -> None:
+        self._world = world
+        self.given = world is not None
+        self.own = world is not None and takes_one(world)
+
+    def take(self, saga_id: str) -> Any:
+        """The world now, as a copy: a function may give the same object each time. Lets through what it raises."""
+        if self._world is None:
+            return None
+        found = self._world(saga_id) if self.own else self._world()
+        try:
+            return copy.deepcopy(found)
+        except Exception as error:
+            raise InvalidDefinitionError(
+                f"world() gave {_repr.repr(found)}, which can't be copied ({error}): give plain values, read from the"
+                " world at that moment"
+            ) from error
+
+
+def takes_one(call: Callable[..., Any]) -> bool:
+    """True for a callable that has to be given one argument. Raises InvalidDefinitionError for one that needs more."""
+    try:
+        parameters = inspect.signature(call).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    needed = [each for each in parameters if each.default is each.empty and each.kind not in _OPTIONAL]
+    if len(needed) > 1 or any(each.kind is each.KEYWORD_ONLY for each in needed):
+        names = ", ".join(each.name for each in needed)
+        raise InvalidDefinitionError(f"{call!r} asks for {names}: it is called with nothing, or with the saga's id")
+    return bool(needed)
+
+
+_OPTIONAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def differences(before: Any, after: Any) -> list[str]:
+    """What changed between two snapshots, one line each: ``['A'] was 100, is 90``. None where they are equal."""
+    if before == after:
+        return []
+    lines = list(_differences(before, after, ""))
+    if len(lines) > MOST_LINES:
+        lines[MOST_LINES:] = [f"and {len(lines) - MOST_LINES} more differences"]
+    return lines
+
+
+def _differences(before: Any, after: Any, path: str) -> Iterator[str]:
+    here = path or "it"
+    if before == after:
+        return
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in [*before, *(key for key in after if key not in before)]:
+            yield from _items(before, after, key, f"{path}[{_repr.repr(key)}]")
+    elif isinstance(before, set | frozenset) and isinstance(after, set | frozenset):
+        for gone in before - after:
+            yield f"{here} had {_repr.repr(gone)}, and has not now"
+        for new in after - before:
+            yield f"{here} has {_repr.repr(new)}, and had not before"
+    elif _is_sequence(before) and _is_sequence(after):
+        yield from _sequences(before, after, path)
+    elif type(before) is type(after) and dataclasses.is_dataclass(before):
+        yield from _fields(before, after, path)
+    else:
+        yield f"{here} was {_repr.repr(before)}, is {_repr.repr(after)}"
+
+
+def _items(before: Mapping[Any, Any], after: Mapping[Any, Any], key: Any, path: str) -> Iterator[str]:
+    if key not in after:
+        yield f"{path} was {_repr.repr(before[key])}, is gone"
+    elif key not in before:
+        yield f"{path} is new: {_repr.repr(after[key])}"
+    else:
+        yield from _differences(before[key], after[key], path)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+
+
+def _sequences(before: Sequence[Any], after: Sequence[Any], path: str) -> Iterator[str]:
+    """By place where the lengths agree; else what is only in one of them, as a line more or less moves all others."""
+    here = path or "it"
+    if len(before) == len(after):
+        for index, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from _differences(old, new, f"{path}[{index}]")
+        return
+    gone, new = list(before), []
+    for each in after:
+        if each in gone:
+            gone.remove(each)
+        else:
+            new.append(each)
+    yield from (f"{here} had {_repr.repr(each)}, and has not now" for each in gone)
+    yield from (f"{here} has {_repr.repr(each)}, and had not before" for each in new)
+
+
+def _fields(before: Any, after: Any, path: str) -> Iterator[str]:
+    found = False
+    for each in dataclasses.fields(before):
+        for line in _differences(getattr(before, each.name), getattr(after, each.name), f"{path}.{each.name}"):
+            found = True
+            yield line
+    if not found:  # what makes them differ is in no field
+        yield f"{path or 'it'} was {_repr.repr(before)}, is {_repr.repr(after)}"

@@ -1,0 +1,79 @@
+"""What the calls of one run leave behind for the verifier, and what it tells them: lines and flags in a folder.
+
+Files, and not messages of the actor system: they outlive whatever is killed, and the system under test stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+LOOK_S = 0.001
+"""How often a flag is looked for."""
+
+LIFTED = "lifted"
+"""Flag: from now on nothing is injected."""
+
+ABANDONED = "abandoned"
+"""Flag: from now on every call returns at once and does nothing, so that the saga comes to its end."""
+
+
+class Trail:
+    """The folder of one run, seen from either side."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder = Path(folder)
+        self._notes = self._folder / "notes"
+
+    @property
+    def folder(self) -> str:
+        return str(self._folder)
+
+    def note(self, what: str, **fields: Any) -> None:
+        """Add a line; it is there before this returns, even if the process is killed then."""
+        line = json.dumps({"what": what, **fields}) + "\n"
+        file = os.open(self._notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(file, line.encode())
+        finally:
+            os.close(file)
+
+    def notes(self, what: str | None = None) -> list[dict[str, Any]]:
+        """The lines so far, of one kind or all."""
+        try:
+            text = self._notes.read_text("utf-8")
+        except FileNotFoundError:
+            return []
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [line for line in lines if what is None or line["what"] == what]
+
+    def raise_flag(self, name: str) -> bool:
+        """Set a flag; False where it was set already."""
+        try:
+            os.close(os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            return False
+        return True
+
+    def has(self, name: str) -> bool:
+        """True where that flag is set."""
+        return (self._folder / name).exists()
+
+    def wait_for(self, name: str) -> None:
+        """Block until that flag, or ABANDONED, is set."""
+        while not (self.has(name) or self.has(ABANDONED)):
+            time.sleep(LOOK_S)
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Keep bytes under a name."""
+        (self._folder / name).write_bytes(data)
+
+    def kept(self, name: str) -> bytes | None:
+        """What was kept under that name, or None."""
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
