@@ -1,6 +1,6 @@
 """The properties of the machine, over simulated worlds with faults of every kind.
 
-``ANTISTROPHE_WORLDS=100000 pytest tests/simulation`` is the deep mode: so many worlds instead of the few thousand.
+``ANTISTROPHE_WORLDS=100000 pytest tests/simulation`` is the deep mode: so many worlds instead of 2,500.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from antistrophe.testing.scenario import MACHINERY, Scenario, scenario_of
 from antistrophe.testing.world import History, run
 from tests.simulation.conftest import Tally
 
-WORLDS = int(os.environ.get("ANTISTROPHE_WORLDS", "3000"))
+WORLDS = int(os.environ.get("ANTISTROPHE_WORLDS", "2500"))
 LEAST_WORLDS = 2_000
 """From so many worlds on, a kind of fault that never occurred is a fault of the simulation."""
 
