@@ -117,7 +117,7 @@ def finish(program: subprocess.Popen[str], limit_s: float = LIMIT_S) -> Ended:
     except subprocess.TimeoutExpired:
         program.kill()
         out, err = program.communicate()
-        raise AssertionError(f"{program.args} did not end within {limit_s} s\n{out}\n{err}") from None
+        raise AssertionError(f"{program.args!r} did not end within {limit_s} s\n{out}\n{err}") from None
     return _checked(Ended(program.returncode, out, err))
 
 

@@ -30,7 +30,7 @@ def served(caller: Caller) -> Iterator[subprocess.Popen[str]]:
 
 def is_up(caller: Caller) -> bool:
     status = caller.ask("status", "--json")
-    return status.code == 0 and status.json()["system"] is not None
+    return status.code == 0 and (status.json()["system"] or {}).get("state") == "ready"
 
 
 def readings(caller: Caller) -> dict[str, Any]:
@@ -108,7 +108,9 @@ def test_explain_says_what_happened_what_is_owed_and_what_to_do(history: Caller)
 def test_where_a_system_runs_the_answers_are_the_same(history: Caller) -> None:
     without = readings(history)
     with served(history):
-        assert history.ask("status", "--json").json()["system"]["processes"]
+        status = history.ask("status", "--json").json()
+        assert status["system"]["state"] == "ready"
+        assert status["system"]["launcher_pid"] in status["processes"]
         assert readings(history) == without
     assert readings(history) == without
 

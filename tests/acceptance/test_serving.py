@@ -49,6 +49,22 @@ def test_serve_goes_on_with_what_was_left(shop: Caller) -> None:
         finish(server)
 
 
+def test_serve_brings_the_system_back(shop: Caller) -> None:
+    server = shop.start("serve", "--settings", "quick.toml", "--json")
+    assert server.stdout is not None
+    server.stdout.readline()
+    before = shop.ask("status", "--json").json()["system"]["launcher_pid"]
+    os.kill(before, signal.SIGKILL)
+
+    def is_back() -> bool:
+        system = shop.ask("status", "--json").json()["system"]
+        return system is not None and system["launcher_pid"] not in (None, before)
+
+    until(is_back, "another launcher serves")
+    server.terminate()
+    assert finish(server).code == 0
+
+
 def test_watch_follows_until_nothing_runs(shop: Caller) -> None:
     write_lines(shop.folder / "orders.jsonl", [{"id": "one", "item": "slow"}])
     run = shop.start("run", "shop.py:order", "--input", "orders.jsonl")

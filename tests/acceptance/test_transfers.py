@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from antistrophe.system.control import Ready
+from antistrophe.system.reach import look
 from docs.examples.transfers import generate
 from tests.acceptance.books import DYING, DYING_ONCE, HANGING, bookings, fate_of, judge
 from tests.acceptance.command import Caller, Ended, finish, write_lines
@@ -124,6 +128,19 @@ def test_killed_in_the_middle_it_goes_on(transfers: Transfers, share: float) -> 
         assert line["amount"] in DYING_ONCE or told[line["id"]] == fate_of(line), line
     assert ended.json_lines()[-1]["summary"]["after_run"]["verdict"] == "no money was made or lost"
     assert transfers.ask("doctor").code == 0
+
+
+@pytest.mark.parametrize("role", ["launcher", "supervisor"])
+def test_what_carries_the_system_dies_and_the_run_goes_on(transfers: Transfers, role: str) -> None:
+    """kill -9 of one process that all hang on; the same program goes on by itself."""
+    run = transfers.start(*transfers.words)
+    until(lambda: len(bookings(transfers.bank)) >= ORDINARY // 2, "some are booked", LIMIT_S)
+    ready = look(transfers.home, 10.0)
+    assert isinstance(ready, Ready)
+    os.kill(ready.launcher_pid if role == "launcher" else ready.supervisor_pid, signal.SIGKILL)
+    ended = finish(run, LIMIT_S)
+    assert ended.code == 1, ended
+    judge(transfers.bank, transfers.lines, statuses(ended))
 
 
 def test_two_that_run_the_same_lines_at_once(transfers: Transfers) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from antistrophe.cli.shelf import ANSWER_S
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.process import processes_of_home
@@ -118,7 +119,7 @@ def _space(home: Path) -> Iterator[Finding]:
 
 def _system(home: Path) -> Iterator[Finding]:
     try:
-        state = look(home)
+        state = look(home, ANSWER_S)
     except SystemUnavailableError as error:
         yield _wrong("system", str(error), "see the sockets above")
         return

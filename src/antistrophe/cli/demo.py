@@ -78,14 +78,17 @@ def _show(console: Console, orchestrator: SagaOrchestrator, trip: SagaDefinition
 def _picture(saga: SagaMetadata, world: Path) -> RenderableType:
     head = Text.assemble((f"{saga.id}  ", "bold"), screen.status_text(saga.status))
     return Group(
-        head, screen.steps_table(saga.steps), Text("\nWhat the steps did to the world", style="bold"), *_seen(world)
+        head,
+        screen.steps_table(saga.steps),
+        screen.words("\nWhat the steps did to the world", style="bold"),
+        *_seen(world),
     )
 
 
 def _seen(world: Path) -> list[Text]:
     lines = world.read_text("utf-8").splitlines() if world.exists() else []
     undone = ("back", "nothing was paid")
-    return [Text(f"  {line}", style="magenta" if line.endswith(undone) else "green") for line in lines]
+    return [screen.words(f"  {line}", style="magenta" if line.endswith(undone) else "green") for line in lines]
 
 
 def _finish(invocation: Invocation, journal: SqliteJournal, saga_id: str, world: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-from rich.text import Text
 
 from antistrophe.cli import screen
 from antistrophe.cli.checks import Finding, Health, examine
@@ -36,8 +35,8 @@ def _print(findings: list[Finding]) -> None:
     made = screen.grid(3)
     for finding in findings:
         word, style = MARKS[finding.health]
-        said = Text(finding.says)
+        said = screen.words(finding.says)
         if finding.what_to_do:
             said.append(f"\n→ {finding.what_to_do}", style="bold")
-        made.add_row(Text(word, style=style), finding.subject, said)
+        made.add_row(screen.words(word, style=style), finding.subject, said)
     screen.output().print(made)

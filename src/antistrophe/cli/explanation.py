@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
-from rich.text import Text
 
 from antistrophe.cli import screen
 from antistrophe.cli.sentences import Told, running, tell
@@ -62,7 +61,7 @@ def told_table(story: Iterable[Told]) -> Table:
     """Sentences with their times, one a line."""
     made = screen.grid(2)
     for told in story:
-        made.add_row(Text(screen.local_time(told.at, date=False), style="dim"), Text(told.text))
+        made.add_row(screen.words(screen.local_time(told.at, date=False), style="dim"), screen.words(told.text))
     return made
 
 

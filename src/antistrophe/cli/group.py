@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
-from rich.text import Text
 
 from antistrophe.cli import screen
 from antistrophe.cli.exits import DONE, INTERNAL, INTERRUPTED, SAGA_FAILED, WRONG_USE
@@ -69,6 +69,9 @@ def antistrophe() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one call and return its exit code; every error is one clear line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name that the terminal can't show is no reason to say nothing
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = antistrophe.main(arguments, prog_name="antistrophe", standalone_mode=False)
     except click.Abort:
@@ -92,8 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    line = Text("antistrophe: ", style="bold red")
-    line.append(" ".join(text.split()), style="default not bold")
+    line = screen.words("antistrophe: ", style="bold red").append_text(screen.one_line(text, style="default not bold"))
     screen.errors().print(line, soft_wrap=True)
     return code
 

@@ -57,10 +57,11 @@ class Invocation:
             raise JournalError(f"{self.home} has no journal: nothing has run there yet, or the home is elsewhere")
         return file
 
-    def command(self, words: str) -> str:
-        """A line that a person can type to go on here: the verb, with the home where it has to be named."""
+    def command(self, words: str, *arguments: str) -> str:
+        """A line that a person can type to go on here: ``words`` as they are and ``arguments`` quoted, with the home
+        where it has to be named."""
         named = "" if self.home_option is None else f" --home {shlex.quote(str(self.home_option))}"
-        return f"antistrophe{named} {words}"
+        return " ".join([f"antistrophe{named}", words, *map(shlex.quote, arguments)])
 
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable
 
 import click
-from rich.text import Text
 
 from antistrophe.cli import screen
 from antistrophe.cli.exits import DONE, SAGA_FAILED
@@ -94,9 +93,9 @@ def _print(invocation: Invocation, saga: SagaMetadata) -> None:
     if invocation.as_json:
         screen.print_json(saga)
         return
-    line = Text(f"{saga.id} is ").append_text(screen.status_text(saga.status))
+    line = screen.words(f"{saga.id} is ").append_text(screen.status_text(saga.status))
     if saga.status.running:
         line.append("; it goes on when the home is opened again, or now where another program keeps it open")
     if saga.status is SagaStatus.FAILED:
-        line.append(f"; what to do is told by: {invocation.command(f'explain {saga.id}')}")
+        line.append(f"; what to do is told by: {invocation.command('explain', saga.id)}")
     screen.output().print(line, soft_wrap=True)

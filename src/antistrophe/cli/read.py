@@ -6,16 +6,16 @@ from typing import Any
 
 import click
 from rich.table import Table
-from rich.text import Text
 
 from antistrophe.cli import screen
 from antistrophe.cli.exits import DONE
 from antistrophe.cli.explanation import Explanation, explain, told_table
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.cli.shelf import find, opened, running_system
+from antistrophe.cli.shelf import find, opened, state_of_system
 from antistrophe.process import processes_of_home
 from antistrophe.records import SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import SagaAccepted
+from antistrophe.system.control import Ready, State
 
 STATUS_WORDS = [status.value for status in SagaStatus if status is not SagaStatus.NOT_STARTED]
 
@@ -27,23 +27,27 @@ def status_verb(invocation: Invocation) -> int:
     """Is the actor system running, and how many sagas are there in which status?"""
     with opened(invocation) as journal:
         counts = {status: number for status, number in journal.counts().items() if status.value in STATUS_WORDS}
-    system = running_system(invocation)
+    system = state_of_system(invocation)
     processes = processes_of_home(invocation.home)
+    launcher = system.launcher_pid if isinstance(system, Ready) else None
     running = sum(number for status, number in counts.items() if status.running)
     if invocation.as_json:
         screen.print_json(
             {
                 "home": invocation.home,
-                "system": None if system is None else {"launcher_pid": system.launcher_pid, "processes": processes},
+                "system": None if system is None else {"state": _word(system), "launcher_pid": launcher},
+                "processes": processes,
                 "running": running,
                 "history": sum(counts.values()) - running,
                 "sagas": counts,
             }
         )
         return DONE
-    up = Text("does not run", "dim")
+    up = screen.words("does not run", "dim")
     if system is not None:
-        up = Text(f"runs: {len(processes)} processes, launcher {system.launcher_pid}", "green")
+        up = screen.words(f"{_word(system)}: {len(processes)} processes, launcher {launcher}", "green")
+    elif processes:
+        up = screen.words(f"does not answer, but {len(processes)} processes are there; see antistrophe doctor", "red")
     rows: list[tuple[str, Any]] = [("home", invocation.home), ("actor system", up)]
     rows += [(status.value, str(number)) for status, number in counts.items()]
     console = screen.output()
@@ -53,6 +57,10 @@ def status_verb(invocation: Invocation) -> int:
     if running and system is None:
         console.print(f"\nSagas go on when a program opens the home, or now with: {invocation.command('serve')}")
     return DONE
+
+
+def _word(state: State) -> str:
+    return type(state).__name__.lower()
 
 
 @click.command("list", short_help="The sagas, the last accepted first.")
@@ -79,7 +87,7 @@ def list_verb(
         return DONE
     console.print(screen.sagas_table(page.sagas))
     if page.cursor is not None:
-        console.print(Text(f"there are more: --cursor {page.cursor}", style="dim"))
+        console.print(screen.words(f"there are more: --cursor {page.cursor}", style="dim"))
     return DONE
 
 
@@ -121,7 +129,9 @@ def _timeline(saga: SagaMetadata, timeline: list[TimelineEntry]) -> Table:
         data = dict(entry.data)
         step = data.pop("step", None)
         name = saga.steps[step].name if isinstance(step, int) and 0 <= step < len(saga.steps) else ""
-        made.add_row(screen.local_time(entry.at, date=False), entry.kind, Text(name), Text(_details(entry, data)))
+        made.add_row(
+            screen.local_time(entry.at, date=False), entry.kind, screen.words(name), screen.words(_details(entry, data))
+        )
     return made
 
 
@@ -154,7 +164,7 @@ def explain_verb(invocation: Invocation, saga_id: str) -> int:
     with opened(invocation) as journal:
         find(journal, saga_id, invocation.home)
         entries = journal.load(saga_id)
-    explanation = explain(entries, system_runs=running_system(invocation) is not None)
+    explanation = explain(entries, system_runs=state_of_system(invocation) is not None)
     if invocation.as_json:
         orders = [invocation.command(order) for order in explanation.orders]
         screen.print_json({**screen.plain(explanation), "orders": orders})
@@ -165,15 +175,15 @@ def explain_verb(invocation: Invocation, saga_id: str) -> int:
 
 def _print(invocation: Invocation, explanation: Explanation) -> None:
     console = screen.output()
-    head = Text(explanation.id, style="bold")
+    head = screen.words(explanation.id, style="bold")
     if explanation.name != explanation.id:
         head.append(f" ({explanation.name})", style="not bold")
     console.print(head, "  ", screen.status_text(explanation.status))
-    console.print(Text(explanation.standing))
+    console.print(screen.words(explanation.standing))
     screen.section(console, "What happened", told_table(explanation.story))
     if explanation.turned_back is not None:
-        screen.section(console, "Why it turned back", Text(explanation.turned_back))
-        screen.section(console, "What is owed", Text("\n".join(explanation.owed) or "nothing"))
-    screen.section(console, "What to do", Text("\n".join(explanation.advice)))
+        screen.section(console, "Why it turned back", screen.words(explanation.turned_back))
+        screen.section(console, "What is owed", screen.words("\n".join(explanation.owed) or "nothing"))
+    screen.section(console, "What to do", screen.words("\n".join(explanation.advice)))
     for order in explanation.orders:
-        console.print(Text("  " + invocation.command(order), style="cyan"), soft_wrap=True)
+        console.print(screen.words("  " + invocation.command(order), style="cyan"), soft_wrap=True)

@@ -14,7 +14,6 @@ from typing import Any
 import click
 from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from antistrophe.cli import screen
 from antistrophe.cli.batch import Batch, Result, Tally
@@ -107,7 +106,7 @@ class _Run:
         tally = self._tally
         tally.add(result)
         if result.status is None:
-            self._errors.print(Text(f"{self._file}:{result.line}: {result.error}", style="red"), soft_wrap=True)
+            self._errors.print(screen.one_line(f"{self._file}:{result.line}: {result.error}", "red"), soft_wrap=True)
         if self._invocation.as_json:
             word = "wrong" if result.status is None else result.status.value
             screen.print_json_line({"line": result.line, "id": result.saga_id, "status": word, "error": result.error})
@@ -117,7 +116,7 @@ class _Run:
     def _tell_once(self, waiting: str | None) -> None:
         if waiting is not None and waiting not in self._told:
             self._told.add(waiting)
-            self._errors.print(Text(waiting, style="yellow"), soft_wrap=True)
+            self._errors.print(screen.one_line(waiting, "yellow"), soft_wrap=True)
 
     def _progress(self) -> Progress:
         return Progress(
@@ -135,7 +134,7 @@ class _Run:
     def say_how_to_go_on(self) -> None:
         """After Ctrl-C."""
         self._errors.print(
-            Text(
+            screen.words(
                 f"stopped: {self._tally.done} of {self._total} lines are settled. What was started goes on when the"
                 " home is opened again; run the same command again to go on with it and with the rest"
             ),
@@ -151,7 +150,7 @@ class _Run:
         else:
             self._print_summary(seconds, said)
         if failure is not None:
-            self._errors.print(Text(failure, style="bold red"), soft_wrap=True)
+            self._errors.print(screen.one_line(failure, "bold red"), soft_wrap=True)
         if tally.wrong:
             return WRONG_USE
         return SAGA_FAILED if tally.compensated or tally.parked or failure is not None else DONE
@@ -181,28 +180,28 @@ class _Run:
     def _print_summary(self, seconds: float, said: Any) -> None:
         tally = self._tally
         rows: list[tuple[str, Any]] = [
-            ("completed", Text(str(tally.completed), style="green")),
-            ("compensated", Text(str(tally.compensated), style="magenta" if tally.compensated else "")),
-            ("parked", Text(str(tally.parked), style="bold red" if tally.parked else "")),
+            ("completed", screen.words(str(tally.completed), style="green")),
+            ("compensated", screen.words(str(tally.compensated), style="magenta" if tally.compensated else "")),
+            ("parked", screen.words(str(tally.parked), style="bold red" if tally.parked else "")),
         ]
         if tally.wrong:
-            rows.append(("wrong lines", Text(str(tally.wrong), style="bold red")))
+            rows.append(("wrong lines", screen.words(str(tally.wrong), style="bold red")))
         console = screen.output()
-        console.print(Text(f"{self._total} lines in {seconds:.1f} s", style="bold"))
+        console.print(screen.words(f"{self._total} lines in {seconds:.1f} s", style="bold"))
         console.print(screen.pairs(rows))
         if tally.reasons:
             reasons = screen.table("why", "sagas", "such as")
             for why, ids in sorted(tally.reasons.items(), key=lambda item: -len(item[1])):
-                reasons.add_row(Text(why), str(len(ids)), Text(", ".join(ids[:EXAMPLES_SHOWN])))
+                reasons.add_row(screen.words(why), str(len(ids)), screen.words(", ".join(ids[:EXAMPLES_SHOWN])))
             screen.section(console, "Why they turned back", reasons)
         parked = [saga_id for saga_id, status in tally.statuses.items() if status is SagaStatus.FAILED]
         if parked:
-            lines = [Text("  " + self._invocation.command(f"explain {each}")) for each in parked[:EXAMPLES_SHOWN]]
+            lines = [screen.words("  " + self._invocation.command("explain", each)) for each in parked[:EXAMPLES_SHOWN]]
             screen.section(console, "Parked sagas need a person; what to do is told by", Group(*lines))
         if isinstance(said, Mapping):
             screen.section(console, "After the run", screen.pairs((str(name), value) for name, value in said.items()))
         elif said is not None:
-            console.print(Text(f"\n{said}"))
+            console.print(screen.words(f"\n{said}"))
 
 
 def _quietly(invocation: Invocation, call: Any) -> Any:

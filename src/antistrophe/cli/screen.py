@@ -39,22 +39,24 @@ STYLES: Mapping[str, str] = {
 
 def output() -> Console:
     """Standard output. A pipe gets neither colours nor lines that are folded to a narrow screen."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def errors() -> Console:
     """Standard error: what went wrong, and progress."""
-    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
+    return Console(
+        stderr=True, markup=False, emoji=False, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH
+    )
 
 
 def print_json(value: Any) -> None:
     """One document; records, times and paths in their plain form."""
-    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(plain(value), indent=2) + "\n")
 
 
 def print_json_line(value: Any) -> None:
     """One line of JSON, told at once: somebody may be following."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(plain(value)) + "\n")
     sys.stdout.flush()
 
 
@@ -79,15 +81,25 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else repr(value)
 
 
+def words(text: str, style: str = "") -> Text:
+    """A text as it is, but that nothing in it can command a terminal: it may come from anywhere."""
+    return Text("".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text), style=style)
+
+
+def one_line(text: str, style: str = "") -> Text:
+    """The same, in one line."""
+    return words(" ".join(text.split()), style)
+
+
 def status_text(status: Enum) -> Text:
     """A status in its colour."""
     word = str(status.value)
-    return Text(word.replace("_", " "), style=STYLES.get(word, ""))
+    return words(word.replace("_", " "), style=STYLES.get(word, ""))
 
 
 def section(console: Console, title: str, body: RenderableType) -> None:
     """A part of what is shown, below its title and apart from what came before."""
-    console.print(Text(f"\n{title}", style="bold"))
+    console.print(words(f"\n{title}", style="bold"))
     console.print(body)
 
 
@@ -110,7 +122,7 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> Table:
     """Names and values, one pair a line."""
     made = grid(2)
     for name, value in rows:
-        made.add_row(Text(name, style="dim"), value if isinstance(value, Text) else Text(str(value)))
+        made.add_row(words(name, style="dim"), value if isinstance(value, Text) else words(str(value)))
     return made
 
 
@@ -128,12 +140,12 @@ def sagas_table(sagas: Iterable[SagaMetadata]) -> Table:
     made = table("saga", "name", "status", "steps", "changed", "why")
     for saga in sagas:
         made.add_row(
-            Text(saga.id),
-            Text(saga.name),
+            words(saga.id),
+            words(saga.name),
             status_text(saga.status),
             f"{saga.steps_executed}/{saga.total_steps}",
             local_time(saga.updated_at),
-            Text(_why(saga)),
+            words(_why(saga)),
         )
     return made
 
@@ -155,11 +167,11 @@ def steps_table(steps: Iterable[StepRecord]) -> Table:
             status.append(" (was in doubt)", style="yellow")
         made.add_row(
             str(step.index),
-            Text(step.name),
+            words(step.name),
             status,
             str(step.attempts),
             local_time(step.started_at, date=False),
             local_time(step.finished_at, date=False),
-            Text(step.error or ""),
+            words(step.error or ""),
         )
     return made

@@ -44,7 +44,7 @@ class Told:
 
 def tell(before: Saga | None, entry: Entry, after: Saga) -> Iterable[Told]:
     """The sentences for one entry, between two states; none where the next one tells it as well."""
-    text = _TELLERS[type(entry)](before, entry, after)
+    text = TELLERS[type(entry)](before, entry, after)
     if text:
         yield Told(at(entry.at), text)
 
@@ -162,7 +162,7 @@ def _resolved(_before: Saga, entry: StepResolved, after: Saga) -> str:
     return f"{entry.by} settled the undo of {_name(after, entry.step)} by other means: {entry.note}."
 
 
-_TELLERS: dict[type, Callable[[Any, Any, Saga], str]] = {
+TELLERS: dict[type, Callable[[Any, Any, Saga], str]] = {
     SagaAccepted: _accepted,
     SagaWaits: lambda _before, entry, _after: f"It waits: {entry.reason}.",
     AttemptStarted: lambda _before, _entry, _after: "",

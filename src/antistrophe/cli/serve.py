@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 import click
-from rich.text import Text
 
 from antistrophe.cli import screen
 from antistrophe.cli.exits import DONE
@@ -65,4 +64,4 @@ def _say_ready(invocation: Invocation, orchestrator: SagaOrchestrator) -> None:
 
 def _say(invocation: Invocation, text: str) -> None:
     if not invocation.as_json:
-        screen.errors().print(Text(text), soft_wrap=True)
+        screen.errors().print(screen.words(text), soft_wrap=True)

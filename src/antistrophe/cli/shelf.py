@@ -10,8 +10,11 @@ from antistrophe.cli.invocation import Invocation
 from antistrophe.errors import SagaNotFoundError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal
 from antistrophe.records import SagaMetadata
-from antistrophe.system.control import Ready
+from antistrophe.system.control import State
 from antistrophe.system.reach import look
+
+ANSWER_S = 5.0
+"""A launcher on a busy machine is given that long; where there is none, it is known at once."""
 
 
 @contextmanager
@@ -35,10 +38,9 @@ def find(journal: SqliteJournal, saga_id: str, home: Path) -> SagaMetadata:
     return saga
 
 
-def running_system(invocation: Invocation) -> Ready | None:
-    """What the launcher says of the actor system, where one runs and is ready."""
+def state_of_system(invocation: Invocation) -> State | None:
+    """What the launcher of the home says of the actor system; None where there is none, or it does not answer."""
     try:
-        state = look(invocation.home)
+        return look(invocation.home, ANSWER_S)
     except SystemUnavailableError:
         return None
-    return state if isinstance(state, Ready) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import click
-from rich.text import Text
 
 from antistrophe.cli import screen
 from antistrophe.cli.exits import DONE
@@ -60,13 +59,13 @@ def _tell(invocation: Invocation, change: SagaChange) -> None:
     if invocation.as_json:
         screen.print_json_line(change)
         return
-    line = Text(f"{screen.local_time(saga.updated_at, date=False)}  ", style="dim")
-    line.append(f"{saga.id}  ", style="default not dim")
+    line = screen.words(f"{screen.local_time(saga.updated_at, date=False)}  ", style="dim")
+    line.append_text(screen.words(f"{saga.id}  ", "default not dim"))
     line.append_text(screen.status_text(saga.status))
     line.append(f"  {saga.steps_executed}/{saga.total_steps}", style="default not dim")
     busy = [f"{step.name} {step.status.value.replace('_', ' ')}" for step in saga.steps if step.finished_at is None]
     busy = [each for each in busy if not each.endswith((" pending", " skipped"))]
     for each in (*busy, saga.waiting, saga.error):
         if each:
-            line.append(f"  {each}", style="default not dim")
+            line.append("  ").append_text(screen.one_line(each, "default not dim"))
     screen.output().print(line, soft_wrap=True)

@@ -1,0 +1,206 @@
+"""What the command line says: sentences for every kind of entry, plain JSON for every kind of value."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from antistrophe.cli import screen
+from antistrophe.cli.explanation import explain
+from antistrophe.cli.group import VERBS
+from antistrophe.cli.sentences import TELLERS
+from antistrophe.records import SagaStatus
+from antistrophe.saga.entries import (
+    ENTRY_TYPES,
+    Action,
+    AttemptExpired,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptSucceeded,
+    CancelRequested,
+    CompensationGivenUp,
+    CompensationRetried,
+    Entry,
+    Failure,
+    FailureKind,
+    Lease,
+    RetryScheduled,
+    SagaAccepted,
+    SagaCompensated,
+    SagaParked,
+    SagaWaits,
+    StepResolved,
+    TurnCause,
+    TurnedBack,
+    TurnReason,
+    Verdict,
+    VerdictGiven,
+)
+from antistrophe.spec import Origin, RetryPolicy, SagaSpec, StepSpec
+from tests.house.tree import ROOT
+
+LEASE = Lease("lease-1", 4711, 1, "boot")
+
+
+def step(name: str) -> StepSpec:
+    policy = RetryPolicy()
+    return StepSpec(name, f"m:{name}", b"", 3.0, 1.0, policy, 3, 30.0, policy, True, True, True, False, True)
+
+
+def accepted(*names: str, deadline_s: float | None = None) -> SagaAccepted:
+    steps = tuple(step(name) for name in names)
+    return SagaAccepted(100.0, "r", SagaSpec("order 7", "order", deadline_s, True, steps, Origin(None, (), "/")))
+
+
+def started(index: int, action: Action = Action.EXECUTE, attempt: int = 1, at: float = 101.0) -> AttemptStarted:
+    return AttemptStarted(at, index, action, attempt, 3.0, at + 3.0, LEASE)
+
+
+def succeeded(index: int, action: Action = Action.EXECUTE, attempt: int = 1) -> AttemptSucceeded:
+    return AttemptSucceeded(102.0, index, action, attempt)
+
+
+def failed(kind: FailureKind, action: Action = Action.EXECUTE, index: int = 0) -> AttemptFailed:
+    return AttemptFailed(102.0, index, action, 1, Failure(kind, "no", "ValueError", duration_s=3.0))
+
+
+def story(entries: Sequence[Entry]) -> list[str]:
+    return [told.text for told in explain(entries, system_runs=True).story]
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_each_way_in_which_an_attempt_can_end_has_its_words(kind: FailureKind) -> None:
+    sentence = story([accepted("Debit"), started(0), failed(kind)])[-1]
+    assert sentence.startswith("Debit (process 4711, 1.000 s) ")
+    assert ("in doubt" in sentence) == (
+        kind
+        in {
+            FailureKind.IN_DOUBT,
+            FailureKind.TIMEOUT,
+            FailureKind.CRASH,
+            FailureKind.INTERRUPTED,
+            FailureKind.UNENCODABLE,
+        }
+    )
+
+
+def test_every_kind_of_entry_has_its_words() -> None:
+    assert set(TELLERS) == set(ENTRY_TYPES)
+
+
+def test_a_saga_that_turned_back_on_a_timeout() -> None:
+    cause = TurnCause(TurnReason.STEP_TIMED_OUT, 1, Failure(FailureKind.TIMEOUT, "ended", duration_s=3.0))
+    entries: list[Entry] = [
+        accepted("debit", "Credit", deadline_s=9.0),
+        SagaWaits(100.5, "its turn"),
+        started(0),
+        succeeded(0),
+        started(1, at=102.0),
+        AttemptExpired(105.0, 1, Action.EXECUTE, 1),
+        failed(FailureKind.TIMEOUT, index=1),
+        started(1, Action.VERIFY),
+        VerdictGiven(102.5, 1, 1, Verdict.UNKNOWN, detail="no answer"),
+        TurnedBack(106.0, cause),
+        started(1, Action.COMPENSATE),
+    ]
+    explanation = explain(entries, system_runs=True)
+    assert [told.text for told in explanation.story] == [
+        "It was accepted with 2 steps: debit, Credit, to be done within 9 s.",
+        "It waits: its turn.",
+        "debit (process 4711, 1.000 s) succeeded.",
+        "Credit ran past its limit of 3 s, so its process is ended.",
+        (
+            "Credit (process 4711, 0.000 s) was killed after 3 s, and its process is proven dead: nobody knows whether"
+            " it took effect, so it is in doubt."
+        ),
+        "The look whether Credit took effect could not find out (no answer).",
+        "It turned back; done until here: debit.",
+        "The undo of Credit began in process 4711, with 3 s to do it in.",
+    ]
+    assert explanation.turned_back == "Credit did not end within 3 s and had to be killed."
+    assert explanation.owed == (
+        "the undo of Credit (it is in doubt: nobody knows whether it took effect)",
+        "the undo of debit (it took effect)",
+    )
+    assert (explanation.status, explanation.orders) == (SagaStatus.COMPENSATING, ())
+
+
+def parked() -> list[Entry]:
+    failure = Failure(FailureKind.RAISED, "closed", "OSError")
+    return [
+        accepted("Debit", "Credit"),
+        started(0),
+        succeeded(0),
+        CancelRequested(103.0, "a mistake", "eva"),
+        TurnedBack(103.0, TurnCause(TurnReason.CANCELLED, 1, None, "a mistake")),
+        started(0, Action.COMPENSATE),
+        AttemptFailed(104.0, 0, Action.COMPENSATE, 1, failure),
+        CompensationGivenUp(104.0, 0, failure),
+        SagaParked(104.0),
+    ]
+
+
+def test_a_parked_saga_says_what_a_person_can_do() -> None:
+    explanation = explain(parked(), system_runs=False)
+    assert explanation.turned_back == "It was cancelled (a mistake)."
+    assert explanation.owed == ("the undo of Debit (it took effect), and was given up: OSError: closed",)
+    assert explanation.orders == (
+        "retry 'order 7'",
+        "resolve 'order 7' Debit --note 'how it was settled'",
+    )
+
+
+def test_what_a_person_did_is_told() -> None:
+    retried = [*parked(), CompensationRetried(105.0, "eva"), RetryScheduled(105.0, 0, Action.COMPENSATE, 105.5)]
+    assert story(retried)[-2:] == ["eva had the undo tried again.", "The undo of Debit is tried again in 0.5 s."]
+    resolved = [*parked(), StepResolved(105.0, 0, "paid in cash", "eva"), SagaCompensated(105.0)]
+    explanation = explain(resolved, system_runs=False)
+    assert "eva settled the undo of Debit by other means: paid in cash." in [told.text for told in explanation.story]
+    assert explanation.standing == "It was compensated: all that it did is undone (Debit: by an operator's word)."
+    assert (explanation.owed, explanation.orders) == ((), ())
+
+
+def test_a_live_saga_without_a_system_says_how_to_go_on() -> None:
+    entries: list[Entry] = [accepted("Debit"), started(0)]
+    assert explain(entries, system_runs=False).orders == ("serve",)
+    assert explain(entries, system_runs=True).orders == ("cancel 'order 7'",)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC), "2026-01-02T03:04:05.000678+00:00"),
+        (timedelta(seconds=1.5), 1.5),
+        (SagaStatus.FAILED, "failed"),
+        ({SagaStatus.FAILED: (1, {2})}, {"failed": [1, [2]]}),
+        (b"\x00\xff", "00ff"),
+        (Path("/a"), "/a"),
+        (Decimal("1.10"), "Decimal('1.10')"),
+        ("\udcff ü", "\udcff ü"),
+    ],
+)
+def test_json_has_plain_values(value: object, expected: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    screen.print_json(value)
+    assert json.loads(capsys.readouterr().out) == expected
+
+
+def test_no_text_commands_the_terminal() -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, color_system=None, markup=False, emoji=False)
+    console.print(screen.words("red \x1b[31m\x07 [bold]:smile: x\x00"))
+    assert "\x1b" not in shown.getvalue()
+    assert "red \\x1b[31m\\x07 [bold]:smile: x\\x00" in shown.getvalue()
+
+
+def test_the_reference_names_every_verb_and_no_other() -> None:
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text("utf-8")
+    verbs = page.split("| verb |")[1].split("\n\n")[0]
+    assert [row.split("`")[1].split()[0] for row in verbs.splitlines() if row.startswith("| `")] == list(VERBS)
