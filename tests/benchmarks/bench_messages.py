@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 
 from thespian.actors import Actor, ActorAddress, ActorSystem
 
+from antistrophe import process
 from antistrophe.system.base import UnixSystemBase
 
 WAIT_S = 120.0
@@ -91,23 +95,41 @@ def _table(
         wall = [row[0] for row in found]
         cpu = statistics.median(row[1] for row in found)
         low, middle, high = min(wall), statistics.median(wall), max(wall)
-        print(f"{name:6}  {label:24} {middle:9.0f} µs  ({low:.0f} to {high:.0f})  {cpu:7.0f} µs CPU in each")
+        print(
+            f"{name:6}  {label:24} {middle:9.0f} µs  ({low:.0f} to {high:.0f})  {cpu:7.0f} µs CPU in each", flush=True
+        )
+
+
+def play(base: str, folder: Path, runs: int, peers: int) -> None:
+    if base == "unix":
+        actor_system = ActorSystem(UnixSystemBase(folder), transientUnique=True)
+    else:
+        actor_system = ActorSystem("multiprocTCPBase", {"Admin Port": ADMIN_PORT}, transientUnique=True)
+    measure(actor_system, base, runs, peers)
+    actor_system.shutdown()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--peers", type=int, default=100)
+    parser.add_argument("--base", choices=["unix", "tcp"], help="only this one, started in --folder")
+    parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
-    print(f"median of {arguments.runs} runs (least to most): per round trip")
+    if arguments.base:
+        play(arguments.base, arguments.folder, arguments.runs, arguments.peers)
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    print(f"median of {arguments.runs} runs (least to most): per round trip", flush=True)
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        ours = ActorSystem(UnixSystemBase(Path(folder)), transientUnique=True)
-        measure(ours, "unix", arguments.runs, arguments.peers)
-        ours.shutdown()
-    os.environ["THESPIAN_BASE_IPADDR"] = "127.0.0.1"
-    stock = ActorSystem("multiprocTCPBase", {"Admin Port": ADMIN_PORT}, transientUnique=True)
-    measure(stock, "tcp", arguments.runs, arguments.peers)
-    stock.shutdown()
+        environment = {**process.system_environment(folder, os.environ), "THESPIAN_BASE_IPADDR": "127.0.0.1"}
+        try:
+            for base in ("unix", "tcp"):
+                command = [sys.executable, "-m", "tests.benchmarks.bench_messages", "--base", base, "--folder", folder]
+                numbers = ["--runs", str(arguments.runs), "--peers", str(arguments.peers)]
+                subprocess.run([*command, *numbers], env=environment, check=True)
+        finally:
+            process.sweep(folder, deadline_s=10)
 
 
 if __name__ == "__main__":
