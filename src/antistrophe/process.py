@@ -11,11 +11,13 @@ import contextlib
 import ctypes
 import errno
 import faulthandler
+import hashlib
 import os
+import resource
 import select
 import signal
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, NoReturn
@@ -27,12 +29,14 @@ SYSTEM_MARKER = "ANTISTROPHE_SYSTEM"
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_RLIMIT_LOCKS = 10
 
 # What native code raises when it is broken. A Python-level handler for these never runs: the fault just repeats.
 _FATAL_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
 
 # A scan of /proc misses a process that is in the middle of an exec, or whose parent forked it and died meanwhile.
 _CLEAN_SCANS = 2
+_MAX_LOOKS = 8
 _SCAN_PAUSE_S = 0.005
 
 
@@ -155,10 +159,10 @@ def kill_group(leader: ProcessIdentity, *, home: str | os.PathLike[str] | None =
 def _any_of_home(members: Iterable[int], home: str | os.PathLike[str]) -> bool:
     # The parent counts because orphans fall to the nearest subreaper, which is a process of the same system, while
     # the orphan itself may have been started with an environment of its own.
-    markers = _markers(home)
+    marks = _marks(home)
     for pid in members:
         parent = parent_of(pid)
-        if _carries(pid, markers) or (parent is not None and _carries(parent, markers)):
+        if _carries(pid, marks) or (parent is not None and _carries(parent, marks)):
             return True
     return False
 
@@ -220,66 +224,88 @@ def system_environment(home: str | os.PathLike[str], base_env: Mapping[str, str]
     return {**base_env, HOME_MARKER: os.path.realpath(home), SYSTEM_MARKER: "1", "SPT_NOENV": "1"}
 
 
+def mark_descendants(home: str | os.PathLike[str]) -> None:
+    """Mark this process, and all that it will ever start, as of that home, whatever environment they are given.
+
+    The mark is a resource limit that the kernel hands down and has not looked at for twenty years: that of file locks.
+    """
+    hard = resource.getrlimit(_RLIMIT_LOCKS)[1]
+    with contextlib.suppress(ValueError, OSError):  # where an administrator has set one, the environment has to do
+        resource.setrlimit(_RLIMIT_LOCKS, (_marks(home).limit, hard))
+
+
 def processes_of_home(home: str | os.PathLike[str]) -> list[int]:
-    """The live processes of this user that carry both markers of exactly this home, ascending."""
-    markers = _markers(home)
+    """The live processes of this user that carry the marks of exactly this home, ascending: both markers in the
+    environment, or what `mark_descendants` leaves."""
+    marks = _marks(home)
     uid = os.geteuid()
-    return [pid for pid in all_pids() if owner_of(pid) == uid and _carries(pid, markers)]
+    seen: set[int] = set()
+    found: list[int] = []
+    for _ in range(_MAX_LOOKS):
+        # Reading takes so long that one of them may have been replaced by its fork meanwhile.
+        fresh = [pid for pid in all_pids() if pid not in seen]
+        seen.update(fresh)
+        found += [pid for pid in fresh if owner_of(pid) == uid and _carries(pid, marks) and identity_of(pid)]
+        if not fresh:
+            break
+    return sorted(found)
 
 
-def sweep(
-    home: str | os.PathLike[str], *, spare: frozenset[int] = frozenset(), deadline_s: float, children: bool = False
-) -> list[int]:
+def sweep(home: str | os.PathLike[str], *, spare: frozenset[int] = frozenset(), deadline_s: float) -> list[int]:
     """SIGKILL every process of a home but those in ``spare`` and the caller, until none is left.
 
-    With each process goes the group that it leads, whatever environment its members have, and with ``children``
-    everything below the caller: what the home's processes leave behind falls to their subreaper. Processes that are
-    forked meanwhile are found, too. Answers with the pids that still live after ``deadline_s`` seconds (one in
-    uninterruptible sleep, for instance); ``[]`` means that the home is empty.
+    Processes that are forked meanwhile are found, too. Answers with the pids that still live after ``deadline_s``
+    seconds (one in uninterruptible sleep, for instance); ``[]`` means that the home is empty.
     """
+    marks = _marks(home)
     spare = spare | {os.getpid()}
-    groups: set[int] = set()
     deadline = time.monotonic() + deadline_s
     clean_scans = 0
     overdue = False
     while True:
-        marked = [pid for pid in processes_of_home(home) if pid not in spare]
-        groups.update(marked)
-        left = _with_company(marked, groups, spare, below=os.getpid() if children else None)
+        left = [pid for pid in processes_of_home(home) if pid not in spare]
         clean_scans = 0 if left else clean_scans + 1
         if clean_scans >= _CLEAN_SCANS or (left and overdue):
-            return [identity.pid for identity in left]
-        for identity in left:
-            send_signal(identity, signal.SIGKILL)
+            return left
+        for pid in left:
+            _kill_marked(pid, marks)
         time.sleep(_SCAN_PAUSE_S)
         overdue = time.monotonic() >= deadline
 
 
-def _with_company(
-    marked: Iterable[int], groups: Collection[int], spare: Collection[int], below: int | None
-) -> list[ProcessIdentity]:
-    """The live ones of these processes, of the members of these groups, and of what descends from ``below``."""
-    stats = {pid: stat for pid, stat in all_stats() if stat.lives}
-    found = {pid for pid, stat in stats.items() if stat.group in groups}.union(marked)
-    if below is not None:
-        tree = {below}
-        while grown := {pid for pid, stat in stats.items() if stat.parent in tree} - tree:
-            tree |= grown
-        found |= tree
-    uid = os.geteuid()
-    return [
-        ProcessIdentity(pid, stats[pid].start_ticks, boot_id())
-        for pid in sorted(found.difference(spare))
-        if pid in stats and owner_of(pid) == uid
-    ]
+def _kill_marked(pid: int, marks: _Marks) -> None:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if _carries(pid, marks):  # looked at after opening, as in `open_pidfd`
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+    finally:
+        os.close(pidfd)
 
 
-def _markers(home: str | os.PathLike[str]) -> tuple[bytes, bytes]:
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """What shows that a process belongs to a home: both of these in its environment, or this limit."""
+
+    environment: tuple[bytes, bytes]
+    limit: int
+
+
+def _marks(home: str | os.PathLike[str]) -> _Marks:
     path = os.fsencode(os.path.realpath(home))
-    return b"\0%s=%s\0" % (HOME_MARKER.encode(), path), b"\0%s=1\0" % SYSTEM_MARKER.encode()
+    environment = (b"\0%s=%s\0" % (HOME_MARKER.encode(), path), b"\0%s=1\0" % SYSTEM_MARKER.encode())
+    # Below 2**56 and above whatever somebody would set: no limit that means anything.
+    return _Marks(environment, int.from_bytes(hashlib.sha256(path).digest()[:7]) | 1 << 55)
 
 
-def _carries(pid: int, markers: tuple[bytes, bytes]) -> bool:
+def _carries(pid: int, marks: _Marks) -> bool:
+    with contextlib.suppress(OSError):
+        if resource.prlimit(pid, _RLIMIT_LOCKS)[0] == marks.limit:
+            return True
     environment = read(f"/proc/{pid}/environ")
     if not environment:
         # Gone, a zombie, or a process whose first thread has ended: then another thread still shows it.
@@ -289,7 +315,7 @@ def _carries(pid: int, markers: tuple[bytes, bytes]) -> bool:
     if not environment:
         return False
     framed = b"\0" + environment
-    return all(marker in framed for marker in markers)
+    return all(marker in framed for marker in marks.environment)
 
 
 def _environment_of_threads(pid: int) -> bytes:

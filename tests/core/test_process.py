@@ -310,12 +310,15 @@ DIE_WITH_PARENT = (
     "import os, sys, time\n"
     f"{IMPORT_PROCESS}"
     "expected = os.getpid() if sys.argv[1] == 'right' else 1\n"
+    "reader, writer = os.pipe()\n"
     "child = os.fork()\n"
     "if child == 0:\n"
     "    process.die_with_parent(expected)\n"
+    "    os.read(reader, 1)\n"  # so that the number comes first
     "    print('ready', flush=True)\n"
     "    time.sleep(600)\n"
     "print(child, flush=True)\n"
+    "os.write(writer, b'.')\n"
     "os.waitpid(child, 0) if expected == 1 else None\n"
     "print('waited', flush=True)\n"
     "time.sleep(600)\n"
@@ -466,3 +469,19 @@ def test_looking_at_processes_while_they_come_and_go(nursery: Nursery, tmp_path:
         assert busy.pid in process.processes_of_home(tmp_path)
         assert busy.pid in process.live_group_members(busy.pid)
         process.children_of(busy.pid)
+
+
+def test_a_mark_is_handed_down_whatever_environment_is_given(nursery: Nursery, tmp_path: Path) -> None:
+    code = (
+        "import os, subprocess, sys\n"
+        f"{IMPORT_PROCESS}"
+        "process.mark_descendants(sys.argv[2])\n"
+        "child = subprocess.Popen([sys.executable, '-S', '-c', sys.argv[1]], env={}, start_new_session=True)\n"
+        "child.wait()\n"
+    )
+    root = nursery.start(code, SAY_AND_SLEEP, str(tmp_path))
+    member = nursery.number(root)
+    assert process.processes_of_home(tmp_path) == sorted([root.pid, member])
+    assert process.processes_of_home(tmp_path.parent) == []
+    assert process.sweep(tmp_path, deadline_s=10) == []
+    assert process.identity_of(member) is None

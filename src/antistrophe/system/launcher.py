@@ -22,7 +22,7 @@ from antistrophe.errors import AntistropheError, JournalError, SystemUnavailable
 from antistrophe.journal import journal_path
 from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
 from antistrophe.policy import RestartIntensity
-from antistrophe.process import become_subreaper, sweep
+from antistrophe.process import become_subreaper, mark_descendants, sweep
 from antistrophe.settings import Settings
 from antistrophe.system import control
 from antistrophe.system.life import Life, LifeEndedError
@@ -115,6 +115,7 @@ class Launcher:
             return None
         os.chdir(home)
         become_subreaper()
+        mark_descendants(home)
         _sweep(home)
         folder = socket_folder(home)
         remove_leftover_sockets(folder)
@@ -201,7 +202,7 @@ class Launcher:
     def _start_anew(self, reason: str) -> None:
         log.error("%s: the actor system ends and is started anew", reason)
         self._end_life()
-        left = sweep(self._home, deadline_s=_SWEEP_S, children=True)
+        left = sweep(self._home, deadline_s=_SWEEP_S)
         if left:
             self._fail(SystemUnavailableError.__name__, _survivors(self._home, left))
         elif self._restarts.delay_s(time.monotonic()) > 0.0:
@@ -265,7 +266,7 @@ class Launcher:
         log.error("the supervisor did not drain; everything is ended as it stands")
 
     def _sweep_last(self) -> None:
-        left = sweep(self._home, deadline_s=_SWEEP_S, children=True)
+        left = sweep(self._home, deadline_s=_SWEEP_S)
         if left:
             log.error("%s", _survivors(self._home, left))
 
