@@ -22,14 +22,23 @@ FILE_LINES = 350
 FUNCTION_LINES = 40
 
 # What is longer, and why. An entry that is not needed any more fails as well.
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "tests/actors/steps_act.py": "the steps of one troupe: each a few lines, for one cell of the table",
+    "tests/contract/test_event_store.py": "one contract, case by case",
+    "tests/core/test_database.py": "one way after another in which a file can't be used",
+    "tests/core/test_process.py": "one fact about processes after another",
+    "tests/core/test_saga_rules.py": "the rules of the machine, example by example",
+}
 LONG_FUNCTIONS: dict[str, str] = {}
 
 # Names that say nothing of what is inside.
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc", "base_classes"}
 
 # Who may read or write pickles, and of what.
-PICKLES: dict[str, str] = {}
+PICKLES: dict[str, str] = {
+    "src/antistrophe/system/inbox.py": "Thespian's own messages; user data travel in them as packed bytes",
+    "src/antistrophe/system/transport.py": "the same, on their way out",
+}
 PICKLING = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
 
 
@@ -44,7 +53,7 @@ def test_no_function_is_too_long() -> None:
         f"{name_of(path)}:{name}": lines
         for path in python_files()
         for name, function in functions_of(path)
-        if (lines := (function.end_lineno or 0) - function.lineno + 1) > FUNCTION_LINES
+        if (lines := _length(function)) > FUNCTION_LINES
     }
     assert not {name: lines for name, lines in long.items() if name not in LONG_FUNCTIONS}
     assert not sorted(LONG_FUNCTIONS.keys() - long.keys()), "listed as long, but is not"
@@ -105,6 +114,14 @@ def _lines(path: Path) -> int:
     return len(path.read_text("utf-8").splitlines())
 
 
+def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines beside the docstring, which says what a caller must know however long that is."""
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None
+    docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - docstring
+
+
 def _opens_with_a_sentence(path: Path) -> bool:
     first = (ast.get_docstring(tree_of(path)) or "").partition("\n\n")[0].replace("\n", " ").rstrip()
     return first.endswith((".", ":")) and len(first.split()) >= 3
@@ -125,6 +142,7 @@ def _naps_below(node: ast.AST) -> list[int]:
             "execute",
             "compensate",
             "verify",
+            "do_sleep",  # of a test actor, which hangs because it is told to
         }
         if waits or acts:
             continue
