@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -163,13 +165,16 @@ def test_a_saga_that_waits_says_for_what(shop: Caller, monkeypatch: pytest.Monke
         ("two words.py:order", "rename the file"),
     ],
 )
-def test_what_names_no_saga_is_wrong_use(shop: Caller, target: str, says: str) -> None:
+def test_what_names_no_saga_is_wrong_use(shop: Caller, target: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (shop.folder / "broken.py").write_text("1 / 0\n", "utf-8")
     (shop.folder / "exits.py").write_text("raise SystemExit(3)\n", "utf-8")
     for name in ("json.py", "two words.py"):
         (shop.folder / name).write_text("def order(line): ...\n", "utf-8")
     write_lines(shop.folder / "orders.jsonl", [GOOD])
-    ended = shop("run", target, "--input", "orders.jsonl")
+    monkeypatch.chdir(shop.folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with mock.patch.dict(sys.modules):
+        ended = shop.ask("run", target, "--input", "orders.jsonl")
     assert ended.code == 2
     assert says in ended.complaint
     assert not shop.home.exists()

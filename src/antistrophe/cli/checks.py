@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import stat
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from antistrophe.process import processes_of_home
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.roster import metadata_of
 from antistrophe.saga.state import replay
-from antistrophe.system.control import Ready, Starting, State
+from antistrophe.system.control import Ready, State
+from antistrophe.system.lock import LOCK_NAME
 from antistrophe.system.reach import look
 from antistrophe.system.sockets import existing_socket_folder
 
@@ -40,6 +42,7 @@ _STATUSES = (
     SagaStatus.COMPLETED,
 )
 NAMED = 5
+SETTLE_S = 3.0
 
 
 class Health(str, Enum):
@@ -60,15 +63,57 @@ class Finding:
     what_to_do: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _System:
+    """What there is of the actor system: what its launcher says, its processes, and who holds the home."""
+
+    state: State | None
+    pids: list[int]
+    holders: list[str]
+
+    @property
+    def is_up(self) -> bool:
+        """Whether nothing is about to change."""
+        return isinstance(self.state, Ready)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether there are processes that nobody answers for."""
+        return self.state is None and bool(self.pids) and not self.holders
+
+
 def examine(home: Path, *, all_sagas: bool) -> list[Finding]:
     """All findings about a home that exists, in the order in which they are best read."""
-    return [
-        *_versions(),
-        *_folder(home),
-        *_space(home),
-        *_system(home),
-        *_journal(home, all_sagas=all_sagas),
-    ]
+    findings = [*_versions(), *_folder(home), *_space(home)]
+    try:
+        system = _look(home)
+    except SystemUnavailableError as error:
+        findings.append(_wrong("system", str(error), "see the sockets above"))
+        system = _System(None, [], [])
+    else:
+        findings += _of_system(system)
+    return [*findings, *_journal(home, system, all_sagas=all_sagas)]
+
+
+def _look(home: Path) -> _System:
+    """The system as it is; a launcher that has only just begun is given a moment to take the home."""
+    deadline = time.monotonic() + SETTLE_S
+    while True:
+        system = _System(look(home, ANSWER_S), processes_of_home(home), _holders(home))
+        if not system.is_left or time.monotonic() > deadline:
+            return system
+        time.sleep(0.05)
+
+
+def _holders(home: Path) -> list[str]:
+    """Who holds the home's lock, as the kernel tells it; asking for the lock would stand in a launcher's way."""
+    try:
+        status = (home / LOCK_NAME).stat()
+    except OSError:
+        return []
+    wanted = f" {os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino} "
+    lines = Path("/proc/locks").read_text("utf-8").splitlines()
+    return [line.split()[4] for line in lines if " FLOCK " in line and wanted in line and "->" not in line]
 
 
 def _well(subject: str, says: str) -> Finding:
@@ -114,64 +159,30 @@ def _space(home: Path) -> Iterator[Finding]:
         yield _well("disk", text)
 
 
-# --- processes ----------------------------------------------------------------------------------------------------
-
-
-def _system(home: Path) -> Iterator[Finding]:
-    try:
-        state = look(home, ANSWER_S)
-    except SystemUnavailableError as error:
-        yield _wrong("system", str(error), "see the sockets above")
-        return
-    pids = processes_of_home(home)
-    if state is not None:
-        yield _running(state, pids)
-    elif pids:
-        names = ", ".join(map(str, pids))
+def _of_system(system: _System) -> Iterator[Finding]:
+    state, pids = system.state, system.pids
+    if isinstance(state, Ready):
+        yield _well("system", f"runs: {len(pids)} processes, launcher {state.launcher_pid}, life {state.generation}")
+    elif system.is_left:
         yield _wrong(
             "system",
-            f"no launcher answers, but processes of this home are left: pid {names}",
-            "the next start ends them; or end them by hand (kill -9), if nobody starts or stops a system there now",
+            f"no launcher answers, but processes of this home are left: pid {', '.join(map(str, pids))}",
+            "the next start ends them; or end them by hand (kill -9)",
         )
+    elif state is not None or system.holders:
+        word = "a launcher holds the home, but does not answer yet" if state is None else type(state).__name__.lower()
+        reason = getattr(state, "reason", getattr(state, "text", None))
+        says = f"{word}: {reason}" if reason else word
+        yield Finding(Health.NOTE, "system", says, "look again in a moment; if it stays so, see log/ in the home")
     else:
         yield _well("system", "does not run; a program that opens the home starts it")
-    yield from _lock(home, runs=state is not None)
-
-
-def _running(state: State, pids: list[int]) -> Finding:
-    if isinstance(state, Ready):
-        return _well("system", f"runs: {len(pids)} processes, launcher {state.launcher_pid}, life {state.generation}")
-    if isinstance(state, Starting):
-        return _well("system", "is being started")
-    says = f"{type(state).__name__.lower()}: {getattr(state, 'reason', getattr(state, 'text', 'it will be gone soon'))}"
-    return Finding(Health.NOTE, "system", says, "see log/ in the home, and look again in a moment")
-
-
-def _lock(home: Path, *, runs: bool) -> Iterator[Finding]:
-    """Who holds the home, as the kernel tells it; asking for the lock would stand in a launcher's way."""
-    try:
-        status = (home / "lock").stat()
-    except OSError:
-        yield _well("lock", "nobody has started a system here yet")
-        return
-    wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    lines = Path("/proc/locks").read_text("utf-8").splitlines()
-    holders = [line.split()[4] for line in lines if " FLOCK " in line and f" {wanted} " in line and "->" not in line]
-    if holders and not runs:
-        yield Finding(
-            Health.NOTE,
-            "lock",
-            f"process {', '.join(holders)} holds the home, but does not answer",
-            "it may be starting or stopping: look again in a moment; if it stays so, see log/ in the home",
-        )
-    else:
-        yield _well("lock", f"held by process {', '.join(holders)}" if holders else "free")
+    yield _well("lock", f"held by process {', '.join(system.holders)}" if system.holders else "free")
 
 
 # --- journal ------------------------------------------------------------------------------------------------------
 
 
-def _journal(home: Path, *, all_sagas: bool) -> Iterator[Finding]:
+def _journal(home: Path, system: _System, *, all_sagas: bool) -> Iterator[Finding]:
     file = journal_path(home)
     if not file.exists():
         yield _well("journal", "there is none yet: nothing has run here")
@@ -179,7 +190,10 @@ def _journal(home: Path, *, all_sagas: bool) -> Iterator[Finding]:
     try:
         journal = SqliteJournal(file, read_only=True)
     except JournalError as error:
-        yield _wrong("journal", str(error), "do what it says; nothing was changed")
+        if system.holders and not system.is_up:
+            yield Finding(Health.NOTE, "journal", str(error), "it may just be being made: look again in a moment")
+        else:
+            yield _wrong("journal", str(error), "do what it says; nothing was changed")
         return
     try:
         yield from _structure(journal, file)
@@ -211,7 +225,7 @@ def _sagas(journal: SqliteJournal, *, all_sagas: bool) -> Iterator[Finding]:
             seen.add(saga.id)
             if problem is not None:
                 broken.append(f"{saga.id}: {problem}")
-    total = sum(journal.counts().values())
+    total = max(looked, sum(journal.counts().values()))  # more may have been accepted meanwhile
     if broken:
         some = "; ".join(broken[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
         yield _wrong(
@@ -257,4 +271,4 @@ def _attention(journal: SqliteJournal) -> Iterator[Finding]:
     waiting = Counter(saga.waiting for saga in _all(journal, SagaStatus.EXECUTING) if saga.waiting)
     waiting.update(saga.waiting for saga in _all(journal, SagaStatus.COMPENSATING) if saga.waiting)
     for reason, number in waiting.most_common(NAMED):
-        yield Finding(Health.NOTE, "waiting", f"{number} wait: {reason}", "antistrophe list --text tells which")
+        yield Finding(Health.NOTE, "waiting", f"{number} wait: {reason}")
