@@ -42,6 +42,11 @@ def kill_all(home: Path) -> int:
 def wait_for_lines(stage: Stage, lines: int, draw: random.Random) -> None:
     """Until the steps have written that many lines, and up to 20 ms more."""
     until(lambda: len(stage.log.read()) >= lines, f"{lines} effects", UP_AGAIN_S)
+    spin(draw)
+
+
+def spin(draw: random.Random) -> None:
+    """Let up to 20 ms pass."""
     later = time.monotonic() + draw.random() * 0.02
     while time.monotonic() < later:
         pass

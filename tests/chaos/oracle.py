@@ -82,7 +82,9 @@ def runs_of(effects: Iterable[Effect]) -> list[Run]:
 
 
 def _faults(saga: SagaDefinition, status: SagaStatus, runs: list[Run], tally: Tally) -> list[str]:
-    faults = [f"{each} overlaps {after}" for each, after in zip(runs, runs[1:], strict=False) if each.last > after.began]
+    faults = [
+        f"{each} overlaps {after}" for each, after in zip(runs, runs[1:], strict=False) if each.last > after.began
+    ]
     backward = False
     for run in runs:
         if backward and not run.back:

@@ -1,0 +1,134 @@
+"""Nothing is left running after a stop, whatever hangs, whoever was killed, and whatever the steps had started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from antistrophe import SagaOrchestrator, SagaStatus, Settings
+from antistrophe.process import identity_of, processes_of_home
+from tests.actors.staging import Stage, outcome, pid_of, seen, signal_to
+from tests.chaos.killing import kill
+from tests.waiting import until
+
+QUICK = Settings(drain_s=0.2)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("role", ["supervisor", "saga", "registry", "admin", "logger", "step"])
+def test_a_stop_ends_what_does_not_react(role: str, tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    orchestrator = SagaOrchestrator(tmp_path / "home", settings=QUICK)
+    orchestrator.start(stage.saga(stage.act("hung", "stubborn"), saga_id="hung"))
+    until(lambda: stage.log.story("hung"), "the start of the step")
+    signal_to(pid_of(orchestrator, role), signal.SIGSTOP)
+    began = time.monotonic()
+    orchestrator.close()
+    took_s = time.monotonic() - began
+    assert processes_of_home(tmp_path / "home") == []
+    assert not [each for each in stage.log.read() if identity_of(each.pid) is not None]
+    assert took_s < 15.0
+    sys.stdout.write(f"{role} stopped: the close took {took_s:.2f} s\n")
+    with SagaOrchestrator(tmp_path / "home", settings=QUICK) as again:
+        again.wait_idle(30.0)
+        assert seen(again, "hung").status is SagaStatus.COMPENSATED
+
+
+def test_a_stop_ends_what_steps_have_left_behind(tmp_path: Path) -> None:
+    """One of the processes has an environment of its own, so that nothing says whose it is."""
+    stage = Stage(tmp_path)
+    with SagaOrchestrator(tmp_path / "home", settings=QUICK) as orchestrator:
+        assert isinstance(outcome(orchestrator, stage.saga(stage.act("leaves", "crowd"), saga_id="leaves")), list)
+        pids = {each.pid for each in stage.log.find("leaves", "beat")}
+        assert len(pids) == 2
+        assert all(identity_of(pid) for pid in pids), "they beat on"
+    assert not [pid for pid in pids if identity_of(pid)]
+
+
+@pytest.mark.parametrize("role", ["launcher", "supervisor", "admin"])
+def test_what_a_step_has_started_dies_with_the_system_before_anything_goes_on(role: str, tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    with SagaOrchestrator(tmp_path / "home", settings=QUICK) as orchestrator:
+        handle = orchestrator.start(stage.saga(stage.act("crowd", "crowd:hang"), saga_id="crowd"))
+        until(lambda: len({each.note for each in stage.log.find("crowd", "beat")}) == 2, "both to beat")
+        kill(pid_of(orchestrator, role))
+        orchestrator.wait_idle(60.0)
+        assert handle.status() is SagaStatus.COMPENSATED
+    undo = stage.log.find("crowd", "undo")[0]
+    late = [each for each in stage.log.find("crowd", "beat") if each.at > undo.at]
+    assert not late, f"{len(late)} signs of life after the undo began"
+
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from antistrophe import SagaOrchestrator, Settings
+from tests.actors.staging import Stage
+from tests.waiting import until
+
+if __name__ == "__main__":
+    folder, ending = Path(sys.argv[1]), sys.argv[2]
+    stage = Stage(folder)
+    orchestrator = SagaOrchestrator(folder / "home", settings=Settings(drain_s=0.2))
+    orchestrator.start(stage.saga(stage.act("hung", "hang"), saga_id="hung"))
+    until(lambda: stage.log.story("hung"), "the start of the step")
+    if ending == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif ending == "exit":
+        os._exit(3)
+    elif ending == "raise":
+        raise RuntimeError("as programs do")
+    elif ending == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize("ending", ["kill", "exit", "raise", "interrupt", "return"])
+def test_a_system_ends_with_its_application_however_that_ends(ending: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, str(program), str(tmp_path), ending],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode == 0) is (ending == "return"), done.stderr.decode()
+    until(lambda: not processes_of_home(tmp_path / "home"), "the end of the system", 30.0)
+    with SagaOrchestrator(tmp_path / "home", settings=QUICK) as again:
+        again.wait_idle(30.0)
+        assert seen(again, "hung").status is SagaStatus.COMPENSATED
+
+
+def test_a_drain_lets_short_attempts_finish_and_ends_long_ones(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=1.0)) as orchestrator:
+        orchestrator.start(stage.saga(stage.act("short", "gate:short"), stage.act("next"), saga_id="short"))
+        orchestrator.start(stage.saga(stage.act("before"), stage.act("long", "tidy"), saga_id="long"))
+        fails = stage.act("fails", "raise")
+        orchestrator.start(stage.saga(stage.act("undone", back=("tidy", "ok")), fails, saga_id="back"))
+        until(lambda: len(stage.log.find("short", "begin")) == 1, "the short one")
+        until(lambda: stage.log.find("long", "begin", "long"), "the long one")
+        until(lambda: stage.log.find("back", "undo"), "the one that goes back")
+        stage.log.open_gate("short")
+    assert stage.log.story("short") == ["begin short", "done short"], "nothing new is dispatched"
+    assert stage.log.story("long") == ["begin before", "done before", "begin long", "cancelled long"]
+    assert stage.log.story("back")[-1] == "cancelled undone"
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=1.0)) as orchestrator:
+        orchestrator.wait_idle(30.0)
+        statuses = {name: seen(orchestrator, name).status for name in ("short", "long", "back")}
+    assert statuses == {
+        "short": SagaStatus.COMPLETED,
+        "long": SagaStatus.COMPENSATED,
+        "back": SagaStatus.COMPENSATED,
+    }
+    assert stage.log.story("short") == ["begin short", "done short", "begin next", "done next"]
+    assert stage.log.story("long")[4:] == ["undo long", "undone long", "undo before", "undone before"]
+    assert [each.attempt for each in stage.log.find("back", "undo")] == [1, 2]
