@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from antistrophe.client import Client
+from antistrophe.cqrs.recorded import Upcasts
 from antistrophe.cqrs.store import EventStore
 from antistrophe.definition import SagaDefinition
 from antistrophe.errors import SystemStateError
@@ -52,9 +53,11 @@ class _Threads:
         """Whether there is a client that was not closed."""
         return self._client is not None and self._client.usable
 
-    async def open(self, home: str | os.PathLike[str] | None, settings: Settings | None) -> None:
+    async def open(
+        self, home: str | os.PathLike[str] | None, settings: Settings | None, versions: Upcasts | None
+    ) -> None:
         """Make the client. Where the task is cancelled meanwhile, it is closed as soon as it is made."""
-        made = self._looks.submit(Client, home, settings)
+        made = self._looks.submit(Client, home, settings, versions)
         try:
             self._client = await asyncio.shield(asyncio.wrap_future(made))
         except asyncio.CancelledError:
@@ -179,15 +182,22 @@ class AsyncSagaOrchestrator:
     its saga running. What each call does and raises is told at SagaOrchestrator.
     """
 
-    def __init__(self, home: str | os.PathLike[str] | None = None, *, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        home: str | os.PathLike[str] | None = None,
+        *,
+        settings: Settings | None = None,
+        versions: Upcasts | None = None,
+    ) -> None:
         self._home = home
         self._settings = settings
+        self._versions = versions
         self._threads = _Threads()
 
     async def open(self) -> Self:
         """Start the actor system, or attach to it."""
         if not self._threads.opened:
-            await self._threads.open(self._home, self._settings)
+            await self._threads.open(self._home, self._settings, self._versions)
         return self
 
     @property

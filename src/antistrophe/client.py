@@ -11,10 +11,10 @@ from typing import Any
 
 from antistrophe.changes import ChangeSubscription
 from antistrophe.code import inside_step_process
+from antistrophe.cqrs.recorded import Upcasts, recorded
 from antistrophe.cqrs.store import EventStore
 from antistrophe.definition import SagaDefinition
 from antistrophe.errors import SagaNotFoundError, SystemStateError
-from antistrophe.events import decode_event
 from antistrophe.journal import journal_path
 from antistrophe.messages import Done, ListProcesses, OrderSaga, Processes, ResolveStep
 from antistrophe.patience import Patience
@@ -35,7 +35,9 @@ _LONGEST_LOOK_S = 0.05
 class Client:
     """Attached to the system of a home from its making until `close`. Any thread may use it; a fork may not."""
 
-    def __init__(self, home: str | os.PathLike[str] | None, settings: Settings | None) -> None:
+    def __init__(
+        self, home: str | os.PathLike[str] | None, settings: Settings | None, versions: Upcasts | None = None
+    ) -> None:
         if inside_step_process():
             raise SystemStateError(
                 "an orchestrator can't be opened inside a step process. If a step wanted to: start the saga from the"
@@ -43,6 +45,7 @@ class Client:
                 ' `if __name__ == "__main__":`, because step processes load the script to find its steps'
             )
         self.home = home_of(home)
+        self._versions = versions
         self._store: EventStore | None = None
         self._store_lock = threading.Lock()
         self._attachment = Attachment(self.home, settings or Settings())
@@ -61,7 +64,7 @@ class Client:
         join = _joins(if_live)
         self._attachment.check_process()
         spec = saga.spec(self._attachment.settings.max_payload_bytes)
-        return _events_of(self._requests.run(spec, join=join, patience=patience))
+        return _events_of(self._requests.run(spec, join=join, patience=patience), self._versions)
 
     def start(self, saga: SagaDefinition, if_live: str) -> str:
         """Have a saga accepted; answers with its id."""
@@ -73,7 +76,7 @@ class Client:
     def result(self, saga_id: str, patience: Patience) -> list[object]:
         """Wait for the end of a saga."""
         self._attachment.check_process()
-        return _events_of(self._requests.outcome(saga_id, patience))
+        return _events_of(self._requests.outcome(saga_id, patience), self._versions)
 
     # --- orders ------------------------------------------------------------------------------------------------
 
@@ -174,7 +177,7 @@ class Client:
                 if self._attachment.closed:
                     raise SystemStateError(f"the orchestrator of {self.home} is closed")
                 synchronous = self._attachment.settings.synchronous
-                self._store = EventStore(journal_path(self.home), synchronous=synchronous)
+                self._store = EventStore(journal_path(self.home), self._versions, synchronous=synchronous)
             return self._store
 
     def _query(self, what: str, **arguments: Any) -> Any:
@@ -231,8 +234,10 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
-def _events_of(outcome: Outcome) -> list[object]:
+def _events_of(outcome: Outcome, versions: Upcasts | None) -> list[object]:
     error = error_of(outcome)
     if error is not None:
         raise error
-    return [decode_event(event.type, event.type_version, event.data) for event in outcome.events]
+    # As rows of the store, where they have a place and a time besides, so that both are read in the same way.
+    rows = [(0, outcome.saga_id, 0, event.type, event.type_version, event.data, None, 0) for event in outcome.events]
+    return [each.event for each in recorded(rows, versions)]

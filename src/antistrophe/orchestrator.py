@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from antistrophe.changes import ChangeSubscription
 from antistrophe.client import Client
+from antistrophe.cqrs.recorded import Upcasts
 from antistrophe.cqrs.store import EventStore
 from antistrophe.definition import SagaDefinition
 from antistrophe.handle import SagaHandle
@@ -22,15 +23,23 @@ class SagaOrchestrator:
     """Starts the actor system of a home, or attaches to the one that runs there; the last to leave ends it.
 
     ``home``: its folder, by default ``$ANTISTROPHE_HOME``, else ``.antistrophe``. ``settings`` count where this is
-    what starts the system. Any thread may use it; after a fork open another one. Close it, or use ``with``.
+    what starts the system. ``versions`` (a VersionRegistry) brings old events up to date wherever they are read: in
+    what a saga answers, and in ``event_store``. Any thread may use it; after a fork open another one. Close it, or use
+    ``with``.
 
     Every call may raise SystemUnavailableError, when no actor system answers (within ``open_timeout_s`` at the
     beginning, within ``reattach_s`` later on), and JournalError, when the journal can't be used. A saga that was
     accepted goes on in either case, as soon as its home is opened again.
     """
 
-    def __init__(self, home: str | os.PathLike[str] | None = None, *, settings: Settings | None = None) -> None:
-        self._client = Client(home, settings)
+    def __init__(
+        self,
+        home: str | os.PathLike[str] | None = None,
+        *,
+        settings: Settings | None = None,
+        versions: Upcasts | None = None,
+    ) -> None:
+        self._client = Client(home, settings, versions)
 
     @property
     def home(self) -> Path:

@@ -1,0 +1,36 @@
+"""A step of an older release: its event is of a version that has been left behind since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from antistrophe import SagaStep, event
+
+
+@event("test.paid", version=1)
+@dataclass(frozen=True)
+class PaidV1:
+    """What the older release wrote."""
+
+    euros: int
+
+
+@event("test.paid", version=2)
+@dataclass(frozen=True)
+class Paid:
+    """The same in cents."""
+
+    cents: int
+
+
+@dataclass(frozen=True)
+class PayOld(SagaStep):
+    """Pays as the older release did."""
+
+    euros: int
+
+    def execute(self) -> list[object]:
+        return [PaidV1(self.euros)]
+
+    def compensate(self) -> list[object]:
+        return [PaidV1(-self.euros)]
