@@ -13,7 +13,8 @@ from pathlib import Path
 @dataclass(frozen=True, slots=True)
 class Effect:
     """One line: ``begin`` and ``done`` of an execute, ``undo`` and ``undone`` of a compensate, ``verify``, ``beat``
-    (it still lives), ``cancelled`` (it was told to end). ``at`` is CLOCK_MONOTONIC, one for the whole machine."""
+    (it still lives), ``cancelled`` (it was told to end). ``back``: of a compensate. ``at`` is CLOCK_MONOTONIC, one for
+    the whole machine."""
 
     what: str
     saga: str
@@ -22,11 +23,14 @@ class Effect:
     pid: int
     at: float
     note: str = ""
+    back: bool = False
 
 
-def write(log: str, what: str, saga: str, step: str, attempt: int, *, note: str = "", sync: bool = True) -> None:
+def write(
+    log: str, what: str, saga: str, step: str, attempt: int, *, note: str = "", back: bool = False, sync: bool = True
+) -> None:
     """Append one line, by one write; it is on the disk when this returns."""
-    effect = Effect(what, saga, step, attempt, os.getpid(), time.monotonic(), note)
+    effect = Effect(what, saga, step, attempt, os.getpid(), time.monotonic(), note, back)
     line = json.dumps(asdict(effect)).encode() + b"\n"
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

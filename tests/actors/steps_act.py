@@ -81,7 +81,8 @@ class Act(SagaStep):
         return StepResult(f"{self.name}-{ctx.attempt}", [Played(self.name, ctx.attempt)]) if result is None else result
 
     def say(self, what: str, ctx: StepContext, note: str = "", *, sync: bool = True) -> None:
-        effects.write(self.log, what, ctx.saga_id, ctx.step_name, ctx.attempt, note=note, sync=sync)
+        back = ctx.idempotency_key != ctx.forward_key
+        effects.write(self.log, what, ctx.saga_id, ctx.step_name, ctx.attempt, note=note, back=back, sync=sync)
 
 
 @dataclass(frozen=True)
@@ -396,6 +397,7 @@ def _start_beat(step: Act, ctx: StepContext, environment: dict[str, str] | None)
     """A child that beats until it is killed, and that has begun when this returns."""
     arguments = [sys.executable, "-I", str(Path(__file__).with_name("steps_beat.py")), step.log]
     arguments += [ctx.saga_id, ctx.step_name, str(ctx.attempt), "own" if environment else "child"]
+    arguments += ["back"] if ctx.idempotency_key != ctx.forward_key else []
     child = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.read(1)

@@ -1,7 +1,8 @@
-"""Judges sagas by what their steps wrote, and by nothing else: order, overlap, repetition, what was done and not undone."""
+"""Judges sagas by what their steps wrote and nothing else: order, overlap, repetition, what was done and not undone."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -9,8 +10,6 @@ from antistrophe import SagaDefinition, SagaStatus
 from tests.actors.effects import Effect
 from tests.actors.steps_act import Act
 
-_FORWARD = ("begin", "done")
-_BACK = ("undo", "undone")
 _CLEAN = ("raise", "fatal", "retryable")
 
 
@@ -60,31 +59,26 @@ def judge(saga: SagaDefinition, status: SagaStatus, effects: Iterable[Effect], t
 def runs_of(effects: Iterable[Effect]) -> list[Run]:
     """The attempts of one saga, in the order in which they began."""
     told: dict[tuple[str, bool, int], list[Effect]] = {}
-    back: dict[tuple[str, int, int], bool] = {}
     for each in effects:
-        if each.what in _FORWARD + _BACK:
-            back[each.step, each.attempt, each.pid] = each.what in _BACK
-        where = back.get((each.step, each.attempt, each.pid), any(key[0] == each.step and key[1] for key in told))
-        told.setdefault((each.step, where, each.attempt), []).append(each)
+        if each.what != "verify":
+            told.setdefault((each.step, each.back, each.attempt), []).append(each)
     runs = [
         Run(
             step,
-            where,
+            back,
             attempt,
             min(each.at for each in lines),
             max(each.at for each in lines),
             any(each.what in ("done", "undone") for each in lines),
             lines[0].pid,
         )
-        for (step, where, attempt), lines in told.items()
+        for (step, back, attempt), lines in told.items()
     ]
     return sorted(runs, key=lambda run: run.began)
 
 
 def _faults(saga: SagaDefinition, status: SagaStatus, runs: list[Run], tally: Tally) -> list[str]:
-    faults = [
-        f"{each} overlaps {after}" for each, after in zip(runs, runs[1:], strict=False) if each.last > after.began
-    ]
+    faults = [f"{each} overlaps {after}" for each, after in itertools.pairwise(runs) if each.last > after.began]
     backward = False
     for run in runs:
         if backward and not run.back:
