@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from antistrophe.testing.inline import Outcome, run_inline
     from antistrophe.testing.report import Finding, Kind, Report
+    from antistrophe.testing.trial import Bounds
     from antistrophe.testing.verify import verify_compensable
 
-__all__ = ["Finding", "Kind", "Outcome", "Report", "run_inline", "verify_compensable"]
+__all__ = ["Bounds", "Finding", "Kind", "Outcome", "Report", "run_inline", "verify_compensable"]
 
 _HOMES = {
+    "Bounds": "trial",
     "Finding": "report",
     "Kind": "report",
     "Outcome": "inline",

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -19,8 +20,9 @@ from antistrophe.context import Outputs, StepContext, StepResult, normalise_resu
 from antistrophe.errors import FatalError, InDoubtError, NotSerializableError
 from antistrophe.plain import pack_plain, unpack_plain
 from antistrophe.spec import Origin
-from antistrophe.step import SagaStep, build_step, call_step
-from antistrophe.testing.trail import ABANDONED, LIFTED, Trail
+from antistrophe.step import SagaStep, build_step, call_step, method_of
+from antistrophe.testing.lines import Lines
+from antistrophe.testing.trail import LIFTED, Trail
 
 EXECUTE = "execute"
 COMPENSATE = "compensate"
@@ -52,6 +54,7 @@ class When(str, Enum):
     """Where in a call it is done."""
 
     BEFORE = "before"  # the user's code has not run
+    WITHIN = "within"  # it has come to a certain line
     AFTER = "after"  # it has returned, and nobody has heard of it
 
 
@@ -71,7 +74,8 @@ class Wrapped:
 class Plan:
     """What happens to the calls of one step in one run.
 
-    ``what`` is done to each call of ``role``, or only to the first with ``once``. ``gated``: each call waits, when its
+    ``what`` is done to each call of ``role``, or only to the first with ``once``; WITHIN a call, before its line number
+    ``line``. ``traced``: so many of the lines that a call runs are noted. ``gated``: each call waits, when its
     work is done, until the verifier has looked at the world. ``restored``: the undo is given the output of ``execute``
     even in doubt. ``undo_before``: a step whose undo is called before this one's own; ``undone_elsewhere``: this is
     that step, and its own undo does nothing.
@@ -81,6 +85,8 @@ class Plan:
     what: Injection | None = None
     when: When = When.BEFORE
     once: bool = False
+    line: int | None = None
+    traced: int = 0
     gated: bool = False
     restored: bool = False
     undo_before: Wrapped | None = None
@@ -115,7 +121,7 @@ class InjectedStep(SagaStep):
 
     def _call(self, role: str, ctx: StepContext) -> Any:
         trail, plan = Trail(self.folder), self.plan
-        if trail.has(ABANDONED):
+        if trail.over:
             return None
         armed = plan.what is not None and plan.role == role and not trail.has(LIFTED)
         if armed and plan.when is When.BEFORE:
@@ -124,20 +130,37 @@ class InjectedStep(SagaStep):
             if plan.undone_elsewhere:
                 return None
             ctx = self._before_undo(trail, ctx)
+        return self._make(trail, role, ctx, armed=armed)
+
+    def _make(self, trail: Trail, role: str, ctx: StepContext, *, armed: bool) -> Any:
+        """Have the user's code called, and what follows done."""
+        step = self._step(self.wrapped)
         began = time.monotonic()
-        result = call_step(self._step(self.wrapped), role, ctx)
+        lines = self._lines(trail, step, role, armed=armed)
+        with lines:
+            result = call_step(step, role, ctx)
         if asyncio.iscoroutine(result):
-            return self._await(result, trail, role, began, armed)
-        return self._after(result, trail, role, began, armed)
+            return self._await(result, lines, lambda value: self._after(value, trail, role, began, lines, armed=armed))
+        return self._after(result, trail, role, began, lines, armed=armed)
 
-    async def _await(self, coroutine: Any, trail: Trail, role: str, began: float, armed: bool) -> Any:
-        return self._after(await coroutine, trail, role, began, armed)
+    async def _await(self, coroutine: Any, lines: Lines, then: Callable[[Any], Any]) -> Any:
+        with lines:
+            result = await coroutine
+        return then(result)
 
-    def _after(self, result: Any, trail: Trail, role: str, began: float, armed: bool) -> Any:
+    def _lines(self, trail: Trail, step: SagaStep, role: str, *, armed: bool) -> Lines:
+        plan, method = self.plan, method_of(step, role)
+        if armed and plan.when is When.WITHIN and not (plan.once and trail.has(FIRED)):
+            return Lines(method, plan.line, lambda: self._note_strike(trail, role))
+        return Lines(method if plan.traced else None)
+
+    def _after(self, result: Any, trail: Trail, role: str, began: float, lines: Lines, *, armed: bool) -> Any:
         """The user's code has returned."""
         index, took_s = self.wrapped.index, time.monotonic() - began
         gave_output = role == EXECUTE and _keep_output(trail, index, result)
-        trail.note(RETURNED, role=role, step=index, took_s=took_s, output=gave_output)
+        trail.note(
+            RETURNED, role=role, step=index, took_s=took_s, output=gave_output, lines=lines.seen(self.plan.traced)
+        )
         if armed and self.plan.when is When.AFTER:
             return self._strike(trail, role, result)
         if self.plan.gated:
@@ -152,7 +175,7 @@ class InjectedStep(SagaStep):
         if self.plan.once and not trail.raise_flag(FIRED):
             return result
         if what is not Injection.HOLD:
-            trail.note(FIRED, role=role, step=self.wrapped.index)
+            self._note_strike(trail, role)
         match what:
             case Injection.RAISE:
                 raise InjectedError("injected by verify_compensable")
@@ -161,7 +184,7 @@ class InjectedStep(SagaStep):
             case Injection.MEMORY:
                 return bytearray(sys.maxsize)  # raises MemoryError
             case Injection.HANG:
-                while not trail.has(ABANDONED):
+                while not trail.over:
                     time.sleep(0.05)
             case Injection.KILL:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -170,6 +193,10 @@ class InjectedStep(SagaStep):
             case Injection.HOLD:
                 hold(trail, role, self.wrapped.index)
         return result
+
+    def _note_strike(self, trail: Trail, role: str) -> None:
+        trail.raise_flag(FIRED)
+        trail.note(FIRED, role=role, step=self.wrapped.index)
 
     # --- what an undo is given ---------------------------------------------------------------------------------
 

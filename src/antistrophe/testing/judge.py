@@ -5,15 +5,23 @@ Where one run can have several reasons, experiments tell them apart: the same ag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from antistrophe.records import SagaStatus
+from antistrophe.roster import metadata_of
+from antistrophe.saga.effects import next_work
 from antistrophe.spec import StepSpec
 from antistrophe.testing.injections import COMPENSATE, EXECUTE, RETURNED, Injection, When
 from antistrophe.testing.points import CLEAN, SUPERVISOR, Point
 from antistrophe.testing.report import WHAT_TO_DO, Finding, Kind
 from antistrophe.testing.trial import Change, Run, is_plain
+
+_IN_DOUBT = {
+    When.BEFORE: "what had never happened was undone",
+    When.WITHIN: "what was half done was not undone",
+    When.AFTER: "what had been done was not undone",
+}
 
 Runner = Callable[[Point, Change], Run]
 
@@ -41,9 +49,9 @@ class _Trouble:
 class Judge:
     """Judges the runs of one verification. ``run`` makes a further run where one is needed to tell."""
 
-    def __init__(self, steps: Sequence[StepSpec], points: Mapping[str, Point], run: Runner) -> None:
+    def __init__(self, steps: Sequence[StepSpec], points: Iterable[Point], run: Runner) -> None:
         self._steps = steps
-        self._points = points
+        self._points = {point.name: point for point in points}
         self._run = run
         self._runs: dict[tuple[str, Change], Run] = {}
 
@@ -154,7 +162,7 @@ class Judge:
     def _undo(self, point: Point, trouble: _Trouble) -> Verdict:
         """All is undone where nothing happens to the undo."""
         step = trouble.step if trouble.step is not None else self._index(point)
-        if point.when is When.AFTER and point.what in (Injection.KILL, Injection.HOLD):
+        if point.when is not When.BEFORE and point.what in (Injection.KILL, Injection.HOLD):
             return Verdict(Kind.NOT_IDEMPOTENT, step, trouble.says)
         return Verdict(trouble.kind, step, trouble.says)
 
@@ -181,8 +189,7 @@ class Judge:
             return Verdict(Kind.NEEDS_OUTPUT, step, says)
         if trouble.kind is Kind.PARKED:
             return Verdict(Kind.FAILS_IN_DOUBT, step, trouble.says)
-        done = "what had been done was not undone" if point.when is When.AFTER else "what had never happened was undone"
-        return Verdict(Kind.RESIDUE, step, f"{trouble.says}: in doubt, {done}")
+        return Verdict(Kind.RESIDUE, step, f"{trouble.says}: in doubt, {_IN_DOUBT[point.when]}")
 
     def _fine_with_output(self, point: Point) -> bool:
         return point.area != SUPERVISOR and self._fine(point, Change(restored=True))
@@ -206,10 +213,13 @@ def _as_it_is(trouble: _Trouble) -> Verdict:
 def _trouble(run: Run, steps: Sequence[StepSpec]) -> _Trouble | None:
     """What is wrong after that run, or None."""
     if not run.came_to_rest:
-        return _Trouble(Kind.STUCK, None, "the saga did not come to its end")
+        waits = None if run.saga is None else metadata_of(run.saga).waiting
+        work = None if run.saga is None else next_work(run.saga)
+        says = "the saga did not come to its end" + ("" if waits is None else f": it waits for {waits}")
+        return _Trouble(Kind.STUCK, None if work is None else work.step, says)
     if run.point.name == CLEAN and run.missed is not None:
         failed = None if run.saga is None or run.saga.cause is None else run.saga.cause.step
-        return _Trouble(Kind.NOT_COMPLETED, failed, run.missed)
+        return _Trouble(Kind.NOT_COMPLETED, failed, "not every step succeeded: " + run.missed)
     if run.status is SagaStatus.FAILED:
         given_up = run.given_up
         assert given_up is not None, "a parked saga has given an undo up"

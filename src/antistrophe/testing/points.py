@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from antistrophe.spec import StepSpec
 from antistrophe.testing.injections import COMPENSATE, EXECUTE, Injection, When
@@ -15,8 +16,8 @@ CLEAN = "all-steps-then-undo"
 @dataclass(frozen=True, slots=True)
 class Point:
     """One injection: ``what`` is done to the calls of ``role`` of the step with that index (the number of steps: the
-    turn after the last one). ``area`` is ``execute``, ``compensate`` or ``supervisor``; ``label`` says what is done in
-    a word, ``says`` in a sentence."""
+    turn after the last one); WITHIN a call, before the line that is run as number ``line``. ``area`` is ``execute``,
+    ``compensate`` or ``supervisor``; ``label`` says what is done in a word, ``says`` in a sentence."""
 
     name: str
     area: str
@@ -28,12 +29,13 @@ class Point:
     when: When = When.BEFORE
     once: bool = False
     always: bool = False
+    line: int | None = None
 
 
 def points_of(steps: Sequence[StepSpec], *, trust_atomic: bool) -> list[Point]:
-    """Every point, in the order in which they are run; the first is the clean run."""
+    """Every point but those within calls, in the order in which they are run; the first is the clean run."""
     found = [
-        Point(CLEAN, EXECUTE, len(steps), EXECUTE, "clean", "every step ran, then all of it was undone"),
+        Point(CLEAN, EXECUTE, len(steps), EXECUTE, "clean", "nothing was injected"),
     ]
     for index, spec in enumerate(steps):
         found += _forward(index, spec, exceptions_may_do=not (spec.atomic and trust_atomic))
@@ -41,6 +43,21 @@ def points_of(steps: Sequence[StepSpec], *, trust_atomic: bool) -> list[Point]:
         if spec.requires_compensation:
             found += _back(index, spec)
     return [*found, *_supervisor(steps)]
+
+
+def points_within(steps: Sequence[StepSpec], notes: Iterable[Mapping[str, Any]]) -> list[Point]:
+    """The points between two lines of a call, from what the clean run noted of the calls that returned."""
+    found = []
+    for note in notes:
+        role, index = note["role"], note["step"]
+        name = steps[index].name
+        call = f"execute of {name}" if role == EXECUTE else f"the undo of {name}"
+        for line, text in note["lines"]:
+            label = f"kill-line-{line}"
+            says = f"{call} was killed (SIGKILL) before `{text}`, the line number {line} that it ran"
+            point = Point(f"{role}/{name}/{label}", role, index, role, label, says, Injection.KILL, When.WITHIN)
+            found.append(replace(point, once=role == COMPENSATE, line=line))
+    return found
 
 
 def _forward(index: int, spec: StepSpec, *, exceptions_may_do: bool) -> Iterator[Point]:

@@ -9,12 +9,15 @@ from enum import Enum
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from antistrophe.testing.points import Point
 
 PRINTED_WIDTH = 110
+LIKEWISE_NAMED = 3
+LINE = "kill-line-"
 
 
 class Kind(str, Enum):
@@ -62,8 +65,10 @@ WHAT_TO_DO: dict[Kind, str] = {
         " ctx.idempotency_key, or take idempotent = True away."
     ),
     Kind.PARKED: "The undo fails for good, so that the saga waits for a person: see the error.",
-    Kind.STUCK: "The saga neither ended nor was parked: look for a call that waits for ever without a time limit.",
-    Kind.NOT_COMPLETED: "Verify a saga whose steps succeed when nothing is injected.",
+    Kind.STUCK: (
+        "It neither ended nor was parked within run_s: look for long waits between attempts, or give run_s more time."
+    ),
+    Kind.NOT_COMPLETED: "Verify a saga whose steps succeed when nothing is injected. Nothing else was run.",
 }
 
 
@@ -164,16 +169,16 @@ def _parts(report: Report) -> Iterator[RenderableType]:
         yield from _finding(number, group)
     if report.missed:
         yield Text("\nDid not happen, and shows nothing", style="bold yellow")
-        yield from (Text(f"  {each.point.name}: {each.missed}") for each in report.missed)
+        yield from (_indented(f"{each.point.name}: {each.missed}") for each in report.missed)
     if report.assumptions:
         yield Text("\nTaken on trust", style="bold")
-        yield from (Text(f"  {each}") for each in report.assumptions)
+        yield from (_indented(each) for each in report.assumptions)
     if report.seed is not None:
         yield Text(f"\nA sample of the points was run, drawn with seed {report.seed}.")
 
 
 def _headline(report: Report) -> Text:
-    took = f"{len(report.checked)} injections, {report.runs} runs, {report.seconds:.1f} s"
+    took = f"{len(report.checked)} points, {report.runs} runs, {report.seconds:.1f} s"
     if report.ok:
         return Text.assemble((f"{report.saga} can be undone: ", "bold green"), took)
     kinds = ", ".join(dict.fromkeys(finding.kind.value for finding in report.findings)) or "injections did not happen"
@@ -203,19 +208,31 @@ def _table(rows: list[tuple[str, list[Checked]]]) -> Table:
     for name, checked in rows:
         wells = [each.point.label for each in checked if each.well]
         if wells:
-            made.add_row(Text(name), Text(", ".join(wells)), Text("ok", style="green"), "undone")
+            made.add_row(Text(name), Text(_joined(wells)), Text("ok", style="green"), "undone")
             name = ""
-        for each in checked:
-            if not each.well:
-                made.add_row(Text(name), Text(each.point.label), *_bad(each))
-                name = ""
+        for (sign, outcome), labels in _bad(checked).items():
+            style = "bold red" if sign == "X" else "yellow"
+            made.add_row(Text(name), Text(_joined(labels)), Text(sign, style=style), Text(outcome, style=style))
+            name = ""
     return made
 
 
-def _bad(checked: Checked) -> tuple[Text, Text]:
-    if checked.finding is None:
-        return Text("?", style="yellow"), Text("did not happen", style="yellow")
-    return Text("X", style="bold red"), Text(checked.finding.kind.value, style="red")
+def _joined(labels: list[str]) -> str:
+    """The labels, those of lines in one word."""
+    lines = [label.rpartition("-")[2] for label in labels if label.startswith(LINE)]
+    words = [label for label in labels if not label.startswith(LINE)]
+    return ", ".join([*words, *([LINE + "/".join(lines)] if lines else [])])
+
+
+def _bad(checked: list[Checked]) -> dict[tuple[str, str], list[str]]:
+    """The points that are not well, by what came of them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in checked:
+        if each.finding is not None:
+            found.setdefault(("X", each.finding.kind.value), []).append(each.point.label)
+        elif each.missed is not None:
+            found.setdefault(("?", "did not happen"), []).append(each.point.label)
+    return found
 
 
 def _grouped(findings: tuple[Finding, ...]) -> list[list[Finding]]:
@@ -229,10 +246,18 @@ def _finding(number: int, group: list[Finding]) -> Iterator[RenderableType]:
     first = group[0]
     names = " and ".join(name for name in (first.step, first.other) if name is not None)
     yield Text(f"\n{number}. {first.kind.value}{': ' if names else ''}{names}", style="bold red")
-    yield Text(f"   {first.injection}, and {first.says}")
-    yield from (Text(f"     {line}") for line in first.residue)
-    yield Text(f"   {first.what_to_do}", style="italic")
-    yield Text(f"   again: verify_compensable(saga, world, only={first.point!r})")
+    yield _indented(f"{first.injection}, and {first.says}")
+    for line in first.residue:
+        yield _indented(line, by=6, style="yellow")
+    yield _indented(first.what_to_do, style="italic")
+    yield _indented(f"again: verify_compensable(saga, world, only={first.point!r})")
     if len(group) > 1:
-        others = ", ".join(each.point for each in group[1:])
-        yield Text(f"   likewise at {others}", style="dim")
+        named = ", ".join(each.point for each in group[1 : 1 + LIKEWISE_NAMED])
+        more = len(group) - 1 - LIKEWISE_NAMED
+        yield _indented(f"likewise at {named}" + (f" and {more} more" if more > 0 else ""), style="dim")
+
+
+def _indented(text: str, by: int = 3, style: str = "") -> Padding:
+    """A text that may come from anywhere: nothing in it can command a terminal."""
+    safe = "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
+    return Padding(Text(safe, style=style), (0, 0, 0, by))

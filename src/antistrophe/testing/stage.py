@@ -19,6 +19,7 @@ from antistrophe.handle import SagaHandle
 from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.orchestrator import SagaOrchestrator
 from antistrophe.process import ProcessIdentity, identity_of, send_signal
+from antistrophe.saga.outcome import describe
 from antistrophe.saga.state import Saga, replay
 from antistrophe.settings import Settings
 from antistrophe.testing.injections import COMPENSATE, FIRED, GATE, HELD, TURNED, Injection, gate_of
@@ -229,7 +230,8 @@ class _Attendance:
         cause = self._stage.load(self._run.saga_id).cause
         if cause is None or cause.failure is None:
             return "the call was not made"
-        return f"step {cause.step} failed before: {cause.failure.error_type}: {cause.failure.error}"
+        spec = self._stage.load(self._run.saga_id).spec.steps[cause.step]
+        return f"{spec.name} failed before: {describe(cause.failure)}"
 
     def _parked_by_injection(self) -> bool:
         """True where the injected failure itself is enough to park the saga: then an operator has it tried again."""
@@ -239,10 +241,10 @@ class _Attendance:
         return point.always or (point.what is not Injection.GARBAGE and self._stage.parks_at_once(point.step))
 
     def _abandon(self, handle: SagaHandle) -> None:
-        """Bring a stuck saga to its end: whatever it still calls does nothing."""
+        """Bring a stuck saga to its end: whatever it still calls does nothing. One that waits is left waiting."""
         self._trail.raise_flag(ABANDONED)
         until = time.monotonic() + END_S
-        while time.monotonic() < until:
+        while time.monotonic() < until and self._stage.load(handle.id).current is not None:
             self._stage.end_attempt(handle.id)
-            if _comes_to_rest(handle, 1.0):
+            if _comes_to_rest(handle, 0.2):
                 return

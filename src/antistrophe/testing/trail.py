@@ -47,7 +47,8 @@ class Trail:
             text = self._notes.read_text("utf-8")
         except FileNotFoundError:
             return []
-        lines = [json.loads(line) for line in text.splitlines()]
+        # What follows the last line break is still being written.
+        lines = [json.loads(line) for line in text.split("\n")[:-1]]
         return [line for line in lines if what is None or line["what"] == what]
 
     def raise_flag(self, name: str) -> bool:
@@ -62,9 +63,14 @@ class Trail:
         """True where that flag is set."""
         return (self._folder / name).exists()
 
+    @property
+    def over(self) -> bool:
+        """True where nothing is to be done any more: the run was abandoned, or its verifier is gone."""
+        return self.has(ABANDONED) or not self._folder.is_dir()
+
     def wait_for(self, name: str) -> None:
-        """Block until that flag, or ABANDONED, is set."""
-        while not (self.has(name) or self.has(ABANDONED)):
+        """Block until that flag is set, or the run is over."""
+        while not (self.has(name) or self.over):
             time.sleep(LOOK_S)
 
     def keep(self, name: str, data: bytes) -> None:

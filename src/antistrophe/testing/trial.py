@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from antistrophe.definition import SagaDefinition
+from antistrophe.errors import RequestError
 from antistrophe.plain import pack_fields
 from antistrophe.records import SagaStatus
 from antistrophe.saga.outcome import describe, status_of
@@ -33,25 +34,26 @@ _REFS = {cls: f"{cls.__module__}:{cls.__qualname__}" for cls in (InjectedStep, T
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How long calls may take: an injected hang ``hang_s`` at least, any other call ``call_s`` where its own limit is
-    higher; both more where the step was seen to take longer. ``run_s``: how long a run may take. ``took_s``: what calls
-    were seen to take, by role and step."""
+    """How much a verification takes, in seconds.
 
-    hang_s: float
-    call_s: float
-    run_s: float
-    took_s: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    ``hang_s``: how long an injected hang lasts, at least, until it is ended. ``call_s``: how long any other call may
+    take, if its own limit is higher and it was not seen to take a tenth of it. ``run_s``: how long a run may take until
+    it counts as stuck. ``total_s``: after so long no further run starts, and what was not run is reported as missed.
+    ``lines``: before how many lines of its own code, spread evenly, each call is killed; 0 for none.
+    Raises RequestError.
+    """
 
-    def limit_s(self, own_s: float, role: str, step: int, plan: Plan) -> float:
-        """The time limit of a call whose own limit is ``own_s``."""
-        took_s = self.took_s.get((role, step))
-        if plan.what is Injection.HANG and plan.role == role:
-            # An undo is called again under the same limit, and then has work to do.
-            least_s = self.hang_s if role == EXECUTE else 3 * self.hang_s
-            return min(own_s, max(least_s, 3 * (took_s or 0.0)))
-        limit_s = own_s if took_s is None else min(own_s, max(self.call_s, 10 * took_s))
-        waits = plan.gated or plan.what is Injection.HOLD
-        return limit_s + VERIFIER_S if waits else limit_s
+    hang_s: float = 0.3
+    call_s: float = 5.0
+    run_s: float = 60.0
+    total_s: float = 900.0
+    lines: int = 6
+
+    def __post_init__(self) -> None:
+        if not all(value > 0 for value in (self.hang_s, self.call_s, self.run_s, self.total_s)):
+            raise RequestError(f"hang_s, call_s, run_s and total_s are numbers of seconds over 0: {self}")
+        if self.lines < 0:
+            raise RequestError(f"lines is a number from 0 on, not {self.lines}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,13 @@ class Run:
 
 
 class Trials:
-    """Makes the sagas of the runs from the user's definition."""
+    """Makes the sagas of the runs from the user's definition. ``took_s``: what calls were seen to take, by role and
+    step."""
 
     def __init__(self, definition: SagaDefinition, bounds: Bounds) -> None:
         self.specs: Sequence[StepSpec] = definition.step_specs
         self.bounds = bounds
+        self.took_s: Mapping[tuple[str, int], float] = {}
 
     def definition(
         self, source: SagaDefinition, saga_id: str, folder: str, point: Point, change: Change, *, gated: bool
@@ -117,8 +121,10 @@ class Trials:
             )
             for index, spec in enumerate(source.step_specs)
         ]
+        traced = self.bounds.lines if point.name == CLEAN and change == Change() else 0
+        plans = [replace(_plan(point, change, wrapped, each.index), gated=gated, traced=traced) for each in wrapped]
         specs = [
-            self._injected(spec, origin, wrapped[index], folder, _plan(point, change, wrapped, index, gated=gated))
+            self._injected(spec, origin, wrapped[index], folder, plans[index])
             for index, spec in enumerate(source.step_specs)
         ]
         held = point.what is Injection.HOLD and point.step == len(specs)
@@ -133,30 +139,40 @@ class Trials:
 
     def _injected(self, spec: StepSpec, origin: Origin, wrapped: Wrapped, folder: str, plan: Plan) -> StepSpec:
         step = InjectedStep(origin, wrapped, folder, plan)
-        limit_s = self.bounds.limit_s
         return replace(
             spec,
             class_ref=_REFS[InjectedStep],
             input=pack_fields(step, InjectedStep),
-            timeout_s=limit_s(spec.timeout_s, EXECUTE, wrapped.index, plan),
-            compensation_timeout_s=limit_s(spec.compensation_timeout_s, COMPENSATE, wrapped.index, plan),
+            timeout_s=self._limit_s(spec.timeout_s, EXECUTE, wrapped.index, plan),
+            compensation_timeout_s=self._limit_s(spec.compensation_timeout_s, COMPENSATE, wrapped.index, plan),
             kill_grace_s=min(spec.kill_grace_s, self.bounds.hang_s),
             retry=_quick(spec.retry),
             retryable_attempts=min(spec.retryable_attempts, MOST_ATTEMPTS),
             compensation_retry=_quick(spec.compensation_retry),
         )
 
+    def _limit_s(self, own_s: float, role: str, step: int, plan: Plan) -> float:
+        """The time limit of a call whose own limit is ``own_s``."""
+        bounds, took_s = self.bounds, self.took_s.get((role, step))
+        if plan.what is Injection.HANG and plan.role == role:
+            # An undo is called again under the same limit, and then has work to do.
+            least_s = bounds.hang_s if role == EXECUTE else 3 * bounds.hang_s
+            return min(own_s, max(least_s, 3 * (took_s or 0.0)))
+        limit_s = own_s if took_s is None else min(own_s, max(bounds.call_s, 10 * took_s))
+        waits = plan.gated or plan.what is Injection.HOLD
+        return limit_s + VERIFIER_S if waits else limit_s
 
-def _plan(point: Point, change: Change, wrapped: Sequence[Wrapped], index: int, *, gated: bool) -> Plan:
+
+def _plan(point: Point, change: Change, wrapped: Sequence[Wrapped], index: int) -> Plan:
     aimed = point.step == index and point.what is not None
-    plan = Plan(role=point.role, what=point.what, when=point.when, once=point.once) if aimed else Plan()
+    plan = Plan(point.role, point.what, point.when, point.once, point.line) if aimed else Plan()
     if change.swap is not None:
         undone, by = change.swap
         if index == by:
             plan = replace(plan, undo_before=wrapped[undone])
         elif index == undone:
             plan = replace(plan, undone_elsewhere=True)
-    return replace(plan, gated=gated, restored=change.restored and aimed)
+    return replace(plan, restored=change.restored and aimed)
 
 
 def _quick(policy: RetryPolicy) -> RetryPolicy:

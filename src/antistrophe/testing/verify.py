@@ -7,12 +7,12 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from antistrophe.definition import SagaDefinition
 from antistrophe.errors import InvalidDefinitionError, RequestError
@@ -20,7 +20,7 @@ from antistrophe.spec import StepSpec
 from antistrophe.system.reach import look
 from antistrophe.testing.injections import RETURNED
 from antistrophe.testing.judge import Judge
-from antistrophe.testing.points import CLEAN, SUPERVISOR, Point, points_of
+from antistrophe.testing.points import CLEAN, SUPERVISOR, Point, points_of, points_within
 from antistrophe.testing.report import Checked, Report
 from antistrophe.testing.snapshots import Snapshots, World
 from antistrophe.testing.stage import Make, Stage
@@ -37,10 +37,7 @@ def verify_compensable(
     *,
     only: str | Iterable[str] | None = None,
     reset: Callable[[], None] | None = None,
-    hang_s: float = 0.3,
-    call_s: float = 5.0,
-    run_s: float = 60.0,
-    limit_s: float = 900.0,
+    bounds: Bounds = Bounds(),  # noqa: B008 - frozen
     at_a_time: int = 1,
     sample: int | None = None,
     seed: int | None = None,
@@ -57,20 +54,37 @@ def verify_compensable(
     saga leaves the world as it was; ``reset()``, called before each run, is for one that is not.
 
     ``only``: names of points, as a finding has them, or patterns (``"compensate/*/kill-*"``). ``sample``: at most so
-    many points, drawn by ``seed``. ``hang_s``: how long an injected hang lasts until it is ended; ``call_s``: how long
-    any other call may take, if its own limit is higher and it was not seen to take a tenth of it; ``run_s``: how long a
-    run may take until it counts as stuck. After ``limit_s`` seconds no further run starts; points that were not run are
-    reported as missed. ``at_a_time``: runs at the same time, for a ``world`` that takes the saga's id. ``trust_atomic``
-    False: raise after the effect also where a step says atomic = True (the default), which says that it never does.
+    many points, drawn by ``seed``. ``at_a_time``: runs at the same time, for a ``world`` that takes the saga's id.
+    ``trust_atomic`` False: raise after the effect also where a step says atomic = True (the default), which says that
+    it never does that.
 
     Raises RequestError for what can't be verified, and whatever ``world`` and ``reset`` raise.
     """
-    call = _Call(
-        saga, Snapshots(world), reset, Bounds(hang_s, call_s, run_s), at_a_time, limit_s, trust_atomic, progress
-    )
-    call.choose(only, sample, seed)
+    names = (only,) if isinstance(only, str) else only
+    choice = _Choice(None if names is None else tuple(names), sample, seed)
+    call = _Call(saga, Snapshots(world), reset, bounds, choice, at_a_time, trust_atomic, progress)
     with _folders(home) as (place, files):
         return call.verify(place, files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which points to run: those that ``only`` names, or at most ``sample`` of them."""
+
+    only: tuple[str, ...] | None
+    sample: int | None
+    seed: int | None
+
+    def of(self, points: Sequence[Point]) -> tuple[list[Point], int | None]:
+        """The chosen ones, and the seed that they were drawn with, if they were."""
+        names = [point.name for point in points]
+        wanted = names if self.only is None else [name for each in self.only for name in _matching(each, names)]
+        chosen = [point for point in points if point.name in wanted]
+        if self.sample is None or self.sample >= len(chosen):
+            return chosen, None
+        seed = random.SystemRandom().randrange(2**32) if self.seed is None else self.seed
+        drawn = random.Random(seed).sample(chosen, self.sample)
+        return [point for point in chosen if point in drawn], seed
 
 
 @dataclass
@@ -81,57 +95,50 @@ class _Call:
     snapshots: Snapshots
     reset: Callable[[], None] | None
     bounds: Bounds
+    choice: _Choice
     at_a_time: int
-    limit_s: float
     trust_atomic: bool
     progress: Progress | None
 
     def __post_init__(self) -> None:
         if self.at_a_time < 1 or (self.at_a_time > 1 and (not self.snapshots.own or self.reset is not None)):
             raise RequestError("runs at the same time need a world(saga_id) that shows one saga's part, and no reset")
-        if not all(value > 0 for value in (self.bounds.hang_s, self.bounds.call_s, self.bounds.run_s, self.limit_s)):
-            raise RequestError("hang_s, call_s, run_s and limit_s are numbers of seconds over 0")
         self.make = _maker(self.saga)
         definition = self.make("verify-first-look")
         if not definition.step_specs:
             raise InvalidDefinitionError("a saga without steps has nothing to undo")
+        self.name = definition.name
         self.trials = Trials(definition, self.bounds)
-        self.points = points_of(self.trials.specs, trust_atomic=self.trust_atomic)
-        self.seed: int | None = None
+        self.chosen: list[Point] = []
         self.done = 0
         self.runs = 0
         self.began = time.monotonic()
 
-    def choose(self, only: str | Iterable[str] | None, sample: int | None, seed: int | None) -> None:
-        """Choose the points to run."""
-        by_name = {point.name: point for point in self.points}
-        self.by_name, self.chosen = by_name, self.points
-        if only is not None:
-            wanted = {name for each in ([only] if isinstance(only, str) else only) for name in _matching(each, by_name)}
-            self.chosen = [point for point in self.points if point.name in wanted]
-        if sample is not None and sample < len(self.chosen):
-            self.seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-            drawn = set(random.Random(self.seed).sample([point.name for point in self.chosen], sample))
-            self.chosen = [point for point in self.chosen if point.name in drawn]
-
     def verify(self, home: Path, files: Path) -> Report:
         """Make the runs, and judge them."""
+        specs = self.trials.specs
+        points = points_of(specs, trust_atomic=self.trust_atomic)
         with Stage(home, files, self.make, self.trials, self.snapshots, self.reset) as stage:
-            judge = Judge(self.trials.specs, self.by_name, lambda point, change: self._run(stage, point, change))
-            first = self.by_name[CLEAN]
-            clean = judge.run_of(first)
-            self._learn(clean)
-            checked = [self._check(judge, first)] if first in self.chosen or clean.missed else []
-            if clean.missed is None:
-                checked += self._check_all(stage, judge, [point for point in self.chosen if point is not first])
+            judge = Judge(specs, points, lambda point, change: self._run(stage, point, change))
+            clean = judge.run_of(points[0])
+            usable = clean.missed is None and clean.came_to_rest
+            returned = [note for note in clean.notes if note["what"] == RETURNED]
+            self._learn(returned)
+            within = points_within(specs, returned)
+            seed = None
+            if usable:
+                self.chosen, seed = self.choice.of(_in_order(points, within))
+                checked = self._check_all(stage, judge)
+            else:
+                checked = [self._check(judge, points[0])]
         return Report(
-            saga=self.make("verify-last-look").name,
-            steps=tuple(spec.name for spec in self.trials.specs),
+            saga=self.name,
+            steps=tuple(spec.name for spec in specs),
             checked=tuple(checked),
-            assumptions=tuple(_assumptions(self.trials.specs, self.snapshots, trust_atomic=self.trust_atomic)),
+            assumptions=tuple(_assumptions(specs, self.snapshots, trust_atomic=self.trust_atomic)),
             runs=self.runs,
             seconds=time.monotonic() - self.began,
-            seed=self.seed,
+            seed=seed,
         )
 
     def _run(self, stage: Stage, point: Point, change: Change) -> Run:
@@ -140,28 +147,30 @@ class _Call:
         self.runs += 1
         return stage.run(point, change)
 
-    def _learn(self, clean: Run) -> None:
+    def _learn(self, returned: Sequence[Mapping[str, Any]]) -> None:
         """How long each call takes is what the limits of later runs go by."""
-        took_s = {
-            (note["role"], note["step"]): float(note["took_s"]) for note in clean.notes if note["what"] == RETURNED
-        }
-        self.trials.bounds = replace(self.bounds, took_s=took_s)
+        self.trials.took_s = {(note["role"], note["step"]): float(note["took_s"]) for note in returned}
 
-    def _check_all(self, stage: Stage, judge: Judge, points: Sequence[Point]) -> list[Checked]:
-        together = [point for point in points if point.area != SUPERVISOR]
+    def _check_all(self, stage: Stage, judge: Judge) -> list[Checked]:
         if self.at_a_time > 1:
+            together = [point for point in self.chosen if point.area != SUPERVISOR and point.name != CLEAN]
             with ThreadPoolExecutor(self.at_a_time, "antistrophe-verify-run") as pool:
                 for run in pool.map(lambda point: self._run(stage, point, Change()), together):
                     judge.know(run)
-        return [self._check(judge, point) for point in points]
+        return [self._check(judge, point) for point in self.chosen]
 
     def _check(self, judge: Judge, point: Point) -> Checked:
-        if time.monotonic() - self.began > self.limit_s and not judge.knows(point):
-            return Checked(point, missed=f"not run: {self.limit_s:g} s (limit_s) were over")
+        if time.monotonic() - self.began > self.bounds.total_s and not judge.knows(point):
+            return Checked(point, missed=f"not run: {self.bounds.total_s:g} s (total_s) were over")
         run = judge.run_of(point)
         finding = judge.finding(run)
         self.done += 1
         return Checked(point, finding, run.missed, run.seconds)
+
+
+def _in_order(points: Sequence[Point], within: Sequence[Point]) -> list[Point]:
+    """All points, those at which everything is killed last."""
+    return sorted([*points, *within], key=lambda point: point.area == SUPERVISOR)
 
 
 def _maker(saga: SagaDefinition | Callable[[str], SagaDefinition]) -> Make:
@@ -178,7 +187,7 @@ def _maker(saga: SagaDefinition | Callable[[str], SagaDefinition]) -> Make:
     return make
 
 
-def _matching(wanted: str, names: Iterable[str]) -> list[str]:
+def _matching(wanted: str, names: Sequence[str]) -> list[str]:
     """The points of that name, or that fit the pattern."""
     found = [wanted] if wanted in names else fnmatch.filter(names, wanted)
     if not found:
