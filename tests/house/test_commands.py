@@ -21,7 +21,7 @@ def readme_commands() -> list[str]:
 def test_two_commands_start_from_a_fresh_clone() -> None:
     first, second = readme_commands()
     assert "/antistrophe run " in first
-    assert second.endswith(" && .venv/bin/python -m pytest")
+    assert second.endswith(" && .venv/bin/python -m pytest -n 4 --dist loadfile")
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
