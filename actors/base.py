@@ -24,6 +24,7 @@ EXIT_AFTER_A_BUG = 70
 """The exit code of an actor that could not handle a message (EX_SOFTWARE of sysexits.h)."""
 
 _this_process = os.getpid()
+_ROOT, _MANAGER = logging.root, logging.Logger.manager
 
 
 class RuntimeActor(Actor):
@@ -83,14 +84,19 @@ class RuntimeActor(Actor):
 
 
 def log_to(home: Path, level: str) -> None:
-    """Write this process's log records to the home's log file (each record is one appending write)."""
+    """Write this process's log records to the home's log file (each record is one appending write): our own from
+    ``level`` on, and what other code logs as a warning or worse."""
+    # Thespian has put a root logger in their place that sends all to its own logger, and can't be configured.
+    logging.root = logging.Logger.root = _ROOT
+    logging.Logger.manager = _MANAGER
     folder = home / "log"
     folder.mkdir(mode=0o700, exist_ok=True)
     handler = logging.handlers.WatchedFileHandler(folder / "system.log", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
-    for old in log.handlers[:]:
-        log.removeHandler(old)
-        old.close()
-    log.addHandler(handler)
+    for logger in (log, _ROOT):
+        for old in logger.handlers[:]:
+            logger.removeHandler(old)
+            old.close()
+        logger.addHandler(handler)
     log.setLevel(level)
     log.propagate = False

@@ -6,6 +6,7 @@ import asyncio
 import collections
 import ctypes
 import itertools
+import logging
 import os
 import re
 import signal
@@ -333,6 +334,15 @@ def _context(step: Act, ctx: StepContext, argument: str, ends: str) -> Any:
     return StepResult({"of": step.name, "attempt": ctx.attempt})
 
 
+def _logging(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
+    """Logs as libraries do, and configures logging as programs do."""
+    logging.getLogger("some.library").warning("a warning of the library")
+    handler = logging.FileHandler(Path(step.log).with_name("own.log"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("own").error("its own way")
+    logging.getLogger().removeHandler(handler)
+
+
 def _ok(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
     return
 
@@ -368,6 +378,7 @@ PARTS: dict[str, Callable[[Act, StepContext, str, str], Any]] = {
     "files": _files,
     "fork": _fork,
     "context": _context,
+    "logging": _logging,
 }
 
 
