@@ -71,6 +71,16 @@ def test_a_finished_line_gives_its_outcome_and_runs_no_more(ran: Caller) -> None
     assert (ran.folder / BOOK).read_text("utf-8") == before
 
 
+def test_compensated_may_count_as_done(shop: Caller) -> None:
+    write_lines(shop.folder / "orders.jsonl", [GOOD, {"id": "bad", "item": "drum"}])
+    assert shop("run", "shop.py:order", "--input", "orders.jsonl").code == 1
+    assert shop("run", "shop.py:order", "--input", "orders.jsonl", "--allow-compensated").code == 0
+
+
+def test_parked_sagas_are_never_done(ran: Caller) -> None:
+    assert ran("run", "shop.py:order", "--input", "orders.jsonl", "--allow-compensated").code == 1
+
+
 def test_parked_sagas_are_named_with_what_to_do(ran: Caller) -> None:
     said = ran("run", "shop.py:order", "--input", "orders.jsonl").out
     assert f"antistrophe --home {ran.home} explain stuck" in said

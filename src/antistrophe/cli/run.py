@@ -42,9 +42,14 @@ EXAMPLES_SHOWN = 3
     type=click.IntRange(1, MOST_AT_A_TIME),
     help="How many sagas are under way at the same time; by default as many as the system runs (max_running_sagas).",
 )
+@click.option(
+    "--allow-compensated",
+    is_flag=True,
+    help="Count a saga that was compensated as done: the exit code is 1 only where one is parked.",
+)
 @everywhere
 @pass_invocation
-def run_verb(invocation: Invocation, target: str, file: Path, concurrency: int | None) -> int:
+def run_verb(invocation: Invocation, target: str, file: Path, concurrency: int | None, allow_compensated: bool) -> int:
     """Run one saga for each line of a file.
 
     MODULE is a dotted module or the path of a .py file, both as seen from the current folder. SAGA is a function in it:
@@ -66,7 +71,7 @@ def run_verb(invocation: Invocation, target: str, file: Path, concurrency: int |
     except KeyboardInterrupt:
         run.say_how_to_go_on()
         return INTERRUPTED
-    return run.finish(time.monotonic() - began)
+    return run.finish(time.monotonic() - began, allow_compensated=allow_compensated)
 
 
 class _Run:
@@ -141,7 +146,7 @@ class _Run:
             soft_wrap=True,
         )
 
-    def finish(self, seconds: float) -> int:
+    def finish(self, seconds: float, *, allow_compensated: bool) -> int:
         """Say how it went, and return the exit code."""
         tally = self._tally
         said, failure = self._after_run()
@@ -153,7 +158,8 @@ class _Run:
             self._errors.print(screen.one_line(failure, "bold red"), soft_wrap=True)
         if tally.wrong:
             return WRONG_USE
-        return SAGA_FAILED if tally.compensated or tally.parked or failure is not None else DONE
+        undone = 0 if allow_compensated else tally.compensated
+        return SAGA_FAILED if undone or tally.parked or failure is not None else DONE
 
     def _after_run(self) -> tuple[Any, str | None]:
         hook = self._source.after_run
