@@ -21,6 +21,7 @@ TRACEBACK = "ANTISTROPHE_TRACEBACK"
 VERBS = {
     "demo": "demo",
     "run": "run",
+    "verify": "verify",
     "serve": "serve",
     "status": "read",
     "list": "read",

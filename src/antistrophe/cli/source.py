@@ -46,20 +46,26 @@ def find_source(target: str) -> Source:
 
     Raises InputError.
     """
-    module_name, colon, saga = target.rpartition(":")
-    if not colon or not module_name or not saga:
-        raise InputError(f"{target!r} names no saga: write MODULE:SAGA, as in shop.orders:order or orders.py:order")
-    is_path = module_name.endswith(".py") or os.sep in module_name
-    module = _import_file(Path(module_name)) if is_path else _import(module_name, [str(Path.cwd())])
-    make: Any = module
-    for part in saga.split("."):
-        make = getattr(make, part, None)
-    if make is None:
-        raise InputError(f"module {module_name} has no {saga!r}: name a function that returns a SagaDefinition")
+    module, make = find(target, "a function that returns a SagaDefinition")
     if not callable(make):
         raise InputError(f"{target} is {type(make).__name__}, not a function that returns a SagaDefinition")
     hook = getattr(module, HOOK, None)
     return Source(make, hook if callable(hook) else None)
+
+
+def find(target: str, wanted: str) -> tuple[ModuleType, Any]:
+    """The module of ``MODULE:NAME``, and what the name means in it. Raises InputError that says what is ``wanted``."""
+    module_name, colon, name = target.rpartition(":")
+    if not colon or not module_name or not name:
+        raise InputError(f"{target!r} names no saga: write MODULE:SAGA, as in shop.orders:order or orders.py:order")
+    is_path = module_name.endswith(".py") or os.sep in module_name
+    module = _import_file(Path(module_name)) if is_path else _import(module_name, [str(Path.cwd())])
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is None:
+        raise InputError(f"module {module_name} has no {name!r}: name {wanted}")
+    return module, found
 
 
 def _import_file(path: Path) -> ModuleType:

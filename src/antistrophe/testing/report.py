@@ -100,12 +100,21 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One injection and what came of it: ``finding`` is None where all was well. ``missed``: why it did not happen."""
+    """One injection and what came of it: ``finding`` is None where all was well. ``missed``: why it did not happen.
+    ``record``: the journal entry of the saga, counted from 1, that was the last when the supervisor was killed."""
 
     point: Point
     finding: Finding | None = None
     missed: str | None = None
+    record: int | None = None
     seconds: float = 0.0
+
+    @property
+    def outcome(self) -> str:
+        """``undone``, the kind of what is wrong, or ``missed``."""
+        if self.finding is not None:
+            return self.finding.kind.value
+        return "undone" if self.missed is None else "missed"
 
     @property
     def well(self) -> bool:
@@ -260,4 +269,4 @@ def _finding(number: int, group: list[Finding]) -> Iterator[RenderableType]:
 def _indented(text: str, by: int = 3, style: str = "") -> Padding:
     """A text that may come from anywhere: nothing in it can command a terminal."""
     safe = "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
-    return Padding(Text(safe, style=style), (0, 0, 0, by))
+    return Padding(Text(safe, style=style), (0, 0, 0, by), expand=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import os
 import random
@@ -165,7 +166,7 @@ class _Call:
         run = judge.run_of(point)
         finding = judge.finding(run)
         self.done += 1
-        return Checked(point, finding, run.missed, run.seconds)
+        return Checked(point, finding, run.missed, run.records, run.seconds)
 
 
 def _in_order(points: Sequence[Point], within: Sequence[Point]) -> list[Point]:
@@ -191,7 +192,10 @@ def _matching(wanted: str, names: Sequence[str]) -> list[str]:
     """The points of that name, or that fit the pattern."""
     found = [wanted] if wanted in names else fnmatch.filter(names, wanted)
     if not found:
-        raise RequestError(f"there is no point {wanted!r}; there are {', '.join(names)}")
+        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.0)
+        raise RequestError(
+            f"there is no point {wanted!r}; there are {', '.join(near)}, and {len(names) - len(near)} more"
+        )
     return found
 
 

@@ -1,0 +1,181 @@
+"""`verify`: shows that a saga can be undone, whatever goes wrong, or where it can't."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from antistrophe.cli import screen
+from antistrophe.cli.exits import DONE, INTERRUPTED, SAGA_FAILED
+from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.cli.source import InputError, find, read_lines
+from antistrophe.definition import SagaDefinition
+from antistrophe.testing.points import Point
+from antistrophe.testing.report import Report
+from antistrophe.testing.trial import Bounds
+from antistrophe.testing.verify import verify_compensable
+
+_BOUNDS = Bounds()
+
+
+@click.command("verify", short_help="Show that a saga can be undone, or where it can't.")
+@click.argument("target", metavar="MODULE:SAGA")
+@click.option(
+    "--world", metavar="MODULE:CALLABLE", help="Returns a snapshot of what the saga touches, as plain values."
+)
+@click.option("--reset", metavar="MODULE:CALLABLE", help="Called before each run: makes the world as it was.")
+@click.option(
+    "--input",
+    "file",
+    metavar="FILE.jsonl",
+    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    help="SAGA takes a JSON object, as with run: that of the first line.",
+)
+@click.option("--only", metavar="POINT", multiple=True, help="Run this point only, or those of a pattern; repeatable.")
+@click.option("--sample", metavar="N", type=click.IntRange(1), help="Run at most so many points, drawn at random.")
+@click.option("--seed", metavar="N", type=click.IntRange(0), help="Draw the same sample again.")
+@click.option(
+    "--lines",
+    type=click.IntRange(0),
+    default=_BOUNDS.lines,
+    show_default=True,
+    help="Kill each call before so many lines of its code.",
+)
+@click.option(
+    "--limit",
+    "total_s",
+    metavar="SECONDS",
+    type=click.FloatRange(0.0, min_open=True),
+    default=_BOUNDS.total_s,
+    show_default=True,
+    help="Start no further run after so many seconds.",
+)
+@everywhere
+@pass_invocation
+def verify_verb(
+    invocation: Invocation,
+    target: str,
+    world: str | None,
+    reset: str | None,
+    file: Path | None,
+    only: tuple[str, ...],
+    sample: int | None,
+    seed: int | None,
+    lines: int,
+    total_s: float,
+) -> int:
+    """Run a saga again and again in real processes, each time with something else going wrong, and see whether all of
+    it is undone.
+
+    SAGA is a SagaDefinition, a function that makes one for a saga's id, or, with --input, one for a JSON object. Its
+    steps must succeed by themselves. CALLABLE takes nothing, or a saga's id. The saga is run for real: give it a world
+    to play with. Without --home this happens in a temporary home.
+
+    Exit code: 0 everything was undone at every point, 1 it was not, 2 wrong use.
+    """
+    saga = _saga(invocation, target, file)
+    try:
+        with _shown_progress() as progress, _quiet(invocation):
+            report = verify_compensable(
+                saga,
+                _callable(world),
+                invocation.home_option,
+                only=only or None,
+                reset=_callable(reset),
+                bounds=Bounds(lines=lines, total_s=total_s),
+                sample=sample,
+                seed=seed,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if invocation.as_json:
+        screen.print_json(_plain(report))
+    else:
+        screen.output().print(report)
+    return DONE if report.ok else SAGA_FAILED
+
+
+def _saga(invocation: Invocation, target: str, file: Path | None) -> SagaDefinition | Callable[[str], SagaDefinition]:
+    """What MODULE:SAGA names, as it can be verified. Raises InputError."""
+    with _quiet(invocation):
+        _, found = find(target, "a SagaDefinition, or a function that returns one")
+        if file is not None:
+            if not callable(found):
+                raise InputError(f"{target} is {type(found).__name__}, not a function of a line's JSON object")
+            return _of_line(file, found)
+    if isinstance(found, SagaDefinition) or callable(found):
+        made: SagaDefinition | Callable[[str], SagaDefinition] = found
+        return made
+    raise InputError(f"{target} is {type(found).__name__}, not a SagaDefinition or a function that returns one")
+
+
+def _of_line(file: Path, make: Callable[[dict[str, Any]], Any]) -> SagaDefinition:
+    line = next(read_lines(file, make), None)
+    if line is None:
+        raise InputError(f"{file} has no line")
+    if line.saga is None:
+        raise InputError(f"{file}:{line.number}: {line.problem}")
+    return line.saga
+
+
+def _callable(target: str | None) -> Callable[..., Any] | None:
+    """What an option names. Raises InputError."""
+    if target is None:
+        return None
+    _, found = find(target, "a function")
+    if not callable(found):
+        raise InputError(f"{target} is {type(found).__name__}, not a function")
+    called: Callable[..., Any] = found
+    return called
+
+
+@contextlib.contextmanager
+def _quiet(invocation: Invocation) -> Iterator[None]:
+    """Where programs read standard output, what the user's code prints goes to standard error."""
+    with contextlib.redirect_stdout(sys.stderr if invocation.as_json else sys.stdout):
+        yield
+
+
+@contextlib.contextmanager
+def _shown_progress() -> Iterator[Callable[[Point, int, int], None]]:
+    console = screen.errors()
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+
+        def show(point: Point, done: int, total: int) -> None:
+            progress.update(task, description=point.name, completed=done, total=total or None)
+
+        yield show
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "saga": report.saga,
+        "steps": report.steps,
+        "findings": [dataclasses.asdict(finding) | {"replay": finding.replay} for finding in report.findings],
+        "points": [
+            {
+                "point": each.point.name,
+                "says": each.point.says,
+                "outcome": each.outcome,
+                "missed": each.missed,
+                "record": each.record,
+                "seconds": round(each.seconds, 3),
+            }
+            for each in report.checked
+        ],
+        "assumptions": report.assumptions,
+        "runs": report.runs,
+        "seconds": round(report.seconds, 3),
+        "seed": report.seed,
+    }
