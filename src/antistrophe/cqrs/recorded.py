@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from antistrophe.cqrs.backend import StoredEvent
 from antistrophe.errors import UnknownVersionError
-from antistrophe.events import decode_fields, newest_version
+from antistrophe.events import decode_event, decode_fields, newest_version
 from antistrophe.plain import unpack_plain
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,15 +89,19 @@ class RecordedEvent:
     @property
     def data(self) -> dict[str, Any]:
         if self._data is None:
-            self._data = self._unpacked()
+            self._data = unpack_plain(self._row[5], what=self._row[3])
         return self._data
 
     @property
     def event(self) -> object:
         if self._event is None:
+            row = self._row
             # Who asks for the object seldom asks for the map as well, so that is not kept.
-            fields = self._unpacked() if self._data is None else self._data
-            self._event = decode_fields(self._row[3], self._row[4], fields)
+            self._event = (
+                decode_event(row[3], row[4], row[5])
+                if self._data is None
+                else decode_fields(row[3], row[4], self._data)
+            )
         return self._event
 
     @property
@@ -106,9 +110,6 @@ class RecordedEvent:
             packed = self._row[6]
             self._metadata = {} if packed is None else unpack_plain(packed, what="the metadata")
         return self._metadata
-
-    def _unpacked(self) -> Any:
-        return unpack_plain(self._row[5], what=self._row[3])
 
     @property
     def recorded_at(self) -> datetime:

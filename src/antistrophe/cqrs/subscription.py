@@ -70,25 +70,26 @@ class Subscription:
         self._turn = threading.Lock()
         self._ready: deque[RecordedEvent] = deque()
         self._closed = False
-        self._position = from_position
+        self._from_position = self._fetched = from_position
+        self._last: RecordedEvent | None = None
 
     @property
     def position(self) -> int:
         """The position of the last event that was handed out (at first, the one to start behind)."""
-        return self._position
+        return self._from_position if self._last is None else self._last.position
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> RecordedEvent:
-        event = self._next(None)
+        event = self._handed_out() or self._next(None)
         if event is None:
             raise StopIteration
         return event
 
     def poll(self, timeout_s: float = 0.0) -> RecordedEvent | None:
         """The next event, or None where none comes within ``timeout_s`` seconds or the subscription has ended."""
-        return self._next(time.monotonic() + timeout_s)
+        return self._handed_out() or self._next(time.monotonic() + timeout_s)
 
     def close(self) -> None:
         """End it: whoever waits for an event stops waiting."""
@@ -107,34 +108,45 @@ class Subscription:
         if not self._turn.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
             return None
         try:
-            if not self._ready:
-                self._wait_for_events(deadline)
-            if self._closed or self._commits.over or not self._ready:
-                return None
-            event = self._ready.popleft()
-            self._position = event.position
+            # In turns, for another thread may have taken everything that came.
+            while (event := self._handed_out()) is None and self._wait_for_events(deadline):
+                pass
             return event
         finally:
             self._turn.release()
 
-    def _wait_for_events(self, deadline: float | None) -> None:
+    def _handed_out(self) -> RecordedEvent | None:
+        """The next of the events that are here already. Takes no turn: two threads never get the same one."""
+        if self._closed or self._commits.over:
+            return None
+        try:
+            event = self._last = self._ready.popleft()
+        except IndexError:
+            return None
+        return event
+
+    def _wait_for_events(self, deadline: float | None) -> bool:
+        """Fetch the next events; False where none came in time, or none will come any more."""
         wait_s = _SHORTEST_WAIT_S
         while not (self._closed or self._commits.over):
             seen = self._commits.count
-            self._ready.extend(self._read())
-            if self._ready:
-                return
+            page = self._read()
+            if page:
+                self._fetched = page[-1].position
+                self._ready.extend(page)
+                return True
             if deadline is not None:
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
-                    return
+                    return False
                 wait_s = min(wait_s, left_s)
             self._commits.wait(seen, wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+        return False
 
     def _read(self) -> Sequence[RecordedEvent]:
         try:
-            rows = self._fetch(self._position, _PAGE)
+            rows = self._fetch(self._fetched, _PAGE)
         except JournalError:
             if self._commits.over:  # the file was closed in the middle of reading
                 return ()
