@@ -16,7 +16,7 @@ from antistrophe.errors import ConcurrencyError, JournalError
 _COLUMNS = "position, stream, version, type, type_version, data, metadata, recorded_at"
 _INSERT = (
     "INSERT INTO events(stream, version, type, type_version, data, metadata, recorded_at, event_id)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(event_id) WHERE event_id IS NOT NULL DO NOTHING"
 )
 _IDLE_READERS = 8
 
@@ -32,25 +32,17 @@ def insert_events(
     if expected_version is not None and expected_version != version:
         raise ConcurrencyError(stream, expected=expected_version, actual=version)
     now = time.time_ns() // 1000
-    rows: list[tuple[Any, ...]] = []
-    new_ids: set[bytes] = set()
+    if len(events) > 1 and all(event.event_id is None for event in events):
+        database.execute_many(_INSERT, [_row(stream, version + n, each, now) for n, each in enumerate(events, 1)])
+        return version + len(events)
     for event in events:
-        if event.event_id is not None:
-            if event.event_id in new_ids or _is_stored(database, event.event_id):
-                continue
-            new_ids.add(event.event_id)
-        version += 1
-        rows.append((stream, version, event.type, event.type_version, event.data, event.metadata, now, event.event_id))
-    if len(rows) == 1:
-        database.execute(_INSERT, rows[0])
-    elif rows:
-        database.execute_many(_INSERT, rows)
+        # By how many rows it has become: by none where the event is stored already, which uses up no position either.
+        version += database.execute(_INSERT, _row(stream, version + 1, event, now)).rowcount
     return version
 
 
-def _is_stored(database: Database, event_id: bytes) -> bool:
-    # Asked first: an insert that SQLite itself passes over would use up a position.
-    return database.row("SELECT 1 FROM events WHERE event_id = ?", (event_id,)) is not None
+def _row(stream: str, version: int, event: NewEvent, now: int) -> tuple[Any, ...]:
+    return (stream, version, event.type, event.type_version, event.data, event.metadata, now, event.event_id)
 
 
 class SqliteEvents:

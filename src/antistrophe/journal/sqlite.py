@@ -33,6 +33,9 @@ _FINAL = tuple(status.value for status in SagaStatus if status.final)
 _LIVE = tuple(status.value for status in SagaStatus if not status.final and status is not SagaStatus.FAILED)
 _NOT_FINAL = (*_LIVE, SagaStatus.FAILED.value)
 
+_WHERE_IT_STANDS = (
+    "SELECT (SELECT coalesce(max(seq), 0) FROM journal WHERE saga_id = ?), (SELECT status FROM sagas WHERE id = ?)"
+)
 _STATES = "SELECT journal.state, sagas.id, sagas.accepted FROM sagas JOIN journal ON journal.position = sagas.updated"
 _CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id", "name", "error", "waiting"))
 
@@ -66,7 +69,7 @@ class SqliteJournal:
         rows[-1][-1] = pack_metadata(row)
         runs = by_stream(events)
         with self._database.transaction() as database:
-            actual: int = database.row("SELECT max(seq) FROM journal WHERE saga_id = ?", (saga_id,))[0] or 0
+            actual, status = database.row(_WHERE_IT_STANDS, (saga_id, saga_id))
             if actual != expected_seq:
                 raise SeqConflictError(saga_id, expected=expected_seq, actual=actual)
             position: int | None = None
@@ -79,7 +82,7 @@ class SqliteJournal:
             if isinstance(first, SagaAccepted):
                 self._accept(first, row, position - len(rows) + 1, position)
             else:
-                self._update(row, position)
+                self._update(row, position, status)
             for stream, run in runs:
                 insert_events(database, stream, run)
         return position
@@ -93,9 +96,8 @@ class SqliteJournal:
             (accepted, row.id, first.request_id, row.name, status, position, finished, row.error, row.waiting),
         )
 
-    def _update(self, row: SagaMetadata, position: int) -> None:
+    def _update(self, row: SagaMetadata, position: int, before: str) -> None:
         status = row.status.value
-        (before,) = self._database.row("SELECT status FROM sagas WHERE id = ?", (row.id,))
         if before == status:  # as a rule; it touches no index, and a parked saga keeps its place in the history
             self._database.execute(
                 "UPDATE sagas SET updated = ?, error = ?, waiting = ? WHERE id = ?",
