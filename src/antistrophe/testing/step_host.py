@@ -57,6 +57,7 @@ class StepProcess:
         self._call: Call | None = None
         self._plan: Plan | None = None
         self._told: set[Token] = set()
+        self._terminated = False
 
     def run(self, started: AttemptStarted) -> None:
         """Make this call, once; told again, it is answered with what it gave."""
@@ -120,9 +121,10 @@ class StepProcess:
             self._world.to_saga(Answered(token.step, token.action, token.attempt, answer))
 
     def terminate(self, grace_s: float) -> None:
-        """SIGTERM, the grace, SIGKILL."""
-        if self.death is not None:
+        """SIGTERM, the grace, SIGKILL; told again, it changes nothing."""
+        if self.death is not None or self._terminated:
             return
+        self._terminated = True
         world, call, plan = self._world, self._call, self._plan
         if call is None or plan is None:
             world.after(DELAY_S, lambda: self.die(Death(signal=15)))
