@@ -57,7 +57,9 @@ def _waiting(saga: Saga) -> str | None:
     name = saga.spec.steps[work.step].name
     if saga.not_before is not None and saga.not_before > saga.updated_at:
         due = at(saga.not_before).isoformat()
-        return f"the next attempt to {work.action.value} {name} comes at {due}, in the first step process free from then"
+        return (
+            f"the next attempt to {work.action.value} {name} comes at {due}, in the first step process free from then"
+        )
     return f"a step process to {work.action.value} {name} in"
 
 

@@ -22,7 +22,7 @@ from tests.waiting import until
 def test_cancel_ends_what_runs_and_undoes_it(system: SagaOrchestrator, stage: Stage) -> None:
     saga = stage.saga(stage.act("a"), stage.act("x", "stubborn", kill_grace_s=0.3), stage.act("z"))
     handle = system.start(saga)
-    until(lambda: stage.log.find(saga.id, "begin", "x"), "the step to cancel")
+    until(lambda: stage.log.find(saga.id, "beat"), "the step to cancel")
     assert handle.cancel("changed my mind") is True
     with pytest.raises(SagaCancelledError, match="changed my mind"):
         handle.result(20.0)

@@ -29,7 +29,7 @@ from antistrophe.system.life import Life, LifeEndedError
 from antistrophe.system.lock import HomeLock, prepare_home
 from antistrophe.system.peers import Peers
 from antistrophe.system.signals import Signals
-from antistrophe.system.sockets import remove_leftover_sockets, socket_folder
+from antistrophe.system.sockets import leave_socket_folder, remove_leftover_sockets, socket_folder
 from antistrophe.system.spawn import ERROR, HELD, SERVING
 
 log = logging.getLogger("antistrophe.launcher")
@@ -277,6 +277,7 @@ class Launcher:
 
     def _remove_sockets(self) -> None:
         remove_leftover_sockets(self._folder)
+        leave_socket_folder(self._home, self._folder)
 
     def _leave_to_parent(self) -> None:
         """In a fork, which is or becomes an actor: keep nothing of the launcher's. A copy of the lock would outlive it,

@@ -25,6 +25,8 @@ _NAME_BYTES = len(uuid.uuid4().hex)
 _POINTER = "sockets.path"
 _PID_SUFFIX = ".pid"
 
+_SHORT_FOLDER = Path("/tmp")
+
 
 def new_socket_path(folder: Path) -> str:
     """A path in ``folder`` that no socket has had, and none will have again."""
@@ -35,7 +37,8 @@ def socket_folder(home: Path) -> Path:
     """Make the socket folder of a home ready (0700, owned by this user) and write down in the home where it is.
 
     It is ``<home>/sockets`` where the paths fit and the file system takes sockets, else a folder under
-    ``$XDG_RUNTIME_DIR``, else one under the temporary folder. Raises SystemUnavailableError if none will do.
+    ``$XDG_RUNTIME_DIR``, else one under the temporary folder (/tmp, where ``$TMPDIR`` is too deep as well). Raises
+    SystemUnavailableError if none will do.
     """
     home = Path(os.path.realpath(home))
     reasons: list[str] = []
@@ -84,6 +87,13 @@ def remove_leftover_sockets(folder: Path) -> int:
     return removed
 
 
+def leave_socket_folder(home: Path, folder: Path) -> None:
+    """Remove a socket folder that is outside its home, if nothing is left in it. Only while none runs there."""
+    if folder.parent != Path(os.path.realpath(home)):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
 def remove_socket(path: str) -> None:
     """Remove the socket of a dead process, if there is one. Nothing but a socket is ever removed."""
     with contextlib.suppress(OSError, ValueError):
@@ -103,6 +113,7 @@ def _candidates(home: Path) -> Iterator[Path]:
     if Path(runtime).is_absolute() and Path(runtime).is_dir():
         yield Path(runtime) / name
     yield Path(tempfile.gettempdir()) / name
+    yield _SHORT_FOLDER / name
 
 
 def _too_long(folder: Path) -> str | None:
