@@ -40,6 +40,13 @@ def make_bank(bank: str) -> None:
     db.close()
 
 
+def moved_by(bank: str, saga_id: str) -> list[tuple[str, str, int]]:
+    """The part of the world that one saga touches."""
+    with opened(bank) as db:
+        moves = db.execute("SELECT * FROM moves WHERE key LIKE ? ORDER BY key", (f"{saga_id}:%",)).fetchall()
+    return [(str(key), str(account), int(amount)) for key, account, amount in moves]
+
+
 def snapshot(bank: str) -> dict[str, Any]:
     """The world: what the customers of the bank see."""
     with opened(bank) as db:
@@ -85,6 +92,13 @@ class Debit(SagaStep):
     def compensate(self, ctx: StepContext) -> Any:
         with opened(self.bank) as db:
             move_back(db, ctx.forward_key)
+
+
+@dataclass(frozen=True)
+class OneChance(Debit):
+    """Its undo is given up after one failure, and waits for an operator."""
+
+    compensation_retry = RetryPolicy(max_attempts=1)
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,17 @@ class UndoesNothing(Debit):
             if db.execute("INSERT OR IGNORE INTO closings VALUES (?)", (ctx.idempotency_key,)).rowcount:
                 db.execute("DELETE FROM moves WHERE key = ?", (ctx.forward_key,))
                 add(db, "A", self.amount)
+
+
+@dataclass(frozen=True)
+class HalfDone(Debit):
+    """residue in doubt: between its two transactions money is on its way that the undo does not know of."""
+
+    def execute(self, ctx: StepContext) -> Any:
+        with opened(self.bank) as db:
+            add(db, "A", -self.amount)
+        with opened(self.bank) as db:
+            db.execute("INSERT INTO moves VALUES (?, 'A', ?)", (ctx.idempotency_key, -self.amount))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,8 +134,15 @@ def _callable(target: str | None) -> Callable[..., Any] | None:
     _, found = find(target, "a function")
     if not callable(found):
         raise InputError(f"{target} is {type(found).__name__}, not a function")
-    called: Callable[..., Any] = found
-    return called
+
+    @functools.wraps(found)
+    def call(*arguments: Any) -> Any:
+        try:
+            return found(*arguments)
+        except Exception as error:  # the user's own code
+            raise InputError(f"{target} raised {type(error).__name__}: {error}") from error
+
+    return call
 
 
 @contextlib.contextmanager

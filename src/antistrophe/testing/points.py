@@ -100,7 +100,9 @@ def _back(index: int, spec: StepSpec) -> Iterator[Point]:
 
 
 def _supervisor(steps: Sequence[StepSpec]) -> Iterator[Point]:
-    """The whole tree killed after each append to the journal: those that start an attempt, and the last."""
+    """The whole tree killed after each append to the journal: the first, those that start an attempt, the last."""
+    says = "the supervisor was killed as soon as the saga was accepted"
+    yield Point("supervisor/start", SUPERVISOR, 0, EXECUTE, "start", says, when=When.BEFORE)
     undone = [index for index, spec in enumerate(steps) if spec.requires_compensation]
     for role, indices in ((EXECUTE, range(len(steps))), (COMPENSATE, reversed(undone))):
         for index in indices:
@@ -115,4 +117,4 @@ def _supervisor(steps: Sequence[StepSpec]) -> Iterator[Point]:
             says = "the supervisor was killed when the saga was about to turn back"
             yield Point("supervisor/turn", SUPERVISOR, len(steps), EXECUTE, "turn", says, Injection.HOLD, once=True)
     says = "the supervisor was killed when the last entry was journaled"
-    yield Point("supervisor/end", SUPERVISOR, len(steps), COMPENSATE, "end", says)
+    yield Point("supervisor/end", SUPERVISOR, len(steps), COMPENSATE, "end", says, when=When.AFTER)

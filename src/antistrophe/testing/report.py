@@ -100,12 +100,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One injection and what came of it: ``finding`` is None where all was well. ``missed``: why it did not happen.
-    ``record``: the journal entry of the saga, counted from 1, that was the last when the supervisor was killed."""
+    """One injection, and what came of it in the run of that saga. ``finding`` is None where all was well; ``missed``
+    says why it did not happen; ``record`` is the last entry that the saga's journal had, counted from 1, when the
+    supervisor was killed."""
 
     point: Point
     finding: Finding | None = None
     missed: str | None = None
+    saga_id: str | None = None
     record: int | None = None
     seconds: float = 0.0
 

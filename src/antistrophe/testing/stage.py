@@ -22,7 +22,7 @@ from antistrophe.process import ProcessIdentity, identity_of, send_signal
 from antistrophe.saga.outcome import describe
 from antistrophe.saga.state import Saga, replay
 from antistrophe.settings import Settings
-from antistrophe.testing.injections import COMPENSATE, FIRED, GATE, HELD, TURNED, Injection, gate_of
+from antistrophe.testing.injections import COMPENSATE, FIRED, GATE, HELD, TURNED, Injection, When, gate_of
 from antistrophe.testing.points import SUPERVISOR, Point
 from antistrophe.testing.snapshots import Snapshots
 from antistrophe.testing.trail import ABANDONED, LIFTED, Trail
@@ -39,6 +39,8 @@ END_S = 30.0
 """How long it may take to bring a stuck run to its end."""
 
 LOOK_S = 0.002
+
+BEFORE, AFTER = When.BEFORE, When.AFTER
 
 Make = Callable[[str], SagaDefinition]
 
@@ -142,6 +144,13 @@ class Stage:
     def retry_compensation(self, saga_id: str) -> None:
         self._orchestrator.retry_compensation(saga_id)
 
+    def cool_down(self) -> None:
+        """Have the system start anew, without any step process."""
+        process = self.supervisor()
+        if process is not None:
+            send_signal(process, signal.SIGKILL)
+        self._orchestrator.running_count()
+
     def wait_until_back(self, saga_id: str) -> None:
         """Return when the system answers questions about that saga (again)."""
         self._orchestrator.get_saga(saga_id)
@@ -181,10 +190,15 @@ class _Attendance:
     def go(self, definition: SagaDefinition) -> None:
         """Start the saga, see it to its rest, and note whether its injection happened."""
         run, stage, point = self._run, self._stage, self._run.point
+        at_start, at_end = (self._kill and point.what is None and point.when is when for when in (BEFORE, AFTER))
+        if at_start:  # without a process at hand, a saga is accepted in an append of its own
+            stage.cool_down()
         victim = stage.supervisor() if self._kill else None
         handle = stage.start(definition)
+        if at_start:
+            self._strike(victim)
         run.came_to_rest = self._attend(handle, victim)
-        if self._kill and point.what is None:
+        if at_end:
             self._strike(victim)
             stage.wait_until_back(run.saga_id)
         run.missed = self._missed()

@@ -166,7 +166,7 @@ class _Call:
         run = judge.run_of(point)
         finding = judge.finding(run)
         self.done += 1
-        return Checked(point, finding, run.missed, run.records, run.seconds)
+        return Checked(point, finding, run.missed, run.saga_id, run.records, run.seconds)
 
 
 def _in_order(points: Sequence[Point], within: Sequence[Point]) -> list[Point]:
@@ -180,7 +180,10 @@ def _maker(saga: SagaDefinition | Callable[[str], SagaDefinition]) -> Make:
         raise InvalidDefinitionError(f"not a SagaDefinition, nor a function that makes one: {saga!r}")
 
     def make(saga_id: str) -> SagaDefinition:
-        made = saga if isinstance(saga, SagaDefinition) else saga(saga_id)
+        try:
+            made = saga if isinstance(saga, SagaDefinition) else saga(saga_id)
+        except Exception as error:  # the user's own code
+            raise InvalidDefinitionError(f"the saga's function raised {type(error).__name__}: {error}") from error
         if not isinstance(made, SagaDefinition):
             raise InvalidDefinitionError(f"the saga's function returned no SagaDefinition, but {type(made).__name__}")
         return made

@@ -1,0 +1,52 @@
+"""A saga that is run inline is decided as in an actor system: the same entries, the same outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antistrophe import RetryPolicy, SagaDefinition, SagaError, SagaOrchestrator, SagaStep
+from antistrophe.records import TimelineEntry
+from antistrophe.testing import run_inline
+from tests.core import steps_inline as steps
+
+QUICK = RetryPolicy(max_attempts=3, initial_s=0.0)
+SAGAS: dict[str, list[SagaStep]] = {
+    "completes": [steps.Work("one", output=(1, {2})), steps.AsyncWork("two")],
+    "is undone": [steps.Work("one"), steps.greet("you"), steps.Fail("raise", retry=QUICK)],
+    "exits": [steps.Work("one"), steps.Fail("exit")],
+    "too large": [steps.AsyncWork("one"), steps.Fail("large")],
+    "late": [steps.Work("one"), steps.Late(name="Late")],
+    "verified": [steps.Verified(), steps.Verified(name="not", answer="not")],
+    "retried": [steps.Fail("raise", until=3, retry=QUICK), steps.BadUndo(2, compensation_retry=QUICK)],
+    "parked": [steps.BadUndo(9, compensation_retry=QUICK), steps.Fail("doubt")],
+}
+
+
+@pytest.fixture(scope="module")
+def orchestrator(shared_home: Path) -> Iterator[SagaOrchestrator]:
+    with SagaOrchestrator(shared_home) as opened:
+        yield opened
+
+
+def entries(timeline: list[TimelineEntry]) -> list[tuple[object, ...]]:
+    return [(each.kind, *(each.data.get(name) for name in ("step", "action", "attempt"))) for each in timeline]
+
+
+@pytest.mark.parametrize("name", SAGAS)
+def test_the_same_is_decided(orchestrator: SagaOrchestrator, name: str) -> None:
+    saga = SagaDefinition(name)
+    for step in SAGAS[name]:
+        saga = saga.add_step(step)
+    with steps.recording():
+        inline = run_inline(saga)
+    try:
+        said: object = orchestrator.execute(saga)
+    except SagaError as error:
+        said = str(error)
+    # A system without a process at hand accepts a saga first, and so says that it waits; the machine decides the rest.
+    there = [entry for entry in orchestrator.get_timeline(saga.id) if entry.kind != "SagaWaits"]
+    assert entries(inline.timeline) == entries(there)
+    assert (inline.events if inline.error is None else str(inline.error)) == said
