@@ -41,12 +41,6 @@ class Audience:
     def accepted(self, to: Waiter, position: int) -> None:
         self._desk.send(to.address, Accepted(to.correlation, self._saga_id, position))
 
-    def not_accepted(self, starter: Waiter | None, text: str) -> None:
-        """The journal takes no new saga, so nothing was accepted."""
-        self.join(() if starter is None else (starter,))
-        for waiter in self.waiters:
-            self.rejected(waiter, "JournalError", text)
-
     def rejected(self, to: Waiter, error: str, text: str) -> None:
         self._desk.send(to.address, Rejected(to.correlation, error, text))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import logging.handlers
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -83,15 +83,29 @@ class RuntimeActor(Actor):
         self.wakeupAfter(timedelta(seconds=max(seconds, 0.0)), payload)
 
 
+class _LogFile:
+    """A text stream whose every write is opened, appended and closed: the file may be moved away at any time, and a
+    disk that is full costs its words and nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, text.encode("utf-8", "replace"))
+            finally:
+                os.close(descriptor)
+
+
 def log_to(home: Path, level: str) -> None:
     """Write this process's log records to the home's log file (each record is one appending write): our own from
     ``level`` on, and what other code logs as a warning or worse."""
     # Thespian has put a root logger in their place that sends all to its own logger, and can't be configured.
     logging.root = logging.Logger.root = _ROOT
     logging.Logger.manager = _MANAGER
-    folder = home / "log"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    handler = logging.handlers.WatchedFileHandler(folder / "system.log", delay=True)
+    handler = logging.StreamHandler(_LogFile(home / "log" / "system.log"))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
     for logger in (log, _ROOT):
         for old in logger.handlers[:]:

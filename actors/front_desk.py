@@ -122,11 +122,18 @@ class FrontDesk:
             self._owner.send(live.host.address, WaitForSaga(live.id, to))
 
     def ended(self, message: SagaEnded) -> None:
-        """A saga is final or parked. Its actor has told those who wait, but for one whose message it left unread."""
+        """A saga is final or parked: its actor has told those who wait, but for one whose message it left unread. Or
+        the journal took none, and nobody knows yet."""
         live = self._table.remove(message.saga_id)
-        if live is not None and message.status is not None:
+        if live is None:
+            return
+        if message.status is not None:
             for to in live.handed_on:
                 self._tell_outcome(message.saga_id, to)
+            return
+        starter = None if live.begin is None else live.begin.acknowledge
+        for to in [*live.waiters.values(), *([] if starter is None else [starter])]:
+            self._reject(to, "JournalError", message.refusal)
 
     def _tell_outcome(self, saga_id: str, to: Waiter) -> None:
         outcome = outcome_of(self._ledger.load(saga_id))

@@ -112,10 +112,10 @@ class SagaActor:
             self._resume(ResumeSaga(message.spec.id))
             return
         except JournalError as error:
-            self._audience.not_accepted(message.acknowledge, str(error))
             if message.grant is not None:
                 self._give_back(message.grant.lease, True)
-            self._go(SagaEnded(message.spec.id, None))
+            # Told by the supervisor once it has let go of the saga: what is refused must not begin later.
+            self._go(SagaEnded(message.spec.id, None, str(error)))
             return
         if message.acknowledge is not None:
             self._audience.accepted(message.acknowledge, change.position)

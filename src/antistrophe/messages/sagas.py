@@ -156,11 +156,12 @@ class SagaSleeps:
 
 @message
 class SagaEnded:
-    """The saga is final, or parked, or (``status`` None) could not be accepted; its actor is gone after this
-    message."""
+    """The saga is final, or parked, or (``status`` None) the journal refused it with this text; its actor is gone after
+    this message."""
 
     saga_id: str
     status: SagaStatus | None
+    refusal: str = ""
 
 
 # --- saga actor -> registry ---------------------------------------------------------------------------------------
