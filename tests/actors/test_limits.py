@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,7 @@ def test_two_hundred_at_once_of_which_three_in_ten_fail(tmp_path: Path, run_seed
     for number in range(200):
         part = draw.choice(ways) if draw.random() < 0.3 else "ok"
         bad = draw.randrange(3) if part != "ok" else None
-        short = {"timeout_s": 0.5, "kill_grace_s": 0.2} if part == "hang" else {}
+        short: dict[str, Any] = {"timeout_s": 0.5, "kill_grace_s": 0.2} if part == "hang" else {}
         steps = [stage.act(f"{n}", part, **short) if n == bad else stage.act(f"{n}") for n in range(3)]
         sagas.append(stage.saga(*steps, saga_id=f"s{number}"))
     failing = sum(any(step.forward != ("ok",) for step in saga.steps) for saga in sagas)  # type: ignore[attr-defined]
