@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -9,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from antistrophe import SagaDefinition, SagaOrchestrator
+from antistrophe.marks import Token, read_marks
 from antistrophe.process import identity_of, processes_of_home, send_signal
+from antistrophe.saga.entries import Action
 from tests.actors.staging import Stage, seen
 from tests.chaos.oracle import Tally, judge
 from tests.waiting import until
@@ -63,3 +66,9 @@ def settle(orchestrator: SagaOrchestrator, stage: Stage, sagas: Sequence[SagaDef
     assert orchestrator.running_count() == 0
     assert orchestrator.history_count() == len(sagas)
     return tally
+
+
+def marked_outcomes(home: Path, saga_id: str) -> int:
+    """How many processes have marked the outcome of the first attempt of the saga's second step."""
+    token = Token(saga_id, 1, Action.EXECUTE, 1)
+    return sum(read_marks(home, name, token).answer is not None for name in os.listdir(home / "attempts"))

@@ -15,7 +15,7 @@ import pytest
 from antistrophe import JournalError, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.process import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen
-from tests.chaos.killing import kill, kill_all, settle
+from tests.chaos.killing import kill, kill_all, marked_outcomes, settle
 from tests.chaos.troupe import saga_of, sagas_of
 from tests.waiting import until
 
@@ -106,7 +106,7 @@ def test_writes_that_fail_in_every_process(victim: str | None, tmp_path: Path) -
         with pytest.raises(JournalError):
             orchestrator.start(saga_of(stage, "completes", "refused"))
         stage.log.open_gate("go")
-        until(lambda: stage.log.find("held", "done", "b"), "the step to be done")
+        until(lambda: marked_outcomes(home, "held"), "the step to be done, and its outcome marked")
         assert seen(orchestrator, "held").status is SagaStatus.EXECUTING
         assert not stage.log.find("held", "begin", "c")
         if victim == "everything":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -13,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings
-from antistrophe.marks import Token, read_marks
-from antistrophe.saga.entries import Action
 from tests.actors.staging import Stage, pid_of, seen, signal_to
-from tests.chaos.killing import kill, kill_all, settle, spin
+from tests.chaos.killing import kill, kill_all, marked_outcomes, settle, spin
 from tests.chaos.troupe import sagas_of
 from tests.waiting import until
 
@@ -89,13 +86,8 @@ def one_at_its_outcome(orchestrator: SagaOrchestrator, stage: Stage, part: str) 
     until(lambda: stage.log.find(saga.id, "begin", "second"), "the second step")
     signal_to(pid_of(orchestrator, "saga"), signal.SIGSTOP)
     stage.log.open_gate("second")
-    until(lambda: marked_outcomes(orchestrator.home), "the outcome to be marked")
+    until(lambda: marked_outcomes(orchestrator.home, saga.id), "the outcome to be marked")
     return saga.id
-
-
-def marked_outcomes(home: Path) -> int:
-    token = Token("adopted", 1, Action.EXECUTE, 1)
-    return sum(read_marks(home, name, token).answer is not None for name in os.listdir(home / "attempts"))
 
 
 @pytest.mark.parametrize("victims", ["saga", "supervisor", "all"])
