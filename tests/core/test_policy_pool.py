@@ -1,0 +1,287 @@
+"""The pool of step processes: whom it lends what, told by what it orders and checked against a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from antistrophe.policy import GrantTo, LoadInto, Pool, PoolKey, PoolOrder, Retire, StartProcess
+from antistrophe.spec import Origin
+
+ORIGINS = [Origin(None, (), "/a"), Origin("/b/script.py", (), "/b")]
+HERE = PoolKey("me", ORIGINS[0])
+THERE = PoolKey("you", ORIGINS[1])
+REFS = ("m:A",)
+
+
+def ask(pool: Pool, saga_id: str, key: PoolKey = HERE, *, fresh: bool = False, urgent: bool = False) -> list[PoolOrder]:
+    pool.ask(saga_id, key, REFS, fresh=fresh, urgent=urgent)
+    return pool.plan(0.0)
+
+
+def start(pool: Pool, saga_id: str, key: PoolKey = HERE, **options: bool) -> str:
+    """Ask, start, load and lend: the name of the process."""
+    (order,) = ask(pool, saga_id, key, **options)
+    assert isinstance(order, StartProcess)
+    pool.ready(order.name, 0.0)
+    assert pool.plan(0.0) == [LoadInto(order.name, key.origin, REFS)]
+    pool.loaded(order.name, REFS, 0.0)
+    assert pool.plan(0.0) == [GrantTo(order.name, saga_id)]
+    return order.name
+
+
+def test_a_process_is_started_loaded_lent_given_back_and_lent_again() -> None:
+    pool = Pool(2, "p")
+    name = start(pool, "s1")
+    assert pool.saga_of(name) == "s1"
+    assert pool.leased_to("s1") == name
+    assert pool.returned(name, "s1", 1.0, reusable=True) == []
+    assert ask(pool, "s2") == [GrantTo(name, "s2")], "what it has loaded stays loaded"
+
+
+def test_another_application_or_origin_gets_a_process_of_its_own() -> None:
+    pool = Pool(2, "p")
+    name = start(pool, "s1")
+    pool.returned(name, "s1", 1.0, reusable=True)
+    (order,) = ask(pool, "s2", THERE)
+    assert isinstance(order, StartProcess)
+    assert order.name != name
+
+
+def test_room_is_made_by_retiring_one_that_idles() -> None:
+    pool = Pool(1, "p")
+    name = start(pool, "s1")
+    assert ask(pool, "s2", THERE) == []
+    pool.returned(name, "s1", 1.0, reusable=True)
+    assert pool.plan(2.0) == [Retire(name)]
+    assert pool.plan(2.0) == [], "once"
+    assert pool.dead(name) is None
+    (order,) = pool.plan(3.0)
+    assert isinstance(order, StartProcess)
+
+
+def test_a_fresh_one_is_one_that_was_never_lent() -> None:
+    pool = Pool(2, "p")
+    name = start(pool, "s1")
+    pool.returned(name, "s1", 1.0, reusable=True)
+    (order,) = ask(pool, "s2", fresh=True)
+    assert isinstance(order, StartProcess)
+
+
+def test_the_urgent_come_first() -> None:
+    pool = Pool(1, "p")
+    name = start(pool, "s1")
+    for saga_id in ("s2", "s3"):
+        assert ask(pool, saga_id) == []
+    assert ask(pool, "back", urgent=True) == []
+    pool.returned(name, "s1", 1.0, reusable=True)
+    assert pool.plan(1.0) == [GrantTo(name, "back")]
+    pool.returned(name, "back", 1.0, reusable=True)
+    assert pool.plan(1.0) == [GrantTo(name, "s2")], "then the first to ask"
+
+
+def test_who_dies_is_replaced_and_who_was_lent_it_is_told() -> None:
+    pool = Pool(1, "p")
+    name = start(pool, "s1")
+    assert ask(pool, "s2") == []
+    assert pool.dead(name) == "s1"
+    assert pool.dead(name) is None
+    (order,) = pool.plan(1.0)
+    assert isinstance(order, StartProcess)
+    assert pool.dead(order.name) is None, "it was lent to nobody yet"
+    (again,) = pool.plan(1.0)
+    assert isinstance(again, StartProcess), "and whoever waits for it gets another"
+
+
+def test_a_process_that_can_not_load_goes_and_its_saga_hears_of_it() -> None:
+    pool = Pool(1, "p")
+    (order,) = ask(pool, "s1")
+    assert isinstance(order, StartProcess)
+    assert pool.not_loaded(order.name) == (None, [])
+    pool.ready(order.name, 0.0)
+    pool.plan(0.0)
+    assert pool.loading(order.name)
+    assert pool.not_loaded(order.name) == ("s1", [Retire(order.name)])
+    assert pool.plan(0.0) == []
+    assert pool.dead(order.name) is None
+
+
+def test_what_takes_too_long_and_what_idles_too_long() -> None:
+    pool = Pool(3, "p")
+    name = start(pool, "s1")
+    pool.returned(name, "s1", 10.0, reusable=True)
+    assert pool.retire_idle(69.9, 60.0) == []
+    (starting,) = ask(pool, "s2", THERE)
+    assert isinstance(starting, StartProcess)
+    assert pool.overdue(29.9, 30.0) == []
+    assert pool.overdue(30.0, 30.0) == [starting.name]
+    assert pool.retire_idle(70.0, 60.0) == [Retire(name)]
+
+
+def test_an_application_that_leaves_takes_its_idle_processes_along() -> None:
+    pool = Pool(3, "p")
+    mine, yours = start(pool, "s1"), start(pool, "s2", THERE)
+    busy = start(pool, "s3")
+    for name, saga_id in ((mine, "s1"), (yours, "s2")):
+        pool.returned(name, saga_id, 1.0, reusable=True)
+    assert pool.retire_client("me") == [Retire(mine)]
+    assert pool.leased() == [busy]
+
+
+def test_only_who_was_lent_it_can_give_it_back() -> None:
+    pool = Pool(1, "p")
+    name = start(pool, "s1")
+    assert pool.returned(name, "s2", 1.0, reusable=False) == []
+    assert pool.returned("p-99", "s1", 1.0, reusable=False) == []
+    assert pool.returned(name, "s1", 1.0, reusable=False) == [Retire(name)]
+    assert pool.returned(name, "s1", 1.0, reusable=False) == []
+
+
+# --- against a model ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Known:
+    """A process as the model knows it from orders alone."""
+
+    key: PoolKey
+    stage: str = "starting"
+    saga_id: str | None = None
+    lent: int = 0
+    loaded: set[str] = field(default_factory=set)
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Does what the pool orders, in any order, late or never, and kills whom it likes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limit = 3
+        self.pool = Pool(self.limit, "p")
+        self.known: dict[str, Known] = {}
+        self.wants: dict[str, tuple[PoolKey, bool]] = {}
+        self.now = 0.0
+
+    def obey(self, orders: list[PoolOrder]) -> None:
+        for order in orders:
+            match order:
+                case StartProcess(name):
+                    assert name not in self.known
+                    self.known[name] = Known(PoolKey("", ORIGINS[0]))
+                case LoadInto(name, origin, class_refs):
+                    process = self.known[name]
+                    assert process.stage == "idle"
+                    process.stage, process.key = "loading", PoolKey("", origin)
+                    assert not process.loaded.intersection(class_refs), "nothing is loaded twice"
+                case GrantTo(name, saga_id):
+                    process = self.known[name]
+                    _, fresh = self.wants.pop(saga_id)
+                    assert process.stage == "idle"
+                    assert process.saga_id is None
+                    assert not (fresh and process.lent)
+                    process.stage, process.saga_id, process.lent = "leased", saga_id, process.lent + 1
+                case Retire(name):
+                    assert self.known[name].stage != "leased"
+                    self.known[name].stage = "ending"
+
+    def plan(self) -> None:
+        self.now += 1.0
+        self.obey(self.pool.plan(self.now))
+
+    def names(self, stage: str) -> list[str]:
+        return [name for name, process in self.known.items() if process.stage == stage]
+
+    @rule(saga=st.integers(0, 6), key=st.sampled_from([HERE, THERE]), fresh=st.booleans(), urgent=st.booleans())
+    def ask(self, saga: int, key: PoolKey, fresh: bool, urgent: bool) -> None:
+        saga_id = f"s{saga}"
+        if self.pool.leased_to(saga_id) is None:
+            known_key, _ = self.wants.get(saga_id, (key, fresh))
+            self.pool.ask(saga_id, known_key, REFS, fresh=fresh, urgent=urgent)
+            self.wants[saga_id] = (known_key, fresh)
+            self.plan()
+
+    @rule(saga=st.integers(0, 6))
+    def withdraw(self, saga: int) -> None:
+        self.pool.withdraw(f"s{saga}")
+        self.wants.pop(f"s{saga}", None)
+        self.plan()
+
+    @precondition(lambda self: self.names("starting"))
+    @rule(data=st.data())
+    def ready(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(self.names("starting")))
+        self.known[name].stage = "idle"
+        self.pool.ready(name, self.now)
+        self.plan()
+
+    @precondition(lambda self: self.names("loading"))
+    @rule(data=st.data(), well=st.booleans())
+    def load(self, data: st.DataObject, well: bool) -> None:
+        name = data.draw(st.sampled_from(self.names("loading")))
+        if well:
+            self.known[name].stage = "idle"
+            self.known[name].loaded.update(REFS)
+            self.pool.loaded(name, REFS, self.now)
+        else:
+            self.known[name].stage = "idle"
+            told, orders = self.pool.not_loaded(name)
+            self.obey(orders)
+            if told is not None:
+                self.wants.pop(told)
+        self.plan()
+
+    @precondition(lambda self: self.names("leased"))
+    @rule(data=st.data(), reusable=st.booleans())
+    def give_back(self, data: st.DataObject, reusable: bool) -> None:
+        name = data.draw(st.sampled_from(self.names("leased")))
+        process = self.known[name]
+        saga_id, process.saga_id, process.stage = process.saga_id, None, "idle"
+        assert saga_id is not None
+        self.obey(self.pool.returned(name, saga_id, self.now, reusable=reusable))
+        self.plan()
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def die(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.known)))
+        process = self.known.pop(name)
+        assert self.pool.dead(name) == process.saga_id
+        self.plan()
+
+    @rule(idle_s=st.sampled_from([0.0, 3.0, 1000.0]))
+    def idle(self, idle_s: float) -> None:
+        self.obey(self.pool.retire_idle(self.now, idle_s))
+        self.obey(self.pool.retire_client("nobody"))
+        self.plan()
+
+    @invariant()
+    def never_more_than_the_limit(self) -> None:
+        assert len(self.known) <= self.limit
+        assert sorted(self.pool.leased()) == sorted(self.names("leased"))
+
+    def teardown(self) -> None:
+        """Whatever has happened, everybody is served once processes start, load and are given back."""
+        for _ in range(200):
+            if not self.wants:
+                return
+            for name in self.names("ending"):
+                del self.known[name]
+                self.pool.dead(name)
+            for name in self.names("starting"):
+                self.known[name].stage = "idle"
+                self.pool.ready(name, self.now)
+            for name in self.names("loading"):
+                self.known[name].stage = "idle"
+                self.known[name].loaded.update(REFS)
+                self.pool.loaded(name, REFS, self.now)
+            for name in self.names("leased"):
+                process = self.known[name]
+                saga_id, process.saga_id, process.stage = process.saga_id, None, "idle"
+                self.obey(self.pool.returned(name, saga_id or "", self.now, reusable=True))
+            self.plan()
+        raise AssertionError(f"{sorted(self.wants)} are never served")
+
+
+TestPoolAgainstAModel = PoolMachine.TestCase
