@@ -80,7 +80,7 @@ BAD: dict[str, tuple[type[AntistropheError], str, Callable[[Stage], object]]] = 
     "no step": (InvalidStepError, "SagaStep", lambda s: s.saga("pay")),  # type: ignore[arg-type]
     "no id": (InvalidDefinitionError, "id", lambda s: SagaDefinition("")),
     "no deadline": (InvalidDefinitionError, "deadline_s", lambda s: SagaDefinition("x", deadline_s=0)),
-    "a strange wish": (InvalidDefinitionError, "park", lambda s: SagaDefinition("x", on_compensation_failure="hope")),
+    "a strange wish": (InvalidDefinitionError, "park", lambda s: SagaDefinition("x", on_compensation_failure="hope")),  # type: ignore[arg-type]
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe import SagaOrchestrator, Settings
+from antistrophe import RetryPolicy, SagaOrchestrator, Settings
 from tests.actors.staging import Stage
 from tests.chaos.killing import ROLES, kill_role, settle, wait_for_lines
 from tests.chaos.troupe import sagas_of
@@ -50,3 +50,20 @@ def test_one_after_another_is_killed(tmp_path: Path, run_seed: int, chaos_round:
             kill_role(orchestrator, killed[-1], draw)
         tally = settle(orchestrator, stage, sagas)
     sys.stdout.write(f"{', '.join(killed)}: {tally}\n")
+
+
+@pytest.mark.parametrize("role", ["registry", "saga", "step"])
+@pytest.mark.timeout(120)  # what dies too often is started again after a while
+def test_one_that_is_killed_too_often_is_back_after_a_while(role: str, tmp_path: Path, run_seed: int) -> None:
+    draw = random.Random(f"{run_seed}-{role}")
+    stage = Stage(tmp_path)
+    settings = Settings(drain_s=0.2, max_restarts=2, restart_window_s=1.0)
+    with SagaOrchestrator(tmp_path / "home", settings=settings) as orchestrator:
+        saga = stage.saga(stage.act("a", "gate:go", retry=RetryPolicy(99, 0.01), idempotent=True), stage.act("b"))
+        orchestrator.start(saga)
+        for _ in range(6):
+            kill_role(orchestrator, role, draw)
+        stage.log.open_gate("go")
+        tally = settle(orchestrator, stage, [saga])
+        assert tally.completed == 1
+        assert role in {each.role for each in orchestrator.processes()} | {"step"}

@@ -1,0 +1,90 @@
+"""The keeper of the step processes against processes that do what real ones can't be made to do at will."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from antistrophe.actors import step_processes
+from antistrophe.actors.step_processes import StepProcesses
+from antistrophe.messages import Configuration, ProcessDead, ProcessGrant, StepReady
+from antistrophe.policy import PoolKey
+from antistrophe.process import boot_id
+from antistrophe.saga.entries import Lease
+from antistrophe.settings import Settings
+from antistrophe.spec import Origin
+
+KEY = PoolKey("me", Origin(None, (), "/"))
+
+
+class Immortal:
+    """A process in uninterruptible sleep: it was killed, and lives."""
+
+    pid = os.getpid()
+    exitcode = None
+
+    def is_alive(self) -> bool:
+        return True
+
+
+class Owner:
+    """A supervisor that writes down what it is asked for."""
+
+    def __init__(self) -> None:
+        self.clock = 0.0
+        self.wakes: list[float] = []
+        self.grants: list[ProcessGrant] = []
+        self.deaths: list[ProcessDead] = []
+        self.refusals: list[str] = []
+        self.made = 0
+
+    def createActor(self, actor_class: type) -> object:  # noqa: N802 - Thespian's name
+        self.made += 1
+        return self.made
+
+    def send(self, to: Any, message: Any) -> None:
+        return
+
+    def now(self) -> float:
+        return self.clock
+
+    def wake_in(self, seconds: float, payload: Any = None) -> None:
+        self.wakes.append(seconds)
+
+    def granted(self, grant: ProcessGrant) -> None:
+        self.grants.append(grant)
+
+    def refused(self, saga_id: str, reason: str) -> None:
+        self.refusals.append(reason)
+
+    def died(self, dead: ProcessDead) -> None:
+        self.deaths.append(dead)
+
+
+@pytest.fixture
+def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
+    monkeypatch.setattr(step_processes, "child_process", lambda parent, address: Immortal())
+    monkeypatch.setattr(step_processes, "send_signal", lambda identity, number: True)
+    monkeypatch.setattr(step_processes, "kill_group", lambda identity, home=None: [identity.pid])
+    return Owner()
+
+
+def test_looking_after_many_that_do_not_die_does_not_multiply(owner: Owner, tmp_path: Any) -> None:
+    base = Configuration(str(tmp_path), Settings(max_step_processes=8), 0.0, os.getpid())
+    steps = StepProcesses(owner, base, "p")
+    for number in range(8):
+        steps.pool.ask(f"s{number}", KEY, (), fresh=False, urgent=False)
+        steps.serve()
+        lease = Lease(f"p-{number + 1}", 10_000_000 + number, 1, boot_id())
+        steps.on_ready(StepReady(lease), sender=number)
+    assert len(owner.grants) == 8
+    for grant in owner.grants:
+        steps.end(grant.saga_id, grant.lease, 0.5)
+    owner.clock = 1.0
+    owner.wakes.clear()
+    for looks in range(1, 20):
+        steps.look()
+        assert len(owner.wakes) == looks, "each look asks for one more, however many there are"
+    assert not owner.deaths, "nobody is reported dead who lives"
