@@ -118,8 +118,8 @@ class AsyncAct(Act):
     async def _play_async(self, ctx: StepContext, begins: str, ends: str, parts: tuple[str, ...]) -> Any:
         part = parts[min(ctx.attempt, len(parts)) - 1]
         if part == "await":
-            self.say(begins, ctx)
             try:
+                self.say(begins, ctx)
                 await asyncio.sleep(3600)
             finally:
                 self.say("cancelled", ctx)

@@ -61,6 +61,7 @@ def test_a_run_that_leaves_nothing_behind_passes_and_tells_its_seed(tmp_path: Pa
     assert "repeat with --hypothesis-seed=" in ran.stdout
 
 
+@pytest.mark.timeout(240)  # runs pytest three times
 def test_a_seed_repeats_a_run(tmp_path: Path) -> None:
     drawn = tmp_path / "drawn"
     body = f"""
