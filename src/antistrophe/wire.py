@@ -53,18 +53,26 @@ def pack(value: Any, _sets_around: int = 0) -> bytes:
 def unpack(data: bytes, _sets_around: int = 0) -> Any:
     """The value that ``pack`` wrote. Raises some Exception on anything else; never runs code, and needs memory in
     proportion to ``data``."""
-    if _NEAR_A_MARK not in data:
+    # Not `in`, which takes ten times as long: it first tries to read what it looks for as a number.
+    if data.find(_NEAR_A_MARK) < 0:
         # No mark, no tuple: no call for each array is needed.
-        return _WITHOUT_TUPLES[_sets_around](data)
+        return _unpack(data, _EXTENSIONS[_sets_around], None)
     reader = _Reader(_sets_around)
-    value = _unpack(data, ext_hook=reader.extension, list_hook=reader.array)
+    value = _unpack(data, reader.extension, reader.array)
     if reader.open_marks:
         raise ValueError("a mark of a tuple stands where no tuple begins")
     return value
 
 
-# A partial, for this is the path of every event that is read: a function of ours would cost a fifth of it.
-_unpack = partial(msgpack.unpackb, strict_map_key=False, unicode_errors="surrogatepass", timestamp=3)
+def _unpack(data: bytes, extension: Callable[[int, bytes], Any], array: Callable[[list[Any]], Any] | None) -> Any:
+    return msgpack.unpackb(
+        data,
+        ext_hook=extension,
+        list_hook=array,
+        strict_map_key=False,
+        unicode_errors="surrogatepass",
+        timestamp=3,
+    )
 
 
 class _Reader:
@@ -124,7 +132,7 @@ def pack_set_items(items: Iterable[Any], sets_around: int = 0) -> bytes:
 
 _LEVELS = range(MAX_SETS_WITHIN_SETS + 1)
 _ENCODERS = tuple(partial(_encode, sets_around=level) for level in _LEVELS)
-_WITHOUT_TUPLES = tuple(partial(_unpack, ext_hook=partial(_decode, sets_around=level)) for level in _LEVELS)
+_EXTENSIONS = tuple(partial(_decode, sets_around=level) for level in _LEVELS)
 
 
 # --- scalars ------------------------------------------------------------------------------------------------------
