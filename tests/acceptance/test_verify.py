@@ -281,15 +281,17 @@ def test_a_home_in_which_a_system_runs_is_refused(bank: str, tmp_path: Path) -> 
         verify_compensable(saga(steps.Debit(bank)), home=tmp_path / "home")
 
 
-def test_what_the_world_raises_comes_out_and_nothing_is_left(bank: str, tmp_path: Path) -> None:
-    looks: list[int] = []
+@pytest.mark.parametrize("at_a_time", [1, 2])
+def test_what_the_world_raises_comes_out_and_nothing_is_left(bank: str, tmp_path: Path, at_a_time: int) -> None:
+    looks: list[str] = []
 
-    def world() -> object:
-        looks.append(1)
-        if len(looks) == 2:
+    def world(saga_id: str) -> object:
+        looks.append(saga_id)
+        if len(looks) == 8:
             raise ZeroDivisionError("the world ends")
-        return steps.snapshot(bank)
+        return steps.moved_by(bank, saga_id)
 
     with pytest.raises(ZeroDivisionError):
-        verify_compensable(saga(steps.Debit(bank)), world, tmp_path / "home")
+        verify_compensable(saga(steps.Debit(bank)), world, tmp_path / "home", at_a_time=at_a_time)
+    assert len(looks) < 8 + 4 * at_a_time
     assert not processes_of_home(tmp_path / "home")

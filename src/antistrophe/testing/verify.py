@@ -7,6 +7,7 @@ import fnmatch
 import os
 import random
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from antistrophe.spec import StepSpec
 from antistrophe.system.reach import look
 from antistrophe.testing.injections import RETURNED
 from antistrophe.testing.judge import Judge
-from antistrophe.testing.points import CLEAN, SUPERVISOR, Point, points_of, points_within
+from antistrophe.testing.points import SUPERVISOR, Point, points_of, points_within
 from antistrophe.testing.report import Checked, Report
 from antistrophe.testing.snapshots import Snapshots, World
 from antistrophe.testing.stage import Make, Stage
@@ -111,6 +112,7 @@ class _Call:
         self.name = definition.name
         self.trials = Trials(definition, self.bounds)
         self.chosen: list[Point] = []
+        self.lock = threading.Lock()
         self.done = 0
         self.runs = 0
         self.began = time.monotonic()
@@ -143,10 +145,14 @@ class _Call:
         )
 
     def _run(self, stage: Stage, point: Point, change: Change) -> Run:
-        if self.progress is not None:
-            self.progress(point, self.done, len(self.chosen))
-        self.runs += 1
-        return stage.run(point, change)
+        with self.lock:
+            self.runs += 1
+            if self.progress is not None:
+                self.progress(point, self.done, len(self.chosen))
+        run = stage.run(point, change)
+        with self.lock:
+            self.done += change == Change() and point in self.chosen
+        return run
 
     def _learn(self, returned: Sequence[Mapping[str, Any]]) -> None:
         """How long each call takes is what the limits of later runs go by."""
@@ -154,18 +160,29 @@ class _Call:
 
     def _check_all(self, stage: Stage, judge: Judge) -> list[Checked]:
         if self.at_a_time > 1:
-            together = [point for point in self.chosen if point.area != SUPERVISOR and point.name != CLEAN]
+            together = [point for point in self.chosen if point.area != SUPERVISOR and not judge.knows(point)]
             with ThreadPoolExecutor(self.at_a_time, "antistrophe-verify-run") as pool:
-                for run in pool.map(lambda point: self._run(stage, point, Change()), together):
-                    judge.know(run)
+                try:
+                    for run in pool.map(lambda point: self._run_in_time(stage, point), together):
+                        if run is not None:
+                            judge.know(run)
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
         return [self._check(judge, point) for point in self.chosen]
 
+    @property
+    def _time_is_over(self) -> bool:
+        return time.monotonic() - self.began > self.bounds.total_s
+
+    def _run_in_time(self, stage: Stage, point: Point) -> Run | None:
+        return None if self._time_is_over else self._run(stage, point, Change())
+
     def _check(self, judge: Judge, point: Point) -> Checked:
-        if time.monotonic() - self.began > self.bounds.total_s and not judge.knows(point):
+        if self._time_is_over and not judge.knows(point):
             return Checked(point, missed=f"not run: {self.bounds.total_s:g} s (total_s) were over")
         run = judge.run_of(point)
         finding = judge.finding(run)
-        self.done += 1
         return Checked(point, finding, run.missed, run.saga_id, run.records, run.seconds)
 
 
