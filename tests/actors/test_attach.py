@@ -192,7 +192,7 @@ def test_a_home_with_a_path_of_two_hundred_bytes_works(tmp_path: Path, attach: O
 
 
 def test_what_a_dead_system_left_in_the_home_is_no_obstacle(home: Path, attach: Opener) -> None:
-    attachment, system = attach()
+    attachment, _ = attach()
     for pid in processes_of_home(home):
         identity = identity_of(pid)
         if identity is not None:  # the death of one takes others along
