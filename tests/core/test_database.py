@@ -60,7 +60,9 @@ def fill(path: Path, rows: int = 400) -> bytes:
 
 def test_a_new_file_is_private_durable_and_of_the_newest_schema(path: Path) -> None:
     with opened(path) as database:
-        assert path.stat().st_mode & 0o777 == 0o600
+        database.execute(INSERT, ("s", 1, b""))
+        for file in path.parent.iterdir():  # the log and the index of it, too
+            assert file.stat().st_mode & 0o777 == 0o600, file
         assert database.row("PRAGMA user_version") == (len(MIGRATIONS),)
         assert database.row("PRAGMA application_id") == (APPLICATION_ID,)
         assert database.row("PRAGMA journal_mode") == ("wal",)
