@@ -28,6 +28,7 @@ from antistrophe import (
 )
 from antistrophe.process import processes_of_home
 from tests.actors.staging import Stage, outcome
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -175,4 +176,4 @@ def test_a_journal_that_can_not_be_used_is_named_and_left_as_it_is(
         assert str(journal) in str(caught.value)
         assert words in str(caught.value)
     assert journal.read_bytes() == before
-    assert processes_of_home(tmp_path / "home") == []
+    until(lambda: not processes_of_home(tmp_path / "home"), "the end of the launcher")
