@@ -98,7 +98,8 @@ def effects_of(before: Saga | None, after: Saga) -> tuple[Effect, ...]:
     new = after.current
     if old is not None and (new is None or new.lease != old.lease):
         assert before is not None
-        reusable = not before.ending and not before.spec.steps[old.step].fresh_process
+        fresh = before.spec.steps[old.step].fresh_process
+        reusable = not before.ending and not fresh and not _refused(before, after, old.step)
         effects.append(ReleaseProcess(old.lease, reusable))
     if new is not None and new is not old:
         effects.append(RunAttempt(new))
@@ -107,6 +108,17 @@ def effects_of(before: Saga | None, after: Saga) -> tuple[Effect, ...]:
     if new is None:
         effects.extend(_without_attempt(after))
     return tuple(effects)
+
+
+def _refused(before: Saga, after: Saga, index: int) -> bool:
+    """Whether its process could not make the call: it has loaded code that does not fit, and would go on refusing."""
+    old, new = before.steps[index], after.steps[index]
+    counts = (
+        (old.refused, new.refused),
+        (old.undo_refused, new.undo_refused),
+        (old.verify_refused, new.verify_refused),
+    )
+    return any(now > then for then, now in counts)
 
 
 def resume(saga: Saga) -> tuple[Effect, ...]:
