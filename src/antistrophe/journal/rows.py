@@ -1,13 +1,16 @@
-"""How entries and sagas are stored in a journal: as packed records."""
+"""How entries and sagas are stored in a journal."""
 
 from __future__ import annotations
 
-from typing import cast
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
 
 from antistrophe.errors import JournalError, UnreadableDataError
-from antistrophe.plain import pack_record, unpack_record
-from antistrophe.records import SagaMetadata
+from antistrophe.plain import pack_plain, pack_record, unpack_plain, unpack_record
+from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.saga.entries import ENTRY_TYPES, Entry
+
+T = TypeVar("T")
 
 _ADVICE = (
     "where a newer release wrote it, upgrade this one; else the file is damaged: restore it from a backup (it was left"
@@ -29,16 +32,83 @@ def unpack_entry(data: bytes, where: str) -> Entry:
 
 
 def pack_metadata(row: SagaMetadata) -> bytes:
-    """A saga as monitoring shows it, as it is stored."""
-    return pack_record(row)
+    """A saga as monitoring shows it, as it is stored.
+
+    A map of plain values, not a record: it is written with every append and read by the hundred, and a datetime costs
+    twenty times what a number does.
+    """
+    return pack_plain(
+        {
+            "id": row.id,
+            "name": row.name,
+            "status": row.status.value,
+            "steps_executed": row.steps_executed,
+            "total_steps": row.total_steps,
+            "created_at": row.created_at.timestamp(),
+            "updated_at": row.updated_at.timestamp(),
+            "error": row.error,
+            "waiting": row.waiting,
+            "steps": [_step_out(step) for step in row.steps],
+        }
+    )
 
 
 def unpack_metadata(data: bytes | None, where: str) -> SagaMetadata:
     """The same, read again. Raises JournalError, which says ``where`` it stands."""
     try:
-        return unpack_record(data or b"", (SagaMetadata,))
-    except UnreadableDataError as error:
-        raise JournalError(f"{where}: what was true of the saga can't be read ({error}): {_ADVICE}") from error
+        row = unpack_plain(data or b"")
+        return SagaMetadata(
+            id=_is(str, row["id"]),
+            name=_is(str, row["name"]),
+            status=SagaStatus(row["status"]),
+            steps_executed=_is(int, row["steps_executed"]),
+            total_steps=_is(int, row["total_steps"]),
+            created_at=datetime.fromtimestamp(row["created_at"], UTC),
+            updated_at=datetime.fromtimestamp(row["updated_at"], UTC),
+            error=_may_be(str, row["error"]),
+            waiting=_may_be(str, row["waiting"]),
+            steps=tuple(_step_in(index, step) for index, step in enumerate(row["steps"])),
+        )
+    except (UnreadableDataError, LookupError, TypeError, ValueError, OverflowError, OSError) as error:
+        raise JournalError(f"{where}: what was true of the saga can't be read ({error!r}): {_ADVICE}") from error
+
+
+def _step_out(step: StepRecord) -> list[object]:
+    return [
+        step.name,
+        step.status.value,
+        step.attempts,
+        step.in_doubt,
+        None if step.started_at is None else step.started_at.timestamp(),
+        None if step.finished_at is None else step.finished_at.timestamp(),
+        step.error,
+        step.pid,
+    ]
+
+
+def _step_in(index: int, step: list[Any]) -> StepRecord:
+    name, status, attempts, in_doubt, started_at, finished_at, error, pid = step
+    return StepRecord(
+        name=_is(str, name),
+        index=index,
+        status=StepStatus(status),
+        attempts=_is(int, attempts),
+        in_doubt=_is(bool, in_doubt),
+        started_at=None if started_at is None else datetime.fromtimestamp(started_at, UTC),
+        finished_at=None if finished_at is None else datetime.fromtimestamp(finished_at, UTC),
+        error=_may_be(str, error),
+        pid=_may_be(int, pid),
+    )
+
+
+def _is(kind: type[T], value: object) -> T:
+    if isinstance(value, kind):
+        return value
+    raise TypeError(f"{value!r} is no {kind.__name__}")
+
+
+def _may_be(kind: type[T], value: object) -> T | None:
+    return None if value is None else _is(kind, value)
 
 
 def missing(where: str) -> JournalError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from antistrophe.cqrs.sqlite import insert_events
@@ -72,11 +73,11 @@ class SqliteJournal:
             actual, status = database.row(_WHERE_IT_STANDS, (saga_id, saga_id))
             if actual != expected_seq:
                 raise SeqConflictError(saga_id, expected=expected_seq, actual=actual)
-            position: int | None = None
-            for each in rows:
-                position = database.execute(
-                    "INSERT INTO journal(saga_id, seq, at, kind, entry, state) VALUES (?, ?, ?, ?, ?, ?)", each
-                ).lastrowid
+            places = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(rows))
+            position = database.execute(
+                f"INSERT INTO journal(saga_id, seq, at, kind, entry, state) VALUES {places}",
+                list(chain.from_iterable(rows)),
+            ).lastrowid
             assert position is not None  # at least one row was inserted
             first = entries[0]
             if isinstance(first, SagaAccepted):
