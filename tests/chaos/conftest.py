@@ -1,12 +1,10 @@
-"""How much chaos: one round of each test by default, more by ``ANTISTROPHE_CHAOS_ROUNDS=20 pytest tests/chaos``."""
+"""How much chaos: a short round by default, long ones by ``ANTISTROPHE_CHAOS_ROUNDS=20 pytest tests/chaos``."""
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-ROUNDS = int(os.environ.get("ANTISTROPHE_CHAOS_ROUNDS", "1"))
+from tests.chaos.rounds import ROUNDS
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

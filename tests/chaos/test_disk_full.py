@@ -16,6 +16,7 @@ from antistrophe import JournalError, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.process import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen
 from tests.chaos.killing import kill, kill_all, marked_outcomes, settle
+from tests.chaos.rounds import LONG
 from tests.chaos.troupe import saga_of, sagas_of
 from tests.waiting import until
 
@@ -91,7 +92,7 @@ def test_a_file_system_without_space(small_disk: Path, tmp_path: Path, run_seed:
 
 
 @pytest.mark.timeout(120)  # sagas that were refused wait, and wait longer each time
-@pytest.mark.parametrize("victim", [None, "saga", "supervisor", "everything"])
+@pytest.mark.parametrize("victim", [None, "saga", "supervisor", "everything"] if LONG else [None, "supervisor"])
 def test_writes_that_fail_in_every_process(victim: str | None, tmp_path: Path) -> None:
     """Without rights to mount: no process of the system can write to a file; then one of them is killed as well."""
     stage = Stage(tmp_path)

@@ -14,11 +14,11 @@ import pytest
 from antistrophe import SagaOrchestrator, SagaStatus, Settings
 from tests.actors.staging import Stage, pid_of, seen, signal_to
 from tests.chaos.killing import kill, kill_all, marked_outcomes, settle, spin
+from tests.chaos.rounds import LONG, SAGAS
 from tests.chaos.troupe import sagas_of
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-SAGAS = 10
 
 
 class Application:
@@ -55,7 +55,7 @@ def test_everything_is_killed_at_once(tmp_path: Path, run_seed: int, chaos_round
     stage = Stage(tmp_path)
     sagas = sagas_of(stage, SAGAS, random.Random(seed))
     acknowledged: set[str] = set()
-    for _ in range(3):
+    for _ in range(3 if LONG else 2):
         application = Application(tmp_path, seed)
         try:
             lines = draw.randrange(1, SAGAS * 2) + len(stage.log.read())

@@ -15,13 +15,16 @@ from antistrophe import SagaOrchestrator, SagaStatus, Settings
 from antistrophe.process import identity_of, processes_of_home
 from tests.actors.staging import Stage, outcome, pid_of, seen, signal_to
 from tests.chaos.killing import kill
+from tests.chaos.rounds import LONG
 from tests.waiting import until
 
 QUICK = Settings(drain_s=0.2)
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("role", ["supervisor", "saga", "registry", "admin", "logger", "step"])
+@pytest.mark.parametrize(
+    "role", ["supervisor", "saga", "registry", "admin", "logger", "step"] if LONG else ["supervisor", "saga", "step"]
+)
 def test_a_stop_ends_what_does_not_react(role: str, tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     orchestrator = SagaOrchestrator(tmp_path / "home", settings=QUICK)
@@ -35,9 +38,10 @@ def test_a_stop_ends_what_does_not_react(role: str, tmp_path: Path) -> None:
     assert not [each for each in stage.log.read() if identity_of(each.pid) is not None]
     assert took_s < 15.0
     sys.stdout.write(f"{role} stopped: the close took {took_s:.2f} s\n")
-    with SagaOrchestrator(tmp_path / "home", settings=QUICK) as again:
-        again.wait_idle(30.0)
-        assert seen(again, "hung").status is SagaStatus.COMPENSATED
+    if LONG or role == "supervisor":
+        with SagaOrchestrator(tmp_path / "home", settings=QUICK) as again:
+            again.wait_idle(30.0)
+            assert seen(again, "hung").status is SagaStatus.COMPENSATED
 
 
 def test_a_stop_ends_what_steps_have_left_behind(tmp_path: Path) -> None:
@@ -89,7 +93,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("ending", ["kill", "exit", "raise", "interrupt", "return"])
+@pytest.mark.parametrize("ending", ["kill", "exit", "raise", "interrupt", "return"] if LONG else ["kill", "return"])
 def test_a_system_ends_with_its_application_however_that_ends(ending: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
