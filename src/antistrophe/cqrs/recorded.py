@@ -94,15 +94,15 @@ class RecordedEvent:
 
     @property
     def event(self) -> object:
-        if self._event is None:
+        event = self._event
+        if event is None:
             row = self._row
-            # Who asks for the object seldom asks for the map as well, so that is not kept.
-            self._event = (
-                decode_event(row[3], row[4], row[5])
-                if self._data is None
-                else decode_fields(row[3], row[4], self._data)
-            )
-        return self._event
+            if self._data is not None:
+                event = decode_fields(row[3], row[4], self._data)
+            else:  # who asks for the object seldom asks for the map as well, so that is not kept
+                event = decode_event(row[3], row[4], row[5])
+            self._event = event
+        return event
 
     @property
     def metadata(self) -> dict[str, Any]:
