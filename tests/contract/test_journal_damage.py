@@ -1,0 +1,134 @@
+"""A journal that holds what can't be read: it is named, and left as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antistrophe.errors import JournalError
+from antistrophe.journal import SqliteJournal, journal_path
+from antistrophe.plain import pack_plain
+from tests.contract.journal_sagas import FORWARD, ids, run
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return journal_path(tmp_path)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[SqliteJournal]:
+    journal = SqliteJournal(path)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def by_hand(path: Path, sql: str, *parameters: object) -> None:
+    """Change the file behind the journal's back."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(sql, parameters)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"",
+        b"\xc1",
+        b"garbage",
+        pack_plain(["os.system", {"command": "true"}]),
+        pack_plain(["SagaWaitsForever", {"at": 1.0}]),
+        pack_plain(["SagaCompleted", {}]),
+        pack_plain(["SagaCompleted", {"at": "soon"}]),
+        pack_plain({"at": 1.0}),
+    ],
+)
+def test_an_entry_that_can_not_be_read_is_named(path: Path, entry: bytes) -> None:
+    with opened(path) as journal:
+        run(journal, "s", *FORWARD)
+        by_hand(path, "UPDATE journal SET entry = ? WHERE seq = 3", entry)
+        for read in (lambda: journal.load("s"), lambda: journal.timeline("s"), lambda: journal.records(0, 99)):
+            with pytest.raises(JournalError, match=r"journal\.db: entry 3 of saga 's' can't be read .*: where a newer"):
+                read()
+        assert ids(journal.history()) == ["s"]  # what does not need the entry goes on
+
+
+def test_an_entry_that_is_missing_is_named(path: Path) -> None:
+    with opened(path) as journal:
+        run(journal, "s", *FORWARD)
+        by_hand(path, "DELETE FROM journal WHERE seq = 2")
+        with pytest.raises(JournalError, match=r"journal\.db: entry 2 of saga 's' is missing: "):
+            journal.load("s")
+
+
+STATE: dict[str, object] = {
+    "id": "s",
+    "name": "transfer",
+    "status": "completed",
+    "steps_executed": 1,
+    "total_steps": 1,
+    "created_at": 1.5,
+    "updated_at": 1.5,
+    "error": None,
+    "waiting": None,
+    "steps": [["Debit", "succeeded", 1, False, 1.5, None, None, 4242]],
+}
+
+
+def test_a_state_can_be_read_by_the_release_after_the_next(path: Path) -> None:
+    """What the tests below spoil is otherwise fine; what is unknown is passed over."""
+    with opened(path) as journal:
+        run(journal, "s", *FORWARD)
+        by_hand(path, "UPDATE journal SET state = ? WHERE seq = 6", pack_plain({**STATE, "more": 1}))
+        saga = journal.metadata("s")
+        assert saga is not None
+        assert saga.steps[0].pid == 4242
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        b"\xc1",
+        None,
+        pack_plain(["SagaMetadata", {"id": "s"}]),
+        pack_plain({name: value for name, value in STATE.items() if name != "waiting"}),
+        *(
+            pack_plain({**STATE, **wrong})
+            for wrong in (
+                {"status": "asleep"},
+                {"steps_executed": "1"},
+                {"created_at": "now"},
+                {"updated_at": 1e300},
+                {"error": 5},
+                {"steps": [["Debit"]]},
+                {"steps": [["Debit", "succeeded", 1, 0, 1.5, None, None, 4242]]},
+                {"steps": [["Debit", "succeeded", 1, False, 1.5, None, None, "4242"]]},
+            )
+        ),
+    ],
+)
+def test_a_state_that_can_not_be_read_is_named(path: Path, state: bytes | None) -> None:
+    with opened(path) as journal:
+        run(journal, "s", *FORWARD)
+        by_hand(path, "UPDATE journal SET state = ? WHERE seq = 6", state)
+        for read in (lambda: journal.metadata("s"), journal.history, journal.list):
+            with pytest.raises(JournalError, match=r"saga 's': what was true of the saga can't be read"):
+                read()
+        assert len(journal.load("s")) == 6
+
+
+def test_a_damaged_file_is_found_by_a_check(path: Path) -> None:
+    with opened(path) as journal:
+        for number in range(50):
+            run(journal, f"s{number}", *FORWARD)
+    whole = bytearray(path.read_bytes())
+    whole[20 * 2048 : 21 * 2048] = os.urandom(2048)
+    path.write_bytes(whole)
+    with opened(path) as journal, pytest.raises(JournalError, match=r"journal\.db: it is corrupt and was left"):
+        journal.check()
