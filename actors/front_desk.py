@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from antistrophe.errors import JournalError
 from antistrophe.messages import (
     Accepted,
@@ -23,7 +25,7 @@ from antistrophe.saga.inputs import CancelAsked
 from antistrophe.saga.outcome import outcome_of
 from antistrophe.spec import SagaSpec
 
-from .ledger import Ledger
+from .ledger import Ledger, is_text
 from .saga_table import LiveSaga, SagaTable
 from .step_processes import Owner
 
@@ -145,6 +147,11 @@ class FrontDesk:
     def order(self, message: OrderSaga, sender: Address) -> None:
         to = Waiter(sender, message.correlation)
         order = SagaOrder(message.saga_id, message.order, to)
+        for part in fields(message.order):
+            value = getattr(message.order, part.name)
+            if not is_text(value) and not (part.name == "reason" and value is None):
+                self._reject(to, "RequestError", f"the {part.name} of an order must be a text, not {value!a:.200}")
+                return
         live = self._table.get(message.saga_id)
         if live is not None:
             self._order_live(live, order)

@@ -16,6 +16,17 @@ from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.spec import SagaSpec
 
 
+def is_text(value: object) -> bool:
+    """Whether the journal can hold it as a text: what a caller sends as one may be anything."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class OpenSaga:
     """A saga that an earlier life of the system left unfinished."""
@@ -67,7 +78,7 @@ class Ledger:
 
     def status(self, saga_id: str) -> SagaStatus | None:
         """Where the saga stands, or None where there is none of that id."""
-        row = self._journal.metadata(saga_id)
+        row = self._journal.metadata(saga_id) if is_text(saga_id) else None
         return None if row is None else row.status
 
     def knows(self, saga_id: str) -> bool:
@@ -75,7 +86,7 @@ class Ledger:
 
     def request_id(self, saga_id: str) -> str | None:
         """The request that the saga was accepted for, or None where there is none of that id."""
-        return self._journal.request_id(saga_id)
+        return self._journal.request_id(saga_id) if is_text(saga_id) else None
 
     def open_sagas(self) -> list[OpenSaga]:
         """The sagas to go on with, in order of acceptance."""

@@ -8,12 +8,12 @@ from typing import Any
 
 from thespian.actors import WakeupMessage
 
-from antistrophe.errors import AntistropheError
+from antistrophe.errors import AntistropheError, RequestError
 from antistrophe.journal import Journal, SqliteJournal, journal_path
 from antistrophe.messages import Address, Configuration, LifecycleReport, QueryAnswer, RegistryQuery, Rejected
 from antistrophe.records import SagaStatus
 
-from .base import Handler, RuntimeActor
+from .base import Handler, RuntimeActor, log
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +58,18 @@ class RegistryActor(RuntimeActor):
 
     def _on_query(self, message: RegistryQuery, _sender: Address) -> None:
         query, to = message.query, message.reply_to
-        if query.what == "changes":
-            self._poll(to, query.correlation, **query.arguments)
-            return
-        question = self._questions.get(query.what)
-        if question is None:
-            text = f"the registry has no answer to {query.what!r}; it knows {', '.join(self._questions)} and changes"
-            self.send(to, Rejected(query.correlation, "RequestError", text))
-            return
         try:
+            if query.what == "changes":
+                self._poll(to, query.correlation, **query.arguments)
+                return
+            question = self._questions.get(query.what)
+            if question is None:
+                known = ", ".join(self._questions)
+                raise RequestError(f"the registry has no answer to {query.what!r}; it knows {known} and changes")
             position = self._read.head()
-            answer = QueryAnswer(query.correlation, question(**query.arguments), position)
-        except AntistropheError as error:
-            # A wrong question (a cursor that is none), or a file that fails: no reason to end the registry.
-            self.send(to, Rejected(query.correlation, type(error).__name__, str(error)))
-        else:
-            self.send(to, answer)
+            self.send(to, QueryAnswer(query.correlation, question(**query.arguments), position))
+        except Exception as error:
+            self.send(to, _no_answer(query.correlation, error))
 
     def _on_report(self, _message: LifecycleReport, _sender: Address) -> None:
         self._serve_polls()
@@ -138,7 +134,11 @@ class RegistryActor(RuntimeActor):
         now = self.now()
         left: list[_Poll] = []
         for poll in self._polls:
-            changes = list(self._read.changes(poll.after_position, poll.limit))
+            try:
+                changes = list(self._read.changes(poll.after_position, poll.limit))
+            except Exception as error:
+                self.send(poll.reply_to, _no_answer(poll.correlation, error))
+                continue
             if changes or now >= poll.until:
                 position = changes[-1].position if changes else poll.after_position
                 answer = QueryAnswer(poll.correlation, (changes, position), self._read.head())
@@ -146,3 +146,12 @@ class RegistryActor(RuntimeActor):
             else:
                 left.append(poll)
         self._polls = left
+
+
+def _no_answer(correlation: str, error: Exception) -> Rejected:
+    """A wrong question (a cursor that is none, an id that can't be stored), or a file that fails: no reason to end."""
+    if isinstance(error, AntistropheError):
+        return Rejected(correlation, type(error).__name__, str(error))
+    log.warning("a question has no answer: %r", error)
+    text = f"the registry can't answer that: {type(error).__name__}: {error}"
+    return Rejected(correlation, "RequestError", text.encode("utf-8", "replace").decode())

@@ -31,6 +31,7 @@ from antistrophe.messages import (
     ProcessRefusal,
     Query,
     RegistryQuery,
+    Rejected,
     ReturnProcess,
     SagaActorFailed,
     SagaEnded,
@@ -84,9 +85,9 @@ class SupervisorActor(RuntimeActor):
     def _all_handlers(self) -> Mapping[type, Handler]:
         steps, table, desk = self.steps, self.table, self.desk
         return {
-            StartSaga: desk.start,
-            AwaitSaga: desk.wait,
-            OrderSaga: desk.order,
+            StartSaga: self._answering(desk.start),
+            AwaitSaga: self._answering(desk.wait),
+            OrderSaga: self._answering(desk.order),
             ListProcesses: self._on_list_processes,
             Query: lambda message, sender: self.send(self._registry, RegistryQuery(message, sender)),
             ClientLeft: lambda message, _: steps.retire_client(message.client_id),
@@ -150,6 +151,17 @@ class SupervisorActor(RuntimeActor):
         self.table.tell(dead.saga_id, dead)
 
     # --- what comes in -----------------------------------------------------------------------------------------
+
+    def _answering(self, handler: Handler) -> Handler:
+        """The front desk reads before it changes anything: where the journal can't be read, it says so."""
+
+        def handle(message: Any, sender: Address) -> None:
+            try:
+                handler(message, sender)
+            except JournalError as error:
+                self.send(sender, Rejected(message.correlation, "JournalError", str(error)))
+
+        return handle
 
     def _on_return(self, message: ReturnProcess, _sender: Address) -> None:
         self.steps.give_back(message.saga_id, message.lease_name, reusable=message.reusable)
