@@ -1,0 +1,8 @@
+"""Loaded by every Python that finds this folder on its path: strikes where a plan says so, see ../strikes.py."""
+
+import os
+
+if "ANTISTROPHE_TEST_STRIKES" in os.environ:
+    from tests.chaos import strikes
+
+    strikes.install(os.environ["ANTISTROPHE_TEST_STRIKES"])

@@ -1,0 +1,116 @@
+"""kill -9 at an exact journal write: before its commit, or after it and before anything is done about it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from antistrophe.journal import SqliteJournal
+from antistrophe.process import identity_of, parent_of, processes_of_home, send_signal
+from antistrophe.saga.entries import AttemptStarted
+
+FOLDER = "ANTISTROPHE_TEST_STRIKES"
+VICTIMS = ("saga", "supervisor", "launcher", "step", "everything")
+_HELD_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """At the ``number``-th write (from 1) of a saga, ``before`` its commit or ``after`` it, kill the victim."""
+
+    number: int
+    when: str
+    victim: str
+
+    def __str__(self) -> str:
+        return f"{self.number}-{self.when}-{self.victim}"
+
+
+class Plan:
+    """One folder: for each saga its strike, how often it has written, and whether it was struck."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+
+    def aim(self, saga_id: str, strike: Strike) -> None:
+        (self._folder / f"{saga_id}.plan").write_text(f"{strike.number} {strike.when} {strike.victim}")
+
+    def writes(self, saga_id: str) -> int:
+        """How many writes of this saga were begun."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self._folder / f"{saga_id}.writes").stat().st_size
+        return 0
+
+    def struck(self, saga_id: str) -> bool:
+        return (self._folder / f"{saga_id}.struck").exists()
+
+    def count(self, saga_id: str) -> int:
+        """Book a write; answers which one it is."""
+        descriptor = os.open(self._folder / f"{saga_id}.writes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(descriptor, b".")
+        number = os.fstat(descriptor).st_size
+        os.close(descriptor)
+        return number
+
+    def aimed(self, saga_id: str) -> Strike | None:
+        with contextlib.suppress(FileNotFoundError):
+            number, when, victim = (self._folder / f"{saga_id}.plan").read_text().split()
+            return Strike(int(number), when, victim)
+        return None
+
+    def note(self, saga_id: str) -> None:
+        (self._folder / f"{saga_id}.struck").touch()
+
+
+def install(folder: str) -> None:
+    """In every process of the system: look at each write before and after it."""
+    plan = Plan(folder)
+    original = SqliteJournal.append
+    leases: dict[str, int] = {}
+
+    def append(self: SqliteJournal, saga_id: str, **arguments: Any) -> int:
+        strike, number = plan.aimed(saga_id), plan.count(saga_id)
+        due = strike is not None and strike.number == number
+        if strike is not None and due and strike.when == "before":
+            _strike(plan, saga_id, strike, leases)
+        position = original(self, saga_id, **arguments)
+        started = [entry for entry in arguments["entries"] if isinstance(entry, AttemptStarted)]
+        if started:
+            leases[saga_id] = started[-1].lease.pid
+        if strike is not None and due and strike.when == "after":
+            _strike(plan, saga_id, strike, leases)
+        return position
+
+    SqliteJournal.append = append  # type: ignore[method-assign]
+
+
+def _strike(plan: Plan, saga_id: str, strike: Strike, leases: dict[str, int]) -> None:
+    plan.note(saga_id)
+    me, home = os.getpid(), os.environ["ANTISTROPHE_HOME"]
+    above = [parent_of(me) or 0]
+    while len(above) < 3:
+        above.append(parent_of(above[-1]) or 0)
+    supervisor, _, launcher = above
+    victims = {
+        "saga": [],
+        "supervisor": [supervisor],
+        "launcher": [launcher],
+        "step": [leases[saga_id]] if saga_id in leases else [],
+        "everything": [pid for pid in processes_of_home(home) if pid != me],
+    }[strike.victim]
+    for pid in victims:
+        identity = identity_of(pid)
+        if identity is not None:
+            send_signal(identity, signal.SIGKILL)
+    if strike.victim == "step":
+        return  # only the step process; the saga goes on to its next breath
+    if strike.victim in ("saga", "everything"):
+        os.kill(me, signal.SIGKILL)
+    held_until = time.monotonic() + _HELD_S
+    while time.monotonic() < held_until:  # the death of those above is this one's, in a moment
+        signal.pause()

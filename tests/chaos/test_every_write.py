@@ -1,0 +1,95 @@
+"""kill -9 at every journal write of a saga: enumerated by a dry run, and judged by what the steps wrote."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus, Settings
+from antistrophe.process import processes_of_home
+from tests.actors.staging import Stage, seen
+from tests.chaos.oracle import Tally, judge
+from tests.chaos.rounds import LONG
+from tests.chaos.strikes import FOLDER, VICTIMS, Plan, Strike
+from tests.chaos.troupe import saga_of
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+KINDS = ("completes", "compensates", "parks", "hangs")
+SAMPLE = 24
+"""How many of all points are struck where there is no time for all."""
+
+UNHARMED = {
+    "completes": SagaStatus.COMPLETED,
+    "compensates": SagaStatus.COMPENSATED,
+    "parks": SagaStatus.FAILED,
+    "hangs": SagaStatus.COMPENSATED,
+}
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    folder = tmp_path / "strikes"
+    folder.mkdir()
+    monkeypatch.setenv(FOLDER, str(folder))
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'chaos' / 'injected'}:{ROOT}")
+    return Plan(folder)
+
+
+@pytest.fixture
+def system(plan: Plan, tmp_path: Path) -> Iterator[SagaOrchestrator]:
+    settings = Settings(drain_s=0.3, max_restarts=1000, restart_window_s=0.1, max_step_processes=4)
+    with SagaOrchestrator(tmp_path / "home", settings=settings) as orchestrator:
+        yield orchestrator
+    assert processes_of_home(tmp_path / "home") == []
+
+
+def run(system: SagaOrchestrator, saga: SagaDefinition) -> SagaStatus:
+    system.start(saga)
+    system.wait_idle(60.0)
+    return seen(system, saga.id).status
+
+
+def every_point(system: SagaOrchestrator, stage: Stage, plan: Plan) -> list[tuple[str, Strike]]:
+    """All points of all kinds, by a run of each kind in which nobody is struck. A process is warm then, which saves a
+    write: where there is none, a saga is accepted first and begun later."""
+    points = []
+    run(system, stage.saga(stage.act("warm")))
+    for kind in KINDS:
+        saga = saga_of(stage, kind, f"dry-{kind}", pause_s=0.0)
+        assert run(system, saga) is UNHARMED[kind]
+        writes = plan.writes(saga.id)
+        assert writes >= 4
+        points += [
+            (kind, Strike(number, when, victim))
+            for number in range(1, writes + 1)
+            for when in ("before", "after")
+            for victim in VICTIMS
+            if not (victim == "step" and number == 1 and when == "before")  # there is none yet
+        ]
+    return points
+
+
+@pytest.mark.timeout(3600 if LONG else 180)  # a system is started anew at almost every point
+def test_a_kill_at_any_journal_write(system: SagaOrchestrator, plan: Plan, tmp_path: Path, run_seed: int) -> None:
+    stage = Stage(tmp_path)
+    points = every_point(system, stage, plan)
+    chosen = points if LONG else random.Random(run_seed).sample(points, SAMPLE)
+    tally, ends = Tally(), Counter[str]()
+    for kind, strike in chosen:
+        saga = saga_of(stage, kind, f"{kind}-{strike}", pause_s=0.0)
+        plan.aim(saga.id, strike)
+        status = run(system, saga)
+        until(lambda saga=saga: plan.struck(saga.id), f"the strike {saga.id}", 1.0)  # type: ignore[misc]
+        judge(saga, status, stage.log.read(saga.id), tally)
+        ends[f"{strike.victim}: {status.value}"] += 1
+        if strike.victim == "saga" and status is not UNHARMED[kind]:
+            tally.faults.append(f"{saga.id} ends {status.value}, though no step was touched")
+    sys.stdout.write(f"seed {run_seed}: {len(chosen)} of {len(points)} points: {tally}; {dict(ends)}\n")
+    assert not tally.faults, "\n".join(tally.faults)
+    assert system.history_count() == 1 + len(KINDS) + len(chosen)
