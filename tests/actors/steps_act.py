@@ -279,6 +279,11 @@ def _crowd(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
         os._exit(9)
 
 
+def _stray(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
+    """Starts a process that leaves its group, and that nothing of its environment says whose it is."""
+    _start_beat(step, ctx, {"PATH": os.environ.get("PATH", "")}, leaves=True)
+
+
 def _gate(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
     """Waits until the test opens the gate."""
     gate = Path(f"{step.log}.{argument}.gate")
@@ -371,6 +376,7 @@ PARTS: dict[str, Callable[[Act, StepContext, str, str], Any]] = {
     "stop": _stop,
     "deaf": _deaf,
     "crowd": _crowd,
+    "stray": _stray,
     "gate": _gate,
     "pause": _pause,
     "memory": _memory,
@@ -404,11 +410,11 @@ class _beating:  # noqa: N801 - reads as a statement
             time.sleep(BEAT_S)
 
 
-def _start_beat(step: Act, ctx: StepContext, environment: dict[str, str] | None) -> None:
+def _start_beat(step: Act, ctx: StepContext, environment: dict[str, str] | None, *, leaves: bool = False) -> None:
     """A child that beats until it is killed, and that has begun when this returns."""
     arguments = [sys.executable, "-I", str(Path(__file__).with_name("steps_beat.py")), step.log]
     arguments += [ctx.saga_id, ctx.step_name, str(ctx.attempt), "own" if environment else "child"]
     arguments += ["back"] if ctx.idempotency_key != ctx.forward_key else []
-    child = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE)
+    child = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, start_new_session=leaves)
     assert child.stdout is not None
     child.stdout.read(1)

@@ -21,7 +21,7 @@ from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("completes", "compensates", "parks", "hangs")
-SAMPLE = 24
+SAMPLE = 12
 """How many of all points are struck where there is no time for all."""
 
 UNHARMED = {

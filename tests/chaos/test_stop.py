@@ -45,12 +45,16 @@ def test_a_stop_ends_what_does_not_react(role: str, tmp_path: Path) -> None:
 
 
 def test_a_stop_ends_what_steps_have_left_behind(tmp_path: Path) -> None:
-    """One of the processes has an environment of its own, so that nothing says whose it is."""
+    """Two of the processes have an environment of their own, which does not say whose they are, and one of them has
+    left the group of its step."""
     stage = Stage(tmp_path)
     with SagaOrchestrator(tmp_path / "home", settings=QUICK) as orchestrator:
-        assert isinstance(outcome(orchestrator, stage.saga(stage.act("leaves", "crowd"), saga_id="leaves")), list)
-        pids = {each.pid for each in stage.log.find("leaves", "beat")}
-        assert len(pids) == 2
+        assert isinstance(
+            outcome(orchestrator, stage.saga(stage.act("crowd", "crowd"), stage.act("stray", "stray"), saga_id="x")),
+            list,
+        )
+        pids = {each.pid for each in stage.log.find("x", "beat")}
+        assert len(pids) == 3
         assert all(identity_of(pid) for pid in pids), "they beat on"
     assert not [pid for pid in pids if identity_of(pid)]
 
