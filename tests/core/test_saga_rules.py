@@ -185,6 +185,16 @@ def test_a_call_that_could_not_be_made_is_neither_failure_nor_doubt() -> None:
     assert told.saga.waiting is None
 
 
+def test_a_process_that_refused_a_call_makes_no_other() -> None:
+    told = Told(step("pay"), step("ship"), deadline_s=5.0)
+    told.answer(DONE)
+    told.now += 5.0
+    told.answer(Refused("no module named shop"))
+    assert told.saga.backward
+    assert told.saga.current is None
+    assert told.effects[-1] == RequestProcess(fresh=False, urgent=True, not_before=None)
+
+
 def test_a_compensation_that_could_not_be_called_is_never_given_up() -> None:
     told = Told(step("pay"), step("ship"))
     told.answer(DONE)

@@ -41,6 +41,7 @@ from antistrophe.saga.inputs import (
     Input,
     ProcessGranted,
     ProcessRefused,
+    Refused,
     ResolveAsked,
     Resumed,
     RetryAsked,
@@ -109,8 +110,8 @@ class _Draft:
                 current = saga.current
                 if current is not None and _is(current, step, action, attempt) and not saga.ending:
                     self.extend(entries_of_answer(current, answer, now))
-                    fresh = saga.spec.steps[step].fresh_process
-                    self.advance(current.lease if dispatch and not fresh else None, used=True)
+                    spent = saga.spec.steps[step].fresh_process or isinstance(answer, Refused)
+                    self.advance(current.lease if dispatch and not spent else None, used=True)
             case Fenced():
                 current = saga.current
                 if current is not None and _is(current, said.step, said.action, said.attempt):
