@@ -20,7 +20,7 @@ from antistrophe import (
     StepTimeoutError,
 )
 from antistrophe.process import identity_of
-from tests.actors.staging import Stage, outcome, pid_of, seen, signal_to
+from tests.actors.staging import Stage, outcome, seen, signal_to
 from tests.waiting import until
 
 DECIDED_WITHIN_S = 1.5
@@ -112,7 +112,8 @@ def test_a_process_in_which_somebody_took_sigterm_away_can_be_told_to_end(
 def test_an_attempt_that_was_stopped_by_somebody_else_is_ended(system: SagaOrchestrator, stage: Stage) -> None:
     saga = stage.saga(stage.act("stopped", "gate:never", **SHORT))
     handle = system.start(saga)
-    signal_to(pid_of(system, "step", saga.id), signal.SIGSTOP)
+    (begun,) = until(lambda: stage.log.find(saga.id, "begin"), "the call, from which its time counts")
+    signal_to(begun.pid, signal.SIGSTOP)
     with pytest.raises(StepTimeoutError):
         handle.result(30.0)
     check_fenced(stage, saga.id, "stopped")

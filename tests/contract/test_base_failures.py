@@ -270,7 +270,9 @@ def test_a_peer_whose_backlog_is_full_gets_its_messages_later(
         while b"patience" not in data:
             connection, _ = listener.accept()
             with connection:
-                data += connection.recv(10_000)
+                connection.settimeout(WAIT_S)
+                while b"patience" not in data and (read := connection.recv(10_000)):
+                    data += read
 
 
 def test_an_actor_without_a_free_descriptor_goes_on_when_it_has_some(

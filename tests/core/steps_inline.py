@@ -111,7 +111,7 @@ _FAILURES: dict[str, Any] = {
     "fatal": lambda: _raise(FatalError("never")),
     "doubt": lambda: _raise(InDoubtError("who knows")),
     "exit": lambda: sys.exit(7),
-    "late": lambda: time.sleep(0.05),
+    "late": lambda: time.sleep(0.5),  # so long that a system on a busy machine sees it too
     "garbage": lambda: StepResult(object()),
     "large": lambda: StepResult("x" * (1 << 21)),
     "no result": lambda: "text",
