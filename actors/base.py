@@ -64,6 +64,13 @@ class RuntimeActor(Actor):
         """Handle these messages too from now on."""
         self._handlers |= handlers
 
+    def more_is_waiting(self) -> bool:
+        """Whether another message that this actor handles is there already: ``receiveMessage`` will be called with it
+        next, without any wait. What is postponed while this is true can be done for several messages at once, and must
+        be done when it is false. Costs one look at the sockets."""
+        manager: Any = getattr(self, "_myRef")  # noqa: B009 - Thespian's, and unknown to its stubs
+        return bool(manager.transport.more_is_waiting(self._handlers))
+
     def configure(self, base: Configuration) -> None:
         """Take in what every actor is told first."""
         self.base = base

@@ -250,3 +250,25 @@ def test_a_process_that_is_forked_twice_waits_for_its_adoption_and_dies_with_the
         starter.send_signal(signal.SIGKILL)
     until(lambda: not process.is_alive(admin))
     assert process.processes_of_home(tmp_path) == []
+
+
+def test_whether_more_is_waiting_is_known_without_waiting(make: Callable[[], UnixTransport]) -> None:
+    sender, receiver = make(), make()
+    seen: list[tuple[Any, bool]] = []
+
+    def handle(envelope: ReceiveEnvelope) -> bool:
+        seen.append((envelope.message, receiver.more_is_waiting({int})))
+        return len(seen) < 4
+
+    for message in (1, 2, "of another type", 3):
+        send(sender, receiver, message)
+    began_at = time.monotonic()
+    receiver.run(handle, timedelta(seconds=WAIT_S))
+    assert seen == [(1, True), (2, True), ("of another type", True), (3, False)]
+    assert time.monotonic() - began_at < WAIT_S / 2
+    assert not receiver.more_is_waiting({int})
+    send(sender, receiver, 4)
+    assert receiver.more_is_waiting({int})
+    assert not receiver.more_is_waiting({str})
+    receiver.close()
+    assert not receiver.more_is_waiting({int})

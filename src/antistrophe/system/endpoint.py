@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import multiprocessing.util
 import os
 import time
@@ -18,6 +19,7 @@ from typing import Protocol
 from thespian.actors import ActorAddress
 from thespian.system.addressManager import ActorLocalAddress
 from thespian.system.transport import TransportInit__Base
+from thespian.system.utilis import thesplog_control
 
 from antistrophe.process import ProcessIdentity, die_with_parent, identity_of, is_alive
 from antistrophe.system.address import path_of
@@ -62,6 +64,12 @@ class UnixEndpoint(TransportInit__Base):
         path = path_of(self.admin)
         if self._role is not None and path is not None:
             _write_identity(pid_file(Path(path).parent, self._role))
+
+
+def keep_out_of_tmp() -> None:
+    """Where nobody says otherwise, Thespian writes a log under a name in /tmp that anybody can guess: not here."""
+    if "THESPLOG_FILE" not in os.environ:
+        thesplog_control(logging.CRITICAL, useLogging=False, tmpFileMaxSize=0)
 
 
 def read_identity(folder: Path, role: str) -> ProcessIdentity | None:

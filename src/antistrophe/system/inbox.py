@@ -7,6 +7,7 @@ import pickle
 import socket
 import time
 from collections import deque
+from collections.abc import Container
 from typing import Any
 
 from thespian.actors import ActorAddress, ActorSystemFailure
@@ -81,6 +82,10 @@ class Inbox:
             self._poller.forget(incoming.sock.fileno())
             del self._senders[incoming]
             incoming.close()
+
+    def holds(self, kinds: Container[type]) -> bool:
+        """Whether a message of one of these types is in ``received``."""
+        return any(type(envelope.message) in kinds for envelope in self.received)
 
     def close(self) -> None:
         """Stop listening and close all connections."""

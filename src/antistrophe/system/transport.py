@@ -12,7 +12,7 @@ import logging
 import os
 import pickle
 import threading
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,12 @@ from thespian.system.transport import (
 )
 from thespian.system.transport.asyncTransportBase import asyncTransportBase
 from thespian.system.transport.wakeupTransportBase import wakeupTransportBase
-from thespian.system.utilis import thesplog, thesplog_control
+from thespian.system.utilis import thesplog
 
 from antistrophe.system.address import address_of, path_of
 from antistrophe.system.channel import Incoming, Outgoing, framed, somebody_listens
 from antistrophe.system.children import ChildNumbers, repair
-from antistrophe.system.endpoint import ADMIN_PATH, UnixEndpoint, register_end
+from antistrophe.system.endpoint import ADMIN_PATH, UnixEndpoint, keep_out_of_tmp, register_end
 from antistrophe.system.inbox import Envelope, Inbox
 from antistrophe.system.outbox import Outbox
 from antistrophe.system.poller import INVALID, READABLE, Poller
@@ -45,12 +45,6 @@ _MAX_READS_AFTER_A_DEATH = 64
 
 _WAKE = object()
 _WATCH = object()
-
-
-def _keep_out_of_tmp() -> None:
-    # Where nobody says otherwise, Thespian writes a log under a name in /tmp that anybody can guess.
-    if "THESPLOG_FILE" not in os.environ:
-        thesplog_control(logging.CRITICAL, useLogging=False, tmpFileMaxSize=0)
 
 
 class UnixTransport(asyncTransportBase, wakeupTransportBase):
@@ -68,7 +62,7 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
             init.move_in()
             self._adminAddr, own = init.admin, init.assigned
         else:
-            _keep_out_of_tmp()
+            keep_out_of_tmp()
             starts = isinstance(init, ExternalInterfaceTransportInit)
             self._adminAddr = self.getAdminAddr(details[0]) if starts else details[0]
         folder = Path(path_of(self._adminAddr) or "").parent
@@ -100,8 +94,7 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
         return address_of(spec)
 
     @staticmethod
-    def getConventionAddress(capabilities: dict[str, Any]) -> None:  # noqa: N802
-        """None: a system of ours is on one host."""
+    def getConventionAddress(capabilities: dict[str, Any]) -> None: ...  # noqa: N802 - a system of ours is on one host
 
     @staticmethod
     def probeAdmin(address: ActorAddress) -> bool:  # noqa: N802
@@ -127,8 +120,7 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
         """The descriptors that belong to this transport."""
         return self._poller.filenos
 
-    def lostRemote(self, address: ActorAddress) -> None:  # noqa: N802
-        """There are no other hosts to lose."""
+    def lostRemote(self, address: ActorAddress) -> None: ...  # noqa: N802 - there are no other hosts to lose
 
     def abort_run(self, drain: bool = False) -> None:
         """End the present run; with ``drain``, once all is sent."""
@@ -193,6 +185,15 @@ class UnixTransport(asyncTransportBase, wakeupTransportBase):
             for envelope in self._inbox.received:
                 response.addReceivedMessage(envelope.sender, self.myAddress, str(envelope.message))
         wakeupTransportBase._updateStatusResponse(self, response)
+
+    def more_is_waiting(self, kinds: Container[type]) -> bool:
+        """Whether a message of one of these types has arrived that is not handed over yet; looks once at the sockets
+        and does not wait. For the thread that runs this end, in a handler."""
+        if self._closed or self._aborting is not None:
+            return False
+        if not self._inbox.holds(kinds):
+            self._pass(0.0)
+        return self._inbox.holds(kinds)
 
     # --- sending --------------------------------------------------------------------------------------------------
 
