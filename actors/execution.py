@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from antistrophe.errors import JournalError
 from antistrophe.marks import Token, read_marks
@@ -14,6 +13,7 @@ from antistrophe.saga.inputs import Fenced, Input, ProcessGranted, Resumed, Time
 from antistrophe.saga.machine import transition
 from antistrophe.saga.state import Saga, evolve
 
+from .host import Place
 from .ledger import Ledger
 
 
@@ -26,16 +26,6 @@ class Change:
     position: int
 
 
-class Place(Protocol):
-    """Where a saga is run."""
-
-    home: str
-    draining: bool
-
-    def now(self) -> float:
-        """Seconds since the epoch, by the system's steady clock."""
-
-
 class Execution:
     """The saga as its actor holds it. What the journal refuses (a full disk) is kept and decided again later."""
 
@@ -44,6 +34,11 @@ class Execution:
         self._place = place
         self._saga: Saga | None = None
         self._backlog: list[Input] = []
+
+    def __copy__(self) -> Execution:
+        twin = Execution(self._ledger, self._place)
+        twin._saga, twin._backlog = self._saga, self._backlog[:]
+        return twin
 
     @property
     def saga(self) -> Saga:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from antistrophe.events import EncodedEvent
-from antistrophe.journal import NewEvent, SqliteJournal, journal_path
+from antistrophe.journal import GroupCommit, NewEvent, SqliteJournal, journal_path
 from antistrophe.messages import Configuration
 from antistrophe.records import SagaStatus
 from antistrophe.roster import metadata_of
@@ -55,6 +55,10 @@ class Ledger:
             row=metadata_of(after),
         )
         return self.position
+
+    def group(self) -> GroupCommit:
+        """For commits that become durable together."""
+        return self._journal.group()
 
     def accept_waiting(self, request_id: str, spec: SagaSpec, now: float) -> int:
         """Accept a saga that has to wait for its turn."""

@@ -6,9 +6,10 @@ It is no process of its own: a host gives it a mailbox, wakeups and, should it f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from copy import copy
+from typing import Any
 
-from antistrophe.errors import JournalError
+from antistrophe.errors import JournalError, RequestError
 from antistrophe.journal import SeqConflictError
 from antistrophe.marks import remove_marks
 from antistrophe.messages import (
@@ -20,7 +21,6 @@ from antistrophe.messages import (
     ProcessDead,
     ProcessGrant,
     ProcessRefusal,
-    ResolveStep,
     ResumeSaga,
     ReturnProcess,
     SagaEnded,
@@ -31,15 +31,16 @@ from antistrophe.messages import (
 )
 from antistrophe.saga import effects as effect
 from antistrophe.saga.entries import AttemptStarted, Lease
-from antistrophe.saga.inputs import Answered, Input, ProcessGranted, ProcessRefused, ResolveAsked
+from antistrophe.saga.inputs import Answered, Input, ProcessGranted, ProcessRefused
 from antistrophe.saga.outcome import outcome_of
-from antistrophe.settings import Settings
 
 from .audience import Audience
 from .base import log
 from .calls import run_step
 from .execution import Change, Execution
+from .host import Host
 from .ledger import Ledger
+from .orders import input_of
 
 SLEEP_FROM_S = 2.0
 """From this wait on, a saga gives its actor back and is resumed from the journal when it is due."""
@@ -54,28 +55,6 @@ JOURNAL_AGAIN_S = 0.5
 """How soon a saga that the journal refuses (a full disk) tries again."""
 
 
-class Host(Protocol):
-    """The process that a saga actor lives in, as the actor needs it."""
-
-    supervisor: Address
-    registry: Address
-    settings: Settings
-    home: str
-    draining: bool
-
-    def send(self, to: Address, message: Any) -> None:
-        """Send a message."""
-
-    def now(self) -> float:
-        """Seconds since the epoch, by the system's steady clock."""
-
-    def wake_saga_at(self, moment: float, saga_id: str) -> None:
-        """Call ``wake`` of that saga's actor then."""
-
-    def leave(self, saga_id: str) -> None:
-        """Forget the actor of that saga."""
-
-
 class SagaActor:
     """Runs one saga, then leaves."""
 
@@ -84,13 +63,20 @@ class SagaActor:
         self._id = saga_id
         self._run = Execution(ledger, host)
         self._address_of: dict[str, Address] = {}
-        self._audience = Audience(host, saga_id, host.settings.report_s)
+        self._audience = Audience(host, saga_id)
         self._question: Any = None
         self._asked_at = 0.0
         self._ask_at: float | None = None
         self._look_at = 0.0
         self._wakes_at: float | None = None
         self._left = False
+
+    def __copy__(self) -> SagaActor:
+        """This actor as it is now, for a host that may have to undo what comes next."""
+        twin = SagaActor.__new__(SagaActor)
+        now = {"_run": copy(self._run), "_audience": copy(self._audience), "_address_of": self._address_of.copy()}
+        twin.__dict__.update(self.__dict__ | now)
+        return twin
 
     def receive(self, message: Any) -> None:
         """Handle one message to this saga; those that come after it has left are too late."""
@@ -154,7 +140,6 @@ class SagaActor:
         if self._run.begun and self._run.saga.current is None:
             self._question = None
             self._run.tell(ProcessRefused(message.reason))
-            self._audience.report(self._run.position, at_once=True)
             self._sleep(None)
 
     def _on_dead(self, message: ProcessDead) -> None:
@@ -165,7 +150,7 @@ class SagaActor:
             self._question = None
             self._tell(self._run.death(current, message))
         if not self._run.stuck:
-            remove_marks(self._host.home, message.lease.name)
+            self._host.once_durable(lambda: remove_marks(self._host.home, message.lease.name))
 
     def _on_answer(self, message: StepAnswer) -> None:
         if not self._run.begun:
@@ -181,17 +166,12 @@ class SagaActor:
 
     def _obey(self, message: SagaOrder) -> Change | None:
         """Carry out an order and answer it."""
-        saga, to = self._run.saga, message.reply_to
-        order: Input
-        if isinstance(message.order, ResolveStep):
-            index = next((i for i, step in enumerate(saga.spec.steps) if step.name == message.order.step_name), -1)
-            if index < 0 or saga.steps[index].given_up is None:
-                wanted = f"step {message.order.step_name!r} whose compensation has failed for good"
-                self._audience.rejected(to, "RequestError", f"saga {saga.id!r} has no {wanted}")
-                return None
-            order = ResolveAsked(index, message.order.note, message.order.by)
-        else:
-            order = message.order
+        to = message.reply_to
+        try:
+            order = input_of(message, self._run.saga)
+        except RequestError as error:
+            self._audience.rejected(to, "RequestError", str(error))
+            return None
         change = self._run.tell(order)
         self._audience.done(to, self._run.position, effect=change is not None)
         return change
@@ -247,7 +227,6 @@ class SagaActor:
     def _follow(self, change: Change) -> None:
         """What is to be done now that a change is durable."""
         self._perform(effect.effects_of(change.before, change.after))
-        self._audience.report(change.position, at_once=self._left)
         self._set_wake()
 
     def _perform(self, effects: tuple[effect.Effect, ...]) -> None:

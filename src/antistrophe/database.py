@@ -13,6 +13,7 @@ import stat
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,8 +51,7 @@ _WHAT_TO_DO = {
 
 def refusal(path: Path, error: sqlite3.Error) -> JournalError:
     """What to raise for an error of SQLite's: names the file, what is wrong and what to do."""
-    code: int = getattr(error, "sqlite_errorcode", None) or 0
-    advice = _WHAT_TO_DO.get(code & 0xFF, "this should not happen; please report it")
+    advice = _WHAT_TO_DO.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF, "please report this")
     return JournalError(f"{path}: {advice} (SQLite: {error})")
 
 
@@ -66,7 +66,7 @@ class Database:
         self._connection = connection
         self._pid = os.getpid()
         self._lock = threading.RLock()
-        self._transaction = _Transaction(self)
+        self._transaction: AbstractContextManager[Database] = _Transaction(self)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement that returns no rows; outside a ``transaction`` it is one of its own."""
@@ -97,10 +97,13 @@ class Database:
         rows = self.rows(sql, parameters)
         return rows[0] if rows else None
 
-    def transaction(self) -> _Transaction:
-        """``with database.transaction():`` all of it is committed at the end, or nothing of it. Takes the file's
-        one write lock at the beginning."""
+    def transaction(self) -> AbstractContextManager[Database]:
+        """``with`` it all is committed at the end, or nothing. Takes the file's one write lock at the beginning."""
         return self._transaction
+
+    def share(self, transaction: AbstractContextManager[Database] | None) -> None:
+        """Have what asks for a ``transaction`` from now on take part in this one; None: in one of its own again."""
+        self._transaction = transaction or _Transaction(self)
 
     def check(self) -> None:
         """Read the structure of the whole file; raises JournalError where it is damaged. Takes time in proportion to

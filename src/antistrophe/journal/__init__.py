@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import Journal, JournalRecord, NewEvent, SagaPage, SeqConflictError
 from antistrophe.journal.memory import MemoryJournal
 from antistrophe.journal.sqlite import SqliteJournal
@@ -18,6 +19,7 @@ def journal_path(home: str | Path) -> Path:
 
 __all__ = [
     "FILE_NAME",
+    "GroupCommit",
     "Journal",
     "JournalRecord",
     "MemoryJournal",

@@ -10,6 +10,7 @@ from typing import Any
 
 from antistrophe.cqrs.sqlite import insert_events
 from antistrophe.database import Database, open_database
+from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import (
     JournalRecord,
     NewEvent,
@@ -110,6 +111,10 @@ class SqliteJournal:
                 "UPDATE sagas SET updated = ?, error = ?, waiting = ?, status = ?, finished = ? WHERE id = ?",
                 (position, row.error, row.waiting, status, finished, row.id),
             )
+
+    def group(self) -> GroupCommit:
+        """For appends that share one transaction."""
+        return GroupCommit(self._database)
 
     def load(self, saga_id: str) -> tuple[Entry, ...]:
         """See ``Journal``."""

@@ -169,7 +169,6 @@ class SagaEnded:
 
 @message
 class LifecycleReport:
-    """The journal has news of this saga, up to that position."""
+    """The journal has news, up to that position."""
 
-    saga_id: str
     position: int
