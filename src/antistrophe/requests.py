@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from antistrophe.errors import SystemUnavailableError
+from antistrophe.errors import OverloadedError, SystemUnavailableError
 from antistrophe.messages import Accepted, AwaitSaga, Query, QueryAnswer, Rejected, SagaOutcome, StartSaga
 from antistrophe.patience import Patience
 from antistrophe.saga.outcome import Outcome
@@ -158,8 +158,7 @@ class Requests:
         """Ask again and again; None when that life of the system is over."""
         began = time.monotonic()
         while self._attachment.is_current(system):
-            mailbox.send(question.message)
-            question.sent += 1
+            self._send(mailbox, question)
             answer = self._listen(system, mailbox, question, patience)
             if answer is not None:
                 return answer
@@ -173,6 +172,15 @@ class Requests:
                     f" {type(question.message).__name__} for {question.silence_s:g} s"
                 )
         return None
+
+    def _send(self, mailbox: Mailbox, question: _Question) -> None:
+        """Raises OverloadedError where the system does not read, unless it may have the question already."""
+        try:
+            mailbox.send(question.message)
+        except OverloadedError:
+            if question.sent == 0:
+                raise
+        question.sent += 1
 
     def _listen(self, system: System, mailbox: Mailbox, question: _Question, patience: Patience) -> Any:
         """The answer, or None: it is time to look around and ask again."""

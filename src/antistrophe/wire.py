@@ -22,6 +22,8 @@ import msgpack
 
 # The codes are the file format: never renumber them.
 TUPLE, SET, FROZENSET, BIG_INT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_ = range(1, 11)
+FIRST_OTHER = 64
+"""From here on codes are free for types of the caller's."""
 
 # What is no container; whatever is none of these and no builtin container can't travel by itself.
 SCALARS = frozenset(
@@ -36,11 +38,13 @@ _DURATION = struct.Struct(">iii")
 _SUFFIX = re.compile(r"\[([^\[\]]+)\]")
 
 
-def pack(value: Any, _sets_around: int = 0) -> bytes:
-    """One value as msgpack. Raises TypeError (a type that is not listed above) or ValueError (nested too deep)."""
+def pack(value: Any, _sets_around: int = 0, *, others: Callable[[Any], msgpack.ExtType | None] | None = None) -> bytes:
+    """One value as msgpack. ``others`` says how types travel that are not listed above, outside of sets; with codes
+    from FIRST_OTHER on. Raises TypeError (any other type) or ValueError (nested too deep)."""
+    encode = _ENCODERS[_sets_around]
     packer = msgpack.Packer(
         # strict_types: a subclass of a builtin would come back as the builtin.
-        default=_ENCODERS[_sets_around],
+        default=encode if others is None else lambda each: others(each) or encode(each),
         strict_types=True,
         # A file name that is not UTF-8 reaches Python as lone surrogates; they come back as they were.
         unicode_errors="surrogatepass",
@@ -50,14 +54,14 @@ def pack(value: Any, _sets_around: int = 0) -> bytes:
     return packed
 
 
-def unpack(data: bytes, _sets_around: int = 0) -> Any:
-    """The value that ``pack`` wrote. Raises some Exception on anything else; never runs code, and needs memory in
-    proportion to ``data``."""
+def unpack(data: bytes, _sets_around: int = 0, *, others: Callable[[int, bytes], Any] | None = None) -> Any:
+    """The value that ``pack`` wrote; ``others`` reads the codes from FIRST_OTHER on. Raises some Exception on anything
+    else; never runs code, and needs memory in proportion to ``data``."""
     # Not `in`, which takes ten times as long: it first tries to read what it looks for as a number.
-    if data.find(_NEAR_A_MARK) < 0:
+    if data.find(_NEAR_A_MARK) < 0 and others is None:
         # No mark, no tuple: no call for each array is needed.
         return _unpack(data, _EXTENSIONS[_sets_around], None)
-    reader = _Reader(_sets_around)
+    reader = _Reader(_sets_around, others)
     value = _unpack(data, reader.extension, reader.array)
     if reader.open_marks:
         raise ValueError("a mark of a tuple stands where no tuple begins")
@@ -78,11 +82,12 @@ def _unpack(data: bytes, extension: Callable[[int, bytes], Any], array: Callable
 class _Reader:
     """Puts tuples together again. ``open_marks`` counts the marks that have not become one."""
 
-    __slots__ = ("open_marks", "sets_around")
+    __slots__ = ("open_marks", "others", "sets_around")
 
-    def __init__(self, sets_around: int) -> None:
+    def __init__(self, sets_around: int, others: Callable[[int, bytes], Any] | None) -> None:
         self.open_marks = 0
         self.sets_around = sets_around
+        self.others = others
 
     def array(self, items: list[Any]) -> Any:
         if items and items[0] is _TUPLE_MARK:
@@ -94,6 +99,8 @@ class _Reader:
         if code == TUPLE and not data:
             self.open_marks += 1
             return _TUPLE_MARK
+        if code >= FIRST_OTHER and self.others is not None:
+            return self.others(code, data)
         return _decode(code, data, sets_around=self.sets_around)
 
 

@@ -17,8 +17,9 @@ import pytest
 from thespian.actors import ActorAddress, ActorSystem
 
 from antistrophe import process
+from antistrophe.errors import NotSerializableError, PayloadTooLargeError
 from antistrophe.system.address import UnixAddress, address_of, path_of
-from antistrophe.system.channel import MAX_FRAME_BYTES, framed, preamble
+from antistrophe.system.channel import MAX_FRAME_BYTES, PREAMBLE_MAGIC, framed, preamble
 from tests.contract.base_system import ROOT, WAIT_S, Player, System, attached, heard, sockets_of
 
 
@@ -225,9 +226,10 @@ def test_garbage_on_a_socket_does_no_harm(actor_system: ActorSystem, player: Act
         os.urandom(3000),
         b"GET / HTTP/1.0\r\n\r\n",
         b"A",
-        b"ASM1",
-        hello + framed(b"no pickle"),
-        hello + framed(b"\x80\x05c__main__\nNothing\n."),
+        PREAMBLE_MAGIC,
+        hello + framed(b"no msgpack"),
+        hello + framed(pickle.dumps(("hear", "something"))),
+        hello + framed(b"\x80\x05cos\n_exit\n(I1\ntR."),
         hello + (MAX_FRAME_BYTES + 1).to_bytes(4, "big") + b"x" * 100,
         hello + (1000).to_bytes(4, "big") + b"half a frame",
     ):
@@ -237,20 +239,19 @@ def test_garbage_on_a_socket_does_no_harm(actor_system: ActorSystem, player: Act
     assert actor_system.ask(player, ("echo", "unharmed"), WAIT_S) == "unharmed"
 
 
-def test_what_can_not_be_pickled_is_the_sender_s_error(actor_system: ActorSystem, player: ActorAddress) -> None:
-    with pytest.raises((pickle.PicklingError, AttributeError)):
+def test_what_can_not_travel_is_the_sender_s_error(actor_system: ActorSystem, player: ActorAddress) -> None:
+    with pytest.raises(NotSerializableError, match="function"):
         actor_system.tell(player, ("hear", lambda: None))
     assert actor_system.ask(player, ("echo", "unharmed"), WAIT_S) == "unharmed"
 
 
 def test_what_is_too_large_is_the_sender_s_error() -> None:
-    with pytest.raises(ValueError, match="over the limit"):
+    with pytest.raises(PayloadTooLargeError, match="over the limit"):
         framed(b"\0" * (MAX_FRAME_BYTES + 1))
 
 
-def test_addresses_compare_and_travel() -> None:
+def test_addresses_compare() -> None:
     address = UnixAddress("/run/x")
-    assert pickle.loads(pickle.dumps(address)) == address  # noqa: S301
     assert {address: 1}[UnixAddress("/run/x")] == 1
     assert address != UnixAddress("/run/y")
     assert address != "/run/x"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe.errors import SystemUnavailableError
-from antistrophe.system.channel import BrokenStreamError, Incoming, framed, preamble
+from antistrophe.system.channel import PREAMBLE_MAGIC, BrokenStreamError, Incoming, framed, preamble
 from antistrophe.system.sockets import (
     MAX_PATH_BYTES,
     existing_socket_folder,
@@ -233,7 +233,7 @@ def test_garbage_is_a_broken_stream_or_no_message(garbage: bytes) -> None:
     try:
         payloads, incoming, _ = received(garbage)
     except BrokenStreamError:
-        assert not garbage.startswith(b"ASM1") or garbage[4:8] > b"\x0f"
+        assert not garbage.startswith(PREAMBLE_MAGIC) or garbage[4:8] > b"\x0f"
     else:
         assert payloads == [] or incoming.sender is not None
 

@@ -11,55 +11,29 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from thespian.actors import WakeupMessage
 from thespian.system.messages.multiproc import ChildMayHaveDied
-from thespian.system.transport import ReceiveEnvelope, SendStatus, TransmitIntent, TransmitOnly
+from thespian.system.transport import ReceiveEnvelope, SendStatus
 
 from antistrophe import process
 from antistrophe.system import channel, outbox
-from antistrophe.system.address import address_of, path_of
-from antistrophe.system.children import ChildNumbers
+from antistrophe.system.address import address_of
+from antistrophe.system.children import Addresses
 from antistrophe.system.poller import Poller
 from antistrophe.system.transport import UnixTransport
 from tests.contract.base_system import SEARCH_PATH, WAIT_S, until
+from tests.contract.ends import ends_in, receive, send, settle
 
 LARGE = b"x" * 1_000_000  # more than the kernel takes at once
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[[], UnixTransport]]:
-    ends: list[UnixTransport] = []
-
-    def make() -> UnixTransport:
-        ends.append(UnixTransport(None, address_of(str(tmp_path / "admin"))))
-        return ends[-1]
-
-    yield make
-    for end in ends:
-        end.close()
-
-
-def send(end: UnixTransport, to: UnixTransport | str, message: Any, **options: Any) -> list[SendStatus.BASE]:
-    """Send, and collect what became of it."""
-    address = address_of(to) if isinstance(to, str) else to.myAddress
-    outcome: list[SendStatus.BASE] = []
-    note = lambda status, _intent: outcome.append(status)  # noqa: E731
-    end.scheduleTransmit(None, TransmitIntent(address, message, onSuccess=note, onError=note, **options))
-    return outcome
-
-
-def receive(end: UnixTransport) -> Any:
-    envelope = end.run(None, timedelta(seconds=WAIT_S))
-    assert isinstance(envelope, ReceiveEnvelope), "nothing came"
-    return envelope.message
-
-
-def settle(end: UnixTransport, seconds: float = 0.05) -> Any:
-    return end.run(TransmitOnly, timedelta(seconds=seconds))
+    with ends_in(tmp_path) as make:
+        yield make
 
 
 def test_what_a_child_has_sent_is_taken_in_before_the_signal_of_its_death(
@@ -201,14 +175,16 @@ def test_a_wakeup_that_comes_due_while_only_sending_is_not_lost(make: Callable[[
 
 
 def test_the_dead_are_forgotten_but_not_at_once() -> None:
-    manager = SimpleNamespace(_managed=[address_of(f"/{number}") for number in range(300)])
-    numbers = ChildNumbers(address_of("/nobody"))
+    addresses = Addresses(address_of("/nobody"), [])
     for number in range(300):
-        numbers.connected(f"/{number}", number)
-        numbers.died(f"/{number}", manager)
-        numbers.died(f"/{number}", manager)
-    assert [path_of(address) for address in manager._managed[:200]] == ["/nobody"] * 200
-    assert [path_of(address) for address in manager._managed[200:]] == [f"/{number}" for number in range(200, 300)]
+        addresses.append(None)
+        assert addresses[number] is None
+        addresses[len(addresses) - 1] = address_of(f"/{number}")
+        addresses.died(address_of(f"/{number}"))
+        addresses.died(address_of(f"/{number}"))
+    assert [addresses[number] for number in range(200)] == [address_of("/nobody")] * 200
+    assert [addresses[number] for number in range(200, 300)] == [address_of(f"/{n}") for n in range(200, 300)]
+    assert addresses.kept == 100
 
 
 def test_a_process_that_is_forked_twice_waits_for_its_adoption_and_dies_with_the_starter(tmp_path: Path) -> None:

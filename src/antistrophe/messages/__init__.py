@@ -58,7 +58,35 @@ from antistrophe.messages.steps import (
     StepReady,
 )
 
+REPEATED: frozenset[type] = frozenset(
+    (
+        # Applications send these until they are answered,
+        StartSaga,
+        AwaitSaga,
+        OrderSaga,
+        ListProcesses,
+        Query,
+        # and so ask for these again.
+        RegistryQuery,
+        Accepted,
+        Rejected,
+        SagaOutcome,
+        Done,
+        Processes,
+        QueryAnswer,
+        # Sagas ask these until they are answered.
+        AskProcess,
+        AdoptProcess,
+        EndProcess,
+        # The registry looks at the journal for whoever waits, told or not.
+        LifecycleReport,
+    )
+)
+"""What may be refused where the receiver does not read: it is sent again, or another way leads there. What is not
+listed is never refused; there is a bound to how much of it each saga and each process can cause."""
+
 __all__ = [
+    "REPEATED",
     "Accepted",
     "Address",
     "AdoptProcess",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 from antistrophe.settings import Settings
 
 T = TypeVar("T")
 
-Address = Any
+Address = Annotated[Any, "address"]
 """A Thespian ActorAddress; this floor does not know Thespian."""
+
+ADDRESS: Any = Address
+"""The same, for those who look at the types of fields."""
 
 
 def _name_alone(self: object) -> str:

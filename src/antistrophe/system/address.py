@@ -22,9 +22,6 @@ class UnixAddress:
     def __str__(self) -> str:
         return self.path.rpartition("/")[2]
 
-    def __reduce__(self) -> tuple[type[UnixAddress], tuple[str]]:
-        return UnixAddress, (self.path,)
-
 
 def address_of(path: str) -> ActorAddress:
     """The ActorAddress of the actor that listens on ``path``."""

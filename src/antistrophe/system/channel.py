@@ -1,25 +1,30 @@
 """Connections between actors: each carries frames one way, from the process that connected to the one that listens.
 
-A connection opens with a preamble that names its sender; after it come frames: four bytes of length, then a pickle.
-Only the owner of the socket folder can connect, so what arrives is from the same user.
+A connection opens with a preamble that names its sender; after it come frames: four bytes of length, then msgpack.
+Both sides look at who the other is, by the kernel's word: a process of another user is neither heard nor spoken to.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections import deque
 
-from thespian.system.transport import TransmitIntent
+from antistrophe.errors import PayloadTooLargeError
+from antistrophe.system.letter import Letter
 
-PREAMBLE_MAGIC = b"ASM1"
+PREAMBLE_MAGIC = b"ASM2"
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_QUEUED_MESSAGES = 10_000
-MAX_QUEUED_BYTES = 256 * 1024 * 1024
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
 
 _LENGTH = struct.Struct(">I")
+_HEADER_BYTES = _LENGTH.size
+_CREDENTIALS = struct.Struct("3i")
 _READ_BYTES = 64 * 1024
+_LARGE_READ_BYTES = 1024 * 1024
 _READ_BUDGET_BYTES = 4 * 1024 * 1024
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.5
@@ -33,16 +38,27 @@ class BrokenStreamError(Exception):
     """What came in is no stream of ours."""
 
 
+class StrangerError(OSError):
+    """At the other end is a process of another user."""
+
+
 def framed(payload: bytes) -> bytes:
-    """One frame; ValueError when it is too large to travel."""
+    """One frame; PayloadTooLargeError when it can't travel."""
     if len(payload) > MAX_FRAME_BYTES:
-        raise ValueError(f"a message of {len(payload)} bytes is over the limit of {MAX_FRAME_BYTES}")
+        raise PayloadTooLargeError(f"a message of {len(payload)} bytes is over the limit of {MAX_FRAME_BYTES}")
     return _LENGTH.pack(len(payload)) + payload
 
 
 def preamble(sender: str) -> bytes:
     """What opens a connection: who sends on it."""
     return PREAMBLE_MAGIC + framed(sender.encode("utf-8", "surrogateescape"))
+
+
+def check_peer(sock: socket.socket) -> None:
+    """Raise StrangerError where the process at the other end runs for another user."""
+    pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    if uid != os.geteuid():
+        raise StrangerError(errno.EPERM, f"process {pid} is of another user (uid {uid})")
 
 
 def somebody_listens(path: str) -> bool:
@@ -76,7 +92,7 @@ class Outgoing:
     def __init__(self, path: str, own_preamble: bytes) -> None:
         self.path = path
         self.sock: socket.socket | None = None
-        self.queue: deque[TransmitIntent] = deque()
+        self.queue: deque[Letter] = deque()
         self.retry_at = 0.0
         self.armed: int | None = None
         self._preamble = own_preamble
@@ -87,15 +103,17 @@ class Outgoing:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more should be queued."""
+        """Whether nothing more should be queued that can be done without."""
         return len(self.queue) >= MAX_QUEUED_MESSAGES or self._bytes >= MAX_QUEUED_BYTES
 
     def connect(self, now: float) -> bool:
-        """Try to connect. False: not now, try again at ``retry_at``. Raises OSError when the peer is gone."""
+        """Try to connect. False: not now, try again at ``retry_at``. Raises OSError when the peer is gone, or of
+        another user."""
         try:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             try:
                 sock.connect(self.path)
+                check_peer(sock)
                 if sock.send(self._preamble) != len(self._preamble):
                     raise BlockingIOError(errno.EAGAIN, "a fresh connection is full")
             except BaseException:
@@ -111,28 +129,30 @@ class Outgoing:
         self._pause_s = _FIRST_PAUSE_S
         return True
 
-    def push(self, intent: TransmitIntent) -> bool:
-        """Hand one message to the kernel, or queue it; True when the kernel has all of it. Raises OSError: broken."""
-        if self.sock is not None and not self.queue:
-            data = intent.serMsg
-            try:
-                sent = self.sock.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self._enqueue(intent)
-                raise
-            if sent == len(data):
-                return True
-            self._offset = sent
-        self._enqueue(intent)
+    def write(self, frame: bytes) -> bool:
+        """Hand a frame to the kernel, where nothing else waits; True when it has all of it. What it has not taken has
+        to be queued next. Raises OSError: broken."""
+        if self.sock is None or self.queue:
+            return False
+        try:
+            sent = self.sock.send(frame)
+        except BlockingIOError:
+            return False
+        if sent == len(frame):
+            return True
+        self._offset = sent
         return False
 
-    def flush(self) -> list[TransmitIntent]:
-        """Write what the kernel takes; answers with the messages of which it has all. Raises OSError: broken."""
-        written: list[TransmitIntent] = []
+    def enqueue(self, letter: Letter) -> None:
+        """Have a letter wait for its turn."""
+        self.queue.append(letter)
+        self._bytes += len(letter.frame)
+
+    def flush(self) -> list[Letter]:
+        """Write what the kernel takes; answers with the letters of which it has all. Raises OSError: broken."""
+        written: list[Letter] = []
         while self.queue and self.sock is not None:
-            data = self.queue[0].serMsg
+            data = self.queue[0].frame
             try:
                 self._offset += self.sock.send(memoryview(data)[self._offset :])
             except BlockingIOError:
@@ -150,17 +170,17 @@ class Outgoing:
         self._reconnects += 1
         return self._reconnects <= _MAX_RECONNECTS
 
-    def take_expired(self) -> list[TransmitIntent]:
-        """Remove the messages that have waited too long; a connection with one of them half written is closed."""
-        expired = [intent for intent in self.queue if intent.expired()]
+    def take_expired(self, now: float) -> list[Letter]:
+        """Remove the letters that have waited too long; a connection with one of them half written is closed."""
+        expired = [letter for letter in self.queue if letter.quit_at is not None and letter.quit_at <= now]
         if expired:
             if self._offset and self.queue[0] in expired:
                 self.close()
-            self.queue = deque(intent for intent in self.queue if intent not in expired)
-            self._bytes = sum(len(intent.serMsg) for intent in self.queue)
+            self.queue = deque(letter for letter in self.queue if letter not in expired)
+            self._bytes = sum(len(letter.frame) for letter in self.queue)
         return expired
 
-    def take_all(self) -> list[TransmitIntent]:
+    def take_all(self) -> list[Letter]:
         """Remove and answer all that is queued, and close."""
         taken = list(self.queue)
         self.queue.clear()
@@ -175,20 +195,17 @@ class Outgoing:
             self.sock.close()
             self.sock = None
 
-    def _enqueue(self, intent: TransmitIntent) -> None:
-        self.queue.append(intent)
-        self._bytes += len(intent.serMsg)
-
 
 class Incoming:
     """One connection from a peer."""
 
-    __slots__ = ("_buffer", "_magic_seen", "sender", "sock")
+    __slots__ = ("_buffer", "_magic_seen", "_missing", "sender", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.sender: str | None = None
         self._buffer = bytearray()
+        self._missing = 0  # so much of a frame is known to be still to come
         self._magic_seen = False
 
     def receive(self) -> tuple[list[bytes], bool]:
@@ -200,7 +217,7 @@ class Incoming:
         budget = _READ_BUDGET_BYTES
         while budget > 0:
             try:
-                data = self.sock.recv(_READ_BYTES)
+                data = self.sock.recv(_LARGE_READ_BYTES if self._missing > _READ_BYTES else _READ_BYTES)
             except BlockingIOError:
                 break
             except OSError:
@@ -208,37 +225,59 @@ class Incoming:
             if not data:
                 return payloads, False
             budget -= len(data)
-            self._buffer += data
-            self._take_frames(payloads)
-            if not self._buffer:
-                break  # most often there is no more, and poll(2) says so if there is
+            if self._take(data, payloads):
+                break  # most often there is no more, and the kernel says so if there is
         return payloads, True
 
     def close(self) -> None:
         """Close the connection."""
         self.sock.close()
 
-    def _take_frames(self, payloads: list[bytes]) -> None:
-        if not self._magic_seen:
-            if not PREAMBLE_MAGIC.startswith(self._buffer[: len(PREAMBLE_MAGIC)]):
-                raise BrokenStreamError("no preamble of ours")
-            if len(self._buffer) < len(PREAMBLE_MAGIC):
-                return
-            self._magic_seen = True
-            del self._buffer[: len(PREAMBLE_MAGIC)]
-        start = 0
-        with memoryview(self._buffer) as view:
-            while len(view) >= start + _LENGTH.size:
-                (length,) = _LENGTH.unpack_from(view, start)
-                if length > MAX_FRAME_BYTES:
-                    raise BrokenStreamError(f"a frame of {length} bytes")
-                end = start + _LENGTH.size + length
-                if len(view) < end:
-                    break
-                payload = bytes(view[start + _LENGTH.size : end])
-                if self.sender is None:
-                    self.sender = payload.decode("utf-8", "surrogateescape")
-                else:
-                    payloads.append(payload)
-                start = end
-        del self._buffer[:start]
+    def _take(self, data: bytes, payloads: list[bytes]) -> bool:
+        """Add what was read; True when no frame is left half."""
+        buffer: bytes | bytearray = data
+        if self._buffer or not self._magic_seen:
+            self._buffer += data
+            self._missing -= len(data)
+            if self._missing > 0:
+                return False
+            if not self._take_magic():
+                return False
+            buffer = self._buffer
+        start = self._take_frames(buffer, payloads)
+        if buffer is not self._buffer:
+            self._buffer += memoryview(data)[start:]
+        elif start:
+            del self._buffer[:start]
+        return not self._buffer
+
+    def _take_magic(self) -> bool:
+        if self._magic_seen:
+            return True
+        if not PREAMBLE_MAGIC.startswith(self._buffer[: len(PREAMBLE_MAGIC)]):
+            raise BrokenStreamError("no preamble of ours")
+        if len(self._buffer) < len(PREAMBLE_MAGIC):
+            return False
+        self._magic_seen = True
+        del self._buffer[: len(PREAMBLE_MAGIC)]
+        return True
+
+    def _take_frames(self, buffer: bytes | bytearray, payloads: list[bytes]) -> int:
+        """Cut off the whole frames; answers with where the rest begins."""
+        start, size = 0, len(buffer)
+        while size >= start + _HEADER_BYTES:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            if length > MAX_FRAME_BYTES:
+                raise BrokenStreamError(f"a frame of {length} bytes")
+            end = start + _HEADER_BYTES + length
+            if size < end:
+                self._missing = end - size
+                return start
+            payload = bytes(memoryview(buffer)[start + _HEADER_BYTES : end])
+            if self.sender is None:
+                self.sender = payload.decode("utf-8", "surrogateescape")
+            else:
+                payloads.append(payload)
+            start = end
+        self._missing = 0
+        return start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import socket
 import time
 from collections import deque
@@ -15,8 +14,11 @@ from thespian.system.transport import ReceiveEnvelope
 from thespian.system.utilis import thesplog
 
 from antistrophe.system.address import address_of
-from antistrophe.system.channel import BrokenStreamError, Incoming
+from antistrophe.system.channel import BrokenStreamError, Incoming, StrangerError, check_peer
+from antistrophe.system.codec import unpack_message
+from antistrophe.system.fields import MalformedError
 from antistrophe.system.poller import READABLE, Poller
+from antistrophe.system.tally import BROKEN, MALFORMED, STRANGERS, Tally
 
 _BACKLOG = 1024
 _ACCEPTS_AT_ONCE = 64
@@ -26,6 +28,10 @@ _NO_DESCRIPTOR_PAUSE_S = 0.01
 class Envelope(ReceiveEnvelope):
     """A message and its sender. Thespian describes it for a debug log that is off; str(message) would cost the most."""
 
+    def __init__(self, sender: ActorAddress, message: Any) -> None:
+        self._sender = sender
+        self._message = message
+
     def identify(self) -> str:
         """What the debug log would say."""
         return "a message"
@@ -34,10 +40,12 @@ class Envelope(ReceiveEnvelope):
 class Inbox:
     """Listens on ``path`` and gathers messages in ``received``. Not for several threads at once."""
 
-    def __init__(self, poller: Poller, path: str) -> None:
+    def __init__(self, poller: Poller, path: str, tally: Tally) -> None:
         self.received: deque[ReceiveEnvelope] = deque()
         self._poller = poller
-        self._senders: dict[Incoming, ActorAddress] = {}
+        self._tally = tally
+        self._addresses: dict[Incoming, ActorAddress | None] = {}
+        self._latest: dict[str, Incoming] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._listener.bind(path)
@@ -60,9 +68,15 @@ class Inbox:
                 time.sleep(_NO_DESCRIPTOR_PAUSE_S)
                 return
             sock.setblocking(False)
+            try:
+                check_peer(sock)
+            except StrangerError as error:
+                self._tally.add(STRANGERS, error.strerror)
+                sock.close()
+                continue
             incoming = Incoming(sock)
             self._poller.watch(sock.fileno(), READABLE, incoming)
-            self._senders[incoming] = ActorAddress(None)
+            self._addresses[incoming] = None
             self.read(incoming)
 
     def read(self, incoming: Incoming) -> None:
@@ -70,18 +84,17 @@ class Inbox:
         try:
             payloads, goes_on = incoming.receive()
         except BrokenStreamError as error:
-            thesplog("a connection is closed because it brought %s", error, level=logging.WARNING)
+            self._tally.add(BROKEN, error)
             payloads, goes_on = [], False
         if payloads:
-            sender = self._senders[incoming]
-            if sender.addressDetails is None and incoming.sender is not None:
-                sender = self._senders[incoming] = address_of(incoming.sender)
+            sender = self._addresses[incoming] or self._introduced(incoming)
             for payload in payloads:
-                self._deliver(sender, payload)
+                try:
+                    self.received.append(Envelope(sender, unpack_message(payload)))
+                except MalformedError as error:
+                    self._tally.add(MALFORMED, f"{error}, from {sender}")
         if not goes_on:
-            self._poller.forget(incoming.sock.fileno())
-            del self._senders[incoming]
-            incoming.close()
+            self._forget(incoming)
 
     def holds(self, kinds: Container[type]) -> bool:
         """Whether a message of one of these types is in ``received``."""
@@ -89,16 +102,29 @@ class Inbox:
 
     def close(self) -> None:
         """Stop listening and close all connections."""
-        for incoming in self._senders:
+        for incoming in self._addresses:
             incoming.close()
-        self._senders.clear()
+        self._addresses.clear()
+        self._latest.clear()
         self._listener.close()
 
-    def _deliver(self, sender: ActorAddress, payload: bytes) -> None:
-        try:
-            # Only the user whose code this process runs can reach the socket: the folder lets nobody else in.
-            message: Any = pickle.loads(payload)  # noqa: S301
-        except Exception as error:
-            thesplog("a message from %s can't be read and is dropped: %r", sender, error, level=logging.WARNING)
-            return
-        self.received.append(Envelope(sender, message))
+    def _introduced(self, incoming: Incoming) -> ActorAddress:
+        """A sender's first messages on a connection: those on the one that it has closed for it come before them."""
+        path = incoming.sender
+        assert path is not None, "there is no message before the preamble"
+        before = self._latest.get(path)
+        while before is not None and before in self._addresses:
+            unread = len(self.received)
+            self.read(before)
+            if len(self.received) == unread:
+                break
+        self._latest[path] = incoming
+        address = self._addresses[incoming] = address_of(path)
+        return address
+
+    def _forget(self, incoming: Incoming) -> None:
+        self._poller.forget(incoming.sock.fileno())
+        del self._addresses[incoming]
+        if incoming.sender is not None and self._latest.get(incoming.sender) is incoming:
+            del self._latest[incoming.sender]
+        incoming.close()

@@ -2,16 +2,61 @@
 
 from __future__ import annotations
 
-import contextlib
+import threading
 from datetime import timedelta
 from typing import Any
 
 from thespian.actors import ActorExitRequest, ActorSystemFailure
-from thespian.system.transport import ReceiveEnvelope, TransmitIntent
+from thespian.system.transport import ReceiveEnvelope, SendStatus
 
-from antistrophe.errors import SystemUnavailableError
+from antistrophe.errors import OverloadedError, RequestError, SystemUnavailableError
 from antistrophe.system.address import address_of
+from antistrophe.system.channel import framed
+from antistrophe.system.codec import pack_message, unpack_message
+from antistrophe.system.fields import MalformedError
+from antistrophe.system.letter import Letter
 from antistrophe.system.transport import UnixTransport
+
+MAX_UNREAD_REQUESTS = 1_000
+MAX_UNREAD_BYTES = 64 * 1024 * 1024
+
+
+class Backlog:
+    """What this application has sent to a system that has not read it, at all its ends together. From any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.size = 0
+
+    def add(self, size: int) -> None:
+        """Raises OverloadedError where this would be too much; a single request never is."""
+        with self._lock:
+            if self.requests and (self.requests >= MAX_UNREAD_REQUESTS or self.size + size > MAX_UNREAD_BYTES):
+                raise OverloadedError(
+                    f"the actor system does not read: {self.requests} requests ({self.size} bytes) of this application"
+                    " wait for it; try again later"
+                )
+            self.requests += 1
+            self.size += size
+
+    def remove(self, size: int) -> None:
+        """It was read, or will never be."""
+        with self._lock:
+            self.requests -= 1
+            self.size -= size
+
+
+_backlog = Backlog()
+
+
+def _checked(frame: bytes) -> bytes:
+    """What applications ask is made of what their callers gave: the system would drop what does not fit, unanswered."""
+    try:
+        unpack_message(frame)
+    except MalformedError as error:
+        raise RequestError(f"that can't be asked: {error}") from error
+    return frame
 
 
 class Mailbox:
@@ -21,17 +66,31 @@ class Mailbox:
     SystemUnavailableError where there is no place for a socket.
     """
 
-    def __init__(self, supervisor: str, transport: UnixTransport | None = None) -> None:
+    def __init__(self, supervisor: str, transport: UnixTransport | None = None, backlog: Backlog = _backlog) -> None:
         self._supervisor = address_of(supervisor)
+        self._backlog = backlog
+        self._unread: Any = None
         try:
             self._transport = transport or UnixTransport(None, self._supervisor)
         except ActorSystemFailure as error:
             raise SystemUnavailableError(str(error)) from error
 
     def send(self, message: Any) -> None:
-        """Send to the supervisor. Does not wait for it to read."""
-        with contextlib.suppress(ActorSystemFailure, OSError):
-            self._transport.scheduleTransmit(None, TransmitIntent(self._supervisor, message))
+        """Send to the supervisor, without waiting for it to read; not again what it has not begun to read.
+
+        Raises OverloadedError where too much waits for it already; RequestError (NotSerializableError,
+        PayloadTooLargeError) for what can't travel, or is not what its field declares.
+        """
+        if self._unread is message:
+            return
+        frame = framed(_checked(pack_message(message)))
+        self._backlog.add(len(frame))
+        self._unread = message
+        try:
+            self._transport.post(self._supervisor, frame, message, self._settled)
+        except (ActorSystemFailure, OSError):
+            self._backlog.remove(len(frame))
+            self._unread = None
 
     def receive(self, timeout_s: float) -> Any:
         """The next message; None when ``timeout_s`` have passed, or `wake` was called."""
@@ -49,3 +108,9 @@ class Mailbox:
     def close(self) -> None:
         """Leave the actor system: what is still sent here fails at its sender."""
         self._transport.close()
+
+    def _settled(self, _status: SendStatus.BASE, letter: Letter) -> None:
+        """The kernel has it, or nobody ever will."""
+        self._backlog.remove(len(letter.frame))
+        if self._unread is letter.message:
+            self._unread = None

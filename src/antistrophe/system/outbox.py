@@ -2,64 +2,78 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
-from thespian.system.transport import SendStatus, TransmitIntent
-from thespian.system.utilis import thesplog
+from thespian.system.transport import SendStatus
 
-from antistrophe.system.channel import Outgoing, preamble
+from antistrophe.system.channel import Outgoing, StrangerError, preamble
+from antistrophe.system.letter import Letter
 from antistrophe.system.poller import BROKEN, WRITABLE, Poller
 from antistrophe.system.sockets import remove_socket
+from antistrophe.system.tally import STRANGERS, Tally
 
-_MAX_OPEN_CONNECTIONS = 256
+_MAX_OPEN_CONNECTIONS = 1024
 _LOOK_AT_QUEUES_S = 1.0
 
 
 class Outbox:
     """All connections to peers. Not for several threads at once: its owner holds a lock."""
 
-    def __init__(self, poller: Poller, own_path: str) -> None:
-        self.finished: deque[tuple[TransmitIntent, SendStatus.BASE]] = deque()
+    def __init__(self, poller: Poller, own_path: str, tally: Tally) -> None:
+        self.finished: deque[tuple[Letter, SendStatus.BASE]] = deque()
         self._poller = poller
         self._preamble = preamble(own_path)
+        self._tally = tally
         self._connections: OrderedDict[str, Outgoing] = OrderedDict()  # least recently used first
-        self._waiting: set[Outgoing] = set()
+        self._waiting: dict[Outgoing, None] = {}
         self._look_again_at = 0.0
 
     @property
     def pending(self) -> int:
-        """How many messages wait to be written."""
+        """How many letters wait to be written."""
         return sum(len(outgoing.queue) for outgoing in self._waiting)
 
-    def send(self, path: str, intent: TransmitIntent) -> SendStatus.BASE | None:
-        """Hand a message to the kernel. Answers how that went, or None: it waits, and ends up in ``finished``."""
+    def is_full(self, path: str) -> bool:
+        """Whether so much waits for that peer that no more should."""
+        outgoing = self._connections.get(path)
+        return outgoing is not None and outgoing.full
+
+    def write(self, path: str, frame: bytes) -> SendStatus.BASE | None:
+        """Hand a frame to the kernel. Answers how that went, or None: it has to be queued, by the next call."""
         outgoing = self._connections.get(path)
         if outgoing is None:
             self._make_room()
             outgoing = self._connections[path] = Outgoing(path, self._preamble)
         else:
             self._connections.move_to_end(path)
-        if outgoing.full:
-            thesplog("%s does not read: a message to it is dropped", path, level=logging.WARNING)
-            return SendStatus.Failed
         try:
             if outgoing.sock is None and not outgoing.queue:
                 outgoing.connect(time.monotonic())
-        except OSError:
-            self._give_up(outgoing, SendStatus.DeadTarget)
-            return SendStatus.DeadTarget
+        except OSError as error:
+            return self._refused(outgoing, error)
         try:
-            if outgoing.push(intent):
-                if outgoing.armed is None:
-                    self._arm(outgoing)
-                return SendStatus.Sent
-            self._arm(outgoing)
+            if not outgoing.write(frame):
+                return None
         except OSError:
-            self._reconnect(outgoing)
-        return None
+            self._disarm(outgoing)
+            if outgoing.lost():
+                return None
+            self._give_up(outgoing, SendStatus.Failed)
+            return SendStatus.Failed
+        if outgoing.armed is None:
+            self._arm(outgoing)
+        return SendStatus.Sent
+
+    def queue(self, path: str, letter: Letter) -> None:
+        """Have a letter wait whose frame `write` has just not handed over whole; it ends up in ``finished``."""
+        outgoing = self._connections[path]
+        outgoing.enqueue(letter)
+        if outgoing.sock is None and outgoing.retry_at <= time.monotonic():
+            self._connect_and_flush(outgoing)
+        else:
+            self._arm(outgoing)
 
     def ready(self, outgoing: Outgoing, events: int) -> None:
         """Something happened on a connection."""
@@ -82,7 +96,7 @@ class Outbox:
         if now >= self._look_again_at:
             self._look_again_at = now + _LOOK_AT_QUEUES_S
             for outgoing in list(self._waiting):
-                self._end_expired(outgoing)
+                self._end_expired(outgoing, now)
 
     def rest_s(self) -> float | None:
         """In how many seconds `tend` has something to do; None: never."""
@@ -99,9 +113,9 @@ class Outbox:
         else:
             remove_socket(path)
 
-    def waiting(self) -> list[TransmitIntent]:
-        """The messages that wait."""
-        return [intent for outgoing in self._waiting for intent in outgoing.queue]
+    def waiting(self) -> list[Letter]:
+        """The letters that wait."""
+        return [letter for outgoing in self._waiting for letter in outgoing.queue]
 
     def close(self) -> None:
         """Close all connections; what waits has failed."""
@@ -113,13 +127,21 @@ class Outbox:
         for outgoing in self._connections.values():
             outgoing.close()
 
+    def _refused(self, outgoing: Outgoing, error: OSError) -> SendStatus.BASE:
+        if isinstance(error, StrangerError):
+            self._tally.add(STRANGERS, f"{error.strerror} listens on {outgoing.path}")
+            self._give_up(outgoing, SendStatus.Failed)
+            return SendStatus.Failed
+        self._give_up(outgoing, SendStatus.DeadTarget)
+        return SendStatus.DeadTarget
+
     def _connect_and_flush(self, outgoing: Outgoing) -> None:
         try:
             if outgoing.connect(time.monotonic()):
                 self._written(outgoing.flush())
-        except OSError:
+        except OSError as error:
             if outgoing.sock is None:
-                self._give_up(outgoing, SendStatus.DeadTarget)
+                self._refused(outgoing, error)
             else:
                 self._reconnect(outgoing)
         else:
@@ -135,18 +157,21 @@ class Outbox:
 
     def _give_up(self, outgoing: Outgoing, status: SendStatus.BASE) -> None:
         self._disarm(outgoing)
-        self._waiting.discard(outgoing)
+        self._waiting.pop(outgoing, None)
         self._connections.pop(outgoing.path, None)
-        self.finished.extend((intent, status) for intent in outgoing.take_all())
+        self.finished.extend((letter, status) for letter in outgoing.take_all())
         if status is SendStatus.DeadTarget:
             remove_socket(outgoing.path)
 
-    def _written(self, intents: Iterable[TransmitIntent]) -> None:
-        self.finished.extend((intent, SendStatus.Sent) for intent in intents)
+    def _written(self, letters: Iterable[Letter]) -> None:
+        self.finished.extend((letter, SendStatus.Sent) for letter in letters)
 
     def _arm(self, outgoing: Outgoing) -> None:
-        # What poll(2) is to look at: room to write, or at least the peer's death.
-        (self._waiting.add if outgoing.queue else self._waiting.discard)(outgoing)
+        # What the kernel is to look at: room to write, or at least the peer's death.
+        if outgoing.queue:
+            self._waiting[outgoing] = None
+        else:
+            self._waiting.pop(outgoing, None)
         if outgoing.sock is None:
             return
         events = WRITABLE if outgoing.queue else 0
@@ -159,13 +184,18 @@ class Outbox:
             self._poller.forget(outgoing.sock.fileno())
         outgoing.armed = None
 
-    def _end_expired(self, outgoing: Outgoing) -> None:
+    def _end_expired(self, outgoing: Outgoing, now: float) -> None:
         self._disarm(outgoing)
-        self.finished.extend((intent, SendStatus.Failed) for intent in outgoing.take_expired())
+        self.finished.extend((letter, SendStatus.Failed) for letter in outgoing.take_expired(now))
         self._arm(outgoing)
 
     def _make_room(self) -> None:
-        excess = len(self._connections) + 1 - _MAX_OPEN_CONNECTIONS
-        if excess > 0:
-            for outgoing in [each for each in self._connections.values() if not each.queue][:excess]:
-                self._give_up(outgoing, SendStatus.Sent)
+        """Close the connection that has been idle the longest, where there are too many; one with a queue is put to the
+        end of the row, so that it is looked at once and not each time."""
+        for _ in range(len(self._connections) + 1 - _MAX_OPEN_CONNECTIONS):
+            for _ in range(len(self._connections)):
+                path, outgoing = next(iter(self._connections.items()))
+                if not outgoing.queue:
+                    self._give_up(outgoing, SendStatus.Sent)
+                    break
+                self._connections.move_to_end(path)

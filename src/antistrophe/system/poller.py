@@ -1,20 +1,25 @@
-"""One poll(2) set that outlives the pass of a loop, and knows whose each descriptor is."""
+"""One epoll(7) set that outlives the pass of a loop, and knows whose each descriptor is: its cost is that of what
+happens, not of what is watched."""
 
 from __future__ import annotations
 
+import contextlib
 import select
 
-READABLE = select.POLLIN
-WRITABLE = select.POLLOUT
-BROKEN = select.POLLHUP | select.POLLERR
-INVALID = select.POLLNVAL
+READABLE = select.EPOLLIN
+WRITABLE = select.EPOLLOUT
+BROKEN = select.EPOLLHUP | select.EPOLLERR
 
 
 class Poller:
-    """Descriptors with their owners. It holds no kernel object, so a fork can't disturb it."""
+    """Descriptors with their owners.
+
+    Forget a descriptor before closing it: a fork may still hold a copy for a moment, and as long as one is open
+    somewhere the kernel goes on reporting it. The set itself is shared with forks, which must `close` it at once.
+    """
 
     def __init__(self) -> None:
-        self._poll = select.poll()
+        self._epoll = select.epoll()
         self._owners: dict[int, object] = {}
 
     @property
@@ -23,19 +28,29 @@ class Poller:
         return list(self._owners)
 
     def watch(self, fileno: int, events: int, owner: object) -> None:
-        """Look at this descriptor from now on; with 0 for ``events`` only for its breaking."""
-        self._poll.register(fileno, events)
+        """Look at this descriptor from now on; with 0 for ``events`` only for its breaking. Raises OSError for one that
+        can't be waited for (a plain file is always ready)."""
+        if fileno in self._owners:
+            self._epoll.modify(fileno, events)
+        else:
+            self._epoll.register(fileno, events)
         self._owners[fileno] = owner
 
     def forget(self, fileno: int) -> None:
         """Look at it no longer. It may have been closed already."""
         if self._owners.pop(fileno, None) is not None:
-            self._poll.unregister(fileno)
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(fileno)
 
     def wait(self, timeout_s: float | None) -> list[tuple[int, int]]:
         """Descriptors and what happened to them; after ``timeout_s`` at the latest, rounded up to milliseconds."""
-        return self._poll.poll(None if timeout_s is None else timeout_s * 1000)
+        return self._epoll.poll(timeout_s)
 
     def owner(self, fileno: int) -> object | None:
         """Whose it is; None when it was forgotten since `wait` named it."""
         return self._owners.get(fileno)
+
+    def close(self) -> None:
+        """Let go of the set; nothing is looked at any more."""
+        self._owners.clear()
+        self._epoll.close()

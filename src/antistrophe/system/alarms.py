@@ -1,0 +1,39 @@
+"""The wakeups that an actor has asked for, in the order in which they come due."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from thespian.actors import WakeupMessage
+from thespian.system.timing import timePeriodSeconds
+
+
+class Alarms:
+    """A heap: setting and taking one costs the logarithm of how many there are. Moments are of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Any, Any]] = []
+        self._numbers = itertools.count()
+
+    def set(self, now: float, period: Any, payload: Any) -> None:
+        """Have a wakeup come due after ``period``: seconds or a timedelta."""
+        heapq.heappush(self._heap, (now + timePeriodSeconds(period), next(self._numbers), period, payload))
+
+    @property
+    def next_at(self) -> float:
+        """When the first comes due; infinity where there is none."""
+        return self._heap[0][0] if self._heap else float("inf")
+
+    def take_due(self, now: float) -> WakeupMessage | None:
+        """The first wakeup that is due, if there is one."""
+        if not self._heap or self._heap[0][0] > now:
+            return None
+        _, _, period, payload = heapq.heappop(self._heap)
+        return WakeupMessage(period, payload)
+
+    def pending(self) -> Iterator[float]:
+        """When each comes due."""
+        return (due for due, *_ in self._heap)
