@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 from antistrophe.errors import JournalError, SystemStateError
 from antistrophe.process import identity_of, is_alive, processes_of_home, send_signal
 from antistrophe.system.attach import System
-from antistrophe.system.sockets import existing_socket_folder
+from antistrophe.system.sockets import existing_socket_folder, new_socket_path
 from tests.actors.attaching import Opener, answers, attachments, pids_of
 from tests.waiting import until
 
@@ -55,6 +56,20 @@ def test_the_last_to_leave_ends_the_system_that_all_share(home: Path, attach: Op
     assert second.is_current(two)
     second.close()
     assert processes_of_home(home) == []
+
+
+def test_the_sockets_that_a_killed_application_left_are_removed_when_it_has_left(home: Path, attach: Opener) -> None:
+    _, system = attach()
+    folder = existing_socket_folder(home)
+    assert folder is not None
+    left = Path(new_socket_path(folder))
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(left))
+    other, _ = attach()
+    assert left.exists()
+    other.close()
+    until(lambda: not left.exists(), "the sweep")
+    assert answers(system)
 
 
 def test_a_home_can_be_opened_again_and_again(home: Path, attach: Opener) -> None:

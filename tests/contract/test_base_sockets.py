@@ -19,6 +19,7 @@ from antistrophe.system.sockets import (
     MAX_PATH_BYTES,
     existing_socket_folder,
     new_socket_path,
+    remove_dead_sockets,
     remove_leftover_sockets,
     socket_folder,
 )
@@ -193,6 +194,22 @@ def test_leftovers_are_removed_and_nothing_else(home: Path) -> None:
     assert [entry.name for entry in folder.iterdir()] == ["notes"]
     assert remove_leftover_sockets(folder) == 0
     assert remove_leftover_sockets(home / "nowhere") == 0
+
+
+def test_the_sockets_of_the_dead_are_removed_while_others_are_used(home: Path) -> None:
+    folder = socket_folder(home)
+    dead, alive, bound = (Path(new_socket_path(folder)) for _ in range(3))
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as not_yet:
+        with socket.socket(socket.AF_UNIX) as closed:
+            closed.bind(str(dead))
+        listener.bind(str(alive))
+        listener.listen()
+        not_yet.bind(str(bound))
+        (folder / "admin").symlink_to(dead.name)
+        (folder / ("f" * 32)).write_text("mine")
+        assert remove_dead_sockets(folder) == 1
+        assert {entry.name for entry in folder.iterdir()} == {"admin", "f" * 32, alive.name, bound.name}
+    assert remove_dead_sockets(home / "nowhere") == 0
 
 
 # --- the stream ---------------------------------------------------------------------------------------------------

@@ -29,7 +29,12 @@ from antistrophe.system.life import Life, LifeEndedError
 from antistrophe.system.lock import HomeLock, prepare_home
 from antistrophe.system.peers import Peers
 from antistrophe.system.signals import Signals
-from antistrophe.system.sockets import leave_socket_folder, remove_leftover_sockets, socket_folder
+from antistrophe.system.sockets import (
+    leave_socket_folder,
+    remove_dead_sockets,
+    remove_leftover_sockets,
+    socket_folder,
+)
 from antistrophe.system.spawn import ERROR, HELD, SERVING
 
 log = logging.getLogger("antistrophe.launcher")
@@ -194,6 +199,7 @@ class Launcher:
         )
 
     def _client_left(self, client_id: str) -> None:
+        remove_dead_sockets(self._folder)
         if self._life is not None and self._life.ready is not None:
             self._life.send(ClientLeft(client_id))
 

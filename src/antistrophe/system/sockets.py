@@ -87,6 +87,17 @@ def remove_leftover_sockets(folder: Path) -> int:
     return removed
 
 
+def remove_dead_sockets(folder: Path) -> int:
+    """Remove the sockets of processes that died while the system runs on; answers with how many. What somebody still
+    listens on stays."""
+    candidates = [entry.path for entry in _entries(folder) if len(entry.name) == _NAME_BYTES and _is_socket(entry)]
+    alive = _bound_sockets() if candidates else set()
+    dead = [path for path in candidates if path not in alive and _refuses(path)]
+    for path in dead:
+        Path(path).unlink(missing_ok=True)
+    return len(dead)
+
+
 def leave_socket_folder(home: Path, folder: Path) -> None:
     """Remove a socket folder that is outside its home, if nothing is left in it. Only while none runs there."""
     if folder.parent != Path(os.path.realpath(home)):
@@ -169,6 +180,17 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return []
         raise
+
+
+def _bound_sockets() -> set[str]:
+    """The paths that the kernel knows, so that nobody alive is bothered; it knows those of this network namespace."""
+    lines = Path("/proc/net/unix").read_bytes().splitlines()[1:]
+    return {os.fsdecode(fields[7]) for fields in (line.split(maxsplit=7) for line in lines) if len(fields) > 7}
+
+
+def _refuses(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
 def _is_socket(entry: os.DirEntry[str]) -> bool:
