@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from antistrophe.errors import JournalError
 from antistrophe.marks import Token, read_marks
-from antistrophe.messages import BeginSaga, ProcessDead
+from antistrophe.messages import BeginSaga, ProcessDead, ProcessGrant
 from antistrophe.process import boot_id
 from antistrophe.saga.entries import AttemptStarted, SagaAccepted
 from antistrophe.saga.inputs import Fenced, Input, ProcessGranted, Resumed, TimePassed
@@ -64,7 +64,7 @@ class Execution:
         SeqConflictError where the saga is in the journal already, JournalError where the journal refuses."""
         now = self._place.now()
         accepted = SagaAccepted(now, message.request_id, message.spec)
-        said: Input = Resumed() if message.grant is None else ProcessGranted(message.grant.lease)
+        said: Input = Resumed() if message.grant is None else _granted(message.grant)
         entries, saga = transition(evolve(None, accepted), said, now)
         position = self._ledger.commit(None, saga, (accepted, *entries))
         self._saga = saga
@@ -127,3 +127,7 @@ class Execution:
 
     def _token(self, current: AttemptStarted) -> Token:
         return Token(self.saga.id, current.step, current.action, current.attempt)
+
+
+def _granted(grant: ProcessGrant) -> ProcessGranted:
+    return ProcessGranted(grant.lease, step_class=grant.step_class)

@@ -25,7 +25,7 @@ from antistrophe.saga.inputs import CancelAsked
 from antistrophe.saga.outcome import outcome_of
 from antistrophe.spec import SagaSpec
 
-from .ledger import Ledger, is_text
+from .ledger import Ledger, is_text, standing_of
 from .saga_table import LiveSaga, SagaTable
 from .step_processes import Owner
 
@@ -87,19 +87,20 @@ class FrontDesk:
 
     def _start_new(self, message: StartSaga, to: Waiter) -> None:
         spec = message.spec
-        if self._table.full:
+        why = self._table.full(spec)
+        if why is not None:
             try:
-                position = self._ledger.accept_waiting(message.request_id, spec, self._owner.now())
+                position = self._ledger.accept_waiting(message.request_id, spec, self._owner.now(), why)
             except JournalError as error:
                 self._reject(to, "JournalError", str(error))
                 return
-            live = self._table.add(spec.id, message.request_id, message.client_id)
+            live = self._table.add(spec.id, standing_of(spec), message.request_id, message.client_id)
             self._table.enqueue(live)
             self._owner.send(to.address, Accepted(to.correlation, spec.id, position))
             if message.wait:
                 self._wait_for(live, to)
             return
-        live = self._table.add(spec.id, message.request_id, message.client_id)
+        live = self._table.add(spec.id, standing_of(spec), message.request_id, message.client_id)
         if message.wait:
             live.waiters[to.correlation] = to
         self._table.begin(live, BeginSaga(message.request_id, spec, None, None if message.wait else to))
@@ -166,7 +167,9 @@ class FrontDesk:
             self._reject(to, "RequestError", text)
         else:
             request_id = self._ledger.request_id(message.saga_id) or ""
-            live = self._table.add(message.saga_id, request_id, message.client_id)
+            live = self._table.add(
+                message.saga_id, self._ledger.standing(message.saga_id), request_id, message.client_id
+            )
             live.urgent = True
             self._order_live(live, order)
 

@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from antistrophe.admission import Standing
+from antistrophe.errors import JournalError
 from antistrophe.events import EncodedEvent
 from antistrophe.journal import GroupCommit, NewEvent, SqliteJournal, journal_path
 from antistrophe.messages import Configuration
@@ -14,6 +16,13 @@ from antistrophe.roster import metadata_of
 from antistrophe.saga.entries import Action, AttemptSucceeded, Entry, SagaAccepted, SagaWaits, VerdictGiven
 from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.spec import SagaSpec
+
+from .base import log
+
+
+def standing_of(spec: SagaSpec) -> Standing:
+    """Where a saga of that definition stands among those that wait."""
+    return Standing(spec.name, spec.max_concurrent, spec.priority)
 
 
 def is_text(value: object) -> bool:
@@ -34,6 +43,7 @@ class OpenSaga:
     id: str
     request_id: str
     compensating: bool
+    standing: Standing
 
 
 class Ledger:
@@ -60,12 +70,9 @@ class Ledger:
         """For commits that become durable together."""
         return self._journal.group()
 
-    def accept_waiting(self, request_id: str, spec: SagaSpec, now: float) -> int:
+    def accept_waiting(self, request_id: str, spec: SagaSpec, now: float, why: str) -> int:
         """Accept a saga that has to wait for its turn."""
-        entries: tuple[Entry, ...] = (
-            SagaAccepted(now, request_id, spec),
-            SagaWaits(now, "its turn: as many sagas run as max_running_sagas allows"),
-        )
+        entries: tuple[Entry, ...] = (SagaAccepted(now, request_id, spec), SagaWaits(now, why))
         saga: Saga | None = None
         for entry in entries:
             saga = evolve(saga, entry)
@@ -95,9 +102,18 @@ class Ledger:
     def open_sagas(self) -> list[OpenSaga]:
         """The sagas to go on with, in order of acceptance."""
         return [
-            OpenSaga(saga_id, self._journal.request_id(saga_id) or "", compensating)
+            OpenSaga(saga_id, self._journal.request_id(saga_id) or "", compensating, self.standing(saga_id))
             for saga_id, compensating in self._journal.live()
         ]
+
+    def standing(self, saga_id: str) -> Standing:
+        """Where the saga stands among those that wait."""
+        try:
+            accepted = self._journal.accepted(saga_id)
+        except JournalError as error:  # its actor will meet it too; the other sagas go on
+            log.error("%s", error)
+            accepted = None
+        return Standing(saga_id) if accepted is None else standing_of(accepted.spec)
 
 
 def _events(saga: Saga, seq: int, entries: Sequence[Entry]) -> list[NewEvent]:

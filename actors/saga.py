@@ -133,8 +133,11 @@ class SagaActor:
             # Adopted: told again, its process makes the call only if it has not made it yet.
             self._start(current)
             return
-        self._tell(ProcessGranted(lease))
+        self._tell(ProcessGranted(lease, step_class=message.step_class))
         self._give_back_unless_used(lease)
+        if self._run.saga.current is None and self._ask_at is None and not self._run.stuck and not self._left:
+            # Lent for what is not to be done any more: ask for what is.
+            self._perform(effect.resume(self._run.saga))
 
     def _on_refusal(self, message: ProcessRefusal) -> None:
         if self._run.begun and self._run.saga.current is None:
@@ -237,7 +240,7 @@ class SagaActor:
                     self._start(started)
                 case effect.ReleaseProcess(lease, reusable):
                     self._give_back(lease, reusable)
-                case effect.RequestProcess(_, _, not_before):
+                case effect.RequestProcess(not_before=not_before):
                     self._plan_to_ask(not_before)
                 case effect.EndProcess(started, grace_s):
                     self._ask_supervisor(EndProcess(saga.id, started.lease, grace_s))
@@ -277,7 +280,9 @@ class SagaActor:
         for each in effect.resume(saga):
             if isinstance(each, effect.RequestProcess):
                 refs = tuple(dict.fromkeys(step.class_ref for step in saga.spec.steps))
-                self._ask_supervisor(AskProcess(saga.id, saga.spec.origin, refs, each.fresh, each.urgent))
+                self._ask_supervisor(
+                    AskProcess(saga.id, saga.spec.origin, refs, each.fresh, each.urgent, each.throttle)
+                )
 
     def _ask_supervisor(self, question: Any) -> None:
         self._question, self._asked_at = question, self._host.now()

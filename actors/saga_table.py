@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from antistrophe.admission import Admission, Standing
 from antistrophe.messages import (
     AdoptProcess,
     AskProcess,
@@ -18,10 +19,11 @@ from antistrophe.messages import (
     SagaSleeps,
     Waiter,
 )
-from antistrophe.policy import Admission, PoolKey, RestartIntensity
+from antistrophe.policy import PoolKey, RestartIntensity, Wish
+from antistrophe.spec import SagaSpec
 
 from .base import log
-from .ledger import Ledger, OpenSaga
+from .ledger import Ledger, OpenSaga, standing_of
 from .saga_hosts import HostProcess, SagaHosts
 from .step_processes import Owner, StepProcesses
 
@@ -39,6 +41,7 @@ class LiveSaga:
     id: str
     request_id: str
     client_id: str
+    standing: Standing
     restarts: RestartIntensity
     urgent: bool = False
     begin: BeginSaga | None = None
@@ -70,9 +73,9 @@ class SagaTable:
 
     # --- coming and going --------------------------------------------------------------------------------------
 
-    @property
-    def full(self) -> bool:
-        return self._admission.full or self._draining
+    def full(self, spec: SagaSpec) -> str | None:
+        """Why a new saga would have to wait, or None."""
+        return "its turn: the system stops" if self._draining else self._admission.full(standing_of(spec))
 
     def get(self, saga_id: str) -> LiveSaga | None:
         return self._sagas.get(saga_id)
@@ -80,33 +83,33 @@ class SagaTable:
     def open(self, sagas: Iterable[OpenSaga]) -> None:
         """Take in the sagas that an earlier life of the system left."""
         for saga in sagas:
-            live = self.add(saga.id, saga.request_id, client_id="")
+            live = self.add(saga.id, saga.standing, saga.request_id, client_id="")
             live.urgent = saga.compensating
-            self._admission.enqueue(saga.id, urgent=saga.compensating)
+            self.enqueue(live)
         self._spawn_due()
 
-    def add(self, saga_id: str, request_id: str, client_id: str) -> LiveSaga:
+    def add(self, saga_id: str, standing: Standing, request_id: str, client_id: str) -> LiveSaga:
         restarts = RestartIntensity(self._settings.max_restarts, self._settings.restart_window_s)
-        live = LiveSaga(saga_id, request_id, client_id, restarts)
+        live = LiveSaga(saga_id, request_id, client_id, standing, restarts)
         self._sagas[saga_id] = live
         return live
 
     def begin(self, live: LiveSaga, message: BeginSaga) -> None:
         """Run a new saga now, with a step process where one is free."""
         live.begin = message
-        self._admission.admit(live.id)
-        steps = message.spec.steps
-        if steps:
-            refs = tuple(dict.fromkeys(step.class_ref for step in steps))
-            key = PoolKey(live.client_id, message.spec.origin)
+        self._admission.admit(live.id, live.standing)
+        spec = message.spec
+        if spec.steps:
+            refs = tuple(dict.fromkeys(step.class_ref for step in spec.steps))
+            key, fresh, throttle = PoolKey(live.client_id, spec.origin), spec.steps[0].fresh_process, spec.throttle(0)
             # A process that is free at once is granted within this call, before there is an actor to tell.
-            self._steps.pool.ask(live.id, key, refs, fresh=steps[0].fresh_process, urgent=False)
+            self._steps.pool.ask(live.id, Wish(key, refs, fresh, False, spec.priority, throttle))
             self._steps.serve()
         self._spawn(live, new=True)
 
     def enqueue(self, live: LiveSaga) -> None:
         """Have an accepted saga wait for its turn."""
-        self._admission.enqueue(live.id, urgent=live.urgent)
+        self._admission.enqueue(live.id, live.standing, urgent=live.urgent)
 
     def remove(self, saga_id: str) -> LiveSaga | None:
         """The saga is final or parked (or was never accepted)."""
@@ -144,7 +147,7 @@ class SagaTable:
         """Give a saga that sleeps or waits its actor now: somebody has an order for it."""
         if live.host is None and not self._draining:
             live.sleeps_until = None
-            self._admission.admit(live.id)
+            self._admission.admit(live.id, live.standing)
             self._spawn(live)
 
     def drain(self) -> None:
@@ -196,7 +199,9 @@ class SagaTable:
         if live is not None and live.host is not None and not self._draining:
             self._take_orphan(live)
             key = PoolKey(live.client_id, message.origin)
-            self._steps.pool.ask(live.id, key, message.class_refs, fresh=message.fresh, urgent=message.urgent)
+            priority = live.standing.priority
+            wish = Wish(key, message.class_refs, message.fresh, message.urgent, priority, message.throttle)
+            self._steps.pool.ask(live.id, wish)
             self._steps.serve()
 
     def adopt_process(self, message: AdoptProcess) -> None:
@@ -249,7 +254,7 @@ class SagaTable:
             due, saga_id = heapq.heappop(self._alarms)
             live = self._sagas.get(saga_id)
             if live is not None and live.sleeps_until == due and live.host is None:
-                self._admission.enqueue(saga_id, urgent=live.urgent)
+                self.enqueue(live)
         self._spawn_due()
 
     def _set_alarm(self, live: LiveSaga, until: float) -> None:

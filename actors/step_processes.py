@@ -72,6 +72,7 @@ class StepProcesses:
         self._steps: dict[str, _Step] = {}
         self._graves: dict[str, ProcessDead] = {}
         self._looks_again = False
+        self._turn: float | None = None
         self.frozen = False
 
     # --- orders of the pool ------------------------------------------------------------------------------------
@@ -79,7 +80,12 @@ class StepProcesses:
     def serve(self) -> None:
         """Do what the pool wants done now."""
         if not self.frozen:
-            self._carry_out(self.pool.plan(self._owner.now()))
+            now = self._owner.now()
+            self._carry_out(self.pool.plan(now))
+            turn = self.pool.next_turn()
+            if turn is not None and turn > now and (self._turn is None or not now < self._turn <= turn):
+                self._turn = turn
+                self._owner.wake_in(turn - now)
 
     def _carry_out(self, orders: Iterable[PoolOrder]) -> None:
         for order in orders:
@@ -88,10 +94,10 @@ class StepProcesses:
                     self._start(name)
                 case LoadInto(name, origin, class_refs):
                     self._owner.send(self._steps[name].address, LoadCode(origin, class_refs))
-                case GrantTo(name, saga_id):
+                case GrantTo(name, saga_id, step_class):
                     step = self._steps[name]
                     assert step.lease is not None, "only a process that is ready is lent"
-                    self._owner.granted(ProcessGrant(saga_id, step.lease, step.address))
+                    self._owner.granted(ProcessGrant(saga_id, step.lease, step.address, step_class))
                 case Retire(name):
                     if name in self._steps:
                         self._kill(self._steps[name])

@@ -20,7 +20,7 @@ from antistrophe.context import (
 )
 from antistrophe.errors import InvalidDefinitionError, InvalidStepError
 from antistrophe.hints import short
-from antistrophe.options import name_problem, seconds_problem, step_spec
+from antistrophe.options import count_problem, name_problem, seconds_problem, step_spec
 from antistrophe.plain import check_size
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.spec import ResourceLimits, RetryPolicy, SagaSpec, StepSpec
@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 DEFAULT_MAX_PAYLOAD_BYTES = 1_048_576
+HIGHEST_PRIORITY = 1_000
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -56,14 +57,19 @@ class SagaDefinition:
 
     ``deadline_s``: seconds that the forward phase may take; None for no limit. ``on_compensation_failure``: when a
     compensation fails for good, ``"park"`` stops there until an operator has seen to it, ``"continue"`` compensates
-    the steps before it first. Raises InvalidDefinitionError. A definition never changes: ``add_step`` gives a new one,
-    and packs the step's input there and then, so that changing the object later changes nothing.
+    the steps before it first. ``max_concurrent``: how many sagas of this name may be at work at the same time; further
+    ones are accepted and wait. ``priority``: of what waits, the higher goes first, compensations before all.
+
+    Raises InvalidDefinitionError. A definition never changes: ``add_step`` gives a new one, and packs the step's input
+    there and then, so that changing the object later changes nothing.
     """
 
     id: str
     name: str
     deadline_s: float | None
     on_compensation_failure: Literal["park", "continue"]
+    max_concurrent: int | None
+    priority: int
     steps: tuple[SagaStep, ...] = field(compare=False)
     created_at: datetime = field(compare=False, repr=False)
     step_specs: tuple[StepSpec, ...] = field(repr=False)
@@ -74,12 +80,16 @@ class SagaDefinition:
         name: str | None = None,
         deadline_s: float | None = None,
         on_compensation_failure: Literal["park", "continue"] = "park",
+        max_concurrent: int | None = None,
+        priority: int = 0,
     ) -> None:
         choice = on_compensation_failure
         for what, problem in (
             ("id", name_problem(id)),
             ("name", None if name is None else name_problem(name)),
             ("deadline_s", None if deadline_s is None else seconds_problem(deadline_s)),
+            ("max_concurrent", None if max_concurrent is None else count_problem(max_concurrent)),
+            ("priority", _priority_problem(priority)),
             (
                 "on_compensation_failure",
                 None if choice in ("park", "continue") else f'must be "park" or "continue", not {short(choice)}',
@@ -92,6 +102,8 @@ class SagaDefinition:
         self._set("name", str.__str__(id if name is None else name))
         self._set("deadline_s", None if deadline_s is None else float(deadline_s))
         self._set("on_compensation_failure", on_compensation_failure)
+        self._set("max_concurrent", max_concurrent)
+        self._set("priority", priority)
         self._set("steps", ())
         self._set("created_at", datetime.now(UTC))
         self._set("step_specs", ())
@@ -147,10 +159,18 @@ class SagaDefinition:
             park_on_failure=self.on_compensation_failure == "park",
             steps=self.step_specs,
             origin=origin_of(source_of(step) for step in self.steps),
+            max_concurrent=self.max_concurrent,
+            priority=self.priority,
         )
 
     def _set(self, attribute: str, value: Any) -> None:
         object.__setattr__(self, attribute, value)
+
+
+def _priority_problem(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= HIGHEST_PRIORITY:
+        return None
+    return f"must be a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}, not {short(value)}"
 
 
 def _not_a_step(thing: object) -> str:

@@ -22,6 +22,8 @@ DEFAULT_COMPENSATION_RETRY = RetryPolicy(max_attempts=12, initial_s=1.0, multipl
 DEFAULT_RETRIES = 3
 LONGEST_S = 10 * 365 * 86_400.0
 LONGEST_NAME = 200
+MOST_CONCURRENT = 100_000
+LOWEST_RATE, HIGHEST_RATE = 0.001, 100_000
 
 _MISSING = object()
 
@@ -53,6 +55,8 @@ def step_spec(step: SagaStep) -> StepSpec:
         fresh_process=read.isolation() == "fresh",
         has_verify=has_verify,
         limits=read.of("limits", ResourceLimits, None),
+        max_concurrent=read.count("max_concurrent"),
+        max_per_second=read.rate("max_per_second"),
     )
 
 
@@ -79,6 +83,13 @@ def seconds_problem(value: object, zero_is_fine: bool = False) -> str | None:
     return None
 
 
+def count_problem(value: object) -> str | None:
+    """What is wrong with a limit of how many there may be at the same time, or None."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_CONCURRENT:
+        return None
+    return f"must be a whole number from 1 to {MOST_CONCURRENT:,}, not {short(value)}"
+
+
 class _Options:
     """The options of one step: those of its instance, else of its class, else the defaults."""
 
@@ -100,6 +111,19 @@ class _Options:
         value = self._read(option, default)
         self._check(option, seconds_problem(value, zero_is_fine))
         return float(value)
+
+    def count(self, option: str) -> int | None:
+        value = self._read(option, None)
+        self._check(option, None if value is None else count_problem(value))
+        return None if value is None else int(value)
+
+    def rate(self, option: str) -> float | None:
+        value = self._read(option, None)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = value is None or (number and LOWEST_RATE <= value <= HIGHEST_RATE)
+        how = f"must be a number from {LOWEST_RATE} to {HIGHEST_RATE:,}, not {short(value)}"
+        self._check(option, None if fits else how)
+        return None if value is None else float(value)
 
     def flag(self, option: str, default: bool) -> bool:
         value = self._read(option, default)

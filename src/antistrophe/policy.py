@@ -1,4 +1,4 @@
-"""The pure supervisor: which saga runs now, which step process serves it, how soon a dead actor is started again.
+"""The pure supervisor: which step process serves which saga, and how soon a dead actor is started again.
 
 Nothing here knows an actor, a process or a clock: the supervisor tells what happened and carries out the orders.
 """
@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
-from antistrophe.spec import Origin
+from antistrophe.spec import Origin, Throttle
+from antistrophe.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,11 @@ class LoadInto:
 
 @dataclass(frozen=True, slots=True)
 class GrantTo:
-    """Lend this process to this saga."""
+    """Lend this process to this saga; ``step_class``: whose turn it is, where attempts of one class wait for it."""
 
     name: str
     saga_id: str
+    step_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +77,26 @@ class _Process:
     saga_id: str | None = None
     loaded: set[str] = field(default_factory=set)
     used: bool = False
+    step_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What kind of process a saga wants: ``fresh``: one that has run nothing; ``urgent``: for a compensation, which
+    goes first; ``priority``: of the rest the higher goes first; ``throttle``: what it has to wait its turn for."""
+
+    key: PoolKey
+    class_refs: tuple[str, ...]
+    fresh: bool = False
+    urgent: bool = False
+    priority: int = 0
+    throttle: Throttle | None = None
 
 
 @dataclass(slots=True)
 class _Request:
     saga_id: str
-    key: PoolKey
-    class_refs: tuple[str, ...]
-    fresh: bool
-    urgent: bool
+    wish: Wish
     served_by: str | None = None
 
 
@@ -99,14 +112,15 @@ class Pool:
         self._started = 0
         self._processes: dict[str, _Process] = {}
         self._requests: dict[str, _Request] = {}
+        self._turns = Turns()
 
-    def ask(self, saga_id: str, key: PoolKey, class_refs: tuple[str, ...], *, fresh: bool, urgent: bool) -> None:
+    def ask(self, saga_id: str, wish: Wish) -> None:
         """A saga wants a process; asking again changes nothing but what is asked for."""
         request = self._requests.get(saga_id)
         if request is None:
-            self._requests[saga_id] = _Request(saga_id, key, class_refs, fresh, urgent)
+            self._requests[saga_id] = _Request(saga_id, wish)
         else:
-            request.class_refs, request.fresh, request.urgent = class_refs, fresh, urgent
+            request.wish = wish
 
     def withdraw(self, saga_id: str) -> None:
         """The saga wants none any more."""
@@ -150,7 +164,8 @@ class Pool:
         process = self._processes.get(name)
         if process is None or process.saga_id != saga_id or process.state is not ProcessState.LEASED:
             return []
-        process.saga_id = None
+        self._turns.over(process.step_class)
+        process.saga_id = process.step_class = None
         if reusable:
             process.state, process.since = ProcessState.IDLE, now
             return []
@@ -162,6 +177,7 @@ class Pool:
         process = self._processes.pop(name, None)
         if process is None:
             return None
+        self._turns.over(process.step_class)
         for request in self._requests.values():
             if request.served_by == name:
                 request.served_by = None
@@ -199,15 +215,26 @@ class Pool:
     def plan(self, now: float) -> list[PoolOrder]:
         """What to do for the sagas that want a process."""
         orders: list[PoolOrder] = []
-        for request in sorted(self._requests.values(), key=lambda request: not request.urgent):
+        if len(self._processes) >= self._limit and not self._idle_at_all():
+            return orders
+        for request in sorted(self._requests.values(), key=_rank):
             order = self._serve(request, now)
             if order is not None:
                 orders.append(order)
         return orders
 
+    def next_turn(self) -> float | None:
+        """When a saga that waits for no more than its class's rate gets its turn; None where none does."""
+        throttles = [request.wish.throttle for request in self._requests.values()]
+        return self._turns.next_at(throttle for throttle in throttles if throttle is not None)
+
     def _serve(self, request: _Request, now: float) -> PoolOrder | None:
         serving = self._processes.get(request.served_by) if request.served_by else None
         if serving is not None and serving.state in (ProcessState.LOADING, ProcessState.ENDING):
+            return None
+        if not self._turns.free(request.wish.throttle, now):
+            # What is kept for it would keep others waiting who may run.
+            self._unreserve(request)
             return None
         process = self._best_idle(request)
         if process is not None:
@@ -222,23 +249,24 @@ class Pool:
         fitting = [
             process
             for process in self._idle(request.saga_id)
-            if process.key == request.key and not (request.fresh and process.used)
+            if process.key == request.wish.key and not (request.wish.fresh and process.used)
         ]
-        wanted = set(request.class_refs)
+        wanted = set(request.wish.class_refs)
         return max(fitting, key=lambda p: (wanted <= p.loaded, p.since), default=None)
 
     def _lend(self, process: _Process, request: _Request, now: float) -> PoolOrder:
         self._unreserve(request, keep=process)
-        missing = tuple(ref for ref in request.class_refs if ref not in process.loaded)
+        missing = tuple(ref for ref in request.wish.class_refs if ref not in process.loaded)
         process.saga_id, process.since = request.saga_id, now
         if missing:
             process.state, request.served_by = ProcessState.LOADING, process.name
             return LoadInto(process.name, process.key.origin, missing)
         process.state, process.used = ProcessState.LEASED, True
+        process.step_class = self._turns.take(request.wish.throttle, now)
         del self._requests[request.saga_id]
-        return GrantTo(process.name, request.saga_id)
+        return GrantTo(process.name, request.saga_id, process.step_class)
 
-    def _unreserve(self, request: _Request, keep: _Process) -> None:
+    def _unreserve(self, request: _Request, keep: _Process | None = None) -> None:
         reserved = self._processes.get(request.served_by) if request.served_by else None
         if reserved is not None and reserved is not keep:
             reserved.saga_id = None
@@ -247,7 +275,7 @@ class Pool:
     def _start(self, request: _Request, now: float) -> PoolOrder:
         self._started += 1
         name = f"{self._prefix}-{self._started}"
-        self._processes[name] = _Process(name, request.key, ProcessState.STARTING, now, request.saga_id)
+        self._processes[name] = _Process(name, request.wish.key, ProcessState.STARTING, now, request.saga_id)
         request.served_by = name
         return StartProcess(name)
 
@@ -262,6 +290,9 @@ class Pool:
         process.state, process.saga_id = ProcessState.ENDING, None
         return Retire(process.name)
 
+    def _idle_at_all(self) -> bool:
+        return any(process.state is ProcessState.IDLE for process in self._processes.values())
+
     def _idle(self, saga_id: str | None = None) -> list[_Process]:
         """The processes without work that are not held for another saga."""
         return [
@@ -271,50 +302,8 @@ class Pool:
         ]
 
 
-class Admission:
-    """Which sagas run now: at most ``limit``; the rest wait in order, those that compensate first."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._running: set[str] = set()
-        self._waiting: tuple[deque[str], deque[str]] = (deque(), deque())
-        self._known: set[str] = set()
-
-    @property
-    def full(self) -> bool:
-        """True where a new saga would have to wait."""
-        return len(self._running) >= self._limit or any(self._waiting)
-
-    def admit(self, saga_id: str) -> None:
-        """The saga runs now (it need not have waited)."""
-        self._running.add(saga_id)
-
-    def enqueue(self, saga_id: str, *, urgent: bool) -> None:
-        """The saga waits for its turn; said again, it changes nothing."""
-        if saga_id not in self._known and saga_id not in self._running:
-            self._known.add(saga_id)
-            self._waiting[0 if urgent else 1].append(saga_id)
-
-    def left(self, saga_id: str) -> None:
-        """The saga does not run any more."""
-        self._running.discard(saga_id)
-
-    def is_running(self, saga_id: str) -> bool:
-        return saga_id in self._running
-
-    def is_waiting(self, saga_id: str) -> bool:
-        return saga_id in self._known
-
-    def due(self) -> list[str]:
-        """The sagas whose turn it is; they count as running from now on."""
-        turn: list[str] = []
-        while len(self._running) < self._limit and any(self._waiting):
-            queue = self._waiting[0] or self._waiting[1]
-            saga_id = queue.popleft()
-            self._known.discard(saga_id)
-            self._running.add(saga_id)
-            turn.append(saga_id)
-        return turn
+def _rank(request: _Request) -> tuple[bool, int]:
+    return not request.wish.urgent, -request.wish.priority
 
 
 class RestartIntensity:

@@ -9,6 +9,7 @@ from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import Action
 from antistrophe.saga.outcome import describe, error_of, outcome_of, status_of
 from antistrophe.saga.state import Saga, StepState, is_owed
+from antistrophe.spec import StepSpec
 
 
 def at(seconds: float) -> datetime:
@@ -60,7 +61,14 @@ def _waiting(saga: Saga) -> str | None:
         return (
             f"the next attempt to {work.action.value} {name} comes at {due}, in the first step process free from then"
         )
-    return f"a step process to {work.action.value} {name} in"
+    return f"a step process to {work.action.value} {name} in{_limits(saga.spec.steps[work.step])}"
+
+
+def _limits(step: StepSpec) -> str:
+    """How the limits of its class are told with what the saga waits for."""
+    limits = [] if step.max_concurrent is None else [f"at most {step.max_concurrent} run at the same time"]
+    limits += [] if step.max_per_second is None else [f"at most {step.max_per_second:g} start in a second"]
+    return f" (of its class, {' and '.join(limits)})" if limits else ""
 
 
 def _step_record(saga: Saga, index: int) -> StepRecord:

@@ -56,6 +56,16 @@ class ResourceLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttle:
+    """What all attempts of one step class share, whatever saga they are of: how many may run at the same time, and how
+    many may start in a second, evenly spaced. None: no such limit. ``step_class`` says which class it is."""
+
+    step_class: str
+    max_concurrent: int | None
+    max_per_second: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class StepSpec:
     """One step as the runtime knows it. ``class_ref`` is ``module:qualified.name`` (module ``__main__``: the script of
     the saga's origin); ``input`` the packed fields; the rest are its policies, with every default filled in.
@@ -76,6 +86,13 @@ class StepSpec:
     fresh_process: bool
     has_verify: bool
     limits: ResourceLimits | None = None
+    max_concurrent: int | None = None
+    max_per_second: float | None = None
+
+    @property
+    def throttled(self) -> bool:
+        """Whether its attempts have to wait for their turn among those of the same class."""
+        return self.max_concurrent is not None or self.max_per_second is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +115,17 @@ class SagaSpec:
     park_on_failure: bool
     steps: tuple[StepSpec, ...]
     origin: Origin
+    max_concurrent: int | None = None
+    priority: int = 0
+
+    def throttle(self, index: int) -> Throttle | None:
+        """The limits that the class of that step is held to, or None."""
+        step = self.steps[index]
+        if not step.throttled:
+            return None
+        # What two scripts call alike is not the same class.
+        place = f"{self.origin.script}:" if step.class_ref.startswith("__main__:") else ""
+        return Throttle(place + step.class_ref, step.max_concurrent, step.max_per_second)
 
     def same_definition(self, other: SagaSpec) -> bool:
         """Same name and, per step, same name, class and encoded fields; policies are those at acceptance."""

@@ -181,6 +181,8 @@ OPTIONS = (
     "requires_compensation",
     "isolation",
     "limits",
+    "max_concurrent",
+    "max_per_second",
 )
 
 

@@ -66,6 +66,8 @@ class Act(SagaStep):
     requires_compensation: bool = True
     isolation: str = "process"
     limits: ResourceLimits | None = None
+    max_concurrent: int | None = None
+    max_per_second: float | None = None
 
     def execute(self, ctx: StepContext) -> Any:
         return self.play(ctx, "begin", "done", self.forward)

@@ -10,7 +10,7 @@ import pytest
 from antistrophe.actors import step_processes
 from antistrophe.actors.step_processes import StepProcesses
 from antistrophe.messages import Configuration, ProcessDead, ProcessGrant, StepReady
-from antistrophe.policy import PoolKey
+from antistrophe.policy import PoolKey, Wish
 from antistrophe.process import boot_id
 from antistrophe.saga.entries import Lease
 from antistrophe.settings import Settings
@@ -75,7 +75,7 @@ def test_looking_after_many_that_do_not_die_does_not_multiply(owner: Owner, tmp_
     base = Configuration(str(tmp_path), Settings(max_step_processes=8), 0.0, os.getpid())
     steps = StepProcesses(owner, base, "p")
     for number in range(8):
-        steps.pool.ask(f"s{number}", KEY, (), fresh=False, urgent=False)
+        steps.pool.ask(f"s{number}", Wish(KEY, ()))
         steps.serve()
         lease = Lease(f"p-{number + 1}", 10_000_000 + number, 1, boot_id())
         steps.on_ready(StepReady(lease), sender=number)

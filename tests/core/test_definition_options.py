@@ -83,6 +83,9 @@ RETRY = RetryPolicy(max_attempts=7)
         ({"isolation": "fresh"}, {"fresh_process": True}),
         ({"isolation": "process"}, {"fresh_process": False}),
         ({"limits": ResourceLimits(cpu_s=1)}, {"limits": ResourceLimits(cpu_s=1)}),
+        ({}, {"max_concurrent": None, "max_per_second": None, "throttled": False}),
+        ({"max_concurrent": 4}, {"max_concurrent": 4, "throttled": True}),
+        ({"max_per_second": 2}, {"max_per_second": 2.0, "throttled": True}),
         ({"name": "pay €5"}, {"name": "pay €5"}),
     ],
     ids=repr,
@@ -92,6 +95,13 @@ def test_options(attributes: dict[str, Any], read: dict[str, Any]) -> None:
     assert {name: getattr(spec, name) for name in read} == read
     # An option is no input.
     assert unpack_plain(spec.input) == {"account": "A", "amount": 1}
+
+
+@pytest.mark.parametrize("option", ["max_concurrent", "max_per_second"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "5", True, 1_000_000, [5]])
+def test_turns_are_checked(option: str, value: Any) -> None:
+    with pytest.raises(InvalidStepError, match=rf"^step 'Debit': {option} must be a (whole )?number from"):
+        step_spec(variant(**{option: value}))
 
 
 @pytest.mark.parametrize("option", ["timeout_s", "compensation_timeout_s", "kill_grace_s"])

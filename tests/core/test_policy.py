@@ -5,17 +5,20 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antistrophe.policy import Admission, RestartIntensity
+from antistrophe.admission import Admission, Standing
+from antistrophe.policy import RestartIntensity
+
+ANY = Standing("any")
 
 
 def test_what_is_over_the_limit_waits_in_order_and_the_urgent_come_first() -> None:
     admission = Admission(2)
-    admission.admit("a")
-    assert not admission.full
-    admission.admit("b")
-    assert admission.full
+    admission.admit("a", ANY)
+    assert admission.full(ANY) is None
+    admission.admit("b", ANY)
+    assert admission.full(ANY)
     for saga_id, urgent in (("c", False), ("d", True), ("e", False), ("f", True), ("c", False), ("a", True)):
-        admission.enqueue(saga_id, urgent=urgent)
+        admission.enqueue(saga_id, ANY, urgent=urgent)
     assert admission.due() == []
     assert admission.is_waiting("c")
     assert not admission.is_waiting("a"), "what runs does not wait"
@@ -28,30 +31,63 @@ def test_what_is_over_the_limit_waits_in_order_and_the_urgent_come_first() -> No
     admission.left("f")
     admission.left("c")
     assert admission.due() == ["e"]
-    assert not admission.full
+    assert admission.full(ANY) is None
 
 
 def test_a_new_one_waits_behind_those_that_wait() -> None:
     admission = Admission(1)
-    admission.admit("a")
-    admission.enqueue("b", urgent=False)
+    admission.admit("a", ANY)
+    admission.enqueue("b", ANY, urgent=False)
     admission.left("a")
-    assert admission.full, "it is somebody else's turn"
+    assert admission.full(ANY), "it is somebody else's turn"
     assert admission.due() == ["b"]
+
+
+def test_what_waits_for_its_own_kind_holds_up_nobody_else() -> None:
+    admission = Admission(3)
+    one = Standing("import", 1)
+    admission.admit("a", one)
+    assert admission.full(one) == "its turn: max_concurrent lets 1 of those called 'import' run at the same time"
+    assert admission.full(ANY) is None
+    for saga_id in ("b", "c"):
+        admission.enqueue(saga_id, one, urgent=False)
+    assert admission.due() == []
+    admission.enqueue("d", ANY, urgent=False)
+    assert admission.due() == ["d"]
+    admission.left("a")
+    assert admission.due() == ["b"]
+    admission.left("d")
+    assert admission.full(ANY) is None
+    assert admission.is_waiting("c")
+
+
+def test_the_higher_priority_comes_first_and_what_compensates_before_it() -> None:
+    admission = Admission(1)
+    admission.admit("a", ANY)
+    for saga_id, priority, urgent in (("low", -1, False), ("high", 5, False), ("undo", -9, True), ("usual", 0, False)):
+        admission.enqueue(saga_id, Standing(saga_id, None, priority), urgent=urgent)
+    order = ["a"]
+    for _ in range(4):
+        admission.left(order[-1])
+        order += admission.due()
+    assert order == ["a", "undo", "high", "usual", "low"]
 
 
 @given(
     st.integers(1, 4),
     st.lists(st.tuples(st.sampled_from(["enqueue", "urgent", "left", "due"]), st.integers(0, 9)), max_size=60),
 )
-def test_nobody_is_lost_and_the_limit_holds(limit: int, does: list[tuple[str, int]]) -> None:
+def test_nobody_is_lost_and_the_limits_hold(limit: int, does: list[tuple[str, int]]) -> None:
     admission = Admission(limit)
+    standings = [
+        Standing("any", None, number % 3) if number < 5 else Standing("pair", 2, number) for number in range(10)
+    ]
     asked: set[str] = set()
     running: set[str] = set()
     for what, number in does:
         saga_id = str(number)
         if what in ("enqueue", "urgent"):
-            admission.enqueue(saga_id, urgent=what == "urgent")
+            admission.enqueue(saga_id, standings[number], urgent=what == "urgent")
             asked.add(saga_id)
         elif what == "left":
             admission.left(saga_id)
@@ -61,6 +97,7 @@ def test_nobody_is_lost_and_the_limit_holds(limit: int, does: list[tuple[str, in
         else:
             running.update(admission.due())
         assert len(running) <= limit
+        assert sum(int(each) >= 5 for each in running) <= 2
         assert all(admission.is_running(each) for each in running)
     while asked:
         for each in running:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from antistrophe.policy import GrantTo, LoadInto, Pool, PoolKey, PoolOrder, Retire, StartProcess
-from antistrophe.spec import Origin
+from antistrophe.policy import GrantTo, LoadInto, Pool, PoolKey, PoolOrder, Retire, StartProcess, Wish
+from antistrophe.spec import Origin, Throttle
 
 ORIGINS = [Origin(None, (), "/a"), Origin("/b/script.py", (), "/b")]
 HERE = PoolKey("me", ORIGINS[0])
@@ -16,19 +17,20 @@ THERE = PoolKey("you", ORIGINS[1])
 REFS = ("m:A",)
 
 
-def ask(pool: Pool, saga_id: str, key: PoolKey = HERE, *, fresh: bool = False, urgent: bool = False) -> list[PoolOrder]:
-    pool.ask(saga_id, key, REFS, fresh=fresh, urgent=urgent)
-    return pool.plan(0.0)
+def ask(pool: Pool, saga_id: str, key: PoolKey = HERE, now: float = 0.0, **options: Any) -> list[PoolOrder]:
+    pool.ask(saga_id, Wish(key, REFS, **options))
+    return pool.plan(now)
 
 
-def start(pool: Pool, saga_id: str, key: PoolKey = HERE, **options: bool) -> str:
+def start(pool: Pool, saga_id: str, key: PoolKey = HERE, **options: Any) -> str:
     """Ask, start, load and lend: the name of the process."""
     (order,) = ask(pool, saga_id, key, **options)
     assert isinstance(order, StartProcess)
     pool.ready(order.name, 0.0)
     assert pool.plan(0.0) == [LoadInto(order.name, key.origin, REFS)]
     pool.loaded(order.name, REFS, 0.0)
-    assert pool.plan(0.0) == [GrantTo(order.name, saga_id)]
+    throttle = options.get("throttle")
+    assert pool.plan(0.0) == [GrantTo(order.name, saga_id, None if throttle is None else throttle.step_class)]
     return order.name
 
 
@@ -139,6 +141,74 @@ def test_only_who_was_lent_it_can_give_it_back() -> None:
     assert pool.returned(name, "s1", 1.0, reusable=False) == []
 
 
+# --- turns of a step class ----------------------------------------------------------------------------------------
+
+PAIR = Throttle("m:Pay", 2, None)
+
+
+def test_a_class_at_its_limit_waits_and_holds_up_no_other() -> None:
+    pool = Pool(3, "p")
+    first, second = (start(pool, saga_id, throttle=PAIR) for saga_id in ("s1", "s2"))
+    assert ask(pool, "s3", throttle=PAIR) == [], "no process is even started for it"
+    other = start(pool, "s4")
+    pool.returned(other, "s4", 0.0, reusable=True)
+    assert pool.plan(0.0) == []
+    assert ask(pool, "s5") == [GrantTo(other, "s5")]
+    pool.returned(first, "s1", 0.0, reusable=True)
+    assert pool.plan(0.0) == [GrantTo(first, "s3", "m:Pay")]
+    pool.dead(second)
+    (order,) = ask(pool, "s6", throttle=PAIR)
+    assert isinstance(order, StartProcess), "the dead one counts no more"
+
+
+def test_what_is_kept_for_one_that_has_to_wait_is_given_to_another() -> None:
+    pool = Pool(2, "p")
+    one = Throttle("m:Pay", 1, None)
+    started = [*ask(pool, "s1", throttle=one), *ask(pool, "s2", throttle=one)]
+    ask(pool, "s3")
+    for order in started:
+        assert isinstance(order, StartProcess)
+        pool.ready(order.name, 0.0)
+        pool.plan(0.0)
+        pool.loaded(order.name, REFS, 0.0)
+    lent = {order.saga_id for order in pool.plan(0.0) if isinstance(order, GrantTo)}
+    assert lent | {pool.saga_of(name) for name in pool.leased()} == {"s1", "s3"}
+
+
+def test_a_rate_is_even_and_says_when_the_next_may_start() -> None:
+    pool = Pool(4, "p")
+    slow = Throttle("m:Pay", None, 2.0)
+    for name, saga_id in [(start(pool, saga_id), saga_id) for saga_id in ("w1", "w2", "w3", "w4")]:
+        pool.returned(name, saga_id, 0.0, reusable=True)
+    assert [type(order) for order in ask(pool, "s1", now=10.0, throttle=slow)] == [GrantTo]
+    assert pool.next_turn() is None, "nobody waits"
+    assert ask(pool, "s2", now=10.1, throttle=slow) == []
+    assert ask(pool, "s3", now=10.2, throttle=slow) == []
+    assert pool.next_turn() == 10.5
+    assert [order.saga_id for order in pool.plan(10.5) if isinstance(order, GrantTo)] == ["s2"]
+    assert pool.next_turn() == 11.0
+    assert [order.saga_id for order in pool.plan(100.0) if isinstance(order, GrantTo)] == ["s3"]
+    assert ask(pool, "s4", now=100.1, throttle=slow) == [], "nothing is saved up"
+
+
+def test_compensations_come_first_and_then_the_higher_priority() -> None:
+    pool = Pool(1, "p")
+    name, before = start(pool, "s1"), "s1"
+    options: dict[str, dict[str, Any]] = {
+        "low": {"priority": -1},
+        "usual": {},
+        "high": {"priority": 5},
+        "undo": {"urgent": True, "priority": -9},
+        "also usual": {},
+    }
+    for saga_id, wanted in options.items():
+        assert ask(pool, saga_id, **wanted) == []
+    for expected in ("undo", "high", "usual", "also usual", "low"):
+        pool.returned(name, before, 0.0, reusable=True)
+        assert pool.plan(0.0) == [GrantTo(name, expected)]
+        before = expected
+
+
 # --- against a model ----------------------------------------------------------------------------------------------
 
 
@@ -149,8 +219,21 @@ class Known:
     key: PoolKey
     stage: str = "starting"
     saga_id: str | None = None
+    step_class: str | None = None
     lent: int = 0
     loaded: set[str] = field(default_factory=set)
+
+
+THROTTLES = (Throttle("one at a time", 1, None), PAIR, Throttle("now and then", 3, 0.3))
+WISHES = st.builds(
+    Wish,
+    key=st.sampled_from([HERE, THERE]),
+    class_refs=st.just(REFS),
+    fresh=st.booleans(),
+    urgent=st.booleans(),
+    priority=st.integers(-1, 1),
+    throttle=st.sampled_from([None, *THROTTLES]),
+)
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -161,7 +244,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.limit = 3
         self.pool = Pool(self.limit, "p")
         self.known: dict[str, Known] = {}
-        self.wants: dict[str, tuple[PoolKey, bool]] = {}
+        self.wants: dict[str, Wish] = {}
         self.now = 0.0
 
     def obey(self, orders: list[PoolOrder]) -> None:
@@ -175,13 +258,15 @@ class PoolMachine(RuleBasedStateMachine):
                     assert process.stage == "idle"
                     process.stage, process.key = "loading", PoolKey("", origin)
                     assert not process.loaded.intersection(class_refs), "nothing is loaded twice"
-                case GrantTo(name, saga_id):
+                case GrantTo(name, saga_id, step_class):
                     process = self.known[name]
-                    _, fresh = self.wants.pop(saga_id)
+                    wish = self.wants.pop(saga_id)
                     assert process.stage == "idle"
                     assert process.saga_id is None
-                    assert not (fresh and process.lent)
+                    assert not (wish.fresh and process.lent)
+                    assert step_class == (None if wish.throttle is None else wish.throttle.step_class)
                     process.stage, process.saga_id, process.lent = "leased", saga_id, process.lent + 1
+                    process.step_class = step_class
                 case Retire(name):
                     assert self.known[name].stage != "leased"
                     self.known[name].stage = "ending"
@@ -193,13 +278,13 @@ class PoolMachine(RuleBasedStateMachine):
     def names(self, stage: str) -> list[str]:
         return [name for name, process in self.known.items() if process.stage == stage]
 
-    @rule(saga=st.integers(0, 6), key=st.sampled_from([HERE, THERE]), fresh=st.booleans(), urgent=st.booleans())
-    def ask(self, saga: int, key: PoolKey, fresh: bool, urgent: bool) -> None:
+    @rule(saga=st.integers(0, 6), wish=WISHES)
+    def ask(self, saga: int, wish: Wish) -> None:
         saga_id = f"s{saga}"
         if self.pool.leased_to(saga_id) is None:
-            known_key, _ = self.wants.get(saga_id, (key, fresh))
-            self.pool.ask(saga_id, known_key, REFS, fresh=fresh, urgent=urgent)
-            self.wants[saga_id] = (known_key, fresh)
+            known = self.wants.get(saga_id, wish)
+            self.wants[saga_id] = replace(wish, key=known.key)
+            self.pool.ask(saga_id, self.wants[saga_id])
             self.plan()
 
     @rule(saga=st.integers(0, 6))
@@ -260,6 +345,9 @@ class PoolMachine(RuleBasedStateMachine):
     def never_more_than_the_limit(self) -> None:
         assert len(self.known) <= self.limit
         assert sorted(self.pool.leased()) == sorted(self.names("leased"))
+        for throttle in THROTTLES:
+            running = [each for each in self.known.values() if each.saga_id and each.step_class == throttle.step_class]
+            assert throttle.max_concurrent is None or len(running) <= throttle.max_concurrent
 
     def teardown(self) -> None:
         """Whatever has happened, everybody is served once processes start, load and are given back."""

@@ -91,6 +91,9 @@ class Journal(Protocol):
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """What is true of a saga, or None where there is no such saga."""
 
+    def accepted(self, saga_id: str) -> SagaAccepted | None:
+        """How a saga began, or None where there is no such saga."""
+
     def request_id(self, saga_id: str) -> str | None:
         """The request that the saga was accepted for, or None where there is no such saga."""
 

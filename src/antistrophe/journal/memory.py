@@ -110,6 +110,11 @@ class MemoryJournal:
             saga = self._sagas.get(saga_id)
             return None if saga is None else saga.row
 
+    def accepted(self, saga_id: str) -> SagaAccepted | None:
+        """See ``Journal``."""
+        first = next((record.entry for record in self._records_of(saga_id)), None)
+        return first if isinstance(first, SagaAccepted) else None
+
     def request_id(self, saga_id: str) -> str | None:
         """See ``Journal``."""
         with self._lock:

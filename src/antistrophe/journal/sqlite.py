@@ -166,6 +166,16 @@ class SqliteJournal:
         found = self._states(f"{_STATES} WHERE sagas.id = ?", (saga_id,))
         return found[0][0] if found else None
 
+    def accepted(self, saga_id: str) -> SagaAccepted | None:
+        """See ``Journal``."""
+        found = self._database.row("SELECT entry FROM journal WHERE saga_id = ? AND seq = 1", (saga_id,))
+        if found is None:
+            return None
+        first = unpack_entry(found[0], self._where(saga_id, 1))
+        if not isinstance(first, SagaAccepted):
+            raise missing(f"{self._where(saga_id, 1)}, the acceptance,")
+        return first
+
     def request_id(self, saga_id: str) -> str | None:
         """See ``Journal``."""
         found = self._database.row("SELECT request_id FROM sagas WHERE id = ?", (saga_id,))

@@ -7,7 +7,7 @@ from antistrophe.messages.requests import ResolveStep
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
-from antistrophe.spec import Origin, SagaSpec
+from antistrophe.spec import Origin, SagaSpec, Throttle
 
 
 @message
@@ -49,11 +49,12 @@ class ResumeSaga:
 
 @message
 class ProcessGrant:
-    """A step process is lent to the saga."""
+    """A step process is lent to the saga; ``step_class``: for an attempt of that class, whose turn it is."""
 
     saga_id: str
     lease: Lease
     address: Address
+    step_class: str | None = None
 
 
 @message
@@ -100,13 +101,15 @@ class DrainSagas:
 
 @message
 class AskProcess:
-    """The saga needs a step process that has this code; ``urgent``: for a compensation."""
+    """The saga needs a step process that has this code; ``urgent``: for a compensation; ``throttle``: for an attempt
+    that has to wait for its turn."""
 
     saga_id: str
     origin: Origin
     class_refs: tuple[str, ...]
     fresh: bool
     urgent: bool
+    throttle: Throttle | None = None
 
 
 @message

@@ -7,15 +7,18 @@ from typing import TypeAlias
 
 from antistrophe.saga.entries import Action, AttemptStarted, Lease
 from antistrophe.saga.state import Saga, owed
+from antistrophe.spec import Throttle
 
 
 @dataclass(frozen=True, slots=True)
 class RequestProcess:
-    """Ask for a step process, not before ``not_before``; ``urgent``: for a compensation."""
+    """Ask for a step process, not before ``not_before``; ``urgent``: for a compensation; ``throttle``: for an attempt
+    that has to wait for its turn among those of its class."""
 
     fresh: bool
     urgent: bool
     not_before: float | None
+    throttle: Throttle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,4 +142,5 @@ def _without_attempt(saga: Saga) -> tuple[Effect, ...]:
     if work is None:
         return ()
     fresh = saga.spec.steps[work.step].fresh_process
-    return (RequestProcess(fresh, work.action is Action.COMPENSATE, saga.not_before),)
+    throttle = saga.spec.throttle(work.step)
+    return (RequestProcess(fresh, work.action is Action.COMPENSATE, saga.not_before, throttle),)

@@ -59,10 +59,12 @@ ANSWER_TYPES: tuple[type, ...] = (Returned, Raised, Unencodable, Verified, Refus
 
 @dataclass(frozen=True, slots=True)
 class ProcessGranted:
-    """A step process is lent to the saga; ``used``: attempts have run in it."""
+    """A step process is lent to the saga; ``used``: attempts have run in it; ``step_class``: for an attempt of that
+    class, which had to wait for its turn."""
 
     lease: Lease
     used: bool = False
+    step_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,15 +102,16 @@ class _Draft:
         """Add what an input makes true."""
         saga, now = self.saga, self.now
         match said:
-            case ProcessGranted(lease, used):
-                self.advance(lease if dispatch else None, used=used)
+            case ProcessGranted(lease, used, step_class):
+                self.advance(lease if dispatch else None, used=used, step_class=step_class)
             case ProcessRefused(reason):
                 self.wait(reason)
             case Answered(step, action, attempt, answer):
                 current = saga.current
                 if current is not None and _is(current, step, action, attempt) and not saga.ending:
                     self.extend(entries_of_answer(current, answer, now))
-                    spent = saga.spec.steps[step].fresh_process or isinstance(answer, Refused)
+                    spec = saga.spec.steps[step]
+                    spent = spec.fresh_process or spec.throttled or isinstance(answer, Refused)
                     self.advance(current.lease if dispatch and not spent else None, used=True)
             case Fenced():
                 current = saga.current
@@ -134,9 +135,9 @@ class _Draft:
 
     # --- what follows ------------------------------------------------------------------------------------------
 
-    def advance(self, lease: Lease | None, *, used: bool = False) -> None:
+    def advance(self, lease: Lease | None, *, used: bool = False, step_class: str | None = None) -> None:
         """Add all that follows from the state as it is, up to the next attempt where ``lease`` can run it (``used``:
-        its process has run another)."""
+        its process has run another; ``step_class``: whose turn it was to get it)."""
         if self.saga.current is not None or self.saga.ended or self.saga.parked:
             return
         if self.saga.unsettled is not None:
@@ -149,7 +150,7 @@ class _Draft:
         work = next_work(self.saga)
         if work is None:
             self._finish()
-        elif lease is not None and self._may_start(work.step, used):
+        elif lease is not None and self._may_start(work.step, used, step_class):
             self._start(work.step, work.action, lease)
 
     def _settle_forward(self, failed: AttemptFailed) -> None:
@@ -234,9 +235,11 @@ class _Draft:
 
     # --- the next attempt --------------------------------------------------------------------------------------
 
-    def _may_start(self, index: int, used: bool) -> bool:
+    def _may_start(self, index: int, used: bool, step_class: str | None) -> bool:
         due = self.saga.not_before is None or self.now >= self.saga.not_before
-        return due and not (used and self.saga.spec.steps[index].fresh_process)
+        throttle = self.saga.spec.throttle(index)
+        turn = throttle is None or throttle.step_class == step_class
+        return due and turn and not (used and self.saga.spec.steps[index].fresh_process)
 
     def _start(self, index: int, action: Action, lease: Lease) -> None:
         spec, step = self.saga.spec.steps[index], self.saga.steps[index]

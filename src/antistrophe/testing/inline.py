@@ -25,6 +25,7 @@ from antistrophe.saga.inputs import Answer, Answered, Fenced, Input, ProcessGran
 from antistrophe.saga.machine import transition
 from antistrophe.saga.outcome import error_of, outcome_of
 from antistrophe.saga.state import Saga, evolve
+from antistrophe.spec import Throttle
 from antistrophe.step import build_step, call_step, source_of
 
 _CAUGHT = (Exception, AttemptCancelled, asyncio.CancelledError)
@@ -72,7 +73,7 @@ class _Inline:
         now = self._now()
         accepted = SagaAccepted(now, "inline", self._spec)
         first = evolve(None, accepted)
-        entries, saga = transition(first, ProcessGranted(next(self._leases)), now)
+        entries, saga = transition(first, self._grant(self._spec.throttle(0) if self._spec.steps else None), now)
         said = self._follow(None, saga, (accepted, *entries))
         while said is not None:
             before = saga
@@ -91,8 +92,8 @@ class _Inline:
                     return self._call(after, started)
                 case EndProcess(started):
                     return Fenced(started.step, started.action, started.attempt, began=True)
-                case RequestProcess(not_before=not_before):
-                    return self._wait(after, not_before)
+                case RequestProcess():
+                    return self._wait(after, effect)
         return None
 
     # --- time --------------------------------------------------------------------------------------------------
@@ -103,13 +104,17 @@ class _Inline:
     def _skip_to(self, moment: float) -> None:
         self._offset_s += max(0.0, moment - self._now())
 
-    def _wait(self, saga: Saga, not_before: float | None) -> Input:
-        deadline = wake_at(saga)
+    def _wait(self, saga: Saga, asked: RequestProcess) -> Input:
+        deadline, not_before = wake_at(saga), asked.not_before
         if not_before is not None and deadline is not None and deadline < not_before:
             self._skip_to(deadline)
             return TimePassed()
         self._skip_to(not_before or 0.0)
-        return ProcessGranted(next(self._leases))
+        return self._grant(asked.throttle)
+
+    def _grant(self, throttle: Throttle | None) -> ProcessGranted:
+        """A process at once: nobody else runs anything here."""
+        return ProcessGranted(next(self._leases), step_class=None if throttle is None else throttle.step_class)
 
     # --- calls -------------------------------------------------------------------------------------------------
 

@@ -40,7 +40,8 @@ def token_of(
 class Call:
     """One call of user code: when it began and ended (returned, raised, or its process died), when it took effect, and
     what it gave (None: its process died first). ``journal_length``: how many entries there were when it began;
-    ``process_used``: something had run in its process before; ``interrupted``: the system ended it."""
+    ``process_used``: something had run in its process before; ``turn``: the step class that its process was lent for,
+    and nothing had run there since; ``interrupted``: the system ended it."""
 
     token: Token
     process: str
@@ -51,6 +52,7 @@ class Call:
     effects_at: list[float] = field(default_factory=list)
     answer: Answer | None = None
     interrupted: bool = False
+    turn: str | None = None
 
 
 class EffectsLedger:

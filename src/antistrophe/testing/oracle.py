@@ -172,6 +172,13 @@ def _fresh(history: History) -> Iterator[Violation]:
         owner[call.process] = call
 
 
+def _in_turn(history: History) -> Iterator[Violation]:
+    for call in history.ledger.calls:
+        throttle = history.scenario.spec.throttle(call.token.step)
+        if throttle is not None and call.turn != throttle.step_class:
+            yield Violation(Check.TURN, f"{call.token} ran on the turn of {call.turn}")
+
+
 def _not_early(history: History) -> Iterator[Violation]:
     spec, accepted_at = history.scenario.spec, history.journal[0].at
     for entry in history.journal:
@@ -262,6 +269,7 @@ _LOOKS: tuple[Callable[[History], Iterator[Violation]], ...] = (
     _results_known,
     _calls_few,
     _fresh,
+    _in_turn,
     _not_early,
     _true_results,
     _ends_true,

@@ -51,8 +51,10 @@ class SimulatedActor:
     def begin(self) -> None:
         """Accept the saga; at times a process is at hand, and its first attempt starts in the same append."""
         world = self._world
-        grant = world.host.at_hand() if world.rng.random() < 0.3 else None
-        accepted = SagaAccepted(world.now, "request", world.scenario.spec)
+        spec = world.scenario.spec
+        throttle = spec.throttle(0) if spec.steps else None
+        grant = world.host.at_hand(throttle) if world.rng.random() < 0.3 else None
+        accepted = SagaAccepted(world.now, "request", spec)
         said = Resumed() if grant is None else grant
         entries, self.saga = machine.transition(state.evolve(None, accepted), said, world.now)
         if world.chances.strikes(Fault.CRASH_BEFORE_APPEND):
@@ -212,8 +214,8 @@ class SimulatedActor:
                 self._world.host.end(started, grace_s)
             case effects.AdoptAttempt(started):
                 self._world.host.adopt(started)
-            case effects.RequestProcess(fresh):
-                self._world.host.request(fresh)
+            case effects.RequestProcess():
+                self._world.host.request(question)
         self._world.after(ASK_AGAIN_S, self._guarded(lambda: self._ask_again(number)))
 
     def _ask_again(self, number: int) -> None:

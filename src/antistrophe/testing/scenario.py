@@ -80,4 +80,5 @@ def _step(rng: random.Random, index: int, *, rough: bool) -> StepSpec:
         requires_compensation=rng.random() < 0.85,
         fresh_process=rng.random() < 0.25,
         has_verify=rng.random() < 0.4,
+        max_concurrent=rng.choice((None, None, None, 1, 4)),
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from antistrophe.saga.effects import RequestProcess
 from antistrophe.saga.entries import Action, AttemptStarted, Lease
 from antistrophe.saga.inputs import Answer, Answered, Fenced, ProcessGranted, ProcessRefused, Refused
+from antistrophe.spec import Throttle
 from antistrophe.testing.behaviour import Plan, UserCode, returned
 from antistrophe.testing.faults import Fault
 from antistrophe.testing.ledger import Call, Token, token_of
@@ -52,6 +54,7 @@ class StepProcess:
         self.death: Death | None = None
         self.mark: Mark | None = None
         self.used = False
+        self.turn: str | None = None
         self._host = host
         self._world = host.world
         self._call: Call | None = None
@@ -79,7 +82,8 @@ class StepProcess:
 
     def _begin(self, token: Token) -> None:
         world = self._world
-        self._call = Call(token, self.lease.name, self.used, world.now, len(world.journal))
+        self._call = Call(token, self.lease.name, self.used, world.now, len(world.journal), turn=self.turn)
+        self.turn = None
         world.ledger.calls.append(self._call)
         self.mark, self.used = Mark(token, world.now), True
         self._plan = plan = self._host.code.plan(token)
@@ -175,42 +179,44 @@ class StepHost:
         self._processes: dict[str, StepProcess] = {}
         self._lent: dict[str, AttemptStarted | None] = {}
         self._delivered: set[str] = set()
-        self._wanted: bool | None = None
+        self._wanted: RequestProcess | None = None
 
-    def request(self, fresh: bool) -> None:
+    def request(self, asked: RequestProcess) -> None:
         """The saga wants a process; asked again, it is still one."""
         pending = self._wanted is not None
-        self._wanted = fresh
+        self._wanted = asked
         if not pending:
             late = self.world.chances.strikes(Fault.GRANT_LATE)
             self.world.after(self.world.rng.uniform(1.0, 20.0) if late else DELAY_S, self._serve)
 
     def _serve(self) -> None:
-        fresh, self._wanted = self._wanted, None
-        if fresh is None:
+        asked, self._wanted = self._wanted, None
+        if asked is None:
             return
         if self.world.chances.strikes(Fault.GRANT_REFUSED):
             self.world.to_saga(ProcessRefused("no process can be started"), crosses=False)
             return
-        self._grant(fresh)
+        self._grant(asked)
         if self.world.chances.strikes(Fault.GRANT_DOUBLED):
-            self._grant(fresh)
+            self._grant(asked)
 
-    def at_hand(self) -> ProcessGranted:
+    def at_hand(self, throttle: Throttle | None) -> ProcessGranted:
         """A process that is lent without being asked for."""
         process = self._start()
         self._lent[process.lease.name] = None
-        return ProcessGranted(process.lease)
+        process.turn = _class_of(throttle)
+        return ProcessGranted(process.lease, step_class=process.turn)
 
-    def _grant(self, fresh: bool) -> None:
+    def _grant(self, asked: RequestProcess) -> None:
         idle = [
             process
             for name, process in self._processes.items()
-            if process.death is None and name not in self._lent and not (fresh and process.used)
+            if process.death is None and name not in self._lent and not (asked.fresh and process.used)
         ]
         process = self.world.rng.choice(idle) if idle and self.world.rng.random() < 0.8 else self._start()
         self._lent[process.lease.name] = None
-        self.world.to_saga(ProcessGranted(process.lease, process.used), crosses=False)
+        process.turn = _class_of(asked.throttle)
+        self.world.to_saga(ProcessGranted(process.lease, process.used, process.turn), crosses=False)
 
     def _start(self) -> StepProcess:
         self._made += 1
@@ -321,3 +327,7 @@ class StepHost:
         if process is None or process.lease.boot_id != f"boot-{self.boot}" or process.mark is None:
             return None
         return process.mark if process.mark.token == token_of(started) else None
+
+
+def _class_of(throttle: Throttle | None) -> str | None:
+    return None if throttle is None else throttle.step_class

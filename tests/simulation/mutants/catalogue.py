@@ -273,7 +273,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "nobody waits before the next attempt",
         "rules",
         Check.BACKOFF,
-        (Patch(_MACHINE + "_Draft._may_start", "due and not", "not"),),
+        (Patch(_MACHINE + "_Draft._may_start", "due and turn and not", "turn and not"),),
     ),
     Mutant(
         "verify is not asked",
@@ -322,6 +322,25 @@ MUTANTS: tuple[Mutant, ...] = (
         "rules",
         Check.FRESH,
         (Patch(_MACHINE + "_Draft._may_start", "used and", "False and"),),
+    ),
+    Mutant(
+        "a step class with limits starts on any process",
+        "rules",
+        Check.TURN,
+        (Patch(_MACHINE + "_Draft._may_start", "due and turn and", "due and"),),
+    ),
+    Mutant(
+        "a step class with limits keeps its process for the next attempt",
+        "rules",
+        Check.TURN,
+        (
+            Patch(_MACHINE + "_Draft.hear", "spec.fresh_process or spec.throttled or", "spec.fresh_process or"),
+            Patch(
+                _MACHINE + "_Draft._may_start",
+                "throttle.step_class == step_class",
+                "used or throttle.step_class == step_class",
+            ),
+        ),
     ),
     Mutant(
         "processes are not given back",

@@ -1,0 +1,99 @@
+"""Which sagas are at work now, and which comes next."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a saga stands in the queue: sagas of one ``name`` run ``max_concurrent`` at a time (None: as many as there
+    is room for), and the higher ``priority`` comes first."""
+
+    name: str
+    max_concurrent: int | None = None
+    priority: int = 0
+
+
+_Queue: TypeAlias = list[tuple[bool, int, int, str]]
+
+
+class Admission:
+    """At most ``limit`` sagas at work. The others wait, those that compensate first, then by priority, then in order;
+    one that waits because of its name's own limit holds up nobody else."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._running: dict[str, str] = {}
+        self._by_name: Counter[str] = Counter()
+        self._waiting: dict[str, Standing] = {}
+        self._open: _Queue = []
+        self._limited: dict[str, _Queue] = {}
+        self._arrivals = itertools.count()
+
+    def full(self, standing: Standing) -> str | None:
+        """Why a new saga would have to wait, or None."""
+        if len(self._running) >= self._limit or any(map(self._may_go, self._queues())):
+            return f"its turn: max_running_sagas lets {self._limit} run at the same time"
+        if self._held(standing):
+            most = standing.max_concurrent
+            return f"its turn: max_concurrent lets {most} of those called {standing.name!r} run at the same time"
+        return None
+
+    def admit(self, saga_id: str, standing: Standing) -> None:
+        """The saga runs now (it need not have waited)."""
+        if saga_id not in self._running:
+            self._running[saga_id] = standing.name
+            self._by_name[standing.name] += 1
+
+    def enqueue(self, saga_id: str, standing: Standing, *, urgent: bool) -> None:
+        """The saga waits for its turn; said again, it changes nothing."""
+        if saga_id in self._waiting or saga_id in self._running:
+            return
+        self._waiting[saga_id] = standing
+        queue = self._open
+        if standing.max_concurrent is not None:
+            queue = self._limited.setdefault(standing.name, [])
+        heapq.heappush(queue, (not urgent, -standing.priority, next(self._arrivals), saga_id))
+
+    def left(self, saga_id: str) -> None:
+        """The saga does not run any more."""
+        name = self._running.pop(saga_id, None)
+        if name is not None:
+            self._by_name[name] -= 1
+            if not self._by_name[name]:
+                del self._by_name[name]
+
+    def is_running(self, saga_id: str) -> bool:
+        return saga_id in self._running
+
+    def is_waiting(self, saga_id: str) -> bool:
+        return saga_id in self._waiting
+
+    def due(self) -> list[str]:
+        """The sagas whose turn it is; they count as running from now on."""
+        turn: list[str] = []
+        while len(self._running) < self._limit:
+            queue = min(filter(self._may_go, self._queues()), default=None, key=lambda queue: queue[0])
+            if queue is None:
+                break
+            *_, saga_id = heapq.heappop(queue)
+            standing = self._waiting.pop(saga_id)
+            if not queue and queue is not self._open:
+                del self._limited[standing.name]
+            self.admit(saga_id, standing)
+            turn.append(saga_id)
+        return turn
+
+    def _queues(self) -> tuple[_Queue, ...]:
+        return (self._open, *self._limited.values())
+
+    def _may_go(self, queue: _Queue) -> bool:
+        return bool(queue) and not self._held(self._waiting[queue[0][-1]])
+
+    def _held(self, standing: Standing) -> bool:
+        return standing.max_concurrent is not None and self._by_name[standing.name] >= standing.max_concurrent
