@@ -1,133 +1,313 @@
-"""Message round trips between two actors: our base beside Thespian's TCP base, in one run.
+"""Messages between two actors: our base beside Thespian's and a floor of a few lines, taking turns in one run.
 
-Usage: python -m tests.benchmarks.bench_messages [--runs N] [--peers N]
+Usage: python -m tests.benchmarks.bench_messages [--runs N] [--peers N] [--bases NAME ...]
+
+The floor is a socket pair, a loop of two processes and msgpack. Each other row is two actors in processes of their own:
+one sends a message of the runtime, the other sends it back. All systems are up during the whole run, and are measured
+in turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from thespian.actors import Actor, ActorAddress, ActorSystem
+import msgpack
+from thespian.actors import Actor, ActorAddress, ActorSystem, ChildActorExited
 
 from antistrophe import process
+from antistrophe.actors.children import child_process
+from antistrophe.messages import Rejected
 from antistrophe.system.base import UnixSystemBase
 
 WAIT_S = 120.0
 ADMIN_PORT = 19_017  # of the TCP base only
+ASKS = 200
+BASES = ("raw", "unix", "tcp", "queue")
+NAMES = {
+    "raw": "Unix socket + msgpack",
+    "unix": "antistrophe",
+    "tcp": "multiprocTCPBase",
+    "queue": "multiprocQueueBase",
+}
+ROWS: dict[str, tuple[int, int, int]] = {  # bytes, round trips, in flight
+    "round trip": (10, 2000, 1),
+    "8 in flight": (10, 4000, 8),
+    "64 in flight": (10, 4000, 64),
+    "100 KB": (100_000, 200, 1),
+    "1 MB": (10**6, 30, 1),
+}
 
 
 class Ponger(Actor):
-    """Sends back what it gets; told "quiet", it says hello and then nothing."""
+    """Sends back what it gets."""
 
     def receiveMessage(self, message: Any, sender: ActorAddress) -> None:  # noqa: N802 - Thespian's name
-        if isinstance(message, (tuple, str)):
+        if isinstance(message, (Rejected, str)):
             self.send(sender, message)
 
 
 class Pinger(Actor):
-    """Plays ping-pong on demand, and counts."""
+    """Plays ping-pong on demand, and counts; has children on demand, and sees them die."""
+
+    asker: ActorAddress
+    order: dict[str, Any]
+    then: Callable[[], None]
+    child: ActorAddress | None
+    late: list[float]
 
     def receiveMessage(self, message: Any, sender: ActorAddress) -> None:  # noqa: N802 - Thespian's name
-        if isinstance(message, dict):
-            self.order, self.asker, self.left = message, sender, message["rounds"]
-            self.sent = self.returned = 0
-            self.began_at, self.cpu_at = time.perf_counter(), time.process_time()
-            for _ in range(message["window"]):
-                self._serve()
-        elif isinstance(message, tuple):
-            self.returned += 1
-            if self.returned == self.order["rounds"]:
-                wall, cpu = time.perf_counter() - self.began_at, time.process_time() - self.cpu_at
-                self.send(self.asker, [1e6 * wall / self.returned, 1e6 * cpu / self.returned])
-            else:
-                self._serve()
-        elif isinstance(message, int):
-            for _ in range(message):
-                self.send(self.createActor(Ponger), "quiet")
-            self.send(sender, "made")
+        if isinstance(message, Rejected):
+            self._returned()
+        elif isinstance(message, dict):
+            self.asker = sender
+            getattr(self, f"do_{message['what']}")(message)
+        elif isinstance(message, str):
+            self._greeted()
+        elif isinstance(message, ChildActorExited) and message.childAddress == self.child:
+            self.late.append(1e3 * (time.perf_counter() - self.killed_at))
+            self.child = None
+            self._next_death()
+
+    def do_play(self, order: dict[str, Any]) -> None:
+        self.order, self.sent, self.returned = order, 0, 0
+        self.began_at, self.cpu_at = time.perf_counter(), time.process_time()
+        for _ in range(order["window"]):
+            self._serve()
 
     def _serve(self) -> None:
         if self.sent < self.order["rounds"]:
             self.sent += 1
-            self.send(self.order["ponger"], (self.sent, self.order["payload"]))
+            self.send(self.order["ponger"], Rejected("correlation", "name", self.order["payload"]))
+
+    def _returned(self) -> None:
+        self.returned += 1
+        if self.returned == self.order["rounds"]:
+            wall, cpu = time.perf_counter() - self.began_at, time.process_time() - self.cpu_at
+            self.send(self.asker, [1e6 * wall / self.returned, 1e6 * cpu / self.returned])
+        else:
+            self._serve()
+
+    def do_peers(self, order: dict[str, Any]) -> None:
+        self.left = order["count"]
+        self.then = lambda: self.send(self.asker, ["made"])
+        for _ in range(order["count"]):
+            self.send(self.createActor(Ponger), "hello")
+
+    def do_alarms(self, order: dict[str, Any]) -> None:
+        for number in range(order["count"]):
+            self.wakeupAfter(600 + number, "never")
+        self.send(self.asker, ["set"])
+
+    def do_deaths(self, order: dict[str, Any]) -> None:
+        self.left_to_die, self.late = order["count"], []
+        self._next_death()
+
+    def _next_death(self) -> None:
+        if self.left_to_die == 0:
+            self.send(self.asker, [statistics.median(self.late), max(self.late)])
+            return
+        self.left_to_die -= 1
+        self.left, self.then = 1, self._kill
+        self.child = self.createActor(Ponger)
+        self.process = child_process(self, self.child)
+        self.send(self.child, "hello")
+
+    def _kill(self) -> None:
+        assert self.process is not None
+        self.killed_at = time.perf_counter()
+        self.process.kill()
+
+    def _greeted(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.then()
 
 
-def measure(actor_system: ActorSystem, name: str, runs: int, peers: int) -> None:
-    ponger, pinger = actor_system.createActor(Ponger), actor_system.createActor(Pinger)
-    rows = [
-        ("10 B", 10, 2000, 1),
-        ("10 B, 8 in flight", 10, 2000, 8),
-        ("100 KB", 100_000, 200, 1),
-        ("1 MB", 10**6, 50, 1),
-    ]
-    _table(actor_system, name, runs, ponger, pinger, rows)
-    with actor_system.private() as private:
-        assert private.ask(pinger, peers, WAIT_S) == "made"
-    _table(actor_system, name, runs, ponger, pinger, [(f"10 B, {peers} other peers", 10, 2000 // 4, 1)])
-    asked = []
-    for _ in range(200):
-        began_at = time.perf_counter()
-        actor_system.ask(ponger, (0, "x"), WAIT_S)
-        asked.append(1e6 * (time.perf_counter() - began_at))
-    print(f"{name:6}  {'ask by an application':24} {statistics.median(asked):9.0f} µs")
+# --- one of them, in a process of its own ---------------------------------------------------------------------------
 
 
-def _table(
-    actor_system: ActorSystem,
-    name: str,
-    runs: int,
-    ponger: ActorAddress,
-    pinger: ActorAddress,
-    rows: list[tuple[str, int, int, int]],
-) -> None:
-    for label, size, rounds, window in rows:
-        order = {"ponger": ponger, "payload": "x" * size, "rounds": rounds, "window": window}
-        found = [actor_system.ask(pinger, order, WAIT_S) for _ in range(runs)]
-        wall = [row[0] for row in found]
-        cpu = statistics.median(row[1] for row in found)
-        low, middle, high = min(wall), statistics.median(wall), max(wall)
-        print(
-            f"{name:6}  {label:24} {middle:9.0f} µs  ({low:.0f} to {high:.0f})  {cpu:7.0f} µs CPU in each", flush=True
-        )
+def serve(base: str, folder: Path) -> None:
+    """Carry out one order of JSON for each line of standard input."""
+    with raw_player() if base == "raw" else actors_player(base, folder) as play:
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        for line in sys.stdin:
+            sys.stdout.write(json.dumps(play(json.loads(line))) + "\n")
+            sys.stdout.flush()
 
 
-def play(base: str, folder: Path, runs: int, peers: int) -> None:
+@contextlib.contextmanager
+def actors_player(base: str, folder: Path) -> Iterator[Callable[[dict[str, Any]], Any]]:
     if base == "unix":
         actor_system = ActorSystem(UnixSystemBase(folder), transientUnique=True)
     else:
-        actor_system = ActorSystem("multiprocTCPBase", {"Admin Port": ADMIN_PORT}, transientUnique=True)
-    measure(actor_system, base, runs, peers)
+        capabilities = {"Admin Port": ADMIN_PORT} if base == "tcp" else {}
+        actor_system = ActorSystem(f"multiproc{NAMES[base][9:]}", capabilities, transientUnique=True)
+    ponger, pinger = actor_system.createActor(Ponger), actor_system.createActor(Pinger)
+
+    def play(order: dict[str, Any]) -> Any:
+        if order["what"] == "ask":
+            return _asked(actor_system, ponger)
+        extra = {"ponger": ponger, "payload": "x" * order["size"]} if order["what"] == "play" else {}
+        return actor_system.ask(pinger, {**order, **extra}, WAIT_S)
+
+    yield play
     actor_system.shutdown()
+
+
+def _asked(actor_system: ActorSystem, ponger: ActorAddress) -> list[float]:
+    asked = []
+    for _ in range(ASKS):
+        began_at = time.perf_counter()
+        actor_system.ask(ponger, "hello", WAIT_S)
+        asked.append(1e6 * (time.perf_counter() - began_at))
+    return [statistics.median(asked), 0.0]
+
+
+@contextlib.contextmanager
+def raw_player() -> Iterator[Callable[[dict[str, Any]], Any]]:
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        ours.close()
+        _echo(theirs)
+        os._exit(0)
+    theirs.close()
+    yield lambda order: _play_raw(ours, order)
+    ours.close()
+    os.waitpid(child, 0)
+
+
+def _echo(sock: socket.socket) -> None:
+    unpacker = msgpack.Unpacker(max_buffer_size=0)
+    while data := sock.recv(65_536):
+        unpacker.feed(data)
+        for message in unpacker:
+            sock.sendall(msgpack.packb(message))
+
+
+def _play_raw(sock: socket.socket, order: dict[str, Any]) -> list[float] | None:
+    if order["what"] != "play":
+        return None
+    unpacker, payload = msgpack.Unpacker(max_buffer_size=0), "x" * order["size"]
+    began_at, cpu_at = time.perf_counter(), time.process_time()
+    for _ in range(order["window"]):
+        sock.sendall(msgpack.packb(("Rejected", "correlation", "name", payload)))
+    sent, returned = order["window"], 0
+    while returned < order["rounds"]:
+        unpacker.feed(sock.recv(65_536))
+        for _ in unpacker:
+            returned += 1
+            if sent < order["rounds"]:
+                sock.sendall(msgpack.packb(("Rejected", "correlation", "name", payload)))
+                sent += 1
+    wall, cpu = time.perf_counter() - began_at, time.process_time() - cpu_at
+    return [1e6 * wall / returned, 1e6 * cpu / returned]
+
+
+# --- all of them, in turns ------------------------------------------------------------------------------------------
+
+
+class Player:
+    """A process that carries out orders."""
+
+    def __init__(self, base: str, folder: Path) -> None:
+        self.base = base
+        folder.mkdir()
+        command = [sys.executable, "-m", "tests.benchmarks.bench_messages", "--serve", base, "--folder", str(folder)]
+        environment = {**process.system_environment(folder.parent, os.environ), "THESPIAN_BASE_IPADDR": "127.0.0.1"}
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._read() == "ready\n"
+
+    def order(self, what: str, **details: Any) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"what": what, **details}) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._read())
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+def measure(players: list[Player], runs: int, label: str, what: str, **details: Any) -> None:
+    """One row of the table: medians of all, and what they are times the floor's and of the TCP base's."""
+    found: dict[str, list[list[float]]] = {player.base: [] for player in players}
+    for _ in range(runs):
+        for player in players:
+            answer = player.order(what, **details)
+            if answer is not None:
+                found[player.base].append(answer)
+    middle = {base: statistics.median(row[0] for row in rows) for base, rows in found.items() if rows}
+    cells = []
+    for player in players:
+        value = middle.get(player.base)
+        cells.append(
+            f"{'-':>22}" if value is None else f"{value:>9.{2 if value < 10 else 0}f}{_spread(found[player.base])}"
+        )
+    ours = middle.get("unix")
+    to_floor = f"{ours / middle['raw']:8.1f}x" if ours and "raw" in middle else f"{'-':>9}"
+    to_tcp = f"{middle['tcp'] / ours:8.1f}x" if ours and "tcp" in middle else f"{'-':>9}"
+    cpu = {base: statistics.median(row[1] for row in rows) for base, rows in found.items() if rows}
+    to_cpu = f"{cpu['unix'] / cpu['raw']:8.1f}x" if cpu.get("raw") and "unix" in cpu else f"{'-':>9}"
+    print(f"{label:24}" + "".join(cells) + to_floor + to_cpu + to_tcp, flush=True)
+
+
+def _spread(rows: list[list[float]]) -> str:
+    low, high = min(row[0] for row in rows), max(row[0] for row in rows)
+    digits = 1 if high < 10 else 0
+    return f"({low:.{digits}f}-{high:.{digits}f})"
+
+
+def play_all(players: list[Player], runs: int, peers: int) -> None:
+    print(f"median of {runs} runs (least-most), in µs for each round trip; all in turns", flush=True)
+    heads = "".join(f"{NAMES[player.base]:>22}" for player in players)
+    print(f"{'':24}{heads}{'of floor':>9}{'its CPU':>9}{'TCP/ours':>9}")
+    for label, (size, rounds, window) in ROWS.items():
+        measure(players, runs, label, "play", size=size, rounds=rounds, window=window)
+    measure(players, runs, "asked by an application", "ask")
+    actors = [player for player in players if player.base not in ("raw", "queue")]
+    for count in (1_000, 10_000):
+        for player in actors:
+            player.order("alarms", count=count - (1_000 if count > 1_000 else 0))
+        measure(actors, runs, f"{count:,} pending wakeups", "play", size=10, rounds=500, window=1)
+    for player in actors:
+        player.order("peers", count=peers)
+    measure(actors, runs, f"{peers} children", "play", size=10, rounds=500, window=1)
+    print("in ms, until a parent hears of a death:", flush=True)
+    measure(actors, 3, f"{peers} other children", "deaths", count=20)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--peers", type=int, default=100)
-    parser.add_argument("--base", choices=["unix", "tcp"], help="only this one, started in --folder")
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--bases", nargs="+", choices=BASES, default=BASES)
+    parser.add_argument("--serve", choices=BASES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.base:
-        play(arguments.base, arguments.folder, arguments.runs, arguments.peers)
+    if arguments.serve:
+        serve(arguments.serve, arguments.folder)
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    print(f"median of {arguments.runs} runs (least to most): per round trip", flush=True)
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        environment = {**process.system_environment(folder, os.environ), "THESPIAN_BASE_IPADDR": "127.0.0.1"}
         try:
-            for base in ("unix", "tcp"):
-                command = [sys.executable, "-m", "tests.benchmarks.bench_messages", "--base", base, "--folder", folder]
-                numbers = ["--runs", str(arguments.runs), "--peers", str(arguments.peers)]
-                subprocess.run([*command, *numbers], env=environment, check=True)
+            play_all([Player(base, Path(folder, base)) for base in arguments.bases], arguments.runs, arguments.peers)
         finally:
             process.sweep(folder, deadline_s=10)
 

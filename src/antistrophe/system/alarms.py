@@ -22,6 +22,9 @@ class Alarms:
         """Have a wakeup come due after ``period``: seconds or a timedelta."""
         heapq.heappush(self._heap, (now + timePeriodSeconds(period), next(self._numbers), period, payload))
 
+    def __len__(self) -> int:
+        return len(self._heap)
+
     @property
     def next_at(self) -> float:
         """When the first comes due; infinity where there is none."""

@@ -18,7 +18,6 @@ from thespian.system.transport import ExternalInterfaceTransportInit, ReceiveEnv
 
 from antistrophe.errors import SystemUnavailableError
 from antistrophe.process import ProcessIdentity, become_subreaper
-from antistrophe.system import codec
 from antistrophe.system.address import address_of, path_of
 from antistrophe.system.endpoint import ADMIN_PATH, read_identity
 from antistrophe.system.sockets import ADMIN_LINK, new_socket_path
@@ -66,7 +65,6 @@ class UnixSystemBase(systemBase):
 
     def _start(self, log_definitions: dict[str, Any]) -> None:
         become_subreaper()
-        codec.prepare()
         self._fork_admin(log_definitions)
         _publish(self._folder, self.adminAddr)
 

@@ -235,20 +235,17 @@ class Incoming:
 
     def _take(self, data: bytes, payloads: list[bytes]) -> bool:
         """Add what was read; True when no frame is left half."""
-        buffer: bytes | bytearray = data
-        if self._buffer or not self._magic_seen:
-            self._buffer += data
-            self._missing -= len(data)
-            if self._missing > 0:
-                return False
-            if not self._take_magic():
-                return False
-            buffer = self._buffer
-        start = self._take_frames(buffer, payloads)
-        if buffer is not self._buffer:
-            self._buffer += memoryview(data)[start:]
-        elif start:
-            del self._buffer[:start]
+        if self._magic_seen and not self._buffer:
+            start = self._take_frames(data, payloads)
+            if start < len(data):
+                self._buffer += memoryview(data)[start:]
+            return not self._buffer
+        self._buffer += data
+        self._missing -= len(data)
+        if self._missing > 0 or not self._take_magic():
+            return False
+        start = self._take_frames(self._buffer, payloads)
+        del self._buffer[:start]
         return not self._buffer
 
     def _take_magic(self) -> bool:
@@ -273,11 +270,11 @@ class Incoming:
             if size < end:
                 self._missing = end - size
                 return start
-            payload = bytes(memoryview(buffer)[start + _HEADER_BYTES : end])
+            begin, start = start + _HEADER_BYTES, end
+            payload = buffer[begin:end] if type(buffer) is bytes else bytes(memoryview(buffer)[begin:end])
             if self.sender is None:
                 self.sender = payload.decode("utf-8", "surrogateescape")
             else:
                 payloads.append(payload)
-            start = end
         self._missing = 0
         return start

@@ -8,6 +8,7 @@ kind, or with a field that is not what its kind says, is malformed.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -22,6 +23,8 @@ from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, StepRecord
 from antistrophe.system.address import UnixAddress, address_of
 from antistrophe.system.fields import Fields, MalformedError
 from antistrophe.system.thespian_forms import FORMS
+
+_BUFFER_BYTES = 64 * 1024
 
 PLAIN = ""
 """The kind of a plain value."""
@@ -43,10 +46,14 @@ _WORDS: dict[str, type[Enum]] = {cls.__name__: cls for cls in (SagaStatus, StepS
 def pack_message(message: Any) -> bytes:
     """The frame of a message. Raises NotSerializableError for what can't travel, and Thespian's CannotPickleAddress
     while an address in it is that of a child which has not reported yet."""
-    kind = type(message).__name__
     try:
-        if MESSAGES.get(kind) is type(message):
-            return _pack(_fields.writer(type(message))(message))
+        write = _writers.get(type(message))
+        if write is not None:
+            frame: bytes = _packers.pack(write(message))
+            if len(frame) > _BUFFER_BYTES:
+                _packers.renew()  # its buffer has grown, and would stay so
+            return frame
+        kind = type(message).__name__
         form = FORMS.get(kind)
         if form is not None and form.cls is type(message):
             return _pack((kind, *_written(form.write(message), form.nested)))
@@ -62,9 +69,9 @@ def unpack_message(frame: bytes) -> Any:
     try:
         values = msgpack.unpackb(frame, use_list=False, ext_hook=_extension, unicode_errors="surrogatepass")
         kind = values[0]
-        cls = MESSAGES.get(kind)
-        if cls is not None:
-            return _fields.reader(cls)(values)
+        read = _readers.get(kind)
+        if read is not None:
+            return read(values)
         if kind == PLAIN:
             (data,) = values[1:]
             return _unpack_plain(data)
@@ -108,9 +115,23 @@ def _read_form(kind: Any, values: tuple[Any, ...]) -> Any:
     return form.read(*values)
 
 
+def _packer(buffer_bytes: int) -> Any:
+    return msgpack.Packer(default=_other, unicode_errors="surrogatepass", buf_size=buffer_bytes)
+
+
+class _Packers(threading.local):
+    """A packer for each thread, whose buffer is used for one message after another. Not for what is within a message,
+    which is packed while the message is."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.pack = _packer(_BUFFER_BYTES).pack
+
+
 def _pack(values: tuple[Any, ...]) -> bytes:
-    packer = msgpack.Packer(default=_other, unicode_errors="surrogatepass", buf_size=1024)
-    packed: bytes = packer.pack(values)
+    packed: bytes = _packer(1024).pack(values)
     return packed
 
 
@@ -182,10 +203,6 @@ def _extension_in_plain(code: int, data: bytes) -> Any:
 
 
 _fields = Fields((_pack_plain, _unpack_plain))
-
-
-def prepare() -> None:
-    """Make now what the first message of each kind would have to wait for; forks inherit it."""
-    for cls in (*MESSAGES.values(), *_RECORDS.values()):
-        _fields.writer(cls)
-        _fields.reader(cls)
+_writers = {cls: _fields.writer(cls) for cls in MESSAGES.values()}
+_readers = {kind: _fields.reader(cls) for kind, cls in MESSAGES.items()}
+_packers = _Packers()

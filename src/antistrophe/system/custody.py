@@ -31,7 +31,7 @@ from thespian.system.transport import ReceiveEnvelope, SendStatus
 from antistrophe.system.address import UnixAddress, address_of, path_of
 from antistrophe.system.channel import framed
 from antistrophe.system.children import Addresses, Postponed, Processes, Reported, death_watch
-from antistrophe.system.codec import pack_message
+from antistrophe.system.codec import MESSAGES, pack_message
 
 log = logging.getLogger("antistrophe.transport")
 
@@ -76,6 +76,10 @@ class ChildEnded:
     number: int
 
 
+_TO_THE_ACTOR = frozenset((*MESSAGES.values(), WakeupMessage))
+"""What no manager of Thespian's has a word in; so is anything else that is not Thespian's."""
+
+
 class Custody:
     """One actor's manager, and what is done in its place."""
 
@@ -105,10 +109,11 @@ class Custody:
     def handle(self, envelope: ReceiveEnvelope) -> Any:
         """Hand a message to the actor; falsy when that was its last."""
         message, manager = envelope.message, self._manager
-        if type(message) is ChildEnded:
-            return self._died(message.number)
-        if isinstance(message, ActorSystemMessage | logging.LogRecord) and type(message) is not WakeupMessage:
-            return manager.handleMessages(envelope)
+        if type(message) not in _TO_THE_ACTOR:
+            if type(message) is ChildEnded:
+                return self._died(message.number)
+            if isinstance(message, ActorSystemMessage | logging.LogRecord):
+                return manager.handleMessages(envelope)
         if not hasattr(manager, "_exiting"):
             result = None
             try:
@@ -145,8 +150,8 @@ class Custody:
             frame = framed(pack_message(message))
         except CannotPickleAddress:
             self._postpone(target, message)
-            return
-        self._end.dispatch(details.path, frame, target, message)
+        else:
+            self._end.dispatch(details.path, frame, target, message)
 
     def _postpone(self, target: ActorAddress, message: Any) -> None:
         """A child that it goes to, or that it speaks of, has not reported yet: Thespian keeps it until then."""

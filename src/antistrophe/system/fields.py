@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import Enum
 from functools import cache
@@ -34,6 +34,9 @@ _SCALARS: dict[Any, tuple[type, ...]] = {
     type(None): (type(None),),
     None: (type(None),),
 }
+
+
+_ROWS_KEPT = 64
 
 
 class MalformedError(Exception):
@@ -82,20 +85,22 @@ class Fields:
         """From such a tuple, whose name has been looked at, to an object of ``cls``; MalformedError where it does not
         fit, or whatever the class raises."""
         forms = {name: self._form(hint) for name, hint in field_types(cls).items()}
-        columns = tuple((form.accepted, form.read, name) for name, form in forms.items())
-        length = len(columns) + 1
+        converts = [(index, form.read) for index, form in enumerate(forms.values(), 1) if form.read is not None]
+        fitting: set[tuple[type, ...]] = set()  # the rows of types that were found to fit: most messages look alike
 
         def read(values: tuple[Any, ...]) -> Any:
-            if len(values) != length:
-                raise MalformedError(f"a {cls.__name__} of {len(values) - 1} fields")
-            made: list[Any] = []
-            fields = iter(values)
-            next(fields)
-            for (accepted, convert, name), value in zip(columns, fields, strict=True):
-                if type(value) not in accepted:
-                    raise MalformedError(f"{cls.__name__}.{name} can't be a {type(value).__name__}")
-                made.append(value if convert is None or value is None else convert(value))
-            return cls(*made)
+            row = tuple(map(type, values))
+            if row not in fitting:
+                _check(cls, forms, values)
+                if len(fitting) < _ROWS_KEPT:
+                    fitting.add(row)
+            if not converts:
+                return cls(*values[1:])
+            made = list(values)
+            for index, convert in converts:
+                if made[index] is not None:
+                    made[index] = convert(made[index])
+            return cls(*made[1:])
 
         return read
 
@@ -177,6 +182,15 @@ class Fields:
             )
 
         return read
+
+
+def _check(cls: type, forms: Mapping[str, _Form], values: tuple[Any, ...]) -> None:
+    """Raise MalformedError where there is another number of fields, or one of another type."""
+    if len(values) != len(forms) + 1:
+        raise MalformedError(f"a {cls.__name__} of {len(values) - 1} fields")
+    for (name, form), value in zip(forms.items(), values[1:], strict=True):
+        if type(value) not in form.accepted:
+            raise MalformedError(f"{cls.__name__}.{name} can't be a {type(value).__name__}")
 
 
 def _is_open(hint: Any) -> bool:

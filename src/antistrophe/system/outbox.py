@@ -29,6 +29,8 @@ class Outbox:
         self._connections: OrderedDict[str, Outgoing] = OrderedDict()  # least recently used first
         self._waiting: dict[Outgoing, None] = {}
         self._look_again_at = 0.0
+        # Which connection was used last counts only where some will have to be closed.
+        self._crowded_from = _MAX_OPEN_CONNECTIONS // 2
 
     @property
     def pending(self) -> int:
@@ -43,16 +45,11 @@ class Outbox:
     def write(self, path: str, frame: bytes) -> SendStatus.BASE | None:
         """Hand a frame to the kernel. Answers how that went, or None: it has to be queued, by the next call."""
         outgoing = self._connections.get(path)
-        if outgoing is None:
-            self._make_room()
-            outgoing = self._connections[path] = Outgoing(path, self._preamble)
-        else:
-            self._connections.move_to_end(path)
-        try:
-            if outgoing.sock is None and not outgoing.queue:
-                outgoing.connect(time.monotonic())
-        except OSError as error:
-            return self._refused(outgoing, error)
+        if outgoing is None or outgoing.armed != 0 or len(self._connections) >= self._crowded_from:
+            opened = self._open(path)
+            if not isinstance(opened, Outgoing):
+                return opened
+            outgoing = opened
         try:
             if not outgoing.write(frame):
                 return None
@@ -126,6 +123,20 @@ class Outbox:
         """Close this process's copies of the descriptors, and nothing else."""
         for outgoing in self._connections.values():
             outgoing.close()
+
+    def _open(self, path: str) -> Outgoing | SendStatus.BASE:
+        """What goes to that peer, connected where that can be had now; or how it failed."""
+        outgoing = self._connections.get(path)
+        if outgoing is None:
+            self._make_room()
+            outgoing = self._connections[path] = Outgoing(path, self._preamble)
+        self._connections.move_to_end(path)
+        try:
+            if outgoing.sock is None and not outgoing.queue:
+                outgoing.connect(time.monotonic())
+        except OSError as error:
+            return self._refused(outgoing, error)
+        return outgoing
 
     def _refused(self, outgoing: Outgoing, error: OSError) -> SendStatus.BASE:
         if isinstance(error, StrangerError):

@@ -267,7 +267,7 @@ class UnixTransport:
                 return envelope
             if not handle(envelope):
                 return Thespian__Run_HandlerResult(False)
-            if self._aborting is not None or self._alarms.next_at <= time.monotonic():
+            if self._aborting is not None or (self._alarms and self._alarms.next_at <= time.monotonic()):
                 break
         return None
 
