@@ -62,6 +62,8 @@ def test_a_parent_learns_of_the_death_of_a_child_within_milliseconds(
         found = heard(actor_system, player, 2 * (number + 1))
         killed_at = next(event[2] for event in found if event[:2] == ("killed", number))
         late.append(next(at for who, at in exits(found) if who == number) - killed_at)
+    # Within 10 ms, that is; on a busy machine not every time.
+    assert min(late) < 0.01, late
     assert sorted(late)[2] < 0.1, late
 
 

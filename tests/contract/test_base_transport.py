@@ -22,6 +22,7 @@ from antistrophe import process
 from antistrophe.system import channel, outbox
 from antistrophe.system.address import address_of
 from antistrophe.system.children import Addresses
+from antistrophe.system.custody import ChildEnded
 from antistrophe.system.poller import Poller
 from antistrophe.system.transport import UnixTransport
 from tests.contract.base_system import SEARCH_PATH, WAIT_S, until
@@ -54,6 +55,30 @@ def test_what_a_child_has_sent_is_taken_in_before_the_signal_of_its_death(
     received = [receive(parent) for _ in range(101)]
     assert [message[0] for message in received[:-1]] == list(range(100))
     assert isinstance(received[-1], ChildMayHaveDied)
+
+
+def test_what_a_child_has_sent_is_taken_in_before_the_end_of_its_process(
+    make: Callable[[], UnixTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, child = make(), make()
+    for number in range(20):
+        send(child, parent, number)
+    process_of_child = subprocess.Popen(["true"])
+    pidfd = os.pidfd_open(process_of_child.pid)
+    process_of_child.wait()
+    wait = Poller.wait
+    looked: list[int] = []
+
+    def sees_the_end_first(self: Poller, timeout_s: float | None) -> list[tuple[int, int]]:
+        looked.append(1)
+        return wait(self, timeout_s) if len(looked) > 1 else [(pidfd, 1)]
+
+    try:
+        parent._hub.watch_child(pidfd, ChildEnded(7))
+        monkeypatch.setattr(Poller, "wait", sees_the_end_first)
+        assert [receive(parent) for _ in range(21)] == [*range(20), ChildEnded(7)]
+    finally:
+        os.close(pidfd)
 
 
 def test_what_waits_for_a_peer_that_does_not_read_is_told(make: Callable[[], UnixTransport]) -> None:
