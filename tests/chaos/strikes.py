@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antistrophe.journal import SqliteJournal
+from antistrophe.journal import GroupCommit, SqliteJournal
 from antistrophe.process import identity_of, parent_of, processes_of_home, send_signal
 from antistrophe.saga.entries import AttemptStarted
 
@@ -70,8 +70,9 @@ class Plan:
 def install(folder: str) -> None:
     """In every process of the system: look at each write before and after it."""
     plan = Plan(folder)
-    original = SqliteJournal.append
+    original, commit = SqliteJournal.append, GroupCommit.commit
     leases: dict[str, int] = {}
+    shared: list[tuple[str, Strike]] = []
 
     def append(self: SqliteJournal, saga_id: str, **arguments: Any) -> int:
         strike, number = plan.aimed(saga_id), plan.count(saga_id)
@@ -83,10 +84,20 @@ def install(folder: str) -> None:
         if started:
             leases[saga_id] = started[-1].lease.pid
         if strike is not None and due and strike.when == "after":
-            _strike(plan, saga_id, strike, leases)
+            if isinstance(self._database.transaction(), GroupCommit):
+                shared.append((saga_id, strike))  # durable only with the commit that it shares
+            else:
+                _strike(plan, saga_id, strike, leases)
         return position
 
+    def commit_shared(self: GroupCommit) -> None:
+        commit(self)
+        while shared:
+            saga_id, strike = shared.pop()
+            _strike(plan, saga_id, strike, leases)
+
     SqliteJournal.append = append  # type: ignore[method-assign]
+    GroupCommit.commit = commit_shared  # type: ignore[method-assign]
 
 
 def _strike(plan: Plan, saga_id: str, strike: Strike, leases: dict[str, int]) -> None:

@@ -6,3 +6,7 @@ if "ANTISTROPHE_TEST_STRIKES" in os.environ:
     from tests.chaos import strikes
 
     strikes.install(os.environ["ANTISTROPHE_TEST_STRIKES"])
+if "ANTISTROPHE_TEST_BLOWS" in os.environ:
+    from tests.chaos import blows
+
+    blows.install(os.environ["ANTISTROPHE_TEST_BLOWS"])
