@@ -1,0 +1,56 @@
+"""A client of the bank under fire, run as a program: makes transfers for a while, whatever happens to the system."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, Settings, SystemUnavailableError
+from docs.examples.transfers.saga import Credit, Debit, account_name
+
+ACCOUNTS = 8
+OPENING_BALANCE = 1_000
+SETTINGS = Settings(drain_s=0.3, max_step_processes=4, max_restarts=1000, restart_window_s=0.1)
+
+
+def transfer_of(saga_id: str, bank: str, draw: random.Random) -> SagaDefinition:
+    """A transfer between two accounts; some ask for more than there is."""
+    payer, payee = draw.sample(range(1, ACCOUNTS + 1), 2)
+    amount = draw.randint(1, OPENING_BALANCE // 2)
+    saga = SagaDefinition(saga_id, name="transfer").add_step(Debit(bank, account_name(payer), amount))
+    return saga.add_step(Credit(bank, account_name(payee), amount))
+
+
+def serve(orchestrator: SagaOrchestrator, saga: SagaDefinition, until: float) -> None:
+    """Have one transfer started, say so once it is acknowledged, and wait for its end."""
+    handle = orchestrator.start(saga, if_live="join")
+    os.write(1, f"{saga.id}\n".encode())
+    with contextlib.suppress(SagaError, TimeoutError):
+        handle.result(max(0.1, until - time.monotonic()))
+
+
+def main() -> None:
+    """Called with the folder, the seed, the client's number, and for how many seconds."""
+    folder, seed, number, seconds = Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])
+    draw = random.Random(f"{seed}/{number}")
+    until = time.monotonic() + seconds
+    ids = (f"client-{number}-{transfer}" for transfer in itertools.count(1))
+    transfers = (transfer_of(saga_id, str(folder / "bank.db"), draw) for saga_id in ids)
+    saga = next(transfers)
+    while time.monotonic() < until:
+        try:
+            with SagaOrchestrator(folder / "home", settings=SETTINGS) as orchestrator:
+                while time.monotonic() < until:
+                    serve(orchestrator, saga, until)
+                    saga = next(transfers)
+        except SystemUnavailableError as error:  # what was not acknowledged is asked for again
+            os.write(2, f"{saga.id}: {error}\n".encode())
+
+
+if __name__ == "__main__":
+    main()
