@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from antistrophe.process import parent_of, processes_of_home
 from docs.examples.transfers.bank import Audit, open_new_bank
 from docs.examples.transfers.saga import account_name
 from tests.actors.staging import seen
+from tests.chaos import losses
 from tests.chaos.killing import kill
 from tests.chaos.rounds import LONG
 from tests.chaos.teller import ACCOUNTS, OPENING_BALANCE, SETTINGS
@@ -86,31 +87,57 @@ def check(folder: Path, acknowledged: set[str]) -> Counter[str]:
     return ends
 
 
-@pytest.mark.timeout(600)
-def test_no_money_and_no_saga_is_lost_while_processes_are_killed(tmp_path: Path, run_seed: int) -> None:
-    seed = f"{run_seed}-bank"
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    """A folder with a bank in it."""
     opening = {account_name(number): OPENING_BALANCE for number in range(1, ACCOUNTS + 1)}
     open_new_bank(tmp_path / "bank.db", opening)
+    return tmp_path
+
+
+def work(bank: Path, seed: str, seconds: float, meanwhile: Callable[[threading.Event], None]) -> set[str]:
+    """Have the clients transfer money for so long; the transfers that were acknowledged."""
     over = threading.Event()
-    killed: Counter[str] = Counter()
-    killer = threading.Thread(
-        target=lambda: killed.update(fire(tmp_path / "home", random.Random(seed), over)), name="killer"
-    )
-    with clients(tmp_path, seed, SECONDS) as started:
-        killer.start()
+    other = threading.Thread(target=meanwhile, args=(over,))
+    with clients(bank, seed, seconds) as started:
+        other.start()
         try:
             for client in started:
-                client.program.wait(SECONDS + REST_S)
+                client.program.wait(seconds + REST_S)
         finally:
             over.set()
-            killer.join()
-        assert [client.program.returncode for client in started] == [0] * CLIENTS, [
-            client.complained.read_text()[-2000:] for client in started
-        ]
-        acknowledged = set().union(*(client.acknowledged() for client in started))
-    ends = check(tmp_path, acknowledged)
-    assert processes_of_home(tmp_path / "home") == []
+            other.join()
+        complaints = [client.complained.read_text()[-2000:] for client in started]
+        assert [client.program.returncode for client in started] == [0] * CLIENTS, complaints
+        return set().union(*(client.acknowledged() for client in started))
+
+
+@pytest.mark.timeout(600)
+def test_no_money_and_no_saga_is_lost_while_processes_are_killed(bank: Path, run_seed: int) -> None:
+    seed = f"{run_seed}-bank"
+    killed: Counter[str] = Counter()
+    acknowledged = work(bank, seed, SECONDS, lambda over: killed.update(fire(bank / "home", random.Random(seed), over)))
+    ends = check(bank, acknowledged)
+    assert processes_of_home(bank / "home") == []
     told = f"{len(acknowledged)} transfers acknowledged, killed {dict(killed)}, {dict(ends)}"
     sys.stdout.write(f"seed {seed}: {SECONDS:g} s, {told}\n")
     assert killed
+    assert ends[SagaStatus.COMPLETED.value]
+
+
+@pytest.mark.timeout(600)
+def test_nor_while_messages_are_lost_doubled_and_late(
+    bank: Path, run_seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = f"{run_seed}-losses"
+    faults = bank / "losses"
+    faults.mkdir()
+    monkeypatch.setenv(losses.FOLDER, str(faults))
+    monkeypatch.setenv("ANTISTROPHE_TEST_SEED", seed)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'chaos' / 'injected'}:{ROOT}")
+    acknowledged = work(bank, seed, SECONDS, lambda over: None)
+    ends = check(bank, acknowledged)
+    counted = losses.counted(faults)
+    sys.stdout.write(f"seed {seed}: {SECONDS:g} s, {len(acknowledged)} transfers, messages {counted}, {dict(ends)}\n")
+    assert all(counted.values())
     assert ends[SagaStatus.COMPLETED.value]

@@ -10,3 +10,7 @@ if "ANTISTROPHE_TEST_BLOWS" in os.environ:
     from tests.chaos import blows
 
     blows.install(os.environ["ANTISTROPHE_TEST_BLOWS"])
+if "ANTISTROPHE_TEST_LOSSES" in os.environ:
+    from tests.chaos import losses
+
+    losses.install(os.environ["ANTISTROPHE_TEST_LOSSES"])
