@@ -199,7 +199,7 @@ class SystemUnavailableError(SystemStateError):
 
 
 class OverloadedError(SystemStateError):
-    """The system takes no more work just now; try again later."""
+    """The system does not read what this application has sent (1,000 requests, or 64 MiB, wait); try again later."""
 
 
 class JournalError(SystemStateError):

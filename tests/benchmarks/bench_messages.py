@@ -35,6 +35,7 @@ from antistrophe.system.base import UnixSystemBase
 WAIT_S = 120.0
 ADMIN_PORT = 19_017  # of the TCP base only
 ASKS = 200
+SLOWER = 8  # so many times fewer round trips for the bases that need so many times longer
 BASES = ("raw", "unix", "tcp", "queue")
 NAMES = {
     "raw": "Unix socket + msgpack",
@@ -159,6 +160,8 @@ def actors_player(base: str, folder: Path) -> Iterator[Callable[[dict[str, Any]]
     ponger, pinger = actor_system.createActor(Ponger), actor_system.createActor(Pinger)
 
     def play(order: dict[str, Any]) -> Any:
+        if base != "unix":
+            order = {**order, "rounds": order.get("rounds", 0) // SLOWER + 8}
         if order["what"] == "ask":
             return _asked(actor_system, ponger)
         extra = {"ponger": ponger, "payload": "x" * order["size"]} if order["what"] == "play" else {}
@@ -255,11 +258,10 @@ def measure(players: list[Player], runs: int, label: str, what: str, **details: 
                 found[player.base].append(answer)
     middle = {base: statistics.median(row[0] for row in rows) for base, rows in found.items() if rows}
     cells = []
-    for player in players:
-        value = middle.get(player.base)
-        cells.append(
-            f"{'-':>22}" if value is None else f"{value:>9.{2 if value < 10 else 0}f}{_spread(found[player.base])}"
-        )
+    for base in BASES:
+        value = middle.get(base)
+        text = "-" if value is None else f"{value:.{1 if value < 10 else 0}f} {_spread(found[base])}"
+        cells.append(f"{text:>24}")
     ours = middle.get("unix")
     to_floor = f"{ours / middle['raw']:8.1f}x" if ours and "raw" in middle else f"{'-':>9}"
     to_tcp = f"{middle['tcp'] / ours:8.1f}x" if ours and "tcp" in middle else f"{'-':>9}"
@@ -276,10 +278,12 @@ def _spread(rows: list[list[float]]) -> str:
 
 def play_all(players: list[Player], runs: int, peers: int) -> None:
     print(f"median of {runs} runs (least-most), in µs for each round trip; all in turns", flush=True)
-    heads = "".join(f"{NAMES[player.base]:>22}" for player in players)
+    heads = "".join(f"{NAMES[base]:>24}" for base in BASES)
     print(f"{'':24}{heads}{'of floor':>9}{'its CPU':>9}{'TCP/ours':>9}")
     for label, (size, rounds, window) in ROWS.items():
-        measure(players, runs, label, "play", size=size, rounds=rounds, window=window)
+        # Thespian's TCP base stands still where more than 20 messages are under way.
+        able = [player for player in players if window < 20 or player.base != "tcp"]
+        measure(able, runs, label, "play", size=size, rounds=rounds, window=window)
     measure(players, runs, "asked by an application", "ask")
     actors = [player for player in players if player.base not in ("raw", "queue")]
     for count in (1_000, 10_000):

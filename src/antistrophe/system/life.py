@@ -14,7 +14,7 @@ from typing import Any
 from thespian.actors import ActorSystem, ActorSystemException
 
 from antistrophe.actors.supervisor import SupervisorActor
-from antistrophe.errors import AntistropheError
+from antistrophe.errors import AntistropheError, OverloadedError
 from antistrophe.messages import Configuration, SupervisorReady
 from antistrophe.process import ProcessIdentity, children_of, identity_of, open_pidfd
 from antistrophe.system.address import path_of
@@ -84,9 +84,11 @@ class Life:
         return next((role for role, pidfd in self._pidfds.items() if pidfd in gone), None)
 
     def send(self, message: Any) -> None:
-        """Send to the supervisor."""
+        """Send to the supervisor. One that has not read a thousand messages does not get another: it is as good as
+        hung, and nothing of what it is sent from here is vital."""
         if self._mailbox is not None:
-            self._mailbox.send(message)
+            with contextlib.suppress(OverloadedError):
+                self._mailbox.send(message)
 
     def receive(self, timeout_s: float) -> Any:
         """The next message from the supervisor, or None."""
