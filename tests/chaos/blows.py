@@ -1,4 +1,4 @@
-"""kill -9 at an exact message between the actors: before it is handled, or after, all that it caused on its way."""
+"""kill -9 at an exact message between the actors: once it is sent, before it is handled, or after that."""
 
 from __future__ import annotations
 
@@ -7,26 +7,34 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from antistrophe import messages
 from antistrophe.actors.base import RuntimeActor
-from antistrophe.process import identity_of, parent_of, processes_of_home, send_signal
+from antistrophe.actors.registry import RegistryActor
+from antistrophe.actors.saga_host import SagaHost
+from antistrophe.actors.step import StepActor
+from antistrophe.actors.supervisor import SupervisorActor
+from antistrophe.process import ProcessIdentity, identity_of, is_alive, parent_of, processes_of_home, send_signal
 
 FOLDER = "ANTISTROPHE_TEST_BLOWS"
-VICTIMS = ("itself", "launcher", "everything")
+VICTIMS = ("launcher", "supervisor", "saga", "registry", "step", "everything")
+MOMENTS = ("sent", "before", "after")
+_ACTORS = {"supervisor": "SupervisorActor", "saga": "SagaHost", "registry": "RegistryActor", "step": "StepActor"}
 _TYPES = frozenset(getattr(messages, name) for name in messages.__all__ if isinstance(getattr(messages, name), type))
 # What comes of its own accord, or once in the life of a process, is no part of the run of a saga.
 _APART = frozenset({"Configuration", "HostConfiguration", "StepConfiguration", "StepReady", "Query", "RegistryQuery"})
+_APART_WHEN_SENT = _APART | {"QueryAnswer", "Processes"}
 _HELD_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """At the ``number``-th message (from 1) of that type to that kind of actor, ``before`` or ``after`` it is handled,
-    kill the victim."""
+    """At the ``number``-th message (from 1) of that type that this kind of actor has ``sent``, or that it is to handle
+    (``before``) or has handled (``after``), kill the victim."""
 
     actor: str
     message: str
@@ -39,10 +47,12 @@ class Blow:
 
 
 class Ring:
-    """One folder: what is counted now, the blow that is planned, and whether it fell."""
+    """One folder: what is counted now, the blow that is planned, and whether it fell. Beside it: who each actor is."""
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
+        self._actors = self._folder.with_name(f"{self._folder.name}-actors")
+        self._actors.mkdir(exist_ok=True)
 
     def open(self, saga_id: str, blow: Blow | None) -> None:
         """Count the messages from now on, for this saga, and strike at ``blow``."""
@@ -57,13 +67,21 @@ class Ring:
         """Count no more."""
         (self._folder / "saga").unlink(missing_ok=True)
 
-    def counted(self) -> Counter[tuple[str, str]]:
-        """How many messages of each type each kind of actor has got."""
-        files = (file for file in self._folder.iterdir() if "+" in file.name)
-        return Counter({(actor, kind): file.stat().st_size for file in files for actor, kind in [file.name.split("+")]})
+    def counted(self) -> Counter[tuple[str, str, bool]]:
+        """How many messages of each type each kind of actor has got, or (True) sent."""
+        found: Counter[tuple[str, str, bool]] = Counter()
+        for file in self._folder.iterdir():
+            actor, _, kind = file.name.partition("+")
+            if kind:
+                found[actor, kind.removesuffix("@sent"), kind.endswith("@sent")] = file.stat().st_size
+        return found
 
     def fell(self) -> bool:
         return (self._folder / "fell").exists()
+
+    def in_vain(self) -> bool:
+        """Whether the point was reached when the step process had ended already, by itself or for its time limit."""
+        return (self._folder / "in-vain").exists()
 
     def planned(self) -> Blow | None:
         with contextlib.suppress(FileNotFoundError, ValueError):
@@ -71,54 +89,111 @@ class Ring:
             return Blow(actor, message, int(number), when, victim)
         return None
 
-    def count(self, actor: str, message: Any) -> int | None:
+    def count(self, actor: str, message: Any, *, sent: bool) -> int | None:
         """Book a message; answers which one of its type it is, or None where it is not counted."""
         try:
             saga_id = (self._folder / "saga").read_text()
         except FileNotFoundError:
             return None
         about = getattr(message, "saga_id", None) or getattr(getattr(message, "spec", None), "id", None)
-        if type(message) not in _TYPES or type(message).__name__ in _APART or about not in (None, saga_id):
+        name = type(message).__name__
+        apart = name in (_APART_WHEN_SENT if sent else _APART)
+        if type(message) not in _TYPES or apart or about not in (None, saga_id):
             return None
-        file = self._folder / f"{actor}+{type(message).__name__}"
+        file = self._folder / f"{actor}+{name}{'@sent' if sent else ''}"
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.write(descriptor, b".")
         number = os.fstat(descriptor).st_size
         os.close(descriptor)
         return number
 
+    def introduce(self, actor: str) -> None:
+        """Note that this process is that actor."""
+        me = identity_of(os.getpid())
+        assert me is not None, "this process lives"
+        (self._actors / f"{actor}.{me.pid}").write_text(f"{me.pid} {me.start_ticks} {me.boot_id}")
+        (self._actors / f"{actor}.{me.pid}").replace(self._actors / actor)
+
+    def _living(self, actor: str) -> ProcessIdentity | None:
+        with contextlib.suppress(FileNotFoundError):
+            pid, ticks, boot = (self._actors / actor).read_text().split()
+            identity = ProcessIdentity(int(pid), int(ticks), boot)
+            return identity if is_alive(identity) else None
+        return None
+
     def strike(self, victim: str) -> None:
+        """Kill it, and see it dead. Returns only where this process is not to die with it."""
+        target = self._living(_ACTORS[victim]) if victim in _ACTORS else None
         (self._folder / "plan").unlink(missing_ok=True)
+        if victim in _ACTORS and target is None:
+            if victim == "step":
+                (self._folder / "in-vain").touch()
+            return
         (self._folder / "fell").touch()
         me, home = os.getpid(), os.environ["ANTISTROPHE_HOME"]
+        if victim == "itself" or (target is not None and target.pid == me):
+            os.kill(me, signal.SIGKILL)
+        if target is not None:
+            send_signal(target, signal.SIGKILL)
+            until = time.monotonic() + _HELD_S
+            while is_alive(target) and time.monotonic() < until:
+                pass
+            if victim == "supervisor":
+                _die_of_it()
+            return
         others = [pid for pid in processes_of_home(home) if pid != me]
         if victim == "launcher":
             others = [pid for pid in others if parent_of(pid) not in (*others, me)]
-        for pid in [] if victim == "itself" else others:
+        for pid in others:
             identity = identity_of(pid)
             if identity is not None:
                 send_signal(identity, signal.SIGKILL)
-        if victim != "launcher":
+        if victim == "everything":
             os.kill(me, signal.SIGKILL)
-        held_until = time.monotonic() + _HELD_S
-        while time.monotonic() < held_until:  # the launcher's death is this one's, in a moment
-            signal.pause()
+        _die_of_it()
+
+
+def _die_of_it() -> None:
+    """The death of those above is this one's, in a moment; nothing is done until then."""
+    held_until = time.monotonic() + _HELD_S
+    while time.monotonic() < held_until:
+        signal.pause()
 
 
 def install(folder: str) -> None:
-    """In every process of the system: look at each message before and after it is handled."""
+    """In every process of the system: look at each message when it is sent, and before and after it is handled."""
     ring = Ring(folder)
-    original = RuntimeActor.receiveMessage
+    send = RuntimeActor.send
+    known: set[int] = set()
 
-    def handle(self: RuntimeActor, message: Any, sender: Any) -> None:
-        actor = type(self).__name__
-        number = ring.count(actor, message)
+    def due(actor: str, message: Any, *, sent: bool) -> Blow | None:
+        number = ring.count(actor, message, sent=sent)
         blow = ring.planned() if number is not None else None
-        due = blow is not None and (blow.actor, blow.message, blow.number) == (actor, type(message).__name__, number)
-        if blow is not None and due and blow.when == "before":
-            ring.strike(blow.victim)
-        original(self, message, sender)
-        if blow is not None and due and blow.when == "after":
+        if blow is None or (blow.when == "sent") is not sent:
+            return None
+        return blow if (blow.actor, blow.message, blow.number) == (actor, type(message).__name__, number) else None
+
+    def handling(original: Callable[..., None]) -> Callable[..., None]:
+        def handle(self: RuntimeActor, message: Any, sender: Any) -> None:
+            actor = type(self).__name__
+            if os.getpid() not in known or actor == "StepActor":  # of several, the one that was spoken to last
+                known.add(os.getpid())
+                ring.introduce(actor)
+            blow = due(actor, message, sent=False)
+            if blow is not None and blow.when == "before":
+                ring.strike(blow.victim)
+            original(self, message, sender)
+            if blow is not None and blow.when == "after":
+                ring.strike(blow.victim)
+
+        return handle
+
+    def tell(self: RuntimeActor, to: Any, message: Any) -> None:
+        send(self, to, message)
+        blow = due(type(self).__name__, message, sent=True)
+        if blow is not None:
             ring.strike(blow.victim)
 
-    RuntimeActor.receiveMessage = handle  # type: ignore[method-assign]
+    for cls in (SupervisorActor, SagaHost, RegistryActor, StepActor):
+        cls.receiveMessage = handling(cls.receiveMessage)  # type: ignore[method-assign]
+    RuntimeActor.send = tell  # type: ignore[method-assign, assignment]

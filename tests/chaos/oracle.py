@@ -10,6 +10,7 @@ from antistrophe import SagaDefinition, SagaStatus
 from tests.actors.effects import Effect
 from tests.actors.steps_act import Act
 
+_AT_REST = (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED)
 _CLEAN = ("raise", "fatal", "retryable")
 
 
@@ -31,6 +32,7 @@ class Tally:
     """What was seen of all sagas: for the last line of a chaos test."""
 
     sagas: int = 0
+    begun: int = 0
     completed: int = 0
     compensated: int = 0
     parked: int = 0
@@ -41,7 +43,8 @@ class Tally:
     def __str__(self) -> str:
         return (
             f"{self.sagas} sagas: {self.completed} completed, {self.compensated} compensated, {self.parked} parked; "
-            f"{self.doubts} steps compensated that had begun and not ended, {self.undone_again} undone again by a retry"
+            f"{self.begun} steps begun, {self.doubts} compensated that had begun and not ended, "
+            f"{self.undone_again} undone again by a retry"
         )
 
 
@@ -58,33 +61,42 @@ def judge(saga: SagaDefinition, status: SagaStatus, effects: Iterable[Effect], t
 
 def runs_of(effects: Iterable[Effect]) -> list[Run]:
     """The attempts of one saga, in the order in which they began."""
-    told: dict[tuple[str, bool, int], list[Effect]] = {}
+    told: list[list[Effect]] = []
+    latest: dict[tuple[str, bool, int], list[Effect]] = {}
     for each in effects:
-        if each.what != "verify":
-            told.setdefault((each.step, each.back, each.attempt), []).append(each)
+        attempt = (each.step, each.back, each.attempt)
+        if each.what == "verify":
+            continue
+        if each.what in ("begin", "undo") or attempt not in latest:  # an attempt that is run again is another run
+            latest[attempt] = []
+            told.append(latest[attempt])
+        latest[attempt].append(each)
     runs = [
         Run(
-            step,
-            back,
-            attempt,
+            lines[0].step,
+            lines[0].back,
+            lines[0].attempt,
             min(each.at for each in lines),
             max(each.at for each in lines),
             any(each.what in ("done", "undone") for each in lines),
             lines[0].pid,
         )
-        for (step, back, attempt), lines in told.items()
+        for lines in told
     ]
     return sorted(runs, key=lambda run: run.began)
 
 
 def _faults(saga: SagaDefinition, status: SagaStatus, runs: list[Run], tally: Tally) -> list[str]:
-    faults = [f"{each} overlaps {after}" for each, after in itertools.pairwise(runs) if each.last > after.began]
+    faults = [] if status in _AT_REST else ["it has come to rest in no final state"]
+    faults += [f"{each} overlaps {after}" for each, after in itertools.pairwise(runs) if each.last > after.began]
     backward = False
     for run in runs:
         if backward and not run.back:
             faults.append(f"{run.step} went forward again")
         backward = backward or run.back
     faults += _order_faults(saga, runs)
+    if status is SagaStatus.FAILED and not any(run.back and not run.ended for run in runs):
+        faults.append("it is parked, and no undo has failed")
     for step in saga.steps:
         assert isinstance(step, Act)
         faults += _step_faults(step, status, runs, tally)
@@ -108,7 +120,7 @@ def _step_faults(step: Act, status: SagaStatus, runs: list[Run], tally: Tally) -
     faults = []
     if len({run.attempt for run in forward}) != len(forward) or len({run.attempt for run in undos}) != len(undos):
         faults.append(f"{step.name} has one attempt twice")
-    if len(forward) > 1 and step.retry is None and not step.idempotent:
+    if len(forward) > 1 and not step.idempotent and (step.retry is None or step.retry.max_attempts == 1):
         faults.append(f"{step.name} was run {len(forward)} times, with one attempt allowed")
     if status is SagaStatus.COMPLETED and (not done or undos):
         faults.append(f"{step.name} is {'undone' if undos else 'not done'} in a completed saga")
@@ -117,6 +129,7 @@ def _step_faults(step: Act, status: SagaStatus, runs: list[Run], tally: Tally) -
         faults.append(f"{step.name} has begun and is not undone")
     if undone > 1:
         tally.undone_again += 1
+    tally.begun += bool(forward)
     tally.doubts += bool(undos and forward and not done)
     return faults
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.journal import GroupCommit, SqliteJournal
-from antistrophe.process import identity_of, parent_of, processes_of_home, send_signal
+from antistrophe.process import children_of, identity_of, parent_of, processes_of_home, send_signal
 from antistrophe.saga.entries import AttemptStarted
 
 FOLDER = "ANTISTROPHE_TEST_STRIKES"
-VICTIMS = ("saga", "supervisor", "launcher", "step", "everything")
+VICTIMS = ("saga", "supervisor", "launcher", "registry", "step", "everything")
 _HELD_S = 20.0
 
 
@@ -111,6 +111,8 @@ def _strike(plan: Plan, saga_id: str, strike: Strike, leases: dict[str, int]) ->
         "saga": [],
         "supervisor": [supervisor],
         "launcher": [launcher],
+        # Beside the host that writes; a step process leads a group of its own.
+        "registry": [pid for pid in children_of(supervisor) if pid != me and os.getpgid(pid) != pid],
         "step": [leases[saga_id]] if saga_id in leases else [],
         "everything": [pid for pid in processes_of_home(home) if pid != me],
     }[strike.victim]
@@ -118,8 +120,8 @@ def _strike(plan: Plan, saga_id: str, strike: Strike, leases: dict[str, int]) ->
         identity = identity_of(pid)
         if identity is not None:
             send_signal(identity, signal.SIGKILL)
-    if strike.victim == "step":
-        return  # only the step process; the saga goes on to its next breath
+    if strike.victim in ("registry", "step"):
+        return  # only that process; the saga goes on to its next breath
     if strike.victim in ("saga", "everything"):
         os.kill(me, signal.SIGKILL)
     held_until = time.monotonic() + _HELD_S

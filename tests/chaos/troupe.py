@@ -9,13 +9,16 @@ from antistrophe import RetryPolicy, SagaDefinition
 from tests.actors.staging import Stage
 
 KINDS = ("completes", "compensates", "hangs", "parks", "retries")
+ONCE = RetryPolicy(max_attempts=1)
 UNDO = RetryPolicy(max_attempts=50, initial_s=0.02, multiplier=1.0, jitter=False)
 
 
-def saga_of(stage: Stage, kind: str, saga_id: str, pause_s: float = 0.01) -> SagaDefinition:
-    """A saga of three steps of that kind; each step takes ``pause_s``."""
+def saga_of(
+    stage: Stage, kind: str, saga_id: str, pause_s: float = 0.01, *, retry: RetryPolicy | None = None
+) -> SagaDefinition:
+    """A saga of three steps of that kind; each step takes ``pause_s``, and has that policy forward."""
     pause = f"pause:{pause_s}"
-    undo: dict[str, Any] = {"back": (pause,), "compensation_retry": UNDO}
+    undo: dict[str, Any] = {"back": (pause,), "compensation_retry": UNDO, "retry": retry}
     first, second = stage.act("a", pause, **undo), stage.act("b", pause, **undo)
     last = stage.act("c", pause, **undo)
     if kind == "compensates":
@@ -23,10 +26,12 @@ def saga_of(stage: Stage, kind: str, saga_id: str, pause_s: float = 0.01) -> Sag
     elif kind == "hangs":
         last = stage.act("c", "hang", timeout_s=0.4, kill_grace_s=0.2, **undo)
     elif kind == "parks":
-        first = stage.act("a", pause, back=("fatal",))
+        first = stage.act("a", pause, back=("fatal",), retry=retry)
         last = stage.act("c", "raise", **undo)
     elif kind == "retries":
-        second = stage.act("b", "retryable:0.02", "retryable:0.02", pause, retry=RetryPolicy(3), **undo)
+        second = stage.act("b", "retryable:0.02", "retryable:0.02", pause, **(undo | {"retry": RetryPolicy(3)}))
+    elif kind == "verifies":
+        last = stage.verified("c", "kill-after", **undo)
     return stage.saga(first, second, last, saga_id=saga_id)
 
 
