@@ -281,8 +281,8 @@ def play_all(players: list[Player], runs: int, peers: int) -> None:
     heads = "".join(f"{NAMES[base]:>24}" for base in BASES)
     print(f"{'':24}{heads}{'of floor':>9}{'its CPU':>9}{'TCP/ours':>9}")
     for label, (size, rounds, window) in ROWS.items():
-        # Thespian's TCP base stands still where more than 20 messages are under way.
-        able = [player for player in players if window < 20 or player.base != "tcp"]
+        # Thespian's bases stand still where more than 20 messages are under way.
+        able = [player for player in players if window < 20 or player.base in ("raw", "unix")]
         measure(able, runs, label, "play", size=size, rounds=rounds, window=window)
     measure(players, runs, "asked by an application", "ask")
     actors = [player for player in players if player.base not in ("raw", "queue")]

@@ -25,6 +25,7 @@ from antistrophe.system.fields import Fields, MalformedError
 from antistrophe.system.thespian_forms import FORMS
 
 _BUFFER_BYTES = 64 * 1024
+_KEPT_BYTES = 1024 * 1024
 
 PLAIN = ""
 """The kind of a plain value."""
@@ -50,7 +51,7 @@ def pack_message(message: Any) -> bytes:
         write = _writers.get(type(message))
         if write is not None:
             frame: bytes = _packers.pack(write(message))
-            if len(frame) > _BUFFER_BYTES:
+            if len(frame) > _KEPT_BYTES:
                 _packers.renew()  # its buffer has grown, and would stay so
             return frame
         kind = type(message).__name__

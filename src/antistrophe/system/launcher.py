@@ -19,7 +19,7 @@ from typing import Any
 
 from antistrophe.database import open_database
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
-from antistrophe.journal import journal_path
+from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
 from antistrophe.policy import RestartIntensity
 from antistrophe.process import become_subreaper, mark_descendants, sweep
@@ -87,14 +87,13 @@ def _say(line: dict[str, Any]) -> None:
 class Launcher:
     """Holds the lock of its home. ``run`` returns when nothing of the system is left."""
 
-    def __init__(self, home: Path, settings: Settings, folder: Path, lock: HomeLock) -> None:
+    def __init__(self, home: Path, settings: Settings, folder: Path, lock: HomeLock, now_s: float) -> None:
         self._home = home
         self._settings = settings
         self._folder = folder
         self._lock = lock
         # One steady clock for the whole system, whatever becomes of the wall clock.
-        offset_s = time.time() - time.monotonic()
-        self._configuration = Configuration(str(home), settings, offset_s, os.getpid())
+        self._configuration = Configuration(str(home), settings, now_s - time.monotonic(), os.getpid())
         self._selector = selectors.DefaultSelector()
         self._signals = Signals(self._selector)
         listener = control.listen(control.control_path(folder))
@@ -124,8 +123,8 @@ class Launcher:
         _sweep(home)
         folder = socket_folder(home)
         remove_leftover_sockets(folder)
-        _check_journal(journal_path(home), settings)
-        return cls(home, settings, folder, lock)
+        last_at = _check_journal(journal_path(home), settings)
+        return cls(home, settings, folder, lock, _now_s(last_at))
 
     def run(self) -> None:
         """Serve until there is no more reason to, then end everything."""
@@ -313,10 +312,21 @@ def _survivors(home: Path, pids: list[int]) -> str:
     )
 
 
-def _check_journal(path: Path, settings: Settings) -> None:
-    database = open_database(path, synchronous=settings.synchronous)
+def _check_journal(path: Path, settings: Settings) -> float:
+    """The moment of its last entry, in seconds since the epoch; 0 where there is none."""
+    journal = SqliteJournal(path, synchronous=settings.synchronous)
     try:
         if path.stat().st_size <= CHECKED_JOURNAL_BYTES:
-            database.check()
+            journal.check()
+        return journal.last_at()
     finally:
-        database.close()
+        journal.close()
+
+
+def _now_s(last_at: float) -> float:
+    """The time of day, but never before what the journal has seen: a clock that was set back would hold up every retry
+    and deadline for as long as it was set back by."""
+    now = time.time()
+    if now < last_at:
+        log.warning("this machine's clock is %.0f s behind the journal, whose time goes on", last_at - now)
+    return max(now, last_at)

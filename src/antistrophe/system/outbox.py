@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from antistrophe.system.sockets import remove_socket
 from antistrophe.system.tally import STRANGERS, Tally
 
 _MAX_OPEN_CONNECTIONS = 1024
+_SHARE = 4
 _LOOK_AT_QUEUES_S = 1.0
 
 
@@ -29,8 +31,12 @@ class Outbox:
         self._connections: OrderedDict[str, Outgoing] = OrderedDict()  # least recently used first
         self._waiting: dict[Outgoing, None] = {}
         self._look_again_at = 0.0
+        # A process needs descriptors for other things as well, and for those who connect to it.
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        unlimited = descriptors == resource.RLIM_INFINITY
+        self._most_open = _MAX_OPEN_CONNECTIONS if unlimited else min(_MAX_OPEN_CONNECTIONS, descriptors // _SHARE + 1)
         # Which connection was used last counts only where some will have to be closed.
-        self._crowded_from = _MAX_OPEN_CONNECTIONS // 2
+        self._crowded_from = self._most_open // 2
 
     @property
     def pending(self) -> int:
@@ -203,7 +209,7 @@ class Outbox:
     def _make_room(self) -> None:
         """Close the connection that has been idle the longest, where there are too many; one with a queue is put to the
         end of the row, so that it is looked at once and not each time."""
-        for _ in range(len(self._connections) + 1 - _MAX_OPEN_CONNECTIONS):
+        for _ in range(len(self._connections) + 1 - self._most_open):
             for _ in range(len(self._connections)):
                 path, outgoing = next(iter(self._connections.items()))
                 if not outgoing.queue:
