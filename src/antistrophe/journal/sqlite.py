@@ -161,6 +161,11 @@ class SqliteJournal:
         """See ``Journal``."""
         return int(self._database.row("SELECT max(position) FROM journal")[0] or 0)
 
+    def last_at(self) -> float:
+        """When the last entry was made, in seconds since the epoch; 0 in a new journal."""
+        found = self._database.row("SELECT at FROM journal ORDER BY position DESC LIMIT 1")
+        return found[0] / 1e6 if found is not None and isinstance(found[0], int) else 0.0
+
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """See ``Journal``."""
         found = self._states(f"{_STATES} WHERE sagas.id = ?", (saga_id,))

@@ -14,3 +14,7 @@ if "ANTISTROPHE_TEST_LOSSES" in os.environ:
     from tests.chaos import losses
 
     losses.install(os.environ["ANTISTROPHE_TEST_LOSSES"])
+if "ANTISTROPHE_TEST_CLOCK" in os.environ:
+    from tests.chaos import clocks
+
+    clocks.install(os.environ["ANTISTROPHE_TEST_CLOCK"])
