@@ -1,4 +1,4 @@
-"""A wall clock that jumps while the system runs, or between two lives of it, holds nothing up and cuts nothing short."""
+"""A wall clock that jumps while the system runs, or between its lives, holds nothing up and cuts nothing short."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe import RetryPolicy, SagaOrchestrator, SagaStatus, Settings
+from antistrophe import RetryPolicy, SagaDefinition, SagaOrchestrator, SagaStatus, Settings
 from tests.actors.staging import Stage, seen
 from tests.chaos.clocks import VARIABLE
 
@@ -49,7 +49,7 @@ def test_a_clock_that_jumps_while_the_system_runs(tmp_path: Path, monkeypatch: p
 
 def test_a_clock_that_is_set_between_two_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(tmp_path)
-    sagas = []
+    sagas: list[SagaDefinition] = []
     for number, off_s in enumerate(HOURS):
         monkeypatch.setenv(VARIABLE, off_s)
         with SagaOrchestrator(tmp_path / "home", settings=SETTINGS) as orchestrator:
