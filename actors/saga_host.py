@@ -48,6 +48,7 @@ class SagaHost(RuntimeActor):
         self.home = ""
         self.draining = False
         self._ledger: Ledger | None = None
+        self._early: list[tuple[str, Any]] = []
         self._actors: dict[str, SagaActor] = {}
         self._alarms: list[tuple[float, str]] = []
         self._wakes_at: float | None = None
@@ -77,15 +78,21 @@ class SagaHost(RuntimeActor):
             self.configure(message.base)
             self.settings, self.home = message.base.settings, message.base.home
             self._ledger = Ledger(message.base)
+            early, self._early = self._early, []
+            for saga_id, each in early:
+                self._take(saga_id, each)
 
     def _on_message(self, message: Any, _sender: Address) -> None:
         self._take(message.saga_id, message)
 
     def _take(self, saga_id: str, message: Any) -> None:
         """Handle a message (None: it is time) as a part of the present batch."""
+        if self._ledger is None:
+            # The configuration speaks of the registry, and is held back until that one has reported; this was not.
+            self._early.append((saga_id, message))
+            return
         batch = self._batch
         if batch is None:
-            assert self._ledger is not None, "configured before it is given a saga"
             batch = self._batch = Batch(self._ledger.group(), self.now() + LONGEST_S)
         batch.take(saga_id, self._actors.get(saga_id), message)
         self._deliver(saga_id, message)

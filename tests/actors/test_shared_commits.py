@@ -119,6 +119,16 @@ def test_what_comes_alone_is_committed_alone(post: Post) -> None:
         assert post.told(RunStep)[-1].saga_id == name
 
 
+def test_what_comes_before_its_configuration_waits_for_it(post: Post, tmp_path: Path) -> None:
+    """The configuration names the registry, so it is held back where that one reports later than the host."""
+    post.host = SagaHost()
+    post.host._myRef = post  # type: ignore[attr-defined]
+    post.deliver(begin("a"), begin("b"))
+    assert post.sent == []
+    post.deliver(HostConfiguration(Configuration(str(tmp_path), Settings(report_s=60.0), 0.0, 1), REGISTRY))
+    assert [each.saga_id for each in post.told(RunStep)] == ["a", "b"]
+
+
 def test_one_that_is_in_other_hands_leaves_the_others_alone(post: Post, tmp_path: Path) -> None:
     post.deliver(*map(begin, NAMES))
     other = Post(tmp_path)
