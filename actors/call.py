@@ -48,6 +48,7 @@ class Caller:
         self._task: asyncio.Task[Any] | None = None
         self._runner: asyncio.Runner | None = None
         self.cancelled = False
+        self.on_waiting: Callable[[asyncio.Task[Any]], None] | None = None
         self._take_signals()
 
     def _take_signals(self) -> None:
@@ -100,6 +101,8 @@ class Caller:
             return
         task = self._task
         if task is not None and asyncio.current_task(task.get_loop()) is None:
+            if self.on_waiting is not None:
+                self.on_waiting(task)
             # The loop waits: end the coroutine where it stands, so that its own ``finally`` runs.
             task.get_loop().call_soon_threadsafe(task.cancel)
             return

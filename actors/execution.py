@@ -15,6 +15,7 @@ from antistrophe.saga.state import Saga, evolve
 
 from .host import Place
 from .ledger import Ledger
+from .stacks import read_stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,11 @@ class Execution:
         """The death of the current attempt's process, with what the process left behind of it."""
         began: bool | None = None
         answer = None
+        stack = None
         if current.lease.boot_id == boot_id():
             marks = read_marks(self._place.home, current.lease.name, self._token(current))
             began, answer = marks.began_at is not None, marks.answer
+            stack = read_stack(self._place.home, current.lease.name) if began and answer is None else None
         return Fenced(
             current.step,
             current.action,
@@ -115,6 +118,7 @@ class Execution:
             dead.signal,
             dead.by_system,
             dead.detail,
+            stack,
         )
 
     def time_passed(self, allowance_s: float) -> TimePassed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ from antistrophe.step import build_step, call_step
 from .base import Handler, RuntimeActor, log
 from .call import EXIT_AFTER_CANCEL, Caller, answer_of, answer_of_exception, exit_code_of
 from .calls import context_of
+from .stacks import STACK_SIGNAL, StackFile
 
 
 class StepActor(RuntimeActor):
@@ -46,6 +48,7 @@ class StepActor(RuntimeActor):
         self._caller = Caller()
         self._name = ""
         self._marks: MarksFile | None = None
+        self._stacks: StackFile | None = None
         self._last: tuple[Token, Answer] | None = None
 
     def handlers(self) -> Mapping[type, Handler]:
@@ -54,6 +57,7 @@ class StepActor(RuntimeActor):
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self.configure(message.base)
         self._name = message.name
+        signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file to write to
         identity = identity_of(os.getpid())
         assert identity is not None, "this process lives"
         self.send(sender, StepReady(Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id)))
@@ -88,6 +92,7 @@ class StepActor(RuntimeActor):
             context = context_of(message, self.now() + message.limit_s)
             if self._marks is None:
                 self._marks = MarksFile(self.base.home, self._name)
+            self._forget_stacks()
             self._leave_if_cancelled()
             self._marks.begin(token, self.now())
         except CodeNotLoadableError as error:
@@ -102,6 +107,17 @@ class StepActor(RuntimeActor):
         except OSError as error:
             log.error("the outcome of %s of saga %s can't be marked: %s", message.step_name, message.saga_id, error)
         return answer
+
+    def _forget_stacks(self) -> None:
+        """Make ready for the stacks of another attempt. An attempt goes on without: they are for people to read."""
+        assert self.base is not None, "configured before it runs anything"
+        try:
+            if self._stacks is None:
+                self._stacks = StackFile(self.base.home, self._name)
+                self._caller.on_waiting = self._stacks.write_tasks
+            self._stacks.begin()
+        except OSError as error:
+            log.error("no stack of the next attempt can be kept in %s: %s", self.base.home, error)
 
     def _call(self, message: RunStep, step: Any, context: StepContext) -> Answer:
         assert self.base is not None, "configured before it runs anything"

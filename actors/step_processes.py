@@ -28,6 +28,7 @@ from antistrophe.saga.entries import Lease
 
 from .base import log
 from .children import child_process
+from .stacks import STACK_SIGNAL
 from .step import StepActor
 
 LOOK_AGAIN_S = 0.02
@@ -183,6 +184,8 @@ class StepProcesses:
         step.kill_at = self._owner.now() + grace_s
         step.ended_by_system = by_system
         if step.lease is not None:
+            # Its stacks first: SIGTERM may be all that it takes to end it.
+            send_signal(_identity(step.lease), STACK_SIGNAL)
             send_signal(_identity(step.lease), signal.SIGTERM)
         self._owner.wake_in(grace_s)
 

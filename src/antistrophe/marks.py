@@ -50,6 +50,11 @@ def marks_path(home: str | os.PathLike[str], lease_name: str) -> Path:
     return Path(home) / "attempts" / lease_name
 
 
+def stack_path(home: str | os.PathLike[str], lease_name: str) -> Path:
+    """Where the process of that lease writes where it stands when it is ended or crashes."""
+    return marks_path(home, f"{lease_name}.stack")
+
+
 class MarksFile:
     """The writing side, held by a step process. Raises OSError where the disk refuses."""
 
@@ -98,6 +103,8 @@ def remove_marks(home: str | os.PathLike[str], lease_name: str) -> None:
     """Forget what that process left; its attempt is settled in the journal."""
     with contextlib.suppress(OSError):  # a file that stays harms nobody: no other lease has its name
         marks_path(home, lease_name).unlink()
+    with contextlib.suppress(OSError):
+        stack_path(home, lease_name).unlink()
 
 
 def remove_all_marks(home: str | os.PathLike[str]) -> None:

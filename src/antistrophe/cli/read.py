@@ -140,12 +140,14 @@ def _details(entry: TimelineEntry, data: dict[str, object]) -> str:
     if entry.kind == SagaAccepted.__name__:
         return ""
     lease = data.pop("lease", None)
+    stack = data.pop("stack", None)
     if isinstance(lease, dict):
         data["pid"] = lease.get("pid")
     flat = {**data, **(_inner(data.pop("failure", None))), **(_inner(data.pop("cause", None)))}
     flat = {name: value for name, value in flat.items() if name in data or name not in ("failure", "cause")}
     said = {name: screen.plain(value) for name, value in flat.items() if value not in (None, "", [], False)}
-    return "  ".join(f"{name}={value}" for name, value in said.items())
+    line = "  ".join(f"{name}={value}" for name, value in said.items())
+    return f"{line}\n{stack}" if stack else line
 
 
 def _inner(value: object) -> dict[str, object]:

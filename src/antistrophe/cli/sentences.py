@@ -122,7 +122,8 @@ def _failed(before: Saga, entry: AttemptFailed, after: Saga) -> str:
     doubt = ""
     if entry.action is Action.EXECUTE and leaves_doubt(after.spec.steps[entry.step], failure):
         doubt = ": nobody knows whether it took effect, so it is in doubt"
-    return _sentence(f"{_attempt(before, after, entry)} {how}{doubt}")
+    stood = "" if entry.stack is None else f"\nIt stood at:\n{entry.stack}"
+    return _sentence(f"{_attempt(before, after, entry)} {how}{doubt}") + stood
 
 
 _FOUND = {

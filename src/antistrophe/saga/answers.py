@@ -60,7 +60,7 @@ def entries_of_death(saga: Saga, current: AttemptStarted, fenced: Fenced, now: f
     failure = _death(saga, current, fenced)
     if current.action is Action.VERIFY and failure.kind not in _NOT_ITS_DOING:
         return (_no_verdict(current, f"verify did not answer: {failure.error}", now),)
-    return (_failed(current, failure, now),)
+    return (_failed(current, failure, now, fenced.stack),)
 
 
 def _verdict(current: AttemptStarted, answer: Answer, now: float) -> VerdictGiven:
@@ -79,11 +79,11 @@ def _no_verdict(current: AttemptStarted, detail: str, now: float) -> VerdictGive
     return VerdictGiven(now, current.step, current.attempt, Verdict.UNKNOWN, detail=detail)
 
 
-def _failed(current: AttemptStarted, failure: Failure, now: float) -> AttemptFailed:
+def _failed(current: AttemptStarted, failure: Failure, now: float, stack: str | None = None) -> AttemptFailed:
     # What the system itself ended is repeated, however often that happens, unless it goes forward.
     spared = failure.kind is FailureKind.INTERRUPTED and current.action is not Action.EXECUTE
     counts = failure.kind not in _WITHOUT_CALL and not spared
-    return AttemptFailed(now, current.step, current.action, current.attempt, failure, counts)
+    return AttemptFailed(now, current.step, current.action, current.attempt, failure, counts, stack)
 
 
 def _death(saga: Saga, current: AttemptStarted, fenced: Fenced) -> Failure:

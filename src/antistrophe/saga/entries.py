@@ -147,7 +147,8 @@ class AttemptExpired:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """The attempt ended without success, and its process is out of the way. ``counts``: against the policy."""
+    """The attempt ended without success, and its process is out of the way. ``counts``: against the policy;
+    ``stack``: where its threads and tasks stood when it was ended or crashed, where it left word of that."""
 
     at: float
     step: int
@@ -155,6 +156,7 @@ class AttemptFailed:
     attempt: int
     failure: Failure
     counts: bool = True
+    stack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

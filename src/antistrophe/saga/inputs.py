@@ -87,7 +87,8 @@ class Answered:
 @dataclass(frozen=True, slots=True)
 class Fenced:
     """The process of an attempt is proven dead. ``began``: it left a start marker (None: nobody can know);
-    ``answer``: the outcome that it left; ``by_system``: ended by a stop or a restart, not by itself."""
+    ``answer``: the outcome that it left; ``by_system``: ended by a stop or a restart, not by itself;
+    ``stack``: where it stood when it was ended."""
 
     step: int
     action: Action
@@ -98,6 +99,7 @@ class Fenced:
     signal: int | None = None
     by_system: bool = False
     detail: str | None = None
+    stack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

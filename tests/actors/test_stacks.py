@@ -1,0 +1,141 @@
+"""Why did it hang: where an attempt stood when it was ended is kept in its saga's timeline."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStep, StepCrashedError, StepTimeoutError
+from antistrophe.actors.stacks import MAX_STACK_BYTES, read_stack
+from antistrophe.journal.rows import pack_entry, unpack_entry
+from antistrophe.marks import marks_path, remove_marks, stack_path
+from antistrophe.plain import pack_record
+from antistrophe.saga.entries import Action, AttemptFailed, Failure, FailureKind
+from tests.actors.staging import outcome
+
+
+def waits_deep_down() -> None:
+    threading.Event().wait()
+
+
+@dataclass(frozen=True)
+class Stuck(SagaStep):
+    how: str
+    timeout_s = 0.3
+    kill_grace_s = 0.3
+
+    def execute(self) -> None:
+        match self.how:
+            case "wait":
+                waits_deep_down()
+            case "ignores":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                waits_deep_down()
+            case "native":
+                pow(7, 3**200_000, 10**4_000 + 1)
+            case "thread":
+                threading.Thread(target=waits_deep_down, daemon=True).start()
+                time.sleep(60)
+            case "stopped":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "segfault":
+                ctypes.string_at(0)
+
+    def compensate(self) -> None:
+        pass
+
+
+async def awaits_deep_down() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+@dataclass(frozen=True)
+class StuckCoroutine(SagaStep):
+    timeout_s = 0.3
+    kill_grace_s = 0.3
+
+    async def execute(self) -> None:
+        await awaits_deep_down()
+
+    async def compensate(self) -> None:
+        pass
+
+
+def failed(orchestrator: SagaOrchestrator, how: str) -> tuple[SagaError, dict[str, Any]]:
+    saga = SagaDefinition(f"stuck-{how}").add_step(Stuck(how))
+    error = outcome(orchestrator, saga)
+    assert isinstance(error, SagaError)
+    entry = next(each for each in orchestrator.get_timeline(saga.id) if each.kind == "AttemptFailed")
+    return error, dict(entry.data)
+
+
+@pytest.mark.parametrize(
+    ("how", "frame"),
+    [
+        ("wait", "in waits_deep_down"),
+        ("ignores", "in waits_deep_down"),
+        ("native", "in execute"),
+        ("thread", "in waits_deep_down"),
+    ],
+)
+def test_where_a_hung_attempt_stood_is_in_the_timeline(system: SagaOrchestrator, how: str, frame: str) -> None:
+    error, data = failed(system, how)
+    assert isinstance(error, StepTimeoutError)
+    assert "File" not in str(error)
+    assert frame in data["stack"]
+    assert "in execute" in data["stack"].split("\nThread ", maxsplit=1)[0]
+    assert "thespian" not in data["stack"]
+    assert "call_step" not in data["stack"]
+    assert len(data["stack"].encode()) <= MAX_STACK_BYTES
+
+
+def test_where_a_segfault_stood_is_in_the_timeline(system: SagaOrchestrator) -> None:
+    error, data = failed(system, "segfault")
+    assert isinstance(error, StepCrashedError)
+    assert error.signal == signal.SIGSEGV
+    assert data["stack"].startswith("Fatal Python error: Segmentation fault")
+    assert "in execute" in data["stack"]
+
+
+def test_a_stopped_process_costs_its_stack_and_nothing_else(system: SagaOrchestrator) -> None:
+    error, data = failed(system, "stopped")
+    assert isinstance(error, StepTimeoutError)
+    assert data["stack"] is None
+
+
+def test_a_coroutine_is_shown_where_it_awaits(system: SagaOrchestrator) -> None:
+    saga = SagaDefinition("stuck-coroutine").add_step(StuckCoroutine())
+    assert isinstance(outcome(system, saga), StepTimeoutError)
+    entry = next(each for each in system.get_timeline(saga.id) if each.kind == "AttemptFailed")
+    head, first, second, *_ = str(entry.data["stack"]).splitlines()
+    assert head.startswith("Task of the step")
+    assert first.endswith("in awaits_deep_down")
+    assert second.endswith("in execute")
+
+
+def test_a_long_stack_is_cut_and_goes_with_the_marks(tmp_path: Path) -> None:
+    marks_path(tmp_path, "p").parent.mkdir()
+    frames = "".join(f'  File "/a.py", line {number} in deep\n' for number in range(2_000))
+    stack_path(tmp_path, "p").write_text(f"Current thread 0x01 (most recent call first):\n{frames}")
+    stack = read_stack(tmp_path, "p")
+    assert stack is not None
+    assert stack.endswith("(cut)")
+    assert len(stack.encode()) <= MAX_STACK_BYTES
+    remove_marks(tmp_path, "p")
+    assert read_stack(tmp_path, "p") is None
+
+
+def test_an_entry_from_before_there_were_stacks_is_read() -> None:
+    now = AttemptFailed(1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "ended"), stack="here")
+    assert unpack_entry(pack_entry(now), "it") == now
+    older = pack_record(replace(now, stack=None))
+    assert unpack_entry(older, "it") == replace(now, stack=None)
