@@ -85,6 +85,7 @@ class Custody:
 
     def __init__(self, manager: Any, end: End, abort: Callable[..., None], nobody: str) -> None:
         self._manager = manager
+        self._state = vars(manager)
         self._actor = manager.actorInst
         self._end = end
         self._abort = abort
@@ -114,7 +115,7 @@ class Custody:
                 return self._died(message.number)
             if isinstance(message, ActorSystemMessage | logging.LogRecord):
                 return manager.handleMessages(envelope)
-        if not hasattr(manager, "_exiting"):
+        if "_exiting" not in self._state:  # which it has from then on
             result = None
             try:
                 result = self._actor.receiveMessage(message, envelope.sender)
