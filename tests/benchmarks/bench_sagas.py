@@ -1,139 +1,175 @@
-"""Latency and throughput of a saga of three trivial steps, beside a plain loop that makes the same commits.
+"""Sagas of three trivial steps: antistrophe, a floor of a few lines, and DBOS on SQLite, taking turns in one run.
 
-    python tests/benchmarks/bench_sagas.py [--sagas 300] [--at-once 16] [--long 0]
+Usage: python -m tests.benchmarks.bench_sagas [--rounds N] [--limit SECONDS] [--no-dbos]
 
-Everything is measured in one run on one machine: compare the rows, not the figures of two machines. The floor commits
-as often as a saga does (four times), to a SQLite file of the same settings, and does nothing else. With ``--long N`` a
-run of N sagas follows, which shows whether the last cost what the first did, and what grew meanwhile.
+All commit with synchronous=FULL. Ours and the floor run their steps in warm processes of their own, DBOS in its one.
+All are up during the whole run and are measured in turns; latencies are of all rounds, rates and CPU their medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-import sqlite3
-import statistics
 import tempfile
-import time
-import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-from antistrophe import SagaDefinition, SagaOrchestrator, SagaStep, Settings
+from antistrophe import SagaOrchestrator, Settings
+from tests.benchmarks.dbos_column import Dbos, DbosUnavailableError
+from tests.benchmarks.floor import Floor
+from tests.benchmarks.measuring import Sample, conditions, cpu_of, median, percentile, sample_of
+from tests.benchmarks.steps_of_benchmarks import Fresh, saga_of, saga_of_three
 
-COMMITS_OF_A_SAGA = 4
-WARM_UP = 50
+AT_ONCE = (1, 16, 256)
+OURS = "antistrophe"
+FRESH = "fresh process, saga of 1 step"
+PATIENCE_S = 60.0
+_SAGAS = {1: 60, 16: 320, 256: 512}
 
 
-@dataclass(frozen=True)
-class Trivial(SagaStep):
-    """A step that does nothing."""
+class Column(Protocol):
+    """What runs sagas."""
 
     name: str
 
-    def execute(self) -> None:
-        """Do nothing."""
+    def run(self, sagas: int, at_once: int, limit_s: float) -> Sample:
+        """So many sagas, so many at once; after ``limit_s`` seconds nothing more is begun."""
+        ...
 
-    def compensate(self) -> None:
-        """Undo nothing."""
-
-
-def saga_of_three() -> SagaDefinition:
-    """Three trivial steps under a new id."""
-    saga = SagaDefinition(uuid.uuid4().hex, name="trivial")
-    for name in ("first", "second", "third"):
-        saga = saga.add_step(Trivial(name))
-    return saga
+    def close(self) -> None:
+        """End what was started."""
+        ...
 
 
-def timed(work: Callable[[], object], times: int, at_once: int) -> tuple[list[float], float]:
-    """Seconds of each call in order of size, and of all of them."""
+class Ours:
+    """A home of its own, with room for all sagas at once."""
 
-    def one(_: int) -> float:
-        begun = time.perf_counter()
-        work()
-        return time.perf_counter() - begun
+    name = OURS
 
-    begun = time.perf_counter()
-    if at_once == 1:
-        each = [one(number) for number in range(times)]
-    else:
-        with ThreadPoolExecutor(at_once) as threads:
-            each = list(threads.map(one, range(times)))
-    return sorted(each), time.perf_counter() - begun
+    def __init__(self, folder: Path) -> None:
+        self.orchestrator = SagaOrchestrator(folder / "home", settings=Settings(max_running_sagas=max(AT_ONCE)))
 
+    def run(self, sagas: int, at_once: int, limit_s: float) -> Sample:
+        """See ``Column``."""
+        before = self._cpu()
+        sample = sample_of(
+            lambda: self.orchestrator.execute(saga_of_three(), timeout_s=PATIENCE_S), sagas, at_once, limit_s
+        )
+        return Sample(sample.each_s, sample.total_s, _used(before, self._cpu()))
 
-def row(name: str, each: list[float], total_s: float) -> str:
-    """One line of the table."""
-    p50, p99 = statistics.median(each) * 1e3, each[min(len(each) - 1, int(len(each) * 0.99))] * 1e3
-    return f"{name:34} {p50:8.2f} {p99:8.2f} {len(each) / total_s:9.1f}"
+    def fresh(self, sagas: int, limit_s: float) -> Sample:
+        """Sagas of one step that has a new process for each attempt, one at a time."""
+        return sample_of(lambda: self.orchestrator.execute(saga_of(Fresh()), timeout_s=PATIENCE_S), sagas, 1, limit_s)
 
+    def _cpu(self) -> dict[tuple[str, int], float]:
+        pids = {(process.role, process.pid): cpu_of(process.pid) for process in self.orchestrator.processes()}
+        return pids | {("application", os.getpid()): cpu_of(os.getpid())}
 
-def floor(path: Path, synchronous: str) -> Callable[[], object]:
-    """A call that makes the commits of one saga in a plain loop."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    connection.execute("CREATE TABLE journal(position INTEGER PRIMARY KEY, entry BLOB)")
-
-    def commits() -> None:
-        for _ in range(COMMITS_OF_A_SAGA):
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO journal(entry) VALUES (?)", (b"x" * 200,))
-            connection.execute("INSERT INTO journal(entry) VALUES (?)", (b"x" * 200,))
-            connection.execute("COMMIT")
-
-    return commits
+    def close(self) -> None:
+        """See ``Column``."""
+        self.orchestrator.close()
 
 
-def resources(orchestrator: SagaOrchestrator) -> tuple[int, int, float]:
-    """Processes of the system, the files that they hold open, and their memory (PSS) in MiB."""
-    pids = {process.pid for process in orchestrator.processes()}
-    files = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
-    rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
-    pss_kib = sum(int(line.split()[1]) for rollup in rollups for line in rollup.splitlines() if line.startswith("Pss:"))
-    return len(pids), files, pss_kib / 1024
+def _used(before: dict[tuple[str, int], float], after: dict[tuple[str, int], float]) -> dict[str, float]:
+    used: dict[str, float] = defaultdict(float)
+    for (role, pid), seconds in after.items():
+        earlier = next((then for (_, known), then in before.items() if known == pid), 0.0)  # roles change: step, idle
+        used["step" if role == "idle" else role] += max(0.0, seconds - earlier)
+    return used
 
 
-def long_run(orchestrator: SagaOrchestrator, sagas: int) -> None:
-    """Many sagas one after another: the first hundred beside the last, and what grew."""
-    before = resources(orchestrator)
-    each: list[float] = []
-    for _ in range(sagas):
-        begun = time.perf_counter()
-        orchestrator.execute(saga_of_three())
-        each.append(time.perf_counter() - begun)
-    first, last = statistics.median(each[:100]) * 1e3, statistics.median(each[-100:]) * 1e3
-    after = resources(orchestrator)
-    print(f"\n{sagas} sagas: median of the first 100 {first:.2f} ms, of the last 100 {last:.2f} ms", end="")
-    print(f" ({last / first:.2f}x)")
-    print(f"processes {before[0]} -> {after[0]}, open files {before[1]} -> {after[1]}", end="")
-    print(f", memory {before[2]:.1f} -> {after[2]:.1f} MiB")
+Figures = dict[tuple[str, int], dict[str, float]]
+"""Of a column at so many at once: p50_ms, p99_ms, per_s, cpu_ms, and the CPU ms of each kind of process."""
+
+
+def _figures(samples: Sequence[Sample]) -> dict[str, float]:
+    each = [seconds for sample in samples for seconds in sample.each_s]
+    some = [sample for sample in samples if sample.each_s]
+    kinds = sorted({kind for sample in some for kind in sample.cpu_s})
+    cpu = {f"cpu of {kind}": median(1e3 * s.cpu_s.get(kind, 0) / len(s.each_s) for s in some) for kind in kinds}
+    return {
+        "p50_ms": percentile(each, 50) * 1e3,
+        "p99_ms": percentile(each, 99) * 1e3,
+        "per_s": median(len(sample.each_s) / sample.total_s for sample in some),
+        "cpu_ms": median(1e3 * sum(sample.cpu_s.values()) / len(sample.each_s) for sample in some),
+        **cpu,
+    }
+
+
+def compare(columns: Sequence[Column], rounds: int, limit_s: float) -> Figures:
+    """Every column at every width, in turns; no turn begins a saga after ``limit_s``."""
+    figures: Figures = {}
+    for column in columns:
+        column.run(50, 8, limit_s)  # warm, and the logs are written over from then on
+    for at_once in AT_ONCE:
+        samples: dict[str, list[Sample]] = {column.name: [] for column in columns}
+        for _ in range(rounds):
+            for column in columns:
+                samples[column.name].append(column.run(_SAGAS[at_once], at_once, limit_s))
+        figures |= {(name, at_once): _figures(found) for name, found in samples.items()}
+    return figures
+
+
+def show(figures: Figures) -> None:
+    """Print the table and where the CPU time went."""
+    heads = f"{'p50 ms':>9}{'p99 ms':>9}{'sagas/s':>9}{'CPU ms':>8}{'ours: p50':>11}{'rate':>7}"
+    print(f"{'3 steps, FULL':28}{'at once':>8}{heads}")
+    for (name, at_once), row in sorted(figures.items(), key=lambda item: item[0][1]):
+        if name == FRESH:
+            continue
+        ours = figures[OURS, at_once]
+        ratios = f"{ours['p50_ms'] / row['p50_ms']:>10.2f}x{ours['per_s'] / row['per_s']:>6.2f}x"
+        cells = f"{row['p50_ms']:>9.2f}{row['p99_ms']:>9.2f}{row['per_s']:>9.0f}{row['cpu_ms']:>8.2f}"
+        print(f"{name:28}{at_once:>8}{cells}{ratios}")
+    fresh = figures[FRESH, 1]
+    print(f"{FRESH:28}{1:>8}{fresh['p50_ms']:>9.2f}{fresh['p99_ms']:>9.2f}{fresh['per_s']:>9.0f}")
+    print("\nCPU ms of a saga, by process (clock ticks of 10 ms, so ±0.1)")
+    for (name, at_once), row in figures.items():
+        parts = [
+            f"{kind.removeprefix('cpu of ')} {value:.2f}" for kind, value in row.items() if kind.startswith("cpu of")
+        ]
+        if parts:
+            print(f"  {name}, {at_once} at once: {', '.join(parts)}")
+
+
+def run(rounds: int, limit_s: float, *, with_dbos: bool = True) -> Figures:
+    """Measure in a folder of its own, print, and leave nothing behind."""
+    print(f"\n== Sagas beside a floor and DBOS ({conditions()}) ==", flush=True)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        columns: list[Column] = [Floor(folder, shared=False)]
+        stack.callback(columns[0].close)
+        columns.append(Floor(folder, shared=True))
+        stack.callback(columns[1].close)
+        ours = Ours(folder)
+        stack.callback(ours.close)
+        columns.append(ours)
+        if with_dbos:
+            try:
+                dbos = Dbos(folder)
+                stack.callback(dbos.close)
+                columns.append(dbos)
+            except DbosUnavailableError as error:
+                print(f"!!! THE COLUMN OF DBOS IS MISSING: {error}\n")
+        figures = compare(columns, rounds, limit_s)
+        ours.fresh(2, limit_s)
+        figures[FRESH, 1] = _figures([ours.fresh(20, limit_s) for _ in range(rounds)])
+    show(figures)
+    print(f"({conditions()} at the end)", flush=True)
+    return figures
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sagas", type=int, default=300)
-    parser.add_argument("--at-once", type=int, default=16)
-    parser.add_argument("--long", type=int, default=0)
-    parser.add_argument("--synchronous", default="FULL", choices=("FULL", "NORMAL"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--limit", type=float, default=10.0)
+    parser.add_argument("--no-dbos", action="store_true")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        home = Path(folder) / "home"
-        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}, synchronous={given.synchronous}")
-        print(f"{'':34} {'p50 ms':>8} {'p99 ms':>8} {'per s':>9}")
-        each, total_s = timed(floor(Path(folder) / "floor.db", given.synchronous), given.sagas, 1)
-        print(row("floor: 4 commits", each, total_s))
-        with SagaOrchestrator(home, settings=Settings(synchronous=given.synchronous)) as orchestrator:
-            timed(lambda: orchestrator.execute(saga_of_three()), WARM_UP, given.at_once)
-            for at_once in (1, given.at_once):
-                each, total_s = timed(lambda: orchestrator.execute(saga_of_three()), given.sagas, at_once)
-                print(row(f"saga of 3 steps, {at_once} at a time", each, total_s))
-            if given.long:
-                long_run(orchestrator, given.long)
+    run(given.rounds, given.limit, with_dbos=not given.no_dbos)
 
 
 if __name__ == "__main__":
