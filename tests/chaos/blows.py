@@ -131,7 +131,7 @@ class Ring:
             return
         (self._folder / "fell").touch()
         me, home = os.getpid(), os.environ["ANTISTROPHE_HOME"]
-        if victim == "itself" or (target is not None and target.pid == me):
+        if target is not None and target.pid == me:
             os.kill(me, signal.SIGKILL)
         if target is not None:
             send_signal(target, signal.SIGKILL)
