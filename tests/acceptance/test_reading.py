@@ -6,12 +6,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from antistrophe.cli.screen import age
 from tests.acceptance.command import PROGRAM, Caller, finish, write_lines
 from tests.waiting import until
 
@@ -70,6 +71,20 @@ def test_list_shows_the_last_accepted_first_and_finds(history: Caller) -> None:
     lines = history.ask("list").out.splitlines()
     assert len(lines) == 4, "a head, and one line for each saga, however long"
     assert any("stuck" in line and "the bank is closed" in line for line in lines)
+
+
+def test_list_of_the_parked_says_since_when_and_which_undo_failed(history: Caller) -> None:
+    head, line = history.ask("list", "--status", "failed").out.splitlines()
+    assert re.split("  +", head.strip()) == ["saga", "name", "parked for", "the undo that failed"]
+    assert re.search(r"^stuck +\S+ +(\d+ (min|s) ?)+ +\S+: .*the bank is closed", line)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-5, "0 s"), (0.9, "0 s"), (61, "1 min 1 s"), (7_200, "2 h"), (11_520, "3 h 12 min"), (90_061, "1 d 1 h")],
+)
+def test_ages_are_told_in_two_units(seconds: float, said: str) -> None:
+    assert age(timedelta(seconds=seconds)) == said
 
 
 def test_show_has_steps_and_every_entry(history: Caller) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -85,7 +86,10 @@ def list_verb(
     if not page.sagas:
         console.print("no saga" if status is None and name is None and text is None else "no such saga")
         return DONE
-    console.print(screen.sagas_table(page.sagas))
+    if wanted is SagaStatus.FAILED:
+        console.print(screen.parked_table(page.sagas, datetime.now(UTC)))
+    else:
+        console.print(screen.sagas_table(page.sagas))
     if page.cursor is not None:
         console.print(screen.words(f"there are more: --cursor {page.cursor}", style="dim"))
     return DONE

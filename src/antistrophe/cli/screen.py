@@ -150,6 +150,27 @@ def sagas_table(sagas: Iterable[SagaMetadata]) -> Table:
     return made
 
 
+def parked_table(sagas: Iterable[SagaMetadata], now: datetime) -> Table:
+    """Sagas that wait for a person, one a line: since when, and which undo failed how."""
+    made = table("saga", "name", "parked for", "the undo that failed")
+    for saga in sagas:
+        failed = [step for step in saga.steps if step.status is StepStatus.COMPENSATION_FAILED]
+        undo = "; ".join(f"{step.name}: {step.error}" for step in failed) or _why(saga)
+        made.add_row(words(saga.id), words(saga.name), age(now - saga.updated_at), one_line(undo))
+    return made
+
+
+def age(passed: timedelta) -> str:
+    """How long ago, in its two largest units."""
+    parts: list[str] = []
+    left = max(0, int(passed.total_seconds()))
+    for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        number, left = divmod(left, seconds)
+        if number or (unit == "s" and not parts):
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2])
+
+
 def _why(saga: SagaMetadata) -> str:
     """What keeps it where it is: of a parked one what went wrong, for that it waits for a person is its status."""
     first, second = saga.waiting, saga.error
