@@ -135,9 +135,13 @@ def check_size(data: bytes, limit: int, what: str) -> None:
 def _text(error: BaseException) -> str:
     if isinstance(error, Mismatch):
         return str(error)
-    if isinstance(error, KeyError):
-        return f"{error} is missing"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, KeyError) and error.args:
+        return f"{short(error.args[0]).rpartition(' ')[0]} is missing"
+    try:
+        text = str(error)
+    except ValueError:  # it shows a number of more digits than Python writes
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _same_fields(one: Any, other: Any, cls: type) -> bool:

@@ -120,7 +120,7 @@ class Settings:
     def __post_init__(self) -> None:
         described = Settings.described()
         problems = [
-            f"{name} must be {allowed.text()}, not {reprlib.repr(getattr(self, name))}"
+            f"{name} must be {allowed.text()}, not {_short(getattr(self, name))}"
             for name, allowed in described.items()
             if not allowed.admits(getattr(self, name))
         ]
@@ -168,6 +168,13 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise InvalidSettingsError(f"{path}: is not UTF-8, which TOML has to be: {error}") from error
     except (ValueError, RecursionError) as error:  # numbers and nesting without end are not a TOMLDecodeError
         raise InvalidSettingsError(f"{path}: is not TOML: {error}") from error
+
+
+def _short(value: object) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # of a number with more digits than Python writes
+        return f"a {type(value).__name__} that is too long to show"
 
 
 def _unknown(name: str, value: object) -> str:

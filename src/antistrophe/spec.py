@@ -34,8 +34,10 @@ class RetryPolicy:
 
     def delay_s(self, attempts_made: int, share: float) -> float:
         """Seconds to wait after that many attempts; ``share`` in 0..1 is the jitter's draw."""
-        # The exponent is bounded so that a long-lived policy can't overflow a float.
-        full = min(self.max_s, self.initial_s * self.multiplier ** min(attempts_made - 1, 64))
+        try:
+            full = min(self.max_s, self.initial_s * float(self.multiplier) ** (attempts_made - 1))
+        except OverflowError:  # it has long grown over any limit
+            full = self.max_s if self.initial_s else 0.0
         return full * share if self.jitter else full
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from antistrophe.cqrs.backend import StoredEvent
-from antistrophe.errors import UnknownVersionError
+from antistrophe.errors import UnknownVersionError, UnreadableDataError
 from antistrophe.events import decode_event, decode_fields, newest_version
 from antistrophe.plain import unpack_plain
 
@@ -25,8 +25,18 @@ class Upcasts(Protocol):
 
 
 def moment_of(microseconds: int) -> datetime:
-    """Microseconds since the epoch as an aware UTC datetime."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    """Microseconds since the epoch as an aware UTC datetime. Raises UnreadableDataError where there is no such time."""
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError as error:
+        raise UnreadableDataError(f"{microseconds} microseconds since 1970 are no time") from error
+
+
+def _map_of(data: bytes, what: str) -> dict[str, Any]:
+    fields = unpack_plain(data, what=what)
+    if not isinstance(fields, dict):
+        raise UnreadableDataError(f"{what} is no map of fields")
+    return fields
 
 
 class RecordedEvent:
@@ -35,8 +45,8 @@ class RecordedEvent:
 
     ``data`` is the map of its fields, ``event`` the object made from them (a RawEvent where this program has no class
     for it), ``metadata`` what its writer added, ``recorded_at`` an aware UTC datetime. An upcast event has the
-    version, data and event that it was brought to. Bytes are decoded when they are first asked for: ``data`` and
-    ``event`` raise UnreadableDataError where they do not fit (any more). Leave what you get as it is: others may hold
+    version, data and event that it was brought to. Bytes are decoded when they are first asked for: they raise
+    UnreadableDataError where they do not fit (any more). Leave what you get as it is: others may hold
     it too.
     """
 
@@ -89,7 +99,7 @@ class RecordedEvent:
     @property
     def data(self) -> dict[str, Any]:
         if self._data is None:
-            self._data = unpack_plain(self._row[5], what=self._row[3])
+            self._data = _map_of(self._row[5], self._row[3])
         return self._data
 
     @property
@@ -108,7 +118,7 @@ class RecordedEvent:
     def metadata(self) -> dict[str, Any]:
         if self._metadata is None:
             packed = self._row[6]
-            self._metadata = {} if packed is None else unpack_plain(packed, what="the metadata")
+            self._metadata = {} if packed is None else _map_of(packed, f"the metadata of {self._row[3]}")
         return self._metadata
 
     @property

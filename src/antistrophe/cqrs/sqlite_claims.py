@@ -22,7 +22,7 @@ from antistrophe.cqrs.claims import (
 from antistrophe.cqrs.recorded import recorded
 from antistrophe.cqrs.store import EventStore
 from antistrophe.database import Database, open_database
-from antistrophe.errors import CqrsError
+from antistrophe.errors import CqrsError, UnreadableDataError
 from antistrophe.events import RawEvent, encode_event
 from antistrophe.plain import pack_plain, unpack_plain
 from antistrophe.process import ProcessIdentity, identity_of, is_alive
@@ -31,6 +31,7 @@ _PURGED_AT_ONCE = 100
 _SHORTEST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.05
 
+_ANSWER = "the answer that was stored for the key"
 _OWNER = "token, owner_pid, owner_start_ticks, owner_boot_id"
 
 
@@ -65,7 +66,7 @@ class SqliteClaims:
 
     def settle(self, claim: Claim, batches: Sequence[Batch], events: Sequence[Any]) -> None:
         """See ``Claims``."""
-        answer = pack_plain([_encoded(event) for event in events], what="the answer")
+        answer = pack_plain([_encoded(event) for event in events], what=_ANSWER)
         with self._store.transaction() as transaction:
             updated = _of(transaction.database).execute(
                 "UPDATE claims SET answer = ?, updated_at = ? WHERE key = ? AND token = ? AND answer IS NULL",
@@ -143,7 +144,7 @@ class SqliteClaims:
         return _now_us() - self._expire_us
 
     def _decoded(self, answer: bytes) -> list[Any]:
-        rows = [(0, "", 0, *each, None, 0) for each in unpack_plain(answer, what="the answer")]
+        rows = [(0, "", 0, *_event_in(each), None, 0) for each in _list_in(unpack_plain(answer, what=_ANSWER))]
         return [each.event for each in recorded(rows, self._store.versions)]
 
 
@@ -164,6 +165,19 @@ def _encoded(event: Any) -> list[Any]:
         return [event.type, event.type_version, pack_plain(event.data, what=f"event {event.type}")]
     encoded = encode_event(event)
     return [encoded.type, encoded.type_version, encoded.data]
+
+
+def _list_in(answer: Any) -> list[Any]:
+    if isinstance(answer, list):
+        return answer
+    raise UnreadableDataError(f"{_ANSWER} is no list of events")
+
+
+def _event_in(encoded: Any) -> tuple[str, int, bytes]:
+    match encoded:
+        case [str(type_name), int(version), bytes(data)]:
+            return type_name, version, data
+    raise UnreadableDataError(f"{_ANSWER} holds something that is no event")
 
 
 def _of(database: Database | None) -> Database:

@@ -1,16 +1,19 @@
-"""The pytest plugin: a running orchestrator for each test that asks for one."""
+"""The pytest plugin: a running orchestrator, or the proof that a saga can be undone, for a test that asks for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 from antistrophe.orchestrator import SagaOrchestrator
 from antistrophe.process import processes_of_home, sweep
 from antistrophe.settings import Settings
+from antistrophe.testing.report import Report
+from antistrophe.testing.verify import verify_compensable as verify
 
 _GONE_WITHIN_S = 10.0
 # A test's failure should not wait for the attempts that it left running.
@@ -32,3 +35,18 @@ def orchestrator() -> Iterator[SagaOrchestrator]:
         if left:
             stuck = sweep(home, deadline_s=_GONE_WITHIN_S)
             pytest.fail(f"the actor system of {home} left processes behind: {left}; not even killed: {stuck}")
+
+
+@pytest.fixture
+def verify_compensable() -> Callable[..., Report]:
+    """``antistrophe.testing.verify_compensable`` as a check: called with the same arguments, it fails the test with
+    the printed report unless all is well, and returns the Report where it is."""
+
+    def check(*arguments: Any, **options: Any) -> Report:
+        __tracebackhide__ = True
+        report = verify(*arguments, **options)
+        if not report.ok:
+            pytest.fail(str(report), pytrace=False)
+        return report
+
+    return check

@@ -1,0 +1,81 @@
+"""What lies in the tables of an event store is read, or refused as unreadable: answers of keys, snapshots, states."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antistrophe.cqrs.claims import Answer, Claim, Request
+from antistrophe.cqrs.recorded import moment_of
+from antistrophe.cqrs.sqlite_claims import SqliteClaims
+from antistrophe.cqrs.store import EventStore
+from antistrophe.errors import UnknownVersionError, UnreadableDataError
+from antistrophe.spec import RetryPolicy
+from tests.fuzz import samples
+from tests.fuzz.conftest import count, inputs
+from tests.fuzz.garbage import spoiled
+
+pytestmark = pytest.mark.timeout(600)  # one hundred thousand inputs, when they are asked for
+
+
+def test_a_spoilt_answer_or_snapshot_is_refused_as_unreadable_and_the_store_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with EventStore(path) as store:
+        store.append("s", [samples.happened()])
+        store.save_snapshot("s", 1, {"a": (1, 2)})
+        claims = SqliteClaims(store, path, 600.0)
+        request = Request("key", "Command", b"fingerprint")
+        claim = claims.take(request)
+        assert isinstance(claim, Claim)
+        claims.settle(claim, [], [samples.happened()])
+        assert claims.take(request) == Answer([samples.happened()])
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("PRAGMA synchronous = OFF")
+        valid = [
+            other.execute(sql).fetchone()[0] for sql in ("SELECT answer FROM claims", "SELECT state FROM snapshots")
+        ]
+
+        @inputs(1.0)
+        @given(spoiled(valid))
+        def check(data: bytes) -> None:
+            count("answers and snapshots")
+            other.execute("UPDATE claims SET answer = ?", (data,))
+            other.execute("UPDATE snapshots SET state = ?", (data,))
+            with contextlib.suppress(UnreadableDataError, UnknownVersionError):
+                assert isinstance(claims.take(request), Answer)
+            with contextlib.suppress(UnreadableDataError):
+                assert store.get_latest_snapshot("s") is not None
+
+        check()
+        other.close()
+        assert [each.event for each in store.get_events("s")] == [samples.happened()], "what was not spoilt is there"
+
+
+@inputs(0.5)
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_any_number_of_a_row_is_a_time_or_none(microseconds: int) -> None:
+    count("times")
+    with contextlib.suppress(UnreadableDataError):
+        assert moment_of(microseconds).tzinfo is not None
+
+
+@inputs(0.5)
+@given(
+    st.floats(0, 1e308) | st.integers(0, 2**70),
+    st.floats(0, 1e308) | st.integers(0, 2**70),
+    st.floats(0, 1e308),
+    st.integers(1, 10**9),
+    st.floats(0, 1),
+)
+def test_any_policy_that_is_taken_knows_how_long_to_wait(
+    initial_s: Any, multiplier: Any, max_s: float, made: int, share: float
+) -> None:
+    count("policies")
+    delay_s = RetryPolicy(made, initial_s, multiplier, max_s).delay_s(made, share)
+    assert 0 <= delay_s <= max_s
