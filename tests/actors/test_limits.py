@@ -46,6 +46,11 @@ def test_sagas_over_the_limit_wait_for_their_turn(tmp_path: Path) -> None:
     assert statuses == {SagaStatus.COMPLETED: 3, SagaStatus.COMPENSATED: 3}, "two were interrupted, one was cancelled"
 
 
+def marked(home: Path) -> set[str]:
+    """The step processes that have left files of their attempts: marks, and stacks."""
+    return {file.stem for file in (home / "attempts").iterdir()}
+
+
 def test_attempts_over_the_limit_wait_for_a_process_and_compensations_come_first(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     with SagaOrchestrator(tmp_path / "home", settings=ONE_PROCESS) as orchestrator:
@@ -133,7 +138,7 @@ def test_two_hundred_at_once_of_which_three_in_ten_fail(tmp_path: Path, run_seed
         counts = (orchestrator.running_count(), orchestrator.history_count())
         listed = Counter(saga.status for saga in orchestrator.get_history())
         left = {each.role for each in orchestrator.processes()}
-        until(lambda: len(list((orchestrator.home / "attempts").iterdir())) <= 8, "no more marks than processes")
+        until(lambda: len(marked(orchestrator.home)) <= 8, "no more marks than processes")
     sys.stdout.write(f"seed {run_seed}: {failing} of 200 fail, {took_s:.1f} s: {tally}\n")
     assert not tally.faults, "\n".join(tally.faults)
     assert (tally.completed, tally.compensated) == (200 - failing, failing)
@@ -148,8 +153,7 @@ def test_fresh_processes_leave_no_files_behind(tmp_path: Path) -> None:
     with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.2)) as orchestrator:
         steps = [stage.act(f"x{number}", isolation="fresh") for number in range(6)]
         orchestrator.execute(stage.saga(*steps, stage.act("z")))
-        marks = tmp_path / "home" / "attempts"
-        until(lambda: len(list(marks.iterdir())) <= 1, "the marks to be removed")
+        until(lambda: len(marked(orchestrator.home)) <= 1, "the marks to be removed")
         wait_for_status(orchestrator, orchestrator.get_history()[0].id, SagaStatus.COMPLETED)
-    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.2)):
-        assert not list(marks.iterdir()), "and nothing of an earlier life"
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.2)) as orchestrator:
+        assert not marked(orchestrator.home), "and nothing of an earlier life"
