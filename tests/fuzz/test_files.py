@@ -166,15 +166,16 @@ def test_each_made_up_line_is_a_saga_or_a_problem(tmp_path: Path) -> None:
 
 # --- the command line ---------------------------------------------------------------------------------------------
 
+# What a shell can hand over: no zero byte, and bytes that are not UTF-8 as lone surrogates of the upper half.
 _WORDS = st.one_of(
     st.sampled_from(
         ["--json", "--home", "--status", "--limit", "--text", "--name", "--cursor", "-h", "--", "-", "--version"]
     ),
-    st.sampled_from(["\ud800", "\x00", "x" * 10_000, "", "-1", "9" * 5000, "NaN", "'; --", "[red]x", "[/]", "%s{0}"]),
-    st.text(max_size=12),
+    st.sampled_from(["\udcff", "x" * 10_000, "", "-1", "9" * 5000, "NaN", "'; --", "[red]x", "[/]", "%s{0}"]),
+    st.text(max_size=12).map(lambda text: text.replace("\0", "")),
 )
-_VERBS = st.sampled_from(["list", "show", "explain", "status", "ls", "run", "", "show\ud800"])
-_TARGETS = st.sampled_from(["", ":", "a:", ":b", "no.such.module:x", "/no/such.py:x", "..:x", "\ud800:x", "\x00:x"])
+_VERBS = st.sampled_from(["list", "show", "explain", "status", "ls", "run", "", "show\udcff"])
+_TARGETS = st.sampled_from(["", ":", "a:", ":b", "no.such.module:x", "/no/such.py:x", "..:x", "\udcff:x"])
 
 
 def test_made_up_arguments_are_answered_with_a_documented_exit_code(tmp_path: Path) -> None:
