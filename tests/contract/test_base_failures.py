@@ -131,6 +131,9 @@ def grown(actor_system: ActorSystem, player: ActorAddress, system: System) -> li
     child = actor_system.ask(player, ("child",), WAIT_S)
     actor_system.tell(player, ("tell", 0, ("child",)))
     until(lambda: len(process.children_of(child)) == 1)
+    # Who speaks has been told to die with its parent; who was only just forked has not.
+    actor_system.tell(player, ("tell", 0, ("tell", 0, ("forward", player, ("hear", "born")))))
+    assert heard(actor_system, player, 1) == ["born"]
     members = process.processes_of_home(system.home)
     assert len(members) == 6, "launcher, Admin, logger and three players"
     return [pid for pid in members if pid != system.launcher.pid]
