@@ -12,12 +12,12 @@ import argparse
 import contextlib
 import os
 import platform
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.benchmarks import bench_flight, bench_history, bench_neighbours, bench_sagas, chart
+from tests.benchmarks.measuring import clean_up_on_sigterm
 
 PARTS = ("sagas", "flight", "history", "neighbours", "messages")
 _GRACE_S = 20.0
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--no-dbos", action="store_true")
     parser.add_argument("--chart", type=Path, default=chart.PATH)
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended on the way out
+    clean_up_on_sigterm()
     full: bool = given.full
     if "sagas" in given.only:
         figures = bench_sagas.run(7 if full else 2, 15.0 if full else 3.0, with_dbos=not given.no_dbos)
@@ -82,7 +82,7 @@ def main() -> None:
     if "neighbours" in given.only:
         bench_neighbours.run(7 if full else 1, 10.0 if full else 2.0)
     if "messages" in given.only:
-        messages(5 if full else 1, 100 if full else 10, 600.0 if full else 40.0)
+        messages(5 if full else 1, 100 if full else 10, 600.0 if full else 30.0)
     if given.long:
         bench_history.long_run(100_000, 1_800.0)
 

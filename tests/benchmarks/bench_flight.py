@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from antistrophe import SagaOrchestrator, Settings
-from tests.benchmarks.measuring import Prober, conditions, percentile, pids_of, pss_of
+from tests.benchmarks.measuring import Prober, clean_up_on_sigterm, conditions, percentile, pids_of, pss_of
 from tests.benchmarks.steps_of_benchmarks import NotBefore, saga_of
 
 _STARTERS = 16
@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--sagas", type=int, default=1_000)
     parser.add_argument("--limit", type=float, default=120.0)
     given = parser.parse_args()
+    clean_up_on_sigterm()
     run(given.sagas, given.limit)
 
 

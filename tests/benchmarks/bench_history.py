@@ -18,7 +18,17 @@ from antistrophe import SagaOrchestrator, SagaStatus
 from antistrophe.journal import SqliteJournal
 from antistrophe.roster import metadata_of
 from tests.benchmarks.bench_journal import saga_parts
-from tests.benchmarks.measuring import Sample, conditions, cpu_of, median, percentile, pids_of, pss_of, sample_of
+from tests.benchmarks.measuring import (
+    Sample,
+    clean_up_on_sigterm,
+    conditions,
+    cpu_of,
+    median,
+    percentile,
+    pids_of,
+    pss_of,
+    sample_of,
+)
 from tests.benchmarks.steps_of_benchmarks import saga_of_three
 
 PATIENCE_S = 60.0
@@ -144,6 +154,7 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=0)
     parser.add_argument("--limit", type=float, default=300.0)
     given = parser.parse_args()
+    clean_up_on_sigterm()
     with_history(given.finished, given.limit)
     if given.long:
         long_run(given.long, given.limit)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from antistrophe import OverloadedError, SagaError, SagaOrchestrator, SagaStep, Settings
-from tests.benchmarks.measuring import conditions, percentile, sample_of
+from tests.benchmarks.measuring import clean_up_on_sigterm, conditions, percentile, sample_of
 from tests.benchmarks.steps_of_benchmarks import (
     AT_ONCE_OF_A_NEIGHBOUR,
     Crashing,
@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=float, default=5.0)
     given = parser.parse_args()
+    clean_up_on_sigterm()
     run(given.rounds, given.limit)
 
 
