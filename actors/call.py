@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -129,11 +130,24 @@ def answer_of(action: Action, result: Any, limit_bytes: int) -> Answer:
         return Unencodable(_text(error), _clean(type(error).__name__))
 
 
-def answer_of_exception(error: BaseException) -> Raised:
-    """What a call raised, as it travels."""
+def answer_of_exception(error: BaseException, limits: ResourceLimits | None = None) -> Raised:
+    """What a call raised under these limits, as it travels."""
     kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FailureKind.RAISED)
     after_s = _seconds(getattr(error, "after_s", None)) if kind is FailureKind.RETRYABLE else None
-    return Raised(kind, _text(error), _clean(type(error).__name__), after_s)
+    return Raised(
+        kind, " ".join(filter(None, (_text(error), _limit_that(error, limits)))), _clean(type(error).__name__), after_s
+    )
+
+
+def _limit_that(error: BaseException, limits: ResourceLimits | None) -> str:
+    """The limit of the attempt that an error comes from, where it is known; those of the machine raise the same."""
+    if limits is None:
+        return ""
+    if isinstance(error, MemoryError) and limits.memory_bytes is not None:
+        return f"(limits.memory_bytes={limits.memory_bytes})"
+    if isinstance(error, OSError) and error.errno == errno.EMFILE and limits.open_files is not None:
+        return f"(limits.open_files={limits.open_files})"
+    return ""
 
 
 def _seconds(value: object) -> float | None:

@@ -129,7 +129,7 @@ class StepActor(RuntimeActor):
             if isinstance(error, SystemExit):
                 logging.shutdown()
                 os._exit(exit_code_of(error))
-            return answer_of_exception(error)
+            return answer_of_exception(error, message.limits)
         return answer_of(message.action, result, self.base.settings.max_payload_bytes)
 
     def _leave_if_cancelled(self) -> None:

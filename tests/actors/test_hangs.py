@@ -128,6 +128,7 @@ def test_memory_without_end_is_an_error_of_the_step(system: SagaOrchestrator, st
     error = outcome(system, saga)
     assert isinstance(error, StepFailedError)
     assert error.error_type == "MemoryError"
+    assert error.error.endswith(f"(limits.memory_bytes={64 << 20})")
     assert stage.log.story(saga.id) == ["begin eats"], "it did nothing, and is not compensated"
     again = stage.saga(stage.act("hoards", "pause:0"), stage.act("next"))
     assert isinstance(outcome(system, again), list), "the limit does not stay"
@@ -139,6 +140,7 @@ def test_processor_time_without_end_is_cut_off(system: SagaOrchestrator, stage: 
     error = outcome(system, saga)
     assert isinstance(error, StepCrashedError)
     assert error.signal == signal.SIGXCPU
+    assert "it used more processor time than limits.cpu_s=1 allows" in str(error)
     assert time.monotonic() - began < 20.0
     assert stage.log.story(saga.id) == ["begin burns", "undo burns", "undone burns"]
     spin = stage.saga(stage.act("spins", "spin:deque", limits=ResourceLimits(cpu_s=1)))
@@ -153,6 +155,7 @@ def test_open_files_without_end_are_an_error_of_the_step(system: SagaOrchestrato
     assert isinstance(error, StepFailedError)
     assert error.error_type == "OSError"
     assert "Too many open files" in error.error
+    assert error.error.endswith("(limits.open_files=64)")
     assert isinstance(outcome(system, stage.saga(stage.act("next"))), list)
 
 

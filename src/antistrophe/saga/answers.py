@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from signal import Signals
+
 from antistrophe.saga.entries import (
     Action,
     AttemptFailed,
@@ -16,6 +18,7 @@ from antistrophe.saga.entries import (
 )
 from antistrophe.saga.inputs import Answer, Fenced, Raised, Refused, Returned, Unencodable, Verified
 from antistrophe.saga.state import Saga
+from antistrophe.spec import ResourceLimits
 
 _WITHOUT_CALL = frozenset({FailureKind.NEVER_RAN, FailureKind.REFUSED})
 
@@ -103,5 +106,14 @@ def _death(saga: Saga, current: AttemptStarted, fenced: Fenced) -> Failure:
     if saga.ending:
         text = detail or "ended because the saga was cancelled"
         return Failure(FailureKind.INTERRUPTED, text, exit_code=exit_code, signal=signal)
-    how = f"signal {signal}" if signal is not None else f"exit code {exit_code}"
-    return Failure(FailureKind.CRASH, detail or f"its process ended: {how}", exit_code=exit_code, signal=signal)
+    text = detail or f"its process ended: {_how_it_ended(saga.spec.steps[current.step].limits, exit_code, signal)}"
+    return Failure(FailureKind.CRASH, text, exit_code=exit_code, signal=signal)
+
+
+def _how_it_ended(limits: ResourceLimits | None, exit_code: int | None, signal: int | None) -> str:
+    if signal is None:
+        return f"exit code {exit_code}"
+    if signal == Signals.SIGXCPU and limits is not None and limits.cpu_s is not None:
+        return f"it used more processor time than limits.cpu_s={limits.cpu_s:g} allows (SIGXCPU)"
+    names = {each.value: each.name for each in Signals}
+    return f"signal {signal} ({names[signal]})" if signal in names else f"signal {signal}"
