@@ -2,8 +2,8 @@
 
 Usage: python -m tests.benchmarks.bench_sagas [--rounds N] [--limit SECONDS] [--no-dbos]
 
-Ours and the floor commit with synchronous=FULL and write-ahead logging, DBOS as it comes: FULL too, by SQLite's default,
-with a rollback journal. Ours and the floor run their steps in warm processes of their own, DBOS in its one.
+Ours and the floor commit with synchronous=FULL and write-ahead logging; DBOS as it comes: FULL too, by SQLite's
+default, with a rollback journal. Ours and the floor run their steps in warm processes of their own, DBOS in its one.
 All are up during the whole run and are measured in turns; latencies are of all rounds, rates and CPU their medians.
 """
 
