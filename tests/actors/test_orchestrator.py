@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
@@ -24,9 +25,13 @@ from antistrophe import (
     Settings,
     StepFailedError,
 )
+from antistrophe.changes import ChangeSubscription
 from antistrophe.process import processes_of_home
 from tests.actors.steps import Fail, Note, Noted, OpenAnOrchestrator, Stay, WaitFor, notes, one
 from tests.waiting import until
+
+A_BUSY_MACHINE_S = 1.0
+"""What a bound is given beyond what it says."""
 
 
 @pytest.fixture(scope="module")
@@ -281,6 +286,30 @@ def test_a_subscription_from_now_on_and_one_from_the_beginning(orchestrator: Sag
     assert first.position < positions[0]
     with orchestrator.subscribe(from_position=positions[0]) as rest:
         assert next(rest).position > positions[0]
+
+
+def test_what_another_has_changed_is_told_within_the_bound(orchestrator: SagaOrchestrator) -> None:
+    told: list[float] = []
+
+    def read(changes: ChangeSubscription) -> None:
+        told.extend(
+            time.monotonic()
+            for change in changes
+            if change.saga.id.startswith("of-another") and change.saga.status is SagaStatus.COMPLETED
+        )
+
+    with orchestrator.subscribe() as changes, SagaOrchestrator(orchestrator.home) as other:
+        reader = threading.Thread(target=read, args=(changes,))
+        reader.start()
+        late = []
+        for number in range(3):
+            other.execute(notes(f"of-another-{number}", "a"))
+            ended = time.monotonic()
+            until(lambda number=number: len(told) > number, "the news")  # type: ignore[misc]
+            late.append(told[-1] - ended)
+        changes.close()
+        reader.join(10.0)
+    assert sorted(late)[1] < Settings().report_s + A_BUSY_MACHINE_S, late
 
 
 def test_closing_a_subscription_ends_who_waits_for_it(orchestrator: SagaOrchestrator) -> None:

@@ -1,0 +1,34 @@
+"""Bugs of the runtime, outside the machine, that are planted in the processes of a system: each breaks one promise."""
+
+from __future__ import annotations
+
+from antistrophe.actors.registry import RegistryActor
+from antistrophe.settings import Settings
+
+VARIABLE = "ANTISTROPHE_TEST_PLANTED"
+
+
+def _one_process_for_all() -> None:
+    Settings.step_processes = property(lambda self: 1)  # type: ignore[assignment, method-assign]
+
+
+def _nobody_is_told_of_news() -> None:
+    serve = RegistryActor._serve_polls
+
+    def later(self: RegistryActor) -> None:
+        if any(self.now() >= poll.until for poll in self._polls):
+            serve(self)
+
+    RegistryActor._serve_polls = later  # type: ignore[method-assign]
+
+
+PLANTED = {
+    "one step process for all sagas": ("G12", _one_process_for_all),
+    "who follows the changes is told when the wait is over": ("G11", _nobody_is_told_of_news),
+}
+"""By name: the promise that it breaks, and what plants it."""
+
+
+def plant(name: str) -> None:
+    """Plant that bug in this process, and in those that it forks."""
+    PLANTED[name][1]()

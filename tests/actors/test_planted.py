@@ -1,0 +1,37 @@
+"""A bug that is planted in the processes of a system is noticed by the test of the promise that it breaks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.actors.planting import PLANTED, VARIABLE
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTICED_BY = {
+    "G11": "tests/actors/test_orchestrator.py::test_what_another_has_changed_is_told_within_the_bound",
+    "G12": "tests/actors/test_hangs.py::test_neighbours_keep_their_pace_beside_one_that_hangs",
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_of_the_runtime_is_noticed(name: str) -> None:
+    promise, _ = PLANTED[name]
+    test = NOTICED_BY[promise]
+    path = os.pathsep.join([str(ROOT / "tests" / "actors" / "planted"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test],
+        cwd=ROOT,
+        env=os.environ | {VARIABLE: name, "PYTHONPATH": path.rstrip(os.pathsep)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert f"FAILED {test}" in ran.stdout
