@@ -32,11 +32,18 @@ UNLOADABLE_WAIT_S = 2.0
 
 UNLOADABLE_MAX_S = 60.0
 
+TELL_AGAIN_S = 5.0
+"""How soon an actor is told again what it was told first, in case it has not heard it, or its end was not heard here;
+doubled up to TELL_AGAIN_MAX_S."""
+
+TELL_AGAIN_MAX_S = 60.0
+
 
 @dataclass(slots=True)
 class LiveSaga:
     """One saga that is neither final nor parked. ``begin``: what its actor was told where it is new; ``handed_on``:
-    waiters of whom its actor was told later; ``orphan``: the process that was lent to an actor that is gone."""
+    waiters of whom its actor was told later; ``orphan``: the process that was lent to an actor that is gone;
+    ``actors``: how many it has had."""
 
     id: str
     request_id: str
@@ -53,6 +60,8 @@ class LiveSaga:
     sleeps_until: float | None = None
     refusals: int = 0
     orphan: str | None = None
+    tell_again_s: float = TELL_AGAIN_S
+    actors: int = 0
 
 
 class SagaTable:
@@ -69,6 +78,7 @@ class SagaTable:
         self._admission = Admission(base.settings.max_running_sagas)
         self._sagas: dict[str, LiveSaga] = {}
         self._alarms: list[tuple[float, str]] = []
+        self._to_tell_again: list[tuple[float, str, int]] = []
         self._draining = False
 
     # --- coming and going --------------------------------------------------------------------------------------
@@ -170,6 +180,13 @@ class SagaTable:
 
     def _spawn(self, live: LiveSaga, *, new: bool = False) -> None:
         live.host = host = self.hosts.place(live.id)
+        live.tell_again_s = TELL_AGAIN_S
+        live.actors += 1
+        self._tell_first(live, host, new=new)
+
+    def _tell_first(self, live: LiveSaga, host: HostProcess, *, new: bool = False) -> None:
+        """Say to an actor what it is for; one that has heard it before ignores it."""
+        heapq.heappush(self._to_tell_again, (self._owner.now() + live.tell_again_s, live.id, live.actors))
         waiters, orders = tuple(live.waiters.values()), tuple(live.orders)
         begin = live.begin
         if begin is not None and (new or not self._ledger.knows(live.id)):
@@ -256,6 +273,12 @@ class SagaTable:
             if live is not None and live.sleeps_until == due and live.host is None:
                 self.enqueue(live)
         self._spawn_due()
+        while self._to_tell_again and self._to_tell_again[0][0] <= now:
+            _, saga_id, actors = heapq.heappop(self._to_tell_again)
+            live = self._sagas.get(saga_id)
+            if live is not None and live.host is not None and live.actors == actors and not self._draining:
+                live.tell_again_s = min(2.0 * live.tell_again_s, TELL_AGAIN_MAX_S)
+                self._tell_first(live, live.host)
 
     def _set_alarm(self, live: LiveSaga, until: float) -> None:
         live.sleeps_until = until

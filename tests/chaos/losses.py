@@ -16,6 +16,9 @@ FOLDER = "ANTISTROPHE_TEST_LOSSES"
 SHARE = 0.02
 """Of all messages, how many meet each of the faults."""
 
+FIRST = "ANTISTROPHE_TEST_LOSE_FIRST"
+"""Or: the type of message of which the first in each process is lost, and nothing else."""
+
 FAULTS = ("lost", "doubled", "late")
 _TYPES = frozenset(getattr(messages, name) for name in messages.__all__ if isinstance(getattr(messages, name), type))
 # What a process is told first is the system's start, which is started anew as a whole where it fails.
@@ -32,6 +35,8 @@ def install(folder: str) -> None:
     original = RuntimeActor.receiveMessage
     draws: dict[int, random.Random] = {}
     late: list[tuple[Any, Any]] = []
+    first = os.environ.get(FIRST)
+    lost: set[int] = set()
 
     def note(fault: str, message: Any) -> None:
         file = Path(folder) / f"{fault}+{type(message).__name__}"
@@ -43,7 +48,12 @@ def install(folder: str) -> None:
         draw = draws.setdefault(os.getpid(), random.Random(f"{os.environ.get('ANTISTROPHE_TEST_SEED')}/{os.getpid()}"))
         kind = type(message)
         fault = None
-        if kind in _TYPES and kind.__name__ not in _SAFE and draw.random() < SHARE * len(FAULTS):
+        if first is not None:
+            if kind.__name__ == first and os.getpid() not in lost:
+                lost.add(os.getpid())
+                note("lost", message)
+                return
+        elif kind in _TYPES and kind.__name__ not in _SAFE and draw.random() < SHARE * len(FAULTS):
             fault = draw.choice(FAULTS)
             note(fault, message)
         if fault == "late":

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings
 from antistrophe.process import identity_of, processes_of_home
+from antistrophe.system.control import Stopping
+from antistrophe.system.reach import look
 from tests.actors.staging import Stage, outcome, pid_of, seen, signal_to
 from tests.chaos.killing import kill
 from tests.chaos.rounds import LONG
@@ -115,9 +118,18 @@ def test_a_system_ends_with_its_application_however_that_ends(ending: str, tmp_p
         assert seen(again, "hung").status is SagaStatus.COMPENSATED
 
 
+def open_gate_in_the_drain(stage: Stage, home: Path) -> None:
+    """Some way into the drain, which begins when the launcher says that it stops."""
+    until(lambda: isinstance(look(home), Stopping), "the stop")
+    into_the_drain = time.monotonic() + 0.3
+    until(lambda: time.monotonic() > into_the_drain, "a part of the drain")
+    stage.log.open_gate("short")
+
+
 def test_a_drain_lets_short_attempts_finish_and_ends_long_ones(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
-    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=1.0)) as orchestrator:
+    opener = threading.Thread(target=open_gate_in_the_drain, args=(stage, tmp_path / "home"))
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=3.0)) as orchestrator:
         orchestrator.start(stage.saga(stage.act("short", "gate:short"), stage.act("next"), saga_id="short"))
         orchestrator.start(stage.saga(stage.act("before"), stage.act("long", "tidy"), saga_id="long"))
         fails = stage.act("fails", "raise")
@@ -125,7 +137,8 @@ def test_a_drain_lets_short_attempts_finish_and_ends_long_ones(tmp_path: Path) -
         until(lambda: len(stage.log.find("short", "begin")) == 1, "the short one")
         until(lambda: stage.log.find("long", "begin", "long"), "the long one")
         until(lambda: stage.log.find("back", "undo"), "the one that goes back")
-        stage.log.open_gate("short")
+        opener.start()
+    opener.join()
     assert stage.log.story("short") == ["begin short", "done short"], "nothing new is dispatched"
     assert stage.log.story("long") == ["begin before", "done before", "begin long", "cancelled long"]
     assert stage.log.story("back")[-1] == "cancelled undone"
