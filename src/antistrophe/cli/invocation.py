@@ -40,6 +40,7 @@ class Invocation:
     def existing_home(self) -> Path:
         """The home, which has to be there: nothing is made by asking. Raises JournalError."""
         home = self.home
+        refuse_foreign(home)  # and what can't even be looked at, such as a name that is too long
         if not home.exists():
             raise JournalError(
                 f"there is no home at {home}: nothing has run there yet, or it is elsewhere (--home DIR, or"
@@ -47,7 +48,6 @@ class Invocation:
             )
         if not home.is_dir():
             raise JournalError(f"{home} is not a folder, so it can't be a home: choose another with --home DIR")
-        refuse_foreign(home)
         return home
 
     def journal_file(self) -> Path:
