@@ -16,6 +16,7 @@ from antistrophe.cqrs.recorded import moment_of
 from antistrophe.cqrs.sqlite_claims import SqliteClaims
 from antistrophe.cqrs.store import EventStore
 from antistrophe.errors import UnknownVersionError, UnreadableDataError
+from antistrophe.plain import pack_plain
 from antistrophe.spec import RetryPolicy
 from tests.fuzz import samples
 from tests.fuzz.conftest import count, inputs
@@ -55,6 +56,21 @@ def test_a_spoilt_answer_or_snapshot_is_refused_as_unreadable_and_the_store_goes
         check()
         other.close()
         assert [each.event for each in store.get_events("s")] == [samples.happened()], "what was not spoilt is there"
+
+
+@pytest.mark.parametrize("version", [0, -1, 2**63, 2**20_000], ids=["none", "negative", "beyond-the-table", "endless"])
+def test_an_answer_with_a_version_that_no_event_has_is_unreadable(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "store.db"
+    with EventStore(path) as store:
+        claims = SqliteClaims(store, path, 600.0)
+        request = Request("key", "Command", b"fingerprint")
+        claim = claims.take(request)
+        assert isinstance(claim, Claim)
+        claims.settle(claim, [], [samples.happened()])
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("UPDATE claims SET answer = ?", (pack_plain([["fuzz.happened", version, b"\x80"]]),))
+        with pytest.raises(UnreadableDataError, match="holds something that is no event"):
+            claims.take(request)
 
 
 @inputs(0.5)

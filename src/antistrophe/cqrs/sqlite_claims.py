@@ -32,6 +32,7 @@ _SHORTEST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.05
 
 _ANSWER = "the answer that was stored for the key"
+_NEWEST_VERSION = 2**63 - 1  # as far as the numbers of the events' own table go
 _OWNER = "token, owner_pid, owner_start_ticks, owner_boot_id"
 
 
@@ -175,7 +176,7 @@ def _list_in(answer: Any) -> list[Any]:
 
 def _event_in(encoded: Any) -> tuple[str, int, bytes]:
     match encoded:
-        case [str(type_name), int(version), bytes(data)]:
+        case [str(type_name), int(version), bytes(data)] if 1 <= version <= _NEWEST_VERSION:
             return type_name, version, data
     raise UnreadableDataError(f"{_ANSWER} holds something that is no event")
 
