@@ -22,7 +22,7 @@ from antistrophe.messages import (
     StepReady,
 )
 from antistrophe.policy import GrantTo, LoadInto, Pool, PoolOrder, Retire, StartProcess
-from antistrophe.process import ProcessIdentity, kill_group, live_group_members, send_signal
+from antistrophe.process import ProcessIdentity, kill_group, live_group_members, send_signal, signal_main_thread
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
 
@@ -185,7 +185,8 @@ class StepProcesses:
         step.ended_by_system = by_system
         if step.lease is not None:
             # Its stacks first: SIGTERM may be all that it takes to end it.
-            send_signal(_identity(step.lease), STACK_SIGNAL)
+            # To the thread that makes the call: another might take it after that one has left the call for SIGTERM.
+            signal_main_thread(_identity(step.lease), STACK_SIGNAL)
             send_signal(_identity(step.lease), signal.SIGTERM)
         self._owner.wake_in(grace_s)
 

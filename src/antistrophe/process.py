@@ -111,6 +111,17 @@ def send_signal(identity: ProcessIdentity, signal_number: int) -> bool:
     return True
 
 
+def signal_main_thread(child: ProcessIdentity, signal_number: int) -> bool:
+    """Send a signal to the main thread of a child of this process, and to no other of its threads; False when it is
+    dead. Only for a child that is not reaped before this returns: its pid can't be anybody else's."""
+    pidfd = open_pidfd(child)
+    if pidfd is None:
+        return False
+    os.close(pidfd)
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.tgkill(child.pid, child.pid, signal_number) == 0)
+
+
 def wait_readable(pidfd: int, timeout_s: float) -> bool:
     """Wait until a pidfd says that its process is dead (a zombie is); False when ``timeout_s`` passed before."""
     poll = select.poll()
