@@ -51,7 +51,7 @@ from .front_desk import FrontDesk
 from .ledger import Ledger
 from .registry import RegistryActor
 from .saga_hosts import SagaHosts
-from .saga_table import TELL_AGAIN_S, SagaTable
+from .saga_table import SagaTable
 from .step_processes import StepProcesses
 from .warm_up import warm_up
 
@@ -75,7 +75,6 @@ class SupervisorActor(RuntimeActor):
         self._registry: Address = None
         self._registry_process: Any = None
         self._registry_due: float | None = None
-        self._introduce_at = 0.0
         self._draining_for: Address = None
         self._drain_until = 0.0
         self._fenced = 0
@@ -200,17 +199,9 @@ class SupervisorActor(RuntimeActor):
             self.wake_in(TICK_S, "tick")
             if not self._registry_process.is_alive():
                 self._registry_died()
-            self._introduce_again()
         self.steps.look()
         self.table.look()
         self._go_on_draining()
-
-    def _introduce_again(self) -> None:
-        """Tell the registry and the hosts what they were told first: one that has not heard it hears nothing else."""
-        if self.now() >= self._introduce_at:
-            self._introduce_at = self.now() + TELL_AGAIN_S
-            self.send(self._registry, self.base)
-            self.table.hosts.registry_is(self._registry)
 
     def _end_everything(self) -> None:
         """The launcher is gone: nobody would end the system later, so it ends now; the journal has all."""
