@@ -42,6 +42,8 @@ class RegistryActor(RuntimeActor):
         return {Configuration: self._on_configuration}
 
     def _on_configuration(self, message: Configuration, _sender: Address) -> None:
+        if self.base is not None:
+            return
         self.configure(message)
         self._read: Journal = SqliteJournal(journal_path(message.home), synchronous=message.settings.synchronous)
         self._questions: dict[str, Callable[..., Any]] = {

@@ -41,7 +41,7 @@ class SagaHosts:
         self._start_at = 0.0
 
     def registry_is(self, registry: Address) -> None:
-        """The registry has been started again: it is reported to from now on."""
+        """The registry that is reported to from now on; a host that has not heard of its configuration hears it."""
         self._registry = registry
         for host in self._hosts:
             self._owner.send(host.address, HostConfiguration(self._base, registry))

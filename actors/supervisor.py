@@ -51,7 +51,7 @@ from .front_desk import FrontDesk
 from .ledger import Ledger
 from .registry import RegistryActor
 from .saga_hosts import SagaHosts
-from .saga_table import SagaTable
+from .saga_table import TELL_AGAIN_S, SagaTable
 from .step_processes import StepProcesses
 from .warm_up import warm_up
 
@@ -72,9 +72,11 @@ class SupervisorActor(RuntimeActor):
         # Its parent is Thespian's Admin, which has no value of ours to leave to it.
         die_with_parent(os.getppid())
         self._launcher: Any = None
+        self._ready: SupervisorReady | None = None
         self._registry: Address = None
         self._registry_process: Any = None
         self._registry_due: float | None = None
+        self._introduce_at = 0.0
         self._draining_for: Address = None
         self._drain_until = 0.0
         self._fenced = 0
@@ -110,6 +112,8 @@ class SupervisorActor(RuntimeActor):
 
     def _on_configuration(self, message: Configuration, sender: Address) -> None:
         if self.base is not None:
+            if self._ready is not None:
+                self.send(sender, self._ready)
             return
         self.configure(message)
         self._launcher = identity_of(message.launcher_pid)
@@ -132,7 +136,8 @@ class SupervisorActor(RuntimeActor):
         self.also_handle(self._all_handlers())
         self.table.open(open_sagas)
         self.wake_in(TICK_S, "tick")
-        self.send(sender, SupervisorReady(os.getpid(), self._registry_process.pid, len(open_sagas)))
+        self._ready = SupervisorReady(os.getpid(), self._registry_process.pid, len(open_sagas))
+        self.send(sender, self._ready)
 
     def _start_registry(self, base: Configuration) -> None:
         self._registry = self.createActor(RegistryActor)
@@ -199,9 +204,17 @@ class SupervisorActor(RuntimeActor):
             self.wake_in(TICK_S, "tick")
             if not self._registry_process.is_alive():
                 self._registry_died()
+            self._introduce_again()
         self.steps.look()
         self.table.look()
         self._go_on_draining()
+
+    def _introduce_again(self) -> None:
+        """Tell the registry and the hosts what they were told first: one that has not heard it hears nothing else."""
+        if self.now() >= self._introduce_at:
+            self._introduce_at = self.now() + TELL_AGAIN_S
+            self.send(self._registry, self.base)
+            self.table.hosts.registry_is(self._registry)
 
     def _end_everything(self) -> None:
         """The launcher is gone: nobody would end the system later, so it ends now; the journal has all."""

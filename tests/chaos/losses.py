@@ -17,12 +17,11 @@ SHARE = 0.02
 """Of all messages, how many meet each of the faults."""
 
 FIRST = "ANTISTROPHE_TEST_LOSE_FIRST"
-"""Or: the type of message of which the first in each process is lost, and nothing else."""
+"""Or: the types of message (with commas between them) of which the first to each kind of actor is lost, and nothing
+else."""
 
 FAULTS = ("lost", "doubled", "late")
 _TYPES = frozenset(getattr(messages, name) for name in messages.__all__ if isinstance(getattr(messages, name), type))
-# What a process is told first is the system's start, which is started anew as a whole where it fails.
-_SAFE = frozenset({"Configuration", "HostConfiguration", "StepConfiguration", "StepReady", "Drain", "DrainSagas"})
 
 
 def counted(folder: Path) -> dict[str, int]:
@@ -30,32 +29,42 @@ def counted(folder: Path) -> dict[str, int]:
     return {fault: sum(file.stat().st_size for file in folder.glob(f"{fault}+*")) for fault in FAULTS}
 
 
+def note(folder: str, fault: str, message: Any) -> None:
+    """Count a message that met a fault."""
+    file = Path(folder) / f"{fault}+{type(message).__name__}"
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, b".")
+    os.close(descriptor)
+
+
+def is_first(folder: str, actor: str, kind: str) -> bool:
+    """Whether this is the first of that kind to that kind of actor, asked for once."""
+    try:
+        os.close(os.open(Path(folder) / f"first-{actor}-{kind}", os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
 def install(folder: str) -> None:
     """In every process of the system: let some messages meet a fault."""
     original = RuntimeActor.receiveMessage
     draws: dict[int, random.Random] = {}
     late: list[tuple[Any, Any]] = []
-    first = os.environ.get(FIRST)
-    lost: set[int] = set()
-
-    def note(fault: str, message: Any) -> None:
-        file = Path(folder) / f"{fault}+{type(message).__name__}"
-        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.write(descriptor, b".")
-        os.close(descriptor)
+    given = os.environ.get(FIRST)
+    first = None if given is None else frozenset(given.split(","))
 
     def handle(self: RuntimeActor, message: Any, sender: Any) -> None:
         draw = draws.setdefault(os.getpid(), random.Random(f"{os.environ.get('ANTISTROPHE_TEST_SEED')}/{os.getpid()}"))
         kind = type(message)
         fault = None
         if first is not None:
-            if kind.__name__ == first and os.getpid() not in lost:
-                lost.add(os.getpid())
-                note("lost", message)
+            if kind.__name__ in first and is_first(folder, type(self).__name__, kind.__name__):
+                note(folder, "lost", message)
                 return
-        elif kind in _TYPES and kind.__name__ not in _SAFE and draw.random() < SHARE * len(FAULTS):
+        elif kind in _TYPES and draw.random() < SHARE * len(FAULTS):
             fault = draw.choice(FAULTS)
-            note(fault, message)
+            note(folder, fault, message)
         if fault == "late":
             late.append((message, sender))
         elif fault != "lost":

@@ -15,7 +15,7 @@ from docs.examples.transfers.saga import Credit, Debit, account_name
 
 ACCOUNTS = 8
 OPENING_BALANCE = 1_000
-SETTINGS = Settings(drain_s=0.3, max_step_processes=4, max_restarts=1000, restart_window_s=0.1)
+SETTINGS = Settings(drain_s=0.3, max_step_processes=4, max_restarts=1000, restart_window_s=0.1, start_timeout_s=5.0)
 
 
 def transfer_of(saga_id: str, bank: str, draw: random.Random) -> SagaDefinition:

@@ -80,6 +80,9 @@ REPEATED: frozenset[type] = frozenset(
         EndProcess,
         # The registry looks at the journal for whoever waits, told or not.
         LifecycleReport,
+        # The supervisor tells these every few seconds.
+        Configuration,
+        HostConfiguration,
     )
 )
 """What may be refused where the receiver does not read: it is sent again, or another way leads there. What is not

@@ -184,6 +184,8 @@ class Launcher:
             self._fail(said.error, said.text)
         elif time.monotonic() > self._start_until:
             raise LifeEndedError(f"the supervisor was not ready within {self._settings.open_timeout_s:g} s")
+        else:
+            life.configure_again()
 
     def _ready(self, life: Life) -> control.Ready:
         return control.Ready(

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,7 @@ from antistrophe.system.base import UnixSystemBase, admin_and_logger
 from antistrophe.system.mailbox import Mailbox
 
 _BIRTH_S = 10.0
+CONFIGURE_AGAIN_S = 2.0
 
 
 class LifeEndedError(Exception):
@@ -37,6 +39,7 @@ class Life:
         self._base: UnixSystemBase | None = None
         self._mailbox: Mailbox | None = None
         self._pidfds: dict[str, int] = {}
+        self._configure_at = 0.0
         self.ready: SupervisorReady | None = None
         self.supervisor = ""
         self.pids: dict[str, int] = {}
@@ -62,6 +65,14 @@ class Life:
         self.supervisor = path_of(address) or ""
         self._mailbox = Mailbox(self.supervisor, self._base.transport)
         self._mailbox.send(self._configuration)
+        self._configure_at = time.monotonic() + CONFIGURE_AGAIN_S
+
+    def configure_again(self) -> None:
+        """Tell the supervisor, which is not ready yet, what it was told first: it may not have heard it, or its answer
+        was lost."""
+        if time.monotonic() >= self._configure_at:
+            self._configure_at = time.monotonic() + CONFIGURE_AGAIN_S
+            self.send(self._configuration)
 
     def _watch(self, role: str, identity: ProcessIdentity | None) -> None:
         pidfd = None if identity is None else open_pidfd(identity)
