@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, Settings, SystemUnavailableError
+from antistrophe import JournalError, SagaDefinition, SagaError, SagaOrchestrator, Settings, SystemUnavailableError
 from docs.examples.transfers.saga import Credit, Debit, account_name
 
 ACCOUNTS = 8
@@ -26,12 +26,17 @@ def transfer_of(saga_id: str, bank: str, draw: random.Random) -> SagaDefinition:
     return saga.add_step(Credit(bank, account_name(payee), amount))
 
 
-def serve(orchestrator: SagaOrchestrator, saga: SagaDefinition, until: float) -> None:
-    """Have one transfer started, say so once it is acknowledged, and wait for its end."""
-    handle = orchestrator.start(saga, if_live="join")
+def serve(orchestrator: SagaOrchestrator, saga: SagaDefinition, until: float) -> bool:
+    """Have one transfer started, say so once it is acknowledged, and wait for its end. False: it was refused."""
+    try:
+        handle = orchestrator.start(saga, if_live="join")
+    except JournalError as error:  # a full disk; it may be asked for again
+        os.write(2, f"{saga.id}: JournalError: {error}\n".encode())
+        return False
     os.write(1, f"{saga.id}\n".encode())
     with contextlib.suppress(SagaError, TimeoutError):
         handle.result(max(0.1, until - time.monotonic()))
+    return True
 
 
 def main() -> None:
@@ -46,9 +51,9 @@ def main() -> None:
         try:
             with SagaOrchestrator(folder / "home", settings=SETTINGS) as orchestrator:
                 while time.monotonic() < until:
-                    serve(orchestrator, saga, until)
-                    saga = next(transfers)
-        except SystemUnavailableError as error:  # what was not acknowledged is asked for again
+                    if serve(orchestrator, saga, until):
+                        saga = next(transfers)
+        except (SystemUnavailableError, JournalError) as error:  # what was not acknowledged is asked for again
             os.write(2, f"{saga.id}: {error}\n".encode())
 
 

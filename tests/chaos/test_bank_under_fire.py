@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import random
+import resource
+import shutil
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus
-from antistrophe.process import parent_of, processes_of_home
+from antistrophe.process import processes_of_home
 from docs.examples.transfers.bank import Audit, open_new_bank
 from docs.examples.transfers.saga import account_name
 from tests.actors.staging import seen
 from tests.chaos import losses
+from tests.chaos.disks import fill, limit_files
 from tests.chaos.killing import kill
+from tests.chaos.roles import roles_of
 from tests.chaos.rounds import LONG
 from tests.chaos.teller import ACCOUNTS, OPENING_BALANCE, SETTINGS
 
@@ -27,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 4
 SECONDS = 60.0 if LONG else 8.0
 REST_S = 120.0
+DISK_BYTES = 64 << 20
 
 
 class Client:
@@ -39,8 +46,21 @@ class Client:
         with self.said.open("wb") as out, self.complained.open("wb") as err:
             self.program = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
 
+    def refused(self) -> int:
+        """How many transfers the journal refused when they were asked for."""
+        return self.complained.read_text().count("JournalError")
+
     def acknowledged(self) -> set[str]:
         return {line for line in self.said.read_text().splitlines() if line}
+
+
+@dataclass(frozen=True)
+class Done:
+    """The transfers that were acknowledged, how many were refused, and what ``meanwhile`` says of itself."""
+
+    acknowledged: set[str]
+    refused: int
+    meanwhile: Any
 
 
 @contextmanager
@@ -61,10 +81,33 @@ def fire(home: Path, draw: random.Random, over: threading.Event) -> Counter[str]
         there = processes_of_home(home)
         if not there:
             continue
+        roles = roles_of(home)
         pid = draw.choice(there)
-        kind = "launcher" if parent_of(pid) not in there else "other"
-        killed[kind] += kill(pid)
+        killed[roles.get(pid, "one that had just been started")] += kill(pid)
     return killed
+
+
+def fill_disk(disk: Path, draw: random.Random, over: threading.Event) -> int:
+    """Leave the file system not one byte, again and again, each time for 0.2 to 0.8 s; how often."""
+    times = 0
+    while not over.wait(draw.uniform(0.5, 1.5)):
+        junk = fill(disk)
+        over.wait(draw.uniform(0.2, 0.8))
+        junk.unlink()
+        times += 1
+    return times
+
+
+def limit_disk(home: Path, draw: random.Random, over: threading.Event) -> int:
+    """The same where no file system can be mounted: no process of the system, the steps' included, may write."""
+    times = 0
+    while not over.wait(draw.uniform(0.5, 1.5)):
+        limit_files(processes_of_home(home), 0)
+        over.wait(draw.uniform(0.2, 0.8))
+        for _ in range(2):  # the second time: children of those that were still limited the first time
+            limit_files(processes_of_home(home), resource.RLIM_INFINITY)
+        times += 1
+    return times
 
 
 def check(folder: Path, acknowledged: set[str]) -> Counter[str]:
@@ -95,10 +138,11 @@ def bank(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def work(bank: Path, seed: str, seconds: float, meanwhile: Callable[[threading.Event], None]) -> set[str]:
-    """Have the clients transfer money for so long; the transfers that were acknowledged."""
+def work(bank: Path, seed: str, seconds: float, meanwhile: Callable[[threading.Event], object]) -> Done:
+    """Have the clients transfer money for so long, while something goes on beside it."""
     over = threading.Event()
-    other = threading.Thread(target=meanwhile, args=(over,))
+    result: list[Any] = []
+    other = threading.Thread(target=lambda: result.append(meanwhile(over)))
     with clients(bank, seed, seconds) as started:
         other.start()
         try:
@@ -109,19 +153,32 @@ def work(bank: Path, seed: str, seconds: float, meanwhile: Callable[[threading.E
             other.join()
         complaints = [client.complained.read_text()[-2000:] for client in started]
         assert [client.program.returncode for client in started] == [0] * CLIENTS, complaints
-        return set().union(*(client.acknowledged() for client in started))
+        acknowledged = set().union(*(client.acknowledged() for client in started))
+        return Done(acknowledged, sum(client.refused() for client in started), result[0])
+
+
+@pytest.fixture
+def disk(bank: Path) -> Iterator[Path | None]:
+    """A small file system for the home alone; None where mounting takes more rights."""
+    home = bank / "home"
+    home.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "none", str(home)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        yield None
+        return
+    yield home
+    subprocess.run(["umount", "-l", home], check=True)
 
 
 @pytest.mark.timeout(600)
 def test_no_money_and_no_saga_is_lost_while_processes_are_killed(bank: Path, run_seed: int) -> None:
     seed = f"{run_seed}-bank"
-    killed: Counter[str] = Counter()
-    acknowledged = work(bank, seed, SECONDS, lambda over: killed.update(fire(bank / "home", random.Random(seed), over)))
-    ends = check(bank, acknowledged)
+    done = work(bank, seed, SECONDS, lambda over: fire(bank / "home", random.Random(seed), over))
+    ends = check(bank, done.acknowledged)
     assert processes_of_home(bank / "home") == []
-    told = f"{len(acknowledged)} transfers acknowledged, killed {dict(killed)}, {dict(ends)}"
+    told = f"{len(done.acknowledged)} transfers acknowledged, killed {dict(done.meanwhile)}, {dict(ends)}"
     sys.stdout.write(f"seed {seed}: {SECONDS:g} s, {told}\n")
-    assert killed
+    assert done.meanwhile
     assert ends[SagaStatus.COMPLETED.value]
 
 
@@ -135,9 +192,27 @@ def test_nor_while_messages_are_lost_doubled_and_late(
     monkeypatch.setenv(losses.FOLDER, str(faults))
     monkeypatch.setenv("ANTISTROPHE_TEST_SEED", seed)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'chaos' / 'injected'}:{ROOT}")
-    acknowledged = work(bank, seed, SECONDS, lambda over: None)
-    ends = check(bank, acknowledged)
+    done = work(bank, seed, SECONDS, lambda over: None)
+    ends = check(bank, done.acknowledged)
     counted = losses.counted(faults)
-    sys.stdout.write(f"seed {seed}: {SECONDS:g} s, {len(acknowledged)} transfers, messages {counted}, {dict(ends)}\n")
+    told = f"{len(done.acknowledged)} transfers acknowledged, messages {counted}, {dict(ends)}"
+    sys.stdout.write(f"seed {seed}: {SECONDS:g} s, {told}\n")
     assert all(counted.values())
+    assert ends[SagaStatus.COMPLETED.value]
+
+
+@pytest.mark.timeout(600)
+def test_nor_while_the_disk_is_full_again_and_again(bank: Path, disk: Path | None, run_seed: int) -> None:
+    seed = f"{run_seed}-disk"
+    draw = random.Random(seed)
+    if disk is not None:
+        done = work(bank, seed, SECONDS, lambda over: fill_disk(disk, draw, over))
+    else:
+        done = work(bank, seed, SECONDS, lambda over: limit_disk(bank / "home", draw, over))
+    ends = check(bank, done.acknowledged)
+    how = "no process could write" if disk is None else f"a disk of {DISK_BYTES >> 20} MiB was full"
+    told = f"{len(done.acknowledged)} transfers acknowledged, {how} {done.meanwhile} times, {done.refused} refused"
+    sys.stdout.write(f"seed {seed}: {SECONDS:g} s, {told}, {dict(ends)}\n")
+    assert done.meanwhile
+    assert done.refused, "somebody noticed"
     assert ends[SagaStatus.COMPLETED.value]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import resource
 import subprocess
@@ -15,19 +14,13 @@ import pytest
 from antistrophe import JournalError, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.process import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen
+from tests.chaos.disks import fill, limit_files
 from tests.chaos.killing import kill, kill_all, marked_outcomes, settle
 from tests.chaos.rounds import LONG
 from tests.chaos.troupe import saga_of, sagas_of
 from tests.waiting import until
 
 SETTINGS = Settings(drain_s=0.5, max_step_processes=4)
-
-
-def limit_files(pids: list[int], size_bytes: int) -> None:
-    """No file may grow beyond that size, by the hands of these processes and of what they start from now on."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
 
 def ended_without_limit(orchestrator: SagaOrchestrator) -> bool:
@@ -48,17 +41,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"mounting takes more rights: {mounted.stderr.decode().strip()}")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Take all the space there is left."""
-    junk = folder / "junk"
-    with junk.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        for size in (1 << 16, 1 << 12, 1):
-            with contextlib.suppress(OSError):
-                while file.write(b"x" * size) == size:
-                    pass
-    return junk
 
 
 @pytest.mark.timeout(120)  # sagas that were refused wait, and wait longer each time
