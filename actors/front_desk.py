@@ -13,6 +13,7 @@ from antistrophe.messages import (
     Done,
     OrderSaga,
     Rejected,
+    ResolveStep,
     SagaEnded,
     SagaOrder,
     SagaOutcome,
@@ -21,13 +22,16 @@ from antistrophe.messages import (
     WaitForSaga,
 )
 from antistrophe.records import SagaStatus
-from antistrophe.saga.inputs import CancelAsked
+from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import outcome_of
 from antistrophe.spec import SagaSpec
 
 from .ledger import Ledger, is_text, standing_of
 from .saga_table import LiveSaga, SagaTable
 from .step_processes import Owner
+
+_OPTIONAL = {(CancelAsked, "reason"), (RetryAsked, "note")}
+"""The texts of orders that may be left out."""
 
 
 class FrontDesk:
@@ -148,11 +152,10 @@ class FrontDesk:
     def order(self, message: OrderSaga, sender: Address) -> None:
         to = Waiter(sender, message.correlation)
         order = SagaOrder(message.saga_id, message.order, to)
-        for part in fields(message.order):
-            value = getattr(message.order, part.name)
-            if not is_text(value) and not (part.name == "reason" and value is None):
-                self._reject(to, "RequestError", f"the {part.name} of an order must be a text, not {value!a:.200}")
-                return
+        wrong = _wrong_in(message.order)
+        if wrong is not None:
+            self._reject(to, "RequestError", wrong)
+            return
         live = self._table.get(message.saga_id)
         if live is not None:
             self._order_live(live, order)
@@ -183,3 +186,14 @@ class FrontDesk:
 
     def _reject(self, to: Waiter, error: str, text: str) -> None:
         self._owner.send(to.address, Rejected(to.correlation, error, text))
+
+
+def _wrong_in(order: CancelAsked | RetryAsked | ResolveStep) -> str | None:
+    """What keeps an order from being journaled as it is; None where nothing does."""
+    for part in fields(order):
+        value = getattr(order, part.name)
+        if not is_text(value) and not (value is None and (type(order), part.name) in _OPTIONAL):
+            return f"the {part.name} of an order must be a text, not {value!a:.200}"
+    if isinstance(order, ResolveStep) and not order.note.strip():
+        return "the note of a resolve must say how the step was settled: it is journaled"
+    return None

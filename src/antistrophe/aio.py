@@ -227,9 +227,9 @@ class AsyncSagaOrchestrator:
         """Stop a saga that goes forward and compensate what it has done; False where that had no effect."""
         return await self._threads.look(self._threads.client.cancel, saga_id, reason)
 
-    async def retry_compensation(self, saga_id: str) -> bool:
-        """Give the compensations of a parked saga their full policy again."""
-        return await self._threads.look(self._threads.client.retry_compensation, saga_id)
+    async def retry_compensation(self, saga_id: str, *, note: str | None = None) -> bool:
+        """Give the compensations of a parked saga their full policy again; ``note`` is journaled."""
+        return await self._threads.look(self._threads.client.retry_compensation, saga_id, note)
 
     async def resolve(self, saga_id: str, step_name: str, note: str) -> bool:
         """Say that the compensation of a step, which has failed for good, is settled by other means."""

@@ -84,9 +84,9 @@ class Client:
         """Order a saga to turn back."""
         return self._order(saga_id, CancelAsked(reason, _user()))
 
-    def retry_compensation(self, saga_id: str) -> bool:
+    def retry_compensation(self, saga_id: str, note: str | None) -> bool:
         """Order the compensations that were given up to be tried again."""
-        return self._order(saga_id, RetryAsked(_user()))
+        return self._order(saga_id, RetryAsked(_user(), note))
 
     def resolve(self, saga_id: str, step_name: str, note: str) -> bool:
         """Give an operator's word for a compensation."""

@@ -74,10 +74,10 @@ class SagaOrchestrator:
         saga has finished or turned back. Raises SagaNotFoundError."""
         return self._client.cancel(saga_id, reason)
 
-    def retry_compensation(self, saga_id: str) -> bool:
-        """Give the compensations of a parked saga their full policy again. Raises SagaNotFoundError, and RequestError
-        for a saga that is not parked."""
-        return self._client.retry_compensation(saga_id)
+    def retry_compensation(self, saga_id: str, *, note: str | None = None) -> bool:
+        """Give the compensations of a parked saga their full policy again. ``note``, what has been repaired, is
+        journaled with who says so. Raises SagaNotFoundError, and RequestError for a saga that is not parked."""
+        return self._client.retry_compensation(saga_id, note)
 
     def resolve(self, saga_id: str, step_name: str, note: str) -> bool:
         """Say that the compensation of a step, which has failed for good, is settled by other means; the saga goes on

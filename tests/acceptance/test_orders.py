@@ -19,10 +19,12 @@ def test_retry_parks_again_until_what_was_broken_is_repaired(ran: Caller) -> Non
     assert again.code == 1
     assert "stuck is failed" in again.out
     (ran.folder / "open").touch()
-    repaired = ran("retry", "stuck", "--json")
+    repaired = ran("retry", "stuck", "--note", "the till is open", "--json")
     assert repaired.code == 0
     assert repaired.json()["status"] == "compensated"
     assert book(ran)[-2:] == ["refund flute", "unreserve flute"]
+    assert "had the undo tried again: the till is open." in ran.ask("explain", "stuck").out
+    assert "note=the till is open" in ran.ask("show", "stuck").out
 
 
 def test_resolve_takes_a_persons_word_and_walks_on(ran: Caller) -> None:

@@ -161,6 +161,8 @@ def test_a_parked_saga_says_what_a_person_can_do() -> None:
 def test_what_a_person_did_is_told() -> None:
     retried = [*parked(), CompensationRetried(105.0, "eva"), RetryScheduled(105.0, 0, Action.COMPENSATE, 105.5)]
     assert story(retried)[-2:] == ["eva had the undo tried again.", "The undo of Debit is tried again in 0.5 s."]
+    noted = [*parked(), CompensationRetried(105.0, "eva", "the bank is open")]
+    assert story(noted)[-1] == "eva had the undo tried again: the bank is open."
     resolved = [*parked(), StepResolved(105.0, 0, "paid in cash", "eva"), SagaCompensated(105.0)]
     explanation = explain(resolved, system_runs=False)
     assert "eva settled the undo of Debit by other means: paid in cash." in [told.text for told in explanation.story]

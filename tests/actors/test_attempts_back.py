@@ -114,13 +114,13 @@ def test_an_operator_has_it_tried_again(system: SagaOrchestrator, stage: Stage) 
     assert system.retry_compensation(saga.id) is True
     error = system_error(system, saga.id)
     assert isinstance(error, CompensationFailedError), "it failed once more, and is parked once more"
-    assert system.retry_compensation(saga.id) is True
+    assert system.retry_compensation(saga.id, note="repaired") is True
     assert isinstance(system_error(system, saga.id), StepFailedError)
     assert [each.attempt for each in stage.log.find(saga.id, "undo", "x")] == [1, 2, 3]
     assert stage.log.story(saga.id)[-3:] == ["undone x", "undo a", "undone a"]
-    by = [entry.data["by"] for entry in system.get_timeline(saga.id) if entry.kind == "CompensationRetried"]
-    assert len(by) == 2
-    assert all(by)
+    orders = [entry.data for entry in system.get_timeline(saga.id) if entry.kind == "CompensationRetried"]
+    assert [order["note"] for order in orders] == [None, "repaired"]
+    assert all(order["by"] for order in orders)
 
 
 def system_error(system: SagaOrchestrator, saga_id: str) -> BaseException:
@@ -155,6 +155,13 @@ def test_orders_that_make_no_sense_change_nothing(system: SagaOrchestrator, stag
         system.resolve(saga.id, "nothing", note="there is none")
     with pytest.raises(SagaNotFoundError):
         system.resolve("nobody", "x", note="?")
+    no_words: list[Any] = ["", " \n", "\ud800", 5, None]
+    for strange in no_words:
+        with pytest.raises(RequestError, match="note"):
+            system.resolve(saga.id, "x", note=strange)
+    for strange in [*no_words[2:4], b"x", object]:
+        with pytest.raises(RequestError, match="note"):
+            system.retry_compensation(saga.id, note=strange)
     with pytest.raises(SagaNotFoundError):
         system.retry_compensation("nobody")
     assert len(system.get_timeline(saga.id)) == before

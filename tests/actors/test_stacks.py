@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,7 @@ import pytest
 
 from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStep, StepCrashedError, StepTimeoutError
 from antistrophe.actors.stacks import MAX_STACK_BYTES, read_stack
-from antistrophe.journal.rows import pack_entry, unpack_entry
 from antistrophe.marks import marks_path, remove_marks, stack_path
-from antistrophe.plain import pack_plain, unpack_plain
-from antistrophe.saga.entries import Action, AttemptFailed, Failure, FailureKind
 from tests.actors.staging import outcome
 
 
@@ -132,11 +129,3 @@ def test_a_long_stack_is_cut_and_goes_with_the_marks(tmp_path: Path) -> None:
     assert len(stack.encode()) <= MAX_STACK_BYTES
     remove_marks(tmp_path, "p")
     assert read_stack(tmp_path, "p") is None
-
-
-def test_an_entry_from_before_there_were_stacks_is_read() -> None:
-    now = AttemptFailed(1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "ended"), stack="here")
-    assert unpack_entry(pack_entry(now), "it") == now
-    kind, written = unpack_plain(pack_entry(now))
-    assert written.pop("stack") == "here"
-    assert unpack_entry(pack_plain([kind, written]), "it") == replace(now, stack=None)

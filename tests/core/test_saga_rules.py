@@ -451,8 +451,8 @@ def test_a_parked_saga_tells_what_failed_and_why_it_turned_back() -> None:
 def test_an_operators_retry_gives_the_whole_policy_again() -> None:
     told = parked(policy=attempts(2))
     assert told.trail.count("compensate 1") == 2
-    (retried,) = told.tell(RetryAsked("me"))
-    assert retried == CompensationRetried(told.now, "me")
+    (retried,) = told.tell(RetryAsked("me", "repaired"))
+    assert retried == CompensationRetried(told.now, "me", "repaired")
     for _ in range(NEVER_RAN_LIMIT):
         told.dies(began=False)
     told.raises()

@@ -129,7 +129,7 @@ ENTRIES: tuple[e.Entry, ...] = (
     e.TurnedBack(1.5, e.TurnCause(e.TurnReason.STEP_TIMED_OUT, 1, _FAILURE, "n")),
     e.CompensationGivenUp(1.5, 1, _FAILURE),
     e.SagaParked(1.5),
-    e.CompensationRetried(1.5, "me"),
+    e.CompensationRetried(1.5, "me", "n"),
     e.StepResolved(1.5, 1, "note", "me"),
     e.SagaCompleted(1.5),
     e.SagaCompensated(1.5),

@@ -44,15 +44,18 @@ def cancel_verb(invocation: Invocation, saga_id: str, reason: str | None, wait: 
 
 @click.command("retry", short_help="Have a parked saga's undo tried again.")
 @click.argument("saga_id", metavar="ID")
+@click.option("--note", metavar="TEXT", help="What was repaired; it is journaled with who says so.")
 @waits
 @everywhere
 @pass_invocation
-def retry_verb(invocation: Invocation, saga_id: str, wait: bool) -> int:
+def retry_verb(invocation: Invocation, saga_id: str, note: str | None, wait: bool) -> int:
     """Have a parked saga's compensations tried again, with their full policy.
 
     Exit code: 0 it is compensated (or, with --no-wait, the order is journaled), 1 it is parked again.
     """
-    return _order(invocation, saga_id, wait, lambda orchestrator: _done(orchestrator.retry_compensation(saga_id)))
+    return _order(
+        invocation, saga_id, wait, lambda orchestrator: _done(orchestrator.retry_compensation(saga_id, note=note))
+    )
 
 
 @click.command("resolve", short_help="Say that a parked saga's undo is settled.")

@@ -159,6 +159,11 @@ def _given_up(_before: Saga, entry: CompensationGivenUp, after: Saga) -> str:
     return _sentence(f"the undo of {_name(after, entry.step)} was given up: {describe(entry.failure)}")
 
 
+def _retried(_before: Saga, entry: CompensationRetried, _after: Saga) -> str:
+    note = f": {entry.note}" if entry.note else ""
+    return f"{entry.by} had the undo tried again{note}."
+
+
 def _resolved(_before: Saga, entry: StepResolved, after: Saga) -> str:
     return f"{entry.by} settled the undo of {_name(after, entry.step)} by other means: {entry.note}."
 
@@ -176,7 +181,7 @@ TELLERS: dict[type, Callable[[Any, Any, Saga], str]] = {
     TurnedBack: _turned,
     CompensationGivenUp: _given_up,
     SagaParked: lambda _before, _entry, _after: "It was parked: a person has to see to it.",
-    CompensationRetried: lambda _before, entry, _after: f"{entry.by} had the undo tried again.",
+    CompensationRetried: _retried,
     StepResolved: _resolved,
     SagaCompleted: lambda _before, _entry, _after: "It completed.",
     SagaCompensated: lambda _before, _entry, _after: "It was compensated.",

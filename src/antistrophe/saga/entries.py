@@ -221,6 +221,7 @@ class CompensationRetried:
 
     at: float
     by: str
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,9 +126,10 @@ class CancelAsked:
 
 @dataclass(frozen=True, slots=True)
 class RetryAsked:
-    """An operator wants the compensations that were given up tried again."""
+    """An operator wants the compensations that were given up tried again; ``note``: why."""
 
     by: str
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

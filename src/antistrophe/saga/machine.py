@@ -124,9 +124,9 @@ class _Draft:
                 self.advance(None)
             case CancelAsked(reason, by):
                 self.cancel(reason, by)
-            case RetryAsked(by):
+            case RetryAsked(by, note):
                 if saga.parked:
-                    self.add(CompensationRetried(now, by))
+                    self.add(CompensationRetried(now, by, note))
                     self.advance(None)
             case ResolveAsked(step, note, by):
                 if saga.parked and 0 <= step < len(saga.steps) and saga.steps[step].given_up is not None:

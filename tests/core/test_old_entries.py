@@ -1,0 +1,38 @@
+"""Entries that were written before their kind had all of today's fields are read: what they lack is None."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from antistrophe.journal.rows import pack_entry, unpack_entry
+from antistrophe.plain import pack_plain, unpack_plain
+from antistrophe.saga.entries import (
+    Action,
+    AttemptFailed,
+    CompensationRetried,
+    Entry,
+    Failure,
+    FailureKind,
+)
+
+FAILED = AttemptFailed(1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "ended"), stack="here")
+
+
+@pytest.mark.parametrize(
+    ("entry", "later"),
+    [
+        (FAILED, ["stack"]),
+        (CompensationRetried(1.0, "eva", "repaired"), ["note"]),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, list) else " ".join(value),
+)
+def test_an_entry_from_before_a_field_is_read(entry: Entry, later: list[str]) -> None:
+    assert unpack_entry(pack_entry(entry), "it") == entry
+    kind, written = unpack_plain(pack_entry(entry))
+    lacking: dict[str, Any] = dict.fromkeys(later)
+    for name in later:
+        assert written.pop(name) is not None
+    assert unpack_entry(pack_plain([kind, written]), "it") == replace(entry, **lacking)
