@@ -15,7 +15,7 @@ from antistrophe.saga.state import Saga, evolve
 
 from .host import Place
 from .ledger import Ledger
-from .stacks import read_stack
+from .stacks import read_stack, why_no_stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,12 @@ class Execution:
         began: bool | None = None
         answer = None
         stack = None
+        no_stack: str | None = "the machine has been started anew since"
         if current.lease.boot_id == boot_id():
             marks = read_marks(self._place.home, current.lease.name, self._token(current))
             began, answer = marks.began_at is not None, marks.answer
             stack = read_stack(self._place.home, current.lease.name) if began and answer is None else None
+            no_stack = why_no_stack(self._place.home, dead) if began and answer is None and stack is None else None
         return Fenced(
             current.step,
             current.action,
@@ -119,6 +121,7 @@ class Execution:
             dead.by_system,
             dead.detail,
             stack,
+            no_stack,
         )
 
     def time_passed(self, allowance_s: float) -> TimePassed:

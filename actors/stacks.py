@@ -12,6 +12,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 from antistrophe.marks import stack_path
+from antistrophe.messages import ProcessDead
+from antistrophe.proc import read
 
 STACK_SIGNAL = signal.SIGRTMAX - 3
 """Asks a step process for its stacks. Not one that user code is likely to want; answered in native code too."""
@@ -22,6 +24,12 @@ MAX_STACK_BYTES = 16_384
 _MOST_READ_BYTES = 1 << 20
 _MOST_TASKS = 20
 _MOST_FRAMES = 100
+_STACK_BIT = 1 << (STACK_SIGNAL - 1)
+_DEAF_STATES = {
+    "T": "had been stopped (SIGSTOP), and what is stopped can't answer",
+    "t": "was held by a debugger",
+    "D": "was in uninterruptible sleep",
+}
 _CUT = "\n... (cut)"
 _BLOCK = re.compile(r"^(?=Current thread 0x|Thread 0x|Task )", re.MULTILINE)
 _OURS = re.compile(r'^  File ".*/antistrophe/(?:step|actors/call|actors/step)\.py", line ', re.MULTILINE)
@@ -61,6 +69,33 @@ def read_stack(home: str | os.PathLike[str], lease_name: str) -> str | None:
     if len(kept) > MAX_STACK_BYTES:
         return kept[: MAX_STACK_BYTES - len(_CUT)].decode("utf-8", "ignore") + _CUT
     return kept.decode() or None
+
+
+def how_found(pid: int) -> str:
+    """What a live step process is about, as far as that keeps it from answering when it is asked for its stacks."""
+    lines = (read(f"/proc/{pid}/status") or b"").decode("ascii", "replace").splitlines()
+    status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    state = _DEAF_STATES.get(status.get("State", "")[:1])
+    if state is not None:
+        return state
+    if int(status.get("SigBlk", "0"), 16) & _STACK_BIT:
+        return "held back all signals"
+    if status and not int(status.get("SigCgt", "0"), 16) & _STACK_BIT:
+        return "had no ear for that any more: something in it took the handler of the signal away"
+    return "did not answer before it was killed"
+
+
+def why_no_stack(home: str | os.PathLike[str], dead: ProcessDead) -> str:
+    """Why that process, which had begun its call, left no word of where it stood."""
+    if not stack_path(home, dead.lease.name).exists():
+        return "there was no file that its process could have written it to"
+    if dead.asked is not None:
+        return f"its process was asked, but {dead.asked}"
+    if dead.signal is not None:
+        return f"signal {dead.signal} ended its process before anybody could ask it"
+    if dead.exit_code is not None:
+        return "its process left by itself, without a word"
+    return "its process died together with the system, and nobody was left to ask it"
 
 
 def _rank(block: str) -> int:

@@ -28,7 +28,7 @@ from antistrophe.saga.entries import Lease
 
 from .base import log
 from .children import child_process
-from .stacks import STACK_SIGNAL
+from .stacks import STACK_SIGNAL, how_found
 from .step import StepActor
 
 LOOK_AGAIN_S = 0.02
@@ -56,6 +56,7 @@ class _Step:
     kill_at: float | None = None
     ended_by_system: bool = False
     why: str | None = None
+    asked: str | None = None
 
     @property
     def alive(self) -> bool:
@@ -185,6 +186,7 @@ class StepProcesses:
         step.ended_by_system = by_system
         if step.lease is not None:
             # Its stacks first: SIGTERM may be all that it takes to end it.
+            step.asked = how_found(step.lease.pid)
             # To the thread that makes the call: another might take it after that one has left the call for SIGTERM.
             signal_main_thread(_identity(step.lease), STACK_SIGNAL)
             send_signal(_identity(step.lease), signal.SIGTERM)
@@ -265,6 +267,7 @@ class StepProcesses:
                 -code if code is not None and code < 0 else None,
                 step.ended_by_system,
                 step.why,
+                step.asked,
             )
             self._graves[saga_id] = dead
             self._owner.died(dead)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -105,9 +106,9 @@ def test_a_saga_that_turned_back_on_a_timeout() -> None:
         succeeded(0),
         started(1, at=102.0),
         AttemptExpired(105.0, 1, Action.EXECUTE, 1),
-        failed(FailureKind.TIMEOUT, index=1),
+        replace(failed(FailureKind.TIMEOUT, index=1), no_stack="its process had been stopped"),
         started(1, Action.VERIFY),
-        VerdictGiven(102.5, 1, 1, Verdict.UNKNOWN, detail="no answer"),
+        VerdictGiven(102.5, 1, 1, Verdict.UNKNOWN, detail="no answer", stack='File "a.py", line 1 in verify'),
         TurnedBack(106.0, cause),
         started(1, Action.COMPENSATE),
     ]
@@ -119,9 +120,12 @@ def test_a_saga_that_turned_back_on_a_timeout() -> None:
         "Credit ran past its limit of 3 s, so its process is ended.",
         (
             "Credit (process 4711, 0.000 s) was killed after 3 s, and its process is proven dead: nobody knows whether"
-            " it took effect, so it is in doubt."
+            " it took effect, so it is in doubt.\nWhere it stood is not known: its process had been stopped."
         ),
-        "The look whether Credit took effect could not find out (no answer).",
+        (
+            "The look whether Credit took effect could not find out (no answer).\nIt stood at:\n"
+            'File "a.py", line 1 in verify'
+        ),
         "It turned back; done until here: debit.",
         "The undo of Credit began in process 4711, with 3 s to do it in.",
     ]

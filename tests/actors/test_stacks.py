@@ -8,15 +8,17 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStep, StepCrashedError, StepTimeoutError
-from antistrophe.actors.stacks import MAX_STACK_BYTES, read_stack
+from antistrophe.actors.stacks import MAX_STACK_BYTES, STACK_SIGNAL, how_found, read_stack, why_no_stack
 from antistrophe.marks import marks_path, remove_marks, stack_path
+from antistrophe.messages import ProcessDead
+from antistrophe.saga.entries import Lease
 from tests.actors.staging import outcome
 
 
@@ -46,9 +48,24 @@ class Stuck(SagaStep):
                 os.kill(os.getpid(), signal.SIGSTOP)
             case "segfault":
                 ctypes.string_at(0)
+            case "masked":
+                signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+                waits_deep_down()
+            case "deaf":
+                signal.signal(STACK_SIGNAL, signal.SIG_IGN)
+                waits_deep_down()
+            case "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "left":
+                os._exit(0)
 
     def compensate(self) -> None:
         pass
+
+
+class StuckVerify(Stuck):
+    def verify(self) -> None:
+        waits_deep_down()
 
 
 async def awaits_deep_down() -> None:
@@ -103,10 +120,40 @@ def test_where_a_segfault_stood_is_in_the_timeline(system: SagaOrchestrator) -> 
     assert "in execute" in data["stack"]
 
 
-def test_a_stopped_process_costs_its_stack_and_nothing_else(system: SagaOrchestrator) -> None:
-    error, data = failed(system, "stopped")
-    assert isinstance(error, StepTimeoutError)
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("stopped", "its process was asked, but had been stopped"),
+        ("masked", "its process was asked, but held back all signals"),
+        ("deaf", "its process was asked, but had no ear for that any more"),
+        ("killed", "signal 9 ended its process before anybody could ask it"),
+        ("left", "its process left by itself, without a word"),
+    ],
+)
+def test_where_no_stack_can_be_taken_the_timeline_says_why(system: SagaOrchestrator, how: str, why: str) -> None:
+    error, data = failed(system, how)
+    assert isinstance(error, StepCrashedError if how in ("killed", "left") else StepTimeoutError)
     assert data["stack"] is None
+    assert data["no_stack"].startswith(why)
+
+
+def test_where_a_hung_verify_stood_is_in_the_timeline(system: SagaOrchestrator) -> None:
+    saga = SagaDefinition("stuck-verify").add_step(StuckVerify("left"))
+    assert isinstance(outcome(system, saga), StepCrashedError)
+    entry = next(each for each in system.get_timeline(saga.id) if each.kind == "VerdictGiven")
+    assert entry.data["verdict"] == "unknown"
+    assert "in waits_deep_down" in str(entry.data["stack"])
+    assert "in verify" in str(entry.data["stack"])
+    assert entry.data["no_stack"] is None
+
+
+def test_the_fate_of_a_process_that_left_no_stack_is_told(tmp_path: Path) -> None:
+    dead = ProcessDead("saga", Lease("p", 1, 1, "boot"), None, None, by_system=True)
+    assert why_no_stack(tmp_path, dead).startswith("there was no file")
+    stack_path(tmp_path, "p").parent.mkdir()
+    stack_path(tmp_path, "p").touch()
+    assert "died together with the system" in why_no_stack(tmp_path, dead)
+    assert "did not answer" in why_no_stack(tmp_path, replace(dead, asked=how_found(os.getpid() * 1_000)))
 
 
 def test_a_coroutine_is_shown_where_it_awaits(system: SagaOrchestrator) -> None:

@@ -16,15 +16,19 @@ from antistrophe.saga.entries import (
     Entry,
     Failure,
     FailureKind,
+    Verdict,
+    VerdictGiven,
 )
 
-FAILED = AttemptFailed(1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "ended"), stack="here")
+FAILED = AttemptFailed(1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "ended"), stack="here", no_stack="deaf")
 
 
 @pytest.mark.parametrize(
     ("entry", "later"),
     [
-        (FAILED, ["stack"]),
+        (FAILED, ["no_stack"]),
+        (FAILED, ["stack", "no_stack"]),
+        (VerdictGiven(1.0, 0, 1, Verdict.UNKNOWN, stack="here", no_stack="deaf"), ["stack", "no_stack"]),
         (CompensationRetried(1.0, "eva", "repaired"), ["note"]),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, list) else " ".join(value),

@@ -122,8 +122,13 @@ def _failed(before: Saga, entry: AttemptFailed, after: Saga) -> str:
     doubt = ""
     if entry.action is Action.EXECUTE and leaves_doubt(after.spec.steps[entry.step], failure):
         doubt = ": nobody knows whether it took effect, so it is in doubt"
-    stood = "" if entry.stack is None else f"\nIt stood at:\n{entry.stack}"
-    return _sentence(f"{_attempt(before, after, entry)} {how}{doubt}") + stood
+    return _sentence(f"{_attempt(before, after, entry)} {how}{doubt}") + _stood(entry)
+
+
+def _stood(entry: AttemptFailed | VerdictGiven) -> str:
+    if entry.stack is not None:
+        return f"\nIt stood at:\n{entry.stack}"
+    return "" if entry.no_stack is None else f"\nWhere it stood is not known: {entry.no_stack}."
 
 
 _FOUND = {
@@ -135,7 +140,7 @@ _FOUND = {
 
 def _verdict(_before: Saga, entry: VerdictGiven, after: Saga) -> str:
     detail = f" ({entry.detail})" if entry.detail else ""
-    return _sentence(f"{_subject(after, entry.step, Action.VERIFY)} {_FOUND[entry.verdict]}{detail}")
+    return _sentence(f"{_subject(after, entry.step, Action.VERIFY)} {_FOUND[entry.verdict]}{detail}") + _stood(entry)
 
 
 def _retry(_before: Saga, entry: RetryScheduled, after: Saga) -> str:

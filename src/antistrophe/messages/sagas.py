@@ -67,7 +67,8 @@ class ProcessRefusal:
 
 @message
 class ProcessDead:
-    """The process of that lease is proven dead, with its whole group. ``by_system``: a stop, not its own doing."""
+    """The process of that lease is proven dead, with its whole group. ``by_system``: a stop, not its own doing;
+    ``asked``: how it was found when it was asked for its stack, None where it was not."""
 
     saga_id: str
     lease: Lease
@@ -75,6 +76,7 @@ class ProcessDead:
     signal: int | None
     by_system: bool
     detail: str | None = None
+    asked: str | None = None
 
 
 @message

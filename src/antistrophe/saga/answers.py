@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from signal import Signals
+from typing import Any
 
 from antistrophe.saga.entries import (
     Action,
@@ -61,9 +63,10 @@ def entries_of_death(saga: Saga, current: AttemptStarted, fenced: Fenced, now: f
     if fenced.answer is not None:
         return entries_of_answer(current, fenced.answer, now, adopted=True)
     failure = _death(saga, current, fenced)
+    stood: dict[str, Any] = {"stack": fenced.stack, "no_stack": fenced.no_stack}
     if current.action is Action.VERIFY and failure.kind not in _NOT_ITS_DOING:
-        return (_no_verdict(current, f"verify did not answer: {failure.error}", now),)
-    return (_failed(current, failure, now, fenced.stack),)
+        return (replace(_no_verdict(current, f"verify did not answer: {failure.error}", now), **stood),)
+    return (replace(_failed(current, failure, now), **stood),)
 
 
 def _verdict(current: AttemptStarted, answer: Answer, now: float) -> VerdictGiven:
@@ -82,11 +85,11 @@ def _no_verdict(current: AttemptStarted, detail: str, now: float) -> VerdictGive
     return VerdictGiven(now, current.step, current.attempt, Verdict.UNKNOWN, detail=detail)
 
 
-def _failed(current: AttemptStarted, failure: Failure, now: float, stack: str | None = None) -> AttemptFailed:
+def _failed(current: AttemptStarted, failure: Failure, now: float) -> AttemptFailed:
     # What the system itself ended is repeated, however often that happens, unless it goes forward.
     spared = failure.kind is FailureKind.INTERRUPTED and current.action is not Action.EXECUTE
     counts = failure.kind not in _WITHOUT_CALL and not spared
-    return AttemptFailed(now, current.step, current.action, current.attempt, failure, counts, stack)
+    return AttemptFailed(now, current.step, current.action, current.attempt, failure, counts)
 
 
 def _death(saga: Saga, current: AttemptStarted, fenced: Fenced) -> Failure:

@@ -148,7 +148,7 @@ class AttemptExpired:
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
     """The attempt ended without success, and its process is out of the way. ``counts``: against the policy;
-    ``stack``: where its threads and tasks stood when it was ended or crashed, where it left word of that."""
+    ``stack``: where its threads and tasks stood when it was ended or crashed, ``no_stack``: why nobody knows."""
 
     at: float
     step: int
@@ -157,11 +157,13 @@ class AttemptFailed:
     failure: Failure
     counts: bool = True
     stack: str | None = None
+    no_stack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictGiven:
-    """``verify`` answered (or could not): applied, with output and events as if the step had returned; or not."""
+    """``verify`` answered (or could not): applied, with output and events as if the step had returned; or not.
+    ``stack`` and ``no_stack``: as of an attempt that failed, where it was ended or crashed."""
 
     at: float
     step: int
@@ -170,6 +172,8 @@ class VerdictGiven:
     output: bytes | None = None
     events: tuple[EncodedEvent, ...] = ()
     detail: str | None = None
+    stack: str | None = None
+    no_stack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

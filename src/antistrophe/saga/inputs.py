@@ -88,7 +88,7 @@ class Answered:
 class Fenced:
     """The process of an attempt is proven dead. ``began``: it left a start marker (None: nobody can know);
     ``answer``: the outcome that it left; ``by_system``: ended by a stop or a restart, not by itself;
-    ``stack``: where it stood when it was ended."""
+    ``stack``: where it stood when it was ended, ``no_stack``: why nobody knows."""
 
     step: int
     action: Action
@@ -100,6 +100,7 @@ class Fenced:
     by_system: bool = False
     detail: str | None = None
     stack: str | None = None
+    no_stack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
