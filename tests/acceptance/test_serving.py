@@ -87,9 +87,13 @@ def test_watch_follows_until_nothing_runs(shop: Caller) -> None:
 def test_watch_ends_with_ctrl_c(history: Caller) -> None:
     watch = history.start("watch", "--from", "0")
     assert watch.stdout is not None
-    assert "good" in watch.stdout.readline()
-    watch.send_signal(signal.SIGINT)
-    assert finish(watch).code == 0
+    try:
+        first = watch.stdout.readline()
+    finally:
+        watch.send_signal(signal.SIGINT)
+        ended = finish(watch)
+    assert any(each in first for each in ("good", "bad", "stuck")), "three ran at once: any of them may be the first"
+    assert ended.code == 0
 
 
 def test_the_demo_shows_the_undo_and_leaves_nothing(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:

@@ -227,19 +227,19 @@ def _spin(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
 
 
 def _stubborn(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
-    """Does not end when it is told to."""
-    with _beating(step, ctx):
-        while True:
-            try:
+    """Does not end when it is told to, not even before it has started all that beats."""
+    while True:
+        try:
+            with _beating(step, ctx):
                 time.sleep(3600)
-            except AttemptCancelled:
-                step.say("cancelled", ctx)
+        except AttemptCancelled:
+            step.say("cancelled", ctx)
 
 
 def _late(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
     """Has its effect, is told to end, and returns all the same, within its grace."""
-    step.say(ends, ctx)
     try:
+        step.say(ends, ctx)  # who reads it may tell it to end at once
         time.sleep(3600)
     except AttemptCancelled:
         step.say("cancelled", ctx)

@@ -27,8 +27,8 @@ from antistrophe import (
     StepStatus,
     StepTimeoutError,
 )
-from antistrophe.process import processes_of_home
-from tests.actors.staging import Stage, seen
+from antistrophe.process import identity_of, is_alive, processes_of_home
+from tests.actors.staging import Stage, pid_of, seen
 from tests.actors.steps_act import Played
 from tests.chaos.killing import kill_all
 from tests.waiting import until
@@ -104,7 +104,12 @@ def crash(shared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         crash = Crash(system, Stage(tmp_path_factory.mktemp("stage")))
         cast(crash)
         come_to_the_points(crash)
-        assert kill_all(shared_home) > 10
+        living = [who for pid in processes_of_home(shared_home) if (who := identity_of(pid)) is not None]
+        launcher = pid_of(system, "launcher")
+        assert launcher in {each.pid for each in living}
+        kill_all(shared_home)
+        # Some of them die of the death of others before they are hit themselves.
+        until(lambda: not any(is_alive(each) for each in living), "the death of everyone")
         crash.stage.log.open_gate("on")
         yield crash
     assert processes_of_home(shared_home) == []
