@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import JournalError, SagaOrchestrator, SagaStatus, Settings
-from antistrophe.process import processes_of_home
+from antistrophe.process import identity_of, is_alive, processes_of_home
 from tests.actors.staging import Stage, pid_of, seen
 from tests.chaos.disks import fill, limit_files
 from tests.chaos.killing import kill, kill_all, marked_outcomes, settle
@@ -85,6 +85,8 @@ def test_writes_that_fail_in_every_process(victim: str | None, tmp_path: Path) -
         until(lambda: stage.log.find("held", "begin", "b"), "the step to be at it")
         step = pid_of(orchestrator, "step", "held")
         everyone = processes_of_home(home)
+        host = identity_of(pid_of(orchestrator, "saga"))
+        assert host is not None
         limit_files([pid for pid in everyone if pid != step], 0)
         with pytest.raises(JournalError):
             orchestrator.start(saga_of(stage, "completes", "refused"))
@@ -96,6 +98,8 @@ def test_writes_that_fail_in_every_process(victim: str | None, tmp_path: Path) -
             kill_all(home)
         elif victim is not None:
             kill(pid_of(orchestrator, victim))
+        # The host dies in each case: should it be able to write once more before that, the next step would begin.
+        until(lambda: victim is None or not is_alive(host), "the death of the host")
         until(lambda: ended_without_limit(orchestrator), "the end of the saga", 60.0)
         tally = settle(orchestrator, stage, [held])
         assert tally.completed == 1
