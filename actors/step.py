@@ -22,6 +22,7 @@ from antistrophe.messages import (
     StepConfiguration,
     StepReady,
 )
+from antistrophe.offspring import mark_offspring
 from antistrophe.process import identity_of
 from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import Answer, Refused
@@ -57,6 +58,7 @@ class StepActor(RuntimeActor):
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self.configure(message.base)
         self._name = message.name
+        mark_offspring(message.name)
         signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file to write to
         identity = identity_of(os.getpid())
         assert identity is not None, "this process lives"

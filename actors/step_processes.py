@@ -21,6 +21,7 @@ from antistrophe.messages import (
     StepConfiguration,
     StepReady,
 )
+from antistrophe.offspring import end_offspring
 from antistrophe.policy import GrantTo, LoadInto, Pool, PoolOrder, Retire, StartProcess
 from antistrophe.process import ProcessIdentity, kill_group, live_group_members, send_signal, signal_main_thread
 from antistrophe.records import ProcessRecord
@@ -165,7 +166,7 @@ class StepProcesses:
 
     def _bury_stranger(self, saga_id: str, lease: Lease) -> None:
         """A process of an earlier life of the system: swept before this one began, which is checked once more."""
-        left = kill_group(_identity(lease), home=self._base.home)
+        left = kill_group(_identity(lease), home=self._base.home) or end_offspring(lease.name)
         if left:
             # The saga asks again until it is told.
             log.error("saga %s can't go on before the processes of its last attempt have ended: %s", saga_id, left)
@@ -246,7 +247,7 @@ class StepProcesses:
         self._carry_out(self.pool.retire_client(client_id))
 
     def _bury(self, step: _Step) -> None:
-        """The leader is dead: end what is left of its group, and only then report it."""
+        """The leader is dead: end what is left of its group and what has left that, and only then report it."""
         if step.alive:
             return
         if step.lease is not None and live_group_members(step.lease.pid):
@@ -254,6 +255,9 @@ class StepProcesses:
             if live_group_members(step.lease.pid):
                 self._look_again()
                 return
+        if step.lease is not None and end_offspring(step.name):
+            self._look_again()
+            return
         self._steps.pop(step.name, None)
         if self.pool.loading(step.name):
             self._refuse(step.name, f"the import of its step classes ended the process ({_how_it_ended(step)})")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from antistrophe.actors import step_processes
 from antistrophe.actors.registry import RegistryActor
+from antistrophe.saga.entries import Lease
 from antistrophe.settings import Settings
 
 VARIABLE = "ANTISTROPHE_TEST_PLANTED"
@@ -22,7 +24,24 @@ def _nobody_is_told_of_news() -> None:
     RegistryActor._serve_polls = later  # type: ignore[method-assign]
 
 
+def _what_left_the_group_lives() -> None:
+    vars(step_processes)["end_offspring"] = lambda _name: []
+
+
+def _a_late_kill() -> None:
+    end = step_processes.StepProcesses.end
+
+    def late(
+        self: step_processes.StepProcesses, saga_id: str, lease: Lease, grace_s: float, *, by_system: bool = False
+    ) -> None:
+        end(self, saga_id, lease, grace_s + 2.0, by_system=by_system)
+
+    step_processes.StepProcesses.end = late  # type: ignore[method-assign]
+
+
 PLANTED = {
+    "what a step started is forgotten once it has left the group": ("G3", _what_left_the_group_lives),
+    "a kill comes two seconds late": ("G10", _a_late_kill),
     "one step process for all sagas": ("G12", _one_process_for_all),
     "who follows the changes is told when the wait is over": ("G11", _nobody_is_told_of_news),
 }

@@ -284,6 +284,24 @@ def _crowd(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
 def _stray(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
     """Starts a process that leaves its group, and that nothing of its environment says whose it is."""
     _start_beat(step, ctx, {"PATH": os.environ.get("PATH", "")}, leaves=True)
+    if argument == "hang":
+        time.sleep(3600)
+    if argument == "exit":
+        os._exit(9)
+
+
+def _daemon(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
+    """Starts a daemon as the books say: a fork, a session of its own, another fork; its parent is gone at once."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        if os.fork() == 0:
+            _start_beat(step, ctx, {"PATH": os.environ.get("PATH", "")}, leaves=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    while not any(each.what == "beat" for each in effects.EffectLog(Path(step.log)).read(ctx.saga_id)):
+        time.sleep(BEAT_S)
+    time.sleep(3600)
 
 
 def _gate(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
@@ -379,6 +397,7 @@ PARTS: dict[str, Callable[[Act, StepContext, str, str], Any]] = {
     "deaf": _deaf,
     "crowd": _crowd,
     "stray": _stray,
+    "daemon": _daemon,
     "gate": _gate,
     "pause": _pause,
     "memory": _memory,

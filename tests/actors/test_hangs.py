@@ -49,11 +49,16 @@ def check_fenced(stage: Stage, saga_id: str, step: str) -> None:
         assert identity_of(pid) is None, f"{pid} lives"
 
 
-@pytest.mark.parametrize("part", ["hang", "spin:deque", "spin:pow", "spin:regex", "stubborn", "crowd:hang", "stop"])
+REUSED_OR_FRESH = pytest.mark.parametrize("isolation", ["process", "fresh"])
+HANGS = ["hang", "spin:deque", "spin:pow", "spin:regex", "stubborn", "crowd:hang", "stop", "stray:hang", "daemon:hang"]
+
+
+@REUSED_OR_FRESH
+@pytest.mark.parametrize("part", HANGS)
 def test_a_hung_attempt_is_decided_in_time_and_dead_before_it_is_compensated(
-    system: SagaOrchestrator, stage: Stage, part: str
+    system: SagaOrchestrator, stage: Stage, part: str, isolation: str
 ) -> None:
-    saga = stage.saga(stage.act("first"), stage.act("hung", part, **SHORT), stage.act("never"))
+    saga = stage.saga(stage.act("first"), stage.act("hung", part, isolation=isolation, **SHORT), stage.act("never"))
     system.execute(stage.saga(stage.act("warm")))
     began = time.monotonic()
     error = outcome(system, saga)
@@ -70,9 +75,13 @@ def test_a_hung_attempt_is_decided_in_time_and_dead_before_it_is_compensated(
     assert seen(system, saga.id).status is SagaStatus.COMPENSATED
 
 
-def test_what_its_compensation_does_to_a_hung_compensation(system: SagaOrchestrator, stage: Stage) -> None:
-    undo = {"compensation_timeout_s": 0.5, "kill_grace_s": 0.2}
-    saga = stage.saga(stage.act("undone", back=("spin:deque", "ok"), **undo), stage.act("fails", "raise"))
+@REUSED_OR_FRESH
+@pytest.mark.parametrize("part", ["spin:deque", "daemon:hang"])
+def test_a_hung_compensation_is_dead_before_it_is_tried_again(
+    system: SagaOrchestrator, stage: Stage, part: str, isolation: str
+) -> None:
+    undo: dict[str, Any] = {"compensation_timeout_s": 0.5, "kill_grace_s": 0.2, "isolation": isolation}
+    saga = stage.saga(stage.act("undone", back=(part, "ok"), **undo), stage.act("fails", "raise"))
     assert isinstance(outcome(system, saga), StepFailedError)
     undos = stage.log.find(saga.id, "undo")
     assert [each.attempt for each in undos] == [1, 2]
@@ -82,20 +91,27 @@ def test_what_its_compensation_does_to_a_hung_compensation(system: SagaOrchestra
     assert len(stage.log.find(saga.id, "undone")) == 1
 
 
-def test_a_crashed_attempt_takes_what_it_had_started_along(system: SagaOrchestrator, stage: Stage) -> None:
-    saga = stage.saga(stage.act("first"), stage.act("crowd", "crowd:exit"))
+@REUSED_OR_FRESH
+@pytest.mark.parametrize(("part", "notes"), [("crowd:exit", {"child", "own"}), ("stray:exit", {"own"})])
+def test_a_crashed_attempt_takes_what_it_had_started_along(
+    system: SagaOrchestrator, stage: Stage, part: str, notes: set[str], isolation: str
+) -> None:
+    saga = stage.saga(stage.act("first"), stage.act("crowd", part, isolation=isolation))
     error = outcome(system, saga)
     assert isinstance(error, StepCrashedError)
     assert error.exit_code == 9
     check_fenced(stage, saga.id, "crowd")
-    assert {each.note for each in stage.log.find(saga.id, "beat")} == {"child", "own"}
+    assert {each.note for each in stage.log.find(saga.id, "beat")} == notes
 
 
-def test_what_a_finished_step_left_running_ends_with_its_process(system: SagaOrchestrator, stage: Stage) -> None:
-    saga = stage.saga(stage.act("leaves", "crowd", isolation="fresh"), stage.act("next"))
+@pytest.mark.parametrize(("part", "processes"), [("crowd", 2), ("stray", 1)])
+def test_what_a_finished_step_left_running_ends_with_its_process(
+    system: SagaOrchestrator, stage: Stage, part: str, processes: int
+) -> None:
+    saga = stage.saga(stage.act("leaves", part, isolation="fresh"), stage.act("next"))
     assert isinstance(outcome(system, saga), list)
     pids = {each.pid for each in stage.log.find(saga.id, "beat")}
-    assert len(pids) == 2
+    assert len(pids) == processes
     until(lambda: not any(identity_of(pid) for pid in pids), "the end of what the step had started")
 
 
@@ -109,8 +125,11 @@ def test_a_process_in_which_somebody_took_sigterm_away_can_be_told_to_end(
     assert stage.log.find(saga.id, "cancelled", "tidy")
 
 
-def test_an_attempt_that_was_stopped_by_somebody_else_is_ended(system: SagaOrchestrator, stage: Stage) -> None:
-    saga = stage.saga(stage.act("stopped", "gate:never", **SHORT))
+@REUSED_OR_FRESH
+def test_an_attempt_that_was_stopped_by_somebody_else_is_ended(
+    system: SagaOrchestrator, stage: Stage, isolation: str
+) -> None:
+    saga = stage.saga(stage.act("stopped", "gate:never", isolation=isolation, **SHORT))
     handle = system.start(saga)
     (begun,) = until(lambda: stage.log.find(saga.id, "begin"), "the call, from which its time counts")
     signal_to(begun.pid, signal.SIGSTOP)
