@@ -47,7 +47,8 @@ class StepStatus(str, Enum):
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     """One step as monitoring shows it. ``attempts`` counts attempts of ``execute``; ``pid`` is that of the last
-    attempt's process; ``in_doubt`` says that nobody knows whether the step took effect."""
+    attempt's process; ``in_doubt`` says that nobody knows whether the step took effect; ``undo_failures`` how often its
+    compensation has failed until now, an operator's retries included."""
 
     name: str
     index: int
@@ -58,6 +59,7 @@ class StepRecord:
     finished_at: datetime | None
     error: str | None
     pid: int | None
+    undo_failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)

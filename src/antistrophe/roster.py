@@ -84,6 +84,7 @@ def _step_record(saga: Saga, index: int) -> StepRecord:
         finished_at=None if state.finished_at is None else at(state.finished_at),
         error=None if failure is None else describe(failure),
         pid=state.pid,
+        undo_failures=state.undo_failures,
     )
 
 

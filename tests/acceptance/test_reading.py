@@ -76,7 +76,7 @@ def test_list_shows_the_last_accepted_first_and_finds(history: Caller) -> None:
 def test_list_of_the_parked_says_since_when_and_which_undo_failed(history: Caller) -> None:
     head, line = history.ask("list", "--status", "failed").out.splitlines()
     assert re.split("  +", head.strip()) == ["saga", "name", "parked for", "the undo that failed"]
-    assert re.search(r"^stuck +\S+ +(\d+ (min|s) ?)+ +\S+: .*the bank is closed", line)
+    assert re.search(r"^stuck +\S+ +(\d+ (min|s) ?)+ +\S+ \(failed 2 times\): .*the bank is closed", line)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_explain_says_what_happened_what_is_owed_and_what_to_do(history: Caller)
         "It turned back; done until here: Reserve, Charge.",
         "raised OSError: the bank is closed.",
         "Ship failed: ValueError: no flute left.",
-        "the undo of Charge (it took effect), and was given up: OSError: the bank is closed",
+        "the undo of Charge (it took effect), and was given up after it had failed 2 times: OSError: the bank is closed",
         "the undo of Reserve (it took effect)",
     ):
         assert sentence in said

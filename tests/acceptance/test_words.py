@@ -155,7 +155,9 @@ def parked() -> list[Entry]:
 def test_a_parked_saga_says_what_a_person_can_do() -> None:
     explanation = explain(parked(), system_runs=False)
     assert explanation.turned_back == "It was cancelled (a mistake)."
-    assert explanation.owed == ("the undo of Debit (it took effect), and was given up: OSError: closed",)
+    assert explanation.owed == (
+        "the undo of Debit (it took effect), and was given up after it had failed once: OSError: closed",
+    )
     assert explanation.orders == (
         "retry 'order 7'",
         "resolve 'order 7' Debit --note 'how it was settled'",

@@ -1,4 +1,4 @@
-"""Entries that were written before their kind had all of today's fields are read: what they lack is None."""
+"""What was written before it had all of today's fields is read: what it lacks has its default."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from antistrophe.journal.rows import pack_entry, unpack_entry
+from antistrophe.journal.rows import pack_entry, pack_metadata, unpack_entry, unpack_metadata
 from antistrophe.plain import pack_plain, unpack_plain
 from antistrophe.saga.entries import (
     Action,
@@ -19,6 +19,7 @@ from antistrophe.saga.entries import (
     Verdict,
     VerdictGiven,
 )
+from tests.fuzz.samples import METADATA
 
 FAILED = AttemptFailed(1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "ended"), stack="here", no_stack="deaf")
 
@@ -40,3 +41,11 @@ def test_an_entry_from_before_a_field_is_read(entry: Entry, later: list[str]) ->
     for name in later:
         assert written.pop(name) is not None
     assert unpack_entry(pack_plain([kind, written]), "it") == replace(entry, **lacking)
+
+
+def test_a_row_of_a_saga_from_before_failed_undos_were_counted_is_read() -> None:
+    assert unpack_metadata(pack_metadata(METADATA), "it") == METADATA
+    written = unpack_plain(pack_metadata(METADATA))
+    assert [step.pop() for step in written["steps"]] == [12, 12]
+    steps = tuple(replace(step, undo_failures=0) for step in METADATA.steps)
+    assert unpack_metadata(pack_plain(written), "it") == replace(METADATA, steps=steps)

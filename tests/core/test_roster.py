@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from antistrophe.records import SagaStatus, StepStatus
 from antistrophe.roster import at, metadata_of
 from antistrophe.saga.entries import FailureKind
-from antistrophe.saga.inputs import CancelAsked, ProcessRefused, ResolveAsked, Returned
+from antistrophe.saga.inputs import CancelAsked, ProcessRefused, ResolveAsked, RetryAsked, Returned
 from tests.core.saga_kit import Told, attempts, step
 
 DONE = Returned(b"\xa2ok")
@@ -86,6 +86,21 @@ def test_what_needs_attention() -> None:
     told.tell(ResolveAsked(0, "by hand", "me"))
     assert statuses(told)[0] is StepStatus.RESOLVED
     assert metadata_of(told.saga).status is SagaStatus.COMPENSATED
+
+
+def test_failed_undos_are_counted_over_an_operators_retries() -> None:
+    told = Told(step("pay", compensation_retry=attempts(2)), step("ship"))
+    told.answer(DONE)
+    told.raises()
+    counts = []
+    for _ in range(2):
+        told.dies(began=False)
+        told.raises()
+        told.raises()
+        assert told.saga.parked
+        counts.append(metadata_of(told.saga).steps[0].undo_failures)
+        told.tell(RetryAsked("me"))
+    assert counts == [2, 4], "those that never began are none"
 
 
 def test_why_it_waits() -> None:

@@ -153,6 +153,7 @@ _STEP = StepRecord(
     finished_at=datetime(2026, 1, 2, tzinfo=UTC),
     error=None,
     pid=4711,
+    undo_failures=12,
 )
 METADATA = SagaMetadata(
     id="saga",

@@ -112,7 +112,8 @@ def _owed(saga: Saga) -> Iterable[str]:
     for index in owed(saga):
         spec, step = saga.spec.steps[index], saga.steps[index]
         because = "it is in doubt: nobody knows whether it took effect" if step.in_doubt else "it took effect"
-        given_up = f", and was given up: {describe(step.given_up)}" if step.given_up is not None else ""
+        often = f" after it had failed {screen.times(step.undo_failures)}" if step.undo_failures else ""
+        given_up = f", and was given up{often}: {describe(step.given_up)}" if step.given_up is not None else ""
         yield f"the undo of {spec.name} ({because}){given_up}"
 
 

@@ -151,13 +151,22 @@ def sagas_table(sagas: Iterable[SagaMetadata]) -> Table:
 
 
 def parked_table(sagas: Iterable[SagaMetadata], now: datetime) -> Table:
-    """Sagas that wait for a person, one a line: since when, and which undo failed how."""
+    """Sagas that wait for a person, one a line: since when, and which undo failed how often and how."""
     made = table("saga", "name", "parked for", "the undo that failed")
     for saga in sagas:
         failed = [step for step in saga.steps if step.status is StepStatus.COMPENSATION_FAILED]
-        undo = "; ".join(f"{step.name}: {step.error}" for step in failed) or _why(saga)
+        undo = "; ".join(f"{step.name}{_how_often(step)}: {step.error}" for step in failed) or _why(saga)
         made.add_row(words(saga.id), words(saga.name), age(now - saga.updated_at), one_line(undo))
     return made
+
+
+def times(number: int) -> str:
+    """`once`, `12 times`."""
+    return "once" if number == 1 else f"{number} times"
+
+
+def _how_often(step: StepRecord) -> str:
+    return f" (failed {times(step.undo_failures)})" if step.undo_failures else ""
 
 
 def age(passed: timedelta) -> str:

@@ -83,11 +83,13 @@ def _step_out(step: StepRecord) -> list[object]:
         None if step.finished_at is None else step.finished_at.timestamp(),
         step.error,
         step.pid,
+        step.undo_failures,
     ]
 
 
 def _step_in(index: int, step: list[Any]) -> StepRecord:
-    name, status, attempts, in_doubt, started_at, finished_at, error, pid = step
+    name, status, attempts, in_doubt, started_at, finished_at, error, pid, *later = step
+    undo_failures = later[0] if later else 0  # rows of the first files end before it
     return StepRecord(
         name=_is(str, name),
         index=index,
@@ -98,6 +100,7 @@ def _step_in(index: int, step: list[Any]) -> StepRecord:
         finished_at=None if finished_at is None else datetime.fromtimestamp(finished_at, UTC),
         error=_may_be(str, error),
         pid=_may_be(int, pid),
+        undo_failures=_is(int, undo_failures),
     )
 
 

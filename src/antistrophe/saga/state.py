@@ -49,7 +49,8 @@ _EXCEPTIONS = frozenset({FailureKind.RAISED, FailureKind.RETRYABLE, FailureKind.
 class StepState:
     """What is true of one step. ``started`` counts intents and numbers the attempts; ``never_ran`` those that died
     before the call, ``refused`` those whose process could not make it; ``counted`` those that ended and count against
-    the policy (``undo_*``: of compensate, ``verify_*``: of verify)."""
+    the policy (``undo_*``: of compensate, ``verify_*``: of verify). ``undo_failures`` counts on where an
+    operator's retry gives the policy anew."""
 
     started: int = 0
     never_ran: int = 0
@@ -59,6 +60,7 @@ class StepState:
     undo_never_ran: int = 0
     undo_refused: int = 0
     undo_counted: int = 0
+    undo_failures: int = 0
     verify_started: int = 0
     verify_never_ran: int = 0
     verify_refused: int = 0
@@ -243,6 +245,7 @@ def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
     if entry.action is Action.COMPENSATE:
         changes: dict[str, Any] = {
             "undo_counted": step.undo_counted + entry.counts,
+            "undo_failures": step.undo_failures + entry.counts,
             "undo_never_ran": step.undo_never_ran + never_ran,
             "undo_refused": step.undo_refused + refused,
         }
