@@ -23,13 +23,22 @@ _classes: dict[tuple[str, int], type] = {}
 _newest: dict[str, int] = {}  # asked at every read of an event, and maybe while another thread registers one
 
 
+NEWEST_POSSIBLE_VERSION = 2**63 - 1
+"""The highest version that a type of events can have: as far as the numbers of their table go."""
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedEvent:
-    """An event as it is stored and travels: its type's name, that type's version, its fields as msgpack."""
+    """An event as it is stored and travels: its type's name, that type's version, its fields as msgpack. Raises
+    ValueError for a version that no type can have."""
 
     type: str
     type_version: int
     data: bytes
+
+    def __post_init__(self) -> None:
+        if not is_version(self.type_version):
+            raise ValueError(f"an event's version is a whole number from 1 to {NEWEST_POSSIBLE_VERSION}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,11 @@ class RawEvent:
     type: str
     type_version: int
     data: dict[str, Any]
+
+
+def is_version(version: int) -> bool:
+    """Whether a type of events can have that version."""
+    return 1 <= version <= NEWEST_POSSIBLE_VERSION
 
 
 @overload
@@ -57,8 +71,10 @@ def event(name: Any = None, /, *, version: int = 1) -> Any:
         return _register(name, name.__name__, 1)
     if name is not None and (not isinstance(name, str) or not name.strip() or not name.isprintable()):
         raise InvalidDefinitionError(f"an event's type is named by a printable text, not by {short(name)}")
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise InvalidDefinitionError(f"an event's version is a whole number from 1 on, not {short(version)}")
+    if isinstance(version, bool) or not isinstance(version, int) or not is_version(version):
+        raise InvalidDefinitionError(
+            f"an event's version is a whole number from 1 to {NEWEST_POSSIBLE_VERSION}, not {short(version)}"
+        )
     return lambda cls: _register(cls, name or cls.__name__, version)
 
 

@@ -6,62 +6,28 @@ from __future__ import annotations
 import dataclasses
 import gc
 import importlib
-import logging
 import pickle
-import types
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from enum import Enum
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from thespian.actors import (
-    ActorExitRequest,
     ActorSystemMessage,
-    ChildActorExited,
-    DeadEnvelope,
-    PoisonMessage,
 )
 from thespian.system.addressManager import ActorAddressManager, CannotPickleAddress
-from thespian.system.logdirector import LoggerExitRequest
 from thespian.system.messages.admin import (
-    HandleDeadLetters,
     PendingActor,
-    PendingActorResponse,
-    QueryAck,
-    QueryExists,
-    SystemShutdown,
-    SystemShutdownCompleted,
 )
-from thespian.system.messages.multiproc import EndpointConnected, LoggerConnected
 
 from antistrophe import messages
 from antistrophe.errors import NotSerializableError
-from antistrophe.hints import field_types
-from antistrophe.messages.base import ADDRESS
-from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, StepRecord, StepStatus, TimelineEntry
 from antistrophe.system.address import address_of
 from antistrophe.system.codec import MESSAGES, pack_message, unpack_message
 from antistrophe.system.fields import MalformedError
 from antistrophe.system.thespian_forms import FORMS
-
-PEER = address_of("/run/peer-\udcff")
-NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
-STEP = StepRecord("Debit", 0, StepStatus.RUNNING, 1, False, NOW, None, None, 123)
-SAGA = SagaMetadata("s", "transfer", SagaStatus.EXECUTING, 1, 2, NOW, NOW, steps=(STEP,))
-SCALARS: dict[Any, tuple[Any, ...]] = {
-    str: ("", "text \udc80 ü"),
-    bytes: (b"", b"\x00\xff" * 40),
-    int: (0, -(2**40)),
-    float: (0.5, 3),
-    bool: (True, False),
-    datetime: (NOW,),
-    type(None): (None,),
-}
-OPEN = ({"a": [1, (2, {3}), None]}, [SAGA, SagaChange(7, SAGA)], (TimelineEntry(1, 1, NOW, "k", {"x": 2**70}), PEER))
+from tests.contract.sent import NOW, OPEN, PEER, frames, records, thespian_messages
 
 for module in ("convention", "logcontrol", "status"):  # so that their classes are there to be found
     importlib.import_module(f"thespian.system.messages.{module}")
@@ -95,52 +61,6 @@ NOT_SENT = {
     "SourceHashTransferRequest": "sources are installed, not loaded",
     "SourceHashTransferReply": "sources are installed, not loaded",
 }
-
-
-def examples(hint: Any) -> list[Any]:
-    """Values that a field of this type may have; every alternative among them."""
-    if hint is ADDRESS:
-        return [PEER]
-    if hint in (Any, object) or get_origin(hint) is dict:
-        return list(OPEN) if get_origin(hint) is not dict else [{}, {"status": SagaStatus.FAILED, "limit": 10**30}]
-    if hint in SCALARS:
-        return list(SCALARS[hint])
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        return examples(arguments[0])
-    if origin is Literal:
-        return list(arguments)
-    if origin in (Union, types.UnionType):
-        return [value for each in arguments for value in examples(each)]
-    if origin is tuple and arguments[1:] == (Ellipsis,):
-        inner = examples(arguments[0])
-        return [(), tuple(inner)]
-    if origin is tuple:
-        return [tuple(examples(each)[0] for each in arguments)]
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return list(hint)
-    return list(records(hint))
-
-
-def records(cls: Any) -> Iterator[Any]:
-    """Objects of a class, in which each field has each of its examples once."""
-    settings = cls.__name__ == "Settings"  # it checks what it is given
-    columns = {} if settings else {name: examples(hint) for name, hint in field_types(cls).items()}
-    for turn in range(max((len(column) for column in columns.values()), default=1)):
-        values = {name: column[turn % len(column)] for name, column in columns.items()}
-        values = {name: _fitting(cls, name, value) for name, value in values.items()}
-        yield cls(**values)
-
-
-def _fitting(cls: Any, name: str, value: Any) -> Any:
-    """Policies and limits refuse what makes no sense."""
-    if cls.__name__ in ("RetryPolicy", "ResourceLimits") and isinstance(value, int | float) and name != "jitter":
-        return max(1, abs(value)) if name in ("max_attempts", "memory_bytes", "open_files") else abs(value) + 1.0
-    return value
-
-
-def frames() -> list[bytes]:
-    return [pack_message(each) for cls in MESSAGES.values() for each in records(cls)]
 
 
 @pytest.mark.parametrize("name", [name for name in messages.__all__ if name in MESSAGES])
@@ -184,32 +104,6 @@ def test_a_child_s_address_travels_as_soon_as_it_is_known() -> None:
 
 
 # --- Thespian's own -------------------------------------------------------------------------------------------------
-
-
-def thespian_messages() -> list[Any]:
-    record = logging.makeLogRecord(
-        {"name": "a.b", "msg": "it %s", "args": None, "levelno": 30, "exc_text": "Traceback"}
-    )
-    return [
-        QueryExists(),
-        QueryAck("antistrophe", 1, False),
-        SystemShutdown(),
-        SystemShutdownCompleted(),
-        LoggerConnected(),
-        LoggerExitRequest(),
-        EndpointConnected(3),
-        EndpointConnected(None),
-        ActorExitRequest(recursive=False),
-        ChildActorExited(PEER),
-        PendingActor("module.Class", None, 1, None, None),
-        PendingActor("module.Class", PEER, 1, None, "name"),
-        PendingActorResponse(None, 1, None, errorCode=0xE05, errorStr="no module"),
-        PendingActorResponse(PEER, 1, "name", actualAddress=PEER),
-        HandleDeadLetters(PEER, True),
-        PoisonMessage(messages.DrainSagas(), "Traceback"),
-        DeadEnvelope(PEER, ("hear", 1)),
-        record,
-    ]
 
 
 def test_thespian_s_messages_come_back_as_they_were() -> None:

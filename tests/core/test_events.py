@@ -198,7 +198,13 @@ def test_modules_without_a_file_go_by_their_name(monkeypatch: pytest.MonkeyPatch
         event("note.taken")(make("Taken", "cell_2"))
 
 
-@pytest.mark.parametrize("version", [0, -1, 1.0, True, "1", None])
+WRONG_VERSIONS: dict[str, Any] = {
+    "none": 0, "negative": -1, "float": 1.0, "bool": True, "text": "1", "null": None, "past the table": 2**63,
+    "endless": 2**20_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", WRONG_VERSIONS.values(), ids=WRONG_VERSIONS)
 def test_a_bad_version_is_refused(version: Any) -> None:
     with pytest.raises(InvalidDefinitionError, match="version is a whole number"):
         event("x", version=version)

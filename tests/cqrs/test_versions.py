@@ -103,7 +103,9 @@ def test_an_upcaster_can_change_neither_what_others_read_nor_its_own_constants()
 # --- refused when registered --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("start", "end"), [(2, 2), (3, 1), (0, 1), (-1, 3), (True, 2), (1.0, 2), ("1", 2)])
+@pytest.mark.parametrize(
+    ("start", "end"), [(2, 2), (3, 1), (0, 1), (-1, 3), (True, 2), (1.0, 2), ("1", 2), (1, 2**63), (2**63, 2**64)]
+)
 def test_a_circle_or_no_version_at_all_is_refused(start: Any, end: Any) -> None:
     versions = VersionRegistry()
     with pytest.raises(InvalidUpcasterError, match=r"versions\.circle"):
@@ -148,6 +150,15 @@ def test_check_names_every_gap_of_every_type_at_once() -> None:
         versions.check()
     for text in ("'versions.user' has no upcaster from version 1", "'versions.holes' has no upcaster from version 3"):
         assert text in str(caught.value)
+
+
+def test_versions_of_any_size_are_checked_in_no_time() -> None:
+    versions = VersionRegistry()
+    versions.upcaster("versions.dates", from_version=20_260_101, to_version=2**62)(lambda data: data)
+    with pytest.raises(InvalidUpcasterError, match=r"'versions\.dates' has no upcaster from version 1,"):
+        versions.check()
+    with pytest.raises(InvalidUpcasterError, match=r"from_version must be .* not \.\.\. \(int\)"):
+        versions.upcaster("versions.dates", from_version=2**20_000)(lambda data: data)
 
 
 def test_a_chain_past_the_newest_class_is_an_error_of_check() -> None:

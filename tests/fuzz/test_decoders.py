@@ -12,12 +12,23 @@ from hypothesis import given
 
 from antistrophe import Settings
 from antistrophe.cqrs.recorded import RecordedEvent, recorded
-from antistrophe.errors import AntistropheError, InvalidUpcasterError, JournalError, UnreadableDataError
+from antistrophe.errors import (
+    AntistropheError,
+    InvalidUpcasterError,
+    JournalError,
+    NotSerializableError,
+    UnreadableDataError,
+)
 from antistrophe.events import RawEvent, decode_event, encode_event
 from antistrophe.journal.rows import pack_entry, pack_metadata, unpack_entry, unpack_metadata
+from antistrophe.messages import StepAnswer
 from antistrophe.plain import pack_fields, pack_plain, pack_record, unpack_fields, unpack_plain, unpack_record
-from antistrophe.saga.inputs import ANSWER_TYPES
+from antistrophe.saga.entries import Action, AttemptSucceeded
+from antistrophe.saga.inputs import ANSWER_TYPES, Returned
 from antistrophe.system import control
+from antistrophe.system.codec import MESSAGES, pack_message, unpack_message
+from antistrophe.system.fields import MalformedError
+from tests.contract.sent import OPEN, records, thespian_messages
 from tests.cqrs.user_versions import UserV1, full_chain
 from tests.fuzz import samples
 from tests.fuzz.conftest import count, inputs
@@ -33,7 +44,7 @@ class Decoder:
     read: Callable[[bytes], Any]
     write: Callable[[Any], bytes]
     valid: tuple[bytes, ...]
-    errors: tuple[type[AntistropheError], ...] = (UnreadableDataError,)
+    errors: tuple[type[Exception], ...] = (UnreadableDataError,)
     share: float = 2.0
 
 
@@ -66,6 +77,10 @@ def _read_frame(data: bytes) -> Any:
 
 _READY = control.Ready(2, 1, "/run/s", 1, 2, 3, 4, control.pack_settings(Settings()))
 _VALUES = tuple(pack_plain(value) for value in samples.VALUES)
+_MESSAGES = (
+    *(pack_message(next(records(cls))) for cls in MESSAGES.values()),
+    *map(pack_message, (*thespian_messages(), *OPEN)),
+)
 _EVENT = encode_event(samples.happened()).data
 _USER = encode_event(UserV1("Sappho of Lesbos")).data
 
@@ -103,6 +118,7 @@ DECODERS: dict[str, Decoder] = {
         share=1.0,
     ),
     "settings on the wire": Decoder(control.unpack_settings, control.pack_settings, (_READY.settings,), share=1.0),
+    "messages": Decoder(unpack_message, pack_message, _MESSAGES, (MalformedError,), share=4.0),
     "control frames": Decoder(_read_frame, pack_record, (pack_record(_READY), pack_record(control.Failed("E", "t")))),
 }
 
@@ -137,6 +153,21 @@ def _reads_the_same(decoder: Decoder, value: Any, data: bytes) -> None:
         return
     if decoder.read is not _read_upcast:
         assert decoder.write(decoder.read(written)) == written
+
+
+@pytest.mark.parametrize("version", [0, -1, 2**63, 2**20_000], ids=["none", "negative", "beyond-the-table", "endless"])
+def test_an_event_of_a_version_that_none_can_have_is_refused_wherever_it_stands(version: int) -> None:
+    encoded = encode_event(samples.happened())
+    object.__setattr__(encoded, "type_version", version)  # as only damage or malice could
+    answer = Returned(None, (encoded,))
+    told = StepAnswer("s", 0, Action.EXECUTE, 1, "lease", answer)
+    # Numbers without end do not even leave the process that made them.
+    with pytest.raises(MalformedError if version < 2**64 else NotSerializableError, match=r"version|can't travel"):
+        unpack_message(pack_message(told))
+    with pytest.raises(JournalError):
+        unpack_entry(pack_entry(AttemptSucceeded(1.5, 0, Action.EXECUTE, 1, None, (encoded,))), "here")
+    with pytest.raises(UnreadableDataError):
+        unpack_record(pack_record(answer), ANSWER_TYPES)
 
 
 @pytest.mark.parametrize("name", DECODERS)

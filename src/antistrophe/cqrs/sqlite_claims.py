@@ -23,7 +23,7 @@ from antistrophe.cqrs.recorded import recorded
 from antistrophe.cqrs.store import EventStore
 from antistrophe.database import Database, open_database
 from antistrophe.errors import CqrsError, UnreadableDataError
-from antistrophe.events import RawEvent, encode_event
+from antistrophe.events import RawEvent, encode_event, is_version
 from antistrophe.plain import pack_plain, unpack_plain
 from antistrophe.process import ProcessIdentity, identity_of, is_alive
 
@@ -32,7 +32,6 @@ _SHORTEST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.05
 
 _ANSWER = "the answer that was stored for the key"
-_NEWEST_VERSION = 2**63 - 1  # as far as the numbers of the events' own table go
 _OWNER = "token, owner_pid, owner_start_ticks, owner_boot_id"
 
 
@@ -176,7 +175,7 @@ def _list_in(answer: Any) -> list[Any]:
 
 def _event_in(encoded: Any) -> tuple[str, int, bytes]:
     match encoded:
-        case [str(type_name), int(version), bytes(data)] if 1 <= version <= _NEWEST_VERSION:
+        case [str(type_name), int(version), bytes(data)] if is_version(version):
             return type_name, version, data
     raise UnreadableDataError(f"{_ANSWER} holds something that is no event")
 

@@ -10,15 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
 from antistrophe.cqrs.auto_upcaster import AutoUpcaster
 from antistrophe.errors import InvalidUpcasterError, UnknownVersionError
-from antistrophe.events import newest_version
+from antistrophe.events import NEWEST_POSSIBLE_VERSION, is_version, newest_version
+from antistrophe.hints import short
 
 EventData: TypeAlias = dict[str, Any]
 Upcast: TypeAlias = Callable[[EventData], EventData]
 _Function = TypeVar("_Function", bound=Upcast)
+
+_MOST_GAPS = 20
+"""How many missing links of one type are told: a version may be any number, a date for instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,8 @@ class VersionRegistry:
         chain = self._chains[event_type]
         newest = _newest(event_type, chain)
         assert newest is not None  # there is a chain
-        gaps = [_gap(event_type, version, newest) for version in range(1, newest) if version not in chain]
+        missing = (version for version in range(1, newest) if version not in chain)
+        gaps = [_gap(event_type, version, newest) for version in islice(missing, _MOST_GAPS)]
         ahead = [
             f"the upcaster of event type {event_type!r} from version {link.migration.from_version} leads to version"
             f" {link.migration.to_version}, past the newest @event class, which is of version {newest}"
@@ -168,10 +174,10 @@ def _gap(event_type: str, version: int, newest: int) -> str:
 def _check_versions(migration: Migration) -> None:
     for name in ("from_version", "to_version"):
         version = getattr(migration, name)
-        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        if not isinstance(version, int) or isinstance(version, bool) or not is_version(version):
             raise InvalidUpcasterError(
                 f"{migration.upcaster}, of event type {migration.event_type!r}: {name} must be a whole number from 1"
-                f" on, not {version!r}"
+                f" to {NEWEST_POSSIBLE_VERSION}, not {short(version)}"
             )
     if migration.to_version <= migration.from_version:
         raise InvalidUpcasterError(
