@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from antistrophe.process import ProcessIdentity, identity_of, is_alive, parent_o
 
 FOLDER = "ANTISTROPHE_TEST_BLOWS"
 VICTIMS = ("launcher", "supervisor", "saga", "registry", "step", "everything")
-MOMENTS = ("sent", "before", "after")
 _ACTORS = {"supervisor": "SupervisorActor", "saga": "SagaHost", "registry": "RegistryActor", "step": "StepActor"}
 _TYPES = frozenset(getattr(messages, name) for name in messages.__all__ if isinstance(getattr(messages, name), type))
 # What comes of its own accord, or once in the life of a process, is no part of the run of a saga.
@@ -67,14 +65,19 @@ class Ring:
         """Count no more."""
         (self._folder / "saga").unlink(missing_ok=True)
 
-    def counted(self) -> Counter[tuple[str, str, bool]]:
-        """How many messages of each type each kind of actor has got, or (True) sent."""
-        found: Counter[tuple[str, str, bool]] = Counter()
+    def moments(self) -> set[tuple[str, str, int, str]]:
+        """Actor, message, number and when: all that there was to strike at. A call that its process did not survive
+        has a moment before it and none after it."""
+        found: set[tuple[str, str, int, str]] = set()
         for file in self._folder.iterdir():
             actor, _, kind = file.name.partition("+")
-            if kind:
-                found[actor, kind.removesuffix("@sent"), kind.endswith("@sent")] = file.stat().st_size
-        return found
+            message, _, when = kind.partition("@")
+            if when == "after":
+                found |= {(actor, message, int(number), when) for number in file.read_text().split()}
+            elif when:
+                found |= {(actor, message, number, when) for number in range(1, file.stat().st_size + 1)}
+        # What an earlier saga has left may be through only now, with a number of its own.
+        return {each for each in found if each[3] != "after" or (*each[:3], "before") in found}
 
     def fell(self) -> bool:
         return (self._folder / "fell").exists()
@@ -100,12 +103,11 @@ class Ring:
         apart = name in (_APART_WHEN_SENT if sent else _APART)
         if type(message) not in _TYPES or apart or about not in (None, saga_id):
             return None
-        file = self._folder / f"{actor}+{name}{'@sent' if sent else ''}"
-        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.write(descriptor, b".")
-        number = os.fstat(descriptor).st_size
-        os.close(descriptor)
-        return number
+        return _append(self._folder / f"{actor}+{name}@{'sent' if sent else 'before'}", b".")
+
+    def handled(self, actor: str, message: Any, number: int) -> None:
+        """Book that the actor is through with that message."""
+        _append(self._folder / f"{actor}+{type(message).__name__}@after", b"%d " % number)
 
     def introduce(self, actor: str) -> None:
         """Note that this process is that actor."""
@@ -153,6 +155,15 @@ class Ring:
         _die_of_it()
 
 
+def _append(file: Path, note: bytes) -> int:
+    """One write; answers with the size."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, note)
+    size = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    return size
+
+
 def _die_of_it() -> None:
     """The death of those above is this one's, in a moment; nothing is done until then."""
     held_until = time.monotonic() + _HELD_S
@@ -166,12 +177,10 @@ def install(folder: str) -> None:
     send = RuntimeActor.send
     known: set[int] = set()
 
-    def due(actor: str, message: Any, *, sent: bool) -> Blow | None:
-        number = ring.count(actor, message, sent=sent)
-        blow = ring.planned() if number is not None else None
-        if blow is None or (blow.when == "sent") is not sent:
-            return None
-        return blow if (blow.actor, blow.message, blow.number) == (actor, type(message).__name__, number) else None
+    def strike_if_due(actor: str, message: Any, number: int, when: str) -> None:
+        blow = ring.planned()
+        if blow is not None and blow == Blow(actor, type(message).__name__, number, when, blow.victim):
+            ring.strike(blow.victim)
 
     def handling(original: Callable[..., None]) -> Callable[..., None]:
         def handle(self: RuntimeActor, message: Any, sender: Any) -> None:
@@ -179,20 +188,21 @@ def install(folder: str) -> None:
             if os.getpid() not in known or actor == "StepActor":  # of several, the one that was spoken to last
                 known.add(os.getpid())
                 ring.introduce(actor)
-            blow = due(actor, message, sent=False)
-            if blow is not None and blow.when == "before":
-                ring.strike(blow.victim)
+            number = ring.count(actor, message, sent=False)
+            if number is not None:
+                strike_if_due(actor, message, number, "before")
             original(self, message, sender)
-            if blow is not None and blow.when == "after":
-                ring.strike(blow.victim)
+            if number is not None:
+                ring.handled(actor, message, number)
+                strike_if_due(actor, message, number, "after")
 
         return handle
 
     def tell(self: RuntimeActor, to: Any, message: Any) -> None:
         send(self, to, message)
-        blow = due(type(self).__name__, message, sent=True)
-        if blow is not None:
-            ring.strike(blow.victim)
+        number = ring.count(type(self).__name__, message, sent=True)
+        if number is not None:
+            strike_if_due(type(self).__name__, message, number, "sent")
 
     for cls in (SupervisorActor, SagaHost, RegistryActor, StepActor):
         cls.receiveMessage = handling(cls.receiveMessage)  # type: ignore[method-assign]

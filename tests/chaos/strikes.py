@@ -63,8 +63,12 @@ class Plan:
             return Strike(int(number), when, victim)
         return None
 
-    def note(self, saga_id: str) -> None:
-        (self._folder / f"{saga_id}.struck").touch()
+    def in_vain(self, saga_id: str) -> bool:
+        """Whether the write was reached when there was nobody to kill."""
+        return (self._folder / f"{saga_id}.in-vain").exists()
+
+    def note(self, saga_id: str, what: str) -> None:
+        (self._folder / f"{saga_id}.{what}").touch()
 
 
 def install(folder: str) -> None:
@@ -101,14 +105,13 @@ def install(folder: str) -> None:
 
 
 def _strike(plan: Plan, saga_id: str, strike: Strike, leases: dict[str, int]) -> None:
-    plan.note(saga_id)
     me, home = os.getpid(), os.environ["ANTISTROPHE_HOME"]
     above = [parent_of(me) or 0]
     while len(above) < 3:
         above.append(parent_of(above[-1]) or 0)
     supervisor, _, launcher = above
-    victims = {
-        "saga": [],
+    pids = {
+        "saga": [me],
         "supervisor": [supervisor],
         "launcher": [launcher],
         # Beside the host that writes; a step process leads a group of its own.
@@ -116,13 +119,13 @@ def _strike(plan: Plan, saga_id: str, strike: Strike, leases: dict[str, int]) ->
         "step": [leases[saga_id]] if saga_id in leases else [],
         "everything": [pid for pid in processes_of_home(home) if pid != me],
     }[strike.victim]
-    for pid in victims:
-        identity = identity_of(pid)
-        if identity is not None:
-            send_signal(identity, signal.SIGKILL)
+    victims = [each for each in map(identity_of, pids) if each is not None]
+    plan.note(saga_id, "struck" if victims else "in-vain")
+    for victim in victims:
+        send_signal(victim, signal.SIGKILL)
     if strike.victim in ("registry", "step"):
         return  # only that process; the saga goes on to its next breath
-    if strike.victim in ("saga", "everything"):
+    if strike.victim == "everything":
         os.kill(me, signal.SIGKILL)
     held_until = time.monotonic() + _HELD_S
     while time.monotonic() < held_until:  # the death of those above is this one's, in a moment

@@ -183,6 +183,7 @@ def test_no_money_and_no_saga_is_lost_while_processes_are_killed(bank: Path, run
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("injected")
 def test_nor_while_messages_are_lost_doubled_and_late(
     bank: Path, run_seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +192,6 @@ def test_nor_while_messages_are_lost_doubled_and_late(
     faults.mkdir()
     monkeypatch.setenv(losses.FOLDER, str(faults))
     monkeypatch.setenv("ANTISTROPHE_TEST_SEED", seed)
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'chaos' / 'injected'}:{ROOT}")
     done = work(bank, seed, SECONDS, lambda over: None)
     ends = check(bank, done.acknowledged)
     counted = losses.counted(faults)

@@ -11,15 +11,10 @@ from antistrophe import RetryPolicy, SagaDefinition, SagaOrchestrator, SagaStatu
 from tests.actors.staging import Stage, seen
 from tests.chaos.clocks import VARIABLE
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("injected")
 SETTINGS = Settings(drain_s=0.3)
 SOON_S = 30.0
 HOURS = ("-7200", "7200", "0")
-
-
-@pytest.fixture(autouse=True)
-def injected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'chaos' / 'injected'}:{ROOT}")
 
 
 def test_a_clock_that_jumps_while_the_system_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ from tests.actors.staging import Stage, seen
 from tests.chaos import losses
 from tests.chaos.rounds import LONG
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = Settings(drain_s=0.2, start_timeout_s=2.0, open_timeout_s=5.0)
 
 FIRST_WORDS = ("Configuration", "HostConfiguration", "StepConfiguration", "StepReady", "LoadCode", "CodeLoaded")
@@ -48,6 +47,7 @@ def end_of(handle: SagaHandle) -> object:
 
 
 @pytest.mark.timeout(120)  # what was lost is said again after some seconds, and longer each time
+@pytest.mark.usefixtures("injected")
 @pytest.mark.parametrize("kinds", [*GROUPS, *EACH], ids="+".join)
 def test_a_saga_goes_on_without_messages_that_were_lost(
     kinds: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -56,7 +56,6 @@ def test_a_saga_goes_on_without_messages_that_were_lost(
     faults.mkdir()
     monkeypatch.setenv(losses.FOLDER, str(faults))
     monkeypatch.setenv(losses.FIRST, ",".join(kinds))
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'chaos' / 'injected'}:{ROOT}")
     stage = Stage(tmp_path)
     sure: dict[str, Any] = {"idempotent": True, "retry": RetryPolicy(3, 0.05), "timeout_s": 1.0, "kill_grace_s": 0.2}
     saga = stage.saga(
