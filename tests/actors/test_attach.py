@@ -51,7 +51,7 @@ def test_the_last_to_leave_ends_the_system_that_all_share(home: Path, attach: Op
     assert pids_of(one) == pids_of(two)
     began = time.monotonic()
     first.close()
-    assert time.monotonic() - began < 3.0, "who is not the last waits for nothing"
+    assert time.monotonic() - began < 10.0, "who is not the last waits for nothing"
     assert answers(two)
     assert second.is_current(two)
     second.close()

@@ -42,14 +42,14 @@ def test_cancel_ends_what_runs_and_undoes_it(system: SagaOrchestrator, stage: St
 
 
 def test_an_attempt_that_returns_in_its_grace_is_undone_as_done(system: SagaOrchestrator, stage: Stage) -> None:
-    saga = stage.saga(stage.act("x", "late", back=("context",), kill_grace_s=5.0), stage.act("z"))
+    saga = stage.saga(stage.act("x", "late", back=("context",), kill_grace_s=30.0), stage.act("z"))
     handle = system.start(saga)
     until(lambda: stage.log.find(saga.id, "done", "x"), "the step to cancel")
     began = time.monotonic()
     assert handle.cancel() is True
     with pytest.raises(SagaCancelledError):
         handle.result(20.0)
-    assert time.monotonic() - began < 4.0, "nobody waits for the rest of the grace"
+    assert time.monotonic() - began < 15.0, "nobody waits for the rest of the grace"
     assert stage.log.story(saga.id, ("cancelled",)) == ["begin x", "done x", "undo x", "context x", "undone x"]
     assert "'output': 'x-1'" in stage.log.find(saga.id, "context")[0].note
 
@@ -101,23 +101,23 @@ def test_cancel_as_soon_as_it_is_started(system: SagaOrchestrator, stage: Stage)
 
 def test_the_deadline_ends_the_forward_phase_and_nothing_else(system: SagaOrchestrator, stage: Stage) -> None:
     saga = stage.saga(
-        stage.act("a", back=("pause:1.0",)), stage.act("x", "tidy", kill_grace_s=0.5), stage.act("z"), deadline_s=0.8
+        stage.act("a", back=("pause:2.5",)), stage.act("x", "tidy", kill_grace_s=0.5), stage.act("z"), deadline_s=2.0
     )
     began = time.monotonic()
     error = outcome(system, saga)
     assert isinstance(error, StepTimeoutError)
-    assert (error.step_name, error.duration_s) == ("x", 0.8)
+    assert (error.step_name, error.duration_s) == ("x", 2.0)
     assert "deadline" in str(error)
     assert stage.log.story(saga.id, ("cancelled",))[2:] == ["begin x", "undo x", "undone x", "undo a", "undone a"]
-    assert 0.7 < stage.log.find(saga.id, "undo", "x")[0].at - began < 3.0
+    assert 2.0 <= stage.log.find(saga.id, "undo", "x")[0].at - began < 15.0
 
 
 def test_a_deadline_that_passes_between_attempts(system: SagaOrchestrator, stage: Stage) -> None:
     policy = RetryPolicy(max_attempts=9, initial_s=60.0, max_s=60.0, jitter=False)
-    saga = stage.saga(stage.act("a"), stage.act("x", "raise", retry=policy), deadline_s=1.0)
+    saga = stage.saga(stage.act("a"), stage.act("x", "raise", retry=policy), deadline_s=2.0)
     began = time.monotonic()
     assert isinstance(outcome(system, saga), StepTimeoutError)
-    assert time.monotonic() - began < 4.0
+    assert time.monotonic() - began < 20.0, "nobody waits for the attempt that would come after it"
     assert stage.log.story(saga.id)[2:] == ["begin x", "undo a", "undone a"]
 
 

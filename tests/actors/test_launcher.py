@@ -20,6 +20,7 @@ from antistrophe.system import control
 from antistrophe.system.reach import look
 from antistrophe.system.sockets import existing_socket_folder
 from tests.actors.attaching import Opener, answers, attachments, kill, pids_of
+from tests.chaos.killing import kill_all
 from tests.waiting import until
 
 
@@ -61,8 +62,7 @@ def test_a_system_whose_launcher_is_killed_is_started_anew_by_its_application(ho
 
 def test_all_at_once(home: Path, attach: Opener) -> None:
     attachment, before = attach()
-    for pid in processes_of_home(home):
-        kill(pid)
+    kill_all(home)
     until(lambda: not attachment.is_current(before), "the news of the death")
     assert answers(attachment.wait_ready(20.0))
 
