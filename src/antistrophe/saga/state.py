@@ -7,10 +7,11 @@ journal is a state of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from antistrophe.events import EncodedEvent
+from antistrophe.frozen import changed
 from antistrophe.saga.entries import (
     Action,
     AttemptExpired,
@@ -170,7 +171,7 @@ def evolve(saga: Saga | None, entry: Entry) -> Saga:
     step = getattr(entry, "step", None)
     if fold is None or (step is not None and not 0 <= step < len(saga.steps)):
         raise ValueError(f"{type(entry).__name__} can't follow in saga {saga.id!r}")
-    return replace(fold(saga, entry), seq=saga.seq + 1, updated_at=entry.at)
+    return changed(fold(saga, entry), seq=saga.seq + 1, updated_at=entry.at)
 
 
 def replay(entries: Iterable[Entry]) -> Saga:
@@ -185,7 +186,7 @@ def replay(entries: Iterable[Entry]) -> Saga:
 
 def _with_step(saga: Saga, index: int, **changes: Any) -> tuple[StepState, ...]:
     steps = list(saga.steps)
-    steps[index] = replace(steps[index], **changes)
+    steps[index] = changed(steps[index], **changes)
     return tuple(steps)
 
 
@@ -206,7 +207,7 @@ def _attempt_started(saga: Saga, entry: AttemptStarted) -> Saga:
         first = (*first, entry.step)
     # A verify leaves the attempt that it asks about unsettled until it has answered.
     unsettled = saga.unsettled if entry.action is Action.VERIFY else None
-    return replace(
+    return changed(
         saga,
         steps=_with_step(saga, entry.step, **changes),
         current=entry,
@@ -231,11 +232,11 @@ def _attempt_succeeded(saga: Saga, entry: AttemptSucceeded) -> Saga:
     else:
         changes = {"undone": True, "given_up": None}
     steps = _with_step(saga, entry.step, finished_at=entry.at, **changes)
-    return replace(saga, steps=steps, current=None, expired=False, unsettled=None, verdict=None)
+    return changed(saga, steps=steps, current=None, expired=False, unsettled=None, verdict=None)
 
 
 def _attempt_expired(saga: Saga, _entry: AttemptExpired) -> Saga:
-    return replace(saga, expired=True)
+    return changed(saga, expired=True)
 
 
 def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
@@ -264,7 +265,7 @@ def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
             "failure": entry.failure,
             "finished_at": entry.at,
         }
-    return replace(
+    return changed(
         saga,
         steps=_with_step(saga, entry.step, **changes),
         current=None,
@@ -284,22 +285,22 @@ def _verdict_given(saga: Saga, entry: VerdictGiven) -> Saga:
         changes = {"in_doubt": False}
     unsettled = None if entry.verdict is Verdict.APPLIED else saga.unsettled
     steps = _with_step(saga, entry.step, **changes)
-    return replace(saga, steps=steps, current=None, expired=False, unsettled=unsettled, verdict=entry.verdict)
+    return changed(saga, steps=steps, current=None, expired=False, unsettled=unsettled, verdict=entry.verdict)
 
 
 def _retry_scheduled(saga: Saga, entry: RetryScheduled) -> Saga:
     if entry.action is Action.VERIFY:
-        return replace(saga, not_before=entry.not_before)
-    return replace(saga, not_before=entry.not_before, unsettled=None, verdict=None)
+        return changed(saga, not_before=entry.not_before)
+    return changed(saga, not_before=entry.not_before, unsettled=None, verdict=None)
 
 
 def _turned_back(saga: Saga, entry: TurnedBack) -> Saga:
-    return replace(saga, cause=entry.cause, unsettled=None, verdict=None, not_before=None, waiting=None)
+    return changed(saga, cause=entry.cause, unsettled=None, verdict=None, not_before=None, waiting=None)
 
 
 def _given_up(saga: Saga, entry: CompensationGivenUp) -> Saga:
     steps = _with_step(saga, entry.step, given_up=entry.failure, finished_at=entry.at)
-    return replace(saga, steps=steps, unsettled=None, not_before=None)
+    return changed(saga, steps=steps, unsettled=None, not_before=None)
 
 
 def _retried(saga: Saga, _entry: CompensationRetried) -> Saga:
@@ -310,29 +311,29 @@ def _retried(saga: Saga, _entry: CompensationRetried) -> Saga:
         "undo_refused": 0,
         "finished_at": None,
     }
-    steps = tuple(replace(step, **anew) if step.given_up else step for step in saga.steps)
-    return replace(saga, steps=steps, parked=False, waiting=None)
+    steps = tuple(changed(step, **anew) if step.given_up else step for step in saga.steps)
+    return changed(saga, steps=steps, parked=False, waiting=None)
 
 
 def _resolved(saga: Saga, entry: StepResolved) -> Saga:
     steps = _with_step(saga, entry.step, given_up=None, resolved=True, finished_at=entry.at)
-    return replace(saga, steps=steps, parked=False)
+    return changed(saga, steps=steps, parked=False)
 
 
 _FOLDS: dict[type, Callable[[Saga, Any], Saga]] = {
-    SagaWaits: lambda saga, entry: replace(saga, waiting=entry.reason),
+    SagaWaits: lambda saga, entry: changed(saga, waiting=entry.reason),
     AttemptStarted: _attempt_started,
     AttemptSucceeded: _attempt_succeeded,
     AttemptExpired: _attempt_expired,
     AttemptFailed: _attempt_failed,
     VerdictGiven: _verdict_given,
     RetryScheduled: _retry_scheduled,
-    CancelRequested: lambda saga, entry: replace(saga, cancel=entry),
+    CancelRequested: lambda saga, entry: changed(saga, cancel=entry),
     TurnedBack: _turned_back,
     CompensationGivenUp: _given_up,
-    SagaParked: lambda saga, _entry: replace(saga, parked=True, not_before=None),
+    SagaParked: lambda saga, _entry: changed(saga, parked=True, not_before=None),
     CompensationRetried: _retried,
     StepResolved: _resolved,
-    SagaCompleted: lambda saga, _entry: replace(saga, completed=True, waiting=None),
-    SagaCompensated: lambda saga, _entry: replace(saga, compensated=True, waiting=None),
+    SagaCompleted: lambda saga, _entry: changed(saga, completed=True, waiting=None),
+    SagaCompensated: lambda saga, _entry: changed(saga, compensated=True, waiting=None),
 }

@@ -1,0 +1,39 @@
+"""Changed copies of frozen records."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, dataclass, replace
+
+import pytest
+
+from antistrophe.frozen import changed
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A record."""
+
+    x: int
+    y: int = 2
+    names: tuple[str, ...] = ()
+
+
+def test_a_copy_has_the_new_values_and_the_others_of_the_record() -> None:
+    point = Point(1, names=("a",))
+    assert changed(point, x=5) == replace(point, x=5) == Point(5, 2, ("a",))
+    assert changed(point) == point
+    assert changed(point) is not point
+    assert point == Point(1, 2, ("a",))
+
+
+def test_a_copy_is_as_frozen_and_as_small_as_the_record() -> None:
+    twin = changed(Point(1), y=3)
+    assert type(twin) is Point
+    assert not hasattr(twin, "__dict__")
+    with pytest.raises(FrozenInstanceError):
+        twin.x = 7  # type: ignore[misc]
+
+
+def test_a_field_that_the_record_does_not_have_is_refused() -> None:
+    with pytest.raises(AttributeError, match="z"):
+        changed(Point(1), z=3)
