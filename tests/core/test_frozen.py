@@ -1,4 +1,4 @@
-"""Changed copies of frozen records."""
+"""Frozen records of values: changed copies, and new ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import FrozenInstanceError, dataclass, replace
 
 import pytest
 
-from antistrophe.frozen import changed
+from antistrophe.errors import InvalidStepError
+from antistrophe.frozen import changed, maker
+from antistrophe.spec import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +39,17 @@ def test_a_copy_is_as_frozen_and_as_small_as_the_record() -> None:
 def test_a_field_that_the_record_does_not_have_is_refused() -> None:
     with pytest.raises(AttributeError, match="z"):
         changed(Point(1), z=3)
+
+
+def test_a_maker_makes_what_the_class_makes() -> None:
+    made = maker(Point)(1, 2, ("a",))
+    assert made == Point(1, 2, ("a",))
+    assert type(made) is Point
+    assert hash(made) == hash(Point(1, 2, ("a",)))
+    with pytest.raises(TypeError):
+        maker(Point)(1)
+
+
+def test_a_class_that_looks_at_its_values_does_so() -> None:
+    with pytest.raises(InvalidStepError):
+        maker(RetryPolicy)(0, 0.1, 2.0, 5.0, True)

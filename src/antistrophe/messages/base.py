@@ -26,7 +26,7 @@ def message(cls: type[T]) -> type[T]:
 
     Thespian formats every message several times per hop for its debug log; a large one would cost milliseconds.
     """
-    made = dataclass(frozen=True, repr=False)(cls)
+    made = dataclass(frozen=True, repr=False, slots=True)(cls)
     made.__repr__ = _name_alone  # type: ignore[method-assign]
     return made
 

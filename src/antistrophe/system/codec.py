@@ -20,6 +20,8 @@ from thespian.system.addressManager import ActorLocalAddress, CannotPickleAddres
 from antistrophe import messages, wire
 from antistrophe.errors import NotSerializableError
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, StepRecord, StepStatus, TimelineEntry
+from antistrophe.saga.entries import Lease
+from antistrophe.spec import Origin, ResourceLimits, RetryPolicy
 from antistrophe.system.address import UnixAddress, address_of
 from antistrophe.system.fields import Fields, MalformedError
 from antistrophe.system.thespian_forms import FORMS
@@ -138,13 +140,15 @@ def _pack(values: tuple[Any, ...]) -> bytes:
 
 def _other(value: Any) -> Any:
     """What msgpack does not know: the records in a message, addresses, moments."""
-    if type(value) is ActorAddress:
-        return _packed_address(value)
+    write = _writers_within.get(type(value))
+    if write is not None:
+        return write(value)
     if type(value) is datetime:
         return msgpack.ExtType(_MOMENT, wire.pack(value))
     if not hasattr(type(value), "__dataclass_fields__"):
         raise TypeError(f"no encoding for {type(value).__qualname__}")
-    return _fields.writer(type(value))(value)
+    write = _writers_within[type(value)] = _fields.writer(type(value))
+    return write(value)
 
 
 def _extension(code: int, data: bytes) -> Any:
@@ -203,7 +207,8 @@ def _extension_in_plain(code: int, data: bytes) -> Any:
     raise MalformedError(f"an extension type {code}")
 
 
-_fields = Fields((_pack_plain, _unpack_plain))
+_fields = Fields((_pack_plain, _unpack_plain), alike=(RetryPolicy, ResourceLimits, Origin, Lease))
 _writers = {cls: _fields.writer(cls) for cls in MESSAGES.values()}
 _readers = {kind: _fields.reader(cls) for kind, cls in MESSAGES.items()}
+_writers_within: dict[type, Any] = {ActorAddress: _packed_address}
 _packers = _Packers()

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from thespian.actors import ActorAddress
 
+from antistrophe.frozen import maker
 from antistrophe.hints import field_types
 from antistrophe.messages.base import ADDRESS
 
@@ -35,8 +36,8 @@ _SCALARS: dict[Any, tuple[type, ...]] = {
     None: (type(None),),
 }
 
-
 _ROWS_KEPT = 64
+_RECORDS_KEPT = 64
 
 
 class MalformedError(Exception):
@@ -52,10 +53,12 @@ class _Form:
 
 
 class Fields:
-    """Writes and reads records. ``plain`` packs and unpacks what is declared as Any, or as a dict."""
+    """Writes and reads records. ``plain`` packs and unpacks what is declared as Any, or as a dict; of the classes in
+    ``alike`` few different records come again and again, and each of those is made once."""
 
-    def __init__(self, plain: Plain) -> None:
+    def __init__(self, plain: Plain, alike: Iterable[type] = ()) -> None:
         self._pack_plain, self._unpack_plain = plain
+        self._alike = frozenset(alike)
         self.writer: Callable[[type], Writer] = cache(self._writer)
         self.reader: Callable[[type], Reader] = cache(self._reader)
 
@@ -86,6 +89,7 @@ class Fields:
         fit, or whatever the class raises."""
         forms = {name: self._form(hint) for name, hint in field_types(cls).items()}
         converts = [(index, form.read) for index, form in enumerate(forms.values(), 1) if form.read is not None]
+        make = maker(cls)
         fitting: set[tuple[type, ...]] = set()  # the rows of types that were found to fit: most messages look alike
 
         def read(values: tuple[Any, ...]) -> Any:
@@ -95,14 +99,14 @@ class Fields:
                 if len(fitting) < _ROWS_KEPT:
                     fitting.add(row)
             if not converts:
-                return cls(*values[1:])
+                return make(*values[1:])
             made = list(values)
             for index, convert in converts:
                 if made[index] is not None:
                     made[index] = convert(made[index])
-            return cls(*made[1:])
+            return make(*made[1:])
 
-        return read
+        return _once(read) if cls in self._alike else read
 
     # --- hints -------------------------------------------------------------------------------------------------
 
@@ -191,6 +195,22 @@ def _check(cls: type, forms: Mapping[str, _Form], values: tuple[Any, ...]) -> No
     for (name, form), value in zip(forms.items(), values[1:], strict=True):
         if type(value) not in form.accepted:
             raise MalformedError(f"{cls.__name__}.{name} can't be a {type(value).__name__}")
+
+
+def _once(read: Reader) -> Reader:
+    """The same, which makes one record of equal values. They are told apart by type too: 1, 1.0 and True are equal."""
+    known: dict[tuple[tuple[type, ...], tuple[Any, ...]], Any] = {}
+
+    def read_once(values: tuple[Any, ...]) -> Any:
+        key = (tuple(map(type, values)), values)
+        made = known.get(key)
+        if made is None:
+            made = read(values)
+            if len(known) < _RECORDS_KEPT:
+                known[key] = made
+        return made
+
+    return read_once
 
 
 def _is_open(hint: Any) -> bool:
