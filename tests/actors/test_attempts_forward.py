@@ -75,9 +75,9 @@ def test_an_exception_that_leaves_doubt_is_undone(
 
 
 def test_a_process_that_sees_its_deadline_pass_is_in_doubt(system: SagaOrchestrator, stage: Stage) -> None:
-    saga_id, error, story = played(system, stage, "tidy", timeout_s=0.3, retry=THRICE)
+    saga_id, error, story = played(system, stage, "tidy", timeout_s=1.0, retry=THRICE)
     assert isinstance(error, StepTimeoutError)
-    assert error.duration_s == 0.3
+    assert error.duration_s == 1.0
     assert story == UNDONE
     assert stage.log.find(saga_id, "cancelled", "x"), "it could clean up"
 
@@ -85,7 +85,7 @@ def test_a_process_that_sees_its_deadline_pass_is_in_doubt(system: SagaOrchestra
 @pytest.mark.parametrize("part", ["late", "shy"])
 def test_what_an_attempt_says_when_it_is_told_to_end(system: SagaOrchestrator, stage: Stage, part: str) -> None:
     """One returns within its grace and has succeeded; one raises, and nobody knows what it had done."""
-    saga_id, end, story = played(system, stage, part, timeout_s=0.3, kill_grace_s=3.0)
+    saga_id, end, story = played(system, stage, part, timeout_s=1.0, kill_grace_s=3.0)
     if part == "late":
         assert end == [Played("a", 1), Played("x", 1), Played("z", 1)]
         assert story == ["begin x", "done x", "begin z", "done z"]
@@ -151,7 +151,7 @@ def test_a_policy_that_is_used_up_ends_in_failure(system: SagaOrchestrator, stag
 
 @pytest.mark.parametrize("part", ["hang", "exit:3", "doubt"])
 def test_doubt_is_retried_for_an_idempotent_step(system: SagaOrchestrator, stage: Stage, part: str) -> None:
-    _, events, story = played(system, stage, part, "ok", idempotent=True, timeout_s=0.4, kill_grace_s=0.1, retry=THRICE)
+    _, events, story = played(system, stage, part, "ok", idempotent=True, timeout_s=1.0, kill_grace_s=0.1, retry=THRICE)
     assert events == [Played("a", 1), Played("x", 2), Played("z", 1)]
     assert story[-4:] == ["begin x", "done x", "begin z", "done z"]
 

@@ -61,7 +61,7 @@ def test_it_is_not_asked_where_there_is_no_doubt(system: SagaOrchestrator, stage
 
 
 def test_a_late_outcome_counts_and_nobody_is_asked(system: SagaOrchestrator, stage: Stage) -> None:
-    saga = stage.saga(stage.verified("x", "late", timeout_s=0.3, kill_grace_s=3.0, verdict="not-applied"))
+    saga = stage.saga(stage.verified("x", "late", timeout_s=1.0, kill_grace_s=3.0, verdict="not-applied"))
     assert outcome(system, saga) == [Played("x", 1)]
     assert not stage.log.find(saga.id, "verify")
 
