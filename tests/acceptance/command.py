@@ -19,7 +19,7 @@ from antistrophe.process import processes_of_home
 from tests.waiting import until
 
 PROGRAM = Path(sys.executable).with_name("antistrophe")
-LIMIT_S = 50.0
+LIMIT_S = 120.0
 ESCAPE = "\x1b"
 
 

@@ -12,6 +12,14 @@ import pytest
 from tests.acceptance.command import Caller, write_lines
 
 CODE = Path(__file__).with_name("steps_of_a_shop.py")
+BUSY_S = 240
+"""The time of a test here that names none: each call starts a program, on a machine that may have other work."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == CODE.parent and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(BUSY_S))
 
 
 def open_shop(folder: Path) -> Caller:

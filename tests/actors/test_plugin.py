@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.timeout(180)  # runs pytest, whose tests start systems
+
 USERS_TEST = """
 import os
 import subprocess
@@ -30,7 +34,7 @@ def test_one_that_hides_a_process_of_the_system(orchestrator):
 def test_a_users_tests_get_an_orchestrator_each_and_are_told_of_processes_that_are_left(tmp_path: Path) -> None:
     (tmp_path / "test_user.py").write_text(USERS_TEST)
     arguments = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", str(tmp_path)]
-    run = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=50.0, check=False)
+    run = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=150.0, check=False)
     assert "3 passed, 1 error" in run.stdout, run.stdout
     assert "left processes behind" in run.stdout
 
@@ -80,7 +84,7 @@ def test_a_users_test_fails_with_the_report_of_a_saga_that_can_not_be_undone(tmp
     (tmp_path / "user_steps.py").write_text(USERS_STEPS)
     (tmp_path / "test_proofs.py").write_text(USERS_PROOFS)
     arguments = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", str(tmp_path)]
-    run = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=50.0, check=False)
+    run = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=150.0, check=False)
     assert "1 failed, 1 passed" in run.stdout, run.stdout
     assert "residue" in run.stdout
     assert "Forgets" in run.stdout
