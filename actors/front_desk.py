@@ -21,6 +21,7 @@ from antistrophe.messages import (
     Waiter,
     WaitForSaga,
 )
+from antistrophe.objections import objection_to
 from antistrophe.records import SagaStatus
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import outcome_of
@@ -46,6 +47,12 @@ class FrontDesk:
 
     def start(self, message: StartSaga, sender: Address) -> None:
         to = Waiter(sender, message.correlation)
+        wrong = objection_to(message.spec)
+        if wrong is None and not is_text(message.request_id):
+            wrong = "the request's id can't be journaled"
+        if wrong is not None:
+            self._reject(to, "InvalidDefinitionError", wrong)
+            return
         live = self._table.get(message.spec.id)
         if live is not None:
             self._start_live(message, to, live)

@@ -89,7 +89,7 @@ class SagaDefinition:
             ("name", None if name is None else name_problem(name)),
             ("deadline_s", None if deadline_s is None else seconds_problem(deadline_s)),
             ("max_concurrent", None if max_concurrent is None else count_problem(max_concurrent)),
-            ("priority", _priority_problem(priority)),
+            ("priority", priority_problem(priority)),
             (
                 "on_compensation_failure",
                 None if choice in ("park", "continue") else f'must be "park" or "continue", not {short(choice)}',
@@ -167,7 +167,8 @@ class SagaDefinition:
         object.__setattr__(self, attribute, value)
 
 
-def _priority_problem(value: object) -> str | None:
+def priority_problem(value: object) -> str | None:
+    """What is wrong with a priority, or None."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= HIGHEST_PRIORITY:
         return None
     return f"must be a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}, not {short(value)}"

@@ -90,6 +90,13 @@ def count_problem(value: object) -> str | None:
     return f"must be a whole number from 1 to {MOST_CONCURRENT:,}, not {short(value)}"
 
 
+def rate_problem(value: object) -> str | None:
+    """What is wrong with a limit of how many may start in a second, or None."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and LOWEST_RATE <= value <= HIGHEST_RATE:
+        return None
+    return f"must be a number from {LOWEST_RATE} to {HIGHEST_RATE:,}, not {short(value)}"
+
+
 class _Options:
     """The options of one step: those of its instance, else of its class, else the defaults."""
 
@@ -119,10 +126,7 @@ class _Options:
 
     def rate(self, option: str) -> float | None:
         value = self._read(option, None)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = value is None or (number and LOWEST_RATE <= value <= HIGHEST_RATE)
-        how = f"must be a number from {LOWEST_RATE} to {HIGHEST_RATE:,}, not {short(value)}"
-        self._check(option, None if fits else how)
+        self._check(option, None if value is None else rate_problem(value))
         return None if value is None else float(value)
 
     def flag(self, option: str, default: bool) -> bool:

@@ -58,6 +58,9 @@ from antistrophe.messages.steps import (
     StepReady,
 )
 
+FROM_APPLICATIONS: frozenset[type] = frozenset((StartSaga, AwaitSaga, OrderSaga, ListProcesses, Query))
+"""What processes outside the system may say to an actor."""
+
 REPEATED: frozenset[type] = frozenset(
     (
         # Applications send these until they are answered,
@@ -89,6 +92,7 @@ REPEATED: frozenset[type] = frozenset(
 listed is never refused; there is a bound to how much of it each saga and each process can cause."""
 
 __all__ = [
+    "FROM_APPLICATIONS",
     "REPEATED",
     "Accepted",
     "Address",

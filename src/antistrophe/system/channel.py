@@ -14,6 +14,7 @@ from collections import deque
 
 from antistrophe.errors import PayloadTooLargeError
 from antistrophe.system.letter import Letter
+from antistrophe.system.seal import seal
 
 PREAMBLE_MAGIC = b"ASM2"
 MAX_FRAME_BYTES = 256 * 1024 * 1024
@@ -49,9 +50,9 @@ def framed(payload: bytes) -> bytes:
     return _LENGTH.pack(len(payload)) + payload
 
 
-def preamble(sender: str) -> bytes:
-    """What opens a connection: who sends on it."""
-    return PREAMBLE_MAGIC + framed(sender.encode("utf-8", "surrogateescape"))
+def preamble(sender: str, receiver: str = "") -> bytes:
+    """What opens a connection: who sends on it, and its seal, where it is of a system."""
+    return PREAMBLE_MAGIC + framed(sender.encode("utf-8", "surrogateescape") + b"\0" + seal(sender, receiver))
 
 
 def check_peer(sock: socket.socket) -> None:
@@ -199,11 +200,12 @@ class Outgoing:
 class Incoming:
     """One connection from a peer."""
 
-    __slots__ = ("_buffer", "_magic_seen", "_missing", "sender", "sock")
+    __slots__ = ("_buffer", "_magic_seen", "_missing", "seal", "sender", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.sender: str | None = None
+        self.seal = b""
         self._buffer = bytearray()
         self._missing = 0  # so much of a frame is known to be still to come
         self._magic_seen = False
@@ -211,7 +213,8 @@ class Incoming:
     def receive(self) -> tuple[list[bytes], bool]:
         """Read what is there: the complete payloads, and whether the stream goes on.
 
-        Raises BrokenStreamError for a stream that is not ours. The preamble sets ``sender``; it is no payload.
+        Raises BrokenStreamError for a stream that is not ours. The preamble sets ``sender`` and ``seal``; it is no
+        payload.
         """
         payloads: list[bytes] = []
         budget = _READ_BUDGET_BYTES
@@ -273,7 +276,8 @@ class Incoming:
             begin, start = start + _HEADER_BYTES, end
             payload = buffer[begin:end] if type(buffer) is bytes else bytes(memoryview(buffer)[begin:end])
             if self.sender is None:
-                self.sender = payload.decode("utf-8", "surrogateescape")
+                path, _, self.seal = payload.partition(b"\0")
+                self.sender = path.decode("utf-8", "surrogateescape")
             else:
                 payloads.append(payload)
         self._missing = 0

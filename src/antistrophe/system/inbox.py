@@ -13,12 +13,14 @@ from thespian.actors import ActorAddress, ActorSystemFailure
 from thespian.system.transport import ReceiveEnvelope
 from thespian.system.utilis import thesplog
 
+from antistrophe.messages import FROM_APPLICATIONS
 from antistrophe.system.address import address_of
 from antistrophe.system.channel import BrokenStreamError, Incoming, StrangerError, check_peer
 from antistrophe.system.codec import unpack_message
 from antistrophe.system.fields import MalformedError
 from antistrophe.system.poller import READABLE, Poller
-from antistrophe.system.tally import BROKEN, MALFORMED, STRANGERS, Tally
+from antistrophe.system.seal import is_guest
+from antistrophe.system.tally import BROKEN, MALFORMED, STRANGERS, UNASKED, Tally
 
 _BACKLOG = 1024
 _ACCEPTS_AT_ONCE = 64
@@ -44,7 +46,9 @@ class Inbox:
         self.received: deque[ReceiveEnvelope] = deque()
         self._poller = poller
         self._tally = tally
+        self._path = path
         self._addresses: dict[Incoming, ActorAddress | None] = {}
+        self._guests: set[Incoming] = set()
         self._latest: dict[str, Incoming] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
@@ -89,12 +93,20 @@ class Inbox:
         if payloads:
             sender = self._addresses[incoming] or self._introduced(incoming)
             for payload in payloads:
-                try:
-                    self.received.append(Envelope(sender, unpack_message(payload)))
-                except MalformedError as error:
-                    self._tally.add(MALFORMED, f"{error}, from {sender}")
+                self._take(payload, sender, incoming in self._guests)
         if not goes_on:
             self._forget(incoming)
+
+    def _take(self, payload: bytes, sender: ActorAddress, guest: bool) -> None:
+        try:
+            message = unpack_message(payload)
+        except MalformedError as error:
+            self._tally.add(MALFORMED, f"{error}, from {sender}")
+            return
+        if guest and type(message) not in FROM_APPLICATIONS:
+            self._tally.add(UNASKED, f"a {type(message).__name__}, from {sender}")
+            return
+        self.received.append(Envelope(sender, message))
 
     def holds(self, kinds: Container[type]) -> bool:
         """Whether a message of one of these types is in ``received``."""
@@ -105,6 +117,7 @@ class Inbox:
         for incoming in self._addresses:
             incoming.close()
         self._addresses.clear()
+        self._guests.clear()
         self._latest.clear()
         self._listener.close()
 
@@ -119,12 +132,15 @@ class Inbox:
             if len(self.received) == unread:
                 break
         self._latest[path] = incoming
+        if is_guest(path, self._path, incoming.seal):
+            self._guests.add(incoming)
         address = self._addresses[incoming] = address_of(path)
         return address
 
     def _forget(self, incoming: Incoming) -> None:
         self._poller.forget(incoming.sock.fileno())
         del self._addresses[incoming]
+        self._guests.discard(incoming)
         if incoming.sender is not None and self._latest.get(incoming.sender) is incoming:
             del self._latest[incoming.sender]
         incoming.close()

@@ -28,6 +28,7 @@ from antistrophe.system import control
 from antistrophe.system.life import Life, LifeEndedError
 from antistrophe.system.lock import HomeLock, prepare_home
 from antistrophe.system.peers import Peers
+from antistrophe.system.seal import found_system
 from antistrophe.system.signals import Signals
 from antistrophe.system.sockets import (
     leave_socket_folder,
@@ -120,6 +121,7 @@ class Launcher:
         os.chdir(home)
         become_subreaper()
         mark_descendants(home)
+        found_system()
         _sweep(home)
         folder = socket_folder(home)
         remove_leftover_sockets(folder)

@@ -26,7 +26,7 @@ class Outbox:
     def __init__(self, poller: Poller, own_path: str, tally: Tally) -> None:
         self.finished: deque[tuple[Letter, SendStatus.BASE]] = deque()
         self._poller = poller
-        self._preamble = preamble(own_path)
+        self._own_path = own_path
         self._tally = tally
         self._connections: OrderedDict[str, Outgoing] = OrderedDict()  # least recently used first
         self._waiting: dict[Outgoing, None] = {}
@@ -135,7 +135,7 @@ class Outbox:
         outgoing = self._connections.get(path)
         if outgoing is None:
             self._make_room()
-            outgoing = self._connections[path] = Outgoing(path, self._preamble)
+            outgoing = self._connections[path] = Outgoing(path, preamble(self._own_path, path))
         self._connections.move_to_end(path)
         try:
             if outgoing.sock is None and not outgoing.queue:

@@ -1,0 +1,63 @@
+"""Who is of a system, and who is a guest there: by the seal of the connection, good for one sender and one receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antistrophe import messages
+from antistrophe.system import seal
+from antistrophe.system.address import path_of
+from antistrophe.system.tally import UNASKED
+from antistrophe.system.transport import UnixTransport
+from tests.contract.base_system import until
+from tests.contract.ends import ends_in, receive, send, settle
+
+
+@pytest.fixture
+def _founded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(seal, "_secret", None)
+    seal.found_system()
+    yield
+    monkeypatch.undo()
+
+
+def test_outside_of_a_system_nobody_is_a_guest() -> None:
+    assert seal.seal("/a", "/b") == b""
+    assert not seal.is_guest("/a", "/b", b"anything")
+
+
+@pytest.mark.usefixtures("_founded")
+def test_a_seal_is_good_for_its_sender_and_its_receiver_alone(tmp_path: Path) -> None:
+    shown = seal.seal("/a", "/b")
+    assert not seal.is_guest("/a", "/b", shown)
+    for sender, receiver, other in (("/c", "/b", shown), ("/a", "/c", shown), ("/b", "/a", shown), ("/a", "/b", b"")):
+        assert seal.is_guest(sender, receiver, other)
+    (tmp_path / "real").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    by_link = seal.seal(str(tmp_path / "link"), "/b")
+    assert not seal.is_guest(str(tmp_path / "real"), "/b", by_link), "a path may go through a link"
+    seal.found_system()
+    assert seal.is_guest("/a", "/b", shown), "of another system"
+
+
+@pytest.mark.usefixtures("_founded")
+def test_a_guest_may_ask_and_say_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ends_in(tmp_path) as make:
+        receiver, member, guest = make(), make(), make()
+        send(member, receiver, messages.DrainSagas())
+        assert receive(receiver) == messages.DrainSagas()
+        with monkeypatch.context() as outside:
+            outside.setattr(seal, "_secret", None)  # while it connects
+            send(guest, receiver, messages.DrainSagas())
+            settle(guest)
+        send(guest, receiver, messages.ListProcesses("question"))
+        assert receive(receiver) == messages.ListProcesses("question")
+        until(lambda: counted(receiver) == {UNASKED: 1})
+        assert path_of(receiver.myAddress) is not None
+
+
+def counted(end: UnixTransport) -> dict[str, int]:
+    return dict(end.counts)
