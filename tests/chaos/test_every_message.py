@@ -15,13 +15,14 @@ from antistrophe.process import processes_of_home
 from tests.actors.staging import Stage, seen
 from tests.chaos.blows import FOLDER, VICTIMS, Blow, Ring
 from tests.chaos.oracle import Tally, judge
-from tests.chaos.rounds import LONG
+from tests.chaos.rounds import LIMIT_S, LONG
 from tests.chaos.troupe import ONCE, saga_of
 from tests.waiting import until
 
 KINDS = ("completes", "compensates", "parks", "hangs")
 ANSWERED_KINDS = ("completes", "compensates", "parks", "verifies")
 PARTS = VICTIMS if LONG else ("any",)
+GROUPS = [(kind,) for kind in KINDS] if LONG else [KINDS]
 SAMPLE = 10
 ANSWERS_SAMPLE = 6
 """How many of all points are struck where there is no time for all."""
@@ -119,20 +120,22 @@ class Run:
 
 
 @pytest.mark.parametrize("victim", PARTS)
-@pytest.mark.timeout(7200 if LONG else 240)  # the system is started anew at every second point
+@pytest.mark.parametrize("kinds", GROUPS, ids="+".join)
+@pytest.mark.timeout(LIMIT_S)
 def test_a_kill_at_any_message(
-    victim: str, system: SagaOrchestrator, ring: Ring, tmp_path: Path, run_seed: int
+    victim: str, kinds: tuple[str, ...], system: SagaOrchestrator, ring: Ring, tmp_path: Path, run_seed: int
 ) -> None:
     run = Run(system, Stage(tmp_path), ring)
-    points = run.points(KINDS, VICTIMS if victim == "any" else (victim,))
+    points = run.points(kinds, VICTIMS if victim == "any" else (victim,))
     chosen = points if LONG else random.Random(run_seed).sample(points, SAMPLE)
     missed = [f"{kind} {blow}" for kind, blow in chosen if run.struck(kind, blow) is None]
-    run.report(f"seed {run_seed}, {victim}: {len(chosen) - len(missed)} of {len(points)} points struck")
+    what = f"seed {run_seed}, {victim}, {'+'.join(kinds)}"
+    run.report(f"{what}: {len(chosen) - len(missed)} of {len(points)} points struck")
     assert not missed, f"not struck: {missed}"
 
 
 @pytest.mark.parametrize("victim", PARTS)
-@pytest.mark.timeout(7200 if LONG else 240)  # as above
+@pytest.mark.timeout(LIMIT_S)
 def test_an_outcome_is_adopted_whoever_dies_before_it_is_journaled(
     victim: str, system: SagaOrchestrator, ring: Ring, tmp_path: Path, run_seed: int
 ) -> None:

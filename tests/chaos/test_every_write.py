@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,13 @@ from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.process import processes_of_home
 from tests.actors.staging import Stage, seen
 from tests.chaos.oracle import Tally, judge
-from tests.chaos.rounds import LONG
+from tests.chaos.rounds import LIMIT_S, LONG
 from tests.chaos.strikes import FOLDER, VICTIMS, Plan, Strike
 from tests.chaos.troupe import ONCE, saga_of
 from tests.waiting import until
 
 KINDS = ("completes", "compensates", "parks", "hangs")
+PARTS = VICTIMS if LONG else ("any",)
 SAMPLE = 10
 """How many of all points are struck where there is no time for all."""
 
@@ -53,7 +54,7 @@ def run(system: SagaOrchestrator, saga: SagaDefinition) -> SagaStatus:
     return seen(system, saga.id).status
 
 
-def every_point(system: SagaOrchestrator, stage: Stage, plan: Plan) -> list[tuple[str, Strike]]:
+def every_point(system: SagaOrchestrator, stage: Stage, plan: Plan, victims: Sequence[str]) -> list[tuple[str, Strike]]:
     """All points of all kinds, by a run of each kind in which nobody is struck. A process is warm then, which saves a
     write: where there is none, a saga is accepted first and begun later."""
     points = []
@@ -67,16 +68,19 @@ def every_point(system: SagaOrchestrator, stage: Stage, plan: Plan) -> list[tupl
             (kind, Strike(number, when, victim))
             for number in range(1, writes + 1)
             for when in ("before", "after")
-            for victim in VICTIMS
+            for victim in victims
             if not (victim == "step" and number == 1 and when == "before")  # there is none yet
         ]
     return points
 
 
-@pytest.mark.timeout(3600 if LONG else 180)  # a system is started anew at almost every point
-def test_a_kill_at_any_journal_write(system: SagaOrchestrator, plan: Plan, tmp_path: Path, run_seed: int) -> None:
+@pytest.mark.parametrize("victim", PARTS)
+@pytest.mark.timeout(LIMIT_S)
+def test_a_kill_at_any_journal_write(
+    victim: str, system: SagaOrchestrator, plan: Plan, tmp_path: Path, run_seed: int
+) -> None:
     stage = Stage(tmp_path)
-    points = every_point(system, stage, plan)
+    points = every_point(system, stage, plan, VICTIMS if victim == "any" else (victim,))
     chosen = points if LONG else random.Random(run_seed).sample(points, SAMPLE)
     tally, ends, in_vain = Tally(), Counter[str](), 0
     for kind, strike in chosen:
@@ -90,7 +94,7 @@ def test_a_kill_at_any_journal_write(system: SagaOrchestrator, plan: Plan, tmp_p
         ends[f"{strike.victim}: {status.value}"] += 1
         if strike.victim in ("saga", "registry") and status is not UNHARMED[kind]:
             tally.faults.append(f"{saga.id} ends {status.value}, though no step was touched")
-    told = f"seed {run_seed}: {len(chosen)} of {len(points)} points, {in_vain} when the victim had ended"
+    told = f"seed {run_seed}, {victim}: {len(chosen)} of {len(points)} points, {in_vain} when the victim had ended"
     sys.stdout.write(f"{told}: {tally}; {dict(ends)}\n")
     assert not tally.faults, "\n".join(tally.faults)
     assert system.history_count() == 1 + len(KINDS) + len(chosen)
