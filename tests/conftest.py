@@ -30,7 +30,7 @@ settings.load_profile("ci")  # before the tests are imported; --hypothesis-profi
 _PREFIX = "as-test-"
 SHARED = "shared-"  # homes in folders of that name may outlive a test, but not its module
 # What is being ended may take that long to be gone.
-_GRACE_S = float(os.environ.get("ANTISTROPHE_TEST_GRACE_S", "10"))
+_GRACE_S = float(os.environ.get("ANTISTROPHE_TEST_GRACE_S", "20"))
 _SEED = pytest.StashKey[int]()
 _ROOT = pytest.StashKey[Path]()
 _KNOWN = pytest.StashKey[set[int]]()

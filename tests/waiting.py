@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T | None], what: str, within_s: float = 20.0) -> T:
+def until(condition: Callable[[], T | None], what: str, within_s: float = 30.0) -> T:
     """The first truthy value of ``condition``; AssertionError naming ``what`` when there is none in time."""
     deadline = time.monotonic() + within_s
     while True:

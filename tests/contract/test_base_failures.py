@@ -177,7 +177,7 @@ def test_the_death_of_the_admin_takes_all_but_the_launcher_who_sees_it(
     assert pidfd is not None
     try:
         process.send_signal(admin, signal.SIGKILL)
-        assert process.wait_readable(pidfd, 5)
+        assert process.wait_readable(pidfd, 15)
     finally:
         os.close(pidfd)
     until(lambda: process.processes_of_home(system.home) == [system.launcher.pid], deadline_s=15)

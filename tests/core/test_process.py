@@ -82,7 +82,7 @@ def nursery() -> Iterator[Nursery]:
     nursery.close()
 
 
-def until(condition: Callable[[], object], *, deadline_s: float = 10.0) -> None:
+def until(condition: Callable[[], object], *, deadline_s: float = 30.0) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"
