@@ -3,6 +3,7 @@ it is."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,17 @@ def test_what_can_t_be_verified_is_refused(bank: str) -> None:
         ("with nothing, or with the saga's id", lambda: verify_compensable(good, lambda a, b: 1)),
         ("hang_s", lambda: verify_compensable(good, bounds=Bounds(hang_s=0))),
         ("lines", lambda: verify_compensable(good, bounds=Bounds(lines=-1))),
+        ("world is to be a function", lambda: verify_compensable(good, 5)),  # type: ignore[arg-type]
+        ("reset is to be a function", lambda: verify_compensable(good, reset="x")),  # type: ignore[arg-type]
+        ("sample is to be", lambda: verify_compensable(good, sample=0)),
+        ("sample is to be", lambda: verify_compensable(good, sample="3")),  # type: ignore[arg-type]
+        ("seed is to be", lambda: verify_compensable(good, sample=3, seed=-1)),
+        ("at_a_time is to be", lambda: verify_compensable(good, at_a_time=0)),
+        ("at least one point", lambda: verify_compensable(good, only=[])),
+        ("at least one point", lambda: verify_compensable(good, only=[3])),  # type: ignore[list-item]
+        ("asked again at once.*clocks", lambda: verify_compensable(good, lambda: {"at": time.time_ns()})),
+        ("asked again at once.*nan", lambda: verify_compensable(good, lambda: float("nan"))),
+        ("equal only themselves", lambda: verify_compensable(good, lambda: [object()])),
     ]
     for text, call in wrong:
         with pytest.raises(RequestError, match=text):
@@ -287,11 +299,11 @@ def test_what_the_world_raises_comes_out_and_nothing_is_left(bank: str, tmp_path
 
     def world(saga_id: str) -> object:
         looks.append(saga_id)
-        if len(looks) == 8:
+        if len(looks) == 10:
             raise ZeroDivisionError("the world ends")
         return steps.moved_by(bank, saga_id)
 
     with pytest.raises(ZeroDivisionError):
         verify_compensable(saga(steps.Debit(bank)), world, tmp_path / "home", at_a_time=at_a_time)
-    assert len(looks) < 8 + 4 * at_a_time
+    assert len(looks) < 10 + 4 * at_a_time
     assert not processes_of_home(tmp_path / "home")

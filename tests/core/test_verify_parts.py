@@ -233,6 +233,7 @@ def finding(point: Point, kind: Kind = Kind.RESIDUE, says: str = "it went wrong"
 def test_a_report_is_ok_only_where_all_happened_and_all_was_well() -> None:
     good = Checked(point("kill-before"))
     assert report(good).ok
+    assert not report().ok, "where nothing was run, nothing is shown"
     assert "order can be undone" in str(report(good))
     missed = report(good, Checked(point("kill-after"), missed="the call was not made"))
     assert not missed.ok

@@ -142,7 +142,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        return all(each.well for each in self.checked)
+        return bool(self.checked) and all(each.well for each in self.checked)
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -42,6 +42,15 @@ class Snapshots:
                 " world at that moment"
             ) from error
 
+    def check_steady(self, saga_id: str) -> None:
+        """Raise InvalidDefinitionError for a world that changes by itself: every undo would be blamed for it."""
+        for line in differences(self.take(saga_id), self.take(saga_id))[:1]:
+            raise InvalidDefinitionError(
+                f"world() gave something else when it was asked again at once, although nothing had run: {line}. Leave"
+                " out what changes by itself (clocks, numbers drawn at random, NaN), and objects that equal only"
+                " themselves"
+            )
+
 
 def takes_one(call: Callable[..., Any]) -> bool:
     """True for a callable that has to be given one argument. Raises InvalidDefinitionError for one that needs more."""

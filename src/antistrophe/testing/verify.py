@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from antistrophe.definition import SagaDefinition
 from antistrophe.errors import InvalidDefinitionError, RequestError
+from antistrophe.hints import short
 from antistrophe.spec import StepSpec
 from antistrophe.system.reach import look
 from antistrophe.testing.injections import RETURNED
@@ -62,8 +63,8 @@ def verify_compensable(
 
     Raises RequestError for what can't be verified, and whatever ``world`` and ``reset`` raise.
     """
-    names = (only,) if isinstance(only, str) else only
-    choice = _Choice(None if names is None else tuple(names), sample, seed)
+    _refuse_nonsense(world=world, reset=reset, sample=sample, seed=seed, at_a_time=at_a_time)
+    choice = _Choice(None if only is None else _names(only), sample, seed)
     call = _Call(saga, Snapshots(world), reset, bounds, choice, at_a_time, trust_atomic, progress)
     with _folders(home) as (place, files):
         return call.verify(place, files)
@@ -121,6 +122,9 @@ class _Call:
         """Make the runs, and judge them."""
         specs = self.trials.specs
         points = points_of(specs, trust_atomic=self.trust_atomic)
+        if self.reset is not None:
+            self.reset()
+        self.snapshots.check_steady("verify-first-look")
         with Stage(home, files, self.make, self.trials, self.snapshots, self.reset) as stage:
             judge = Judge(specs, points, lambda point, change: self._run(stage, point, change))
             clean = judge.run_of(points[0])
@@ -206,6 +210,25 @@ def _maker(saga: SagaDefinition | Callable[[str], SagaDefinition]) -> Make:
         return made
 
     return make
+
+
+def _refuse_nonsense(*, world: Any, reset: Any, sample: Any, seed: Any, at_a_time: Any) -> None:
+    """Before a system is started: what would be found out late, or would verify nothing and call that well."""
+    for name, value in (("world", world), ("reset", reset)):
+        if value is not None and not callable(value):
+            raise RequestError(f"{name} is to be a function, not {short(value)}")
+    numbers = (("sample", sample, 1), ("seed", seed, 0), ("at_a_time", at_a_time, 1))
+    for name, value, least in numbers:
+        optional = value is None and name != "at_a_time"
+        if not optional and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise RequestError(f"{name} is to be a whole number from {least} on, not {short(value)}")
+
+
+def _names(only: Any) -> tuple[str, ...]:
+    names = (only,) if isinstance(only, str) else tuple(only) if isinstance(only, Iterable) else ()
+    if not names or not all(isinstance(each, str) for each in names):
+        raise RequestError(f"only is to name at least one point, as a text or several, not {short(only)}")
+    return names
 
 
 def _matching(wanted: str, names: Sequence[str]) -> list[str]:
