@@ -31,6 +31,9 @@ from .ledger import Ledger, is_text, standing_of
 from .saga_table import LiveSaga, SagaTable
 from .step_processes import Owner
 
+LONGEST_TEXT = 10_000
+"""How many characters each text of an order may have: it is journaled, and shown wherever the saga is."""
+
 _OPTIONAL = {(CancelAsked, "reason"), (RetryAsked, "note")}
 """The texts of orders that may be left out."""
 
@@ -201,6 +204,8 @@ def _wrong_in(order: CancelAsked | RetryAsked | ResolveStep) -> str | None:
         value = getattr(order, part.name)
         if not is_text(value) and not (value is None and (type(order), part.name) in _OPTIONAL):
             return f"the {part.name} of an order must be a text, not {value!a:.200}"
+        if value is not None and len(value) > LONGEST_TEXT:
+            return f"the {part.name} of an order may have {LONGEST_TEXT:,} characters, not {len(value):,}"
     if isinstance(order, ResolveStep) and not order.note.strip():
         return "the note of a resolve must say how the step was settled: it is journaled"
     return None

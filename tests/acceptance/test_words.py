@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from rich.console import Console
 
 from antistrophe.cli import screen
 from antistrophe.cli.explanation import explain
 from antistrophe.cli.group import VERBS
+from antistrophe.cli.invocation import places
 from antistrophe.cli.sentences import TELLERS
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import (
@@ -162,6 +165,20 @@ def test_a_parked_saga_says_what_a_person_can_do() -> None:
         "retry 'order 7'",
         "resolve 'order 7' Debit --note 'how it was settled'",
     )
+
+
+@pytest.mark.parametrize("arguments", [("-x",), ("--help",), ("a b'c", "--note"), ("-", "x"), ("plain", "$HOME")])
+def test_what_a_person_is_to_type_means_what_it_says(arguments: tuple[str, ...]) -> None:
+    told: list[list[str]] = []
+
+    @click.command()
+    @click.argument("words", nargs=-1)
+    @click.option("--note")
+    def order(words: tuple[str, ...], note: str) -> None:
+        told.append([*words, note])
+
+    order.main(shlex.split(places(*arguments, options="--note 'so it was'")), standalone_mode=False)
+    assert told == [[*arguments, "so it was"]]
 
 
 def test_what_a_person_did_is_told() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
 
 from antistrophe.cli import screen
+from antistrophe.cli.invocation import places
 from antistrophe.cli.sentences import Told, running, tell
 from antistrophe.records import SagaStatus
 from antistrophe.roster import metadata_of
@@ -120,13 +120,11 @@ def _owed(saga: Saga) -> Iterable[str]:
 def _advice(saga: Saga, system_runs: bool) -> tuple[list[str], list[str]]:
     if saga.ended:
         return ["Nothing is left to do."], []
-    word = shlex.quote(saga.id)
     if saga.parked:
         given_up = [index for index in owed(saga) if saga.steps[index].given_up is not None]
-        orders = [f"retry {word}"]
-        orders += [
-            f"resolve {word} {shlex.quote(saga.spec.steps[i].name)} --note 'how it was settled'" for i in given_up
-        ]
+        orders = [f"retry {places(saga.id)}"]
+        note = "--note 'how it was settled'"
+        orders += [f"resolve {places(saga.id, saga.spec.steps[i].name, options=note)}" for i in given_up]
         return [
             "Repair what kept the undo from working, then have it tried again with `retry`.",
             "Or settle it by other means, and say how with `resolve`; the steps before it are then compensated.",
@@ -138,4 +136,4 @@ def _advice(saga: Saga, system_runs: bool) -> tuple[list[str], list[str]]:
     advice.append("Nothing: it goes on by itself.")
     if saga.waiting is not None and next_work(saga) is not None:
         advice = ["Remove what it waits for; it then goes on by itself."]
-    return advice, [] if saga.backward else [f"cancel {word}"]
+    return advice, [] if saga.backward else [f"cancel {places(saga.id)}"]

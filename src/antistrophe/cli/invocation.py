@@ -61,7 +61,14 @@ class Invocation:
         """A line that a person can type to go on here: ``words`` as they are and ``arguments`` quoted, with the home
         where it has to be named."""
         named = "" if self.home_option is None else f" --home {shlex.quote(str(self.home_option))}"
-        return " ".join([f"antistrophe{named}", words, *map(shlex.quote, arguments)])
+        return " ".join([f"antistrophe{named}", words, *([places(*arguments)] if arguments else [])])
+
+
+def places(*arguments: str, options: str = "") -> str:
+    """Arguments and options as a person is to type them: no argument is taken for an option, however it begins."""
+    quoted = " ".join(map(shlex.quote, arguments))
+    parts = [options, "--", quoted] if any(each.startswith("-") for each in arguments) else [quoted, options]
+    return " ".join(filter(None, parts))
 
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
