@@ -133,6 +133,7 @@ def told_pid(program: subprocess.Popen[str]) -> int:
     return int(program.stdout.readline())
 
 
+@pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
 def test_processes_that_race_share_one_system(home: Path, application: Callable[[], subprocess.Popen[str]]) -> None:
     programs = [application() for _ in range(4)]
     assert len({told_pid(program) for program in programs}) == 1

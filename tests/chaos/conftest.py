@@ -12,6 +12,14 @@ from tests.chaos.rounds import ROUNDS
 
 INJECTED = Path(__file__).with_name("injected")
 ROOT = Path(__file__).resolve().parents[2]
+BUSY_S = 150
+"""The time of a test here that names none: what was killed is started anew, on a machine that may have other work."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == INJECTED.parent and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(BUSY_S))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

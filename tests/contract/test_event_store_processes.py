@@ -15,6 +15,8 @@ import pytest
 from antistrophe.cqrs.store import EventStore
 from antistrophe.events import event
 
+pytestmark = pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
+
 
 @event("processes.heard")
 @dataclass(frozen=True)

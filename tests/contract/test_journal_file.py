@@ -213,6 +213,7 @@ while True:
 """
 
 
+@pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
 def test_writers_that_are_killed_leave_whole_appends_only(path: Path) -> None:
     with opened(path) as journal:
         for life in range(3):

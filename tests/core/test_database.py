@@ -315,6 +315,7 @@ database.close()
 """
 
 
+@pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
 def test_several_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
     for round_ in range(3):
         path = tmp_path / f"{round_}.db"

@@ -24,6 +24,8 @@ from tests.cqrs.shop import CreateUser, UserCreated
 from tests.cqrs.waiting import await_true
 from tests.house.tree import ROOT
 
+pytestmark = pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
+
 
 class Dispatchers:
     """Processes that dispatch, what they have logged, and the store that they share."""

@@ -21,6 +21,8 @@ from tests.cqrs.totals import SavedTotals, SqlTotals, pay
 from tests.cqrs.waiting import await_true
 from tests.house.tree import ROOT
 
+pytestmark = pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
+
 kept_kinds = pytest.mark.parametrize("kind", [SavedTotals, SqlTotals])
 
 

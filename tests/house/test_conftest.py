@@ -13,6 +13,8 @@ import pytest
 from tests import leaks
 from tests.house.tree import ROOT
 
+pytestmark = pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
+
 # Each in a session of its own: it is no child of pytest's once the shell that started it has gone.
 SHELL = "['sh', '-c', 'setsid sleep 300 >/dev/null 2>&1 &']"
 PATH = "'PATH': os.environ['PATH']"

@@ -13,6 +13,8 @@ import pytest
 
 from tests.house.tree import ACTORS, PACKAGE, ROOT, example_files, project
 
+pytestmark = pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
+
 LINK = PACKAGE / "actors"
 TAKES_PART = ("pyproject.toml", "README.md", "LICENSE", "src", "actors")
 
