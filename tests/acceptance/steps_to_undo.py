@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from antistrophe import NOT_APPLIED, RetryableError, RetryPolicy, SagaStep, StepContext, StepResult, step
+from antistrophe.testing.trial import TURN_NAME
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, balance INTEGER NOT NULL);
@@ -92,6 +93,12 @@ class Debit(SagaStep):
     def compensate(self, ctx: StepContext) -> Any:
         with opened(self.bank) as db:
             move_back(db, ctx.forward_key)
+
+
+class NamedAsTheVerifiers(Debit):
+    """Has the name that the verifier's own step has."""
+
+    name = TURN_NAME
 
 
 @dataclass(frozen=True)

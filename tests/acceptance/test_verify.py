@@ -273,6 +273,7 @@ def test_what_can_t_be_verified_is_refused(bank: str) -> None:
         ("at least one point", lambda: verify_compensable(good, only=[3])),  # type: ignore[list-item]
         ("asked again at once.*clocks", lambda: verify_compensable(good, lambda: {"at": time.time_ns()})),
         ("asked again at once.*nan", lambda: verify_compensable(good, lambda: float("nan"))),
+        ("can't be called", lambda: verify_compensable(saga(steps.NamedAsTheVerifiers(bank)))),
         ("equal only themselves", lambda: verify_compensable(good, lambda: [object()])),
     ]
     for text, call in wrong:

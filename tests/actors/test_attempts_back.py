@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from antistrophe import (
     StepStatus,
 )
 from tests.actors.staging import Stage, outcome, seen, wait_for_status
+from tests.waiting import until
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -199,3 +201,28 @@ def test_several_that_failed_are_resolved_one_by_one(system: SagaOrchestrator, s
     assert seen(system, saga.id).status is SagaStatus.FAILED, "the other still waits"
     assert system.resolve(saga.id, "a", note="two") is True
     wait_for_status(system, saga.id, SagaStatus.COMPENSATED)
+
+
+def test_operators_that_give_orders_at_once_do_not_get_into_each_others_way(
+    system: SagaOrchestrator, stage: Stage
+) -> None:
+    saga = parked(system, stage, "raise", "raise", "ok")
+
+    def order(number: int) -> bool | RequestError:
+        try:
+            if number % 2:
+                return system.resolve(saga.id, "x", note=f"settled by {number}")
+            return system.retry_compensation(saga.id, note=f"repaired by {number}")
+        except RequestError as error:  # too late: it is not parked any more
+            return error
+
+    with ThreadPoolExecutor(8) as operators:
+        answers = list(operators.map(order, range(8)))
+    assert True in answers
+    until(lambda: not seen(system, saga.id).status.running, "its end, or that it is parked again")
+    timeline = system.get_timeline(saga.id)
+    said = [entry.data["note"] for entry in timeline if entry.kind in ("StepResolved", "CompensationRetried")]
+    assert len(said) == len(set(said)) == answers.count(True)
+    assert len([entry for entry in timeline if entry.kind == "StepResolved"]) <= 1
+    undone = [each.step for each in stage.log.find(saga.id, "undone")]
+    assert len(undone) == len(set(undone)), "nothing is undone twice"

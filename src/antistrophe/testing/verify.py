@@ -27,7 +27,7 @@ from antistrophe.testing.points import SUPERVISOR, Point, points_of, points_with
 from antistrophe.testing.report import Checked, Report
 from antistrophe.testing.snapshots import Snapshots, World
 from antistrophe.testing.stage import Make, Stage
-from antistrophe.testing.trial import Bounds, Change, Run, Trials
+from antistrophe.testing.trial import TURN_NAME, Bounds, Change, Run, Trials
 
 Progress: TypeAlias = Callable[[Point, int, int], None]
 """Told before each run: its point, how many points are done, and how many there are."""
@@ -110,6 +110,8 @@ class _Call:
         definition = self.make("verify-first-look")
         if not definition.step_specs:
             raise InvalidDefinitionError("a saga without steps has nothing to undo")
+        if TURN_NAME in (spec.name for spec in definition.step_specs):
+            raise InvalidDefinitionError(f"a step can't be called {TURN_NAME!r}: that is the verifier's own last step")
         self.name = definition.name
         self.trials = Trials(definition, self.bounds)
         self.chosen: list[Point] = []
