@@ -64,6 +64,8 @@ class SagaActor:
         self._run = Execution(ledger, host)
         self._address_of: dict[str, Address] = {}
         self._audience = Audience(host, saga_id)
+        self._returned: ReturnProcess | None = None
+        self._spoken_for = False
         self._question: Any = None
         self._asked_at = 0.0
         self._ask_at: float | None = None
@@ -105,7 +107,9 @@ class SagaActor:
             return
         if message.acknowledge is not None:
             self._audience.accepted(message.acknowledge, change.position)
+        self._spoken_for = message.asked
         self._follow(change)
+        self._spoken_for = False
         if message.grant is not None:
             self._give_back_unless_used(message.grant.lease)
 
@@ -261,7 +265,11 @@ class SagaActor:
 
     def _give_back(self, lease: Lease, reusable: bool) -> None:
         if self._address_of.pop(lease.name, None) is not None:
-            self._host.send(self._host.supervisor, ReturnProcess(self._id, lease.name, reusable))
+            returned = ReturnProcess(self._id, lease.name, reusable)
+            if not self._left and self._run.begun and self._run.saga.ended:
+                self._returned = returned  # it goes with the word of the end, which comes next
+            else:
+                self._host.send(self._host.supervisor, returned)
 
     def _plan_to_ask(self, not_before: float | None) -> None:
         now = self._host.now()
@@ -286,13 +294,14 @@ class SagaActor:
 
     def _ask_supervisor(self, question: Any) -> None:
         self._question, self._asked_at = question, self._host.now()
-        self._host.send(self._host.supervisor, question)
+        if not self._spoken_for:  # else the supervisor knows; it is asked all the same where it does not answer
+            self._host.send(self._host.supervisor, question)
 
     def _tell_outcome(self) -> None:
         outcome = outcome_of(self._run.saga)
         assert outcome is not None, "only told of sagas that ended or are parked"
         self._audience.ended(outcome, self._run.position)
-        self._go(SagaEnded(outcome.saga_id, outcome.status))
+        self._go(SagaEnded(outcome.saga_id, outcome.status, returned=self._returned))
 
     def _sleep(self, until: float | None) -> None:
         self._go(SagaSleeps(self._id, until, self._audience.waiters, self._run.saga.backward))

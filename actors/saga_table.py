@@ -192,7 +192,14 @@ class SagaTable:
         if begin is not None and (new or not self._ledger.knows(live.id)):
             self._owner.send(
                 host.address,
-                BeginSaga(begin.request_id, begin.spec, live.grant, begin.acknowledge, waiters),
+                BeginSaga(
+                    begin.request_id,
+                    begin.spec,
+                    live.grant,
+                    begin.acknowledge,
+                    waiters,
+                    asked=new and live.grant is None,
+                ),
             )
         else:
             self._owner.send(host.address, ResumeSaga(live.id, waiters, orders))

@@ -99,7 +99,7 @@ class SupervisorActor(RuntimeActor):
             EndProcess: lambda message, _: steps.end(message.saga_id, message.lease, message.grace_s),
             ReturnProcess: self._on_return,
             SagaActorFailed: lambda message, _: table.actor_failed(message.saga_id),
-            SagaEnded: lambda message, _: desk.ended(message),
+            SagaEnded: self._on_ended,
             SagaSleeps: lambda message, _: table.sleeps(message),
             StepReady: steps.on_ready,
             CodeLoaded: lambda message, _: steps.on_loaded(message),
@@ -171,6 +171,11 @@ class SupervisorActor(RuntimeActor):
     def _on_return(self, message: ReturnProcess, _sender: Address) -> None:
         self.steps.give_back(message.saga_id, message.lease_name, reusable=message.reusable)
         self._go_on_draining()
+
+    def _on_ended(self, message: SagaEnded, sender: Address) -> None:
+        if message.returned is not None:
+            self._on_return(message.returned, sender)
+        self.desk.ended(message)
 
     def _on_list_processes(self, message: ListProcesses, sender: Address) -> None:
         mine = [ProcessRecord(os.getpid(), "supervisor"), ProcessRecord(self._registry_process.pid, "registry")]

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from thespian.actors import ActorAddress
+from thespian.actors import ActorAddress, WakeupMessage
 
 from antistrophe.actors import base, saga_host
-from antistrophe.actors.saga import SagaActor
+from antistrophe.actors.saga import ASK_AGAIN_S, SagaActor
 from antistrophe.actors.saga_host import SagaHost
 from antistrophe.errors import JournalError
 from antistrophe.journal import GroupCommit, SqliteJournal, journal_path
 from antistrophe.messages import (
     Accepted,
+    AskProcess,
     BeginSaga,
     Configuration,
     HostConfiguration,
     ProcessGrant,
+    ReturnProcess,
     RunStep,
     SagaActorFailed,
     SagaEnded,
@@ -141,6 +145,25 @@ def test_one_that_is_in_other_hands_leaves_the_others_alone(post: Post, tmp_path
     assert [each.saga_id for each in other.told(SagaEnded)] == ["e"]
     assert [each.saga_id for each in other.told(RunStep)] == ["f"]
     assert len(post.told(SagaOutcome)) == len(NAMES)
+
+
+def test_the_word_of_the_end_brings_the_process_back(post: Post) -> None:
+    post.deliver(begin("a"))
+    post.deliver(answer("a"))
+    assert [each.returned for each in post.told(SagaEnded)] == [ReturnProcess("a", lease("a").name, True)]
+    assert post.told(ReturnProcess) == []
+
+
+def test_a_process_that_has_been_asked_for_is_asked_for_again_only_where_it_does_not_come(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post.deliver(replace(begin("a"), grant=None), replace(begin("b"), grant=None, asked=True))
+    assert [each.saga_id for each in post.told(AskProcess)] == ["a"]
+    post.sent.clear()
+    now = post.host.now() + ASK_AGAIN_S
+    monkeypatch.setattr(post.host, "now", lambda: now)
+    post.deliver(WakeupMessage(timedelta(seconds=ASK_AGAIN_S)))
+    assert sorted(each.saga_id for each in post.told(AskProcess)) == ["a", "b"]
 
 
 @pytest.mark.parametrize("failing", ["the commit", "an append"])

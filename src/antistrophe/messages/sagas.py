@@ -28,14 +28,15 @@ class Waiter:
 
 @message
 class BeginSaga:
-    """Accept and run this saga; ``grant`` where a step process is free at once. ``acknowledge`` hears of the
-    acceptance, ``waiters`` of the end."""
+    """Accept and run this saga; ``grant`` where a step process is free at once, ``asked`` where one has been asked for
+    already and will be granted. ``acknowledge`` hears of the acceptance, ``waiters`` of the end."""
 
     request_id: str
     spec: SagaSpec
     grant: ProcessGrant | None = None
     acknowledge: Waiter | None = None
     waiters: tuple[Waiter, ...] = ()
+    asked: bool = False
 
 
 @message
@@ -162,11 +163,12 @@ class SagaSleeps:
 @message
 class SagaEnded:
     """The saga is final, or parked, or (``status`` None) the journal refused it with this text; its actor is gone after
-    this message."""
+    this message. ``returned``: the step process that it gives back with it."""
 
     saga_id: str
     status: SagaStatus | None
     refusal: str = ""
+    returned: ReturnProcess | None = None
 
 
 # --- saga actor -> registry ---------------------------------------------------------------------------------------
