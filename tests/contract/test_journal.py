@@ -98,16 +98,17 @@ def test_positions_count_over_all_sagas(journal: Journal) -> None:
 
 def test_of_two_writers_of_one_saga_the_second_is_told(journal: Journal) -> None:
     run(journal, "s", FORWARD[0])
+    append(journal, "s", succeeded(0))
     row = metadata_of(replay(journal.load("s")))
-    for wrong in (1, 3, 17):
-        with pytest.raises(SeqConflictError, match=f"is at seq 2 of its journal, not {wrong}") as caught:
+    for wrong in (1, 2, 4, 17):
+        with pytest.raises(SeqConflictError, match=f"is at seq 3 of its journal, not {wrong}") as caught:
             journal.append("s", expected_seq=wrong, entries=[succeeded(0)], events=[event(1)], row=row)
-        assert (caught.value.saga_id, caught.value.expected, caught.value.actual) == ("s", wrong, 2)
+        assert (caught.value.saga_id, caught.value.expected, caught.value.actual) == ("s", wrong, 3)
     with pytest.raises(SeqConflictError):
         journal.append("s", expected_seq=0, entries=[accepted("s")], row=row)
     with pytest.raises(SeqConflictError):
         journal.append("t", expected_seq=1, entries=[started(0)], row=replace(row, id="t"))
-    assert journal.head() == 2
+    assert journal.head() == 3
 
 
 def test_of_many_writers_of_one_saga_exactly_one_wins(journal: Journal) -> None:

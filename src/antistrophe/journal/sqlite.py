@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import sqlite3
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -35,9 +36,7 @@ _FINAL = tuple(status.value for status in SagaStatus if status.final)
 _LIVE = tuple(status.value for status in SagaStatus if not status.final and status is not SagaStatus.FAILED)
 _NOT_FINAL = (*_LIVE, SagaStatus.FAILED.value)
 
-_WHERE_IT_STANDS = (
-    "SELECT (SELECT coalesce(max(seq), 0) FROM journal WHERE saga_id = ?), (SELECT status FROM sagas WHERE id = ?)"
-)
+_IS_AT = "id = ? AND EXISTS (SELECT 1 FROM journal WHERE saga_id = sagas.id AND seq = ?)"
 _STATES = "SELECT journal.state, sagas.id, sagas.accepted FROM sagas JOIN journal ON journal.position = sagas.updated"
 _CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id", "name", "error", "waiting"))
 
@@ -71,20 +70,20 @@ class SqliteJournal:
         rows[-1][-1] = pack_metadata(row)
         runs = by_stream(events)
         with self._database.transaction() as database:
-            actual, status = database.row(_WHERE_IT_STANDS, (saga_id, saga_id))
-            if actual != expected_seq:
-                raise SeqConflictError(saga_id, expected=expected_seq, actual=actual)
             places = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(rows))
-            position = database.execute(
-                f"INSERT INTO journal(saga_id, seq, at, kind, entry, state) VALUES {places}",
-                list(chain.from_iterable(rows)),
-            ).lastrowid
+            try:
+                position = database.execute(
+                    f"INSERT INTO journal(saga_id, seq, at, kind, entry, state) VALUES {places}",
+                    list(chain.from_iterable(rows)),
+                ).lastrowid
+            except sqlite3.IntegrityError as error:  # somebody has made the next entry of this saga
+                raise self._conflict(saga_id, expected_seq) from error
             assert position is not None  # at least one row was inserted
             first = entries[0]
             if isinstance(first, SagaAccepted):
                 self._accept(first, row, position - len(rows) + 1, position)
-            else:
-                self._update(row, position, status)
+            elif not self._update(row, position, expected_seq):
+                raise self._conflict(saga_id, expected_seq, up_to=expected_seq)
             for stream, run in runs:
                 insert_events(database, stream, run)
         return position
@@ -98,19 +97,27 @@ class SqliteJournal:
             (accepted, row.id, first.request_id, row.name, status, position, finished, row.error, row.waiting),
         )
 
-    def _update(self, row: SagaMetadata, position: int, before: str) -> None:
+    def _update(self, row: SagaMetadata, position: int, seq: int) -> bool:
+        """False where there is no saga of that id which has come as far as ``seq``."""
         status = row.status.value
-        if before == status:  # as a rule; it touches no index, and a parked saga keeps its place in the history
-            self._database.execute(
-                "UPDATE sagas SET updated = ?, error = ?, waiting = ? WHERE id = ?",
-                (position, row.error, row.waiting, row.id),
-            )
-        else:
-            finished = None if status in _LIVE else position
-            self._database.execute(
-                "UPDATE sagas SET updated = ?, error = ?, waiting = ?, status = ?, finished = ? WHERE id = ?",
-                (position, row.error, row.waiting, status, finished, row.id),
-            )
+        same = self._database.execute(
+            f"UPDATE sagas SET updated = ?, error = ?, waiting = ? WHERE status = ? AND {_IS_AT}",
+            (position, row.error, row.waiting, status, row.id, seq),
+        )
+        if same.rowcount:  # as a rule; it touches no index, and a parked saga keeps its place in the history
+            return True
+        finished = None if status in _LIVE else position
+        changed = self._database.execute(
+            f"UPDATE sagas SET updated = ?, error = ?, waiting = ?, status = ?, finished = ? WHERE {_IS_AT}",
+            (position, row.error, row.waiting, status, finished, row.id, seq),
+        )
+        return bool(changed.rowcount)
+
+    def _conflict(self, saga_id: str, expected: int, up_to: int | None = None) -> SeqConflictError:
+        """What to raise where the saga is not at the seq that was expected; ``up_to``: which are not ours."""
+        last = "SELECT max(seq) FROM journal WHERE saga_id = ? AND seq <= coalesce(?, seq)"
+        found = self._database.row(last, (saga_id, up_to))
+        return SeqConflictError(saga_id, expected=expected, actual=found[0] or 0)
 
     def group(self) -> GroupCommit:
         """For appends that share one transaction."""
