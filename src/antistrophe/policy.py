@@ -217,10 +217,14 @@ class Pool:
         orders: list[PoolOrder] = []
         if len(self._processes) >= self._limit and not self._idle_at_all():
             return orders
+        free = True
         for request in sorted(self._requests.values(), key=_rank):
+            if not free and request.served_by is None:
+                continue  # for all who wait behind the last that could be served
             order = self._serve(request, now)
             if order is not None:
                 orders.append(order)
+                free = len(self._processes) < self._limit or self._idle_at_all()
         return orders
 
     def next_turn(self) -> float | None:

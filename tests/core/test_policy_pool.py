@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -62,6 +63,24 @@ def test_room_is_made_by_retiring_one_that_idles() -> None:
     assert pool.dead(name) is None
     (order,) = pool.plan(3.0)
     assert isinstance(order, StartProcess)
+
+
+def test_those_who_cannot_be_served_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(1, "p")
+    name = start(pool, "s")
+    for number in range(300):
+        pool.ask(f"s{number}", Wish(HERE, REFS))
+    looked: list[str] = []
+    serve = Pool._serve
+
+    def look(self: Pool, request: Any, now: float) -> PoolOrder | None:
+        looked.append(request.saga_id)
+        return serve(self, request, now)
+
+    monkeypatch.setattr(Pool, "_serve", look)
+    pool.returned(name, "s", 1.0, reusable=True)
+    assert pool.plan(1.0) == [GrantTo(name, "s0")]
+    assert looked == ["s0"]
 
 
 def test_a_fresh_one_is_one_that_was_never_lent() -> None:
