@@ -12,7 +12,7 @@ from antistrophe.events import EncodedEvent
 from antistrophe.journal import GroupCommit, NewEvent, SqliteJournal, journal_path
 from antistrophe.messages import Configuration
 from antistrophe.records import SagaStatus
-from antistrophe.roster import metadata_of
+from antistrophe.roster import snapshot_of
 from antistrophe.saga.entries import Action, AttemptSucceeded, Entry, SagaAccepted, SagaWaits, VerdictGiven
 from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.spec import SagaSpec
@@ -62,7 +62,7 @@ class Ledger:
             expected_seq=seq,
             entries=entries,
             events=_events(after, seq, entries),
-            row=metadata_of(after),
+            row=snapshot_of(after),
         )
         return self.position
 

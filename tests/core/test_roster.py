@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from antistrophe.journal.rows import pack_metadata, unpack_metadata
 from antistrophe.records import SagaStatus, StepStatus
-from antistrophe.roster import at, metadata_of
+from antistrophe.roster import at, metadata_of, snapshot_of
 from antistrophe.saga.entries import FailureKind
 from antistrophe.saga.inputs import CancelAsked, ProcessRefused, ResolveAsked, RetryAsked, Returned
+from antistrophe.saga.state import replay
 from tests.core.saga_kit import Told, attempts, step
 
 DONE = Returned(b"\xa2ok")
@@ -146,3 +148,26 @@ def test_a_cancelled_saga_tells_why() -> None:
 def test_a_saga_without_steps() -> None:
     shown = metadata_of(Told().saga)
     assert (shown.status, shown.steps, shown.total_steps) == (SagaStatus.COMPLETED, (), 0)
+
+
+def test_what_is_stored_reads_as_what_is_shown() -> None:
+    completed = Told(step("pay"), step("ship"))
+    completed.now += 0.1234567
+    completed.answer(DONE)
+    completed.answer(DONE)
+    parked = Told(step("pay", compensation_retry=attempts(2, 1.0)), step("ship", retry=attempts(2, 1.0)))
+    parked.answer(DONE)
+    parked.tell(ProcessRefused("there is no module 'shop'"))
+    parked.raises()
+    parked.times_out()
+    parked.answer(DONE)
+    parked.raises()
+    parked.raises()
+    parked.tell(ResolveAsked(0, "paid by hand", "ann"))
+    cancelled = Told(step("pay"))
+    cancelled.run()
+    cancelled.tell(CancelAsked(None, "ann"))
+    for told in (completed, parked, cancelled):
+        for length in range(1, len(told.journal) + 1):
+            saga = replay(told.journal[:length])
+            assert unpack_metadata(pack_metadata(snapshot_of(saga)), "it") == metadata_of(saga)

@@ -12,6 +12,7 @@ from antistrophe.cqrs import backend
 from antistrophe.errors import AntistropheError
 from antistrophe.plain import pack_plain
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
+from antistrophe.roster import Snapshot
 from antistrophe.saga.entries import Entry, SagaAccepted
 
 
@@ -129,7 +130,7 @@ class Journal(Protocol):
         """Close the file; a second time does nothing."""
 
 
-def check_append(saga_id: str, expected_seq: int, entries: Sequence[Entry], row: SagaMetadata) -> None:
+def check_append(saga_id: str, expected_seq: int, entries: Sequence[Entry], row: SagaMetadata | Snapshot) -> None:
     """Raise ValueError on what no journal can hold: a mistake of our own."""
     if not entries or row.id != saga_id:
         raise ValueError(f"an append to saga {saga_id!r} needs entries, and a row of that saga")

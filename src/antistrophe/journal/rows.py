@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 from antistrophe.errors import JournalError, UnreadableDataError
 from antistrophe.plain import pack_plain, pack_record, unpack_plain, unpack_record
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
+from antistrophe.roster import Snapshot
 from antistrophe.saga.entries import ENTRY_TYPES, Entry
 
 T = TypeVar("T")
@@ -31,25 +32,40 @@ def unpack_entry(data: bytes, where: str) -> Entry:
         raise JournalError(f"{where} can't be read ({error}): {_ADVICE}") from error
 
 
-def pack_metadata(row: SagaMetadata) -> bytes:
+def pack_metadata(row: SagaMetadata | Snapshot) -> bytes:
     """A saga as monitoring shows it, as it is stored.
 
     A map of plain values, not a record: it is written with every append and read by the hundred, and a datetime costs
     twenty times what a number does.
     """
+    shot = row if isinstance(row, Snapshot) else _snapshot_of(row)
     return pack_plain(
         {
-            "id": row.id,
-            "name": row.name,
-            "status": row.status.value,
-            "steps_executed": row.steps_executed,
-            "total_steps": row.total_steps,
-            "created_at": row.created_at.timestamp(),
-            "updated_at": row.updated_at.timestamp(),
-            "error": row.error,
-            "waiting": row.waiting,
-            "steps": [_step_out(step) for step in row.steps],
+            "id": shot.id,
+            "name": shot.name,
+            "status": shot.status.value,
+            "steps_executed": shot.steps_executed,
+            "total_steps": len(shot.steps),
+            "created_at": shot.created_at,
+            "updated_at": shot.updated_at,
+            "error": shot.error,
+            "waiting": shot.waiting,
+            "steps": shot.steps,
         }
+    )
+
+
+def _snapshot_of(row: SagaMetadata) -> Snapshot:
+    return Snapshot(
+        id=row.id,
+        name=row.name,
+        status=row.status,
+        steps_executed=row.steps_executed,
+        created_at=row.created_at.timestamp(),
+        updated_at=row.updated_at.timestamp(),
+        error=row.error,
+        waiting=row.waiting,
+        steps=[_step_out(step) for step in row.steps],
     )
 
 
@@ -73,7 +89,7 @@ def unpack_metadata(data: bytes | None, where: str) -> SagaMetadata:
         raise JournalError(f"{where}: what was true of the saga can't be read ({error!r}): {_ADVICE}") from error
 
 
-def _step_out(step: StepRecord) -> list[object]:
+def _step_out(step: StepRecord) -> list[Any]:
     return [
         step.name,
         step.status.value,
