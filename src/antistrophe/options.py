@@ -68,7 +68,8 @@ def name_problem(name: object) -> str | None:
         return "must not be empty"
     if len(name) > LONGEST_NAME:
         return f"must have at most {LONGEST_NAME} characters, not {len(name)}"
-    if any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in name):
+    # What is printable has none of these, and most names are.
+    if not name.isprintable() and any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in name):
         return f"must have no control characters, line breaks or lone surrogates: {name!a}"
     return None
 
