@@ -301,6 +301,8 @@ def _daemon(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
     os.waitpid(child, 0)
     while not any(each.what == "beat" for each in effects.EffectLog(Path(step.log)).read(ctx.saga_id)):
         time.sleep(BEAT_S)
+    if argument == "exit":
+        os._exit(9)
     time.sleep(3600)
 
 

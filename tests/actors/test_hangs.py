@@ -52,7 +52,7 @@ def check_fenced(stage: Stage, saga_id: str, step: str) -> None:
 
 
 REUSED_OR_FRESH = pytest.mark.parametrize("isolation", ["process", "fresh"])
-HANGS = ["hang", "spin:deque", "spin:pow", "spin:regex", "stubborn", "crowd:hang", "stop", "stray:hang", "daemon:hang"]
+HANGS = ["hang", "spin:deque", "spin:pow", "spin:regex", "stubborn", "crowd:hang", "stop"]
 
 
 @REUSED_OR_FRESH
@@ -88,8 +88,23 @@ def decide(system: SagaOrchestrator, stage: Stage, part: str, isolation: str) ->
 
 
 @REUSED_OR_FRESH
-@pytest.mark.parametrize("part", ["spin:deque", "daemon:hang"])
-def test_a_hung_compensation_is_dead_before_it_is_tried_again(
+@pytest.mark.parametrize("part", ["stray:hang", "daemon:hang"])
+def test_what_has_left_the_group_of_an_attempt_is_dead_before_it_is_compensated(
+    system: SagaOrchestrator, stage: Stage, part: str, isolation: str
+) -> None:
+    saga = stage.saga(stage.act("first"), stage.act("left", part, isolation=isolation, kill_grace_s=0.2))
+    handle = system.start(saga)
+    until(lambda: stage.log.find(saga.id, "beat"), "a sign of life of what has left")
+    handle.cancel()
+    with pytest.raises(SagaCancelledError):
+        handle.result(30.0)
+    check_fenced(stage, saga.id, "left")
+    assert {each.note for each in stage.log.find(saga.id, "beat")} == {"own"}
+
+
+@REUSED_OR_FRESH
+@pytest.mark.parametrize("part", ["spin:deque", "daemon:exit"])
+def test_a_compensation_is_dead_before_it_is_tried_again(
     system: SagaOrchestrator, stage: Stage, part: str, isolation: str
 ) -> None:
     undo: dict[str, Any] = {"compensation_timeout_s": 0.5, "kill_grace_s": 0.2, "isolation": isolation}

@@ -14,7 +14,8 @@ from tests.actors.planting import PLANTED, VARIABLE
 ROOT = Path(__file__).resolve().parents[2]
 HANG = "tests/actors/test_hangs.py::test_a_hung_attempt_is_decided_in_time_and_dead_before_it_is_compensated"
 NOTICED_BY = {
-    "G3": f"{HANG}[daemon:hang-process]",
+    "G3": "tests/actors/test_hangs.py::test_what_has_left_the_group_of_an_attempt_is_dead_before_it_is_compensated"
+    "[daemon:hang-process]",
     "G10": f"{HANG}[stubborn-process]",
     "G11": "tests/actors/test_orchestrator.py::test_what_another_has_changed_is_told_within_the_bound",
     "G12": "tests/actors/test_hangs.py::test_neighbours_keep_their_pace_beside_one_that_hangs",

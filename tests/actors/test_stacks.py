@@ -29,7 +29,7 @@ def waits_deep_down() -> None:
 @dataclass(frozen=True)
 class Stuck(SagaStep):
     how: str
-    timeout_s = 0.3
+    timeout_s = 1.0  # for a busy machine to come as far as the hang in
     kill_grace_s = 0.3
 
     def execute(self) -> None:
