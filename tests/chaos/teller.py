@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import random
 import sys
@@ -40,16 +41,17 @@ def serve(orchestrator: SagaOrchestrator, saga: SagaDefinition, until: float) ->
 
 
 def main() -> None:
-    """Called with the folder, the seed, the client's number, and for how many seconds."""
+    """Called with the folder, the seed, the client's number, and for how many seconds it works."""
     folder, seed, number, seconds = Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])
     draw = random.Random(f"{seed}/{number}")
-    until = time.monotonic() + seconds
+    until = math.inf
     ids = (f"client-{number}-{transfer}" for transfer in itertools.count(1))
     transfers = (transfer_of(saga_id, str(folder / "bank.db"), draw) for saga_id in ids)
     saga = next(transfers)
     while time.monotonic() < until:
         try:
             with SagaOrchestrator(folder / "home", settings=SETTINGS) as orchestrator:
+                until = min(until, time.monotonic() + seconds)  # from when it is up, however long that took
                 while time.monotonic() < until:
                     if serve(orchestrator, saga, until):
                         saga = next(transfers)

@@ -47,8 +47,9 @@ class Client:
             self.program = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
 
     def refused(self) -> int:
-        """How many transfers the journal refused when they were asked for."""
-        return self.complained.read_text().count("JournalError")
+        """How often a transfer, or the home, was refused for the disk's sake."""
+        words = ("JournalError", "No space left on device", "File too large")
+        return sum(any(each in line for each in words) for line in self.complained.read_text().splitlines())
 
     def acknowledged(self) -> set[str]:
         return {line for line in self.said.read_text().splitlines() if line}
@@ -87,9 +88,16 @@ def fire(home: Path, draw: random.Random, over: threading.Event) -> Counter[str]
     return killed
 
 
+def await_first(home: Path, over: threading.Event) -> None:
+    """Until a transfer has been acknowledged: a system that is not up yet has nothing to lose."""
+    while not over.wait(0.02) and not any(said.stat().st_size for said in home.parent.glob("client-*.out")):
+        pass
+
+
 def fill_disk(disk: Path, draw: random.Random, over: threading.Event) -> int:
     """Leave the file system not one byte, again and again, each time for 0.2 to 0.8 s; how often."""
     times = 0
+    await_first(disk, over)
     while not over.wait(draw.uniform(0.5, 1.5)):
         junk = fill(disk)
         over.wait(draw.uniform(0.2, 0.8))
@@ -101,6 +109,7 @@ def fill_disk(disk: Path, draw: random.Random, over: threading.Event) -> int:
 def limit_disk(home: Path, draw: random.Random, over: threading.Event) -> int:
     """The same where no file system can be mounted: no process of the system, the steps' included, may write."""
     times = 0
+    await_first(home, over)
     while not over.wait(draw.uniform(0.5, 1.5)):
         limit_files(processes_of_home(home), 0)
         over.wait(draw.uniform(0.2, 0.8))
