@@ -71,6 +71,11 @@ class RuntimeActor(Actor):
         manager: Any = getattr(self, "_myRef")  # noqa: B009 - Thespian's, and unknown to its stubs
         return bool(manager.transport.more_is_waiting(self._handlers))
 
+    def hand_over(self, message: Any) -> None:
+        """From any thread of this process: have this actor receive a message, which does not travel."""
+        manager: Any = getattr(self, "_myRef")  # noqa: B009 - Thespian's, and unknown to its stubs
+        manager.transport.hand_over(message)
+
     def configure(self, base: Configuration) -> None:
         """Take in what every actor is told first."""
         self.base = base

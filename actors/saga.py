@@ -289,7 +289,7 @@ class SagaActor:
             if isinstance(each, effect.RequestProcess):
                 refs = tuple(dict.fromkeys(step.class_ref for step in saga.spec.steps))
                 self._ask_supervisor(
-                    AskProcess(saga.id, saga.spec.origin, refs, each.fresh, each.urgent, each.throttle)
+                    AskProcess(saga.id, saga.spec.origin, refs, each.fresh, each.urgent, each.throttle, each.shared)
                 )
 
     def _ask_supervisor(self, question: Any) -> None:

@@ -24,8 +24,9 @@ from antistrophe.spec import SagaSpec
 
 from .base import log
 from .ledger import Ledger, OpenSaga, standing_of
+from .lending import Lending
 from .saga_hosts import HostProcess, SagaHosts
-from .step_processes import Owner, StepProcesses
+from .step_processes import Owner
 
 UNLOADABLE_WAIT_S = 2.0
 """The first wait of a saga whose code can't be loaded; doubled up to UNLOADABLE_MAX_S."""
@@ -67,9 +68,7 @@ class LiveSaga:
 class SagaTable:
     """Every live saga, by id."""
 
-    def __init__(
-        self, owner: Owner, base: Configuration, hosts: SagaHosts, steps: StepProcesses, ledger: Ledger
-    ) -> None:
+    def __init__(self, owner: Owner, base: Configuration, hosts: SagaHosts, steps: Lending, ledger: Ledger) -> None:
         self._owner = owner
         self._settings = base.settings
         self.hosts = hosts
@@ -113,8 +112,8 @@ class SagaTable:
             refs = tuple(dict.fromkeys(step.class_ref for step in spec.steps))
             key, fresh, throttle = PoolKey(live.client_id, spec.origin), spec.steps[0].fresh_process, spec.throttle(0)
             # A process that is free at once is granted within this call, before there is an actor to tell.
-            self._steps.pool.ask(live.id, Wish(key, refs, fresh, False, spec.priority, throttle))
-            self._steps.serve()
+            shared = spec.steps[0].shared
+            self._steps.ask(live.id, Wish(key, refs, fresh, False, spec.priority, throttle, shared))
         self._spawn(live, new=True)
 
     def enqueue(self, live: LiveSaga) -> None:
@@ -224,9 +223,12 @@ class SagaTable:
             self._take_orphan(live)
             key = PoolKey(live.client_id, message.origin)
             priority = live.standing.priority
-            wish = Wish(key, message.class_refs, message.fresh, message.urgent, priority, message.throttle)
-            self._steps.pool.ask(live.id, wish)
-            self._steps.serve()
+            self._steps.ask(
+                live.id,
+                Wish(
+                    key, message.class_refs, message.fresh, message.urgent, priority, message.throttle, message.shared
+                ),
+            )
 
     def adopt_process(self, message: AdoptProcess) -> None:
         """A saga asks what became of a process that it was lent."""
@@ -250,8 +252,8 @@ class SagaTable:
         log.error("saga %s has lost its actor", live.id)
         self._take_from_host(live)
         live.grant = None
-        self._steps.pool.withdraw(live.id)
-        live.orphan = self._steps.pool.leased_to(live.id)
+        self._steps.withdraw(live.id)
+        live.orphan = self._steps.leased_to(live.id)
         delay_s = live.restarts.delay_s(self._owner.now())
         if delay_s == 0.0:
             self._spawn(live)

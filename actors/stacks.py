@@ -8,6 +8,7 @@ import faulthandler
 import os
 import re
 import signal
+from collections.abc import Sequence
 from types import CodeType, FrameType
 from typing import Any
 
@@ -40,7 +41,9 @@ class StackFile:
 
     def __init__(self, home: str | os.PathLike[str], lease_name: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(stack_path(home, lease_name), flags, 0o600)
+        path = stack_path(home, lease_name)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._file = os.open(path, flags, 0o600)
         # Written by the handlers themselves, in C: neither a busy interpreter nor native code keeps them from it.
         faulthandler.register(STACK_SIGNAL, file=self._file, all_threads=True, chain=False)
         faulthandler.enable(self._file, all_threads=True)
@@ -51,10 +54,14 @@ class StackFile:
 
     def write_tasks(self, step: asyncio.Task[Any]) -> None:
         """What the tasks of a loop that waits are waiting for; a thread's stack shows only the loop."""
-        others = asyncio.all_tasks(step.get_loop()) - {step}
-        tasks = [step, *list(others)[: _MOST_TASKS - 1]]
         with contextlib.suppress(OSError):
-            os.write(self._file, "".join(_task_text(task, task is step) for task in tasks).encode("utf-8", "replace"))
+            os.write(self._file, _tasks_text([step, *(asyncio.all_tasks(step.get_loop()) - {step})]))
+
+
+def write_tasks_to(home: str | os.PathLike[str], lease_name: str, tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Keep what these tasks wait for, the step's own first, as the stack of the attempt with that lease."""
+    with contextlib.suppress(OSError):
+        stack_path(home, lease_name).write_bytes(_tasks_text(tasks))
 
 
 def read_stack(home: str | os.PathLike[str], lease_name: str) -> str | None:
@@ -111,6 +118,11 @@ def _without_runtime(block: str) -> str:
     found = _OURS.search(block)
     head_end = block.find("\n") + 1
     return block[: found.start()].rstrip() if found is not None and found.start() > head_end else block
+
+
+def _tasks_text(tasks: Sequence[asyncio.Task[Any]]) -> bytes:
+    shown = tasks[:_MOST_TASKS]
+    return "".join(_task_text(task, task is tasks[0]) for task in shown).encode("utf-8", "replace")
 
 
 def _task_text(task: asyncio.Task[Any], of_step: bool) -> str:

@@ -26,6 +26,7 @@ from antistrophe.policy import GrantTo, LoadInto, Pool, PoolOrder, Retire, Start
 from antistrophe.process import ProcessIdentity, kill_group, live_group_members, send_signal, signal_main_thread
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
+from antistrophe.turns import Turns
 
 from .base import log
 from .children import child_process
@@ -68,10 +69,10 @@ class _Step:
 class StepProcesses:
     """Carries out the pool's orders, and reports every death of a process that was lent."""
 
-    def __init__(self, owner: Owner, base: Configuration, prefix: str) -> None:
+    def __init__(self, owner: Owner, base: Configuration, prefix: str, turns: Turns) -> None:
         self._owner = owner
         self._base = base
-        self.pool = Pool(base.settings.step_processes, prefix)
+        self.pool = Pool(base.settings.step_processes, prefix, turns)
         self._steps: dict[str, _Step] = {}
         self._graves: dict[str, ProcessDead] = {}
         self._looks_again = False
@@ -166,7 +167,7 @@ class StepProcesses:
 
     def _bury_stranger(self, saga_id: str, lease: Lease) -> None:
         """A process of an earlier life of the system: swept before this one began, which is checked once more."""
-        left = kill_group(_identity(lease), home=self._base.home) or end_offspring(lease.name)
+        left = kill_group(identity_of_lease(lease), home=self._base.home) or end_offspring(lease.name)
         if left:
             # The saga asks again until it is told.
             log.error("saga %s can't go on before the processes of its last attempt have ended: %s", saga_id, left)
@@ -189,8 +190,8 @@ class StepProcesses:
             # Its stacks first: SIGTERM may be all that it takes to end it.
             step.asked = how_found(step.lease.pid)
             # To the thread that makes the call: another might take it after that one has left the call for SIGTERM.
-            signal_main_thread(_identity(step.lease), STACK_SIGNAL)
-            send_signal(_identity(step.lease), signal.SIGTERM)
+            signal_main_thread(identity_of_lease(step.lease), STACK_SIGNAL)
+            send_signal(identity_of_lease(step.lease), signal.SIGTERM)
         self._owner.wake_in(grace_s)
 
     def end_all_leased(self, grace_s: float) -> int:
@@ -204,7 +205,7 @@ class StepProcesses:
 
     def _kill(self, step: _Step) -> None:
         if step.lease is not None:
-            kill_group(_identity(step.lease), home=self._base.home)
+            kill_group(identity_of_lease(step.lease), home=self._base.home)
         elif step.process is not None and step.process.pid is not None and step.alive:
             # It has not said who it is, but it is our child: its pid can't be anybody else's before we have reaped it.
             os.kill(step.process.pid, signal.SIGKILL)
@@ -251,7 +252,7 @@ class StepProcesses:
         if step.alive:
             return
         if step.lease is not None and live_group_members(step.lease.pid):
-            kill_group(_identity(step.lease), home=self._base.home)
+            kill_group(identity_of_lease(step.lease), home=self._base.home)
             if live_group_members(step.lease.pid):
                 self._look_again()
                 return
@@ -260,7 +261,7 @@ class StepProcesses:
             return
         self._steps.pop(step.name, None)
         if self.pool.loading(step.name):
-            self._refuse(step.name, f"the import of its step classes ended the process ({_how_it_ended(step)})")
+            self._refuse(step.name, f"the import of its step classes ended the process ({how_it_ended(step.process)})")
         saga_id = self.pool.dead(step.name)
         if saga_id is not None and step.lease is not None:
             code = None if step.process is None else step.process.exitcode
@@ -289,10 +290,12 @@ class StepProcesses:
         return rows
 
 
-def _how_it_ended(step: _Step) -> str:
-    code = None if step.process is None else step.process.exitcode
+def how_it_ended(process: BaseProcess | None) -> str:
+    """In words, for a process that is dead."""
+    code = None if process is None else process.exitcode
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
-def _identity(lease: Lease) -> ProcessIdentity:
+def identity_of_lease(lease: Lease) -> ProcessIdentity:
+    """Who the process of that lease is."""
     return ProcessIdentity(lease.pid, lease.start_ticks, lease.boot_id)

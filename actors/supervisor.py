@@ -16,6 +16,7 @@ from antistrophe.messages import (
     AdoptProcess,
     AskProcess,
     AwaitSaga,
+    CallEnded,
     ClientLeft,
     CodeLoaded,
     CodeNotLoaded,
@@ -49,10 +50,10 @@ from .base import Handler, RuntimeActor, log
 from .children import child_process
 from .front_desk import FrontDesk
 from .ledger import Ledger
+from .lending import Lending
 from .registry import RegistryActor
 from .saga_hosts import SagaHosts
 from .saga_table import TELL_AGAIN_S, SagaTable
-from .step_processes import StepProcesses
 from .warm_up import warm_up
 
 TICK_S = 0.25
@@ -104,6 +105,7 @@ class SupervisorActor(RuntimeActor):
             StepReady: steps.on_ready,
             CodeLoaded: lambda message, _: steps.on_loaded(message),
             CodeNotLoaded: lambda message, _: steps.on_not_loaded(message),
+            CallEnded: lambda message, _: steps.on_call_ended(message),
             ChildActorExited: self._on_child_exit,
             WakeupMessage: self._on_wakeup,
         }
@@ -129,7 +131,7 @@ class SupervisorActor(RuntimeActor):
         self._start_registry(message)
         settings = message.settings
         self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
-        self.steps = StepProcesses(self, message, prefix=uuid.uuid4().hex[:12])
+        self.steps = Lending(self, message, prefix=uuid.uuid4().hex[:12])
         hosts = SagaHosts(self, message, self._registry)
         self.table = SagaTable(self, message, hosts, self.steps, ledger)
         self.desk = FrontDesk(self, self.table, ledger)
@@ -234,7 +236,7 @@ class SupervisorActor(RuntimeActor):
         if self._draining_for is None:
             self._draining_for = sender
             self._drain_until = self.now() + message.drain_s
-            self.steps.frozen = True
+            self.steps.freeze()
             self.table.drain()
             self.wake_in(message.drain_s)
         self._go_on_draining()
@@ -242,10 +244,10 @@ class SupervisorActor(RuntimeActor):
     def _go_on_draining(self) -> None:
         if self._draining_for is None:
             return
-        if self.steps.pool.leased():
+        if self.steps.busy:
             if self.now() < self._drain_until:
                 return
-            self._fenced += self.steps.end_all_leased(DRAIN_GRACE_S)
+            self._fenced += self.steps.end_all(DRAIN_GRACE_S)
             self._drain_until = float("inf")
             return
         self.send(self._draining_for, Drained(self._fenced))

@@ -74,6 +74,10 @@ class MarksFile:
         """The call has ended, like this."""
         self._write(_record([*token.plain(), pack_record(answer)]), self._end)
 
+    def close(self) -> None:
+        """Nothing more will be written."""
+        os.close(self._file)
+
     def _write(self, record: bytes, offset: int) -> None:
         written = os.pwrite(self._file, record, offset)
         if written != len(record):

@@ -29,6 +29,12 @@ def mark_offspring(name: str) -> None:
         resource.setrlimit(_RLIMIT_LOCKS, (soft, _mark_of(name)))
 
 
+def live_offspring(name: str) -> list[int]:
+    """Every live process that carries that step process's mark, which it does itself."""
+    wanted = (resource.getrlimit(_RLIMIT_LOCKS)[0], _mark_of(name))
+    return [pid for pid in all_pids() if _carries(pid, wanted) and identity_of(pid) is not None]
+
+
 def end_offspring(name: str) -> list[int]:
     """SIGKILL every live process that carries that step process's mark; answer with those of them that were there.
 

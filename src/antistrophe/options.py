@@ -13,7 +13,7 @@ from antistrophe.errors import InvalidStepError
 from antistrophe.hints import field_types, is_structured, short
 from antistrophe.plain import pack_fields
 from antistrophe.spec import ResourceLimits, RetryPolicy, StepSpec
-from antistrophe.step import OPTIONS, FunctionStep, SagaStep, build_step, how_context_is_taken, source_of
+from antistrophe.step import OPTIONS, FunctionStep, SagaStep, build_step, how_context_is_taken, method_of, source_of
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_KILL_GRACE_S = 5.0
@@ -39,6 +39,7 @@ def step_spec(step: SagaStep) -> StepSpec:
     timeout_s = read.seconds("timeout_s", DEFAULT_TIMEOUT_S)
     idempotent = read.flag("idempotent", False)
     retry = read.of("retry", RetryPolicy, None)
+    fresh_process, limits = read.isolation() == "fresh", read.of("limits", ResourceLimits, None)
     return StepSpec(
         name=name,
         class_ref=class_ref_text,
@@ -52,11 +53,12 @@ def step_spec(step: SagaStep) -> StepSpec:
         idempotent=idempotent,
         atomic=read.flag("atomic", True),
         requires_compensation=read.flag("requires_compensation", True),
-        fresh_process=read.isolation() == "fresh",
+        fresh_process=fresh_process,
         has_verify=has_verify,
-        limits=read.of("limits", ResourceLimits, None),
+        limits=limits,
         max_concurrent=read.count("max_concurrent"),
         max_per_second=read.rate("max_per_second"),
+        shared=_is_shared(step, fresh_process=fresh_process, limits=limits),
     )
 
 
@@ -178,6 +180,15 @@ def _check_methods(step: SagaStep, name: str, requires_compensation: bool) -> bo
         for function in step.definition.functions.values():
             _refuse_generator(function)
     return "verify" in roles
+
+
+def _is_shared(step: SagaStep, *, fresh_process: bool, limits: ResourceLimits | None) -> bool:
+    """Whether its calls may run beside others in one process: each of them a coroutine, and nothing asked for that only
+    a process of its own can give."""
+    if fresh_process or limits is not None:
+        return False
+    calls = (method_of(step, role) for role in ("execute", "compensate", "verify"))
+    return all(inspect.iscoroutinefunction(call) for call in calls if call is not None)
 
 
 @functools.cache

@@ -83,7 +83,8 @@ class _Process:
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What kind of process a saga wants: ``fresh``: one that has run nothing; ``urgent``: for a compensation, which
-    goes first; ``priority``: of the rest the higher goes first; ``throttle``: what it has to wait its turn for."""
+    goes first; ``priority``: of the rest the higher goes first; ``throttle``: what it has to wait its turn for;
+    ``shared``: a slot in a process that makes the calls of other sagas too."""
 
     key: PoolKey
     class_refs: tuple[str, ...]
@@ -91,6 +92,7 @@ class Wish:
     urgent: bool = False
     priority: int = 0
     throttle: Throttle | None = None
+    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -106,13 +108,13 @@ class Pool:
     Call ``plan`` after every change, and carry out what it returns.
     """
 
-    def __init__(self, limit: int, prefix: str) -> None:
+    def __init__(self, limit: int, prefix: str, turns: Turns | None = None) -> None:
         self._limit = limit
         self._prefix = prefix
         self._started = 0
         self._processes: dict[str, _Process] = {}
         self._requests: dict[str, _Request] = {}
-        self._turns = Turns()
+        self._turns = Turns() if turns is None else turns
 
     def ask(self, saga_id: str, wish: Wish) -> None:
         """A saga wants a process; asking again changes nothing but what is asked for."""

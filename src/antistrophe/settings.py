@@ -85,6 +85,15 @@ class Settings:
     max_step_processes: int | None = _count(
         None, "Step processes at the same time; not set: 4 for each core.", low=1, high=4_096
     )
+    max_async_processes: int | None = _count(
+        None,
+        "Processes that make the calls of `async def` steps, many at a time; not set: 1 for each core.",
+        low=1,
+        high=256,
+    )
+    async_calls_per_process: int = _count(
+        1_000, "Calls of `async def` steps at the same time in one process.", low=1, high=10_000
+    )
     drain_s: float = _seconds(5.0, "How long a stopping system lets running attempts finish before it ends them.")
     open_timeout_s: float = _seconds(
         30.0, "How long opening a home waits for a system that starts or stops there.", low=0.1
@@ -136,6 +145,11 @@ class Settings:
         if self.max_step_processes is not None:
             return self.max_step_processes
         return _STEP_PROCESSES_PER_CORE * len(os.sched_getaffinity(0))
+
+    @property
+    def async_processes(self) -> int:
+        """``max_async_processes``, with its default worked out for the cores that this process may use."""
+        return self.max_async_processes or len(os.sched_getaffinity(0))
 
     @staticmethod
     def described() -> dict[str, Allowed]:

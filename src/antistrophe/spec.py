@@ -71,7 +71,8 @@ class Throttle:
 class StepSpec:
     """One step as the runtime knows it. ``class_ref`` is ``module:qualified.name`` (module ``__main__``: the script of
     the saga's origin); ``input`` the packed fields; the rest are its policies, with every default filled in.
-    ``retryable_attempts`` is what bounds RetryableError."""
+    ``retryable_attempts`` is what bounds RetryableError; ``shared``: its calls are coroutines
+    that may run beside those of other sagas in one process."""
 
     name: str
     class_ref: str
@@ -90,6 +91,7 @@ class StepSpec:
     limits: ResourceLimits | None = None
     max_concurrent: int | None = None
     max_per_second: float | None = None
+    shared: bool = False
 
     @property
     def throttled(self) -> bool:

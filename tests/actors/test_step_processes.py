@@ -15,6 +15,7 @@ from antistrophe.process import boot_id
 from antistrophe.saga.entries import Lease
 from antistrophe.settings import Settings
 from antistrophe.spec import Origin
+from antistrophe.turns import Turns
 
 KEY = PoolKey("me", Origin(None, (), "/"))
 
@@ -73,7 +74,7 @@ def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
 
 def test_looking_after_many_that_do_not_die_does_not_multiply(owner: Owner, tmp_path: Any) -> None:
     base = Configuration(str(tmp_path), Settings(max_step_processes=8), 0.0, os.getpid())
-    steps = StepProcesses(owner, base, "p")
+    steps = StepProcesses(owner, base, "p", Turns())
     for number in range(8):
         steps.pool.ask(f"s{number}", Wish(KEY, ()))
         steps.serve()

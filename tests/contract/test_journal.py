@@ -207,7 +207,13 @@ def test_the_timeline_can_be_read_by_people(journal: Journal) -> None:
     assert spec["steps"][1]["retry"]["max_attempts"] == 1
     assert timeline[1].data["action"] == "execute"
     assert timeline[1].data["deadline"] == datetime.fromtimestamp(START + 31, UTC)
-    assert timeline[1].data["lease"] == {"name": "lease-1", "pid": 4242, "start_ticks": 17, "boot_id": "boot"}
+    assert timeline[1].data["lease"] == {
+        "name": "lease-1",
+        "pid": 4242,
+        "start_ticks": 17,
+        "boot_id": "boot",
+        "shared": False,
+    }
     assert timeline[2].data["output"] == {"paid": True}
     event_shown = {"type": "journal.debited", "type_version": 1, "data": {"account": "A", "amount": 7}}
     assert timeline[2].data["events"] == [event_shown]

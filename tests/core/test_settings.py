@@ -32,6 +32,8 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "max_payload_bytes": 1024 * 1024,
         "max_running_sagas": 32,
         "max_step_processes": None,
+        "max_async_processes": None,
+        "async_calls_per_process": 1_000,
         "drain_s": 5.0,
         "open_timeout_s": 30.0,
         "reattach_s": 30.0,
@@ -49,6 +51,11 @@ def test_the_defaults_are_those_that_are_promised() -> None:
 def test_step_processes_are_four_for_each_core_unless_set() -> None:
     assert Settings().step_processes == 4 * len(os.sched_getaffinity(0))
     assert Settings(max_step_processes=3).step_processes == 3
+
+
+def test_processes_for_async_steps_are_one_for_each_core_unless_set() -> None:
+    assert Settings().async_processes == len(os.sched_getaffinity(0))
+    assert Settings(max_async_processes=3).async_processes == 3
 
 
 def test_whole_seconds_and_fractions_are_one_setting() -> None:

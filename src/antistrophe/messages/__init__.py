@@ -49,8 +49,10 @@ from antistrophe.messages.sagas import (
     WaitForSaga,
 )
 from antistrophe.messages.steps import (
+    CallEnded,
     CodeLoaded,
     CodeNotLoaded,
+    EndCall,
     LoadCode,
     RunStep,
     StepAnswer,
@@ -100,6 +102,7 @@ __all__ = [
     "AskProcess",
     "AwaitSaga",
     "BeginSaga",
+    "CallEnded",
     "ClientLeft",
     "CodeLoaded",
     "CodeNotLoaded",
@@ -108,6 +111,7 @@ __all__ = [
     "Drain",
     "DrainSagas",
     "Drained",
+    "EndCall",
     "EndProcess",
     "HostConfiguration",
     "LifecycleReport",

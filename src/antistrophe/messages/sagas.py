@@ -105,7 +105,7 @@ class DrainSagas:
 @message
 class AskProcess:
     """The saga needs a step process that has this code; ``urgent``: for a compensation; ``throttle``: for an attempt
-    that has to wait for its turn."""
+    that has to wait for its turn; ``shared``: a slot in a process that makes other calls too."""
 
     saga_id: str
     origin: Origin
@@ -113,6 +113,7 @@ class AskProcess:
     fresh: bool
     urgent: bool
     throttle: Throttle | None = None
+    shared: bool = False
 
 
 @message

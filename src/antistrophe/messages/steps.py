@@ -73,6 +73,21 @@ class RunStep:
 
 
 @message
+class EndCall:
+    """End the call of this lease, which is a slot, and make no other there. Answered by CallEnded, once nothing of it
+    is left; safe to say again."""
+
+    lease_name: str
+
+
+@message
+class CallEnded:
+    """Nothing runs in that slot, and nothing ever will."""
+
+    lease_name: str
+
+
+@message
 class StepAnswer:
     """How the call ended; echoes the attempt and the lease."""
 

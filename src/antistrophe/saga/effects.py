@@ -13,12 +13,13 @@ from antistrophe.spec import Throttle
 @dataclass(frozen=True, slots=True)
 class RequestProcess:
     """Ask for a step process, not before ``not_before``; ``urgent``: for a compensation; ``throttle``: for an attempt
-    that has to wait for its turn among those of its class."""
+    that has to wait for its turn among those of its class; ``shared``: a slot among others in one process will do."""
 
     fresh: bool
     urgent: bool
     not_before: float | None
     throttle: Throttle | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,6 @@ def _without_attempt(saga: Saga) -> tuple[Effect, ...]:
     work = next_work(saga)
     if work is None:
         return ()
-    fresh = saga.spec.steps[work.step].fresh_process
-    throttle = saga.spec.throttle(work.step)
-    return (RequestProcess(fresh, work.action is Action.COMPENSATE, saga.not_before, throttle),)
+    spec, throttle = saga.spec.steps[work.step], saga.spec.throttle(work.step)
+    urgent = work.action is Action.COMPENSATE
+    return (RequestProcess(spec.fresh_process, urgent, saga.not_before, throttle, spec.shared),)

@@ -58,12 +58,14 @@ class TurnReason(str, Enum):
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The process that an attempt runs in: who it is (pid, start in clock ticks since boot, boot) and ``name``,
-    unique for ever, which also names the file that it writes its start marker and its outcome to."""
+    unique for ever, which also names the file that it writes its start marker and its outcome to. ``shared``: a slot in
+    a process that makes the calls of other sagas at the same time."""
 
     name: str
     pid: int
     start_ticks: int
     boot_id: str
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

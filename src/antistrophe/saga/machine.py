@@ -150,7 +150,7 @@ class _Draft:
         work = next_work(self.saga)
         if work is None:
             self._finish()
-        elif lease is not None and self._may_start(work.step, used, step_class):
+        elif lease is not None and self._may_start(work.step, lease, used, step_class):
             self._start(work.step, work.action, lease)
 
     def _settle_forward(self, failed: AttemptFailed) -> None:
@@ -235,11 +235,12 @@ class _Draft:
 
     # --- the next attempt --------------------------------------------------------------------------------------
 
-    def _may_start(self, index: int, used: bool, step_class: str | None) -> bool:
+    def _may_start(self, index: int, lease: Lease, used: bool, step_class: str | None) -> bool:
+        spec = self.saga.spec.steps[index]
         due = self.saga.not_before is None or self.now >= self.saga.not_before
         throttle = self.saga.spec.throttle(index)
         turn = throttle is None or throttle.step_class == step_class
-        return due and turn and not (used and self.saga.spec.steps[index].fresh_process)
+        return due and turn and lease.shared == spec.shared and not (used and spec.fresh_process)
 
     def _start(self, index: int, action: Action, lease: Lease) -> None:
         spec, step = self.saga.spec.steps[index], self.saga.steps[index]

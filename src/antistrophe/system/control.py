@@ -19,7 +19,7 @@ from antistrophe.plain import pack_fields, pack_record, unpack_fields, unpack_re
 from antistrophe.settings import Settings
 
 CONTROL_NAME = "control"
-PROTOCOL = 4
+PROTOCOL = 5
 """Counts the forms that messages between applications and actors have had."""
 
 MAX_FRAME_BYTES = 1 << 16

@@ -165,6 +165,11 @@ class UnixTransport:
         and does not wait. For the thread that runs this end, in a handler."""
         return not self._hub.closed and self._aborting is None and self._hub.holds(kinds)
 
+    def hand_over(self, message: Any) -> None:
+        """Have a message delivered to the actor of this end, from any of its threads."""
+        self._hub.keep(message)
+        self._hub.wake()
+
     @property
     def counts(self) -> Mapping[str, int]:
         """What this end has turned away, by what it was."""

@@ -34,6 +34,7 @@ class Check(str, Enum):
     PARK = "a saga parks where a compensation failed for good, and waits there for an operator"
     FRESH = "a step that asks for a fresh process shares it with no other attempt"
     TURN = "an attempt of a step class with limits runs only when its class has its turn, one attempt for each"
+    SHARED = "what may share a process runs in a slot, and nothing else does"
     LEASES = "an actor that leaves in order has given back every process"
     ERROR = "the machine never raises"
 

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from antistrophe.actors.call import answer_of, answer_of_exception, exit_code_of
@@ -21,11 +21,10 @@ from antistrophe.records import SagaStatus, TimelineEntry
 from antistrophe.roster import metadata_of
 from antistrophe.saga.effects import EndProcess, RequestProcess, RunAttempt, effects_of, wake_at
 from antistrophe.saga.entries import AttemptStarted, Entry, Lease, SagaAccepted
-from antistrophe.saga.inputs import Answer, Answered, Fenced, Input, ProcessGranted, TimePassed
+from antistrophe.saga.inputs import Answer, Answered, Fenced, Input, ProcessGranted, Resumed, TimePassed
 from antistrophe.saga.machine import transition
 from antistrophe.saga.outcome import error_of, outcome_of
 from antistrophe.saga.state import Saga, evolve
-from antistrophe.spec import Throttle
 from antistrophe.step import build_step, call_step, source_of
 
 _CAUGHT = (Exception, AttemptCancelled, asyncio.CancelledError)
@@ -73,7 +72,7 @@ class _Inline:
         now = self._now()
         accepted = SagaAccepted(now, "inline", self._spec)
         first = evolve(None, accepted)
-        entries, saga = transition(first, self._grant(self._spec.throttle(0) if self._spec.steps else None), now)
+        entries, saga = transition(first, Resumed(), now)
         said = self._follow(None, saga, (accepted, *entries))
         while said is not None:
             before = saga
@@ -110,11 +109,12 @@ class _Inline:
             self._skip_to(deadline)
             return TimePassed()
         self._skip_to(not_before or 0.0)
-        return self._grant(asked.throttle)
+        return self._grant(asked)
 
-    def _grant(self, throttle: Throttle | None) -> ProcessGranted:
+    def _grant(self, asked: RequestProcess) -> ProcessGranted:
         """A process at once: nobody else runs anything here."""
-        return ProcessGranted(next(self._leases), step_class=None if throttle is None else throttle.step_class)
+        step_class = None if asked.throttle is None else asked.throttle.step_class
+        return ProcessGranted(replace(next(self._leases), shared=asked.shared), step_class=step_class)
 
     # --- calls -------------------------------------------------------------------------------------------------
 

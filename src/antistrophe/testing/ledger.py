@@ -41,7 +41,8 @@ class Call:
     """One call of user code: when it began and ended (returned, raised, or its process died), when it took effect, and
     what it gave (None: its process died first). ``journal_length``: how many entries there were when it began;
     ``process_used``: something had run in its process before; ``turn``: the step class that its process was lent for,
-    and nothing had run there since; ``interrupted``: the system ended it."""
+    and nothing had run there since; ``interrupted``: the system ended it;
+    ``shared``: it ran in a slot beside others."""
 
     token: Token
     process: str
@@ -53,6 +54,7 @@ class Call:
     answer: Answer | None = None
     interrupted: bool = False
     turn: str | None = None
+    shared: bool = False
 
 
 class EffectsLedger:

@@ -172,6 +172,12 @@ def _fresh(history: History) -> Iterator[Violation]:
         owner[call.process] = call
 
 
+def _in_its_place(history: History) -> Iterator[Violation]:
+    for call in history.ledger.calls:
+        if call.shared != history.scenario.spec.steps[call.token.step].shared:
+            yield Violation(Check.SHARED, f"{call.token} ran in {'a slot' if call.shared else 'a process of its own'}")
+
+
 def _in_turn(history: History) -> Iterator[Violation]:
     for call in history.ledger.calls:
         throttle = history.scenario.spec.throttle(call.token.step)
@@ -269,6 +275,7 @@ _LOOKS: tuple[Callable[[History], Iterator[Violation]], ...] = (
     _results_known,
     _calls_few,
     _fresh,
+    _in_its_place,
     _in_turn,
     _not_early,
     _true_results,

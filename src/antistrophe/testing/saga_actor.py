@@ -53,7 +53,8 @@ class SimulatedActor:
         world = self._world
         spec = world.scenario.spec
         throttle = spec.throttle(0) if spec.steps else None
-        grant = world.host.at_hand(throttle) if world.rng.random() < 0.3 else None
+        shared = bool(spec.steps) and spec.steps[0].shared
+        grant = world.host.at_hand(throttle, shared=shared) if world.rng.random() < 0.3 else None
         accepted = SagaAccepted(world.now, "request", spec)
         said = Resumed() if grant is None else grant
         entries, self.saga = machine.transition(state.evolve(None, accepted), said, world.now)

@@ -65,6 +65,7 @@ def _step(rng: random.Random, index: int, *, rough: bool) -> StepSpec:
     )
     if not has_policy:
         retry = RetryPolicy(3 if idempotent else 1)
+    fresh = rng.random() < 0.25
     return StepSpec(
         name=f"step-{index}",
         class_ref=f"world:Step{index}",
@@ -78,7 +79,8 @@ def _step(rng: random.Random, index: int, *, rough: bool) -> StepSpec:
         idempotent=idempotent,
         atomic=rng.random() < 0.7,
         requires_compensation=rng.random() < 0.85,
-        fresh_process=rng.random() < 0.25,
+        fresh_process=fresh,
         has_verify=rng.random() < 0.4,
         max_concurrent=rng.choice((None, None, None, 1, 4)),
+        shared=not fresh and rng.random() < 0.4,
     )

@@ -82,7 +82,9 @@ class StepProcess:
 
     def _begin(self, token: Token) -> None:
         world = self._world
-        self._call = Call(token, self.lease.name, self.used, world.now, len(world.journal), turn=self.turn)
+        self._call = Call(
+            token, self.lease.name, self.used, world.now, len(world.journal), turn=self.turn, shared=self.lease.shared
+        )
         self.turn = None
         world.ledger.calls.append(self._call)
         self.mark, self.used = Mark(token, world.now), True
@@ -200,9 +202,9 @@ class StepHost:
         if self.world.chances.strikes(Fault.GRANT_DOUBLED):
             self._grant(asked)
 
-    def at_hand(self, throttle: Throttle | None) -> ProcessGranted:
+    def at_hand(self, throttle: Throttle | None, *, shared: bool) -> ProcessGranted:
         """A process that is lent without being asked for."""
-        process = self._start()
+        process = self._start(shared=shared)
         self._lent[process.lease.name] = None
         process.turn = _class_of(throttle)
         return ProcessGranted(process.lease, step_class=process.turn)
@@ -211,16 +213,20 @@ class StepHost:
         idle = [
             process
             for name, process in self._processes.items()
-            if process.death is None and name not in self._lent and not (asked.fresh and process.used)
+            if process.death is None
+            and name not in self._lent
+            and process.lease.shared == asked.shared
+            and not (asked.fresh and process.used)
         ]
-        process = self.world.rng.choice(idle) if idle and self.world.rng.random() < 0.8 else self._start()
+        reused = idle and self.world.rng.random() < 0.8
+        process = self.world.rng.choice(idle) if reused else self._start(shared=asked.shared)
         self._lent[process.lease.name] = None
         process.turn = _class_of(asked.throttle)
         self.world.to_saga(ProcessGranted(process.lease, process.used, process.turn), crosses=False)
 
-    def _start(self) -> StepProcess:
+    def _start(self, *, shared: bool) -> StepProcess:
         self._made += 1
-        lease = Lease(f"process-{self._made}", 1000 + self._made, self._made, f"boot-{self.boot}")
+        lease = Lease(f"process-{self._made}", 1000 + self._made, self._made, f"boot-{self.boot}", shared)
         process = StepProcess(self, lease)
         self._processes[lease.name] = process
         return process

@@ -148,6 +148,7 @@ class Trials:
             kill_grace_s=min(spec.kill_grace_s, self.bounds.hang_s),
             retry=_quick(spec.retry),
             retryable_attempts=min(spec.retryable_attempts, MOST_ATTEMPTS),
+            shared=False,  # what is injected into one run must not reach those beside it
             compensation_retry=_quick(spec.compensation_retry),
         )
 

@@ -268,12 +268,18 @@ MUTANTS: tuple[Mutant, ...] = (
         Check.UNDO_RETRIES,
         (Patch(_STATE + "_retried", '"undo_counted": 0,', ""),),
     ),
+    Mutant(
+        "what needs a process of its own runs beside others",
+        "G3",
+        Check.SHARED,
+        (Patch(_MACHINE + "_Draft._may_start", "and lease.shared == spec.shared", ""),),
+    ),
     # --- the rules ----------------------------------------------------------------------------------------------
     Mutant(
         "nobody waits before the next attempt",
         "rules",
         Check.BACKOFF,
-        (Patch(_MACHINE + "_Draft._may_start", "due and turn and not", "turn and not"),),
+        (Patch(_MACHINE + "_Draft._may_start", "due and turn and", "turn and"),),
     ),
     Mutant(
         "verify is not asked",

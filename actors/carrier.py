@@ -1,0 +1,223 @@
+"""The carrier actor: a process in which the coroutines of many sagas run at the same time, each in its slot."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from antistrophe.code import CodeNotLoadableError, load_step_class, mark_step_process
+from antistrophe.errors import InDoubtError, UnreadableDataError
+from antistrophe.marks import MarksFile, Token
+from antistrophe.messages import (
+    Address,
+    CallEnded,
+    CodeLoaded,
+    CodeNotLoaded,
+    EndCall,
+    LoadCode,
+    RunStep,
+    StepAnswer,
+    StepConfiguration,
+    StepReady,
+)
+from antistrophe.offspring import mark_offspring
+from antistrophe.process import identity_of
+from antistrophe.saga.entries import Lease
+from antistrophe.saga.inputs import Answer, Refused
+from antistrophe.step import build_step, call_step
+
+from .base import Handler, RuntimeActor, log
+from .call import EXIT_AFTER_CANCEL, answer_of, answer_of_exception
+from .calls import context_of
+from .event_loop import Call, EventLoop
+from .stacks import STACK_SIGNAL, StackFile, write_tasks_to
+
+
+class _Slot:
+    """What runs in a slot, or ran last: the same attempt told again is answered with what it gave."""
+
+    def __init__(self, token: Token, sender: Address) -> None:
+        self.token = token
+        self.sender = sender
+        self.answer: Answer | None = None
+
+
+class _Settled:
+    """The event loop's thread to the actor: a call is over; with ``answer`` None it was ended."""
+
+    def __init__(self, lease_name: str, answer: Answer | None) -> None:
+        self.lease_name = lease_name
+        self.answer = answer
+
+
+class CarrierActor(RuntimeActor):
+    """Imports the user's step classes, and has an event loop in a thread of its own make the calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A group of its own, so that what user code starts can be ended with it.
+        os.setpgid(0, 0)
+        self.die_with_parent()
+        mark_step_process()
+        self._name = ""
+        self._slots: dict[str, _Slot] = {}
+        self._closed: set[str] = set()
+        self._marks: dict[str, MarksFile] = {}
+        self._stacks: StackFile | None = None
+        self._loop: EventLoop | None = None
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return {
+            StepConfiguration: self._on_configuration,
+            LoadCode: self._on_load,
+            RunStep: self._on_run,
+            EndCall: self._on_end,
+            _Settled: self._on_settled,
+        }
+
+    def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
+        self.configure(message.base)
+        self._name = message.name
+        mark_offspring(message.name)
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_AFTER_CANCEL))
+        signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file to write to
+        _allow_many_files()
+        try:
+            self._stacks = StackFile(message.base.home, message.name)
+        except OSError as error:
+            log.error("no stack of the calls can be kept in %s: %s", message.base.home, error)
+        self._loop = EventLoop(message.name)
+        identity = identity_of(os.getpid())
+        assert identity is not None, "this process lives"
+        self.send(sender, StepReady(Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id)))
+
+    def _on_load(self, message: LoadCode, sender: Address) -> None:
+        try:
+            for ref in message.class_refs:
+                load_step_class(message.origin, ref)
+        except CodeNotLoadableError as error:
+            self.send(sender, CodeNotLoaded(self._name, str(error)))
+        else:
+            self.send(sender, CodeLoaded(self._name, message.class_refs))
+
+    # --- calls -------------------------------------------------------------------------------------------------
+
+    def _on_run(self, message: RunStep, sender: Address) -> None:
+        name = message.lease_name
+        if name in self._closed or self._loop is None:
+            return
+        token = Token(message.saga_id, message.step, message.action, message.attempt)
+        slot = self._slots.get(name)
+        if slot is not None and slot.token == token:
+            slot.sender = sender  # the saga's actor may be another now
+            if slot.answer is not None:
+                self._tell(name, slot)
+        elif slot is None or slot.answer is not None:
+            self._slots[name] = _Slot(token, sender)
+            self._begin(message, token)
+
+    def _begin(self, message: RunStep, token: Token) -> None:
+        assert self.base is not None, "configured before it runs anything"
+        assert self._loop is not None, "configured before it runs anything"
+        home, name, limit_bytes = self.base.home, message.lease_name, self.base.settings.max_payload_bytes
+        try:
+            step = build_step(load_step_class(message.origin, message.class_ref), message.input)
+            context = context_of(message, self.now() + message.limit_s)
+            marks = self._marks_of(name)
+        except CodeNotLoadableError as error:
+            return self._settle(name, Refused(str(error)))
+        except UnreadableDataError as error:
+            text = f"the journaled input of step {message.step_name} no longer fits its class: {error}"
+            return self._settle(name, Refused(text))
+        except OSError as error:
+            return self._settle(name, _unmarked(message, home, error))
+
+        async def attempt() -> Answer:
+            try:
+                marks.begin(token, self.now())
+            except OSError as error:
+                return _unmarked(message, home, error)
+            result = call_step(step, message.action.value, context)
+            return answer_of(message.action, await result if asyncio.iscoroutine(result) else result, limit_bytes)
+
+        def settled(outcome: Answer | BaseException | None) -> None:
+            answer = answer_of_exception(_without_exit(outcome)) if isinstance(outcome, BaseException) else outcome
+            if answer is not None and not isinstance(answer, Refused):
+                try:
+                    marks.finish(token, answer)
+                except OSError as error:
+                    log.error("the outcome of %s of %s can't be marked: %s", message.step_name, token.saga_id, error)
+            self.hand_over(_Settled(name, answer))
+
+        self._loop.start(Call(name, attempt, settled, lambda tasks: write_tasks_to(home, name, tasks)))
+        return None
+
+    def _marks_of(self, name: str) -> MarksFile:
+        assert self.base is not None, "configured before it runs anything"
+        marks = self._marks.get(name)
+        if marks is None:
+            marks = self._marks[name] = MarksFile(self.base.home, name)
+        return marks
+
+    def _settle(self, name: str, answer: Answer) -> None:
+        slot = self._slots[name]
+        slot.answer = answer
+        self._tell(name, slot)
+
+    def _tell(self, name: str, slot: _Slot) -> None:
+        token = slot.token
+        assert slot.answer is not None, "told once it is known"
+        self.send(slot.sender, StepAnswer(token.saga_id, token.step, token.action, token.attempt, name, slot.answer))
+
+    # --- their ends --------------------------------------------------------------------------------------------
+
+    def _on_end(self, message: EndCall, sender: Address) -> None:
+        name = message.lease_name
+        self._closed.add(name)
+        slot = self._slots.get(name)
+        if slot is None or slot.answer is not None:
+            self._forget(name)
+            self.send(sender, CallEnded(name))
+        else:
+            slot.sender = sender
+            assert self._loop is not None, "it runs the call"
+            self._loop.end(name)
+
+    def _on_settled(self, message: Any, _sender: Address) -> None:
+        name, slot = message.lease_name, self._slots.get(message.lease_name)
+        if slot is None:
+            return
+        if name in self._closed:
+            # Whatever it came to is in its file; what counts now is that nothing of it is left.
+            sender = slot.sender
+            self._forget(name)
+            self.send(sender, CallEnded(name))
+        elif message.answer is not None:
+            self._settle(name, message.answer)
+
+    def _forget(self, name: str) -> None:
+        self._slots.pop(name, None)
+        marks = self._marks.pop(name, None)
+        if marks is not None:
+            marks.close()
+
+
+def _unmarked(message: RunStep, home: str, error: OSError) -> Refused:
+    return Refused(f"the start of step {message.step_name} can't be marked in {home}: {error}")
+
+
+def _without_exit(error: BaseException) -> BaseException:
+    """An exit would end the calls of others; what is meant is that this one does not go on."""
+    return (
+        InDoubtError(f"the step ended itself: SystemExit({error.code!r})") if isinstance(error, SystemExit) else error
+    )
+
+
+def _allow_many_files() -> None:
+    """Each call has a file of its own, and sockets of the user's."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
