@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -50,6 +51,19 @@ class NotBefore(SagaStep):
         left = self.due - time.time()
         if left > 0:
             raise RetryableError(after_s=left)
+
+
+@dataclass(frozen=True)
+class AnsweredAt(SagaStep):
+    """Waits, as a coroutine, for an answer that comes at that moment (seconds since 1970)."""
+
+    due: float
+    requires_compensation = False
+    timeout_s = 600.0
+
+    async def execute(self) -> None:
+        """Wait for it."""
+        await asyncio.sleep(max(0.0, self.due - time.time()))
 
 
 @dataclass(frozen=True)
