@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 
 from antistrophe.messages import Address, Configuration, DrainSagas, HostConfiguration
-from antistrophe.policy import RestartIntensity
 from antistrophe.records import ProcessRecord
+from antistrophe.restarts import RestartIntensity
 
 from .base import log
 from .children import child_process

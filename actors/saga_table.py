@@ -19,7 +19,8 @@ from antistrophe.messages import (
     SagaSleeps,
     Waiter,
 )
-from antistrophe.policy import PoolKey, RestartIntensity, Wish
+from antistrophe.policy import PoolKey, Wish
+from antistrophe.restarts import RestartIntensity
 from antistrophe.spec import SagaSpec
 
 from .base import log

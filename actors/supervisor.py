@@ -42,9 +42,9 @@ from antistrophe.messages import (
     SupervisorFailed,
     SupervisorReady,
 )
-from antistrophe.policy import RestartIntensity
 from antistrophe.process import die_with_parent, identity_of, is_alive, sweep
 from antistrophe.records import ProcessRecord
+from antistrophe.restarts import RestartIntensity
 
 from .base import Handler, RuntimeActor, log
 from .children import child_process

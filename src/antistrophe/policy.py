@@ -1,11 +1,13 @@
-"""The pure supervisor: which step process serves which saga, and how soon a dead actor is started again.
+"""The pure supervisor: which step process serves which saga.
 
 Nothing here knows an actor, a process or a clock: the supervisor tells what happened and carries out the orders.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import bisect
+import itertools
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -95,10 +97,15 @@ class Wish:
     shared: bool = False
 
 
+_Rank: TypeAlias = tuple[bool, int, int, str]
+"""Who goes before whom: urgent, by priority, in the order of asking; and the saga."""
+
+
 @dataclass(slots=True)
 class _Request:
     saga_id: str
     wish: Wish
+    arrival: int
     served_by: str | None = None
 
 
@@ -114,19 +121,25 @@ class Pool:
         self._started = 0
         self._processes: dict[str, _Process] = {}
         self._requests: dict[str, _Request] = {}
+        self._order: list[_Rank] = []
+        self._served: set[str] = set()
+        self._throttles: Counter[Throttle] = Counter()
+        self._arrivals = itertools.count()
         self._turns = Turns() if turns is None else turns
 
     def ask(self, saga_id: str, wish: Wish) -> None:
         """A saga wants a process; asking again changes nothing but what is asked for."""
         request = self._requests.get(saga_id)
         if request is None:
-            self._requests[saga_id] = _Request(saga_id, wish)
-        else:
+            self._enter(_Request(saga_id, wish, next(self._arrivals)))
+        elif request.wish != wish:
+            self._strike_out(saga_id)
             request.wish = wish
+            self._enter(request)
 
     def withdraw(self, saga_id: str) -> None:
         """The saga wants none any more."""
-        request = self._requests.pop(saga_id, None)
+        request = self._strike_out(saga_id)
         process = self._processes.get(request.served_by) if request and request.served_by else None
         if process is not None and process.state is not ProcessState.LEASED:
             process.saga_id = None
@@ -152,7 +165,7 @@ class Pool:
             return None, []
         saga_id = process.saga_id
         if saga_id is not None:
-            self._requests.pop(saga_id, None)
+            self._strike_out(saga_id)
         process.state, process.saga_id = ProcessState.ENDING, None
         return saga_id, [Retire(name)]
 
@@ -180,9 +193,9 @@ class Pool:
         if process is None:
             return None
         self._turns.over(process.step_class)
-        for request in self._requests.values():
-            if request.served_by == name:
-                request.served_by = None
+        for saga_id in list(self._served):
+            if self._requests[saga_id].served_by == name:
+                self._reserve(self._requests[saga_id], None)
         return process.saga_id if process.state is ProcessState.LEASED else None
 
     def leased_to(self, saga_id: str) -> str | None:
@@ -216,23 +229,48 @@ class Pool:
 
     def plan(self, now: float) -> list[PoolOrder]:
         """What to do for the sagas that want a process."""
-        orders: list[PoolOrder] = []
-        if len(self._processes) >= self._limit and not self._idle_at_all():
-            return orders
-        free = True
-        for request in sorted(self._requests.values(), key=_rank):
-            if not free and request.served_by is None:
-                continue  # for all who wait behind the last that could be served
-            order = self._serve(request, now)
-            if order is not None:
-                orders.append(order)
-                free = len(self._processes) < self._limit or self._idle_at_all()
-        return orders
+        orders: list[PoolOrder | None] = []
+        for rank in self._order[:] if self._has_room() else ():
+            orders.append(self._serve(self._requests[rank[-1]], now))
+            if not self._has_room():
+                # Of those behind, the ones that something is kept for; the others could not be served.
+                rest = sorted(each for each in map(self._rank, self._served) if each > rank)
+                orders += [self._serve(self._requests[behind[-1]], now) for behind in rest]
+                break
+        return [order for order in orders if order is not None]
+
+    def _rank(self, saga_id: str) -> _Rank:
+        request = self._requests[saga_id]
+        return not request.wish.urgent, -request.wish.priority, request.arrival, saga_id
+
+    def _enter(self, request: _Request) -> None:
+        self._requests[request.saga_id] = request
+        bisect.insort(self._order, self._rank(request.saga_id))
+        if request.wish.throttle is not None:
+            self._throttles[request.wish.throttle] += 1
+        self._reserve(request, request.served_by)
+
+    def _strike_out(self, saga_id: str) -> _Request | None:
+        request = self._requests.get(saga_id)
+        if request is None:
+            return None
+        del self._order[bisect.bisect_left(self._order, self._rank(saga_id))]
+        if request.wish.throttle is not None:
+            self._throttles -= Counter((request.wish.throttle,))
+        self._served.discard(saga_id)
+        return self._requests.pop(saga_id)
+
+    def _reserve(self, request: _Request, name: str | None) -> None:
+        """Keep that process for it, or none."""
+        request.served_by = name
+        if name is None:
+            self._served.discard(request.saga_id)
+        elif request.saga_id in self._requests:
+            self._served.add(request.saga_id)
 
     def next_turn(self) -> float | None:
         """When a saga that waits for no more than its class's rate gets its turn; None where none does."""
-        throttles = [request.wish.throttle for request in self._requests.values()]
-        return self._turns.next_at(throttle for throttle in throttles if throttle is not None)
+        return self._turns.next_at(self._throttles)
 
     def _serve(self, request: _Request, now: float) -> PoolOrder | None:
         serving = self._processes.get(request.served_by) if request.served_by else None
@@ -265,39 +303,41 @@ class Pool:
         missing = tuple(ref for ref in request.wish.class_refs if ref not in process.loaded)
         process.saga_id, process.since = request.saga_id, now
         if missing:
-            process.state, request.served_by = ProcessState.LOADING, process.name
+            process.state = ProcessState.LOADING
+            self._reserve(request, process.name)
             return LoadInto(process.name, process.key.origin, missing)
         process.state, process.used = ProcessState.LEASED, True
         process.step_class = self._turns.take(request.wish.throttle, now)
-        del self._requests[request.saga_id]
+        self._strike_out(request.saga_id)
         return GrantTo(process.name, request.saga_id, process.step_class)
 
     def _unreserve(self, request: _Request, keep: _Process | None = None) -> None:
         reserved = self._processes.get(request.served_by) if request.served_by else None
         if reserved is not None and reserved is not keep:
             reserved.saga_id = None
-        request.served_by = None
+        self._reserve(request, None)
 
     def _start(self, request: _Request, now: float) -> PoolOrder:
         self._started += 1
         name = f"{self._prefix}-{self._started}"
         self._processes[name] = _Process(name, request.wish.key, ProcessState.STARTING, now, request.saga_id)
-        request.served_by = name
+        self._reserve(request, name)
         return StartProcess(name)
 
     def _make_room(self, request: _Request) -> PoolOrder | None:
         spare = min(self._idle(), key=lambda process: process.since, default=None)
         if spare is None:
             return None
-        request.served_by = spare.name
+        self._reserve(request, spare.name)
         return self._retire(spare)
 
     def _retire(self, process: _Process) -> Retire:
         process.state, process.saga_id = ProcessState.ENDING, None
         return Retire(process.name)
 
-    def _idle_at_all(self) -> bool:
-        return any(process.state is ProcessState.IDLE for process in self._processes.values())
+    def _has_room(self) -> bool:
+        idle = any(process.state is ProcessState.IDLE for process in self._processes.values())
+        return idle or len(self._processes) < self._limit
 
     def _idle(self, saga_id: str | None = None) -> list[_Process]:
         """The processes without work that are not held for another saga."""
@@ -306,23 +346,3 @@ class Pool:
             for process in self._processes.values()
             if process.state is ProcessState.IDLE and process.saga_id in (None, saga_id)
         ]
-
-
-def _rank(request: _Request) -> tuple[bool, int]:
-    return not request.wish.urgent, -request.wish.priority
-
-
-class RestartIntensity:
-    """How soon a child that died is started again: at once up to ``most`` times within ``window_s``, then after it."""
-
-    def __init__(self, most: int, window_s: float) -> None:
-        self._most = most
-        self._window_s = window_s
-        self._deaths: deque[float] = deque()
-
-    def delay_s(self, now: float) -> float:
-        """Book a death; seconds to wait before the next start."""
-        self._deaths.append(now)
-        while self._deaths and now - self._deaths[0] > self._window_s:
-            self._deaths.popleft()
-        return 0.0 if len(self._deaths) <= self._most else self._window_s

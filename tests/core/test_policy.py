@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe.admission import Admission, Standing
-from antistrophe.policy import RestartIntensity
+from antistrophe.restarts import RestartIntensity
 
 ANY = Standing("any")
 

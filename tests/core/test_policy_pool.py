@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from antistrophe.policy import GrantTo, LoadInto, Pool, PoolKey, PoolOrder, Retire, StartProcess, Wish
 from antistrophe.spec import Origin, Throttle
+from antistrophe.turns import Turns
 
 ORIGINS = [Origin(None, (), "/a"), Origin("/b/script.py", (), "/b")]
 HERE = PoolKey("me", ORIGINS[0])
@@ -81,6 +82,20 @@ def test_those_who_cannot_be_served_are_not_looked_at_one_by_one(monkeypatch: py
     pool.returned(name, "s", 1.0, reusable=True)
     assert pool.plan(1.0) == [GrantTo(name, "s0")]
     assert looked == ["s0"]
+
+
+def test_the_next_turn_is_asked_for_each_class_and_not_for_each_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, throttle = Pool(1, "p"), Throttle("m:A", None, 2.0)
+    start(pool, "s", throttle=throttle)
+    for number in range(50):
+        ask(pool, f"s{number}", throttle=throttle)
+    asked: list[int] = []
+    monkeypatch.setattr(Turns, "next_at", lambda self, waiting: asked.append(len(list(waiting))))
+    pool.next_turn()
+    for number in range(50):
+        pool.withdraw(f"s{number}")
+    pool.next_turn()
+    assert asked == [1, 0]
 
 
 def test_a_fresh_one_is_one_that_was_never_lent() -> None:

@@ -21,8 +21,8 @@ from antistrophe.database import open_database
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
-from antistrophe.policy import RestartIntensity
 from antistrophe.process import become_subreaper, mark_descendants, sweep
+from antistrophe.restarts import RestartIntensity
 from antistrophe.settings import Settings
 from antistrophe.system import control
 from antistrophe.system.life import Life, LifeEndedError
