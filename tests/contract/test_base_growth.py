@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -43,6 +44,7 @@ def work(act: Callable[[], object]) -> int:
         count += event == "c_call"
 
     before = sys.gettrace()
+    gc.disable()  # a collection that falls into it runs finalizers, and callbacks of whoever listens
     sys.settrace(trace)
     sys.setprofile(profile)
     try:
@@ -50,6 +52,7 @@ def work(act: Callable[[], object]) -> int:
     finally:
         sys.setprofile(None)
         sys.settrace(before)
+        gc.enable()
     return count
 
 

@@ -433,12 +433,14 @@ def test_a_sweep_spares_whom_it_is_told_and_ends_the_rest(nursery: Nursery, tmp_
 
 
 def test_a_sweep_outruns_processes_that_keep_forking(nursery: Nursery, tmp_path: Path) -> None:
-    # Each generation forks the next and ends: whoever is looked at is gone a moment later.
+    # Each generation forks the next and ends: whoever is looked at is gone a moment later. One that forked as fast as
+    # it can would be ahead of every scan on a machine that is busy.
     code = (
         "import os, signal, time\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
         "print(os.getpid(), flush=True)\n"
         "while True:\n"
+        "    time.sleep(0.01)\n"
         "    if os.fork(): time.sleep(0.02); os._exit(0)\n"
     )
     for _ in range(3):
