@@ -27,7 +27,7 @@ def transfer_of(saga_id: str, bank: str, draw: random.Random) -> SagaDefinition:
     return saga.add_step(Credit(bank, account_name(payee), amount))
 
 
-def serve(orchestrator: SagaOrchestrator, saga: SagaDefinition, until: float) -> bool:
+def serve(orchestrator: SagaOrchestrator, saga: SagaDefinition, until: float, patience_s: float) -> bool:
     """Have one transfer started, say so once it is acknowledged, and wait for its end. False: it was refused."""
     try:
         handle = orchestrator.start(saga, if_live="join")
@@ -36,13 +36,14 @@ def serve(orchestrator: SagaOrchestrator, saga: SagaDefinition, until: float) ->
         return False
     os.write(1, f"{saga.id}\n".encode())
     with contextlib.suppress(SagaError, TimeoutError):
-        handle.result(max(0.1, until - time.monotonic()))
+        handle.result(min(patience_s, max(0.1, until - time.monotonic())))
     return True
 
 
 def main() -> None:
-    """Called with the folder, the seed, the client's number, and for how many seconds it works."""
-    folder, seed, number, seconds = Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])
+    """Called with the folder, the seed, the client's number, for how many seconds it works, and for how many it waits
+    for the end of one transfer."""
+    folder, seed, number, seconds, patience_s = Path(sys.argv[1]), sys.argv[2], sys.argv[3], *map(float, sys.argv[4:6])
     draw = random.Random(f"{seed}/{number}")
     until = math.inf
     ids = (f"client-{number}-{transfer}" for transfer in itertools.count(1))
@@ -53,7 +54,7 @@ def main() -> None:
             with SagaOrchestrator(folder / "home", settings=SETTINGS) as orchestrator:
                 until = min(until, time.monotonic() + seconds)  # from when it is up, however long that took
                 while time.monotonic() < until:
-                    if serve(orchestrator, saga, until):
+                    if serve(orchestrator, saga, until, patience_s):
                         saga = next(transfers)
         except (SystemUnavailableError, JournalError) as error:  # what was not acknowledged is asked for again
             os.write(2, f"{saga.id}: {error}\n".encode())
