@@ -9,24 +9,18 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from antistrophe.code import CodeNotLoadableError, load_step_class, mark_step_process
-from antistrophe.errors import InDoubtError, UnreadableDataError
+from antistrophe.code import load_step_class
+from antistrophe.errors import InDoubtError
 from antistrophe.marks import MarksFile, Token
 from antistrophe.messages import (
     Address,
     CallEnded,
-    CodeLoaded,
-    CodeNotLoaded,
     EndCall,
     LoadCode,
     RunStep,
     StepAnswer,
     StepConfiguration,
-    StepReady,
 )
-from antistrophe.offspring import mark_offspring
-from antistrophe.process import identity_of
-from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import Answer, Refused
 from antistrophe.step import build_step, call_step
 
@@ -34,7 +28,8 @@ from .base import Handler, RuntimeActor, log
 from .call import EXIT_AFTER_CANCEL, answer_of, answer_of_exception
 from .calls import context_of
 from .event_loop import Call, EventLoop
-from .stacks import STACK_SIGNAL, StackFile, write_tasks_to
+from .stacks import StackFile, write_tasks_to
+from .user_process import REFUSALS, become_user_process, introduce, load_code, refusal
 
 
 class _Slot:
@@ -59,10 +54,7 @@ class CarrierActor(RuntimeActor):
 
     def __init__(self) -> None:
         super().__init__()
-        # A group of its own, so that what user code starts can be ended with it.
-        os.setpgid(0, 0)
-        self.die_with_parent()
-        mark_step_process()
+        become_user_process(self)
         self._name = ""
         self._slots: dict[str, _Slot] = {}
         self._closed: set[str] = set()
@@ -80,29 +72,19 @@ class CarrierActor(RuntimeActor):
         }
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
-        self.configure(message.base)
         self._name = message.name
-        mark_offspring(message.name)
+        ready = introduce(self, message)
         signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_AFTER_CANCEL))
-        signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file to write to
         _allow_many_files()
         try:
             self._stacks = StackFile(message.base.home, message.name)
         except OSError as error:
             log.error("no stack of the calls can be kept in %s: %s", message.base.home, error)
         self._loop = EventLoop(message.name)
-        identity = identity_of(os.getpid())
-        assert identity is not None, "this process lives"
-        self.send(sender, StepReady(Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id)))
+        self.send(sender, ready)
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
-        try:
-            for ref in message.class_refs:
-                load_step_class(message.origin, ref)
-        except CodeNotLoadableError as error:
-            self.send(sender, CodeNotLoaded(self._name, str(error)))
-        else:
-            self.send(sender, CodeLoaded(self._name, message.class_refs))
+        self.send(sender, load_code(message, self._name))
 
     # --- calls -------------------------------------------------------------------------------------------------
 
@@ -128,19 +110,14 @@ class CarrierActor(RuntimeActor):
             step = build_step(load_step_class(message.origin, message.class_ref), message.input)
             context = context_of(message, self.now() + message.limit_s)
             marks = self._marks_of(name)
-        except CodeNotLoadableError as error:
-            return self._settle(name, Refused(str(error)))
-        except UnreadableDataError as error:
-            text = f"the journaled input of step {message.step_name} no longer fits its class: {error}"
-            return self._settle(name, Refused(text))
-        except OSError as error:
-            return self._settle(name, _unmarked(message, home, error))
+        except REFUSALS as error:
+            return self._settle(name, refusal(message, home, error))
 
         async def attempt() -> Answer:
             try:
                 marks.begin(token, self.now())
             except OSError as error:
-                return _unmarked(message, home, error)
+                return refusal(message, home, error)
             result = call_step(step, message.action.value, context)
             return answer_of(message.action, await result if asyncio.iscoroutine(result) else result, limit_bytes)
 
@@ -204,10 +181,6 @@ class CarrierActor(RuntimeActor):
         marks = self._marks.pop(name, None)
         if marks is not None:
             marks.close()
-
-
-def _unmarked(message: RunStep, home: str, error: OSError) -> Refused:
-    return Refused(f"the start of step {message.step_name} can't be marked in {home}: {error}")
 
 
 def _without_exit(error: BaseException) -> BaseException:

@@ -28,8 +28,8 @@ from antistrophe.saga.outcome import outcome_of
 from antistrophe.spec import SagaSpec
 
 from .ledger import Ledger, is_text, standing_of
+from .owner import Owner
 from .saga_table import LiveSaga, SagaTable
-from .step_processes import Owner
 
 LONGEST_TEXT = 10_000
 """How many characters each text of an order may have: it is journaled, and shown wherever the saga is."""

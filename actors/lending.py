@@ -11,8 +11,9 @@ from antistrophe.saga.entries import Lease
 from antistrophe.shared_pool import SharedPool
 from antistrophe.turns import Turns
 
+from .owner import Owner
 from .shared_processes import SharedProcesses
-from .step_processes import Owner, StepProcesses
+from .step_processes import StepProcesses
 
 
 class Lending:
@@ -50,7 +51,6 @@ class Lending:
     def give_back(self, saga_id: str, lease_name: str, *, reusable: bool) -> None:
         """A saga has settled what ran there."""
         self._keeper(lease_name).give_back(saga_id, lease_name, reusable=reusable)
-        self.serve()
 
     def forget(self, saga_id: str) -> None:
         """The saga has ended or sleeps: it wants nothing, and no news of what it had."""

@@ -11,8 +11,8 @@ from antistrophe.restarts import RestartIntensity
 
 from .base import log
 from .children import child_process
+from .owner import Owner
 from .saga_host import SagaHost
-from .step_processes import Owner
 
 
 @dataclass(eq=False, slots=True)

@@ -26,8 +26,8 @@ from antistrophe.spec import SagaSpec
 from .base import log
 from .ledger import Ledger, OpenSaga, standing_of
 from .lending import Lending
+from .owner import Owner
 from .saga_hosts import HostProcess, SagaHosts
-from .step_processes import Owner
 
 UNLOADABLE_WAIT_S = 2.0
 """The first wait of a saga whose code can't be loaded; doubled up to UNLOADABLE_MAX_S."""

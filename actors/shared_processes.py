@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from antistrophe.marks import remove_marks, stack_path
 from antistrophe.messages import (
@@ -22,36 +21,24 @@ from antistrophe.messages import (
     LoadCode,
     ProcessDead,
     ProcessGrant,
-    StepConfiguration,
     StepReady,
 )
-from antistrophe.offspring import end_offspring
 from antistrophe.policy import GrantTo, LoadInto, Retire, StartProcess
-from antistrophe.process import kill_group, live_group_members, signal_main_thread
+from antistrophe.process import ProcessIdentity
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
 from antistrophe.shared_pool import CloseSlot, SharedOrder, SharedPool, carrier_of
 
 from .base import log
 from .carrier import CarrierActor
-from .carrier_process import CarrierProcess
-from .children import child_process
-from .stacks import STACK_SIGNAL, how_found
-from .step_processes import LOOK_AGAIN_S, Owner, how_it_ended, identity_of_lease
+from .held_process import Ending, HeldProcess, end_stranger, identity_of_lease, start_process
+from .owner import Owner, Wakes
 
 CLOSE_GRACE_S = 1.0
 """How long a call may take to end that nobody waits for."""
 
 STACK_S = 0.2
 """How long a process that is to be killed has for writing where its threads stand."""
-
-
-@dataclass(slots=True)
-class _Ending:
-    """A call that is to end: ``kill_at``: when its process is killed for it."""
-
-    kill_at: float
-    by_system: bool
 
 
 class SharedProcesses:
@@ -61,12 +48,12 @@ class SharedProcesses:
         self._owner = owner
         self._base = base
         self.pool = pool
-        self._carriers: dict[str, CarrierProcess] = {}
-        self._endings: dict[str, _Ending] = {}
+        self._carriers: dict[str, HeldProcess] = {}
+        self._endings: dict[str, Ending] = {}
+        self._killed: set[str] = set()
+        self._wakes = Wakes(owner)
         self._graves: dict[str, ProcessDead] = {}
-        self._dead_strangers: set[tuple[int, int, str]] = set()
-        self._turn: float | None = None
-        self._looks_again = False
+        self._dead_strangers: set[ProcessIdentity] = set()
         self.frozen = False
 
     def knows(self, name: str) -> bool:
@@ -80,10 +67,7 @@ class SharedProcesses:
         if not self.frozen:
             now = self._owner.now()
             self._carry_out(self.pool.plan(now))
-            turn = self.pool.next_turn()
-            if turn is not None and turn > now and (self._turn is None or not now < self._turn <= turn):
-                self._turn = turn
-                self._owner.wake_in(turn - now)
+            self._wakes.at_turn(self.pool.next_turn(), now)
 
     def _carry_out(self, orders: Iterable[SharedOrder]) -> None:
         for order in orders:
@@ -94,7 +78,7 @@ class SharedProcesses:
                     self._owner.send(self._carriers[name].address, LoadCode(origin, class_refs))
                 case GrantTo(lease_name, saga_id, step_class):
                     carrier = self._carriers[carrier_of(lease_name)]
-                    lease = carrier.slot(lease_name)
+                    lease = _slot(carrier, lease_name)
                     self._owner.granted(ProcessGrant(saga_id, lease, carrier.address, step_class))
                 case CloseSlot(lease_name):
                     self._end(lease_name, CLOSE_GRACE_S, by_system=True)
@@ -104,13 +88,10 @@ class SharedProcesses:
 
     def _start(self, name: str) -> None:
         try:
-            address = self._owner.createActor(CarrierActor)
+            self._carriers[name] = start_process(self._owner, CarrierActor, self._base, name)
         except OSError as error:
             log.error("a process for async steps can't be started (%s); it is tried again", error)
             self.pool.dead(name)
-            return
-        self._carriers[name] = CarrierProcess(name, address, child_process(self._owner, address))
-        self._owner.send(address, StepConfiguration(self._base, name))
 
     # --- what the processes and their users say ----------------------------------------------------------------
 
@@ -141,7 +122,7 @@ class SharedProcesses:
         ending = self._endings.pop(message.lease_name, None)
         saga_id, orders = self.pool.closed(message.lease_name, self._owner.now())
         if saga_id is not None and carrier is not None:
-            lease = carrier.slot(message.lease_name)
+            lease = _slot(carrier, message.lease_name)
             by_system = ending is not None and ending.by_system
             self._report(ProcessDead(saga_id, lease, None, None, by_system))
         self._carry_out(orders)
@@ -151,20 +132,21 @@ class SharedProcesses:
         """A saga has settled what ran there."""
         self._graves.pop(saga_id, None)
         self._carry_out(self.pool.returned(lease_name, saga_id, self._owner.now(), reusable=reusable))
+        self.serve()
 
     def forget(self, saga_id: str) -> None:
         """The saga has ended or sleeps: it wants no slot, and no news of one."""
+        self._graves.pop(saga_id, None)
         self.pool.withdraw(saga_id)
         lease_name = self.pool.leased_to(saga_id)
         if lease_name is not None:
-            self.give_back(saga_id, lease_name, reusable=False)
-        self._graves.pop(saga_id, None)
+            self._carry_out(self.pool.returned(lease_name, saga_id, self._owner.now(), reusable=False))
 
     def adopt(self, saga_id: str, lease: Lease) -> None:
         """Say what became of a lease: its call may go on, or is over for good."""
         carrier = self._carriers.get(carrier_of(lease.name))
         if carrier is not None and self.pool.saga_of(lease.name) == saga_id:
-            if lease.name not in self._endings and not carrier.killed:
+            if lease.name not in self._endings and carrier.name not in self._killed:
                 self._owner.granted(ProcessGrant(saga_id, lease, carrier.address))
             return
         grave = self._graves.get(saga_id)
@@ -177,9 +159,9 @@ class SharedProcesses:
 
     def _bury_stranger(self, saga_id: str, lease: Lease) -> None:
         """A process of an earlier life of the system: swept before this one began, which is checked once for all."""
-        identity = (lease.pid, lease.start_ticks, lease.boot_id)
+        identity = identity_of_lease(lease)
         if identity not in self._dead_strangers:
-            left = kill_group(identity_of_lease(lease), home=self._base.home) or end_offspring(carrier_of(lease.name))
+            left = end_stranger(lease, carrier_of(lease.name), self._base.home)
             if left:
                 # The saga asks again until it is told.
                 log.error("saga %s can't go on before the processes of its last attempt have ended: %s", saga_id, left)
@@ -198,7 +180,7 @@ class SharedProcesses:
 
     def _end(self, lease_name: str, grace_s: float, *, by_system: bool) -> None:
         if lease_name not in self._endings:
-            self._endings[lease_name] = _Ending(self._owner.now() + grace_s, by_system)
+            self._endings[lease_name] = Ending(self._owner.now() + grace_s, by_system)
             self._owner.wake_in(grace_s)
         self._owner.send(self._carriers[carrier_of(lease_name)].address, EndCall(lease_name))
 
@@ -209,23 +191,18 @@ class SharedProcesses:
             self._end(name, grace_s, by_system=True)
         return len(names)
 
-    def _kill_for(self, carrier: CarrierProcess, lease_name: str) -> None:
+    def _kill_for_a_call(self, carrier: HeldProcess) -> None:
         """End a process for the sake of one of its calls; where its threads stand is asked first."""
         if carrier.asked is None and carrier.lease is not None:
-            carrier.asked, carrier.culprit = how_found(carrier.lease.pid), lease_name
-            signal_main_thread(identity_of_lease(carrier.lease), STACK_SIGNAL)
+            carrier.ask_for_stacks()
             self._owner.wake_in(STACK_S)
             return
         self._kill(carrier)
-        self._look_again()
+        self._wakes.look_again()
 
-    def _kill(self, carrier: CarrierProcess) -> None:
-        carrier.killed = True
-        if carrier.lease is not None:
-            kill_group(identity_of_lease(carrier.lease), home=self._base.home)
-        elif carrier.process is not None and carrier.alive:
-            # It has not said who it is, but it is our child: its pid can't be anybody else's before we have reaped it.
-            carrier.process.kill()
+    def _kill(self, carrier: HeldProcess) -> None:
+        self._killed.add(carrier.name)
+        carrier.kill()
 
     def on_exit(self, address: Address) -> bool:
         """A child of ours is gone; False where it was none of these."""
@@ -236,12 +213,12 @@ class SharedProcesses:
 
     def look(self) -> None:
         """Kill what has had its grace, and notice what is dead, overdue or idle for long."""
-        self._looks_again = False
+        self._wakes.looking()
         now = self._owner.now()
         for lease_name, ending in list(self._endings.items()):
             carrier = self._carriers[carrier_of(lease_name)]
             if now >= ending.kill_at + (STACK_S if carrier.asked is not None else 0.0):
-                self._kill_for(carrier, lease_name)
+                self._kill_for_a_call(carrier)
         for carrier in list(self._carriers.values()):
             if not carrier.alive:
                 self._bury(carrier)
@@ -250,12 +227,7 @@ class SharedProcesses:
         self._carry_out(self.pool.retire_idle(now, self._base.settings.idle_process_s))
         self.serve()
 
-    def _look_again(self) -> None:
-        if not self._looks_again:
-            self._looks_again = True
-            self._owner.wake_in(LOOK_AGAIN_S)
-
-    def _give_up(self, carrier: CarrierProcess) -> None:
+    def _give_up(self, carrier: HeldProcess) -> None:
         limit_s = self._base.settings.start_timeout_s
         self._refuse(carrier.name, f"the step classes could not be imported within {limit_s:g} s")
         self._kill(carrier)
@@ -266,20 +238,16 @@ class SharedProcesses:
 
     # --- death -------------------------------------------------------------------------------------------------
 
-    def _bury(self, carrier: CarrierProcess) -> None:
+    def _bury(self, carrier: HeldProcess) -> None:
         """The leader is dead: end what is left of its group and what has left that, and only then report it."""
         if carrier.alive:
             return
-        lease = carrier.lease
-        if lease is not None:
-            if live_group_members(lease.pid):
-                kill_group(identity_of_lease(lease), home=self._base.home)
-            if live_group_members(lease.pid) or end_offspring(carrier.name):
-                self._look_again()
-                return
+        if not carrier.is_fenced():
+            self._wakes.look_again()
+            return
         self._carriers.pop(carrier.name, None)
         if self.pool.loading(carrier.name):
-            ended = how_it_ended(carrier.process)
+            ended = carrier.how_it_ended()
             self._refuse(carrier.name, f"the import of its step classes ended the process ({ended})")
         slots = self.pool.slot_names(carrier.name)
         lent = self.pool.dead(carrier.name)
@@ -289,27 +257,19 @@ class SharedProcesses:
                 remove_marks(self._base.home, lease_name)
         for lease_name, saga_id in lent.items():
             self._report(self._death(carrier, lease_name, saga_id))
+        self._killed.discard(carrier.name)
         remove_marks(self._base.home, carrier.name)
         self.serve()
 
-    def _death(self, carrier: CarrierProcess, lease_name: str, saga_id: str) -> ProcessDead:
+    def _death(self, carrier: HeldProcess, lease_name: str, saga_id: str) -> ProcessDead:
         ending, detail = self._endings.pop(lease_name, None), None
         by_system = ending is not None and ending.by_system
-        if ending is None and carrier.culprit is not None:
+        if ending is None and carrier.asked is not None:
             by_system, detail = True, "its process was ended, because another call that ran there did not end in time"
         # What the process wrote of its threads is where each of its calls stood.
         with contextlib.suppress(OSError):
             os.link(stack_path(self._base.home, carrier.name), stack_path(self._base.home, lease_name))
-        code = None if carrier.process is None else carrier.process.exitcode
-        return ProcessDead(
-            saga_id,
-            carrier.slot(lease_name),
-            code if code is not None and code >= 0 else None,
-            -code if code is not None and code < 0 else None,
-            by_system,
-            detail,
-            carrier.asked,
-        )
+        return carrier.death(saga_id, _slot(carrier, lease_name), by_system=by_system, detail=detail)
 
     def _report(self, dead: ProcessDead) -> None:
         self._graves[dead.saga_id] = dead
@@ -317,14 +277,18 @@ class SharedProcesses:
 
     def records(self) -> list[ProcessRecord]:
         """The processes as monitoring shows them: once for each call."""
-        rows, idle = [], {name for name, each in self._carriers.items() if each.alive}
+        rows, busy = [], set()
         for lease_name in self.pool.leased():
             carrier = self._carriers[carrier_of(lease_name)]
-            if carrier.lease is not None and carrier.alive:
-                rows.append(ProcessRecord(carrier.lease.pid, "step", self.pool.saga_of(lease_name)))
-                idle.discard(carrier.name)
-        for name in idle:
-            process = self._carriers[name].process
-            if process is not None and process.pid is not None:
-                rows.append(ProcessRecord(process.pid, "idle", None))
-        return rows
+            if (pid := carrier.pid) is not None:
+                rows.append(ProcessRecord(pid, "step", self.pool.saga_of(lease_name)))
+                busy.add(carrier.name)
+        idle = (carrier.pid for carrier in self._carriers.values() if carrier.name not in busy)
+        return rows + [ProcessRecord(pid, "idle", None) for pid in idle if pid is not None]
+
+
+def _slot(carrier: HeldProcess, lease_name: str) -> Lease:
+    """The lease of one of its slots."""
+    own = carrier.lease
+    assert own is not None, "only a process that is ready is lent"
+    return Lease(lease_name, own.pid, own.start_ticks, own.boot_id, shared=True)

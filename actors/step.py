@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections.abc import Mapping
 from typing import Any
 
-from antistrophe.code import CodeNotLoadableError, load_step_class, mark_step_process
+from antistrophe.code import load_step_class
 from antistrophe.context import StepContext
-from antistrophe.errors import UnreadableDataError
 from antistrophe.marks import MarksFile, Token
 from antistrophe.messages import (
     Address,
-    CodeLoaded,
-    CodeNotLoaded,
     LoadCode,
     RunStep,
     StepAnswer,
     StepConfiguration,
-    StepReady,
 )
-from antistrophe.offspring import mark_offspring
-from antistrophe.process import identity_of
-from antistrophe.saga.entries import Lease
-from antistrophe.saga.inputs import Answer, Refused
+from antistrophe.saga.inputs import Answer
 from antistrophe.step import build_step, call_step
 
 from .base import Handler, RuntimeActor, log
 from .call import EXIT_AFTER_CANCEL, Caller, answer_of, answer_of_exception, exit_code_of
 from .calls import context_of
-from .stacks import STACK_SIGNAL, StackFile
+from .stacks import StackFile
+from .user_process import REFUSALS, become_user_process, introduce, load_code, refusal
 
 
 class StepActor(RuntimeActor):
@@ -42,10 +35,7 @@ class StepActor(RuntimeActor):
 
     def __init__(self) -> None:
         super().__init__()
-        # A group of its own, so that what user code starts can be ended with it.
-        os.setpgid(0, 0)
-        self.die_with_parent()
-        mark_step_process()
+        become_user_process(self)
         self._caller = Caller()
         self._name = ""
         self._marks: MarksFile | None = None
@@ -56,22 +46,11 @@ class StepActor(RuntimeActor):
         return {StepConfiguration: self._on_configuration, LoadCode: self._on_load, RunStep: self._on_run}
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
-        self.configure(message.base)
         self._name = message.name
-        mark_offspring(message.name)
-        signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file to write to
-        identity = identity_of(os.getpid())
-        assert identity is not None, "this process lives"
-        self.send(sender, StepReady(Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id)))
+        self.send(sender, introduce(self, message))
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
-        try:
-            for ref in message.class_refs:
-                load_step_class(message.origin, ref)
-        except CodeNotLoadableError as error:
-            self.send(sender, CodeNotLoaded(self._name, str(error)))
-        else:
-            self.send(sender, CodeLoaded(self._name, message.class_refs))
+        self.send(sender, load_code(message, self._name))
 
     def _on_run(self, message: RunStep, sender: Address) -> None:
         if message.lease_name != self._name:
@@ -97,12 +76,8 @@ class StepActor(RuntimeActor):
             self._forget_stacks()
             self._leave_if_cancelled()
             self._marks.begin(token, self.now())
-        except CodeNotLoadableError as error:
-            return Refused(str(error))
-        except UnreadableDataError as error:
-            return Refused(f"the journaled input of step {message.step_name} no longer fits its class: {error}")
-        except OSError as error:
-            return Refused(f"the start of step {message.step_name} can't be marked in {self.base.home}: {error}")
+        except REFUSALS as error:
+            return refusal(message, self.base.home, error)
         answer = self._call(message, step, context)
         try:
             self._marks.finish(token, answer)

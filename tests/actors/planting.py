@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antistrophe.actors import step_processes
+from antistrophe.actors import held_process, step_processes
 from antistrophe.actors.registry import RegistryActor
 from antistrophe.saga.entries import Lease
 from antistrophe.settings import Settings
@@ -25,7 +25,7 @@ def _nobody_is_told_of_news() -> None:
 
 
 def _what_left_the_group_lives() -> None:
-    vars(step_processes)["end_offspring"] = lambda _name: []
+    vars(held_process)["end_offspring"] = lambda _name: []
 
 
 def _a_late_kill() -> None:

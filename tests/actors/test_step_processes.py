@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from antistrophe.actors import step_processes
+from antistrophe.actors import held_process, step_processes
 from antistrophe.actors.step_processes import StepProcesses
 from antistrophe.messages import Configuration, ProcessDead, ProcessGrant, StepReady
 from antistrophe.policy import PoolKey, Wish
@@ -66,9 +66,9 @@ class Owner:
 
 @pytest.fixture
 def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
-    monkeypatch.setattr(step_processes, "child_process", lambda parent, address: Immortal())
+    monkeypatch.setattr(held_process, "child_process", lambda parent, address: Immortal())
     monkeypatch.setattr(step_processes, "send_signal", lambda identity, number: True)
-    monkeypatch.setattr(step_processes, "kill_group", lambda identity, home=None: [identity.pid])
+    monkeypatch.setattr(held_process, "kill_group", lambda identity, home=None: [identity.pid])
     return Owner()
 
 
