@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 
 from antistrophe.messages import Address, Configuration, ProcessDead, StepConfiguration
 from antistrophe.offspring import end_offspring
-from antistrophe.process import ProcessIdentity, kill_group, live_group_members, signal_main_thread
+from antistrophe.process import ProcessIdentity, kill_child, kill_group, live_group_members, signal_main_thread
 from antistrophe.saga.entries import Lease
 
 from .children import child_process
@@ -54,12 +52,9 @@ class HeldProcess:
             signal_main_thread(identity_of_lease(self.lease), STACK_SIGNAL)
 
     def kill(self) -> None:
-        """SIGKILL to its group."""
-        if self.lease is not None:
-            kill_group(identity_of_lease(self.lease), home=self.home)
-        elif (pid := self.pid) is not None:
-            # It has not said who it is, but it is our child: its pid can't be anybody else's before we have reaped it.
-            os.kill(pid, signal.SIGKILL)
+        """SIGKILL to it and to its group, once it has said that it leads one."""
+        if (pid := self.pid) is not None:  # what one that is dead has left is ended before its death is reported
+            kill_child(pid, group=self.lease is not None)
 
     def is_fenced(self) -> bool:
         """Its leader is dead: end what is left of its group and what has left that; True once nothing is."""

@@ -167,6 +167,16 @@ def kill_group(leader: ProcessIdentity, *, home: str | os.PathLike[str] | None =
     return members
 
 
+def kill_child(pid: int, *, group: bool) -> None:
+    """SIGKILL a child of this process and, with ``group``, the group that it leads. Only for one that is not reaped:
+    neither its number nor that of its group can be anybody else's then, so there is nothing to look up."""
+    if group:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def _any_of_home(members: Iterable[int], home: str | os.PathLike[str]) -> bool:
     # The parent counts because orphans fall to the nearest subreaper, which is a process of the same system, while
     # the orphan itself may have been started with an environment of its own.
