@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from antistrophe.loans import Wish
 from antistrophe.messages import Address, CallEnded, CodeLoaded, CodeNotLoaded, Configuration, StepReady
-from antistrophe.policy import Wish
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
 from antistrophe.shared_pool import SharedPool

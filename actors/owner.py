@@ -34,11 +34,11 @@ class Wakes:
         """It looks now."""
         self._looks_again = False
 
-    def look_again(self) -> None:
+    def look_again(self, in_s: float = LOOK_AGAIN_S) -> None:
         """Soon, and once, however many there are to look at: each look may ask for the next."""
         if not self._looks_again:
             self._looks_again = True
-            self._owner.wake_in(LOOK_AGAIN_S)
+            self._owner.wake_in(in_s)
 
     def at_turn(self, turn: float | None, now: float) -> None:
         """At that moment, in seconds since the epoch, if there is one to come."""

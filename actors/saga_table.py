@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from antistrophe.admission import Admission, Standing
+from antistrophe.loans import PoolKey, Wish
 from antistrophe.messages import (
     AdoptProcess,
     AskProcess,
@@ -19,7 +20,6 @@ from antistrophe.messages import (
     SagaSleeps,
     Waiter,
 )
-from antistrophe.policy import PoolKey, Wish
 from antistrophe.restarts import RestartIntensity
 from antistrophe.spec import SagaSpec
 

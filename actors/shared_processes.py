@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 
+from antistrophe.loans import GrantTo, LoadInto, Retire, StartProcess
 from antistrophe.marks import remove_marks, stack_path
 from antistrophe.messages import (
     Address,
@@ -23,7 +24,6 @@ from antistrophe.messages import (
     ProcessGrant,
     StepReady,
 )
-from antistrophe.policy import GrantTo, LoadInto, Retire, StartProcess
 from antistrophe.process import ProcessIdentity
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable
 
+from antistrophe.loans import GrantTo, LoadInto, PoolOrder, Retire, StartProcess
 from antistrophe.marks import remove_marks
 from antistrophe.messages import (
     Address,
@@ -16,7 +17,7 @@ from antistrophe.messages import (
     ProcessGrant,
     StepReady,
 )
-from antistrophe.policy import GrantTo, LoadInto, Pool, PoolOrder, Retire, StartProcess
+from antistrophe.policy import Pool
 from antistrophe.process import send_signal
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
@@ -34,7 +35,8 @@ class StepProcesses:
     def __init__(self, owner: Owner, base: Configuration, prefix: str, turns: Turns) -> None:
         self._owner = owner
         self._base = base
-        self.pool = Pool(base.settings.step_processes, prefix, turns)
+        settings = base.settings
+        self.pool = Pool(settings.step_processes, prefix, turns, spares=settings.spare_processes)
         self._steps: dict[str, HeldProcess] = {}
         self._endings: dict[str, Ending] = {}
         self._wakes = Wakes(owner)
@@ -49,6 +51,8 @@ class StepProcesses:
             now = self._owner.now()
             self._carry_out(self.pool.plan(now))
             self._wakes.at_turn(self.pool.next_turn(), now)
+            if self.pool.unready:
+                self._wakes.look_again(0.0)  # a fork takes its time, and what was lent just now is to go out first
 
     def _carry_out(self, orders: Iterable[PoolOrder]) -> None:
         for order in orders:
@@ -176,6 +180,8 @@ class StepProcesses:
         for name in self.pool.overdue(now, self._base.settings.start_timeout_s):
             self._give_up(self._steps[name])
         self._carry_out(self.pool.retire_idle(now, self._base.settings.idle_process_s))
+        if not self.frozen:
+            self._carry_out(self.pool.make_ready(now))
         self.serve()
 
     def _give_up(self, step: HeldProcess) -> None:

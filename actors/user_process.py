@@ -12,6 +12,7 @@ from antistrophe.offspring import mark_offspring
 from antistrophe.process import identity_of
 from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import Refused
+from antistrophe.step import prepare_step
 
 from .base import RuntimeActor
 from .stacks import STACK_SIGNAL
@@ -42,7 +43,7 @@ def load_code(message: LoadCode, name: str) -> CodeLoaded | CodeNotLoaded:
     """Import what is asked for, and what to answer, as the process of that name."""
     try:
         for ref in message.class_refs:
-            load_step_class(message.origin, ref)
+            prepare_step(load_step_class(message.origin, ref))
     except CodeNotLoadableError as error:
         return CodeNotLoaded(name, str(error))
     return CodeLoaded(name, message.class_refs)

@@ -12,11 +12,12 @@ from antistrophe.saga.inputs import ANSWER_TYPES, Answered, Input, ProcessGrante
 from antistrophe.saga.machine import decide
 from antistrophe.saga.state import Saga, evolve
 from antistrophe.spec import Origin, RetryPolicy, SagaSpec, StepSpec
-from antistrophe.structure import hooks
+from antistrophe.structure import hooks, make_converter
 
 
 def warm_up() -> None:
     """Have the code generated that reads and writes records, and run a saga through the machine, all in memory."""
+    make_converter(False, True)  # of the inputs of steps
     for cls in (*ENTRY_TYPES, *ANSWER_TYPES, SagaMetadata):
         hooks(cls)
     said: list[Input] = [ProcessGranted(_LEASE), Answered(0, Action.EXECUTE, 1, Returned())]

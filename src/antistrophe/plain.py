@@ -7,6 +7,7 @@ of the class that the caller names. Every reader raises UnreadableDataError on d
 
 from __future__ import annotations
 
+import contextlib
 import io
 import types
 from collections.abc import Iterable, Iterator, Mapping
@@ -69,6 +70,13 @@ def pack_fields(obj: Any, cls: type, *, what: str | None = None) -> bytes:
     if not same:
         raise NotSerializableError(_why_not(obj, cls, what or cls.__qualname__, None))
     return data
+
+
+def prepare_fields(cls: type) -> None:
+    """Have generated now what `unpack_fields` with ``forbid_unknown`` needs of that class. What is wrong with the class
+    is told when it is used."""
+    with contextlib.suppress(Exception):
+        hooks(cls, False, True)
 
 
 def unpack_fields(data: bytes, cls: type[T], *, what: str | None = None, forbid_unknown: bool = False) -> T:

@@ -10,64 +10,14 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TypeAlias
 
-from antistrophe.spec import Origin, Throttle
+from antistrophe.loans import GrantTo, LoadInto, PoolKey, PoolOrder, ProcessState, Retire, StartProcess, Wish
+from antistrophe.spares import Spares
+from antistrophe.spec import Throttle
 from antistrophe.turns import Turns
 
-
-@dataclass(frozen=True, slots=True)
-class PoolKey:
-    """What a step process belongs to: one attached process (its edits of the code are its own) and one origin."""
-
-    client_id: str
-    origin: Origin
-
-
-@dataclass(frozen=True, slots=True)
-class StartProcess:
-    """Start a step process under this name."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class LoadInto:
-    """Have this process import these classes."""
-
-    name: str
-    origin: Origin
-    class_refs: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GrantTo:
-    """Lend this process to this saga; ``step_class``: whose turn it is, where attempts of one class wait for it."""
-
-    name: str
-    saga_id: str
-    step_class: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Retire:
-    """End this process; nothing runs in it."""
-
-    name: str
-
-
-PoolOrder: TypeAlias = StartProcess | LoadInto | GrantTo | Retire
-
-
-class ProcessState(Enum):
-    """Where a step process stands."""
-
-    STARTING = "starting"
-    IDLE = "idle"
-    LOADING = "loading"
-    LEASED = "leased"
-    ENDING = "ending"
+_TO_COME = (ProcessState.STARTING, ProcessState.LOADING, ProcessState.IDLE)
 
 
 @dataclass(slots=True)
@@ -80,21 +30,6 @@ class _Process:
     loaded: set[str] = field(default_factory=set)
     used: bool = False
     step_class: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What kind of process a saga wants: ``fresh``: one that has run nothing; ``urgent``: for a compensation, which
-    goes first; ``priority``: of the rest the higher goes first; ``throttle``: what it has to wait its turn for;
-    ``shared``: a slot in a process that makes the calls of other sagas too."""
-
-    key: PoolKey
-    class_refs: tuple[str, ...]
-    fresh: bool = False
-    urgent: bool = False
-    priority: int = 0
-    throttle: Throttle | None = None
-    shared: bool = False
 
 
 _Rank: TypeAlias = tuple[bool, int, int, str]
@@ -112,10 +47,11 @@ class _Request:
 class Pool:
     """The step processes: at most ``limit`` of them, each lent to one saga at a time, compensations first.
 
-    Call ``plan`` after every change, and carry out what it returns.
+    Call ``plan`` after every change, and carry out what it returns; ``make_ready`` when there is time, where it is
+    ``unready``: it starts processes in advance, up to ``spares`` for each key that wanted one which has run nothing.
     """
 
-    def __init__(self, limit: int, prefix: str, turns: Turns | None = None) -> None:
+    def __init__(self, limit: int, prefix: str, turns: Turns | None = None, *, spares: int = 0) -> None:
         self._limit = limit
         self._prefix = prefix
         self._started = 0
@@ -126,6 +62,7 @@ class Pool:
         self._throttles: Counter[Throttle] = Counter()
         self._arrivals = itertools.count()
         self._turns = Turns() if turns is None else turns
+        self._spares = Spares(spares)
 
     def ask(self, saga_id: str, wish: Wish) -> None:
         """A saga wants a process; asking again changes nothing but what is asked for."""
@@ -237,7 +174,36 @@ class Pool:
                 rest = sorted(each for each in map(self._rank, self._served) if each > rank)
                 orders += [self._serve(self._requests[behind[-1]], now) for behind in rest]
                 break
-        return [order for order in orders if order is not None]
+        return [order for order in orders if order is not None] + self._import_ahead(now)
+
+    @property
+    def unready(self) -> bool:
+        """Whether a process was taken that is to be replaced by another one."""
+        return self._spares.due
+
+    def make_ready(self, now: float) -> list[PoolOrder]:
+        """Start processes in advance; one place is left to whoever wants another kind."""
+        processes = self._processes.values()
+        ready = Counter(p.key for p in processes if not p.used and p.saga_id is None and p.state in _TO_COME)
+        orders: list[StartProcess] = []
+        for key, class_refs in self._spares.take_due(ready):
+            if len(processes) + 1 < self._limit:
+                orders.append(self._start(key, None, now))
+                self._spares.started(orders[-1].name, class_refs)
+        return [*orders]
+
+    def _import_ahead(self, now: float) -> list[PoolOrder]:
+        """Have those that were started in advance import what they will be wanted for, if nobody has taken them yet."""
+        orders: list[PoolOrder] = []
+        for name, class_refs in self._spares.importing:
+            process = self._processes.get(name)
+            if process is not None and process.state is ProcessState.STARTING:
+                continue
+            self._spares.settled(name)
+            if process is not None and process.state is ProcessState.IDLE and process.saga_id is None:
+                process.state, process.since = ProcessState.LOADING, now
+                orders.append(LoadInto(name, process.key.origin, class_refs))
+        return orders
 
     def _rank(self, saga_id: str) -> _Rank:
         request = self._requests[saga_id]
@@ -285,8 +251,15 @@ class Pool:
             return self._lend(process, request, now)
         if serving is not None:
             return None
+        coming = self._oldest_to_come(request.wish.key)
+        if coming is not None:
+            coming.saga_id = request.saga_id
+            self._reserve(request, coming.name)
+            return None
         if len(self._processes) < self._limit:
-            return self._start(request, now)
+            order = self._start(request.wish.key, request.saga_id, now)
+            self._reserve(request, order.name)
+            return order
         return self._make_room(request)
 
     def _best_idle(self, request: _Request) -> _Process | None:
@@ -296,7 +269,14 @@ class Pool:
             if process.key == request.wish.key and not (request.wish.fresh and process.used)
         ]
         wanted = set(request.wish.class_refs)
-        return max(fitting, key=lambda p: (wanted <= p.loaded, p.since), default=None)
+        # One that has run nothing is left to those who need such a one.
+        return max(fitting, key=lambda p: (wanted <= p.loaded, p.used, p.since), default=None)
+
+    def _oldest_to_come(self, key: PoolKey) -> _Process | None:
+        """The first of those that were started for nobody yet, or for somebody who wants none any more."""
+        coming = (ProcessState.STARTING, ProcessState.LOADING)
+        free = (p for p in self._processes.values() if p.state in coming and p.saga_id is None and p.key == key)
+        return min(free, key=lambda p: p.since, default=None)
 
     def _lend(self, process: _Process, request: _Request, now: float) -> PoolOrder:
         self._unreserve(request, keep=process)
@@ -307,6 +287,8 @@ class Pool:
             self._reserve(request, process.name)
             return LoadInto(process.name, process.key.origin, missing)
         process.state, process.used = ProcessState.LEASED, True
+        if request.wish.fresh:
+            self._spares.taken(process.key, request.wish.class_refs)
         process.step_class = self._turns.take(request.wish.throttle, now)
         self._strike_out(request.saga_id)
         return GrantTo(process.name, request.saga_id, process.step_class)
@@ -317,11 +299,10 @@ class Pool:
             reserved.saga_id = None
         self._reserve(request, None)
 
-    def _start(self, request: _Request, now: float) -> PoolOrder:
+    def _start(self, key: PoolKey, saga_id: str | None, now: float) -> StartProcess:
         self._started += 1
         name = f"{self._prefix}-{self._started}"
-        self._processes[name] = _Process(name, request.wish.key, ProcessState.STARTING, now, request.saga_id)
-        self._reserve(request, name)
+        self._processes[name] = _Process(name, key, ProcessState.STARTING, now, saga_id)
         return StartProcess(name)
 
     def _make_room(self, request: _Request) -> PoolOrder | None:

@@ -94,6 +94,13 @@ class Settings:
     async_calls_per_process: int = _count(
         1_000, "Calls of `async def` steps at the same time in one process.", low=1, high=10_000
     )
+    spare_processes: int = _count(
+        2,
+        'Step processes that are started in advance, once one was taken by a step with `isolation = "fresh"`;'
+        " one place of max_step_processes is always left to others.",
+        low=0,
+        high=256,
+    )
     drain_s: float = _seconds(5.0, "How long a stopping system lets running attempts finish before it ends them.")
     open_timeout_s: float = _seconds(
         30.0, "How long opening a home waits for a system that starts or stops there.", low=0.1

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from antistrophe.policy import GrantTo, LoadInto, PoolKey, PoolOrder, ProcessState, Retire, StartProcess, Wish
+from antistrophe.loans import GrantTo, LoadInto, PoolKey, PoolOrder, ProcessState, Retire, StartProcess, Wish
 from antistrophe.turns import Turns
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, get_type_hints, overl
 from antistrophe.context import StepContext
 from antistrophe.errors import InvalidStepError
 from antistrophe.hints import short
-from antistrophe.plain import unpack_fields
+from antistrophe.plain import prepare_fields, unpack_fields
 from antistrophe.spec import ResourceLimits, RetryPolicy
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -214,6 +214,11 @@ def _field_default(parameter: inspect.Parameter) -> Any:
 def source_of(step: SagaStep) -> StepSource:
     """What the step is made from: its class, or its step function."""
     return step.definition if isinstance(step, FunctionStep) else type(step)
+
+
+def prepare_step(source: StepSource) -> None:
+    """Do ahead what the first `build_step` of it would do."""
+    prepare_fields(source.input_class if isinstance(source, StepFunction) else source)
 
 
 def build_step(source: StepSource, data: bytes) -> SagaStep:

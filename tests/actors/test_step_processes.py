@@ -9,8 +9,8 @@ import pytest
 
 from antistrophe.actors import held_process, step_processes
 from antistrophe.actors.step_processes import StepProcesses
+from antistrophe.loans import PoolKey, Wish
 from antistrophe.messages import Configuration, ProcessDead, ProcessGrant, StepReady
-from antistrophe.policy import PoolKey, Wish
 from antistrophe.process import boot_id
 from antistrophe.saga.entries import Lease
 from antistrophe.settings import Settings
@@ -68,7 +68,7 @@ class Owner:
 def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
     monkeypatch.setattr(held_process, "child_process", lambda parent, address: Immortal())
     monkeypatch.setattr(step_processes, "send_signal", lambda identity, number: True)
-    monkeypatch.setattr(held_process, "kill_group", lambda identity, home=None: [identity.pid])
+    monkeypatch.setattr(held_process, "kill_child", lambda pid, group: None)
     return Owner()
 
 

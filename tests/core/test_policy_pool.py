@@ -9,7 +9,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from antistrophe.policy import GrantTo, LoadInto, Pool, PoolKey, PoolOrder, Retire, StartProcess, Wish
+from antistrophe.loans import GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess, Wish
+from antistrophe.policy import Pool
 from antistrophe.spec import Origin, Throttle
 from antistrophe.turns import Turns
 
@@ -276,7 +277,7 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.limit = 3
-        self.pool = Pool(self.limit, "p")
+        self.pool = Pool(self.limit, "p", spares=2)
         self.known: dict[str, Known] = {}
         self.wants: dict[str, Wish] = {}
         self.now = 0.0
@@ -367,6 +368,16 @@ class PoolMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.known)))
         process = self.known.pop(name)
         assert self.pool.dead(name) == process.saga_id
+        self.plan()
+
+    @precondition(lambda self: self.pool.unready)
+    @rule()
+    def make_ready(self) -> None:
+        places = self.limit - len(self.known)
+        orders = self.pool.make_ready(self.now)
+        self.obey(orders)
+        assert len(orders) <= max(0, places - 1), "one place is left"
+        assert not self.pool.unready
         self.plan()
 
     @rule(idle_s=st.sampled_from([0.0, 3.0, 1000.0]))

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from antistrophe.policy import GrantTo, LoadInto, PoolKey, Retire, StartProcess, Wish
+from antistrophe.loans import GrantTo, LoadInto, PoolKey, Retire, StartProcess, Wish
 from antistrophe.shared_pool import CloseSlot, SharedOrder, SharedPool, carrier_of
 from antistrophe.spec import Origin, Throttle
 from antistrophe.turns import Turns
