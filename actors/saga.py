@@ -46,7 +46,10 @@ SLEEP_FROM_S = 2.0
 """From this wait on, a saga gives its actor back and is resumed from the journal when it is due."""
 
 ASK_AGAIN_S = 2.0
-"""How soon a question that the supervisor did not answer is asked again."""
+"""How soon a question that the supervisor did not answer is asked again, in case it was lost; doubled up to
+ASK_AGAIN_MAX_S, for most wait because others have what they ask for."""
+
+ASK_AGAIN_MAX_S = 30.0
 
 LOOK_AGAIN_S = 0.1
 """How soon an attempt is looked at again that is past its limit but has not left its start marker."""
@@ -67,7 +70,8 @@ class SagaActor:
         self._returned: ReturnProcess | None = None
         self._spoken_for = False
         self._question: Any = None
-        self._asked_at = 0.0
+        self._ask_again_at = 0.0
+        self._ask_again_s = ASK_AGAIN_S
         self._ask_at: float | None = None
         self._look_at = 0.0
         self._wakes_at: float | None = None
@@ -196,8 +200,8 @@ class SagaActor:
         now = self._host.now()
         if self._ask_at is not None and now >= self._ask_at:
             self._ask()
-        elif self._question is not None and now >= self._asked_at + ASK_AGAIN_S:
-            self._ask_supervisor(self._question)
+        elif self._question is not None and now >= self._ask_again_at:
+            self._ask_supervisor(self._question, again=True)
         due = effect.wake_at(self._run.saga)
         if due is not None and now >= max(due, self._look_at):
             self._pass_time()
@@ -292,8 +296,9 @@ class SagaActor:
                     AskProcess(saga.id, saga.spec.origin, refs, each.fresh, each.urgent, each.throttle, each.shared)
                 )
 
-    def _ask_supervisor(self, question: Any) -> None:
-        self._question, self._asked_at = question, self._host.now()
+    def _ask_supervisor(self, question: Any, *, again: bool = False) -> None:
+        self._ask_again_s = min(2.0 * self._ask_again_s, ASK_AGAIN_MAX_S) if again else ASK_AGAIN_S
+        self._question, self._ask_again_at = question, self._host.now() + self._ask_again_s
         if not self._spoken_for:  # else the supervisor knows; it is asked all the same where it does not answer
             self._host.send(self._host.supervisor, question)
 
@@ -323,7 +328,7 @@ class SagaActor:
         due = effect.wake_at(self._run.saga)
         moments = [] if due is None else [max(due, self._look_at)]
         moments += [] if self._ask_at is None else [self._ask_at]
-        moments += [] if self._question is None else [self._asked_at + ASK_AGAIN_S]
+        moments += [] if self._question is None else [self._ask_again_at]
         moments += [now + JOURNAL_AGAIN_S] if self._run.stuck else []
         first = min(moments, default=None)
         if first is not None and (self._wakes_at is None or first < self._wakes_at):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -164,6 +165,20 @@ def test_a_process_that_has_been_asked_for_is_asked_for_again_only_where_it_does
     monkeypatch.setattr(post.host, "now", lambda: now)
     post.deliver(WakeupMessage(timedelta(seconds=ASK_AGAIN_S)))
     assert sorted(each.saga_id for each in post.told(AskProcess)) == ["a", "b"]
+
+
+def test_who_waits_for_long_asks_ever_less_often(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    post.deliver(replace(begin("a"), grant=None))
+    start, asked_at = post.host.now(), []
+    for second in range(1, 200):
+        now = start + second
+        monkeypatch.setattr(post.host, "now", lambda now=now: now)
+        post.sent.clear()
+        post.deliver(WakeupMessage(timedelta(seconds=1)))
+        asked_at += [second] if post.told(AskProcess) else []
+    waits = [after - before for before, after in itertools.pairwise(asked_at)]
+    assert waits[:4] == [4, 8, 16, 30]
+    assert set(waits[4:]) == {30}
 
 
 @pytest.mark.parametrize("failing", ["the commit", "an append"])
