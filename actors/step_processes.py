@@ -21,6 +21,7 @@ from antistrophe.policy import Pool
 from antistrophe.process import send_signal
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
+from antistrophe.settings import cores
 from antistrophe.turns import Turns
 
 from .base import log
@@ -36,7 +37,7 @@ class StepProcesses:
         self._owner = owner
         self._base = base
         settings = base.settings
-        self.pool = Pool(settings.step_processes, prefix, turns, spares=settings.spare_processes)
+        self.pool = Pool(settings.step_processes, prefix, turns, spares=settings.spare_processes, cores=cores())
         self._steps: dict[str, HeldProcess] = {}
         self._endings: dict[str, Ending] = {}
         self._wakes = Wakes(owner)
@@ -51,7 +52,7 @@ class StepProcesses:
             now = self._owner.now()
             self._carry_out(self.pool.plan(now))
             self._wakes.at_turn(self.pool.next_turn(), now)
-            if self.pool.unready:
+            if self.pool.unready(now):
                 self._wakes.look_again(0.0)  # a fork takes its time, and what was lent just now is to go out first
 
     def _carry_out(self, orders: Iterable[PoolOrder]) -> None:

@@ -5,19 +5,21 @@ Nothing here knows an actor, a process or a clock: the supervisor tells what hap
 
 from __future__ import annotations
 
-import bisect
-import itertools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
+from antistrophe.line import Line, Request
 from antistrophe.loans import GrantTo, LoadInto, PoolKey, PoolOrder, ProcessState, Retire, StartProcess, Wish
 from antistrophe.spares import Spares
-from antistrophe.spec import Throttle
 from antistrophe.turns import Turns
 
-_TO_COME = (ProcessState.STARTING, ProcessState.LOADING, ProcessState.IDLE)
+BRIEF_START_S = 0.25
+"""How long a process that starts may count as one that keeps a core busy; one whose import takes longer waits, as a
+rule, for something else."""
+
+_COMING = (ProcessState.STARTING, ProcessState.LOADING)
+_TO_COME = (*_COMING, ProcessState.IDLE)
 
 
 @dataclass(slots=True)
@@ -26,22 +28,11 @@ class _Process:
     key: PoolKey
     state: ProcessState
     since: float
-    saga_id: str | None = None
+    saga_id: str | None
+    begun: float
     loaded: set[str] = field(default_factory=set)
     used: bool = False
     step_class: str | None = None
-
-
-_Rank: TypeAlias = tuple[bool, int, int, str]
-"""Who goes before whom: urgent, by priority, in the order of asking; and the saga."""
-
-
-@dataclass(slots=True)
-class _Request:
-    saga_id: str
-    wish: Wish
-    arrival: int
-    served_by: str | None = None
 
 
 class Pool:
@@ -49,34 +40,30 @@ class Pool:
 
     Call ``plan`` after every change, and carry out what it returns; ``make_ready`` when there is time, where it is
     ``unready``: it starts processes in advance, up to ``spares`` for each key that wanted one which has run nothing.
+
+    To start and import is hard work for one core: as many start at the same time as there are ``cores``, and one fewer
+    while attempts run, so that those go on beside it.
     """
 
-    def __init__(self, limit: int, prefix: str, turns: Turns | None = None, *, spares: int = 0) -> None:
+    def __init__(
+        self, limit: int, prefix: str, turns: Turns | None = None, *, spares: int = 0, cores: int = 4_096
+    ) -> None:
         self._limit = limit
         self._prefix = prefix
         self._started = 0
         self._processes: dict[str, _Process] = {}
-        self._requests: dict[str, _Request] = {}
-        self._order: list[_Rank] = []
-        self._served: set[str] = set()
-        self._throttles: Counter[Throttle] = Counter()
-        self._arrivals = itertools.count()
+        self._line = Line()
         self._turns = Turns() if turns is None else turns
         self._spares = Spares(spares)
+        self._cores = cores
 
     def ask(self, saga_id: str, wish: Wish) -> None:
         """A saga wants a process; asking again changes nothing but what is asked for."""
-        request = self._requests.get(saga_id)
-        if request is None:
-            self._enter(_Request(saga_id, wish, next(self._arrivals)))
-        elif request.wish != wish:
-            self._strike_out(saga_id)
-            request.wish = wish
-            self._enter(request)
+        self._line.ask(saga_id, wish)
 
     def withdraw(self, saga_id: str) -> None:
         """The saga wants none any more."""
-        request = self._strike_out(saga_id)
+        request = self._line.strike_out(saga_id)
         process = self._processes.get(request.served_by) if request and request.served_by else None
         if process is not None and process.state is not ProcessState.LEASED:
             process.saga_id = None
@@ -102,7 +89,7 @@ class Pool:
             return None, []
         saga_id = process.saga_id
         if saga_id is not None:
-            self._strike_out(saga_id)
+            self._line.strike_out(saga_id)
         process.state, process.saga_id = ProcessState.ENDING, None
         return saga_id, [Retire(name)]
 
@@ -130,9 +117,9 @@ class Pool:
         if process is None:
             return None
         self._turns.over(process.step_class)
-        for saga_id in list(self._served):
-            if self._requests[saga_id].served_by == name:
-                self._reserve(self._requests[saga_id], None)
+        for request in self._line.served():
+            if request.served_by == name:
+                self._line.keep(request, None)
         return process.saga_id if process.state is ProcessState.LEASED else None
 
     def leased_to(self, saga_id: str) -> str | None:
@@ -161,25 +148,22 @@ class Pool:
 
     def overdue(self, now: float, start_timeout_s: float) -> list[str]:
         """The processes that take longer than that to start or to import."""
-        slow = (ProcessState.STARTING, ProcessState.LOADING)
-        return [p.name for p in self._processes.values() if p.state in slow and now - p.since >= start_timeout_s]
+        return [p.name for p in self._processes.values() if p.state in _COMING and now - p.since >= start_timeout_s]
 
     def plan(self, now: float) -> list[PoolOrder]:
         """What to do for the sagas that want a process."""
         orders: list[PoolOrder | None] = []
-        for rank in self._order[:] if self._has_room() else ():
-            orders.append(self._serve(self._requests[rank[-1]], now))
-            if not self._has_room():
+        for request in self._line if self._has_room(now) else ():
+            orders.append(self._serve(request, now))
+            if not self._has_room(now):
                 # Of those behind, the ones that something is kept for; the others could not be served.
-                rest = sorted(each for each in map(self._rank, self._served) if each > rank)
-                orders += [self._serve(self._requests[behind[-1]], now) for behind in rest]
+                orders += [self._serve(each, now) for each in self._line.served() if each.rank > request.rank]
                 break
         return [order for order in orders if order is not None] + self._import_ahead(now)
 
-    @property
-    def unready(self) -> bool:
-        """Whether a process was taken that is to be replaced by another one."""
-        return self._spares.due
+    def unready(self, now: float) -> bool:
+        """Whether a process was taken that can be replaced by another one now."""
+        return self._spares.due and self._may_start(now)
 
     def make_ready(self, now: float) -> list[PoolOrder]:
         """Start processes in advance; one place is left to whoever wants another kind."""
@@ -187,7 +171,9 @@ class Pool:
         ready = Counter(p.key for p in processes if not p.used and p.saga_id is None and p.state in _TO_COME)
         orders: list[StartProcess] = []
         for key, class_refs in self._spares.take_due(ready):
-            if len(processes) + 1 < self._limit:
+            if not self._may_start(now):
+                self._spares.taken(key, class_refs)  # later, then
+            elif len(processes) + 1 < self._limit:
                 orders.append(self._start(key, None, now))
                 self._spares.started(orders[-1].name, class_refs)
         return [*orders]
@@ -205,40 +191,11 @@ class Pool:
                 orders.append(LoadInto(name, process.key.origin, class_refs))
         return orders
 
-    def _rank(self, saga_id: str) -> _Rank:
-        request = self._requests[saga_id]
-        return not request.wish.urgent, -request.wish.priority, request.arrival, saga_id
-
-    def _enter(self, request: _Request) -> None:
-        self._requests[request.saga_id] = request
-        bisect.insort(self._order, self._rank(request.saga_id))
-        if request.wish.throttle is not None:
-            self._throttles[request.wish.throttle] += 1
-        self._reserve(request, request.served_by)
-
-    def _strike_out(self, saga_id: str) -> _Request | None:
-        request = self._requests.get(saga_id)
-        if request is None:
-            return None
-        del self._order[bisect.bisect_left(self._order, self._rank(saga_id))]
-        if request.wish.throttle is not None:
-            self._throttles -= Counter((request.wish.throttle,))
-        self._served.discard(saga_id)
-        return self._requests.pop(saga_id)
-
-    def _reserve(self, request: _Request, name: str | None) -> None:
-        """Keep that process for it, or none."""
-        request.served_by = name
-        if name is None:
-            self._served.discard(request.saga_id)
-        elif request.saga_id in self._requests:
-            self._served.add(request.saga_id)
-
     def next_turn(self) -> float | None:
         """When a saga that waits for no more than its class's rate gets its turn; None where none does."""
-        return self._turns.next_at(self._throttles)
+        return self._turns.next_at(self._line.throttles)
 
-    def _serve(self, request: _Request, now: float) -> PoolOrder | None:
+    def _serve(self, request: Request, now: float) -> PoolOrder | None:
         serving = self._processes.get(request.served_by) if request.served_by else None
         if serving is not None and serving.state in (ProcessState.LOADING, ProcessState.ENDING):
             return None
@@ -254,15 +211,17 @@ class Pool:
         coming = self._oldest_to_come(request.wish.key)
         if coming is not None:
             coming.saga_id = request.saga_id
-            self._reserve(request, coming.name)
+            self._line.keep(request, coming.name)
             return None
         if len(self._processes) < self._limit:
+            if not self._may_start(now):
+                return None
             order = self._start(request.wish.key, request.saga_id, now)
-            self._reserve(request, order.name)
+            self._line.keep(request, order.name)
             return order
         return self._make_room(request)
 
-    def _best_idle(self, request: _Request) -> _Process | None:
+    def _best_idle(self, request: Request) -> _Process | None:
         fitting = [
             process
             for process in self._idle(request.saga_id)
@@ -274,51 +233,59 @@ class Pool:
 
     def _oldest_to_come(self, key: PoolKey) -> _Process | None:
         """The first of those that were started for nobody yet, or for somebody who wants none any more."""
-        coming = (ProcessState.STARTING, ProcessState.LOADING)
-        free = (p for p in self._processes.values() if p.state in coming and p.saga_id is None and p.key == key)
+        free = (p for p in self._processes.values() if p.state in _COMING and p.saga_id is None and p.key == key)
         return min(free, key=lambda p: p.since, default=None)
 
-    def _lend(self, process: _Process, request: _Request, now: float) -> PoolOrder:
+    def _may_start(self, now: float) -> bool:
+        processes = self._processes.values()
+        busy = sum(p.state in _COMING and now - p.begun < BRIEF_START_S for p in processes)
+        works = any(p.state is ProcessState.LEASED for p in processes)
+        return busy < max(1, self._cores - works)
+
+    def _lend(self, process: _Process, request: Request, now: float) -> PoolOrder:
         self._unreserve(request, keep=process)
         missing = tuple(ref for ref in request.wish.class_refs if ref not in process.loaded)
         process.saga_id, process.since = request.saga_id, now
         if missing:
             process.state = ProcessState.LOADING
-            self._reserve(request, process.name)
+            self._line.keep(request, process.name)
             return LoadInto(process.name, process.key.origin, missing)
         process.state, process.used = ProcessState.LEASED, True
         if request.wish.fresh:
             self._spares.taken(process.key, request.wish.class_refs)
         process.step_class = self._turns.take(request.wish.throttle, now)
-        self._strike_out(request.saga_id)
+        self._line.strike_out(request.saga_id)
         return GrantTo(process.name, request.saga_id, process.step_class)
 
-    def _unreserve(self, request: _Request, keep: _Process | None = None) -> None:
+    def _unreserve(self, request: Request, keep: _Process | None = None) -> None:
         reserved = self._processes.get(request.served_by) if request.served_by else None
         if reserved is not None and reserved is not keep:
             reserved.saga_id = None
-        self._reserve(request, None)
+        self._line.keep(request, None)
 
     def _start(self, key: PoolKey, saga_id: str | None, now: float) -> StartProcess:
         self._started += 1
         name = f"{self._prefix}-{self._started}"
-        self._processes[name] = _Process(name, key, ProcessState.STARTING, now, saga_id)
+        self._processes[name] = _Process(name, key, ProcessState.STARTING, now, saga_id, now)
         return StartProcess(name)
 
-    def _make_room(self, request: _Request) -> PoolOrder | None:
+    def _make_room(self, request: Request) -> PoolOrder | None:
         spare = min(self._idle(), key=lambda process: process.since, default=None)
         if spare is None:
             return None
-        self._reserve(request, spare.name)
+        self._line.keep(request, spare.name)
         return self._retire(spare)
 
     def _retire(self, process: _Process) -> Retire:
         process.state, process.saga_id = ProcessState.ENDING, None
         return Retire(process.name)
 
-    def _has_room(self) -> bool:
-        idle = any(process.state is ProcessState.IDLE for process in self._processes.values())
-        return idle or len(self._processes) < self._limit
+    def _has_room(self, now: float) -> bool:
+        """Whether anybody can be served: there is an idle process, one that comes for nobody, or room for another."""
+        for process in self._processes.values():
+            if process.state is ProcessState.IDLE or (process.state in _COMING and process.saga_id is None):
+                return True
+        return len(self._processes) < self._limit and self._may_start(now)
 
     def _idle(self, saga_id: str | None = None) -> list[_Process]:
         """The processes without work that are not held for another saga."""

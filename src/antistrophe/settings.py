@@ -17,6 +17,11 @@ _DAY_S = 86_400
 _STEP_PROCESSES_PER_CORE = 4
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 @dataclass(frozen=True, slots=True)
 class Allowed:
     """What one setting means (``says``), its ``unit`` and the values it takes: numbers from ``low`` to ``high`` (whole
@@ -151,12 +156,12 @@ class Settings:
         """``max_step_processes``, with its default worked out for the cores that this process may use."""
         if self.max_step_processes is not None:
             return self.max_step_processes
-        return _STEP_PROCESSES_PER_CORE * len(os.sched_getaffinity(0))
+        return _STEP_PROCESSES_PER_CORE * cores()
 
     @property
     def async_processes(self) -> int:
         """``max_async_processes``, with its default worked out for the cores that this process may use."""
-        return self.max_async_processes or len(os.sched_getaffinity(0))
+        return self.max_async_processes or cores()
 
     @staticmethod
     def described() -> dict[str, Allowed]:

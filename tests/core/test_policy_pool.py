@@ -277,7 +277,7 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.limit = 3
-        self.pool = Pool(self.limit, "p", spares=2)
+        self.pool = Pool(self.limit, "p", spares=2, cores=2)
         self.known: dict[str, Known] = {}
         self.wants: dict[str, Wish] = {}
         self.now = 0.0
@@ -370,14 +370,14 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.pool.dead(name) == process.saga_id
         self.plan()
 
-    @precondition(lambda self: self.pool.unready)
+    @precondition(lambda self: self.pool.unready(self.now))
     @rule()
     def make_ready(self) -> None:
         places = self.limit - len(self.known)
         orders = self.pool.make_ready(self.now)
         self.obey(orders)
         assert len(orders) <= max(0, places - 1), "one place is left"
-        assert not self.pool.unready
+        assert not self.pool.unready(self.now)
         self.plan()
 
     @rule(idle_s=st.sampled_from([0.0, 3.0, 1000.0]))

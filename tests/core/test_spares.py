@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from antistrophe.loans import GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess, Wish
-from antistrophe.policy import Pool
+from antistrophe.policy import BRIEF_START_S, Pool
 from antistrophe.spec import Origin
 
 HERE = PoolKey("me", Origin(None, (), "/a"))
@@ -41,9 +41,9 @@ def test_for_each_that_was_taken_others_are_made_ready_with_its_classes_imported
     pool = Pool(8, "p", spares=2)
     assert pool.make_ready(0.0) == []
     lend(pool, "s1", fresh=True)
-    assert pool.unready
+    assert pool.unready(0.0)
     first, second = pool.make_ready(0.0)
-    assert not pool.unready
+    assert not pool.unready(0.0)
     assert pool.make_ready(0.0) == []
     assert bring_up(pool, first) == []
     assert bring_up(pool, second) == []
@@ -59,7 +59,7 @@ def test_steps_that_take_a_used_process_have_none_made_ready() -> None:
     name = lend(pool, "s1")
     pool.returned(name, "s1", 0.0, reusable=True)
     assert ask(pool, "s2") == [GrantTo(name, "s2")]
-    assert not pool.unready
+    assert not pool.unready(0.0)
     assert pool.make_ready(0.0) == []
 
 
@@ -88,7 +88,7 @@ def test_where_there_is_no_place_none_is_made_ready_and_none_later() -> None:
     assert pool.make_ready(0.0) == []
     pool.returned(name, "s1", 0.0, reusable=False)
     pool.dead(name)
-    assert not pool.unready
+    assert not pool.unready(0.0)
 
 
 def test_a_spare_gives_way_to_whoever_has_no_place() -> None:
@@ -155,5 +155,18 @@ def test_a_saga_that_wants_none_any_more_leaves_the_spare_to_the_next() -> None:
 def test_nobody_who_wants_none_gets_any() -> None:
     pool = Pool(8, "p", spares=0)
     lend(pool, "s1", fresh=True)
-    assert not pool.unready
+    assert not pool.unready(0.0)
     assert pool.make_ready(0.0) == []
+
+
+def test_where_no_core_is_left_they_are_made_ready_later() -> None:
+    pool = Pool(8, "p", spares=2, cores=2)
+    lend(pool, "s1", fresh=True)
+    (first,) = pool.make_ready(0.0)
+    assert not pool.unready(0.0), "one starts, and one core is the attempt's"
+    assert pool.make_ready(0.0) == []
+    bring_up(pool, first)
+    assert pool.unready(0.0)
+    (second,) = pool.make_ready(0.0)
+    assert isinstance(second, StartProcess)
+    assert not pool.unready(BRIEF_START_S), "there are as many as there should be"
