@@ -32,6 +32,7 @@ class _Process:
     begun: float
     loaded: set[str] = field(default_factory=set)
     used: bool = False
+    lent_for: tuple[str, ...] = ()
     step_class: str | None = None
 
 
@@ -40,6 +41,9 @@ class Pool:
 
     Call ``plan`` after every change, and carry out what it returns; ``make_ready`` when there is time, where it is
     ``unready``: it starts processes in advance, up to ``spares`` for each key that wanted one which has run nothing.
+
+    Sagas with the same classes as one whose process died under it get one that has run nothing, until one of them gives
+    its process back: whoever crashes or hangs again and again does not take the warm processes of others along.
 
     To start and import is hard work for one core: as many start at the same time as there are ``cores``, and one fewer
     while attempts run, so that those go on beside it.
@@ -56,6 +60,7 @@ class Pool:
         self._turns = Turns() if turns is None else turns
         self._spares = Spares(spares)
         self._cores = cores
+        self._deadly: set[tuple[str, ...]] = set()
 
     def ask(self, saga_id: str, wish: Wish) -> None:
         """A saga wants a process; asking again changes nothing but what is asked for."""
@@ -105,6 +110,7 @@ class Pool:
             return []
         self._turns.over(process.step_class)
         process.saga_id = process.step_class = None
+        self._deadly.discard(process.lent_for)
         if reusable:
             process.state, process.since = ProcessState.IDLE, now
             return []
@@ -120,7 +126,10 @@ class Pool:
         for request in self._line.served():
             if request.served_by == name:
                 self._line.keep(request, None)
-        return process.saga_id if process.state is ProcessState.LEASED else None
+        if process.state is not ProcessState.LEASED:
+            return None
+        self._deadly.add(process.lent_for)
+        return process.saga_id
 
     def leased_to(self, saga_id: str) -> str | None:
         """The name of the process that is lent to this saga, or None."""
@@ -225,11 +234,14 @@ class Pool:
         fitting = [
             process
             for process in self._idle(request.saga_id)
-            if process.key == request.wish.key and not (request.wish.fresh and process.used)
+            if process.key == request.wish.key and not (process.used and self._needs_unused(request.wish))
         ]
         wanted = set(request.wish.class_refs)
         # One that has run nothing is left to those who need such a one.
         return max(fitting, key=lambda p: (wanted <= p.loaded, p.used, p.since), default=None)
+
+    def _needs_unused(self, wish: Wish) -> bool:
+        return wish.fresh or wish.class_refs in self._deadly
 
     def _oldest_to_come(self, key: PoolKey) -> _Process | None:
         """The first of those that were started for nobody yet, or for somebody who wants none any more."""
@@ -250,7 +262,7 @@ class Pool:
             process.state = ProcessState.LOADING
             self._line.keep(request, process.name)
             return LoadInto(process.name, process.key.origin, missing)
-        process.state, process.used = ProcessState.LEASED, True
+        process.state, process.used, process.lent_for = ProcessState.LEASED, True, request.wish.class_refs
         if request.wish.fresh:
             self._spares.taken(process.key, request.wish.class_refs)
         process.step_class = self._turns.take(request.wish.throttle, now)

@@ -1,8 +1,8 @@
-"""How many step processes start at the same time: one core is left to the attempts that run."""
+"""How many step processes start at the same time, and what a death under one saga means for those of others."""
 
 from __future__ import annotations
 
-from antistrophe.loans import GrantTo, LoadInto, PoolOrder, StartProcess
+from antistrophe.loans import GrantTo, LoadInto, PoolOrder, StartProcess, Wish
 from antistrophe.policy import BRIEF_START_S, Pool
 from tests.core.test_policy_pool import HERE, REFS, ask, start
 
@@ -51,3 +51,46 @@ def test_a_start_that_fails_holds_up_no_other() -> None:
     assert isinstance(order, StartProcess)
     pool.dead(order.name)
     assert len(names_started(pool.plan(0.0))) == 1
+
+
+# --- who dies under its saga --------------------------------------------------------------------------------------
+
+OTHERS = ("m:B",)
+
+
+def ask_for(pool: Pool, saga_id: str, class_refs: tuple[str, ...]) -> list[PoolOrder]:
+    pool.ask(saga_id, Wish(HERE, class_refs))
+    return pool.plan(0.0)
+
+
+def test_classes_under_which_a_process_died_leave_the_warm_ones_to_others() -> None:
+    pool = Pool(8, "p")
+    bad, warm = start(pool, "bad"), start(pool, "good")
+    pool.returned(warm, "good", 1.0, reusable=True)
+    pool.ask("other", Wish(HERE, OTHERS))
+    (load,) = pool.plan(1.0)
+    assert load == LoadInto(warm, HERE.origin, OTHERS), "it has imported what both need"
+    pool.loaded(warm, OTHERS, 1.0)
+    assert pool.plan(1.0) == [GrantTo(warm, "other")]
+    pool.returned(warm, "other", 1.0, reusable=True)
+    assert pool.dead(bad) == "bad"
+    (order,) = ask(pool, "bad again")
+    assert isinstance(order, StartProcess)
+    assert ask_for(pool, "other again", OTHERS) == [GrantTo(warm, "other again")]
+
+
+def test_they_are_trusted_again_once_one_of_them_gives_its_process_back() -> None:
+    pool = Pool(8, "p")
+    bad, warm = start(pool, "bad"), start(pool, "good")
+    pool.dead(bad)
+    pool.returned(warm, "good", 1.0, reusable=True)
+    assert ask(pool, "next") == [GrantTo(warm, "next")]
+
+
+def test_one_that_dies_while_nothing_runs_there_says_nothing_of_its_classes() -> None:
+    pool = Pool(8, "p")
+    idle, warm = start(pool, "s1"), start(pool, "s2")
+    for name, saga_id in ((idle, "s1"), (warm, "s2")):
+        pool.returned(name, saga_id, 1.0, reusable=True)
+    assert pool.dead(idle) is None
+    assert ask(pool, "s3") == [GrantTo(warm, "s3")]
