@@ -242,23 +242,6 @@ def test_fresh_isolation_never_meets_another_attempt(system: SagaOrchestrator, s
     assert len({each.pid for each in stage.log.find(reused.id, "begin")}) == 1
 
 
-def test_a_fresh_attempt_gets_a_process_that_was_started_before_it_was_asked_for(
-    system: SagaOrchestrator, stage: Stage
-) -> None:
-    before = {each.pid for each in system.processes()}
-    first = stage.saga(stage.act("x", isolation="fresh"))
-    assert isinstance(outcome(system, first), list)
-    taken = {each.pid for each in stage.log.find(first.id, "begin")}
-
-    def unused() -> set[int]:
-        return {each.pid for each in system.processes() if each.role == "idle"} - before - taken
-
-    spares = until(lambda: found if len(found := unused()) == 2 else None, "two processes that nobody has used")
-    second = stage.saga(stage.act("x", isolation="fresh"))
-    assert isinstance(outcome(system, second), list)
-    assert {each.pid for each in stage.log.find(second.id, "begin")} < spares
-
-
 def test_a_fork_that_comes_back_from_a_step_is_not_the_attempt(system: SagaOrchestrator, stage: Stage) -> None:
     saga_id, events, story = played(system, stage, "fork")
     assert events == [Played("a", 1), Played("x", 1), Played("z", 1)]

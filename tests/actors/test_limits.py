@@ -157,3 +157,19 @@ def test_fresh_processes_leave_no_files_behind(tmp_path: Path) -> None:
         wait_for_status(orchestrator, orchestrator.get_history()[0].id, SagaStatus.COMPLETED)
     with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.2)) as orchestrator:
         assert not marked(orchestrator.home), "and nothing of an earlier life"
+
+
+def test_a_fresh_attempt_gets_a_process_that_was_started_before_it_was_asked_for(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.5)) as system:
+        first = stage.saga(stage.act("x", isolation="fresh"))
+        system.execute(first)
+        taken = {each.pid for each in stage.log.find(first.id, "begin")}
+
+        def unused() -> set[int]:
+            return {each.pid for each in system.processes() if each.role == "idle"} - taken
+
+        spares = until(lambda: found if len(found := unused()) == 2 else None, "two processes that nobody has used")
+        second = stage.saga(stage.act("x", isolation="fresh"))
+        system.execute(second)
+        assert {each.pid for each in stage.log.find(second.id, "begin")} < spares
