@@ -54,6 +54,10 @@ def run(system: SagaOrchestrator, saga: SagaDefinition) -> SagaStatus:
     return seen(system, saga.id).status
 
 
+def registry_of(system: SagaOrchestrator) -> int:
+    return next(each.pid for each in system.processes() if each.role == "registry")
+
+
 def every_point(system: SagaOrchestrator, stage: Stage, plan: Plan, victims: Sequence[str]) -> list[tuple[str, Strike]]:
     """All points of all kinds, by a run of each kind in which nobody is struck. A process is warm then, which saves a
     write: where there is none, a saga is accepted first and begun later."""
@@ -86,9 +90,12 @@ def test_a_kill_at_any_journal_write(
     for kind, strike in chosen:
         saga = saga_of(stage, kind, f"{kind}-{strike}", pause_s=0.0, retry=ONCE)
         plan.aim(saga.id, strike)
+        registry = registry_of(system)
         status = run(system, saga)
         until(lambda it=saga.id: plan.struck(it) or plan.in_vain(it), f"the write {saga.id}", 5.0)  # type: ignore[misc]
         assert strike.victim == "step" or plan.struck(saga.id), f"there was nobody to kill: {saga.id}"
+        if strike.victim == "registry":  # the next saga is to find another one to kill
+            until(lambda before=registry: registry_of(system) != before, "another registry")  # type: ignore[misc]
         in_vain += plan.in_vain(saga.id)
         judge(saga, status, stage.log.read(saga.id), tally)
         ends[f"{strike.victim}: {status.value}"] += 1
