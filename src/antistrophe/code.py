@@ -127,6 +127,8 @@ def _find(module: ModuleType, qualname: str) -> Any:
 
 _is_step_process = False
 _loaded: Origin | None = None
+# By their names, for each attempt asks again: what was imported once stays.
+_steps: dict[str, StepSource] = {}
 
 
 def mark_step_process() -> None:
@@ -158,15 +160,24 @@ def load_origin(origin: Origin) -> None:
     if origin.script is not None:
         _load_script(origin.script)
     _loaded = origin
+    _steps.clear()
 
 
 def load_step_class(origin: Origin, ref: str) -> StepSource:
     """The step class or step function of that name. Raises CodeNotLoadableError, with the reason, for everything that
     can be wrong with it; a name of anything but a step is refused."""
+    known = _steps.get(ref)
+    if known is not None and _loaded == origin:
+        return known
     module_name, colon, qualname = ref.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module_name.split("."), *qualname.split("."))):
         raise CodeNotLoadableError(f"{ref!r} is no name of a step class")
     load_origin(origin)
+    found = _steps[ref] = _load_step(origin, module_name, qualname)
+    return found
+
+
+def _load_step(origin: Origin, module_name: str, qualname: str) -> StepSource:
     if module_name == MAIN:
         module_name = SCRIPT_MODULE
         if origin.script is None:

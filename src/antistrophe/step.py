@@ -6,7 +6,9 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, Literal, TypeAlias, TypeVar, cast, get_type_hints, overload
+from weakref import WeakKeyDictionary
 
 from antistrophe.context import StepContext
 from antistrophe.errors import InvalidStepError
@@ -251,8 +253,18 @@ def call_step(step: SagaStep, role: str, ctx: StepContext) -> Any:
     return method(ctx=ctx) if how == "keyword" else method()
 
 
-def how_context_is_taken(owner: str, role: str, method: Callable[..., Any]) -> Literal["positional", "keyword", "not"]:
+def how_context_is_taken(owner: str, role: str, method: Callable[..., Any]) -> _Taken:
     """How a bound method takes the context. Raises InvalidStepError where it asks for more than that."""
+    function = getattr(method, "__func__", None)
+    if not isinstance(function, FunctionType):
+        return _look_at_parameters(owner, role, method)
+    known = _taken.get(function)
+    if known is None:
+        known = _taken[function] = _look_at_parameters(owner, role, method)
+    return known
+
+
+def _look_at_parameters(owner: str, role: str, method: Callable[..., Any]) -> _Taken:
     parameters = inspect.signature(method).parameters.values()
     needed = [each for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
     if len(needed) > 1 or (needed and needed[0].kind is inspect.Parameter.KEYWORD_ONLY and needed[0].name != "ctx"):
@@ -267,4 +279,7 @@ def how_context_is_taken(owner: str, role: str, method: Callable[..., Any]) -> L
     return "positional" if needed or context is not None or takes_any else "not"
 
 
+_Taken: TypeAlias = Literal["positional", "keyword", "not"]
+# It is asked for each call, and to look at parameters takes longer than most of what is done for one.
+_taken: WeakKeyDictionary[FunctionType, _Taken] = WeakKeyDictionary()
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
