@@ -9,6 +9,8 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
+from thespian.actors import WakeupMessage
+
 from antistrophe.code import load_step_class
 from antistrophe.errors import InDoubtError
 from antistrophe.marks import MarksFile, Token
@@ -17,6 +19,7 @@ from antistrophe.messages import (
     CallEnded,
     EndCall,
     LoadCode,
+    LoopBlocked,
     RunStep,
     StepAnswer,
     StepConfiguration,
@@ -28,6 +31,7 @@ from .base import Handler, RuntimeActor, log
 from .call import EXIT_AFTER_CANCEL, answer_of, answer_of_exception
 from .calls import context_of
 from .event_loop import Call, EventLoop
+from .loop_watch import LOOK_S, LoopWatch
 from .stacks import StackFile, write_tasks_to
 from .user_process import REFUSALS, become_user_process, introduce, load_code, refusal
 
@@ -61,6 +65,9 @@ class CarrierActor(RuntimeActor):
         self._marks: dict[str, MarksFile] = {}
         self._stacks: StackFile | None = None
         self._loop: EventLoop | None = None
+        self._watch: LoopWatch | None = None
+        self._watching = False
+        self._supervisor: Address = None
 
     def handlers(self) -> Mapping[type, Handler]:
         return {
@@ -69,6 +76,7 @@ class CarrierActor(RuntimeActor):
             RunStep: self._on_run,
             EndCall: self._on_end,
             _Settled: self._on_settled,
+            WakeupMessage: self._on_wakeup,
         }
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
@@ -81,6 +89,7 @@ class CarrierActor(RuntimeActor):
         except OSError as error:
             log.error("no stack of the calls can be kept in %s: %s", message.base.home, error)
         self._loop = EventLoop(message.name)
+        self._watch, self._supervisor = LoopWatch(self._loop), sender
         self.send(sender, ready)
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
@@ -101,6 +110,7 @@ class CarrierActor(RuntimeActor):
         elif slot is None or slot.answer is not None:
             self._slots[name] = _Slot(token, sender)
             self._begin(message, token)
+            self._look_later()
 
     def _begin(self, message: RunStep, token: Token) -> None:
         assert self.base is not None, "configured before it runs anything"
@@ -149,6 +159,26 @@ class CarrierActor(RuntimeActor):
         token = slot.token
         assert slot.answer is not None, "told once it is known"
         self.send(slot.sender, StepAnswer(token.saga_id, token.step, token.action, token.attempt, name, slot.answer))
+
+    # --- the loop ----------------------------------------------------------------------------------------------
+
+    def _look_later(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self.wake_in(LOOK_S)
+
+    def _on_wakeup(self, _message: WakeupMessage, _sender: Address) -> None:
+        assert self._watch is not None, "configured before it runs anything"
+        assert self.base is not None, "configured before it runs anything"
+        self._watching = False
+        unanswered = {name for name, slot in self._slots.items() if slot.answer is None}
+        if not unanswered:
+            return
+        self._look_later()
+        block_s = self.base.settings.loop_block_s
+        blocker = self._watch.blocker(block_s)
+        if blocker is not None and unanswered > {blocker}:  # alone it keeps nobody waiting
+            self.send(self._supervisor, LoopBlocked(blocker, block_s))
 
     # --- their ends --------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakSet
 
 from antistrophe.offspring import live_offspring
 from antistrophe.process import live_group_members
@@ -23,7 +24,8 @@ _call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("antistrophe
 
 class Call:
     """One call: what makes it, who hears how it ended (an answer, what it raised, or None where it was ended), and who
-    is shown its tasks before that. All that it starts on the loop, tasks and jobs of executors, counts as its own.
+    is shown its tasks before that. All that it starts on the loop, tasks, timers and jobs of executors, counts as its
+    own.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Call:
         self.main: asyncio.Task[None] | None = None
         self.work: asyncio.Task[Answer] | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.timers: WeakSet[asyncio.TimerHandle] = WeakSet()
         self.jobs = 0
         self.ending = False
 
@@ -57,6 +60,9 @@ class EventLoop:
         self._jobs = ThreadPoolExecutor(_MOST_JOBS, _JOB_THREADS)
         self._loop.set_default_executor(self._jobs)
         self._loop.run_in_executor = self._count_job  # type: ignore[assignment, method-assign]
+        self._call_at = self._loop.call_at
+        self._loop.call_at = self._set_timer  # type: ignore[assignment, method-assign]
+        self._turned = True
         self._thread = threading.Thread(target=self._run, name="antistrophe-loop", daemon=True)
         self._thread.start()
 
@@ -67,6 +73,23 @@ class EventLoop:
     def end(self, name: str) -> None:
         """Cancel the call of that name. It is settled when nothing of it is left, which may be never."""
         self._loop.call_soon_threadsafe(self._end, name)
+
+    def has_turned(self) -> bool:
+        """Whether the loop has turned since this was asked last; from the actor's thread."""
+        if not self._turned:
+            return False
+        self._turned = False
+        self._loop.call_soon_threadsafe(self._turn)
+        return True
+
+    def running(self) -> tuple[asyncio.Task[Any] | None, str | None]:
+        """The task that runs at this moment, and the name of the call that it is of; from any thread."""
+        task = asyncio.current_task(self._loop)
+        call = next((call for call in list(self._calls.values()) if task in call.tasks), None)
+        return task, None if call is None else call.name
+
+    def _turn(self) -> None:
+        self._turned = True
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -101,6 +124,8 @@ class EventLoop:
 
     async def _end_tasks(self, call: Call) -> None:
         """What a call started and left must not go on beside what comes after it."""
+        for timer in list(call.timers):
+            timer.cancel()
         while left := {task for task in call.tasks if not task.done()}:
             for task in left:
                 task.cancel()
@@ -141,6 +166,13 @@ class EventLoop:
             call.tasks.add(task)
             task.add_done_callback(call.tasks.discard)
         return task
+
+    def _set_timer(self, when: float, *work: Any, context: contextvars.Context | None = None) -> asyncio.TimerHandle:
+        timer = self._call_at(when, *work, context=context)
+        call = _call.get() if context is None else context.get(_call)
+        if call is not None:
+            call.timers.add(timer)
+        return timer
 
     def _count_job(self, executor: Any, work: Callable[..., Any], *arguments: Any) -> Any:
         call, job = _call.get(), (executor or self._jobs).submit(work, *arguments)

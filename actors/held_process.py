@@ -17,10 +17,11 @@ from .stacks import STACK_SIGNAL, how_found
 
 @dataclass(slots=True)
 class Ending:
-    """What is to end: ``kill_at``: when its process is killed for it."""
+    """What is to end: ``kill_at``: when its process is killed for it; ``why``, where that is more than its limit."""
 
     kill_at: float
     by_system: bool
+    why: str | None = None
 
 
 @dataclass(slots=True)

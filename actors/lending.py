@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from antistrophe.loans import Wish
-from antistrophe.messages import Address, CallEnded, CodeLoaded, CodeNotLoaded, Configuration, StepReady
+from antistrophe.messages import (
+    Address,
+    CallEnded,
+    CodeLoaded,
+    CodeNotLoaded,
+    Configuration,
+    LoopBlocked,
+    StepReady,
+)
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
 from antistrophe.shared_pool import SharedPool
@@ -78,6 +86,9 @@ class Lending:
 
     def on_call_ended(self, message: CallEnded) -> None:
         self._shared.on_call_ended(message)
+
+    def on_loop_blocked(self, message: LoopBlocked) -> None:
+        self._shared.on_loop_blocked(message)
 
     def on_exit(self, address: Address) -> bool:
         """A child of the supervisor is gone; False where it was none of these."""

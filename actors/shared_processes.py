@@ -20,6 +20,7 @@ from antistrophe.messages import (
     Configuration,
     EndCall,
     LoadCode,
+    LoopBlocked,
     ProcessDead,
     ProcessGrant,
     StepReady,
@@ -127,6 +128,16 @@ class SharedProcesses:
             self._report(ProcessDead(saga_id, lease, None, None, by_system))
         self._carry_out(orders)
         self.serve()
+
+    def on_loop_blocked(self, message: LoopBlocked) -> None:
+        """One of its calls keeps the loop of a process, and with it all others there."""
+        name, carrier = message.lease_name, self._carriers.get(carrier_of(message.lease_name))
+        if carrier is None or carrier.asked is not None or self.pool.saga_of(name) is None:
+            return
+        why = f"it blocked the event loop that it shared with others for {message.blocked_s:g} s"
+        log.error("a call of saga %s is ended with its process: %s", self.pool.saga_of(name), why)
+        self._endings.setdefault(name, Ending(self._owner.now(), False, why))
+        self._kill_for_a_call(carrier)
 
     def give_back(self, saga_id: str, lease_name: str, *, reusable: bool) -> None:
         """A saga has settled what ran there."""
@@ -262,8 +273,8 @@ class SharedProcesses:
         self.serve()
 
     def _death(self, carrier: HeldProcess, lease_name: str, saga_id: str) -> ProcessDead:
-        ending, detail = self._endings.pop(lease_name, None), None
-        by_system = ending is not None and ending.by_system
+        ending = self._endings.pop(lease_name, None)
+        by_system, detail = (False, None) if ending is None else (ending.by_system, ending.why)
         if ending is None and carrier.asked is not None:
             by_system, detail = True, "its process was ended, because another call that ran there did not end in time"
         # What the process wrote of its threads is where each of its calls stood.

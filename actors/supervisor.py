@@ -25,6 +25,7 @@ from antistrophe.messages import (
     Drained,
     EndProcess,
     ListProcesses,
+    LoopBlocked,
     OrderSaga,
     ProcessDead,
     Processes,
@@ -106,6 +107,7 @@ class SupervisorActor(RuntimeActor):
             CodeLoaded: lambda message, _: steps.on_loaded(message),
             CodeNotLoaded: lambda message, _: steps.on_not_loaded(message),
             CallEnded: lambda message, _: steps.on_call_ended(message),
+            LoopBlocked: lambda message, _: steps.on_loop_blocked(message),
             ChildActorExited: self._on_child_exit,
             WakeupMessage: self._on_wakeup,
         }

@@ -99,6 +99,12 @@ class Settings:
     async_calls_per_process: int = _count(
         1_000, "Calls of `async def` steps at the same time in one process.", low=1, high=10_000
     )
+    loop_block_s: float = _seconds(
+        5.0,
+        "How long a call of an `async def` step may keep the event loop that it shares, while others there wait, before"
+        " it is ended with its process.",
+        low=0.5,
+    )
     spare_processes: int = _count(
         2,
         'Step processes that are started in advance, once one was taken by a step with `isolation = "fresh"`;'

@@ -34,6 +34,7 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "max_step_processes": None,
         "max_async_processes": None,
         "async_calls_per_process": 1_000,
+        "loop_block_s": 5.0,
         "spare_processes": 2,
         "drain_s": 5.0,
         "open_timeout_s": 30.0,

@@ -88,6 +88,15 @@ class CallEnded:
 
 
 @message
+class LoopBlocked:
+    """The call of this lease, which is a slot, has kept the loop from turning for ``blocked_s`` seconds, while others
+    there wait; said again until its process is killed."""
+
+    lease_name: str
+    blocked_s: float
+
+
+@message
 class StepAnswer:
     """How the call ended; echoes the attempt and the lease."""
 
