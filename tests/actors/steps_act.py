@@ -125,6 +125,11 @@ class AsyncAct(Act):
                 await asyncio.sleep(3600)
             finally:
                 self.say("cancelled", ctx)
+        if part.startswith("nap:"):
+            self.say(begins, ctx)
+            await asyncio.sleep(float(part.partition(":")[2]))
+            self.say(ends, ctx)
+            return StepResult(f"{self.name}-{ctx.attempt}", [Played(self.name, ctx.attempt)])
         if part == "leave-task":
             self.say(begins, ctx)
             _left.add(asyncio.get_running_loop().create_task(self._go_on(ctx)))
