@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,11 @@ def reason(orchestrator: SagaOrchestrator, saga_id: str) -> str | None:
     return waiting if waiting and "a step process to" not in waiting else None
 
 
+def says_why_it_waits(orchestrator: SagaOrchestrator, name: str) -> bool:
+    parts = (name, "ended the process (exit code 5)", "no longer fits")
+    return any(part in (reason(orchestrator, name) or "") for part in parts)
+
+
 # --- after a restart ----------------------------------------------------------------------------------------------
 
 START = """
@@ -193,9 +199,9 @@ def test_code_that_can_not_be_loaded_any_more_makes_its_saga_wait(left_in_the_mi
         wait_for_status(orchestrator, "edited", SagaStatus.COMPLETED, 30.0)
         assert written(folder / "edited") == ["do first", "do anew first", "do anew second"]
         for name in BROKEN:
-            waiting = until(lambda name=name: reason(orchestrator, name), f"why {name} waits", 30.0)  # type: ignore[misc]
+            # Before that it waits for its turn to be tried.
+            until(partial(says_why_it_waits, orchestrator, name), f"why {name} waits", 60.0)
             assert seen(orchestrator, name).status is SagaStatus.EXECUTING
-            assert any(part in waiting for part in (name, "ended the process (exit code 5)", "no longer fits")), waiting
             assert written(folder / name) == ["do first"], "neither retried nor undone"
             (folder / f"{name}.py").write_text(text)
         for name in BROKEN:
