@@ -17,15 +17,8 @@ from pathlib import Path
 
 from antistrophe import OverloadedError, SagaError, SagaOrchestrator, SagaStep, Settings
 from tests.benchmarks.measuring import clean_up_on_sigterm, conditions, percentile, sample_of
-from tests.benchmarks.steps_of_benchmarks import (
-    AT_ONCE_OF_A_NEIGHBOUR,
-    Crashing,
-    Eating,
-    Flooding,
-    Hanging,
-    saga_of,
-    saga_of_three,
-)
+from tests.benchmarks.steps_of_benchmarks import saga_of, saga_of_three
+from tests.benchmarks.steps_of_neighbours import AT_ONCE_OF_A_NEIGHBOUR, Crashing, Eating, Flooding, Hanging
 
 PATIENCE_S = 60.0
 _SAGAS, _AT_ONCE = 100, 2

@@ -1,17 +1,13 @@
-"""The steps that the benchmarks run: trivial ones, one that waits for a retry, and neighbours that misbehave."""
+"""The steps that the benchmarks run: trivial ones, and those that wait for a retry or for an answer."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 import uuid
 from dataclasses import dataclass
 
-from antistrophe import ResourceLimits, RetryableError, RetryPolicy, SagaDefinition, SagaStep
-
-AT_ONCE_OF_A_NEIGHBOUR = 2
+from antistrophe import RetryableError, RetryPolicy, SagaDefinition, SagaStep
 
 
 @dataclass(frozen=True)
@@ -64,59 +60,6 @@ class AnsweredAt(SagaStep):
     async def execute(self) -> None:
         """Wait for it."""
         await asyncio.sleep(max(0.0, self.due - time.time()))
-
-
-@dataclass(frozen=True)
-class Hanging(SagaStep):
-    """Hangs until it is killed: it does not heed SIGTERM."""
-
-    timeout_s = 0.3
-    kill_grace_s = 0.1
-    requires_compensation = False
-    max_concurrent = AT_ONCE_OF_A_NEIGHBOUR
-
-    def execute(self) -> None:
-        """Hang."""
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(3600)
-
-
-@dataclass(frozen=True)
-class Crashing(SagaStep):
-    """Dies at once, of SIGKILL."""
-
-    requires_compensation = False
-    max_concurrent = AT_ONCE_OF_A_NEIGHBOUR
-
-    def execute(self) -> None:
-        """Die."""
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-@dataclass(frozen=True)
-class Eating(SagaStep):
-    """Takes memory until its limit refuses more."""
-
-    requires_compensation = False
-    max_concurrent = AT_ONCE_OF_A_NEIGHBOUR
-    limits = ResourceLimits(memory_bytes=400 << 20)
-
-    def execute(self) -> None:
-        """Take 8 MiB after 8 MiB."""
-        taken = []
-        while True:
-            taken.append(b"x" * (8 << 20))
-
-
-@dataclass(frozen=True)
-class Flooding(SagaStep):
-    """Does nothing; there are as many of it as can be started."""
-
-    requires_compensation = False
-    max_concurrent = AT_ONCE_OF_A_NEIGHBOUR
-
-    def execute(self) -> None:
-        """Do nothing."""
 
 
 def saga_of_three() -> SagaDefinition:
