@@ -216,8 +216,10 @@ class Pool:
         if process is not None:
             return self._lend(process, request, now)
         if serving is not None:
-            return None
-        coming = self._oldest_to_come(request.wish.key)
+            if serving.state is ProcessState.STARTING:
+                return None
+            self._unreserve(request)  # kept for it when it would have done for it
+        coming = self._oldest_to_come(request.wish)
         if coming is not None:
             coming.saga_id = request.saga_id
             self._line.keep(request, coming.name)
@@ -231,21 +233,18 @@ class Pool:
         return self._make_room(request)
 
     def _best_idle(self, request: Request) -> _Process | None:
-        fitting = [
-            process
-            for process in self._idle(request.saga_id)
-            if process.key == request.wish.key and not (process.used and self._needs_unused(request.wish))
-        ]
+        fitting = [process for process in self._idle(request.saga_id) if self._fits(process, request.wish)]
         wanted = set(request.wish.class_refs)
         # One that has run nothing is left to those who need such a one.
         return max(fitting, key=lambda p: (wanted <= p.loaded, p.used, p.since), default=None)
 
-    def _needs_unused(self, wish: Wish) -> bool:
-        return wish.fresh or wish.class_refs in self._deadly
+    def _fits(self, process: _Process, wish: Wish) -> bool:
+        needs_unused = wish.fresh or wish.class_refs in self._deadly
+        return process.key == wish.key and not (process.used and needs_unused)
 
-    def _oldest_to_come(self, key: PoolKey) -> _Process | None:
-        """The first of those that were started for nobody yet, or for somebody who wants none any more."""
-        free = (p for p in self._processes.values() if p.state in _COMING and p.saga_id is None and p.key == key)
+    def _oldest_to_come(self, wish: Wish) -> _Process | None:
+        """The first that fits of those that come for nobody yet, or for somebody who wants none any more."""
+        free = (p for p in self._processes.values() if p.state in _COMING and p.saga_id is None and self._fits(p, wish))
         return min(free, key=lambda p: p.since, default=None)
 
     def _may_start(self, now: float) -> bool:

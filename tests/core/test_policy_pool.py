@@ -257,13 +257,14 @@ class Known:
     step_class: str | None = None
     lent: int = 0
     loaded: set[str] = field(default_factory=set)
+    loads: tuple[str, ...] = ()
 
 
 THROTTLES = (Throttle("one at a time", 1, None), PAIR, Throttle("now and then", 3, 0.3))
 WISHES = st.builds(
     Wish,
     key=st.sampled_from([HERE, THERE]),
-    class_refs=st.just(REFS),
+    class_refs=st.sampled_from([REFS, ("m:B",), ("m:A", "m:B")]),
     fresh=st.booleans(),
     urgent=st.booleans(),
     priority=st.integers(-1, 1),
@@ -291,7 +292,7 @@ class PoolMachine(RuleBasedStateMachine):
                 case LoadInto(name, origin, class_refs):
                     process = self.known[name]
                     assert process.stage == "idle"
-                    process.stage, process.key = "loading", PoolKey("", origin)
+                    process.stage, process.key, process.loads = "loading", PoolKey("", origin), class_refs
                     assert not process.loaded.intersection(class_refs), "nothing is loaded twice"
                 case GrantTo(name, saga_id, step_class):
                     process = self.known[name]
@@ -328,6 +329,12 @@ class PoolMachine(RuleBasedStateMachine):
         self.wants.pop(f"s{saga}", None)
         self.plan()
 
+    def finish_loading(self, name: str) -> None:
+        process = self.known[name]
+        process.stage = "idle"
+        process.loaded.update(process.loads)
+        self.pool.loaded(name, process.loads, self.now)
+
     @precondition(lambda self: self.names("starting"))
     @rule(data=st.data())
     def ready(self, data: st.DataObject) -> None:
@@ -341,9 +348,7 @@ class PoolMachine(RuleBasedStateMachine):
     def load(self, data: st.DataObject, well: bool) -> None:
         name = data.draw(st.sampled_from(self.names("loading")))
         if well:
-            self.known[name].stage = "idle"
-            self.known[name].loaded.update(REFS)
-            self.pool.loaded(name, REFS, self.now)
+            self.finish_loading(name)
         else:
             self.known[name].stage = "idle"
             told, orders = self.pool.not_loaded(name)
@@ -406,9 +411,7 @@ class PoolMachine(RuleBasedStateMachine):
                 self.known[name].stage = "idle"
                 self.pool.ready(name, self.now)
             for name in self.names("loading"):
-                self.known[name].stage = "idle"
-                self.known[name].loaded.update(REFS)
-                self.pool.loaded(name, REFS, self.now)
+                self.finish_loading(name)
             for name in self.names("leased"):
                 process = self.known[name]
                 saga_id, process.saga_id, process.stage = process.saga_id, None, "idle"

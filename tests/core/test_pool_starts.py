@@ -94,3 +94,42 @@ def test_one_that_dies_while_nothing_runs_there_says_nothing_of_its_classes() ->
         pool.returned(name, saga_id, 1.0, reusable=True)
     assert pool.dead(idle) is None
     assert ask(pool, "s3") == [GrantTo(warm, "s3")]
+
+
+# --- what is kept for a saga, and does not do for it --------------------------------------------------------------
+
+
+def import_for_nobody(pool: Pool) -> str:
+    """A used process that imports something for a saga that wants it no more; its name."""
+    name = start(pool, "s1")
+    pool.returned(name, "s1", 0.0, reusable=True)
+    assert ask_for(pool, "s2", OTHERS) == [LoadInto(name, HERE.origin, OTHERS)]
+    pool.withdraw("s2")
+    return name
+
+
+def test_a_used_process_that_imports_for_nobody_is_not_kept_for_a_fresh_attempt() -> None:
+    pool = Pool(2, "p")
+    name = import_for_nobody(pool)
+    (order,) = ask(pool, "s3", fresh=True)
+    assert isinstance(order, StartProcess)
+    pool.loaded(name, OTHERS, 0.0)
+    assert ask(pool, "s4") == [GrantTo(name, "s4")]
+
+
+def test_what_was_kept_for_a_saga_goes_to_others_when_its_classes_turn_deadly_meanwhile() -> None:
+    pool = Pool(3, "p")
+    name, bad = import_for_nobody(pool), ""
+    assert ask(pool, "s3") == [], "it waits for what is imported"
+    (order,) = ask(pool, "bad")
+    assert isinstance(order, StartProcess)
+    bad = order.name
+    pool.ready(bad, 0.0)
+    pool.plan(0.0)
+    pool.loaded(bad, REFS, 0.0)
+    assert pool.plan(0.0) == [GrantTo(bad, "bad")]
+    assert pool.dead(bad) == "bad"
+    pool.loaded(name, OTHERS, 0.0)
+    (started,) = pool.plan(0.0)
+    assert isinstance(started, StartProcess), "for s3, which needs an unused one now"
+    assert ask_for(pool, "s4", OTHERS) == [GrantTo(name, "s4")]
