@@ -172,20 +172,38 @@ class Pool:
 
     def unready(self, now: float) -> bool:
         """Whether a process was taken that can be replaced by another one now."""
-        return self._spares.due and self._may_start(now)
+        if not self._spares.due or not self._may_start(now):
+            return False
+        return self._has_spare_place() or self._superfluous() is not None
 
     def make_ready(self, now: float) -> list[PoolOrder]:
-        """Start processes in advance; one place is left to whoever wants another kind."""
+        """Start processes in advance, or make room for one."""
         processes = self._processes.values()
         ready = Counter(p.key for p in processes if not p.used and p.saga_id is None and p.state in _TO_COME)
-        orders: list[StartProcess] = []
+        orders: list[PoolOrder] = []
         for key, class_refs in self._spares.take_due(ready):
             if not self._may_start(now):
                 self._spares.taken(key, class_refs)  # later, then
-            elif len(processes) + 1 < self._limit:
-                orders.append(self._start(key, None, now))
-                self._spares.started(orders[-1].name, class_refs)
-        return [*orders]
+            elif self._has_spare_place():
+                start = self._start(key, None, now)
+                self._spares.started(start.name, class_refs)
+                orders.append(start)
+            elif (old := self._superfluous()) is not None:
+                self._spares.taken(key, class_refs)
+                orders.append(self._retire(old))
+        return orders
+
+    def _has_spare_place(self) -> bool:
+        """One place is left to whoever wants another kind: a free one, or one whose process is idle."""
+        free = self._limit - len(self._processes)
+        return free > 1 or (free == 1 and any(p.state is ProcessState.IDLE for p in self._processes.values()))
+
+    def _superfluous(self) -> _Process | None:
+        """The one of several idle processes that nobody has used for longest; None while another one ends."""
+        if any(p.state is ProcessState.ENDING for p in self._processes.values()):
+            return None
+        used = sorted((p for p in self._idle() if p.used), key=lambda p: p.since)
+        return used[0] if len(used) > 1 else None
 
     def _import_ahead(self, now: float) -> list[PoolOrder]:
         """Have those that were started in advance import what they will be wanted for, if nobody has taken them yet."""

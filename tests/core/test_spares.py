@@ -82,6 +82,27 @@ def test_one_place_is_always_left_to_others() -> None:
     assert other != spare
 
 
+def test_idle_processes_that_nobody_needs_give_way_to_a_spare_but_for_one() -> None:
+    pool = Pool(3, "p", spares=2)
+    old, newer, fresh = lend(pool, "s1"), lend(pool, "s2"), lend(pool, "s3", fresh=True)
+    assert pool.make_ready(0.0) == [], "all of them are lent"
+    pool.returned(old, "s1", 1.0, reusable=True)
+    pool.returned(newer, "s2", 2.0, reusable=True)
+    assert not pool.unready(2.0), "and that was that"
+    pool.returned(fresh, "s3", 3.0, reusable=False)
+    pool.dead(fresh)
+    fresh = lend(pool, "s4", fresh=True)
+    assert pool.make_ready(4.0) == [Retire(old)]
+    assert not pool.unready(4.0), "while that one ends"
+    pool.dead(old)
+    assert pool.unready(4.0)
+    (spare,) = pool.make_ready(4.0)
+    assert isinstance(spare, StartProcess)
+    bring_up(pool, spare)
+    assert not pool.unready(4.0), "the last warm one stays"
+    assert ask(pool, "s5") == [GrantTo(newer, "s5")]
+
+
 def test_where_there_is_no_place_none_is_made_ready_and_none_later() -> None:
     pool = Pool(1, "p", spares=2)
     name = lend(pool, "s1", fresh=True)
