@@ -99,12 +99,16 @@ def await_first(home: Path, over: threading.Event) -> None:
 
 
 def fill_disk(disk: Path, draw: random.Random, over: threading.Event) -> int:
-    """Leave the file system not one byte, again and again, each time for 0.2 to 0.8 s; how often."""
+    """Leave the file system not one byte, again and again, each time for 0.2 to 0.8 s; how often. The journal's log
+    goes on in the room that it has already, which may last for all of that: every other time it may not be written."""
     times = 0
     await_first(disk, over)
     while not over.wait(draw.uniform(0.5, 1.5)):
         junk = fill(disk)
-        over.wait(draw.uniform(0.2, 0.8))
+        if times % 2 == 0:
+            forbid_files(disk, draw, over)
+        else:
+            over.wait(draw.uniform(0.2, 0.8))
         junk.unlink()
         times += 1
     return times
@@ -115,12 +119,24 @@ def limit_disk(home: Path, draw: random.Random, over: threading.Event) -> int:
     times = 0
     await_first(home, over)
     while not over.wait(draw.uniform(0.5, 1.5)):
-        limit_files(processes_of_home(home), 0)
-        over.wait(draw.uniform(0.2, 0.8))
-        for _ in range(2):  # the second time: children of those that were still limited the first time
-            limit_files(processes_of_home(home), resource.RLIM_INFINITY)
+        forbid_files(home, draw, over)
         times += 1
     return times
+
+
+def forbid_files(home: Path, draw: random.Random, over: threading.Event) -> None:
+    """Let no process of the home write for 0.2 to 0.8 s, and until a client has complained of something."""
+
+    def complaints() -> int:
+        return sum(each.stat().st_size for each in home.parent.glob("client-*.err"))
+
+    before = complaints()
+    limit_files(processes_of_home(home), 0)
+    over.wait(draw.uniform(0.2, 0.8))
+    while complaints() == before and not over.wait(0.02):
+        pass
+    for _ in range(2):  # the second time: children of those that were still limited the first time
+        limit_files(processes_of_home(home), resource.RLIM_INFINITY)
 
 
 def check(folder: Path, acknowledged: set[str]) -> Counter[str]:
