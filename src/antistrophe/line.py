@@ -7,13 +7,9 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from antistrophe.loans import Wish
+from antistrophe.loans import Rank, Wish
 from antistrophe.spec import Throttle
-
-_Rank: TypeAlias = tuple[bool, int, int, str]
-"""Who goes before whom: urgent, by priority, in the order of asking; and the saga."""
 
 
 @dataclass(slots=True)
@@ -26,8 +22,8 @@ class Request:
     served_by: str | None = None
 
     @property
-    def rank(self) -> _Rank:
-        return not self.wish.urgent, -self.wish.priority, self.arrival, self.saga_id
+    def rank(self) -> Rank:
+        return self.wish.rank(self.arrival, self.saga_id)
 
 
 class Line:
@@ -36,7 +32,7 @@ class Line:
 
     def __init__(self) -> None:
         self._requests: dict[str, Request] = {}
-        self._order: list[_Rank] = []
+        self._order: list[Rank] = []
         self._served: set[str] = set()
         self._throttles: Counter[Throttle] = Counter()
         self._arrivals = itertools.count()

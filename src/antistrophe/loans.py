@@ -17,6 +17,10 @@ class PoolKey:
     origin: Origin
 
 
+Rank: TypeAlias = tuple[bool, int, int, str]
+"""Who goes before whom: the urgent, then by priority, in the order of asking; and the saga."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What kind of process a saga wants: ``fresh``: one that has run nothing; ``urgent``: for a compensation, which
@@ -30,6 +34,10 @@ class Wish:
     priority: int = 0
     throttle: Throttle | None = None
     shared: bool = False
+
+    def rank(self, arrival: int, saga_id: str) -> Rank:
+        """Where that saga stands among all that wish, as the one that asked at this place."""
+        return not self.urgent, -self.priority, arrival, saga_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from antistrophe.loans import GrantTo, LoadInto, PoolKey, PoolOrder, ProcessState, Retire, StartProcess, Wish
+from antistrophe.loans import GrantTo, LoadInto, PoolKey, PoolOrder, ProcessState, Rank, Retire, StartProcess, Wish
 from antistrophe.turns import Turns
 
 
@@ -57,7 +57,6 @@ class _Carrier:
     closing: bool = False
 
 
-_Rank: TypeAlias = tuple[bool, int, int, str]
 _QueueKey: TypeAlias = tuple[PoolKey, str | None]
 
 
@@ -76,7 +75,7 @@ class SharedPool:
         self._carriers: dict[str, _Carrier] = {}
         self._lent: dict[str, str] = {}
         self._wishes: dict[str, tuple[int, Wish]] = {}
-        self._queues: dict[_QueueKey, list[_Rank]] = {}
+        self._queues: dict[_QueueKey, list[Rank]] = {}
         self._arrivals = itertools.count()
         self._turns = turns
         self._told_again: list[GrantTo] = []
@@ -96,8 +95,7 @@ class SharedPool:
             return
         arrival = next(self._arrivals) if known is None else known[0]
         self._wishes[saga_id] = arrival, wish
-        rank = (not wish.urgent, -wish.priority, arrival, saga_id)
-        heapq.heappush(self._queues.setdefault(_queue_of(wish), []), rank)
+        heapq.heappush(self._queues.setdefault(_queue_of(wish), []), wish.rank(arrival, saga_id))
 
     def withdraw(self, saga_id: str) -> None:
         """The saga wants none any more."""
@@ -240,10 +238,10 @@ class SharedPool:
         """The wish at the head of that queue; what was withdrawn or has changed is dropped on the way."""
         ranks = self._queues[queue]
         while ranks:
-            *_, arrival, saga_id = rank = ranks[0]
-            known = self._wishes.get(saga_id)
-            if known is not None and known[0] == arrival and _queue_of(known[1]) == queue and _same(known[1], rank):
-                return known[1]
+            saga_id = ranks[0][-1]
+            arrival, wish = self._wishes.get(saga_id, (0, None))
+            if wish is not None and _queue_of(wish) == queue and wish.rank(arrival, saga_id) == ranks[0]:
+                return wish
             heapq.heappop(ranks)
         del self._queues[queue]
         return None
@@ -315,7 +313,3 @@ def _slot_name(carrier: str, number: int) -> str:
 
 def _queue_of(wish: Wish) -> _QueueKey:
     return wish.key, None if wish.throttle is None else wish.throttle.step_class
-
-
-def _same(wish: Wish, rank: _Rank) -> bool:
-    return (rank[0], rank[1]) == (not wish.urgent, -wish.priority)
