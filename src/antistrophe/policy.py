@@ -33,6 +33,7 @@ class _Process:
     loaded: set[str] = field(default_factory=set)
     used: bool = False
     lent_for: tuple[str, ...] = ()
+    imports_ahead: tuple[str, ...] = ()
     step_class: str | None = None
 
 
@@ -185,9 +186,8 @@ class Pool:
             if not self._may_start(now):
                 self._spares.taken(key, class_refs)  # later, then
             elif self._has_spare_place():
-                start = self._start(key, None, now)
-                self._spares.started(start.name, class_refs)
-                orders.append(start)
+                orders.append(start := self._start(key, None, now))
+                self._processes[start.name].imports_ahead = class_refs
             elif (old := self._superfluous()) is not None:
                 self._spares.taken(key, class_refs)
                 orders.append(self._retire(old))
@@ -208,14 +208,10 @@ class Pool:
     def _import_ahead(self, now: float) -> list[PoolOrder]:
         """Have those that were started in advance import what they will be wanted for, if nobody has taken them yet."""
         orders: list[PoolOrder] = []
-        for name, class_refs in self._spares.importing:
-            process = self._processes.get(name)
-            if process is not None and process.state is ProcessState.STARTING:
-                continue
-            self._spares.settled(name)
-            if process is not None and process.state is ProcessState.IDLE and process.saga_id is None:
-                process.state, process.since = ProcessState.LOADING, now
-                orders.append(LoadInto(name, process.key.origin, class_refs))
+        for process in self._idle():
+            if process.imports_ahead:
+                orders.append(LoadInto(process.name, process.key.origin, process.imports_ahead))
+                process.state, process.since, process.imports_ahead = ProcessState.LOADING, now, ()
         return orders
 
     def next_turn(self) -> float | None:
@@ -274,7 +270,7 @@ class Pool:
     def _lend(self, process: _Process, request: Request, now: float) -> PoolOrder:
         self._unreserve(request, keep=process)
         missing = tuple(ref for ref in request.wish.class_refs if ref not in process.loaded)
-        process.saga_id, process.since = request.saga_id, now
+        process.saga_id, process.since, process.imports_ahead = request.saga_id, now, ()
         if missing:
             process.state = ProcessState.LOADING
             self._line.keep(request, process.name)

@@ -16,7 +16,6 @@ class Spares:
     def __init__(self, most: int) -> None:
         self._most = most
         self._taken: dict[PoolKey, tuple[str, ...]] = {}
-        self._imports: dict[str, tuple[str, ...]] = {}
 
     @property
     def due(self) -> bool:
@@ -32,16 +31,3 @@ class Spares:
         """What to start where so many of each key are ready or begin; each once."""
         taken, self._taken = self._taken, {}
         return [each for each in taken.items() for _ in range(self._most - ready.get(each[0], 0))]
-
-    def started(self, name: str, class_refs: tuple[str, ...]) -> None:
-        """That process was started, to import these classes once it can."""
-        self._imports[name] = class_refs
-
-    @property
-    def importing(self) -> list[tuple[str, tuple[str, ...]]]:
-        """The processes that were started, and what each is to import."""
-        return list(self._imports.items())
-
-    def settled(self, name: str) -> None:
-        """That one has been told to, or is needed no more."""
-        del self._imports[name]
