@@ -13,8 +13,8 @@ from typing import Any
 
 from thespian.actors import Actor
 
+from antistrophe.linux.process import die_with_parent, restore_fatal_signals
 from antistrophe.messages import Address, Configuration
-from antistrophe.process import die_with_parent, restore_fatal_signals
 
 Handler = Callable[[Any, Address], None]
 

@@ -8,12 +8,11 @@ from typing import Any
 
 from thespian.actors import WakeupMessage
 
+from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.errors import AntistropheError, RequestError
 from antistrophe.journal import Journal, SqliteJournal, journal_path
 from antistrophe.messages import Address, Configuration, LifecycleReport, QueryAnswer, RegistryQuery, Rejected
 from antistrophe.records import SagaStatus
-
-from .base import Handler, RuntimeActor, log
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from antistrophe.aio import AsyncChangeSubscription, AsyncSagaHandle, AsyncSagaOrchestrator
-from antistrophe.changes import ChangeSubscription
-from antistrophe.context import NOT_APPLIED, UNKNOWN, Outputs, StepContext, StepResult
-from antistrophe.definition import SagaDefinition
+from antistrophe.client.async_orchestrator import AsyncChangeSubscription, AsyncSagaHandle, AsyncSagaOrchestrator
+from antistrophe.client.handle import SagaHandle
+from antistrophe.client.orchestrator import SagaOrchestrator
+from antistrophe.client.subscription import ChangeSubscription
+from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, Outputs, StepContext, StepResult
+from antistrophe.definition.events import RawEvent, event
+from antistrophe.definition.saga_definition import SagaDefinition
+from antistrophe.definition.spec import ResourceLimits, RetryPolicy
+from antistrophe.definition.step import SagaStep, step
 from antistrophe.errors import (
     AlreadyExecutingError,
     AntistropheError,
@@ -35,9 +40,6 @@ from antistrophe.errors import (
     SystemUnavailableError,
     UnreadableDataError,
 )
-from antistrophe.events import RawEvent, event
-from antistrophe.handle import SagaHandle
-from antistrophe.orchestrator import SagaOrchestrator
 from antistrophe.records import (
     ProcessRecord,
     SagaChange,
@@ -49,8 +51,6 @@ from antistrophe.records import (
     TimelineEntry,
 )
 from antistrophe.settings import Settings
-from antistrophe.spec import ResourceLimits, RetryPolicy
-from antistrophe.step import SagaStep, step
 
 __all__ = [
     "NOT_APPLIED",

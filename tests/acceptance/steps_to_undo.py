@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from antistrophe import NOT_APPLIED, RetryableError, RetryPolicy, SagaStep, StepContext, StepResult, step
-from antistrophe.testing.trial import TURN_NAME
+from antistrophe.testing.verification.run import TURN_NAME
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, balance INTEGER NOT NULL);

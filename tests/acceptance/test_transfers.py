@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from antistrophe.system.control import Ready
-from antistrophe.system.reach import look
+from antistrophe.launcher.control_protocol import Ready
+from antistrophe.launcher.probe import look
 from docs.examples.transfers import generate
 from tests.acceptance.books import DYING, DYING_ONCE, HANGING, bookings, fate_of, judge
 from tests.acceptance.command import Caller, Ended, finish, write_lines

@@ -21,6 +21,7 @@ from antistrophe.cli.explanation import explain
 from antistrophe.cli.group import VERBS
 from antistrophe.cli.invocation import places
 from antistrophe.cli.sentences import TELLERS
+from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import (
     ENTRY_TYPES,
@@ -48,7 +49,6 @@ from antistrophe.saga.entries import (
     Verdict,
     VerdictGiven,
 )
-from antistrophe.spec import Origin, RetryPolicy, SagaSpec, StepSpec
 from tests.house.tree import ROOT
 
 LEASE = Lease("lease-1", 4711, 1, "boot")

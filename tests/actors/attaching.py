@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from antistrophe.launcher.attachment import Attachment, System
+from antistrophe.linux.process import identity_of, send_signal
 from antistrophe.messages import ListProcesses, Processes
-from antistrophe.process import identity_of, send_signal
 from antistrophe.settings import Settings
-from antistrophe.system.attach import Attachment, System
-from antistrophe.system.mailbox import Mailbox
+from antistrophe.transport.mailbox import Mailbox
 
 Opener: TypeAlias = Callable[..., tuple[Attachment, System]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaOrchestrator, Settings
-from antistrophe.process import processes_of_home
+from antistrophe.linux.process import processes_of_home
 from tests.actors.staging import Stage
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from antistrophe.actors import held_process, step_processes
 from antistrophe.actors.registry import RegistryActor
+from antistrophe.actors.supervisor import child_process, process_keeper
 from antistrophe.saga.entries import Lease
 from antistrophe.settings import Settings
 
@@ -25,18 +25,18 @@ def _nobody_is_told_of_news() -> None:
 
 
 def _what_left_the_group_lives() -> None:
-    vars(held_process)["end_offspring"] = lambda _name: []
+    vars(child_process)["end_offspring"] = lambda _name: []
 
 
 def _a_late_kill() -> None:
-    end = step_processes.StepProcesses.end
+    end = process_keeper.StepProcesses.end
 
     def late(
-        self: step_processes.StepProcesses, saga_id: str, lease: Lease, grace_s: float, *, by_system: bool = False
+        self: process_keeper.StepProcesses, saga_id: str, lease: Lease, grace_s: float, *, by_system: bool = False
     ) -> None:
         end(self, saga_id, lease, grace_s + 2.0, by_system=by_system)
 
-    step_processes.StepProcesses.end = late  # type: ignore[method-assign]
+    process_keeper.StepProcesses.end = late  # type: ignore[method-assign]
 
 
 PLANTED = {

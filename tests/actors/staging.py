@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStatus, SagaStep
-from antistrophe.process import identity_of, send_signal
+from antistrophe.linux.process import identity_of, send_signal
 from antistrophe.records import SagaMetadata
 from tests.actors.effects import EffectLog
 from tests.actors.steps_act import Act, AsyncAct, Verified

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from antistrophe.errors import JournalError, SystemStateError
-from antistrophe.process import identity_of, is_alive, processes_of_home, send_signal
-from antistrophe.system.attach import System
-from antistrophe.system.sockets import existing_socket_folder, new_socket_path
+from antistrophe.launcher.attachment import System
+from antistrophe.linux.process import identity_of, is_alive, processes_of_home, send_signal
+from antistrophe.transport.sockets import existing_socket_folder, new_socket_path
 from tests.actors.attaching import Opener, answers, attachments, pids_of
 from tests.waiting import until
 
@@ -103,7 +103,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from antistrophe.settings import Settings
-from antistrophe.system.attach import Attachment
+from antistrophe.launcher.attachment import Attachment
 attachment = Attachment(Path(sys.argv[1]), Settings())
 print(attachment.open().launcher_pid, flush=True)
 sys.stdin.read()

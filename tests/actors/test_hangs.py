@@ -20,7 +20,7 @@ from antistrophe import (
     StepFailedError,
     StepTimeoutError,
 )
-from antistrophe.process import identity_of
+from antistrophe.linux.process import identity_of
 from tests.actors.staging import Stage, outcome, seen, signal_to
 from tests.waiting import until
 

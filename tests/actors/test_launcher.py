@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from antistrophe.errors import SystemUnavailableError
-from antistrophe.process import identity_of, processes_of_home
+from antistrophe.launcher import control_protocol
+from antistrophe.launcher.probe import look
+from antistrophe.linux.process import identity_of, processes_of_home
 from antistrophe.settings import Settings
-from antistrophe.system import control
-from antistrophe.system.reach import look
-from antistrophe.system.sockets import existing_socket_folder
+from antistrophe.transport.sockets import existing_socket_folder
 from tests.actors.attaching import Opener, answers, attachments, kill, pids_of
 from tests.chaos.killing import kill_all
 from tests.waiting import until
@@ -113,7 +113,7 @@ def test_a_home_that_is_stopping_is_waited_for(home: Path, attach: Opener) -> No
     kill(system.supervisor_pid, signal.SIGSTOP)  # its stop takes its time
     closer = threading.Thread(target=leaving.close)
     closer.start()
-    until(lambda: isinstance(look(home), control.Stopping), "the stop")
+    until(lambda: isinstance(look(home), control_protocol.Stopping), "the stop")
     _, after = attach()
     assert after.launcher_pid != system.launcher_pid
     assert answers(after)
@@ -148,7 +148,7 @@ def test_a_look_tells_the_state_and_keeps_nothing_up(home: Path, attach: Opener)
     assert look(home) is None
     attachment, system = attach()
     state = look(home)
-    assert isinstance(state, control.Ready)
+    assert isinstance(state, control_protocol.Ready)
     assert state.supervisor_pid == system.supervisor_pid
     attachment.close()
     assert look(home) is None
@@ -156,7 +156,12 @@ def test_a_look_tells_the_state_and_keeps_nothing_up(home: Path, attach: Opener)
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\xff" * 100, b"\x00\x00\x00\x03abc", b"GET / HTTP/1.1\r\n\r\n", control.encode(control.Stopping())],
+    [
+        b"\xff" * 100,
+        b"\x00\x00\x00\x03abc",
+        b"GET / HTTP/1.1\r\n\r\n",
+        control_protocol.encode(control_protocol.Stopping()),
+    ],
 )
 def test_garbage_ends_its_own_connection_only(home: Path, attach: Opener, garbage: bytes) -> None:
     _, system = attach()
@@ -164,7 +169,7 @@ def test_garbage_ends_its_own_connection_only(home: Path, attach: Opener, garbag
     assert folder is not None
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.settimeout(10.0)
-        stranger.connect(control.control_path(folder))
+        stranger.connect(control_protocol.control_path(folder))
         stranger.sendall(garbage)
         assert stranger.recv(1) == b""
     assert answers(system)

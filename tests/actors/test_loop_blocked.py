@@ -9,9 +9,9 @@ from typing import cast
 import pytest
 
 from antistrophe import RetryPolicy, SagaOrchestrator, Settings, StepCrashedError, StepTimeoutError
-from antistrophe.actors.event_loop import EventLoop
-from antistrophe.actors.loop_watch import LOOK_S, LoopWatch
-from antistrophe.process import processes_of_home
+from antistrophe.actors.step.event_loop import EventLoop
+from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatch
+from antistrophe.linux.process import processes_of_home
 from tests.actors.staging import Stage, seen
 from tests.actors.test_shared_processes import Play
 

@@ -25,8 +25,8 @@ from antistrophe import (
     Settings,
     StepFailedError,
 )
-from antistrophe.changes import ChangeSubscription
-from antistrophe.process import processes_of_home
+from antistrophe.client.subscription import ChangeSubscription
+from antistrophe.linux.process import processes_of_home
 from tests.actors.steps import Fail, Note, Noted, OpenAnOrchestrator, Stay, WaitFor, notes, one
 from tests.waiting import until
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from antistrophe import SagaOrchestrator, SagaStatus, Settings, SystemUnavailableError, requests
-from antistrophe.process import identity_of, processes_of_home, send_signal
-from antistrophe.system.mailbox import Mailbox
+from antistrophe import SagaOrchestrator, SagaStatus, Settings, SystemUnavailableError
+from antistrophe.client import request_reply
+from antistrophe.linux.process import identity_of, processes_of_home, send_signal
+from antistrophe.transport.mailbox import Mailbox
 from tests.actors.steps import Noted, WaitFor, notes, one
 from tests.waiting import until
 
@@ -148,7 +149,7 @@ class LossyMailbox:
 def test_messages_that_are_lost_or_come_twice_change_no_answer(
     orchestrator: SagaOrchestrator, monkeypatch: pytest.MonkeyPatch, run_seed: int
 ) -> None:
-    monkeypatch.setattr(requests, "Mailbox", LossyMailbox)
+    monkeypatch.setattr(request_reply, "Mailbox", LossyMailbox)
     monkeypatch.setattr(orchestrator._client._requests, "_resend_s", 0.1)
     monkeypatch.setattr(LossyMailbox, "draws", random.Random(run_seed))
 

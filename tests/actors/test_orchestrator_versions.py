@@ -99,7 +99,7 @@ def test_what_can_not_be_brought_up_to_date_is_told_and_the_saga_stands_as_it_en
 def test_a_newer_version_than_is_known_is_refused_by_name(
     home: Path, versions: VersionRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from antistrophe import events
+    from antistrophe.definition import events
 
     with SagaOrchestrator(home, versions=VersionRegistry()) as orchestrator:
         monkeypatch.setitem(events._newest, "test.paid", 0)  # as if this program came from an even older release

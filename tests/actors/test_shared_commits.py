@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from thespian.actors import ActorAddress, WakeupMessage
 
-from antistrophe.actors import base, saga_host
-from antistrophe.actors.saga import ASK_AGAIN_S, SagaActor
-from antistrophe.actors.saga_host import SagaHost
+from antistrophe.actors import base
+from antistrophe.actors.saga import host
+from antistrophe.actors.saga.host import SagaHost
+from antistrophe.actors.saga.saga import ASK_AGAIN_S, SagaActor
 from antistrophe.errors import JournalError
 from antistrophe.journal import GroupCommit, SqliteJournal, journal_path
 from antistrophe.messages import (
@@ -81,7 +82,7 @@ def post(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Post]:
     # The host lives in this process: it must not take over its signals and its log.
     monkeypatch.setattr(base, "restore_fatal_signals", lambda: None)
     monkeypatch.setattr(base, "log_to", lambda *_: None)
-    monkeypatch.setattr(saga_host, "LONGEST_S", 60.0)  # a slow machine commits sooner
+    monkeypatch.setattr(host, "LONGEST_S", 60.0)  # a slow machine commits sooner
     made = Post(tmp_path)
     yield made
     made.close()

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStep, StepCrashedError, StepTimeoutError
-from antistrophe.actors.stacks import MAX_STACK_BYTES, STACK_SIGNAL, how_found, read_stack, why_no_stack
-from antistrophe.marks import marks_path, remove_marks, stack_path
+from antistrophe.actors.step.attempt_file import marks_path, remove_marks, stack_path
+from antistrophe.actors.step.stack_dumps import MAX_STACK_BYTES, STACK_SIGNAL, how_found, read_stack, why_no_stack
 from antistrophe.messages import ProcessDead
 from antistrophe.saga.entries import Lease
 from tests.actors.staging import outcome

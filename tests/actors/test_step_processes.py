@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from antistrophe.actors import held_process, step_processes
-from antistrophe.actors.step_processes import StepProcesses
-from antistrophe.loans import PoolKey, Wish
+from antistrophe.actors.supervisor import child_process, process_keeper
+from antistrophe.actors.supervisor.process_keeper import StepProcesses
+from antistrophe.definition.spec import Origin
+from antistrophe.linux.process import boot_id
 from antistrophe.messages import Configuration, ProcessDead, ProcessGrant, StepReady
-from antistrophe.process import boot_id
 from antistrophe.saga.entries import Lease
+from antistrophe.scheduling.leases import PoolKey, Wish
+from antistrophe.scheduling.throttle import Turns
 from antistrophe.settings import Settings
-from antistrophe.spec import Origin
-from antistrophe.turns import Turns
 
 KEY = PoolKey("me", Origin(None, (), "/"))
 
@@ -66,9 +66,9 @@ class Owner:
 
 @pytest.fixture
 def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
-    monkeypatch.setattr(held_process, "child_process", lambda parent, address: Immortal())
-    monkeypatch.setattr(step_processes, "send_signal", lambda identity, number: True)
-    monkeypatch.setattr(held_process, "kill_child", lambda pid, group: None)
+    monkeypatch.setattr(child_process, "child_process", lambda parent, address: Immortal())
+    monkeypatch.setattr(process_keeper, "send_signal", lambda identity, number: True)
+    monkeypatch.setattr(child_process, "kill_child", lambda pid, group: None)
     return Owner()
 
 

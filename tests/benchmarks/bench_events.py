@@ -25,8 +25,8 @@ from typing import Any
 
 import msgpack
 
-from antistrophe.cqrs.store import EventStore
-from antistrophe.events import event
+from antistrophe.definition.events import event
+from antistrophe.eventstore.store import EventStore
 
 SINGLE = 200
 BATCHES, BATCH = 20, 100

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from antistrophe import SagaOrchestrator, SagaStatus
 from antistrophe.journal import SqliteJournal
-from antistrophe.roster import metadata_of
+from antistrophe.saga.view import metadata_of
 from tests.benchmarks.bench_journal import saga_parts
 from tests.benchmarks.measuring import (
     Sample,

@@ -16,13 +16,13 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from antistrophe.events import EncodedEvent
+from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
 from antistrophe.journal import NewEvent, SqliteJournal
-from antistrophe.plain import pack_plain
-from antistrophe.roster import metadata_of
 from antistrophe.saga.entries import Action, AttemptStarted, AttemptSucceeded, Entry, Lease, SagaAccepted, SagaCompleted
 from antistrophe.saga.state import Saga, evolve
-from antistrophe.spec import Origin, RetryPolicy, SagaSpec, StepSpec
+from antistrophe.saga.view import metadata_of
+from antistrophe.serialization.payload import pack_plain
 
 WARM_UP = 200
 """Sagas after which the logs grow no more but are written over, which is quicker."""

@@ -27,10 +27,10 @@ from typing import Any
 import msgpack
 from thespian.actors import Actor, ActorAddress, ActorSystem, ChildActorExited
 
-from antistrophe import process
-from antistrophe.actors.children import child_process
+from antistrophe.actors.supervisor.thespian_children import child_process
+from antistrophe.linux import process
 from antistrophe.messages import Rejected
-from antistrophe.system.base import UnixSystemBase
+from antistrophe.transport.system_base import UnixSystemBase
 
 WAIT_S = 120.0
 ADMIN_PORT = 19_017  # of the TCP base only

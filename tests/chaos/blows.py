@@ -14,10 +14,10 @@ from typing import Any
 from antistrophe import messages
 from antistrophe.actors.base import RuntimeActor
 from antistrophe.actors.registry import RegistryActor
-from antistrophe.actors.saga_host import SagaHost
-from antistrophe.actors.step import StepActor
-from antistrophe.actors.supervisor import SupervisorActor
-from antistrophe.process import ProcessIdentity, identity_of, is_alive, parent_of, processes_of_home, send_signal
+from antistrophe.actors.saga.host import SagaHost
+from antistrophe.actors.step.step import StepActor
+from antistrophe.actors.supervisor.supervisor import SupervisorActor
+from antistrophe.linux.process import ProcessIdentity, identity_of, is_alive, parent_of, processes_of_home, send_signal
 
 FOLDER = "ANTISTROPHE_TEST_BLOWS"
 VICTIMS = ("launcher", "supervisor", "saga", "registry", "step", "everything")

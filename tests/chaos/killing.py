@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from antistrophe import SagaDefinition, SagaOrchestrator
-from antistrophe.marks import Token, read_marks
-from antistrophe.process import identity_of, processes_of_home, send_signal
+from antistrophe.actors.step.attempt_file import Token, read_marks
+from antistrophe.linux.process import identity_of, processes_of_home, send_signal
 from antistrophe.saga.entries import Action
 from tests.actors.staging import Stage, seen
 from tests.chaos.oracle import Tally, judge

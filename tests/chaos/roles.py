@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from antistrophe.errors import AntistropheError
+from antistrophe.launcher.control_protocol import Ready
+from antistrophe.launcher.probe import look
 from antistrophe.messages import ListProcesses, Processes
-from antistrophe.system.control import Ready
-from antistrophe.system.mailbox import Mailbox
-from antistrophe.system.reach import look
+from antistrophe.transport.mailbox import Mailbox
 
 ANSWER_S = 0.3
 

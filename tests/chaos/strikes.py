@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.journal import GroupCommit, SqliteJournal
-from antistrophe.process import children_of, identity_of, parent_of, processes_of_home, send_signal
+from antistrophe.linux.process import children_of, identity_of, parent_of, processes_of_home, send_signal
 from antistrophe.saga.entries import AttemptStarted
 
 FOLDER = "ANTISTROPHE_TEST_STRIKES"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import JournalError, SagaOrchestrator, SagaStatus, Settings
-from antistrophe.process import identity_of, is_alive, processes_of_home
+from antistrophe.linux.process import identity_of, is_alive, processes_of_home
 from tests.actors.staging import Stage, pid_of, seen
 from tests.chaos.disks import fill, limit_files
 from tests.chaos.killing import kill, kill_all, marked_outcomes, settle

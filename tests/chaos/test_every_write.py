@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus, Settings
-from antistrophe.process import processes_of_home
+from antistrophe.linux.process import processes_of_home
 from tests.actors.staging import Stage, seen
 from tests.chaos.oracle import Tally, judge
 from tests.chaos.rounds import LIMIT_S, LONG

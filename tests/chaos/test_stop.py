@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings
-from antistrophe.process import identity_of, processes_of_home
-from antistrophe.system.control import Stopping
-from antistrophe.system.reach import look
+from antistrophe.launcher.control_protocol import Stopping
+from antistrophe.launcher.probe import look
+from antistrophe.linux.process import identity_of, processes_of_home
 from tests.actors.staging import Stage, outcome, pid_of, seen, signal_to
 from tests.chaos.killing import kill
 from tests.chaos.rounds import LONG

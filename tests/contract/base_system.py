@@ -24,10 +24,10 @@ from thespian.actors import (
     WatchMessage,
 )
 
-from antistrophe import process
-from antistrophe.actors.children import child_process
-from antistrophe.system.base import UnixSystemBase
-from antistrophe.system.sockets import existing_socket_folder, socket_folder
+from antistrophe.actors.supervisor.thespian_children import child_process
+from antistrophe.linux import process
+from antistrophe.transport.sockets import existing_socket_folder, socket_folder
+from antistrophe.transport.system_base import UnixSystemBase
 
 ROOT = Path(__file__).parents[2]
 SEARCH_PATH = os.pathsep.join([str(Path(process.__file__).parents[1]), str(ROOT)])  # the very code under test

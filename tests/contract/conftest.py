@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe.cqrs.memory import MemoryEvents
-from antistrophe.cqrs.store import EventStore
+from antistrophe.eventstore.memory import MemoryEvents
+from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import Journal, MemoryJournal, SqliteJournal
 
 

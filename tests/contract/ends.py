@@ -10,8 +10,8 @@ from typing import Any
 
 from thespian.system.transport import ReceiveEnvelope, SendStatus, TransmitIntent, TransmitOnly
 
-from antistrophe.system.address import address_of
-from antistrophe.system.transport import UnixTransport
+from antistrophe.transport.address import address_of
+from antistrophe.transport.transport import UnixTransport
 from tests.contract.base_system import WAIT_S
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from antistrophe.events import EncodedEvent
+from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
 from antistrophe.journal import Journal, NewEvent
-from antistrophe.plain import pack_plain
 from antistrophe.records import SagaMetadata, SagaStatus
-from antistrophe.roster import metadata_of
 from antistrophe.saga.entries import (
     Action,
     AttemptFailed,
@@ -29,7 +28,8 @@ from antistrophe.saga.entries import (
     TurnReason,
 )
 from antistrophe.saga.state import replay
-from antistrophe.spec import Origin, RetryPolicy, SagaSpec, StepSpec
+from antistrophe.saga.view import metadata_of
+from antistrophe.serialization.payload import pack_plain
 
 START = 1_700_000_000.25
 LEASE = Lease("lease-1", 4242, 17, "boot")

@@ -23,11 +23,11 @@ from thespian.system.messages.admin import (
 from thespian.system.messages.multiproc import EndpointConnected, LoggerConnected
 
 from antistrophe import messages
-from antistrophe.hints import field_types
-from antistrophe.messages.base import ADDRESS
+from antistrophe.messages.message import ADDRESS
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, StepRecord, StepStatus, TimelineEntry
-from antistrophe.system.address import address_of
-from antistrophe.system.codec import MESSAGES, pack_message
+from antistrophe.serialization.type_hints import field_types
+from antistrophe.transport.address import address_of
+from antistrophe.transport.codec import MESSAGES, pack_message
 
 PEER = address_of("/run/peer-\udcff")
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)

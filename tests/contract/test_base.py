@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from thespian.actors import ActorAddress, ActorSystem
 
-from antistrophe import process
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError
-from antistrophe.system.address import UnixAddress, address_of, path_of
-from antistrophe.system.channel import MAX_FRAME_BYTES, PREAMBLE_MAGIC, framed, preamble
+from antistrophe.linux import process
+from antistrophe.transport.address import UnixAddress, address_of, path_of
+from antistrophe.transport.connection import MAX_FRAME_BYTES, PREAMBLE_MAGIC, framed, preamble
 from tests.contract.base_system import ROOT, WAIT_S, Player, System, attached, heard, sockets_of
 
 
@@ -105,8 +105,8 @@ def test_another_process_attaches(shared_system: System, actor_system: ActorSyst
         "import sys\n"
         "from pathlib import Path\n"
         "from thespian.actors import ActorSystem\n"
-        "from antistrophe.system.base import UnixSystemBase\n"
-        "from antistrophe.system.address import address_of\n"
+        "from antistrophe.transport.system_base import UnixSystemBase\n"
+        "from antistrophe.transport.address import address_of\n"
         "base = UnixSystemBase(Path(sys.argv[1]), attach_only=True)\n"
         "actors = ActorSystem(base, transientUnique=True)\n"
         "print(actors.ask(address_of(sys.argv[2]), ('echo', 'from afar'), 10))\n"

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from thespian.actors import ActorAddress, ActorSystem
 
-from antistrophe import process
-from antistrophe.process import ProcessIdentity
-from antistrophe.system.address import address_of, path_of
-from antistrophe.system.base import admin_and_logger
+from antistrophe.linux import process
+from antistrophe.linux.process import ProcessIdentity
+from antistrophe.transport.address import address_of, path_of
+from antistrophe.transport.system_base import admin_and_logger
 from tests.contract.base_system import ROOT, SEARCH_PATH, WAIT_S, Player, System, attached, heard, until
 
 
@@ -218,7 +218,7 @@ def test_a_killed_application_harms_nobody(actor_system: ActorSystem, player: Ac
         "import sys\n"
         "from pathlib import Path\n"
         "from thespian.actors import ActorSystem\n"
-        "from antistrophe.system.base import UnixSystemBase\n"
+        "from antistrophe.transport.system_base import UnixSystemBase\n"
         "base = UnixSystemBase(Path(sys.argv[1]), attach_only=True)\n"
         "print(base.transport.myAddress.addressDetails.path, flush=True)\n"
         "sys.stdin.read()\n"

@@ -16,9 +16,9 @@ from thespian.system.addressManager import ActorAddressManager
 from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.transport import ReceiveEnvelope
 
-from antistrophe.system.address import address_of
-from antistrophe.system.custody import Custody
-from antistrophe.system.transport import UnixTransport
+from antistrophe.transport.actor_manager import Custody
+from antistrophe.transport.address import address_of
+from antistrophe.transport.transport import UnixTransport
 from tests.contract.ends import ends_in, receive, send
 
 ME = address_of("/run/me")

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from antistrophe import OverloadedError, SagaDefinition, SagaOrchestrator, SagaStep, Settings
+from antistrophe.linux.process import ProcessIdentity, identity_of, send_signal
 from antistrophe.messages import DrainSagas, LifecycleReport, ListProcesses, SagaEnded
-from antistrophe.process import ProcessIdentity, identity_of, send_signal
 from antistrophe.records import SagaStatus
-from antistrophe.system import channel, mailbox
-from antistrophe.system.address import path_of
-from antistrophe.system.channel import framed
-from antistrophe.system.codec import pack_message
-from antistrophe.system.mailbox import Backlog, Mailbox
-from antistrophe.system.tally import REFUSED
-from antistrophe.system.transport import UnixTransport
+from antistrophe.transport import connection, mailbox
+from antistrophe.transport.address import path_of
+from antistrophe.transport.codec import pack_message
+from antistrophe.transport.connection import framed
+from antistrophe.transport.drop_counters import REFUSED
+from antistrophe.transport.mailbox import Backlog, Mailbox
+from antistrophe.transport.transport import UnixTransport
 from tests.contract.base_system import until
 from tests.contract.ends import ends_in, receive, send, settle
 
@@ -42,7 +42,7 @@ def dispatch(end: UnixTransport, to: UnixTransport, message: Any) -> None:
 def test_between_actors_what_is_not_repeated_waits_and_what_is_repeated_is_refused(
     make: Callable[[], UnixTransport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "MAX_QUEUED_MESSAGES", 3)
+    monkeypatch.setattr(connection, "MAX_QUEUED_MESSAGES", 3)
     sender, deaf, other = make(), make(), make()
     dispatch(sender, deaf, LARGE)
     for number in range(10):
@@ -62,7 +62,7 @@ def test_between_actors_what_is_not_repeated_waits_and_what_is_repeated_is_refus
 def test_a_single_message_goes_whatever_its_size(
     make: Callable[[], UnixTransport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "MAX_QUEUED_BYTES", 10)
+    monkeypatch.setattr(connection, "MAX_QUEUED_BYTES", 10)
     sender, receiver = make(), make()
     outcome = send(sender, receiver, LARGE)
     threading.Thread(target=lambda: settle(sender, 20.0)).start()

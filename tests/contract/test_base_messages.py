@@ -23,10 +23,10 @@ from thespian.system.messages.admin import (
 
 from antistrophe import messages
 from antistrophe.errors import NotSerializableError
-from antistrophe.system.address import address_of
-from antistrophe.system.codec import MESSAGES, pack_message, unpack_message
-from antistrophe.system.fields import MalformedError
-from antistrophe.system.thespian_forms import FORMS
+from antistrophe.transport.address import address_of
+from antistrophe.transport.codec import MESSAGES, pack_message, unpack_message
+from antistrophe.transport.record_codec import MalformedError
+from antistrophe.transport.thespian_messages import FORMS
 from tests.contract.sent import NOW, OPEN, PEER, frames, records, thespian_messages
 
 for module in ("convention", "logcontrol", "status"):  # so that their classes are there to be found

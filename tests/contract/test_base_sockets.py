@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe.errors import SystemUnavailableError
-from antistrophe.system.channel import PREAMBLE_MAGIC, BrokenStreamError, Incoming, framed, preamble
-from antistrophe.system.sockets import (
+from antistrophe.transport.connection import PREAMBLE_MAGIC, BrokenStreamError, Incoming, framed, preamble
+from antistrophe.transport.sockets import (
     MAX_PATH_BYTES,
     existing_socket_folder,
     new_socket_path,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe.errors import SystemUnavailableError
-from antistrophe.system.base import UnixSystemBase, log_definitions
+from antistrophe.transport.system_base import UnixSystemBase, log_definitions
 from tests.contract.base_system import WAIT_S, Player, System, attached
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from thespian.system.transport import SendStatus
 
-from antistrophe.system.address import path_of
-from antistrophe.system.channel import framed, preamble
-from antistrophe.system.codec import pack_message
-from antistrophe.system.tally import MALFORMED, STRANGERS
-from antistrophe.system.transport import UnixTransport
+from antistrophe.transport.address import path_of
+from antistrophe.transport.codec import pack_message
+from antistrophe.transport.connection import framed, preamble
+from antistrophe.transport.drop_counters import MALFORMED, STRANGERS
+from antistrophe.transport.transport import UnixTransport
 from tests.contract.base_system import until
 from tests.contract.ends import ends_in, receive, send, settle
 

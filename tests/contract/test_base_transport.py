@@ -18,13 +18,14 @@ from thespian.actors import WakeupMessage
 from thespian.system.messages.multiproc import ChildMayHaveDied
 from thespian.system.transport import ReceiveEnvelope, SendStatus
 
-from antistrophe import process
-from antistrophe.system import channel, outbox
-from antistrophe.system.address import address_of
-from antistrophe.system.children import Addresses
-from antistrophe.system.custody import ChildEnded
-from antistrophe.system.poller import Poller
-from antistrophe.system.transport import UnixTransport
+from antistrophe.linux import process
+from antistrophe.transport import connection
+from antistrophe.transport import sender as sending
+from antistrophe.transport.actor_manager import ChildEnded
+from antistrophe.transport.address import address_of
+from antistrophe.transport.child_processes import Addresses
+from antistrophe.transport.poller import Poller
+from antistrophe.transport.transport import UnixTransport
 from tests.contract.base_system import SEARCH_PATH, WAIT_S, until
 from tests.contract.ends import ends_in, receive, send, settle
 
@@ -94,7 +95,7 @@ def test_what_waits_for_a_peer_that_does_not_read_is_told(make: Callable[[], Uni
 def test_too_much_for_one_peer_is_dropped_and_others_are_served(
     make: Callable[[], UnixTransport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "MAX_QUEUED_MESSAGES", 5)
+    monkeypatch.setattr(connection, "MAX_QUEUED_MESSAGES", 5)
     sender, deaf, other = make(), make(), make()
     outcomes = [send(sender, deaf, LARGE) for _ in range(8)]
     assert send(sender, other, "in time") == [SendStatus.Sent]
@@ -106,7 +107,7 @@ def test_too_much_for_one_peer_is_dropped_and_others_are_served(
 def test_what_has_waited_too_long_fails_and_the_rest_arrives_whole(
     make: Callable[[], UnixTransport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "_LOOK_AT_QUEUES_S", 0.01)
+    monkeypatch.setattr(sending, "_LOOK_AT_QUEUES_S", 0.01)
     sender, deaf = make(), make()
     impatient = send(sender, deaf, LARGE, maxPeriod=timedelta(seconds=0.05))
     patient = send(sender, deaf, "patience")
@@ -126,15 +127,15 @@ def test_a_message_is_sent_again_to_a_peer_that_closed_the_connection(
         listener.accept()[0].close()
         settle(sender)
         assert outcome == []
-        connection, _ = listener.accept()
-        with connection:
+        accepted, _ = listener.accept()
+        with accepted:
             data = b""
-            connection.setblocking(False)
+            accepted.setblocking(False)
             while not outcome:
                 settle(sender, 0.01)
-                data += connection.recv(1 << 20)
+                data += accepted.recv(1 << 20)
     assert outcome == [SendStatus.Sent]
-    assert data.startswith(channel.PREAMBLE_MAGIC)
+    assert data.startswith(connection.PREAMBLE_MAGIC)
 
 
 def test_a_peer_that_always_closes_the_connection_is_given_up(
@@ -175,7 +176,7 @@ def test_the_connection_to_a_peer_that_dies_is_closed(make: Callable[[], UnixTra
 def test_connections_that_are_idle_are_closed_when_there_are_many(
     make: Callable[[], UnixTransport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "_MAX_OPEN_CONNECTIONS", 3)
+    monkeypatch.setattr(sending, "_MAX_OPEN_CONNECTIONS", 3)
     sender, peers = make(), [make() for _ in range(8)]
     before = len(sender.protectedFileNumList())
     for turn in range(3):
@@ -215,9 +216,9 @@ def test_the_dead_are_forgotten_but_not_at_once() -> None:
 def test_a_process_that_is_forked_twice_waits_for_its_adoption_and_dies_with_the_starter(tmp_path: Path) -> None:
     code = (
         "import os, sys, time\n"
-        "from antistrophe.process import become_subreaper\n"
-        "from antistrophe.system.address import address_of\n"
-        "from antistrophe.system.endpoint import UnixEndpoint\n"
+        "from antistrophe.linux.process import become_subreaper\n"
+        "from antistrophe.transport.address import address_of\n"
+        "from antistrophe.transport.endpoint import UnixEndpoint\n"
         "become_subreaper()\n"
         "endpoint = UnixEndpoint(None, None, address_of(sys.argv[1]), None)\n"
         "if os.fork() == 0:\n"

@@ -13,11 +13,8 @@ from typing import Any
 
 import pytest
 
-from antistrophe import events as registry
-from antistrophe.cqrs.memory import MemoryEvents
-from antistrophe.cqrs.recorded import RecordedEvent
-from antistrophe.cqrs.store import EventStore
-from antistrophe.cqrs.versions import VersionRegistry
+from antistrophe.definition import events as registry
+from antistrophe.definition.events import RawEvent, event
 from antistrophe.errors import (
     AntistropheError,
     ConcurrencyError,
@@ -27,7 +24,10 @@ from antistrophe.errors import (
     UnknownVersionError,
     UnreadableDataError,
 )
-from antistrophe.events import RawEvent, event
+from antistrophe.eventstore.memory import MemoryEvents
+from antistrophe.eventstore.recorded import RecordedEvent
+from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.versions import VersionRegistry
 
 
 @event("store.credited")

@@ -8,9 +8,9 @@ from typing import Self
 
 import pytest
 
-from antistrophe.cqrs.backend import EventBackend, StoredEvent, StoredSnapshot
-from antistrophe.cqrs.memory import MemoryEvents
-from antistrophe.cqrs.sqlite import SqliteEvents
+from antistrophe.eventstore.backend import EventBackend, StoredEvent, StoredSnapshot
+from antistrophe.eventstore.memory import MemoryEvents
+from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.testing.store_contract import CHECKS, Check
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe.cqrs.store import EventStore
-from antistrophe.events import event
+from antistrophe.definition.events import event
+from antistrophe.eventstore.store import EventStore
 
 pytestmark = pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
 
@@ -31,9 +31,9 @@ DEADLINE_S = 50.0
 WRITE_WITH_RETRIES = """
 import sys
 from dataclasses import dataclass
-from antistrophe.cqrs.store import EventStore
+from antistrophe.eventstore.store import EventStore
 from antistrophe.errors import ConcurrencyError
-from antistrophe.events import event
+from antistrophe.definition.events import event
 
 @event("processes.written")
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ store.close()
 WRITE_FOR_EVER = """
 import sys
 from dataclasses import dataclass
-from antistrophe.cqrs.store import EventStore
-from antistrophe.events import event
+from antistrophe.eventstore.store import EventStore
+from antistrophe.definition.events import event
 
 @event("processes.batch")
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ while True:
 
 FOLLOW = """
 import sys
-from antistrophe.cqrs.store import EventStore
+from antistrophe.eventstore.store import EventStore
 
 store = EventStore(sys.argv[1])
 for each in store.subscribe(int(sys.argv[2])):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe.cqrs import subscription as waiting
-from antistrophe.cqrs.recorded import RecordedEvent
-from antistrophe.cqrs.store import EventStore
-from antistrophe.cqrs.subscription import Subscription
-from antistrophe.events import event
+from antistrophe.definition.events import event
+from antistrophe.eventstore import subscription as waiting
+from antistrophe.eventstore.recorded import RecordedEvent
+from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.subscription import Subscription
 
 DEADLINE_S = 20.0
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from antistrophe.cqrs.store import EventStore
+from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import Journal, NewEvent, SeqConflictError
 from antistrophe.records import SagaStatus
-from antistrophe.roster import metadata_of
 from antistrophe.saga.entries import (
     ENTRY_TYPES,
     Action,
@@ -30,6 +29,7 @@ from antistrophe.saga.entries import (
     VerdictGiven,
 )
 from antistrophe.saga.state import replay
+from antistrophe.saga.view import metadata_of
 from tests.contract.journal_sagas import (
     DEBITED,
     FORWARD,

@@ -12,7 +12,7 @@ import pytest
 
 from antistrophe.errors import JournalError
 from antistrophe.journal import SqliteJournal, journal_path
-from antistrophe.plain import pack_plain
+from antistrophe.serialization.payload import pack_plain
 from tests.contract.journal_sagas import FORWARD, ids, run
 
 

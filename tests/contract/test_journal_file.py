@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe.cqrs.store import EventStore
+from antistrophe.definition.events import EncodedEvent
 from antistrophe.errors import JournalError
-from antistrophe.events import EncodedEvent
+from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import NewEvent, SqliteJournal, journal_path
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import AttemptSucceeded

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from antistrophe.errors import RequestError
 from antistrophe.journal import Journal, MemoryJournal, SqliteJournal
 from antistrophe.records import SagaStatus, StepStatus
-from antistrophe.roster import metadata_of
 from antistrophe.saga.state import replay
+from antistrophe.saga.view import metadata_of
 from tests.contract.journal_sagas import (
     FORWARD,
     PARK,

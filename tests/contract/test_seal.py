@@ -8,39 +8,39 @@ from pathlib import Path
 import pytest
 
 from antistrophe import messages
-from antistrophe.system import seal
-from antistrophe.system.address import path_of
-from antistrophe.system.tally import UNASKED
-from antistrophe.system.transport import UnixTransport
+from antistrophe.transport import authentication
+from antistrophe.transport.address import path_of
+from antistrophe.transport.drop_counters import UNASKED
+from antistrophe.transport.transport import UnixTransport
 from tests.contract.base_system import until
 from tests.contract.ends import ends_in, receive, send, settle
 
 
 @pytest.fixture
 def _founded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(seal, "_secret", None)
-    seal.found_system()
+    monkeypatch.setattr(authentication, "_secret", None)
+    authentication.found_system()
     yield
     monkeypatch.undo()
 
 
 def test_outside_of_a_system_nobody_is_a_guest() -> None:
-    assert seal.seal("/a", "/b") == b""
-    assert not seal.is_guest("/a", "/b", b"anything")
+    assert authentication.seal("/a", "/b") == b""
+    assert not authentication.is_guest("/a", "/b", b"anything")
 
 
 @pytest.mark.usefixtures("_founded")
 def test_a_seal_is_good_for_its_sender_and_its_receiver_alone(tmp_path: Path) -> None:
-    shown = seal.seal("/a", "/b")
-    assert not seal.is_guest("/a", "/b", shown)
+    shown = authentication.seal("/a", "/b")
+    assert not authentication.is_guest("/a", "/b", shown)
     for sender, receiver, other in (("/c", "/b", shown), ("/a", "/c", shown), ("/b", "/a", shown), ("/a", "/b", b"")):
-        assert seal.is_guest(sender, receiver, other)
+        assert authentication.is_guest(sender, receiver, other)
     (tmp_path / "real").touch()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    by_link = seal.seal(str(tmp_path / "link"), "/b")
-    assert not seal.is_guest(str(tmp_path / "real"), "/b", by_link), "a path may go through a link"
-    seal.found_system()
-    assert seal.is_guest("/a", "/b", shown), "of another system"
+    by_link = authentication.seal(str(tmp_path / "link"), "/b")
+    assert not authentication.is_guest(str(tmp_path / "real"), "/b", by_link), "a path may go through a link"
+    authentication.found_system()
+    assert authentication.is_guest("/a", "/b", shown), "of another system"
 
 
 @pytest.mark.usefixtures("_founded")
@@ -50,7 +50,7 @@ def test_a_guest_may_ask_and_say_nothing_else(tmp_path: Path, monkeypatch: pytes
         send(member, receiver, messages.DrainSagas())
         assert receive(receiver) == messages.DrainSagas()
         with monkeypatch.context() as outside:
-            outside.setattr(seal, "_secret", None)  # while it connects
+            outside.setattr(authentication, "_secret", None)  # while it connects
             send(guest, receiver, messages.DrainSagas())
             settle(guest)
         send(guest, receiver, messages.ListProcesses("question"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from antistrophe.events import EncodedEvent
+from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
 from antistrophe.saga.effects import Effect, effects_of
 from antistrophe.saga.entries import Action, AttemptStarted, Entry, FailureKind, Lease, SagaAccepted, Verdict
 from antistrophe.saga.inputs import (
@@ -22,7 +23,6 @@ from antistrophe.saga.inputs import (
 from antistrophe.saga.machine import decide
 from antistrophe.saga.outcome import error_of, outcome_of
 from antistrophe.saga.state import Saga, StepState, evolve, owed
-from antistrophe.spec import Origin, RetryPolicy, SagaSpec, StepSpec
 
 E = TypeVar("E")
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from antistrophe.code import class_ref, inside_step_process, origin_of
-from antistrophe.definition import SagaDefinition, SagaStep, step
+from antistrophe.definition.code_loading import class_ref, inside_step_process, origin_of
+from antistrophe.definition.saga_definition import SagaDefinition, SagaStep, step
 from antistrophe.errors import InvalidStepError
 
 BANK = """\
 from __future__ import annotations
 from dataclasses import dataclass
-from antistrophe.definition import SagaDefinition, SagaStep, step
+from antistrophe import SagaDefinition, SagaStep, step
 
 @dataclass(frozen=True)
 class Inner:

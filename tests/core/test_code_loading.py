@@ -13,18 +13,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antistrophe import code, events
-from antistrophe.code import CodeNotLoadableError, inside_step_process, load_origin, load_step_class, mark_step_process
-from antistrophe.definition import SagaStep, build_step, call_step
+from antistrophe.definition import code_loading, events
+from antistrophe.definition.code_loading import (
+    CodeNotLoadableError,
+    inside_step_process,
+    load_origin,
+    load_step_class,
+    mark_step_process,
+)
+from antistrophe.definition.saga_definition import SagaStep, build_step, call_step
+from antistrophe.definition.spec import Origin
 from antistrophe.errors import AntistropheError, AttemptCancelled
-from antistrophe.plain import pack_plain
-from antistrophe.spec import Origin
+from antistrophe.serialization.payload import pack_plain
 
 SCRIPT = """\
 from __future__ import annotations
 from dataclasses import dataclass
-from antistrophe.definition import SagaStep, step
-from antistrophe.events import event
+from antistrophe import SagaStep, step
+from antistrophe.definition.events import event
 import helper
 
 @event("script.done")
@@ -57,8 +63,8 @@ if __name__ == "__main__":
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """As if this process had loaded nothing yet; what a test loads is forgotten after it."""
-    monkeypatch.setattr(code, "_loaded", None)
-    monkeypatch.setattr(code, "_is_step_process", False)
+    monkeypatch.setattr(code_loading, "_loaded", None)
+    monkeypatch.setattr(code_loading, "_is_step_process", False)
     monkeypatch.setattr(events, "_classes", dict(events._classes))
     monkeypatch.setattr(events, "_newest", dict(events._newest))
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -111,7 +117,7 @@ def test_an_edited_script_is_read_anew(origin: Origin, tmp_path: Path) -> None:
     script.write_text(SCRIPT.replace("class Debit(", "class Dobit("))
     os.utime(script, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     sys.modules.pop("__antistrophe_main__")
-    code._loaded = None
+    code_loading._loaded = None
     with pytest.raises(CodeNotLoadableError, match="has no Debit"):
         load_step_class(origin, "__main__:Debit")
 
@@ -128,8 +134,8 @@ def test_an_edited_script_is_read_anew(origin: Origin, tmp_path: Path) -> None:
         ("helper:NAME", "is no step"),
         ("os:system", "is no step"),
         ("subprocess:Popen", "is no step"),
-        ("antistrophe.definition:SagaStep", "is no step"),
-        ("antistrophe.definition:FunctionStep", "is no step"),
+        ("antistrophe.definition.saga_definition:SagaStep", "is no step"),
+        ("antistrophe.definition.saga_definition:FunctionStep", "is no step"),
         ("no_such_module_at_all:Debit", r"the import of module no_such_module_at_all fails: ModuleNotFoundError"),
         ("helper.deeper:Debit", "fails: ModuleNotFoundError"),
         ("", "is no name of a step class"),
@@ -254,18 +260,18 @@ def test_the_application_and_a_step_process_agree(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
         SCRIPT.replace(
             'raise AssertionError("the guarded part must not run")',
-            "import sys\n    from antistrophe.definition import SagaDefinition\n"
-            "    from antistrophe.plain import pack_record\n"
+            "import sys\n    from antistrophe.definition.saga_definition import SagaDefinition\n"
+            "    from antistrophe.serialization.payload import pack_record\n"
             "    saga = SagaDefinition('s').add_step(Debit(Inner(5))).add_step(note('hello'))\n"
             "    sys.stdout.buffer.write(pack_record(saga.spec()))",
         )
     )
     receiver = (
         "import sys\n"
-        "from antistrophe.code import load_step_class\n"
-        "from antistrophe.definition import build_step, call_step\n"
-        "from antistrophe.plain import unpack_record\n"
-        "from antistrophe.spec import SagaSpec\n"
+        "from antistrophe.definition.code_loading import load_step_class\n"
+        "from antistrophe.definition.saga_definition import build_step, call_step\n"
+        "from antistrophe.serialization.payload import unpack_record\n"
+        "from antistrophe.definition.spec import SagaSpec\n"
         "spec = unpack_record(sys.stdin.buffer.read(), (SagaSpec,))\n"
         "for each in spec.steps:\n"
         "    print(call_step(build_step(load_step_class(spec.origin, each.class_ref), each.input), 'execute', None))\n"

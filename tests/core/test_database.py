@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe.database import Database, open_database, refuse_foreign
 from antistrophe.errors import JournalError
-from antistrophe.schema import APPLICATION_ID, MIGRATIONS
+from antistrophe.storage.database import Database, open_database, refuse_foreign
+from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS
 
 NOBODY = 65534
 ADD_COLUMN = ("ALTER TABLE snapshots ADD COLUMN note TEXT", "CREATE TABLE extra(a)")
@@ -306,7 +306,7 @@ def test_a_newer_file_is_refused_and_left_as_it_is(path: Path) -> None:
 
 OPEN_AND_WRITE = """
 import sys
-from antistrophe.database import open_database
+from antistrophe.storage.database import open_database
 sys.stdin.readline()
 database = open_database(sys.argv[1])
 with database.transaction():

@@ -11,9 +11,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from antistrophe.definition import NOT_APPLIED, UNKNOWN, Outputs, StepContext, StepResult, normalise_result
+from antistrophe.definition.events import event
+from antistrophe.definition.saga_definition import (
+    NOT_APPLIED,
+    UNKNOWN,
+    Outputs,
+    StepContext,
+    StepResult,
+    normalise_result,
+)
 from antistrophe.errors import AntistropheError, OutputNotFoundError
-from antistrophe.events import event
 
 
 @event("context.noted")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from antistrophe.definition import (
+from antistrophe.definition.saga_definition import (
     ResourceLimits,
     RetryPolicy,
     SagaDefinition,
@@ -21,7 +21,7 @@ from antistrophe.definition import (
     step_spec,
 )
 from antistrophe.errors import InvalidStepError, NotSerializableError, UnreadableDataError
-from antistrophe.plain import pack_plain, unpack_plain
+from antistrophe.serialization.payload import pack_plain, unpack_plain
 
 CONTEXT: Any = object()
 

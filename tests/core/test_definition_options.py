@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from antistrophe.definition import (
+from antistrophe.definition.saga_definition import (
     ResourceLimits,
     RetryPolicy,
     SagaStep,
@@ -17,9 +17,9 @@ from antistrophe.definition import (
     build_step,
     step_spec,
 )
+from antistrophe.definition.spec import StepSpec
 from antistrophe.errors import InvalidStepError
-from antistrophe.plain import pack_plain, unpack_plain
-from antistrophe.spec import StepSpec
+from antistrophe.serialization.payload import pack_plain, unpack_plain
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,16 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-from antistrophe.definition import SagaDefinition, SagaStep, StepContext, build_step, call_step, step_spec
+from antistrophe.definition.saga_definition import (
+    SagaDefinition,
+    SagaStep,
+    StepContext,
+    build_step,
+    call_step,
+    step_spec,
+)
 from antistrophe.errors import InvalidStepError, NotSerializableError, UnreadableDataError
-from antistrophe.plain import pack_plain, unpack_plain
+from antistrophe.serialization.payload import pack_plain, unpack_plain
 
 
 @dataclass(frozen=True)

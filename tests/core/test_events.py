@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antistrophe import events
-from antistrophe.errors import InvalidDefinitionError, NotSerializableError, UnreadableDataError
-from antistrophe.events import (
+from antistrophe.definition import events
+from antistrophe.definition.events import (
     EncodedEvent,
     RawEvent,
     decode_event,
@@ -26,7 +25,8 @@ from antistrophe.events import (
     event_key,
     newest_version,
 )
-from antistrophe.plain import pack_plain, unpack_plain
+from antistrophe.errors import InvalidDefinitionError, NotSerializableError, UnreadableDataError
+from antistrophe.serialization.payload import pack_plain, unpack_plain
 
 
 @pytest.fixture(autouse=True)

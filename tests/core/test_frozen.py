@@ -6,9 +6,9 @@ from dataclasses import FrozenInstanceError, dataclass, replace
 
 import pytest
 
+from antistrophe.definition.spec import RetryPolicy
 from antistrophe.errors import InvalidStepError
-from antistrophe.frozen import changed, maker
-from antistrophe.spec import RetryPolicy
+from antistrophe.serialization.fast_records import changed, maker
 
 
 @dataclass(frozen=True, slots=True)

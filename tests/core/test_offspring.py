@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe import offspring, process
-from antistrophe.process import ProcessIdentity, identity_of
+from antistrophe.linux import descendants, process
+from antistrophe.linux.process import ProcessIdentity, identity_of
 from tests.waiting import until
 
 # Says who it is and what it has started; what is started has left every group and every environment behind.
 MARKED = """
 import os, subprocess, sys
-from antistrophe import offspring, process
+from antistrophe.linux import descendants, process
 process.mark_descendants(sys.argv[1])
-offspring.mark_offspring(sys.argv[2])
+descendants.mark_offspring(sys.argv[2])
 if len(sys.argv) > 3:  # it opens another home
     process.mark_descendants(sys.argv[3])
 sleeper = [sys.executable, "-S", "-c", "import time; print(0, flush=True); time.sleep(600)"]
@@ -51,10 +51,10 @@ def orphan(*arguments: str) -> ProcessIdentity:
 def test_what_left_its_group_its_session_and_its_environment_is_ended(tmp_path: Path) -> None:
     name = f"lease-{os.getpid()}-a"
     found = orphan(str(tmp_path), name)
-    assert offspring.end_offspring(f"{name}b") == [], "of another name"
+    assert descendants.end_offspring(f"{name}b") == [], "of another name"
     assert process.is_alive(found)
-    assert offspring.end_offspring(name) == [found.pid], "it was there, so nothing is proven yet"
-    until(lambda: not offspring.end_offspring(name), "the proof")
+    assert descendants.end_offspring(name) == [found.pid], "it was there, so nothing is proven yet"
+    until(lambda: not descendants.end_offspring(name), "the proof")
     assert not process.is_alive(found)
 
 
@@ -62,7 +62,7 @@ def test_a_system_of_another_home_is_left_alone(tmp_path: Path) -> None:
     name = f"lease-{os.getpid()}-c"
     found = orphan(str(tmp_path), name, str(tmp_path / "other"))
     try:
-        assert offspring.end_offspring(name) == []
+        assert descendants.end_offspring(name) == []
         assert process.is_alive(found)
     finally:
         assert process.sweep(tmp_path / "other", deadline_s=10) == []
@@ -74,5 +74,5 @@ def test_a_process_that_may_not_be_marked_goes_on_unmarked(monkeypatch: pytest.M
         raise ValueError("not allowed to raise maximum limit")
 
     monkeypatch.setattr("resource.setrlimit", refuse)
-    offspring.mark_offspring("any")
-    assert offspring.end_offspring("any") == []
+    descendants.mark_offspring("any")
+    assert descendants.end_offspring("any") == []

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from antistrophe.journal.rows import pack_entry, pack_metadata, unpack_entry, unpack_metadata
-from antistrophe.plain import pack_plain, unpack_plain
 from antistrophe.saga.entries import (
     Action,
     AttemptFailed,
@@ -19,6 +18,7 @@ from antistrophe.saga.entries import (
     Verdict,
     VerdictGiven,
 )
+from antistrophe.serialization.payload import pack_plain, unpack_plain
 from tests.fuzz.samples import METADATA
 
 FAILED = AttemptFailed(1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "ended"), stack="here", no_stack="deaf")

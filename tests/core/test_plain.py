@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
-from antistrophe.plain import check_size, pack_plain, unpack_plain
+from antistrophe.serialization.payload import check_size, pack_plain, unpack_plain
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"]).map(ZoneInfo)
 OFFSETS = st.integers(-86_399, 86_399).map(lambda seconds: timezone(timedelta(seconds=seconds)))

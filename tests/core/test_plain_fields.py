@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from antistrophe.errors import NotSerializableError, UnreadableDataError
-from antistrophe.plain import pack_fields, pack_plain, structure_fields, unpack_fields, unpack_plain
+from antistrophe.serialization.payload import pack_fields, pack_plain, structure_fields, unpack_fields, unpack_plain
 
 
 class Colour(Enum):

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe.errors import NotSerializableError, UnreadableDataError
-from antistrophe.plain import pack_fields, unpack_fields
+from antistrophe.serialization.payload import pack_fields, unpack_fields
 
 T = TypeVar("T")
 AccountId = NewType("AccountId", str)

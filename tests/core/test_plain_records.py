@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe.errors import NotSerializableError, UnreadableDataError
-from antistrophe.plain import pack_plain, pack_record, unpack_plain, unpack_record
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
+from antistrophe.serialization.payload import pack_plain, pack_record, unpack_plain, unpack_record
 
 
 class Direction(str, Enum):

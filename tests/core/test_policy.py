@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antistrophe.admission import Admission, Standing
-from antistrophe.restarts import RestartIntensity
+from antistrophe.scheduling.admission import Admission, Standing
+from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 ANY = Standing("any")
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from antistrophe.loans import GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess, Wish
-from antistrophe.policy import Pool
-from antistrophe.spec import Origin, Throttle
-from antistrophe.turns import Turns
+from antistrophe.definition.spec import Origin, Throttle
+from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess, Wish
+from antistrophe.scheduling.process_pool import Pool
+from antistrophe.scheduling.throttle import Turns
 
 ORIGINS = [Origin(None, (), "/a"), Origin("/b/script.py", (), "/b")]
 HERE = PoolKey("me", ORIGINS[0])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from antistrophe.loans import GrantTo, LoadInto, PoolOrder, StartProcess, Wish
-from antistrophe.policy import BRIEF_START_S, Pool
+from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolOrder, StartProcess, Wish
+from antistrophe.scheduling.process_pool import BRIEF_START_S, Pool
 from tests.core.test_policy_pool import HERE, REFS, ask, start
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe import process
-from antistrophe.process import ProcessIdentity
+from antistrophe.linux import process
+from antistrophe.linux.process import ProcessIdentity
 
 SLEEP = "import time; time.sleep(600)"
 # Each says its pid (and those of its children) on standard output before it goes to sleep.
@@ -27,8 +27,8 @@ FORK_AND_SLEEP = "import os, time; child = os.fork(); child and print(child, flu
 IMPORT_PROCESS = (
     "import sys, types\n"
     "package = sys.modules['antistrophe'] = types.ModuleType('antistrophe')\n"
-    f"package.__path__ = [{str(Path(process.__file__).parent)!r}]\n"
-    "from antistrophe import process\n"
+    f"package.__path__ = [{str(Path(process.__file__).parents[1])!r}]\n"
+    "from antistrophe.linux import process\n"
 )
 
 

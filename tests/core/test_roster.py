@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from antistrophe.journal.rows import pack_metadata, unpack_metadata
 from antistrophe.records import SagaStatus, StepStatus
-from antistrophe.roster import at, metadata_of, snapshot_of
 from antistrophe.saga.entries import FailureKind
 from antistrophe.saga.inputs import CancelAsked, ProcessRefused, ResolveAsked, RetryAsked, Returned
 from antistrophe.saga.state import replay
+from antistrophe.saga.view import at, metadata_of, snapshot_of
 from tests.core.saga_kit import Told, attempts, step
 
 DONE = Returned(b"\xa2ok")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from antistrophe.definition.spec import RetryPolicy
 from antistrophe.errors import (
     CompensationFailedError,
     SagaCancelledError,
@@ -45,7 +46,6 @@ from antistrophe.saga.inputs import (
     Verified,
 )
 from antistrophe.saga.machine import NEVER_RAN_LIMIT, decide, transition
-from antistrophe.spec import RetryPolicy
 from tests.core.saga_kit import Told, attempts, step
 
 DONE = Returned(b"\xa2ok")

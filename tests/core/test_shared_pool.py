@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from antistrophe.loans import GrantTo, LoadInto, PoolKey, Retire, StartProcess, Wish
-from antistrophe.shared_pool import CloseSlot, SharedOrder, SharedPool, carrier_of
-from antistrophe.spec import Origin, Throttle
-from antistrophe.turns import Turns
+from antistrophe.definition.spec import Origin, Throttle
+from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolKey, Retire, StartProcess, Wish
+from antistrophe.scheduling.slot_pool import CloseSlot, SharedOrder, SharedPool, carrier_of
+from antistrophe.scheduling.throttle import Turns
 
 ORIGINS = [Origin(None, (), "/a"), Origin("/b/script.py", (), "/b")]
 HERE = PoolKey("me", ORIGINS[0])

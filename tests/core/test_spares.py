@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from antistrophe.loans import GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess, Wish
-from antistrophe.policy import BRIEF_START_S, Pool
-from antistrophe.spec import Origin
+from antistrophe.definition.spec import Origin
+from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess, Wish
+from antistrophe.scheduling.process_pool import BRIEF_START_S, Pool
 
 HERE = PoolKey("me", Origin(None, (), "/a"))
 THERE = PoolKey("you", Origin(None, (), "/b"))

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from antistrophe import SagaDefinition
-from antistrophe.definition import step_spec
+from antistrophe.definition.saga_definition import step_spec
 from antistrophe.errors import InvalidDefinitionError
 from antistrophe.testing import Finding, Kind, Report
-from antistrophe.testing.injections import Injection, When
-from antistrophe.testing.lines import Lines
-from antistrophe.testing.points import CLEAN, Point, points_of, points_within
-from antistrophe.testing.report import WHAT_TO_DO, Checked
-from antistrophe.testing.snapshots import MOST_LINES, Snapshots, differences
-from antistrophe.testing.trail import ABANDONED, Trail
-from antistrophe.testing.trial import Bounds, Change, Trials
+from antistrophe.testing.verification.injections import Injection, When
+from antistrophe.testing.verification.line_tracer import Lines
+from antistrophe.testing.verification.points import CLEAN, Point, points_of, points_within
+from antistrophe.testing.verification.report import WHAT_TO_DO, Checked
+from antistrophe.testing.verification.run import Bounds, Change, Trials
+from antistrophe.testing.verification.run_log import ABANDONED, Trail
+from antistrophe.testing.verification.snapshots import MOST_LINES, Snapshots, differences
 from tests.core import steps_inline as steps
 
 # --- snapshots ----------------------------------------------------------------------------------------------------

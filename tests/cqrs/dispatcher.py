@@ -13,7 +13,7 @@ from pathlib import Path
 
 from antistrophe.cqrs.bus import CommandBus
 from antistrophe.cqrs.results import Appends
-from antistrophe.cqrs.store import EventStore
+from antistrophe.eventstore.store import EventStore
 from tests.cqrs.shop import CreateUser, UserCreated
 
 

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from antistrophe.cqrs.projections import ProjectionRegistry
-from antistrophe.cqrs.store import EventStore
+from antistrophe.eventstore.store import EventStore
 from tests.cqrs import totals
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from antistrophe.events import event
+from antistrophe.definition.events import event
 
 
 @dataclass(frozen=True)

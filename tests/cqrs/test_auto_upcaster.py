@@ -10,11 +10,11 @@ from enum import Enum
 import attrs
 import pytest
 
-from antistrophe.cqrs.auto_upcaster import AutoUpcaster
-from antistrophe.cqrs.versions import VersionRegistry
+from antistrophe.definition.events import decode_event, decode_fields, encode_event, event
 from antistrophe.errors import InvalidUpcasterError
-from antistrophe.events import decode_event, decode_fields, encode_event, event
-from antistrophe.plain import unpack_plain
+from antistrophe.eventstore.auto_upcaster import AutoUpcaster
+from antistrophe.eventstore.versions import VersionRegistry
+from antistrophe.serialization.payload import unpack_plain
 from tests.cqrs.user_versions import UserV1, UserV2, UserV3, fields_of, full_chain
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from antistrophe.cqrs.bus import CommandBus
 from antistrophe.cqrs.results import Appends
-from antistrophe.cqrs.store import EventStore
 from antistrophe.errors import (
     CommandRejectedError,
     ConcurrencyError,
@@ -23,6 +22,7 @@ from antistrophe.errors import (
     NotSerializableError,
     ValidationError,
 )
+from antistrophe.eventstore.store import EventStore
 from tests.cqrs.shop import CreateUser, RenameUser, UserCreated, UserGreeted
 
 

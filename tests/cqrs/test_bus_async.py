@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from antistrophe.cqrs.bus import CommandBus
-from antistrophe.cqrs.store import EventStore
 from antistrophe.errors import CommandRejectedError, CqrsError
+from antistrophe.eventstore.store import EventStore
 from tests.cqrs.shop import CreateUser, RenameUser, UserCreated, UserGreeted
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from antistrophe.cqrs.bus import CommandBus
-from antistrophe.cqrs.store import EventStore
-from antistrophe.definition import SagaDefinition
+from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import CqrsError, SagaError, StepFailedError
+from antistrophe.eventstore.store import EventStore
 from tests.cqrs.shop import CreateUser, UserCreated, UserGreeted
 
 

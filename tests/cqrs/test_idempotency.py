@@ -14,8 +14,6 @@ import pytest
 
 from antistrophe.cqrs.bus import CommandBus
 from antistrophe.cqrs.results import Appends
-from antistrophe.cqrs.store import EventStore
-from antistrophe.database import open_database
 from antistrophe.errors import (
     CommandRejectedError,
     CqrsError,
@@ -23,6 +21,8 @@ from antistrophe.errors import (
     NotSerializableError,
     ValidationError,
 )
+from antistrophe.eventstore.store import EventStore
+from antistrophe.storage.database import open_database
 from tests.cqrs.shop import CreateUser, RenameUser, UserCreated, UserGreeted
 
 
@@ -240,8 +240,8 @@ def test_a_handler_that_dispatches_its_own_key_is_told_and_does_not_wait_for_its
 
 def test_answers_expire_by_the_stated_limit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     now = {"s": 1_000_000.0}
-    monkeypatch.setattr("antistrophe.cqrs.memory_claims.time.monotonic", lambda: now["s"])
-    monkeypatch.setattr("antistrophe.cqrs.sqlite_claims.time.time_ns", lambda: int(now["s"] * 1e9))
+    monkeypatch.setattr("antistrophe.cqrs.idempotency_memory.time.monotonic", lambda: now["s"])
+    monkeypatch.setattr("antistrophe.cqrs.idempotency_sqlite.time.time_ns", lambda: int(now["s"] * 1e9))
     bus = place.bus(keys_expire_s=100.0)
     calls = counting(bus)
     bus.dispatch(CreateUser("Ada"), "key")

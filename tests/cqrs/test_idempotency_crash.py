@@ -16,10 +16,10 @@ import pytest
 
 from antistrophe.cqrs.bus import CommandBus
 from antistrophe.cqrs.results import Appends
-from antistrophe.cqrs.store import EventStore
-from antistrophe.database import open_database
 from antistrophe.errors import IdempotencyConflictError
-from antistrophe.process import ProcessIdentity
+from antistrophe.eventstore.store import EventStore
+from antistrophe.linux.process import ProcessIdentity
+from antistrophe.storage.database import open_database
 from tests.cqrs.shop import CreateUser, UserCreated
 from tests.cqrs.waiting import await_true
 from tests.house.tree import ROOT

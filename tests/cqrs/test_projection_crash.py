@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from antistrophe.cqrs.projections import ProjectionRegistry
-from antistrophe.cqrs.store import EventStore
-from antistrophe.database import Database, open_database
-from antistrophe.plain import unpack_plain
+from antistrophe.eventstore.store import EventStore
+from antistrophe.serialization.payload import unpack_plain
+from antistrophe.storage.database import Database, open_database
 from tests.cqrs.totals import SavedTotals, SqlTotals, pay
 from tests.cqrs.waiting import await_true
 from tests.house.tree import ROOT

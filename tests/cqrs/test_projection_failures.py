@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from antistrophe.cqrs.projections import ProjectionRegistry
-from antistrophe.cqrs.recorded import RecordedEvent
-from antistrophe.cqrs.store import EventStore
-from antistrophe.cqrs.versions import VersionRegistry
 from antistrophe.errors import CqrsError
+from antistrophe.eventstore.recorded import RecordedEvent
+from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.versions import VersionRegistry
 from tests.cqrs.totals import KINDS, MemoryTotals, SavedTotals, SqlTotals, pay
 from tests.cqrs.user_versions import UserV1
 from tests.cqrs.waiting import await_true

@@ -12,10 +12,10 @@ import pytest
 
 from antistrophe.cqrs.projection import ProjectionConnection, Tables
 from antistrophe.cqrs.projections import ProjectionRegistry
-from antistrophe.cqrs.recorded import RecordedEvent
-from antistrophe.cqrs.store import EventStore
-from antistrophe.database import open_database
 from antistrophe.errors import CqrsError
+from antistrophe.eventstore.recorded import RecordedEvent
+from antistrophe.eventstore.store import EventStore
+from antistrophe.storage.database import open_database
 from tests.cqrs.totals import KINDS, MemoryTotals, SavedTotals, SqlTotals, pay
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

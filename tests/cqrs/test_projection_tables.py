@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from antistrophe.cqrs import table_copies
+from antistrophe.cqrs import table_builds
 from antistrophe.cqrs.projection import ProjectionConnection
 from antistrophe.cqrs.projections import ProjectionRegistry
-from antistrophe.cqrs.recorded import RecordedEvent
-from antistrophe.cqrs.store import EventStore
-from antistrophe.database import open_database
+from antistrophe.eventstore.recorded import RecordedEvent
+from antistrophe.eventstore.store import EventStore
+from antistrophe.storage.database import open_database
 from tests.cqrs.shop import UserCreated
 from tests.cqrs.totals import SqlTotals, pay
 from tests.cqrs.waiting import await_true
@@ -130,7 +130,7 @@ def test_other_writers_get_their_turn_while_tables_catch_up(
     pay(store, 30)
     with ProjectionRegistry(store) as registry:
         registry.register("slow", Slow)
-        monkeypatch.setattr(table_copies, "time", SimpleNamespace(monotonic=lambda: now["s"], sleep=pause))
+        monkeypatch.setattr(table_builds, "time", SimpleNamespace(monotonic=lambda: now["s"], sleep=pause))
         registry.rebuild("slow")
         assert registry.get("slow").positions() == list(range(1, 31))
     other.close()

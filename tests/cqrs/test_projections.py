@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from antistrophe.cqrs.projections import ProjectionRegistry
-from antistrophe.cqrs.recorded import RecordedEvent
-from antistrophe.cqrs.store import EventStore
-from antistrophe.cqrs.versions import VersionRegistry
 from antistrophe.errors import CqrsError, ProjectionNotFoundError
+from antistrophe.eventstore.recorded import RecordedEvent
+from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.versions import VersionRegistry
 from tests.cqrs.shop import UserGreeted
 from tests.cqrs.totals import KINDS, MemoryTotals, SavedTotals, SqlTotals, pay
 from tests.cqrs.user_versions import UserV1, UserV2

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from antistrophe.cqrs.turn import Turn
+from antistrophe.cqrs.fair_lock import Turn
 from tests.cqrs.waiting import await_true
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antistrophe.cqrs.auto_upcaster import AutoUpcaster
-from antistrophe.cqrs.versions import Migration, VersionRegistry
+from antistrophe.definition.events import decode_fields
 from antistrophe.errors import InvalidUpcasterError, UnknownVersionError
-from antistrophe.events import decode_fields
+from antistrophe.eventstore.auto_upcaster import AutoUpcaster
+from antistrophe.eventstore.versions import Migration, VersionRegistry
 from tests.cqrs.user_versions import UserV1, UserV2, UserV3, fields_of, full_chain
 
 # --- reading ------------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from antistrophe.cqrs.projection import ProjectionConnection, Tables
-from antistrophe.cqrs.recorded import RecordedEvent
-from antistrophe.cqrs.store import EventStore
-from antistrophe.events import event
+from antistrophe.definition.events import event
+from antistrophe.eventstore.recorded import RecordedEvent
+from antistrophe.eventstore.store import EventStore
 
 
 @event("totals.paid")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from antistrophe.cqrs.auto_upcaster import AutoUpcaster
-from antistrophe.cqrs.versions import VersionRegistry
-from antistrophe.events import encode_event, event
-from antistrophe.plain import unpack_plain
+from antistrophe.definition.events import encode_event, event
+from antistrophe.eventstore.auto_upcaster import AutoUpcaster
+from antistrophe.eventstore.versions import VersionRegistry
+from antistrophe.serialization.payload import unpack_plain
 
 
 @event("versions.user")

@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from hypothesis import strategies as st
 
+from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.spec import ResourceLimits, RetryPolicy, SagaSpec, StepSpec
 from antistrophe.errors import NotSerializableError
-from antistrophe.events import EncodedEvent
-from antistrophe.hints import field_types
-from antistrophe.messages.base import ADDRESS
+from antistrophe.messages.message import ADDRESS
+from antistrophe.serialization.type_hints import field_types
 from antistrophe.settings import Settings
-from antistrophe.spec import ResourceLimits, RetryPolicy, SagaSpec, StepSpec
-from antistrophe.system.address import address_of
-from antistrophe.system.codec import MESSAGES, pack_message
+from antistrophe.transport.address import address_of
+from antistrophe.transport.codec import MESSAGES, pack_message
 
 _TEXTS = st.one_of(
     st.sampled_from(["", "saga", "\ud800", "\0", "x" * 5_000, "../../etc/passwd", "'; --", "real", "2", " ", "\u202e"]),

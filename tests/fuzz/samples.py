@@ -13,11 +13,11 @@ from typing import Any, Literal, NamedTuple, TypedDict
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from antistrophe.events import EncodedEvent, event
+from antistrophe.definition.events import EncodedEvent, event
+from antistrophe.definition.spec import Origin, ResourceLimits, RetryPolicy, SagaSpec
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.saga import entries as e
 from antistrophe.saga import inputs as i
-from antistrophe.spec import Origin, ResourceLimits, RetryPolicy, SagaSpec
 from tests.core.saga_kit import step
 
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antistrophe.cqrs.claims import Answer, Claim, Request
-from antistrophe.cqrs.recorded import moment_of
-from antistrophe.cqrs.sqlite_claims import SqliteClaims
-from antistrophe.cqrs.store import EventStore
+from antistrophe.cqrs.idempotency import Answer, Claim, Request
+from antistrophe.cqrs.idempotency_sqlite import SqliteClaims
+from antistrophe.definition.spec import RetryPolicy
 from antistrophe.errors import UnknownVersionError, UnreadableDataError
-from antistrophe.plain import pack_plain
-from antistrophe.spec import RetryPolicy
+from antistrophe.eventstore.recorded import moment_of
+from antistrophe.eventstore.store import EventStore
+from antistrophe.serialization.payload import pack_plain
 from tests.fuzz import samples
 from tests.fuzz.conftest import count, inputs
 from tests.fuzz.garbage import spoiled

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from antistrophe import Settings
-from antistrophe.cqrs.recorded import RecordedEvent, recorded
+from antistrophe.definition.events import RawEvent, decode_event, encode_event
 from antistrophe.errors import (
     AntistropheError,
     InvalidUpcasterError,
@@ -19,15 +19,22 @@ from antistrophe.errors import (
     NotSerializableError,
     UnreadableDataError,
 )
-from antistrophe.events import RawEvent, decode_event, encode_event
+from antistrophe.eventstore.recorded import RecordedEvent, recorded
 from antistrophe.journal.rows import pack_entry, pack_metadata, unpack_entry, unpack_metadata
+from antistrophe.launcher import control_protocol
 from antistrophe.messages import StepAnswer
-from antistrophe.plain import pack_fields, pack_plain, pack_record, unpack_fields, unpack_plain, unpack_record
 from antistrophe.saga.entries import Action, AttemptSucceeded
 from antistrophe.saga.inputs import ANSWER_TYPES, Returned
-from antistrophe.system import control
-from antistrophe.system.codec import MESSAGES, pack_message, unpack_message
-from antistrophe.system.fields import MalformedError
+from antistrophe.serialization.payload import (
+    pack_fields,
+    pack_plain,
+    pack_record,
+    unpack_fields,
+    unpack_plain,
+    unpack_record,
+)
+from antistrophe.transport.codec import MESSAGES, pack_message, unpack_message
+from antistrophe.transport.record_codec import MalformedError
 from tests.contract.sent import OPEN, records, thespian_messages
 from tests.cqrs.user_versions import UserV1, full_chain
 from tests.fuzz import samples
@@ -69,13 +76,13 @@ def _read_recorded(data: bytes) -> dict[str, Any]:
 
 def _read_frame(data: bytes) -> Any:
     """A whole frame in two pieces."""
-    reader = control.FrameReader(control.FROM_LAUNCHER)
+    reader = control_protocol.FrameReader(control_protocol.FROM_LAUNCHER)
     framed = len(data).to_bytes(4, "big") + data
     frames = reader.feed(framed[:7]) + reader.feed(framed[7:])
     return frames[0]
 
 
-_READY = control.Ready(2, 1, "/run/s", 1, 2, 3, 4, control.pack_settings(Settings()))
+_READY = control_protocol.Ready(2, 1, "/run/s", 1, 2, 3, 4, control_protocol.pack_settings(Settings()))
 _VALUES = tuple(pack_plain(value) for value in samples.VALUES)
 _MESSAGES = (
     *(pack_message(next(records(cls))) for cls in MESSAGES.values()),
@@ -117,9 +124,13 @@ DECODERS: dict[str, Decoder] = {
         (UnreadableDataError, InvalidUpcasterError),
         share=1.0,
     ),
-    "settings on the wire": Decoder(control.unpack_settings, control.pack_settings, (_READY.settings,), share=1.0),
+    "settings on the wire": Decoder(
+        control_protocol.unpack_settings, control_protocol.pack_settings, (_READY.settings,), share=1.0
+    ),
     "messages": Decoder(unpack_message, pack_message, _MESSAGES, (MalformedError,), share=4.0),
-    "control frames": Decoder(_read_frame, pack_record, (pack_record(_READY), pack_record(control.Failed("E", "t")))),
+    "control frames": Decoder(
+        _read_frame, pack_record, (pack_record(_READY), pack_record(control_protocol.Failed("E", "t")))
+    ),
 }
 
 

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe import SagaDefinition, Settings
+from antistrophe.actors.step.attempt_file import Marks, MarksFile, Token, marks_path, read_marks
 from antistrophe.cli import main
 from antistrophe.cli.exits import DONE, SAGA_FAILED, WRONG_USE
 from antistrophe.cli.source import read_lines
 from antistrophe.errors import InvalidSettingsError
-from antistrophe.marks import Marks, MarksFile, Token, marks_path, read_marks
 from antistrophe.saga.entries import Action
 from tests.fuzz import samples
 from tests.fuzz.conftest import count, inputs

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe import SagaDefinition, SagaOrchestrator, Settings
+from antistrophe.launcher import control_protocol
+from antistrophe.launcher.probe import look
+from antistrophe.linux.process import processes_of_home
 from antistrophe.messages import FROM_APPLICATIONS
-from antistrophe.process import processes_of_home
-from antistrophe.system import control
-from antistrophe.system.channel import PREAMBLE_MAGIC, framed, preamble
-from antistrophe.system.codec import MESSAGES, pack_message
-from antistrophe.system.reach import look
-from antistrophe.system.sockets import existing_socket_folder
-from antistrophe.system.tally import MALFORMED, UNASKED
+from antistrophe.transport.codec import MESSAGES, pack_message
+from antistrophe.transport.connection import PREAMBLE_MAGIC, framed, preamble
+from antistrophe.transport.drop_counters import MALFORMED, UNASKED
+from antistrophe.transport.sockets import existing_socket_folder
 from tests.actors.steps_act import Act
 from tests.contract.sent import OPEN, frames, thespian_messages
 from tests.fuzz.conftest import count, inputs
@@ -54,7 +54,7 @@ def doors(home: Path) -> list[str]:
     folder = existing_socket_folder(home)
     assert folder is not None
     paths = [path for path in folder.iterdir() if stat.S_ISSOCK(path.stat().st_mode)]
-    return sorted(str(path) for path in paths if path.name != control.CONTROL_NAME)
+    return sorted(str(path) for path in paths if path.name != control_protocol.CONTROL_NAME)
 
 
 def a_door(home: Path, number: int) -> str:
@@ -101,7 +101,7 @@ def test_messages_that_are_not_for_others_to_send_are_dropped_and_counted(
 def test_made_up_requests_are_answered_and_do_no_harm(system: SagaOrchestrator, tmp_path: Path) -> None:
     before = lasting(system)
     state = look(system.home)
-    assert isinstance(state, control.Ready)
+    assert isinstance(state, control_protocol.Ready)
 
     @inputs(1.0)
     @given(made_up(["StartSaga", *REQUESTS]))
@@ -146,14 +146,14 @@ def test_garbage_at_the_launcher_s_door_ends_that_connection_alone(system: SagaO
     before = lasting(system)
     folder = existing_socket_folder(system.home)
     assert folder is not None
-    hello = control.encode(control.Hello("somebody", attach=False))
+    hello = control_protocol.encode(control_protocol.Hello("somebody", attach=False))
 
     @inputs(0.5)
     @given(spoiled([hello[4:]]), st.sampled_from(["framed", "bare", "after hello", "endless"]))
     def check(garbage: bytes, how: str) -> None:
         count("introductions to a launcher")
         openings = {"framed": len(garbage).to_bytes(4, "big"), "after hello": hello, "endless": b"\xff" * 4}
-        throw(control.control_path(folder), openings.get(how, b"") + garbage)
+        throw(control_protocol.control_path(folder), openings.get(how, b"") + garbage)
 
     check()
     check_goes_on(system, tmp_path / "effects", before)

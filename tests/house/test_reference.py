@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from antistrophe import schema, wire
 from antistrophe.saga.entries import ENTRY_TYPES
+from antistrophe.serialization import msgpack_values
+from antistrophe.storage import schema
 from tests.house.pages import blocks_of
 from tests.house.reference import FOLDER, PAGES
 
@@ -42,4 +43,4 @@ def test_every_kind_of_entry_is_shown_with_its_fields_and_meaning() -> None:
 def test_every_code_of_a_value_is_shown() -> None:
     page = (FOLDER / "file-format.md").read_text("utf-8")
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
-    assert codes == set(range(wire.TUPLE, wire.UUID_ + 1))
+    assert codes == set(range(msgpack_values.TUPLE, msgpack_values.UUID_ + 1))

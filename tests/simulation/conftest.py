@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from antistrophe.testing.faults import Fault
-from antistrophe.testing.world import History
+from tests.simulation.faults import Fault
+from tests.simulation.world import History
 
 
 @dataclass

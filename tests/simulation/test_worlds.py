@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, example, given, seed, settings
 from hypothesis import strategies as st
 
 from antistrophe.saga.state import replay
-from antistrophe.testing.checks import Check
-from antistrophe.testing.faults import Fault
-from antistrophe.testing.oracle import goes_on, judge
-from antistrophe.testing.scenario import MACHINERY, Scenario, scenario_of
-from antistrophe.testing.world import History, run
 from tests.simulation.conftest import Tally
+from tests.simulation.faults import Fault
+from tests.simulation.oracle import goes_on, judge
+from tests.simulation.properties import Check
+from tests.simulation.scenario import MACHINERY, Scenario, scenario_of
+from tests.simulation.world import History, run
 
 WORLDS = int(os.environ.get("ANTISTROPHE_WORLDS", "2500"))
 WORLDS_PER_TEST = 2_500
@@ -53,7 +53,7 @@ def _explain(history: History, problems: list[object]) -> str:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_world_keeps_every_promise(tally: Tally, run_seed: int, part: int) -> None:
-    """Every property at once, for each world: see antistrophe.testing.checks for the list."""
+    """Every property at once, for each world: see tests.simulation.properties for the list."""
 
     @seed(run_seed + part)  # else every part would draw the same worlds
     @worlds

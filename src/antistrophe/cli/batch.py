@@ -8,7 +8,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from antistrophe.cli.source import Line
-from antistrophe.definition import SagaDefinition
+from antistrophe.client.orchestrator import SagaOrchestrator
+from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import (
     CompensationFailedError,
     RequestError,
@@ -16,7 +17,6 @@ from antistrophe.errors import (
     StepFailedError,
     SystemStateError,
 )
-from antistrophe.orchestrator import SagaOrchestrator
 from antistrophe.records import SagaStatus
 
 STILL_S = 5.0

@@ -18,14 +18,14 @@ from pathlib import Path
 from antistrophe.cli.shelf import ANSWER_S
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal, journal_path
-from antistrophe.process import processes_of_home
+from antistrophe.launcher.control_protocol import Ready, State
+from antistrophe.launcher.home_lock import LOCK_NAME
+from antistrophe.launcher.probe import look
+from antistrophe.linux.process import processes_of_home
 from antistrophe.records import SagaMetadata, SagaStatus
-from antistrophe.roster import metadata_of
 from antistrophe.saga.state import replay
-from antistrophe.system.control import Ready, State
-from antistrophe.system.lock import LOCK_NAME
-from antistrophe.system.reach import look
-from antistrophe.system.sockets import existing_socket_folder
+from antistrophe.saga.view import metadata_of
+from antistrophe.transport.sockets import existing_socket_folder
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE_BYTES = 100 << 20

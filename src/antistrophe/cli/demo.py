@@ -16,9 +16,9 @@ from antistrophe.cli.demo_steps import HANG_LIMIT_S, BookFlight, BookHotel, Pay
 from antistrophe.cli.exits import DONE
 from antistrophe.cli.explanation import explain, told_table
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.definition import SagaDefinition
+from antistrophe.client.orchestrator import SagaOrchestrator
+from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.journal import SqliteJournal, journal_path
-from antistrophe.orchestrator import SagaOrchestrator
 from antistrophe.records import SagaMetadata
 
 INTRODUCTION = (

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from antistrophe.context import StepContext
-from antistrophe.events import event
-from antistrophe.step import SagaStep
+from antistrophe.definition.context import StepContext
+from antistrophe.definition.events import event
+from antistrophe.definition.step import SagaStep
 
 PAUSE_S = 0.35
 """What each call takes, so that one can watch."""

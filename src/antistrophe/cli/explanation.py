@@ -11,11 +11,11 @@ from antistrophe.cli import screen
 from antistrophe.cli.invocation import places
 from antistrophe.cli.sentences import Told, running, tell
 from antistrophe.records import SagaStatus
-from antistrophe.roster import metadata_of
 from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import Entry, TurnReason
 from antistrophe.saga.outcome import describe, status_of
 from antistrophe.saga.state import Saga, evolve, owed
+from antistrophe.saga.view import metadata_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
-from antistrophe.client import DEFAULT_HOME, home_of
-from antistrophe.database import refuse_foreign
+from antistrophe.client.session import DEFAULT_HOME, home_of
 from antistrophe.errors import JournalError
 from antistrophe.journal import journal_path
-from antistrophe.process import HOME_MARKER
+from antistrophe.linux.process import HOME_MARKER
 from antistrophe.settings import Settings
+from antistrophe.storage.database import refuse_foreign
 
 F = TypeVar("F", bound=Callable[..., Any])
 

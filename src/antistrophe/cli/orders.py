@@ -10,8 +10,8 @@ import click
 from antistrophe.cli import screen
 from antistrophe.cli.exits import DONE, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.errors import RequestError, SagaError
-from antistrophe.orchestrator import SagaOrchestrator
 from antistrophe.records import SagaMetadata, SagaStatus
 
 waits = click.option(

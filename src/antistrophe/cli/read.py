@@ -13,10 +13,10 @@ from antistrophe.cli.exits import DONE
 from antistrophe.cli.explanation import Explanation, explain, told_table
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.shelf import find, opened, state_of_system
-from antistrophe.process import processes_of_home
+from antistrophe.launcher.control_protocol import Ready, State
+from antistrophe.linux.process import processes_of_home
 from antistrophe.records import SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import SagaAccepted
-from antistrophe.system.control import Ready, State
 
 STATUS_WORDS = [status.value for status in SagaStatus if status is not SagaStatus.NOT_STARTED]
 

@@ -20,7 +20,7 @@ from antistrophe.cli.batch import Batch, Result, Tally
 from antistrophe.cli.exits import DONE, INTERRUPTED, SAGA_FAILED, WRONG_USE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.source import HOOK, Source, count_lines, find_source, read_lines
-from antistrophe.orchestrator import SagaOrchestrator
+from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.records import SagaStatus
 
 MOST_AT_A_TIME = 1_000

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from antistrophe.roster import at
 from antistrophe.saga.entries import (
     Action,
     AttemptExpired,
@@ -32,6 +31,7 @@ from antistrophe.saga.entries import (
 )
 from antistrophe.saga.outcome import describe
 from antistrophe.saga.state import Saga, leaves_doubt
+from antistrophe.saga.view import at
 
 
 @dataclass(frozen=True, slots=True)

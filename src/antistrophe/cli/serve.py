@@ -14,7 +14,7 @@ import click
 from antistrophe.cli import screen
 from antistrophe.cli.exits import DONE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.orchestrator import SagaOrchestrator
+from antistrophe.client.orchestrator import SagaOrchestrator
 
 LOOK_S = 2.0
 """How often it asks whether the system answers. One that can't be had any more ends `serve`, with an error."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from antistrophe.cli.invocation import Invocation
 from antistrophe.errors import SagaNotFoundError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal
+from antistrophe.launcher.control_protocol import State
+from antistrophe.launcher.probe import look
 from antistrophe.records import SagaMetadata
-from antistrophe.system.control import State
-from antistrophe.system.reach import look
 
 ANSWER_S = 5.0
 """A launcher on a busy machine is given that long; where there is none, it is known at once."""

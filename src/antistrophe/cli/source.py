@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from antistrophe.definition import SagaDefinition
+from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import RequestError
 
 HOOK = "after_run"

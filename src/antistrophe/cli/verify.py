@@ -17,11 +17,11 @@ from antistrophe.cli import screen
 from antistrophe.cli.exits import DONE, INTERRUPTED, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.source import InputError, find, read_lines
-from antistrophe.definition import SagaDefinition
-from antistrophe.testing.points import Point
-from antistrophe.testing.report import Report
-from antistrophe.testing.trial import Bounds
-from antistrophe.testing.verify import verify_compensable
+from antistrophe.definition.saga_definition import SagaDefinition
+from antistrophe.testing.verification.points import Point
+from antistrophe.testing.verification.report import Report
+from antistrophe.testing.verification.run import Bounds
+from antistrophe.testing.verification.verify import verify_compensable
 
 _BOUNDS = Bounds()
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from antistrophe.cqrs.auto_upcaster import AutoUpcaster
-from antistrophe.cqrs.backend import EventBackend, StoreStats
 from antistrophe.cqrs.bus import CommandBus
 from antistrophe.cqrs.follower import ProjectionMetadata
 from antistrophe.cqrs.projection import Projection, ProjectionConnection, SavedProjection, SqlProjection, Tables
 from antistrophe.cqrs.projections import ProjectionRegistry
-from antistrophe.cqrs.recorded import RecordedEvent, Snapshot
 from antistrophe.cqrs.results import Appends
-from antistrophe.cqrs.store import EventStore, StoreTransaction
-from antistrophe.cqrs.subscription import Subscription
-from antistrophe.cqrs.versions import Migration, VersionRegistry
+from antistrophe.definition.events import RawEvent, event
 from antistrophe.errors import (
     CommandRejectedError,
     ConcurrencyError,
@@ -26,7 +21,12 @@ from antistrophe.errors import (
     UnknownVersionError,
     ValidationError,
 )
-from antistrophe.events import RawEvent, event
+from antistrophe.eventstore.auto_upcaster import AutoUpcaster
+from antistrophe.eventstore.backend import EventBackend, StoreStats
+from antistrophe.eventstore.recorded import RecordedEvent, Snapshot
+from antistrophe.eventstore.store import EventStore, StoreTransaction
+from antistrophe.eventstore.subscription import Subscription
+from antistrophe.eventstore.versions import Migration, VersionRegistry
 
 __all__ = [
     "Appends",

@@ -10,18 +10,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from antistrophe.cqrs.awaiting import WaitOnLoop, in_thread, is_async, refuse_to_block_a_loop, wait_here
-from antistrophe.cqrs.backend import NewEvent
-from antistrophe.cqrs.claims import KEYS_EXPIRE_S, Answer, Batch, Claim, Claims, Request, holding, obtain
-from antistrophe.cqrs.memory_claims import MemoryClaims
+from antistrophe.cqrs.async_bridge import WaitOnLoop, in_thread, is_async, refuse_to_block_a_loop, wait_here
+from antistrophe.cqrs.idempotency import KEYS_EXPIRE_S, Answer, Batch, Claim, Claims, Request, holding, obtain
+from antistrophe.cqrs.idempotency_memory import MemoryClaims
+from antistrophe.cqrs.idempotency_sqlite import SqliteClaims
 from antistrophe.cqrs.results import Appends, RunsSagas, Wait, result_of
-from antistrophe.cqrs.sqlite import SqliteEvents
-from antistrophe.cqrs.sqlite_claims import SqliteClaims
-from antistrophe.cqrs.store import EventStore
+from antistrophe.definition.events import encode_event
 from antistrophe.errors import CqrsError, DuplicateHandlerError, FieldError, HandlerNotFoundError, ValidationError
-from antistrophe.events import encode_event
-from antistrophe.hints import short
-from antistrophe.plain import pack_plain
+from antistrophe.eventstore.backend import NewEvent
+from antistrophe.eventstore.sqlite import SqliteEvents
+from antistrophe.eventstore.store import EventStore
+from antistrophe.serialization.payload import pack_plain
+from antistrophe.serialization.type_hints import short
 
 Handler: TypeAlias = Callable[[Any], Any]
 Check: TypeAlias = Callable[[Any], Iterable[FieldError] | None]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from antistrophe.cqrs.copies import Copy, ProjectionFault, Shelf, Superseded
-from antistrophe.cqrs.recorded import RecordedEvent
-from antistrophe.cqrs.store import EventStore
-from antistrophe.cqrs.subscription import Subscription
-from antistrophe.cqrs.turn import Turn
+from antistrophe.cqrs.fair_lock import Turn
+from antistrophe.cqrs.projection_builds import Copy, ProjectionFault, Shelf, Superseded
 from antistrophe.errors import AntistropheError, CqrsError, JournalError
+from antistrophe.eventstore.recorded import RecordedEvent
+from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.subscription import Subscription
 
 _PAGE = 512
 _LONGEST_WAIT_S = 30.0

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from antistrophe.cqrs.recorded import RecordedEvent
+from antistrophe.eventstore.recorded import RecordedEvent
 
 
 @runtime_checkable

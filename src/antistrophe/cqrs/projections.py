@@ -9,14 +9,14 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
 
-from antistrophe.cqrs.copies import MemoryShelf, SavedShelf, Shelf
 from antistrophe.cqrs.follower import Follower, ProjectionMetadata
 from antistrophe.cqrs.projection import Projection, SavedProjection, SqlProjection
-from antistrophe.cqrs.sqlite import SqliteEvents
-from antistrophe.cqrs.store import EventStore
-from antistrophe.cqrs.table_copies import TableShelf
+from antistrophe.cqrs.projection_builds import MemoryShelf, SavedShelf, Shelf
+from antistrophe.cqrs.table_builds import TableShelf
 from antistrophe.errors import CqrsError, ProjectionNotFoundError
-from antistrophe.hints import short
+from antistrophe.eventstore.sqlite import SqliteEvents
+from antistrophe.eventstore.store import EventStore
+from antistrophe.serialization.type_hints import short
 
 _STOP_TIMEOUT_S = 30.0
 

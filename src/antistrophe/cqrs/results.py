@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from antistrophe.definition import SagaDefinition
+from antistrophe.definition.events import event_key
+from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import CqrsError
-from antistrophe.events import event_key
-from antistrophe.hints import short
+from antistrophe.serialization.type_hints import short
 
 Wait: TypeAlias = Callable[[Any], Any]
 """Runs an awaitable to its end and answers with its result; hands back anything else as it is."""

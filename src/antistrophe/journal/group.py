@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from antistrophe.database import Database
+from antistrophe.storage.database import Database
 
 
 class GroupCommit:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from antistrophe.cqrs import backend
 from antistrophe.errors import AntistropheError
-from antistrophe.plain import pack_plain
+from antistrophe.eventstore import backend
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
-from antistrophe.roster import Snapshot
 from antistrophe.saga.entries import Entry, SagaAccepted
+from antistrophe.saga.view import Snapshot
+from antistrophe.serialization.payload import pack_plain
 
 
 class SeqConflictError(AntistropheError):

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from antistrophe.cqrs.memory import MemoryEvents
+from antistrophe.eventstore.memory import MemoryEvents
 from antistrophe.journal.journal import (
     JournalRecord,
     NewEvent,

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from antistrophe.errors import JournalError, UnreadableDataError
-from antistrophe.plain import pack_plain, pack_record, unpack_plain, unpack_record
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
-from antistrophe.roster import Snapshot
 from antistrophe.saga.entries import ENTRY_TYPES, Entry
+from antistrophe.saga.view import Snapshot
+from antistrophe.serialization.payload import pack_plain, pack_record, unpack_plain, unpack_record
 
 T = TypeVar("T")
 

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from antistrophe.cqrs.sqlite import insert_events
-from antistrophe.database import Database, open_database
+from antistrophe.eventstore.sqlite import insert_events
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import (
     JournalRecord,
@@ -30,8 +29,9 @@ from antistrophe.journal.rows import (
 )
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
-from antistrophe.roster import Snapshot
 from antistrophe.saga.entries import Entry, SagaAccepted
+from antistrophe.saga.view import Snapshot
+from antistrophe.storage.database import Database, open_database
 
 _FINAL = tuple(status.value for status in SagaStatus if status.final)
 _LIVE = tuple(status.value for status in SagaStatus if not status.final and status is not SagaStatus.FAILED)

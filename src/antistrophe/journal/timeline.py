@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from antistrophe.definition.events import EncodedEvent
 from antistrophe.errors import UnreadableDataError
-from antistrophe.events import EncodedEvent
 from antistrophe.journal.journal import JournalRecord
-from antistrophe.plain import unpack_plain
 from antistrophe.records import TimelineEntry
+from antistrophe.serialization.payload import unpack_plain
 
 _BYTES_SHOWN = 16
 _MOMENTS = {"deadline", "not_before"}

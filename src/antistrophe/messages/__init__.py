@@ -7,7 +7,7 @@ come twice, so each is safe to send again.
 
 from __future__ import annotations
 
-from antistrophe.messages.base import Address, Configuration, message
+from antistrophe.messages.message import Address, Configuration, message
 from antistrophe.messages.requests import (
     Accepted,
     AwaitSaga,

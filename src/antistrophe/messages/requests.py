@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any
 
-from antistrophe.messages.base import Address, message
+from antistrophe.definition.spec import SagaSpec
+from antistrophe.messages.message import Address, message
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome
-from antistrophe.spec import SagaSpec
 
 # --- application -> supervisor ------------------------------------------------------------------------------------
 

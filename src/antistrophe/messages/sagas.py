@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from antistrophe.messages.base import Address, Configuration, message
+from antistrophe.definition.spec import Origin, SagaSpec, Throttle
+from antistrophe.messages.message import Address, Configuration, message
 from antistrophe.messages.requests import ResolveStep
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
-from antistrophe.spec import Origin, SagaSpec, Throttle
 
 
 @message

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from antistrophe.messages.base import Configuration, message
+from antistrophe.definition.spec import Origin, ResourceLimits
+from antistrophe.messages.message import Configuration, message
 from antistrophe.saga.entries import Action, Lease
 from antistrophe.saga.inputs import Answer
-from antistrophe.spec import Origin, ResourceLimits
 
 
 @message

@@ -6,6 +6,7 @@ from dataclasses import replace
 from signal import Signals
 from typing import Any
 
+from antistrophe.definition.spec import ResourceLimits
 from antistrophe.saga.entries import (
     Action,
     AttemptFailed,
@@ -20,7 +21,6 @@ from antistrophe.saga.entries import (
 )
 from antistrophe.saga.inputs import Answer, Fenced, Raised, Refused, Returned, Unencodable, Verified
 from antistrophe.saga.state import Saga
-from antistrophe.spec import ResourceLimits
 
 _WITHOUT_CALL = frozenset({FailureKind.NEVER_RAN, FailureKind.REFUSED})
 

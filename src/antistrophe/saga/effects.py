@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from antistrophe.definition.spec import Throttle
 from antistrophe.saga.entries import Action, AttemptStarted, Lease
 from antistrophe.saga.state import Saga, owed
-from antistrophe.spec import Throttle
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from antistrophe.events import EncodedEvent
-from antistrophe.spec import SagaSpec
+from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.spec import SagaSpec
 
 
 class Action(str, Enum):

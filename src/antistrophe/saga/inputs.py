@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from antistrophe.events import EncodedEvent
+from antistrophe.definition.events import EncodedEvent
 from antistrophe.saga.entries import Action, FailureKind, Lease, Verdict
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 
+from antistrophe.definition.spec import StepSpec
 from antistrophe.saga.answers import entries_of_answer, entries_of_death
 from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import (
@@ -48,7 +49,6 @@ from antistrophe.saga.inputs import (
     TimePassed,
 )
 from antistrophe.saga.state import Saga, StepState, evolve, leaves_doubt
-from antistrophe.spec import StepSpec
 
 NEVER_RAN_LIMIT = 10
 """How often an attempt of one step may fail to reach its call before that counts as a failure of the step."""

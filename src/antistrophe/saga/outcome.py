@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from antistrophe.definition.events import EncodedEvent
 from antistrophe.errors import (
     CompensationFailedError,
     SagaCancelledError,
@@ -12,7 +13,6 @@ from antistrophe.errors import (
     StepFailedError,
     StepTimeoutError,
 )
-from antistrophe.events import EncodedEvent
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Failure, TurnCause, TurnReason
 from antistrophe.saga.state import Saga

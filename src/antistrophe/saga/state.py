@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from antistrophe.events import EncodedEvent
-from antistrophe.frozen import changed
+from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.spec import SagaSpec, StepSpec
 from antistrophe.saga.entries import (
     Action,
     AttemptExpired,
@@ -36,7 +36,7 @@ from antistrophe.saga.entries import (
     Verdict,
     VerdictGiven,
 )
-from antistrophe.spec import SagaSpec, StepSpec
+from antistrophe.serialization.fast_records import changed
 
 _DOUBTFUL = frozenset(
     {FailureKind.IN_DOUBT, FailureKind.TIMEOUT, FailureKind.CRASH, FailureKind.INTERRUPTED, FailureKind.UNENCODABLE}

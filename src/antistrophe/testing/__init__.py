@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from antistrophe.testing.inline import Outcome, run_inline
-    from antistrophe.testing.report import Finding, Kind, Report
-    from antistrophe.testing.trial import Bounds
-    from antistrophe.testing.verify import verify_compensable
+    from antistrophe.testing.verification.report import Finding, Kind, Report
+    from antistrophe.testing.verification.run import Bounds
+    from antistrophe.testing.verification.verify import verify_compensable
 
 __all__ = ["Bounds", "Finding", "Kind", "Outcome", "Report", "run_inline", "verify_compensable"]
 
 _HOMES = {
-    "Bounds": "trial",
-    "Finding": "report",
-    "Kind": "report",
+    "Bounds": "verification.run",
+    "Finding": "verification.report",
+    "Kind": "verification.report",
     "Outcome": "inline",
-    "Report": "report",
+    "Report": "verification.report",
     "run_inline": "inline",
-    "verify_compensable": "verify",
+    "verify_compensable": "verification.verify",
 }
 
 

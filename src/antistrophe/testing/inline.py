@@ -10,22 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from antistrophe.actors.call import answer_of, answer_of_exception, exit_code_of
-from antistrophe.actors.calls import context_of, run_step
-from antistrophe.definition import DEFAULT_MAX_PAYLOAD_BYTES, SagaDefinition
+from antistrophe.actors.saga.run_step import context_of, run_step
+from antistrophe.actors.step.call import answer_of, answer_of_exception, exit_code_of
+from antistrophe.definition.events import decode_event
+from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, SagaDefinition
+from antistrophe.definition.step import build_step, call_step, source_of
 from antistrophe.errors import AttemptCancelled, SagaError
-from antistrophe.events import decode_event
 from antistrophe.journal import MemoryJournal
-from antistrophe.process import identity_of
+from antistrophe.linux.process import identity_of
 from antistrophe.records import SagaStatus, TimelineEntry
-from antistrophe.roster import metadata_of
 from antistrophe.saga.effects import EndProcess, RequestProcess, RunAttempt, effects_of, wake_at
 from antistrophe.saga.entries import AttemptStarted, Entry, Lease, SagaAccepted
 from antistrophe.saga.inputs import Answer, Answered, Fenced, Input, ProcessGranted, Resumed, TimePassed
 from antistrophe.saga.machine import transition
 from antistrophe.saga.outcome import error_of, outcome_of
 from antistrophe.saga.state import Saga, evolve
-from antistrophe.step import build_step, call_step, source_of
+from antistrophe.saga.view import metadata_of
 
 _CAUGHT = (Exception, AttemptCancelled, asyncio.CancelledError)
 """What a call may raise. Anything else (KeyboardInterrupt, what a test framework raises) is not the saga's to have."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from antistrophe.orchestrator import SagaOrchestrator
-from antistrophe.process import processes_of_home, sweep
+from antistrophe.client.orchestrator import SagaOrchestrator
+from antistrophe.linux.process import processes_of_home, sweep
 from antistrophe.settings import Settings
-from antistrophe.testing.report import Report
-from antistrophe.testing.verify import verify_compensable as verify
+from antistrophe.testing.verification.report import Report
+from antistrophe.testing.verification.verify import verify_compensable as verify
 
 _GONE_WITHIN_S = 10.0
 # A test's failure should not wait for the attempts that it left running.

@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from antistrophe.cqrs.backend import EventBackend, NewEvent, StoredEvent, StoredSnapshot
 from antistrophe.errors import ConcurrencyError
+from antistrophe.eventstore.backend import EventBackend, NewEvent, StoredEvent, StoredSnapshot
 
 Check = Callable[[EventBackend], None]
 

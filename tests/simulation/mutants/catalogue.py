@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from antistrophe.testing.checks import Check
 from tests.simulation.mutants.planting import Mutant, Patch
+from tests.simulation.properties import Check
 
 _MACHINE = "antistrophe.saga.machine:"
 _STATE = "antistrophe.saga.state:"
 _EFFECTS = "antistrophe.saga.effects:"
 _ANSWERS = "antistrophe.saga.answers:"
-_ACTOR = "antistrophe.testing.saga_actor:SimulatedActor."
+_ACTOR = "tests.simulation.crash_points:SimulatedActor."
 
 MUTANTS: tuple[Mutant, ...] = (
     # --- the eight properties -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from antistrophe.testing.checks import Check
+from tests.simulation.properties import Check
 
 
 @dataclass(frozen=True)

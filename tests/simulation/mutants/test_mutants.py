@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from antistrophe.testing.checks import Check, Violation
-from antistrophe.testing.oracle import goes_on, judge
-from antistrophe.testing.scenario import scenario_of
-from antistrophe.testing.world import run
 from tests.simulation.mutants.catalogue import MUTANTS
 from tests.simulation.mutants.planting import Mutant, planted
+from tests.simulation.oracle import goes_on, judge
+from tests.simulation.properties import Check, Violation
+from tests.simulation.scenario import scenario_of
+from tests.simulation.world import run
 
 SEEDS = range(1_200)
 """A planted bug has to be caught in one of these worlds; the same in each run, for this is a test of the checks."""

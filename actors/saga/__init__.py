@@ -1,0 +1,1 @@
+"""The saga actor, and the process that hosts many of them."""

@@ -1,0 +1,151 @@
+"""The journal as the actors use it: sagas in and out, each entry with its events and the row that monitoring reads."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from antistrophe.actors.base import log
+from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.spec import SagaSpec
+from antistrophe.errors import JournalError
+from antistrophe.journal import GroupCommit, NewEvent, SqliteJournal, journal_path
+from antistrophe.messages import Configuration
+from antistrophe.records import SagaStatus
+from antistrophe.saga.entries import Action, AttemptSucceeded, Entry, SagaAccepted, SagaWaits, VerdictGiven
+from antistrophe.saga.state import Saga, evolve, replay
+from antistrophe.saga.view import snapshot_of
+from antistrophe.scheduling.admission import Standing
+
+
+def standing_of(spec: SagaSpec) -> Standing:
+    """Where a saga of that definition stands among those that wait."""
+    return Standing(spec.name, spec.max_concurrent, spec.priority)
+
+
+def is_text(value: object) -> bool:
+    """Whether the journal can hold it as a text: what a caller sends as one may be anything."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSaga:
+    """A saga that an earlier life of the system left unfinished."""
+
+    id: str
+    request_id: str
+    compensating: bool
+    standing: Standing
+
+
+class Ledger:
+    """One actor's hold on the journal. Every method raises JournalError where the file can't be used."""
+
+    def __init__(self, base: Configuration) -> None:
+        self._journal = SqliteJournal(journal_path(base.home), synchronous=base.settings.synchronous)
+        self.position = 0
+
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry]) -> int:
+        """Make the entries between two states durable, with their events. Returns the position of the last; raises
+        SeqConflictError where somebody else has gone on with this saga."""
+        seq = 0 if before is None else before.seq
+        self.position = self._journal.append(
+            after.id,
+            expected_seq=seq,
+            entries=entries,
+            events=_events(after, seq, entries),
+            row=snapshot_of(after),
+        )
+        return self.position
+
+    def group(self) -> GroupCommit:
+        """For commits that become durable together."""
+        return self._journal.group()
+
+    def accept_waiting(self, request_id: str, spec: SagaSpec, now: float, why: str) -> int:
+        """Accept a saga that has to wait for its turn."""
+        entries: tuple[Entry, ...] = (SagaAccepted(now, request_id, spec), SagaWaits(now, why))
+        saga: Saga | None = None
+        for entry in entries:
+            saga = evolve(saga, entry)
+        assert saga is not None
+        return self.commit(None, saga, entries)
+
+    def load(self, saga_id: str) -> Saga:
+        """The saga as its journal tells it."""
+        self.position = self._journal.head()
+        return replay(self._journal.load(saga_id))
+
+    def head(self) -> int:
+        return self._journal.head()
+
+    def status(self, saga_id: str) -> SagaStatus | None:
+        """Where the saga stands, or None where there is none of that id."""
+        row = self._journal.metadata(saga_id) if is_text(saga_id) else None
+        return None if row is None else row.status
+
+    def knows(self, saga_id: str) -> bool:
+        return self.request_id(saga_id) is not None
+
+    def request_id(self, saga_id: str) -> str | None:
+        """The request that the saga was accepted for, or None where there is none of that id."""
+        return self._journal.request_id(saga_id) if is_text(saga_id) else None
+
+    def open_sagas(self) -> list[OpenSaga]:
+        """The sagas to go on with, in order of acceptance."""
+        return [
+            OpenSaga(saga_id, self._journal.request_id(saga_id) or "", compensating, self.standing(saga_id))
+            for saga_id, compensating in self._journal.live()
+        ]
+
+    def standing(self, saga_id: str) -> Standing:
+        """Where the saga stands among those that wait."""
+        try:
+            accepted = self._journal.accepted(saga_id)
+        except JournalError as error:  # its actor will meet it too; the other sagas go on
+            log.error("%s", error)
+            accepted = None
+        return Standing(saga_id) if accepted is None else standing_of(accepted.spec)
+
+
+def _events(saga: Saga, seq: int, entries: Sequence[Entry]) -> list[NewEvent]:
+    events: list[NewEvent] = []
+    for offset, entry in enumerate(entries, start=1):
+        if isinstance(entry, AttemptSucceeded):
+            events += _stored(saga, seq + offset, entry.step, entry.action, entry.attempt, entry.events)
+        elif isinstance(entry, VerdictGiven):
+            events += _stored(saga, seq + offset, entry.step, Action.VERIFY, entry.attempt, entry.events)
+    return events
+
+
+def _stored(
+    saga: Saga, seq: int, step: int, action: Action, attempt: int, events: Sequence[EncodedEvent]
+) -> list[NewEvent]:
+    metadata = {
+        "saga_id": saga.id,
+        "saga": saga.spec.name,
+        "step": saga.spec.steps[step].name,
+        "step_index": step,
+        "action": action.value,
+        "attempt": attempt,
+        "correlation": saga.id,
+        "causation": f"{saga.id}/{seq}",
+    }
+    return [
+        NewEvent(
+            stream=saga.id,
+            type=event.type,
+            type_version=event.type_version,
+            data=event.data,
+            metadata=metadata,
+            event_id=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{saga.id}/{seq}/{number}")),
+        )
+        for number, event in enumerate(events)
+    ]

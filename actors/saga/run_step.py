@@ -1,0 +1,67 @@
+"""From the intent of an attempt to the message that has a step process make the call, and from that to its context."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from antistrophe.definition.context import Outputs, StepContext
+from antistrophe.messages import RunStep
+from antistrophe.saga.entries import Action, AttemptStarted
+from antistrophe.saga.state import Saga
+from antistrophe.serialization.payload import unpack_plain
+
+
+def run_step(saga: Saga, started: AttemptStarted) -> RunStep:
+    """The call of that attempt, with all that its context shows."""
+    spec, state = saga.spec.steps[started.step], saga.steps[started.step]
+    forward_key = f"{saga.id}:{started.step}:forward"
+    back = started.action is Action.COMPENSATE
+    if back:
+        run = started.attempt - state.undo_never_ran - state.undo_refused
+    elif started.action is Action.VERIFY:
+        run = started.attempt
+    else:
+        run = started.attempt - state.never_ran - state.refused
+    outputs = tuple(
+        (saga.spec.steps[index].name, earlier.output)
+        for index, earlier in enumerate(saga.steps[: started.step])
+        if earlier.output is not None
+    )
+    return RunStep(
+        saga_id=saga.id,
+        step=started.step,
+        step_name=spec.name,
+        class_ref=spec.class_ref,
+        origin=saga.spec.origin,
+        input=spec.input,
+        action=started.action,
+        attempt=started.attempt,
+        run=run,
+        lease_name=started.lease.name,
+        limit_s=started.limit_s,
+        idempotency_key=f"{saga.id}:{started.step}:compensation" if back else forward_key,
+        forward_key=forward_key,
+        outputs=outputs,
+        output=state.output,
+        in_doubt=state.in_doubt,
+        limits=spec.limits,
+        kill_grace_s=spec.kill_grace_s,
+    )
+
+
+def context_of(message: RunStep, deadline_at: float) -> StepContext:
+    """The context of that call, which is ended at ``deadline_at`` (seconds since the epoch)."""
+    return StepContext(
+        saga_id=message.saga_id,
+        step_name=message.step_name,
+        step_index=message.step,
+        attempt=message.run,
+        idempotency_key=message.idempotency_key,
+        forward_key=message.forward_key,
+        outputs=Outputs({name: unpack_plain(data) for name, data in message.outputs}, message.step_name),
+        output=None if message.output is None else unpack_plain(message.output),
+        in_doubt=message.in_doubt,
+        deadline=datetime.fromtimestamp(deadline_at, UTC),
+        log=logging.getLogger(f"antistrophe.definition.step.{message.step_name}"),
+    )

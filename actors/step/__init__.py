@@ -1,0 +1,1 @@
+"""The step processes: the only place where user code runs."""

@@ -1,0 +1,140 @@
+"""What a step process leaves behind of its attempt: a start marker and the outcome, in a file of its own.
+
+Each is one unsynced write, which survives the death of the process but not of the machine; so they count only within
+the same boot. The file holds the last attempt only: the next one's marker is written over it, and an outcome counts
+only for the attempt that it names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from antistrophe.errors import UnreadableDataError
+from antistrophe.saga.entries import Action
+from antistrophe.saga.inputs import ANSWER_TYPES, Answer
+from antistrophe.serialization.payload import pack_plain, pack_record, unpack_plain, unpack_record
+
+_HEADER = struct.Struct(">4sII")
+_MAGIC = b"asm1"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One attempt, unmistakably."""
+
+    saga_id: str
+    step: int
+    action: Action
+    attempt: int
+
+    def plain(self) -> list[Any]:
+        return [self.saga_id, self.step, self.action.value, self.attempt]
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What was found of one attempt: when its call began (seconds since the epoch), and how it ended."""
+
+    began_at: float | None = None
+    answer: Answer | None = None
+
+
+def marks_path(home: str | os.PathLike[str], lease_name: str) -> Path:
+    """Where the process of that lease leaves its marks."""
+    return Path(home) / "attempts" / lease_name
+
+
+def stack_path(home: str | os.PathLike[str], lease_name: str) -> Path:
+    """Where the process of that lease writes where it stands when it is ended or crashes."""
+    return marks_path(home, f"{lease_name}.stack")
+
+
+class MarksFile:
+    """The writing side, held by a step process. Raises OSError where the disk refuses."""
+
+    def __init__(self, home: str | os.PathLike[str], lease_name: str) -> None:
+        path = marks_path(home, lease_name)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._end = 0
+
+    def begin(self, token: Token, began_at: float) -> None:
+        """The call is about to be made."""
+        record = _record([*token.plain(), began_at])
+        self._write(record, 0)
+        self._end = len(record)
+
+    def finish(self, token: Token, answer: Answer) -> None:
+        """The call has ended, like this."""
+        self._write(_record([*token.plain(), pack_record(answer)]), self._end)
+
+    def close(self) -> None:
+        """Nothing more will be written."""
+        os.close(self._file)
+
+    def _write(self, record: bytes, offset: int) -> None:
+        written = os.pwrite(self._file, record, offset)
+        if written != len(record):
+            raise OSError(28, "the disk took only a part of an attempt's mark")
+
+
+def read_marks(home: str | os.PathLike[str], lease_name: str, token: Token) -> Marks:
+    """What that process left of that attempt; nothing of another attempt, and nothing that was torn, counts."""
+    try:
+        data = marks_path(home, lease_name).read_bytes()
+    except OSError:
+        return Marks()
+    began, rest = _read(data, token)
+    if not isinstance(began, float):
+        return Marks()
+    packed, _ = _read(rest, token)
+    if not isinstance(packed, bytes):
+        return Marks(began)
+    try:
+        answer: Answer = unpack_record(packed, ANSWER_TYPES)
+    except UnreadableDataError:
+        return Marks(began)
+    return Marks(began, answer)
+
+
+def remove_marks(home: str | os.PathLike[str], lease_name: str) -> None:
+    """Forget what that process left; its attempt is settled in the journal."""
+    with contextlib.suppress(OSError):  # a file that stays harms nobody: no other lease has its name
+        marks_path(home, lease_name).unlink()
+    with contextlib.suppress(OSError):
+        stack_path(home, lease_name).unlink()
+
+
+def remove_all_marks(home: str | os.PathLike[str]) -> None:
+    """Forget what all processes left; every attempt is settled in the journal."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(marks_path(home, "")):
+            remove_marks(home, name)
+
+
+def _record(body: list[Any]) -> bytes:
+    packed = pack_plain(body)
+    return _HEADER.pack(_MAGIC, len(packed), zlib.crc32(packed)) + packed
+
+
+def _read(data: bytes, token: Token) -> tuple[Any, bytes]:
+    """The last item of the record at the start of ``data`` where it is about that attempt, and what follows it."""
+    if len(data) < _HEADER.size:
+        return None, b""
+    magic, length, checksum = _HEADER.unpack_from(data)
+    packed = data[_HEADER.size : _HEADER.size + length]
+    if magic != _MAGIC or len(packed) != length or zlib.crc32(packed) != checksum:
+        return None, b""
+    try:
+        body = unpack_plain(packed)
+    except UnreadableDataError:
+        return None, b""
+    if not isinstance(body, list) or body[:-1] != token.plain():
+        return None, b""
+    return body[-1], data[_HEADER.size + length :]

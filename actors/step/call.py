@@ -1,0 +1,234 @@
+"""One call of user code in a step process: its limits, its cancellation, and its result as it is journaled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, StepResult, normalise_result
+from antistrophe.definition.events import EncodedEvent, encode_event
+from antistrophe.definition.spec import ResourceLimits
+from antistrophe.definition.step_options import LONGEST_S
+from antistrophe.errors import (
+    AttemptCancelled,
+    FatalError,
+    InDoubtError,
+    PayloadTooLargeError,
+    RetryableError,
+)
+from antistrophe.saga.entries import Action, FailureKind, Verdict
+from antistrophe.saga.inputs import Answer, Raised, Returned, Unencodable, Verified
+from antistrophe.serialization.payload import check_size, pack_plain
+
+_KINDS = (
+    (RetryableError, FailureKind.RETRYABLE),
+    (FatalError, FailureKind.FATAL),
+    (InDoubtError, FailureKind.IN_DOUBT),
+)
+_MAX_ERROR_TEXT = 8_192
+_BEING_ENDED = "the attempt is being ended"
+
+EXIT_AFTER_CANCEL = 143
+"""The exit code of a process that was ended by SIGTERM: 128 + 15, as a shell would show it."""
+
+
+class Caller:
+    """Makes calls in the main thread of this process. SIGTERM, which is only sent to end the process, raises
+    AttemptCancelled in the call that runs; without an attempt it ends the process at once."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._in_attempt = False
+        self._calling = False
+        self._task: asyncio.Task[Any] | None = None
+        self._runner: asyncio.Runner | None = None
+        self.cancelled = False
+        self.on_waiting: Callable[[asyncio.Task[Any]], None] | None = None
+        self._take_signals()
+
+    def _take_signals(self) -> None:
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        # Thespian has a handler for it, which never runs in native code and does not end the process either.
+        signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """From the preparation of a call until its outcome is marked: SIGTERM waits for the call, or for the end."""
+        self._in_attempt = True
+        try:
+            yield
+        finally:
+            self._in_attempt = False
+
+    def call(self, make: Callable[[], Any], limits: ResourceLimits | None) -> Any:
+        """What ``make`` returns, or the coroutine that it returns. Lets through whatever it raises."""
+        self._take_signals()  # an earlier step may have put its own there
+        with _limited(limits):
+            try:
+                self._calling = True
+                if self.cancelled:
+                    raise AttemptCancelled(_BEING_ENDED)
+                result = make()
+                if asyncio.iscoroutine(result):
+                    result = self._run(result)
+                return result
+            finally:
+                self._calling = False
+                if os.getpid() != self._pid:
+                    os._exit(0)  # a fork that the step made has come back from it: only one of them is the attempt
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        loop = self._runner.get_loop()
+        self._task = loop.create_task(coroutine)
+        try:
+            return loop.run_until_complete(self._task)
+        finally:
+            self._task = None
+            _end_tasks(loop)
+
+    def _on_sigterm(self, _signal: int, _frame: Any) -> None:
+        if os.getpid() != self._pid or not self._in_attempt:
+            os._exit(EXIT_AFTER_CANCEL)
+        self.cancelled = True
+        if not self._calling:
+            return
+        task = self._task
+        if task is not None and asyncio.current_task(task.get_loop()) is None:
+            if self.on_waiting is not None:
+                self.on_waiting(task)
+            # The loop waits: end the coroutine where it stands, so that its own ``finally`` runs.
+            task.get_loop().call_soon_threadsafe(task.cancel)
+            return
+        raise AttemptCancelled(_BEING_ENDED)
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """What a coroutine started and left must not go on in the attempt of another."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+
+
+def answer_of(action: Action, result: Any, limit_bytes: int) -> Answer:
+    """What a call returned, as it travels."""
+    try:
+        if action is Action.VERIFY:
+            return _verdict(result, limit_bytes)
+        output, events = _encoded(normalise_result(result), limit_bytes)
+        return Returned(output, events)
+    except Exception as error:  # a value may raise anything when it is looked at
+        return Unencodable(_text(error), _clean(type(error).__name__))
+
+
+def answer_of_exception(error: BaseException, limits: ResourceLimits | None = None) -> Raised:
+    """What a call raised under these limits, as it travels."""
+    kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FailureKind.RAISED)
+    after_s = _seconds(getattr(error, "after_s", None)) if kind is FailureKind.RETRYABLE else None
+    return Raised(
+        kind, " ".join(filter(None, (_text(error), _limit_that(error, limits)))), _clean(type(error).__name__), after_s
+    )
+
+
+def _limit_that(error: BaseException, limits: ResourceLimits | None) -> str:
+    """The limit of the attempt that an error comes from, where it is known; those of the machine raise the same."""
+    if limits is None:
+        return ""
+    if isinstance(error, MemoryError) and limits.memory_bytes is not None:
+        return f"(limits.memory_bytes={limits.memory_bytes})"
+    if isinstance(error, OSError) and error.errno == errno.EMFILE and limits.open_files is not None:
+        return f"(limits.open_files={limits.open_files})"
+    return ""
+
+
+def _seconds(value: object) -> float | None:
+    """How long a step wants to wait; None where that is no duration, and its policy counts."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        return None
+    return float(min(value, LONGEST_S))
+
+
+def exit_code_of(error: SystemExit) -> int:
+    """The exit code of a process that is ended by it."""
+    if error.code is None:
+        return 0
+    return error.code & 0xFF if isinstance(error.code, int) else 1
+
+
+def _text(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception as broken:
+        text = f"(its text can't be had: {type(broken).__name__})"
+    return _clean(text)[:_MAX_ERROR_TEXT]
+
+
+def _clean(text: str) -> str:
+    """Without lone surrogates, which can't be written."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _verdict(result: Any, limit_bytes: int) -> Verified:
+    if result is NOT_APPLIED:
+        return Verified(Verdict.NOT_APPLIED)
+    if result is UNKNOWN:
+        return Verified(Verdict.UNKNOWN)
+    if isinstance(result, StepResult):
+        output, events = _encoded(result, limit_bytes)
+        return Verified(Verdict.APPLIED, output, events)
+    raise TypeError(f"verify must return StepResult(...), NOT_APPLIED or UNKNOWN, not {type(result).__name__}")
+
+
+def _encoded(result: StepResult[Any], limit_bytes: int) -> tuple[bytes | None, tuple[EncodedEvent, ...]]:
+    output = None if result.output is None else pack_plain(result.output, what="the output")
+    events = tuple(encode_event(event) for event in result.events)
+    if output is not None:
+        check_size(output, limit_bytes, "the output")
+    size = sum(len(event.data) for event in events)
+    if size > limit_bytes:
+        raise PayloadTooLargeError(f"the events are {size} bytes in all, over the limit of {limit_bytes} bytes")
+    return output, events
+
+
+@contextlib.contextmanager
+def _limited(limits: ResourceLimits | None) -> Iterator[None]:
+    """Hold the process to ``limits`` meanwhile, by its soft limits, which can be raised again."""
+    if limits is None:
+        yield
+        return
+    before = {kind: resource.getrlimit(kind) for kind in _soft_limits(limits)}
+    for kind, soft in _soft_limits(limits).items():
+        hard = before[kind][1]
+        resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+    try:
+        yield
+    finally:
+        for kind, pair in before.items():
+            resource.setrlimit(kind, pair)
+
+
+def _soft_limits(limits: ResourceLimits) -> dict[int, int]:
+    soft: dict[int, int] = {}
+    if limits.memory_bytes is not None:
+        soft[resource.RLIMIT_AS] = _address_space_bytes() + int(limits.memory_bytes)
+    if limits.cpu_s is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        # The kernel counts whole seconds.
+        soft[resource.RLIMIT_CPU] = int(used.ru_utime + used.ru_stime + limits.cpu_s) + 1
+    if limits.open_files is not None:
+        soft[resource.RLIMIT_NOFILE] = int(limits.open_files)
+    return soft
+
+
+def _address_space_bytes() -> int:
+    with open("/proc/self/statm", "rb") as statm:
+        return int(statm.read().split()[0]) * resource.getpagesize()

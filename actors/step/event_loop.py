@@ -1,0 +1,198 @@
+"""The event loop that shared calls run on, in a thread of its own, and the proof that nothing of a call is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from weakref import WeakSet
+
+from antistrophe.linux.descendants import live_offspring
+from antistrophe.linux.process import live_group_members
+from antistrophe.saga.inputs import Answer
+
+_JOB_THREADS = "antistrophe-job"
+_MOST_JOBS = 32
+_LOOK_S = 0.02
+
+_call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("antistrophe call", default=None)
+
+
+class Call:
+    """One call: what makes it, who hears how it ended (an answer, what it raised, or None where it was ended), and who
+    is shown its tasks before that. All that it starts on the loop, tasks, timers and jobs of executors, counts as its
+    own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[], Coroutine[Any, Any, Answer]],
+        settled: Callable[[Answer | BaseException | None], None],
+        show: Callable[[list[asyncio.Task[Any]]], None],
+    ) -> None:
+        self.name = name
+        self.make = make
+        self.settled = settled
+        self.show = show
+        self.main: asyncio.Task[None] | None = None
+        self.work: asyncio.Task[Answer] | None = None
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.timers: WeakSet[asyncio.TimerHandle] = WeakSet()
+        self.jobs = 0
+        self.ending = False
+
+
+class EventLoop:
+    """The loop of the process of that name. Calls are started and ended from the actor's thread; all else happens in
+    the loop's."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._pid = os.getpid()
+        self._calls: dict[str, Call] = {}
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_task_factory(self._make_task)
+        self._jobs = ThreadPoolExecutor(_MOST_JOBS, _JOB_THREADS)
+        self._loop.set_default_executor(self._jobs)
+        self._loop.run_in_executor = self._count_job  # type: ignore[assignment, method-assign]
+        self._call_at = self._loop.call_at
+        self._loop.call_at = self._set_timer  # type: ignore[assignment, method-assign]
+        self._turned = True
+        self._thread = threading.Thread(target=self._run, name="antistrophe-loop", daemon=True)
+        self._thread.start()
+
+    def start(self, call: Call) -> None:
+        """Make that call."""
+        self._loop.call_soon_threadsafe(self._begin, call)
+
+    def end(self, name: str) -> None:
+        """Cancel the call of that name. It is settled when nothing of it is left, which may be never."""
+        self._loop.call_soon_threadsafe(self._end, name)
+
+    def has_turned(self) -> bool:
+        """Whether the loop has turned since this was asked last; from the actor's thread."""
+        if not self._turned:
+            return False
+        self._turned = False
+        self._loop.call_soon_threadsafe(self._turn)
+        return True
+
+    def running(self) -> tuple[asyncio.Task[Any] | None, str | None]:
+        """The task that runs at this moment, and the name of the call that it is of; from any thread."""
+        task = asyncio.current_task(self._loop)
+        call = next((call for call in list(self._calls.values()) if task in call.tasks), None)
+        return task, None if call is None else call.name
+
+    def _turn(self) -> None:
+        self._turned = True
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    # --- in the loop's thread ----------------------------------------------------------------------------------
+
+    def _begin(self, call: Call) -> None:
+        self._calls[call.name] = call
+        # The one that watches is none of the call's own.
+        call.main = asyncio.Task(self._follow(call), loop=self._loop)
+
+    async def _follow(self, call: Call) -> None:
+        context = contextvars.copy_context()
+        context.run(_call.set, call)
+        call.work = self._loop.create_task(_guarded(call.make), context=context)
+        if call.ending:
+            call.work.cancel()
+        await asyncio.wait([call.work])
+        if os.getpid() != self._pid:
+            os._exit(0)  # a fork that the step made has come back from it: only one of them is the attempt
+        outcome = _outcome(call.work)
+        await self._end_tasks(call)
+        if call.ending:
+            if isinstance(outcome, BaseException):
+                # Whatever was raised on the way out: nobody knows how far the call got.
+                outcome = None
+            while not self._is_over(call):  # noqa: ASYNC110 - no event tells of threads and processes
+                await asyncio.sleep(_LOOK_S)
+        del self._calls[call.name]
+        call.settled(outcome)
+
+    async def _end_tasks(self, call: Call) -> None:
+        """What a call started and left must not go on beside what comes after it."""
+        for timer in list(call.timers):
+            timer.cancel()
+        while left := {task for task in call.tasks if not task.done()}:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
+
+    def _end(self, name: str) -> None:
+        call = self._calls.get(name)
+        if call is None or call.ending:
+            return
+        call.ending = True
+        if call.work is not None:
+            call.show([call.work, *(call.tasks - {call.work})])
+            call.work.cancel()
+
+    def _is_over(self, call: Call) -> bool:
+        """Proof that nothing of the call can still run. What can't be told from a neighbour's counts as its own: a
+        thread that is none of the loop's, and a process that was started here."""
+        threads = [
+            each
+            for each in threading.enumerate()
+            if each not in (threading.main_thread(), self._thread) and not each.name.startswith(_JOB_THREADS)
+        ]
+        return (
+            not call.jobs
+            and all(task.done() for task in call.tasks)
+            and self._loop.get_task_factory() == self._make_task
+            and not threads
+            and {*live_group_members(self._pid), *live_offspring(self._name)} <= {self._pid}
+        )
+
+    # --- whose work it is --------------------------------------------------------------------------------------
+
+    def _make_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
+        context = options.get("context") or contextvars.copy_context()
+        call = context.get(_call)
+        if call is not None:
+            call.tasks.add(task)
+            task.add_done_callback(call.tasks.discard)
+        return task
+
+    def _set_timer(self, when: float, *work: Any, context: contextvars.Context | None = None) -> asyncio.TimerHandle:
+        timer = self._call_at(when, *work, context=context)
+        call = _call.get() if context is None else context.get(_call)
+        if call is not None:
+            call.timers.add(timer)
+        return timer
+
+    def _count_job(self, executor: Any, work: Callable[..., Any], *arguments: Any) -> Any:
+        call, job = _call.get(), (executor or self._jobs).submit(work, *arguments)
+        if call is not None:
+            call.jobs += 1
+            job.add_done_callback(lambda _: self._loop.call_soon_threadsafe(_job_done, call))
+        return asyncio.wrap_future(job, loop=self._loop)
+
+
+async def _guarded(make: Callable[[], Coroutine[Any, Any, Answer]]) -> Any:
+    """What it raises is its outcome: out of a task, an exit would end the loop and the calls of others."""
+    try:
+        return await make()
+    except BaseException as error:
+        return error
+
+
+def _outcome(work: asyncio.Task[Any]) -> Any:
+    return asyncio.CancelledError("cancelled before it began") if work.cancelled() else work.result()
+
+
+def _job_done(call: Call) -> None:
+    call.jobs -= 1

@@ -1,0 +1,57 @@
+"""What the processes of user code have in common: who they are, what they import, and why they refuse an attempt."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from antistrophe.actors.base import RuntimeActor
+from antistrophe.actors.step.stack_dumps import STACK_SIGNAL
+from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class, mark_step_process
+from antistrophe.definition.step import prepare_step
+from antistrophe.errors import UnreadableDataError
+from antistrophe.linux.descendants import mark_offspring
+from antistrophe.linux.process import identity_of
+from antistrophe.messages import CodeLoaded, CodeNotLoaded, LoadCode, RunStep, StepConfiguration, StepReady
+from antistrophe.saga.entries import Lease
+from antistrophe.saga.inputs import Refused
+
+REFUSALS = (CodeNotLoadableError, UnreadableDataError, OSError)
+"""What keeps an attempt from its call, before anything of the user's has run."""
+
+
+def become_user_process(actor: RuntimeActor) -> None:
+    """What such an actor does when it is made."""
+    # A group of its own, so that what user code starts can be ended with it.
+    os.setpgid(0, 0)
+    actor.die_with_parent()
+    mark_step_process()
+
+
+def introduce(actor: RuntimeActor, message: StepConfiguration) -> StepReady:
+    """Be configured; what to answer, once all is ready."""
+    actor.configure(message.base)
+    mark_offspring(message.name)
+    signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file to write to
+    identity = identity_of(os.getpid())
+    assert identity is not None, "this process lives"
+    return StepReady(Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id))
+
+
+def load_code(message: LoadCode, name: str) -> CodeLoaded | CodeNotLoaded:
+    """Import what is asked for, and what to answer, as the process of that name."""
+    try:
+        for ref in message.class_refs:
+            prepare_step(load_step_class(message.origin, ref))
+    except CodeNotLoadableError as error:
+        return CodeNotLoaded(name, str(error))
+    return CodeLoaded(name, message.class_refs)
+
+
+def refusal(message: RunStep, home: str, error: Exception) -> Refused:
+    """Why that attempt was not made; one of REFUSALS."""
+    if isinstance(error, CodeNotLoadableError):
+        return Refused(str(error))
+    if isinstance(error, UnreadableDataError):
+        return Refused(f"the journaled input of step {message.step_name} no longer fits its class: {error}")
+    return Refused(f"the start of step {message.step_name} can't be marked in {home}: {error}")

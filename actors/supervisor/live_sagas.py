@@ -1,0 +1,295 @@
+"""The sagas that are live: which waits, which sleeps, which has an actor, and who gets another one."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from antistrophe.actors.base import log
+from antistrophe.actors.saga.journal_access import Ledger, OpenSaga, standing_of
+from antistrophe.actors.supervisor.lease_router import Lending
+from antistrophe.actors.supervisor.ports import Owner
+from antistrophe.actors.supervisor.saga_host_pool import HostProcess, SagaHosts
+from antistrophe.definition.spec import SagaSpec
+from antistrophe.messages import (
+    AdoptProcess,
+    AskProcess,
+    BeginSaga,
+    Configuration,
+    ProcessGrant,
+    ResumeSaga,
+    SagaOrder,
+    SagaSleeps,
+    Waiter,
+)
+from antistrophe.scheduling.admission import Admission, Standing
+from antistrophe.scheduling.leases import PoolKey, Wish
+from antistrophe.scheduling.restart_intensity import RestartIntensity
+
+UNLOADABLE_WAIT_S = 2.0
+"""The first wait of a saga whose code can't be loaded; doubled up to UNLOADABLE_MAX_S."""
+
+UNLOADABLE_MAX_S = 60.0
+
+TELL_AGAIN_S = 5.0
+"""How soon an actor is told again what it was told first, in case it has not heard it, or its end was not heard here;
+doubled up to TELL_AGAIN_MAX_S."""
+
+TELL_AGAIN_MAX_S = 60.0
+
+
+@dataclass(slots=True)
+class LiveSaga:
+    """One saga that is neither final nor parked. ``begin``: what its actor was told where it is new; ``handed_on``:
+    waiters of whom its actor was told later; ``orphan``: the process that was lent to an actor that is gone;
+    ``actors``: how many it has had."""
+
+    id: str
+    request_id: str
+    client_id: str
+    standing: Standing
+    restarts: RestartIntensity
+    urgent: bool = False
+    begin: BeginSaga | None = None
+    grant: ProcessGrant | None = None
+    host: HostProcess | None = None
+    waiters: dict[str, Waiter] = field(default_factory=dict)
+    handed_on: list[Waiter] = field(default_factory=list)
+    orders: list[SagaOrder] = field(default_factory=list)
+    sleeps_until: float | None = None
+    refusals: int = 0
+    orphan: str | None = None
+    tell_again_s: float = TELL_AGAIN_S
+    actors: int = 0
+
+
+class SagaTable:
+    """Every live saga, by id."""
+
+    def __init__(self, owner: Owner, base: Configuration, hosts: SagaHosts, steps: Lending, ledger: Ledger) -> None:
+        self._owner = owner
+        self._settings = base.settings
+        self.hosts = hosts
+        self._steps = steps
+        self._ledger = ledger
+        self._admission = Admission(base.settings.max_running_sagas)
+        self._sagas: dict[str, LiveSaga] = {}
+        self._alarms: list[tuple[float, str]] = []
+        self._to_tell_again: list[tuple[float, str, int]] = []
+        self._draining = False
+
+    # --- coming and going --------------------------------------------------------------------------------------
+
+    def full(self, spec: SagaSpec) -> str | None:
+        """Why a new saga would have to wait, or None."""
+        return "its turn: the system stops" if self._draining else self._admission.full(standing_of(spec))
+
+    def get(self, saga_id: str) -> LiveSaga | None:
+        return self._sagas.get(saga_id)
+
+    def open(self, sagas: Iterable[OpenSaga]) -> None:
+        """Take in the sagas that an earlier life of the system left."""
+        for saga in sagas:
+            live = self.add(saga.id, saga.standing, saga.request_id, client_id="")
+            live.urgent = saga.compensating
+            self.enqueue(live)
+        self._spawn_due()
+
+    def add(self, saga_id: str, standing: Standing, request_id: str, client_id: str) -> LiveSaga:
+        restarts = RestartIntensity(self._settings.max_restarts, self._settings.restart_window_s)
+        live = LiveSaga(saga_id, request_id, client_id, standing, restarts)
+        self._sagas[saga_id] = live
+        return live
+
+    def begin(self, live: LiveSaga, message: BeginSaga) -> None:
+        """Run a new saga now, with a step process where one is free."""
+        live.begin = message
+        self._admission.admit(live.id, live.standing)
+        spec = message.spec
+        if spec.steps:
+            refs = tuple(dict.fromkeys(step.class_ref for step in spec.steps))
+            key, fresh, throttle = PoolKey(live.client_id, spec.origin), spec.steps[0].fresh_process, spec.throttle(0)
+            # A process that is free at once is granted within this call, before there is an actor to tell.
+            shared = spec.steps[0].shared
+            self._steps.ask(live.id, Wish(key, refs, fresh, False, spec.priority, throttle, shared))
+        self._spawn(live, new=True)
+
+    def enqueue(self, live: LiveSaga) -> None:
+        """Have an accepted saga wait for its turn."""
+        self._admission.enqueue(live.id, live.standing, urgent=live.urgent)
+
+    def remove(self, saga_id: str) -> LiveSaga | None:
+        """The saga is final or parked (or was never accepted)."""
+        self._steps.forget(saga_id)
+        self._admission.left(saga_id)
+        live = self._sagas.pop(saga_id, None)
+        if live is not None:
+            self._take_from_host(live)
+        self._spawn_due()
+        return live
+
+    def sleeps(self, message: SagaSleeps) -> None:
+        """The saga's actor leaves until it is due again."""
+        live = self._sagas.get(message.saga_id)
+        if live is None:
+            return
+        self._steps.forget(live.id)
+        self._take_from_host(live)
+        live.begin, live.grant = None, None
+        live.urgent = message.urgent
+        live.waiters |= {waiter.correlation: waiter for waiter in message.waiters}
+        until = message.until
+        if until is None:
+            live.refusals += 1
+            until = self._owner.now() + min(UNLOADABLE_MAX_S, UNLOADABLE_WAIT_S * 2.0 ** min(live.refusals - 1, 8))
+        else:
+            live.refusals = 0
+        self._admission.left(live.id)
+        self._set_alarm(live, until)
+        if live.orders:
+            self.wake(live)
+        self._spawn_due()
+
+    def wake(self, live: LiveSaga) -> None:
+        """Give a saga that sleeps or waits its actor now: somebody has an order for it."""
+        if live.host is None and not self._draining:
+            live.sleeps_until = None
+            self._admission.admit(live.id, live.standing)
+            self._spawn(live)
+
+    def drain(self) -> None:
+        """Start nothing more."""
+        self._draining = True
+        self.hosts.drain()
+
+    # --- actors ------------------------------------------------------------------------------------------------
+
+    def _spawn_due(self) -> None:
+        if self._draining:
+            return
+        for saga_id in self._admission.due():
+            live = self._sagas.get(saga_id)
+            if live is None:
+                self._admission.left(saga_id)
+            elif live.host is None:
+                live.sleeps_until = None
+                self._spawn(live)
+
+    def _spawn(self, live: LiveSaga, *, new: bool = False) -> None:
+        live.host = host = self.hosts.place(live.id)
+        live.tell_again_s = TELL_AGAIN_S
+        live.actors += 1
+        self._tell_first(live, host, new=new)
+
+    def _tell_first(self, live: LiveSaga, host: HostProcess, *, new: bool = False) -> None:
+        """Say to an actor what it is for; one that has heard it before ignores it."""
+        heapq.heappush(self._to_tell_again, (self._owner.now() + live.tell_again_s, live.id, live.actors))
+        waiters, orders = tuple(live.waiters.values()), tuple(live.orders)
+        begin = live.begin
+        if begin is not None and (new or not self._ledger.knows(live.id)):
+            self._owner.send(
+                host.address,
+                BeginSaga(
+                    begin.request_id,
+                    begin.spec,
+                    live.grant,
+                    begin.acknowledge,
+                    waiters,
+                    asked=new and live.grant is None,
+                ),
+            )
+        else:
+            self._owner.send(host.address, ResumeSaga(live.id, waiters, orders))
+            live.orders.clear()
+        live.grant = None
+
+    def tell(self, saga_id: str, message: Any) -> None:
+        """Hand something to the saga's actor; what comes before it has one is kept where that matters."""
+        live = self._sagas.get(saga_id)
+        if live is None:
+            if isinstance(message, ProcessGrant):
+                self._steps.forget(saga_id)
+        elif live.host is not None:
+            self._owner.send(live.host.address, message)
+        elif isinstance(message, ProcessGrant):
+            live.grant = message
+
+    def ask_process(self, message: AskProcess) -> None:
+        """A saga wants a step process."""
+        live = self._sagas.get(message.saga_id)
+        if live is not None and live.host is not None and not self._draining:
+            self._take_orphan(live)
+            key = PoolKey(live.client_id, message.origin)
+            priority = live.standing.priority
+            self._steps.ask(
+                live.id,
+                Wish(
+                    key, message.class_refs, message.fresh, message.urgent, priority, message.throttle, message.shared
+                ),
+            )
+
+    def adopt_process(self, message: AdoptProcess) -> None:
+        """A saga asks what became of a process that it was lent."""
+        live = self._sagas.get(message.saga_id)
+        if live is not None and live.orphan == message.lease.name:
+            live.orphan = None
+        self._steps.adopt(message.saga_id, message.lease)
+
+    def _take_orphan(self, live: LiveSaga) -> None:
+        """End the process that the saga's last actor held and its new one does not know of: nothing that counts runs
+        there, for what runs is in the journal."""
+        if live.orphan is not None:
+            self._steps.give_back(live.id, live.orphan, reusable=False)
+            live.orphan = None
+
+    def actor_failed(self, saga_id: str) -> None:
+        """The saga needs another actor."""
+        live = self._sagas.get(saga_id)
+        if live is None or live.host is None or self._draining:
+            return
+        log.error("saga %s has lost its actor", live.id)
+        self._take_from_host(live)
+        live.grant = None
+        self._steps.withdraw(live.id)
+        live.orphan = self._steps.leased_to(live.id)
+        delay_s = live.restarts.delay_s(self._owner.now())
+        if delay_s == 0.0:
+            self._spawn(live)
+        else:
+            self._admission.left(live.id)
+            self._set_alarm(live, self._owner.now() + delay_s)
+
+    def bury_hosts(self) -> None:
+        """Give the sagas whose host has died another one."""
+        for host in self.hosts.bury_dead():
+            for saga_id in sorted(host.saga_ids):
+                self.actor_failed(saga_id)
+
+    def _take_from_host(self, live: LiveSaga) -> None:
+        if live.host is not None:
+            live.host.saga_ids.discard(live.id)
+            live.host = None
+
+    def look(self) -> None:
+        """Wake the sagas that are due, and notice hosts that died unnoticed."""
+        now = self._owner.now()
+        self.bury_hosts()
+        while self._alarms and self._alarms[0][0] <= now:
+            due, saga_id = heapq.heappop(self._alarms)
+            live = self._sagas.get(saga_id)
+            if live is not None and live.sleeps_until == due and live.host is None:
+                self.enqueue(live)
+        self._spawn_due()
+        while self._to_tell_again and self._to_tell_again[0][0] <= now:
+            _, saga_id, actors = heapq.heappop(self._to_tell_again)
+            live = self._sagas.get(saga_id)
+            if live is not None and live.host is not None and live.actors == actors and not self._draining:
+                live.tell_again_s = min(2.0 * live.tell_again_s, TELL_AGAIN_MAX_S)
+                self._tell_first(live, live.host)
+
+    def _set_alarm(self, live: LiveSaga, until: float) -> None:
+        live.sleeps_until = until
+        heapq.heappush(self._alarms, (until, live.id))
+        self._owner.wake_in(until - self._owner.now())

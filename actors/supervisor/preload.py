@@ -1,0 +1,56 @@
+"""Do once, in the supervisor, what each of its forks would otherwise do for itself before its first commit."""
+
+from __future__ import annotations
+
+import gc
+
+from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
+from antistrophe.records import SagaMetadata
+from antistrophe.saga.entries import ENTRY_TYPES, Action, Entry, Lease, SagaAccepted
+from antistrophe.saga.inputs import ANSWER_TYPES, Answered, Input, ProcessGranted, Returned
+from antistrophe.saga.machine import decide
+from antistrophe.saga.state import Saga, evolve
+from antistrophe.saga.view import metadata_of
+from antistrophe.serialization.converter import hooks, make_converter
+from antistrophe.serialization.payload import pack_record, unpack_record
+
+
+def warm_up() -> None:
+    """Have the code generated that reads and writes records, and run a saga through the machine, all in memory."""
+    make_converter(False, True)  # of the inputs of steps
+    for cls in (*ENTRY_TYPES, *ANSWER_TYPES, SagaMetadata):
+        hooks(cls)
+    said: list[Input] = [ProcessGranted(_LEASE), Answered(0, Action.EXECUTE, 1, Returned())]
+    accepted = SagaAccepted(0.0, "", _SPEC)
+    entries: list[Entry] = [accepted]
+    saga: Saga = evolve(None, accepted)
+    for each in said:
+        for entry in decide(saga, each, 0.0):
+            saga = evolve(saga, entry)
+            entries.append(entry)
+    for entry in entries:
+        unpack_record(pack_record(entry), ENTRY_TYPES)
+    unpack_record(pack_record(metadata_of(saga)), (SagaMetadata,))
+    # What is frozen is not visited by the forks' collectors, and so its memory stays shared.
+    gc.collect()
+    gc.freeze()
+
+
+_LEASE = Lease("warm-up", 1, 1, "")
+_STEP = StepSpec(
+    name="step",
+    class_ref="module:Step",
+    input=b"",
+    timeout_s=1.0,
+    kill_grace_s=1.0,
+    retry=RetryPolicy(max_attempts=1),
+    retryable_attempts=1,
+    compensation_timeout_s=1.0,
+    compensation_retry=RetryPolicy(),
+    idempotent=False,
+    atomic=True,
+    requires_compensation=True,
+    fresh_process=False,
+    has_verify=False,
+)
+_SPEC = SagaSpec("warm-up", "warm-up", None, True, (_STEP,), Origin(None, (), ""))

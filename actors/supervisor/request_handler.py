@@ -1,0 +1,210 @@
+"""What applications ask of the supervisor: to start a saga, to hear of its end, to give it an order."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from antistrophe.actors.saga.journal_access import Ledger, is_text, standing_of
+from antistrophe.actors.supervisor.live_sagas import LiveSaga, SagaTable
+from antistrophe.actors.supervisor.ports import Owner
+from antistrophe.definition.spec import SagaSpec
+from antistrophe.definition.validation import objection_to
+from antistrophe.errors import JournalError
+from antistrophe.messages import (
+    Accepted,
+    Address,
+    AwaitSaga,
+    BeginSaga,
+    Done,
+    OrderSaga,
+    Rejected,
+    ResolveStep,
+    SagaEnded,
+    SagaOrder,
+    SagaOutcome,
+    StartSaga,
+    Waiter,
+    WaitForSaga,
+)
+from antistrophe.records import SagaStatus
+from antistrophe.saga.inputs import CancelAsked, RetryAsked
+from antistrophe.saga.outcome import outcome_of
+
+LONGEST_TEXT = 10_000
+"""How many characters each text of an order may have: it is journaled, and shown wherever the saga is."""
+
+_OPTIONAL = {(CancelAsked, "reason"), (RetryAsked, "note")}
+"""The texts of orders that may be left out."""
+
+
+class FrontDesk:
+    """Answers each request once, and the same request sent again with the same answer."""
+
+    def __init__(self, owner: Owner, table: SagaTable, ledger: Ledger) -> None:
+        self._owner = owner
+        self._table = table
+        self._ledger = ledger
+
+    # --- start -------------------------------------------------------------------------------------------------
+
+    def start(self, message: StartSaga, sender: Address) -> None:
+        to = Waiter(sender, message.correlation)
+        wrong = objection_to(message.spec)
+        if wrong is None and not is_text(message.request_id):
+            wrong = "the request's id can't be journaled"
+        if wrong is not None:
+            self._reject(to, "InvalidDefinitionError", wrong)
+            return
+        live = self._table.get(message.spec.id)
+        if live is not None:
+            self._start_live(message, to, live)
+        elif self._ledger.knows(message.spec.id):
+            self._start_known(message, to)
+        else:
+            self._start_new(message, to)
+
+    def _start_live(self, message: StartSaga, to: Waiter, live: LiveSaga) -> None:
+        again = live.request_id == message.request_id
+        if not again and self._has_ended(live.id):
+            self._start_known(message, to)
+            return
+        if not again and not message.join:
+            self._reject(to, "AlreadyExecutingError", f"saga {live.id!r} is live; join it, or choose another id")
+            return
+        if not again and not self._spec_of(live).same_definition(message.spec):
+            self._reject(to, "SagaExistsError", f"saga {live.id!r} is live with another definition; choose another id")
+            return
+        if message.wait:
+            self._wait_for(live, to)
+        # One that is not durable yet is acknowledged by its actor, or when this is sent again.
+        if self._ledger.knows(live.id):
+            self._owner.send(to.address, Accepted(to.correlation, live.id, self._ledger.head(), joined=not again))
+
+    def _has_ended(self, saga_id: str) -> bool:
+        """Whether its actor has told the end to everybody, and its word of it is still on the way here."""
+        status = self._ledger.status(saga_id)
+        return status is not None and not status.running
+
+    def _spec_of(self, live: LiveSaga) -> SagaSpec:
+        return live.begin.spec if live.begin is not None else self._ledger.load(live.id).spec
+
+    def _start_known(self, message: StartSaga, to: Waiter) -> None:
+        saga = self._ledger.load(message.spec.id)
+        if not saga.spec.same_definition(message.spec):
+            text = f"a saga {saga.id!r} of another definition ({saga.spec.name!r}) has finished; choose another id"
+            self._reject(to, "SagaExistsError", text)
+            return
+        self._owner.send(to.address, Accepted(to.correlation, saga.id, self._ledger.head()))
+        if message.wait:
+            self._tell_outcome(saga.id, to)
+
+    def _start_new(self, message: StartSaga, to: Waiter) -> None:
+        spec = message.spec
+        why = self._table.full(spec)
+        if why is not None:
+            try:
+                position = self._ledger.accept_waiting(message.request_id, spec, self._owner.now(), why)
+            except JournalError as error:
+                self._reject(to, "JournalError", str(error))
+                return
+            live = self._table.add(spec.id, standing_of(spec), message.request_id, message.client_id)
+            self._table.enqueue(live)
+            self._owner.send(to.address, Accepted(to.correlation, spec.id, position))
+            if message.wait:
+                self._wait_for(live, to)
+            return
+        live = self._table.add(spec.id, standing_of(spec), message.request_id, message.client_id)
+        if message.wait:
+            live.waiters[to.correlation] = to
+        self._table.begin(live, BeginSaga(message.request_id, spec, None, None if message.wait else to))
+
+    # --- wait --------------------------------------------------------------------------------------------------
+
+    def wait(self, message: AwaitSaga, sender: Address) -> None:
+        to = Waiter(sender, message.correlation)
+        live = self._table.get(message.saga_id)
+        if live is not None:
+            self._wait_for(live, to)
+        elif self._ledger.knows(message.saga_id):
+            self._tell_outcome(message.saga_id, to)
+        else:
+            self._reject(to, "SagaNotFoundError", f"there is no saga {message.saga_id!r}")
+
+    def _wait_for(self, live: LiveSaga, to: Waiter) -> None:
+        known = to.correlation in live.waiters
+        live.waiters[to.correlation] = to
+        if live.host is not None and not known:
+            live.handed_on.append(to)
+            self._owner.send(live.host.address, WaitForSaga(live.id, to))
+
+    def ended(self, message: SagaEnded) -> None:
+        """A saga is final or parked: its actor has told those who wait, but for one whose message it left unread. Or
+        the journal took none, and nobody knows yet."""
+        live = self._table.remove(message.saga_id)
+        if live is None:
+            return
+        if message.status is not None:
+            for to in live.handed_on:
+                self._tell_outcome(message.saga_id, to)
+            return
+        starter = None if live.begin is None else live.begin.acknowledge
+        for to in [*live.waiters.values(), *([] if starter is None else [starter])]:
+            self._reject(to, "JournalError", message.refusal)
+
+    def _tell_outcome(self, saga_id: str, to: Waiter) -> None:
+        outcome = outcome_of(self._ledger.load(saga_id))
+        if outcome is not None:
+            self._owner.send(to.address, SagaOutcome(to.correlation, outcome, self._ledger.head()))
+
+    # --- order -------------------------------------------------------------------------------------------------
+
+    def order(self, message: OrderSaga, sender: Address) -> None:
+        to = Waiter(sender, message.correlation)
+        order = SagaOrder(message.saga_id, message.order, to)
+        wrong = _wrong_in(message.order)
+        if wrong is not None:
+            self._reject(to, "RequestError", wrong)
+            return
+        live = self._table.get(message.saga_id)
+        if live is not None:
+            self._order_live(live, order)
+            return
+        status = self._ledger.status(message.saga_id)
+        if status is None:
+            self._reject(to, "SagaNotFoundError", f"there is no saga {message.saga_id!r}")
+        elif isinstance(message.order, CancelAsked):
+            self._owner.send(to.address, Done(to.correlation, self._ledger.head(), effect=False))
+        elif status is not SagaStatus.FAILED:
+            text = f"saga {message.saga_id!r} is {status.value}: only a saga that is parked can be retried or resolved"
+            self._reject(to, "RequestError", text)
+        else:
+            request_id = self._ledger.request_id(message.saga_id) or ""
+            live = self._table.add(
+                message.saga_id, self._ledger.standing(message.saga_id), request_id, message.client_id
+            )
+            live.urgent = True
+            self._order_live(live, order)
+
+    def _order_live(self, live: LiveSaga, order: SagaOrder) -> None:
+        if live.host is not None:
+            self._owner.send(live.host.address, order)
+        else:
+            live.orders = [each for each in live.orders if each.reply_to.correlation != order.reply_to.correlation]
+            live.orders.append(order)
+            self._table.wake(live)
+
+    def _reject(self, to: Waiter, error: str, text: str) -> None:
+        self._owner.send(to.address, Rejected(to.correlation, error, text))
+
+
+def _wrong_in(order: CancelAsked | RetryAsked | ResolveStep) -> str | None:
+    """What keeps an order from being journaled as it is; None where nothing does."""
+    for part in fields(order):
+        value = getattr(order, part.name)
+        if not is_text(value) and not (value is None and (type(order), part.name) in _OPTIONAL):
+            return f"the {part.name} of an order must be a text, not {value!a:.200}"
+        if value is not None and len(value) > LONGEST_TEXT:
+            return f"the {part.name} of an order may have {LONGEST_TEXT:,} characters, not {len(value):,}"
+    if isinstance(order, ResolveStep) and not order.note.strip():
+        return "the note of a resolve must say how the step was settled: it is journaled"
+    return None

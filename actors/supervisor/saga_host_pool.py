@@ -1,0 +1,89 @@
+"""The supervisor's hold on the processes that host the saga actors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+
+from antistrophe.actors.base import log
+from antistrophe.actors.saga.host import SagaHost
+from antistrophe.actors.supervisor.ports import Owner
+from antistrophe.actors.supervisor.thespian_children import child_process
+from antistrophe.messages import Address, Configuration, DrainSagas, HostConfiguration
+from antistrophe.records import ProcessRecord
+from antistrophe.scheduling.restart_intensity import RestartIntensity
+
+
+@dataclass(eq=False, slots=True)
+class HostProcess:
+    """One host, and the sagas whose actors are there."""
+
+    address: Address
+    process: BaseProcess | None
+    saga_ids: set[str] = field(default_factory=set)
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.is_alive()
+
+
+class SagaHosts:
+    """Starts the hosts, starts them again, and says which sagas have lost their actors."""
+
+    def __init__(self, owner: Owner, base: Configuration, registry: Address) -> None:
+        self._owner = owner
+        self._base = base
+        self._registry = registry
+        settings = base.settings
+        self._restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
+        self._hosts = [self._start() for _ in range(settings.saga_hosts)]
+        self._start_at = 0.0
+
+    def registry_is(self, registry: Address) -> None:
+        """The registry that is reported to from now on; a host that has not heard of its configuration hears it."""
+        self._registry = registry
+        for host in self._hosts:
+            self._owner.send(host.address, HostConfiguration(self._base, registry))
+
+    def place(self, saga_id: str) -> HostProcess:
+        """The host for this saga's actor: the one with the fewest."""
+        if not self._hosts:
+            self._hosts.append(self._start())
+        host = min(self._hosts, key=lambda host: len(host.saga_ids))
+        host.saga_ids.add(saga_id)
+        return host
+
+    def drain(self) -> None:
+        """Start no further attempt."""
+        for host in self._hosts:
+            self._owner.send(host.address, DrainSagas())
+
+    def bury_dead(self) -> list[HostProcess]:
+        """Start the hosts again that have died. Returns those, with the sagas that lost their actors."""
+        dead = [host for host in self._hosts if not host.alive]
+        for host in dead:
+            self._hosts.remove(host)
+            code = None if host.process is None else host.process.exitcode
+            log.error("a host of %d saga actors has died (exit code %s)", len(host.saga_ids), code)
+            self._start_at = self._owner.now() + self._restarts.delay_s(self._owner.now())
+        wanted = self._base.settings.saga_hosts
+        if self._owner.now() >= self._start_at:
+            while len(self._hosts) < wanted:
+                self._hosts.append(self._start())
+        return dead
+
+    def records(self) -> list[ProcessRecord]:
+        """The hosts as monitoring shows them: a line for each saga, or one where there is none."""
+        rows: list[ProcessRecord] = []
+        for host in self._hosts:
+            if host.process is not None and host.process.pid is not None and host.alive:
+                pid = host.process.pid
+                rows += [ProcessRecord(pid, "saga", saga_id) for saga_id in sorted(host.saga_ids)]
+                rows += [] if host.saga_ids else [ProcessRecord(pid, "saga")]
+        return rows
+
+    def _start(self) -> HostProcess:
+        address = self._owner.createActor(SagaHost)
+        host = HostProcess(address, child_process(self._owner, address))
+        self._owner.send(address, HostConfiguration(self._base, self._registry))
+        return host

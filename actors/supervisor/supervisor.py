@@ -1,0 +1,255 @@
+"""The supervisor actor: admits sagas, gives each an actor and a step process, and starts again what dies."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from thespian.actors import ChildActorExited, WakeupMessage
+
+from antistrophe.actors.base import Handler, RuntimeActor, log
+from antistrophe.actors.registry import RegistryActor
+from antistrophe.actors.saga.journal_access import Ledger
+from antistrophe.actors.step.attempt_file import remove_all_marks
+from antistrophe.actors.supervisor.lease_router import Lending
+from antistrophe.actors.supervisor.live_sagas import TELL_AGAIN_S, SagaTable
+from antistrophe.actors.supervisor.preload import warm_up
+from antistrophe.actors.supervisor.request_handler import FrontDesk
+from antistrophe.actors.supervisor.saga_host_pool import SagaHosts
+from antistrophe.actors.supervisor.thespian_children import child_process
+from antistrophe.errors import JournalError
+from antistrophe.linux.process import die_with_parent, identity_of, is_alive, sweep
+from antistrophe.messages import (
+    Address,
+    AdoptProcess,
+    AskProcess,
+    AwaitSaga,
+    CallEnded,
+    ClientLeft,
+    CodeLoaded,
+    CodeNotLoaded,
+    Configuration,
+    Drain,
+    Drained,
+    EndProcess,
+    ListProcesses,
+    LoopBlocked,
+    OrderSaga,
+    ProcessDead,
+    Processes,
+    ProcessGrant,
+    ProcessRefusal,
+    Query,
+    RegistryQuery,
+    Rejected,
+    ReturnProcess,
+    SagaActorFailed,
+    SagaEnded,
+    SagaSleeps,
+    StartSaga,
+    StepReady,
+    SupervisorFailed,
+    SupervisorReady,
+)
+from antistrophe.records import ProcessRecord
+from antistrophe.scheduling.restart_intensity import RestartIntensity
+
+TICK_S = 0.25
+"""How often the supervisor looks after what no notice may tell it of."""
+
+DRAIN_GRACE_S = 1.0
+"""How long a stopping system lets an attempt that it ends clean up after itself."""
+
+SWEEP_S = 5.0
+
+
+class SupervisorActor(RuntimeActor):
+    """Routes what comes in to the part that answers for it; the rules are in antistrophe.scheduling.process_pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Its parent is Thespian's Admin, which has no value of ours to leave to it.
+        die_with_parent(os.getppid())
+        self._launcher: Any = None
+        self._ready: SupervisorReady | None = None
+        self._registry: Address = None
+        self._registry_process: Any = None
+        self._registry_due: float | None = None
+        self._introduce_at = 0.0
+        self._draining_for: Address = None
+        self._drain_until = 0.0
+        self._fenced = 0
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return {Configuration: self._on_configuration}
+
+    def _all_handlers(self) -> Mapping[type, Handler]:
+        steps, table, desk = self.steps, self.table, self.desk
+        return {
+            StartSaga: self._answering(desk.start),
+            AwaitSaga: self._answering(desk.wait),
+            OrderSaga: self._answering(desk.order),
+            ListProcesses: self._on_list_processes,
+            Query: lambda message, sender: self.send(self._registry, RegistryQuery(message, sender)),
+            ClientLeft: lambda message, _: steps.retire_client(message.client_id),
+            Drain: self._on_drain,
+            AskProcess: lambda message, _: table.ask_process(message),
+            AdoptProcess: lambda message, _: table.adopt_process(message),
+            EndProcess: lambda message, _: steps.end(message.saga_id, message.lease, message.grace_s),
+            ReturnProcess: self._on_return,
+            SagaActorFailed: lambda message, _: table.actor_failed(message.saga_id),
+            SagaEnded: self._on_ended,
+            SagaSleeps: lambda message, _: table.sleeps(message),
+            StepReady: steps.on_ready,
+            CodeLoaded: lambda message, _: steps.on_loaded(message),
+            CodeNotLoaded: lambda message, _: steps.on_not_loaded(message),
+            CallEnded: lambda message, _: steps.on_call_ended(message),
+            LoopBlocked: lambda message, _: steps.on_loop_blocked(message),
+            ChildActorExited: self._on_child_exit,
+            WakeupMessage: self._on_wakeup,
+        }
+
+    # --- beginning ---------------------------------------------------------------------------------------------
+
+    def _on_configuration(self, message: Configuration, sender: Address) -> None:
+        if self.base is not None:
+            if self._ready is not None:
+                self.send(sender, self._ready)
+            return
+        self.configure(message)
+        self._launcher = identity_of(message.launcher_pid)
+        try:
+            ledger = Ledger(message)
+            open_sagas = ledger.open_sagas()
+        except JournalError as error:
+            self.send(sender, SupervisorFailed("JournalError", str(error)))
+            return
+        if not open_sagas:
+            remove_all_marks(message.home)
+        warm_up()
+        self._start_registry(message)
+        settings = message.settings
+        self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
+        self.steps = Lending(self, message, prefix=uuid.uuid4().hex[:12])
+        hosts = SagaHosts(self, message, self._registry)
+        self.table = SagaTable(self, message, hosts, self.steps, ledger)
+        self.desk = FrontDesk(self, self.table, ledger)
+        self.also_handle(self._all_handlers())
+        self.table.open(open_sagas)
+        self.wake_in(TICK_S, "tick")
+        self._ready = SupervisorReady(os.getpid(), self._registry_process.pid, len(open_sagas))
+        self.send(sender, self._ready)
+
+    def _start_registry(self, base: Configuration) -> None:
+        self._registry = self.createActor(RegistryActor)
+        self._registry_process = child_process(self, self._registry)
+        self.send(self._registry, base)
+
+    # --- called by the keepers of processes --------------------------------------------------------------------
+
+    def granted(self, grant: ProcessGrant) -> None:
+        self.table.tell(grant.saga_id, grant)
+
+    def refused(self, saga_id: str, reason: str) -> None:
+        self.table.tell(saga_id, ProcessRefusal(saga_id, reason))
+
+    def died(self, dead: ProcessDead) -> None:
+        self.table.tell(dead.saga_id, dead)
+
+    # --- what comes in -----------------------------------------------------------------------------------------
+
+    def _answering(self, handler: Handler) -> Handler:
+        """The front desk reads before it changes anything: where the journal can't be read, it says so."""
+
+        def handle(message: Any, sender: Address) -> None:
+            try:
+                handler(message, sender)
+            except JournalError as error:
+                self.send(sender, Rejected(message.correlation, "JournalError", str(error)))
+
+        return handle
+
+    def _on_return(self, message: ReturnProcess, _sender: Address) -> None:
+        self.steps.give_back(message.saga_id, message.lease_name, reusable=message.reusable)
+        self._go_on_draining()
+
+    def _on_ended(self, message: SagaEnded, sender: Address) -> None:
+        if message.returned is not None:
+            self._on_return(message.returned, sender)
+        self.desk.ended(message)
+
+    def _on_list_processes(self, message: ListProcesses, sender: Address) -> None:
+        mine = [ProcessRecord(os.getpid(), "supervisor"), ProcessRecord(self._registry_process.pid, "registry")]
+        rows = (*mine, *self.table.hosts.records(), *self.steps.records())
+        self.send(sender, Processes(message.correlation, rows))
+
+    def _on_child_exit(self, message: ChildActorExited, _sender: Address) -> None:
+        address = message.childAddress
+        if address == self._registry:
+            self._registry_died()
+        elif not self.steps.on_exit(address):
+            self.table.bury_hosts()
+
+    def _registry_died(self) -> None:
+        assert self.base is not None
+        if self._registry_process.is_alive():
+            return
+        now = self.now()
+        if self._registry_due is None:  # each death is booked once, however often it is noticed
+            self._registry_due = now + self._registry_restarts.delay_s(now)
+        if now >= self._registry_due:
+            log.error("the registry has died and is started again")
+            self._registry_due = None
+            self._start_registry(self.base)
+            self.table.hosts.registry_is(self._registry)
+
+    def _on_wakeup(self, message: WakeupMessage, _sender: Address) -> None:
+        if self._launcher is not None and not is_alive(self._launcher):
+            self._end_everything()
+        if message.payload == "tick":
+            self.wake_in(TICK_S, "tick")
+            if not self._registry_process.is_alive():
+                self._registry_died()
+            self._introduce_again()
+        self.steps.look()
+        self.table.look()
+        self._go_on_draining()
+
+    def _introduce_again(self) -> None:
+        """Tell the registry and the hosts what they were told first: one that has not heard it hears nothing else."""
+        if self.now() >= self._introduce_at:
+            self._introduce_at = self.now() + TELL_AGAIN_S
+            self.send(self._registry, self.base)
+            self.table.hosts.registry_is(self._registry)
+
+    def _end_everything(self) -> None:
+        """The launcher is gone: nobody would end the system later, so it ends now; the journal has all."""
+        assert self.base is not None
+        log.error("the launcher has died; the system ends")
+        sweep(self.base.home, spare=frozenset({os.getpid()}), deadline_s=SWEEP_S)
+        os._exit(1)
+
+    # --- stopping ----------------------------------------------------------------------------------------------
+
+    def _on_drain(self, message: Drain, sender: Address) -> None:
+        if self._draining_for is None:
+            self._draining_for = sender
+            self._drain_until = self.now() + message.drain_s
+            self.steps.freeze()
+            self.table.drain()
+            self.wake_in(message.drain_s)
+        self._go_on_draining()
+
+    def _go_on_draining(self) -> None:
+        if self._draining_for is None:
+            return
+        if self.steps.busy:
+            if self.now() < self._drain_until:
+                return
+            self._fenced += self.steps.end_all(DRAIN_GRACE_S)
+            self._drain_until = float("inf")
+            return
+        self.send(self._draining_for, Drained(self._fenced))
+        self._draining_for = None

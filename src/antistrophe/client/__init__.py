@@ -1,0 +1,1 @@
+"""What an application holds: orchestrators, handles and subscriptions."""

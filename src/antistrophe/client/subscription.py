@@ -1,0 +1,100 @@
+"""The changes of all sagas, as they happen."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from antistrophe.client.deadline import Patience
+from antistrophe.client.request_reply import Requests
+from antistrophe.errors import SystemStateError
+from antistrophe.launcher.attachment import Attachment
+from antistrophe.records import SagaChange
+
+_CHANGES_AT_ONCE = 256
+_POLL_S = 2.0
+
+
+class ChangeSubscription:
+    """An iterator of SagaChange, each once and in order of position; waits for the next one, and ends when it or its
+    orchestrator is closed. Several threads may share one: each change goes to one of them."""
+
+    def __init__(self, requests: Requests, attachment: Attachment, from_position: int | None) -> None:
+        if from_position is not None and (isinstance(from_position, bool) or from_position < 0):
+            raise ValueError(f"from_position must be a whole number from 0 on, or None, not {from_position!r}")
+        self._requests = requests
+        self._attachment = attachment
+        self._turn = threading.Lock()
+        self._waiting: Patience | None = None
+        self._closed = False
+        self._ready: deque[SagaChange] = deque()
+        # From now on: what comes after this call counts, however late the first look is.
+        self._position = self._fetch(None, 0.0, Patience())[1] if from_position is None else from_position
+
+    @property
+    def position(self) -> int:
+        """The position of the last change that was handed out (at first, the one to start behind)."""
+        return self._position
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> SagaChange:
+        while self.wait(Patience()):
+            change = self.take()
+            if change is not None:
+                return change
+        raise StopIteration
+
+    def wait(self, patience: Patience) -> bool:
+        """Wait until there is a change to take; False when there will be none, or patience is over."""
+        with self._turn:
+            self._waiting = patience
+            try:
+                while not (self._ready or self._closed or self._attachment.closed or patience.over):
+                    changes, _ = self._fetch(self._position, _POLL_S, patience)
+                    self._ready.extend(change for change in changes if change.position > self._position)
+            except (SystemStateError, TimeoutError):
+                if not (self._closed or self._attachment.closed or patience.over):
+                    raise
+            finally:
+                self._waiting = None
+            return bool(self._ready) and not self._closed
+
+    def take(self) -> SagaChange | None:
+        """The next change, where one has come."""
+        with self._turn:
+            change = self._ready.popleft() if self._ready else None
+            if change is not None:
+                self._position = change.position
+            return change
+
+    def close(self) -> None:
+        """End it: whoever waits for the next change gets StopIteration."""
+        self._closed = True
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.give_up()
+            self._requests.wake()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fetch(self, after_position: int | None, wait_s: float, patience: Patience) -> tuple[list[SagaChange], int]:
+        answer = self._requests.query(
+            "changes",
+            answer_within_s=wait_s,
+            patience=patience,
+            after_position=after_position,
+            limit=_CHANGES_AT_ONCE,
+            wait_s=wait_s,
+        )
+        changes, position = answer.value
+        return changes, position

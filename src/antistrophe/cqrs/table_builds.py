@@ -1,0 +1,251 @@
+"""Builds of a projection whose state is in tables of the store's file, committed together with its position.
+
+Every build has a generation, which is part of its tables' names. Processes share the tables of the generation that
+answers: each takes in only what no other has taken in before. A rebuild fills tables of a new generation, and the
+tables that it replaces stay until the next one, for who still reads them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from antistrophe.cqrs.projection import ProjectionConnection, SqlProjection, Tables
+from antistrophe.cqrs.projection_builds import Copy, Factory, ProjectionFault, Superseded, now_us, row_of
+from antistrophe.errors import CqrsError, JournalError
+from antistrophe.eventstore.recorded import RecordedEvent
+from antistrophe.eventstore.store import EventStore
+from antistrophe.storage.database import Database, open_database, refusal
+
+_HOLD_S = 0.01
+"""So long a transaction takes in events; then the file's write lock is let go, and left alone for half of that."""
+
+_PAGE = 256
+_PLAIN_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_")
+# The file's fault and not the projection's: it may be better later.
+_OF_THE_FILE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+class TableCopy:
+    """A projection with tables of its own. ``live``: it is the generation that answers."""
+
+    def __init__(self, shelf: TableShelf, projection: SqlProjection, generation: int, position: int) -> None:
+        self.projection = projection
+        self.position = position
+        self.generation = generation
+        self.live = False
+        self._shelf = shelf
+
+    def apply(self, events: Sequence[RecordedEvent]) -> None:
+        """See ``Copy``."""
+        fault: ProjectionFault | None = None
+        began = time.monotonic()
+        while events:
+            try:
+                self._commit(events)
+                break
+            except _Stopped as stopped:
+                # Rolled back as a whole, those before the culprit too: they are taken in again, without it.
+                fault = stopped.fault
+                events = events[: stopped.index]
+        if fault is not None:
+            raise fault
+        held_s = time.monotonic() - began
+        if held_s >= _HOLD_S:
+            time.sleep(held_s / 2)  # SQLite's queue is not fair: who waits must find the lock free
+
+    def keep(self) -> bool:
+        """See ``Copy``."""
+        return False
+
+    def publish(self) -> None:
+        """See ``Copy``. Nobody can write meanwhile, so it is not behind the copy that it replaces, anywhere."""
+        with self._shelf.store.transaction() as transaction:
+            database = _of(transaction.database)
+            before = row_of(database, self._shelf.name)[0]
+            if before > self.generation:
+                raise Superseded
+            position = self.position
+            try:
+                while events := self._shelf.store.read(position, _PAGE):
+                    position = self._take_in(database, events, position, None)
+            except _Stopped as stopped:
+                raise stopped.fault from stopped.__cause__
+            database.execute(
+                "UPDATE projections SET generation = ?, position = ?, state = NULL, updated_at = ? WHERE name = ?",
+                (self.generation, position, now_us(), self._shelf.name),
+            )
+            self._shelf.drop_all_but(database, {before, self.generation}, up_to=self.generation)
+        self.position = position
+        self.live = True
+
+    def overtaken(self) -> bool:
+        """See ``Copy``."""
+        with self._shelf.store.transaction() as transaction:
+            return row_of(_of(transaction.database), self._shelf.name)[0] > self.generation
+
+    def create(self, database: Database) -> None:
+        """Let the projection make its tables. Call it in a transaction."""
+        try:
+            self.projection.create_in(ProjectionConnection(database.usable()), self._shelf.tables(self.generation))
+        except Exception as error:
+            raise _problem(database, error, None) from error
+
+    def _commit(self, events: Sequence[RecordedEvent]) -> None:
+        with self._shelf.store.transaction() as transaction:
+            database = _of(transaction.database)
+            begin = self.position
+            if self.live:
+                generation, begin, _ = row_of(database, self._shelf.name)
+                if generation != self.generation:
+                    raise Superseded
+                if begin < self.position:  # the file is an older one than it was: read again from there
+                    self.position = begin
+                    return
+            reached = self._take_in(database, events, begin, time.monotonic() + _HOLD_S)
+            if self.live and reached > begin:
+                database.execute(
+                    "UPDATE projections SET position = ?, updated_at = ? WHERE name = ?",
+                    (reached, now_us(), self._shelf.name),
+                )
+        self.position = reached
+
+    def _take_in(self, database: Database, events: Sequence[RecordedEvent], reached: int, until: float | None) -> int:
+        """Apply the events behind ``reached`` in the open transaction; answers with the position come to."""
+        raw = database.usable()
+        connection = ProjectionConnection(raw)
+        for index, event in enumerate(events):
+            if event.position <= reached:
+                continue
+            try:
+                self.projection.apply_in(connection, event)
+                if not raw.in_transaction:
+                    raise CqrsError("apply_in ended the transaction that it was given; it must not commit or roll back")
+            except (Exception, SystemExit) as error:
+                problem = _problem(database, error, event)
+                if isinstance(problem, ProjectionFault):
+                    raise _Stopped(index, problem) from error
+                raise problem from error
+            reached = event.position
+            if until is not None and time.monotonic() > until:
+                break
+        return reached
+
+
+class _Stopped(Exception):  # noqa: N818 - rolls back, and tells where to
+    def __init__(self, index: int, fault: ProjectionFault) -> None:
+        super().__init__(str(fault))
+        self.index = index
+        self.fault = fault
+
+
+class TableShelf:
+    """Copies that begin where the committed tables end."""
+
+    def __init__(self, store: EventStore, path: Path, name: str, factory: Factory) -> None:
+        self.store = store
+        self.name = name
+        self._path = path
+        self._factory = factory
+        self._reader: Database | None = None
+        self._reader_lock = threading.Lock()
+        self._stem = f"projection:{_letters(name)}:"
+
+    def current(self) -> Copy:
+        """See ``Shelf``."""
+        projection = self._factory()
+        with self.store.transaction() as transaction:
+            database = _of(transaction.database)
+            generation, position, state = row_of(database, self.name)
+            if state is not None:  # of the time when this projection saved its state: there are no tables for it
+                generation, position = self._next_generation(database), 0
+                database.execute(
+                    "UPDATE projections SET generation = ?, position = 0, state = NULL WHERE name = ?",
+                    (generation, self.name),
+                )
+            copy = TableCopy(self, projection, generation, position)
+            copy.create(database)
+        copy.live = True
+        return copy
+
+    def fresh(self) -> Copy:
+        """See ``Shelf``."""
+        projection = self._factory()
+        with self.store.transaction() as transaction:
+            database = _of(transaction.database)
+            row_of(database, self.name)
+            copy = TableCopy(self, projection, self._next_generation(database), 0)
+            copy.create(database)
+        return copy
+
+    def tables(self, generation: int) -> Tables:
+        """The names of the tables of a generation, and how to read them."""
+        return Tables(f"{self._stem}{generation}:", self._query)
+
+    def drop_all_but(self, database: Database, kept: set[int], *, up_to: int) -> None:
+        """Drop the tables of generations up to that one: older ones, and those of rebuilds that were never finished."""
+        prefix = self._stem
+        for kind, full_name in database.rows(
+            "SELECT type, name FROM sqlite_master WHERE substr(name, 1, ?) = ? AND type IN ('table', 'view')"
+            " ORDER BY type = 'table', sql NOT LIKE 'CREATE VIRTUAL%'",  # a virtual table before what it is made of
+            (len(prefix), prefix),
+        ):
+            generation = int(full_name[len(prefix) :].partition(":")[0])
+            if generation <= up_to and generation not in kept:
+                database.execute(f'DROP {kind} IF EXISTS "{full_name}"')
+
+    def _next_generation(self, database: Database) -> int:
+        database.execute("UPDATE projections SET last_generation = last_generation + 1 WHERE name = ?", (self.name,))
+        return int(database.row("SELECT last_generation FROM projections WHERE name = ?", (self.name,))[0])
+
+    def _query(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        with self._reader_lock:
+            if self._reader is None:
+                self._reader = open_database(self._path, read_only=True)
+            try:
+                return self._reader.rows(sql, parameters)
+            except JournalError as error:
+                cause = error.__cause__
+                if isinstance(cause, sqlite3.Error):
+                    code = cause.sqlite_errorcode & 0xFF
+                    if code == sqlite3.SQLITE_READONLY or code not in _OF_THE_FILE:
+                        raise cause from None  # the query is wrong, not the file
+                raise
+
+    def close(self) -> None:
+        """Close what the queries use; the next one opens it again."""
+        with self._reader_lock:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+
+
+def _problem(database: Database, error: BaseException, event: RecordedEvent | None) -> Exception:
+    """What to raise for what a projection's code has raised: it may have been the file that failed."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _OF_THE_FILE:
+        return refusal(database.path, error)
+    return ProjectionFault(error, event)
+
+
+def _letters(name: str) -> str:
+    """A name as part of a table's name: SQLite does not tell capital letters from small ones, and : is ours."""
+    return "".join(chr(byte) if byte in _PLAIN_LETTERS else f"%{byte:02x}" for byte in name.encode())
+
+
+def _of(database: Database | None) -> Database:
+    assert database is not None  # these copies are made for stores in a SQLite file only
+    return database

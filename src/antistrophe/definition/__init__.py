@@ -1,0 +1,1 @@
+"""What users define: steps, sagas, events, and the checks on them."""

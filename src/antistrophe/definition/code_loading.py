@@ -1,0 +1,231 @@
+"""Where user code comes from: naming a class in the application, and loading it again in a step process."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from antistrophe.definition.spec import Origin
+from antistrophe.definition.step import FunctionStep, SagaStep, StepFunction, StepSource
+from antistrophe.errors import AntistropheError, AttemptCancelled, InvalidStepError
+from antistrophe.serialization.type_hints import short
+
+MAIN = "__main__"
+SCRIPT_MODULE = "__antistrophe_main__"
+"""The name under which a step process loads the script: not ``__main__``, so that its guarded part does not run."""
+
+
+# Modules (name, file) that an import finds; asked for each step of each definition.
+_importable: set[tuple[str, str | None]] = set()
+
+
+class CodeNotLoadableError(AntistropheError):
+    """User code can't be loaded in this process; the text says which, and why."""
+
+
+# --- in the application -------------------------------------------------------------------------------------------
+
+
+def class_ref(source: StepSource) -> str:
+    """``module:qualified.name`` of a step class or step function, by which another process finds it; the module is
+    ``__main__`` for one that the script itself defines. Raises InvalidStepError, with what to do, for one that
+    another process can't find."""
+    module_name, qualname = source.__module__, source.__qualname__
+    if "<locals>" in qualname or "<lambda>" in qualname:
+        raise InvalidStepError(
+            f"{qualname} is defined inside a function, where another process can't find it: "
+            f"move it to the top level of {module_name}"
+        )
+    module = sys.modules.get(module_name)
+    if module is None:
+        raise InvalidStepError(f"{qualname} says it is of module {module_name!r}, which is not imported: import it")
+    if _find(module, qualname) is not source:
+        raise InvalidStepError(
+            f"{module_name}.{qualname} is not {short(source)} but {short(_find(module, qualname))}: another process "
+            "would get the wrong one. Keep a step under the name it was defined with"
+        )
+    return f"{_loadable_name(module, qualname)}:{qualname}"
+
+
+def origin_of(sources: Iterable[StepSource]) -> Origin:
+    """Where these step classes come from, as this process sees it; with the script only where one is from there."""
+    # What `-m` names is imported by that name; the script itself is needed only for what has no other.
+    needs_script = any(class_ref(source).startswith(f"{MAIN}:") for source in sources)
+    cwd = _cwd()
+    return Origin(
+        script=_script() if needs_script else None,
+        sys_path=tuple(os.path.join(cwd, entry) if entry else cwd for entry in sys.path if isinstance(entry, str)),
+        cwd=cwd,
+    )
+
+
+def _cwd() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # the folder was removed under this process
+        return "/"
+
+
+def _script() -> str | None:
+    file = getattr(sys.modules[MAIN], "__file__", None)
+    return os.path.abspath(file) if file and os.path.isfile(file) else None
+
+
+def _loadable_name(module: ModuleType, qualname: str) -> str:
+    name = module.__name__
+    if name in (MAIN, SCRIPT_MODULE):
+        spec = getattr(sys.modules[MAIN], "__spec__", None)
+        if name == MAIN and spec is not None and spec.name != MAIN:
+            return str(spec.name)
+        if name == MAIN and _script() is None:
+            raise InvalidStepError(
+                f"{qualname} is defined in a program that has no file (python -c, a notebook cell, the interactive "
+                "prompt), so that another process can't load it: put it into a module and import it from there"
+            )
+        return MAIN
+    known = (name, getattr(module, "__file__", None))
+    problem = None if known in _importable else _import_problem(*known)
+    if problem is not None:
+        raise InvalidStepError(
+            f"{qualname}: another process can't import its module {name!r} ({problem}): put the module's file where "
+            "sys.path finds it under that name"
+        )
+    _importable.add(known)
+    return name
+
+
+def _import_problem(name: str, file: str | None) -> str | None:
+    """Why an import of that name elsewhere would not give that file, or None. Asks the finders, as ``find_spec`` of
+    importlib answers from what this process has imported already."""
+    parent = sys.modules.get(name.rpartition(".")[0])
+    path = getattr(parent, "__path__", None)
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)  # a finder of the oldest kind has none
+        spec = find_spec(name, path) if find_spec is not None else None
+        if spec is None:
+            continue
+        if file is not None and spec.origin is not None and os.path.realpath(spec.origin) != os.path.realpath(file):
+            return f"the import finds {spec.origin}, not {file}"
+        return None
+    return "no import finds it"
+
+
+def _find(module: ModuleType, qualname: str) -> Any:
+    found: Any = module
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+# --- in a step process --------------------------------------------------------------------------------------------
+
+_is_step_process = False
+_loaded: Origin | None = None
+# By their names, for each attempt asks again: what was imported once stays.
+_steps: dict[str, StepSource] = {}
+
+
+def mark_step_process() -> None:
+    """Say that this process runs steps and nothing else."""
+    global _is_step_process
+    _is_step_process = True
+
+
+def inside_step_process() -> bool:
+    """True in a process that runs steps, and in what is forked from one."""
+    return _is_step_process
+
+
+def load_origin(origin: Origin) -> None:
+    """Make this process find user code where the application did: search path, folder, and the script under the name
+    ``__antistrophe_main__``. Once per process, and for one origin; raises CodeNotLoadableError."""
+    global _loaded
+    if _loaded is not None:
+        if _loaded != origin:
+            raise CodeNotLoadableError("this process has loaded the code of another application already")
+        return
+    try:
+        os.chdir(origin.cwd)
+    except OSError as error:
+        raise CodeNotLoadableError(f"the folder it was started in can't be entered: {error}") from error
+    here = [entry for entry in sys.path if entry not in origin.sys_path]
+    sys.path[:] = [*origin.sys_path, *here]
+    importlib.invalidate_caches()
+    if origin.script is not None:
+        _load_script(origin.script)
+    _loaded = origin
+    _steps.clear()
+
+
+def load_step_class(origin: Origin, ref: str) -> StepSource:
+    """The step class or step function of that name. Raises CodeNotLoadableError, with the reason, for everything that
+    can be wrong with it; a name of anything but a step is refused."""
+    known = _steps.get(ref)
+    if known is not None and _loaded == origin:
+        return known
+    module_name, colon, qualname = ref.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module_name.split("."), *qualname.split("."))):
+        raise CodeNotLoadableError(f"{ref!r} is no name of a step class")
+    load_origin(origin)
+    found = _steps[ref] = _load_step(origin, module_name, qualname)
+    return found
+
+
+def _load_step(origin: Origin, module_name: str, qualname: str) -> StepSource:
+    if module_name == MAIN:
+        module_name = SCRIPT_MODULE
+        if origin.script is None:
+            raise CodeNotLoadableError(f"{qualname} is of a script, and no script is known")
+    module = _import(module_name)
+    try:
+        found = _find(module, qualname)
+    except Exception as error:  # a module's own __getattr__ may raise anything
+        raise CodeNotLoadableError(f"{qualname} can't be had from module {module_name}: {_text(error)}") from error
+    if found is None:
+        raise CodeNotLoadableError(f"module {_where(module)} has no {qualname} (any more)")
+    if isinstance(found, StepFunction):
+        return found
+    if isinstance(found, type) and issubclass(found, SagaStep) and found not in (SagaStep, FunctionStep):
+        return found
+    raise CodeNotLoadableError(f"{qualname} of {_where(module)} is no step, but {short(found)}")
+
+
+def _import(module_name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except (KeyboardInterrupt, AttemptCancelled):
+        raise
+    except BaseException as error:  # SystemExit, above all: a script without a guard ends itself like that
+        raise CodeNotLoadableError(f"the import of module {module_name} fails: {_text(error)}") from error
+
+
+def _load_script(script: str) -> None:
+    """Run the script as a module of another name. It is in ``sys.modules`` before it runs, as dataclasses look there
+    for what their annotations mean. Compiled here and now: a cached .pyc goes by the second, and a script that was
+    edited and run again within one would be the old one."""
+    module = ModuleType(SCRIPT_MODULE)
+    module.__file__ = script
+    sys.modules[SCRIPT_MODULE] = module
+    try:
+        exec(compile(Path(script).read_bytes(), script, "exec", dont_inherit=True), module.__dict__)
+    except BaseException as error:
+        sys.modules.pop(SCRIPT_MODULE, None)
+        if isinstance(error, KeyboardInterrupt | AttemptCancelled):
+            raise
+        raise CodeNotLoadableError(f"the script {script} can't be loaded: {_text(error)}") from error
+
+
+def _where(module: ModuleType) -> str:
+    return str(getattr(module, "__file__", None) or module.__name__)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it ends the process (SystemExit: {error.code})"
+    return f"{type(error).__name__}: {error}"

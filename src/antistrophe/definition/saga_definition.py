@@ -1,0 +1,186 @@
+"""A saga's definition: steps in order, checked when they are added."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from antistrophe.definition.code_loading import origin_of
+from antistrophe.definition.context import (
+    NOT_APPLIED,
+    UNKNOWN,
+    Finding,
+    Outputs,
+    StepContext,
+    StepResult,
+    normalise_result,
+)
+from antistrophe.definition.spec import ResourceLimits, RetryPolicy, SagaSpec, StepSpec
+from antistrophe.definition.step import FunctionStep, SagaStep, StepFunction, build_step, call_step, source_of, step
+from antistrophe.definition.step_options import count_problem, name_problem, seconds_problem, step_spec
+from antistrophe.errors import InvalidDefinitionError, InvalidStepError
+from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
+from antistrophe.serialization.payload import check_size
+from antistrophe.serialization.type_hints import short
+
+__all__ = [
+    "DEFAULT_MAX_PAYLOAD_BYTES",
+    "NOT_APPLIED",
+    "UNKNOWN",
+    "Finding",
+    "FunctionStep",
+    "Outputs",
+    "ResourceLimits",
+    "RetryPolicy",
+    "SagaDefinition",
+    "SagaStep",
+    "StepContext",
+    "StepFunction",
+    "StepResult",
+    "build_step",
+    "call_step",
+    "normalise_result",
+    "step",
+    "step_spec",
+]
+
+DEFAULT_MAX_PAYLOAD_BYTES = 1_048_576
+HIGHEST_PRIORITY = 1_000
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class SagaDefinition:
+    """What a saga is to do: an id of its own, a name that sagas of one kind share (the id unless given), its steps.
+
+    ``deadline_s``: seconds that the forward phase may take; None for no limit. ``on_compensation_failure``: when a
+    compensation fails for good, ``"park"`` stops there until an operator has seen to it, ``"continue"`` compensates
+    the steps before it first. ``max_concurrent``: how many sagas of this name may be at work at the same time; further
+    ones are accepted and wait. ``priority``: of what waits, the higher goes first, compensations before all.
+
+    Raises InvalidDefinitionError. A definition never changes: ``add_step`` gives a new one, and packs the step's input
+    there and then, so that changing the object later changes nothing.
+    """
+
+    id: str
+    name: str
+    deadline_s: float | None
+    on_compensation_failure: Literal["park", "continue"]
+    max_concurrent: int | None
+    priority: int
+    steps: tuple[SagaStep, ...] = field(compare=False)
+    created_at: datetime = field(compare=False, repr=False)
+    step_specs: tuple[StepSpec, ...] = field(repr=False)
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the word for it everywhere
+        name: str | None = None,
+        deadline_s: float | None = None,
+        on_compensation_failure: Literal["park", "continue"] = "park",
+        max_concurrent: int | None = None,
+        priority: int = 0,
+    ) -> None:
+        choice = on_compensation_failure
+        for what, problem in (
+            ("id", name_problem(id)),
+            ("name", None if name is None else name_problem(name)),
+            ("deadline_s", None if deadline_s is None else seconds_problem(deadline_s)),
+            ("max_concurrent", None if max_concurrent is None else count_problem(max_concurrent)),
+            ("priority", priority_problem(priority)),
+            (
+                "on_compensation_failure",
+                None if choice in ("park", "continue") else f'must be "park" or "continue", not {short(choice)}',
+            ),
+        ):
+            if problem is not None:
+                raise InvalidDefinitionError(f"the {what} of a saga {problem}")
+        # A subclass of str (an Enum's member, say) would travel as something else.
+        self._set("id", str.__str__(id))
+        self._set("name", str.__str__(id if name is None else name))
+        self._set("deadline_s", None if deadline_s is None else float(deadline_s))
+        self._set("on_compensation_failure", on_compensation_failure)
+        self._set("max_concurrent", max_concurrent)
+        self._set("priority", priority)
+        self._set("steps", ())
+        self._set("created_at", datetime.now(UTC))
+        self._set("step_specs", ())
+
+    def add_step(self, step: SagaStep) -> SagaDefinition:
+        """A new definition with this step as its last. Raises InvalidStepError (NotSerializableError for a field that
+        can't travel): the message names the step, what is wrong and what to do."""
+        if not isinstance(step, SagaStep):
+            raise InvalidStepError(f"saga {self.id!r}: {_not_a_step(step)}")
+        added = step_spec(step)
+        for index, earlier in enumerate(self.step_specs):
+            if earlier.name == added.name:
+                raise InvalidStepError(
+                    f"saga {self.id!r}: steps {index} and {len(self.steps)} are both called {added.name!r}. Give one a "
+                    "name of its own: a field or class attribute `name`, or @step(name=...)"
+                )
+        new = copy.copy(self)
+        new._set("steps", (*self.steps, step))
+        new._set("step_specs", (*self.step_specs, added))
+        return new
+
+    @property
+    def status(self) -> SagaStatus:
+        """NOT_STARTED: what became of a saga is asked of the orchestrator."""
+        return SagaStatus.NOT_STARTED
+
+    @property
+    def metadata(self) -> SagaMetadata:
+        """The definition as monitoring would show it before it starts."""
+        return SagaMetadata(
+            id=self.id,
+            name=self.name,
+            status=SagaStatus.NOT_STARTED,
+            steps_executed=0,
+            total_steps=len(self.steps),
+            created_at=self.created_at,
+            updated_at=self.created_at,
+            steps=tuple(
+                StepRecord(each.name, index, StepStatus.PENDING, 0, False, None, None, None, None)
+                for index, each in enumerate(self.step_specs)
+            ),
+        )
+
+    def spec(self, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> SagaSpec:
+        """What of this definition is accepted and journaled. Raises PayloadTooLargeError for a step whose packed
+        input is over the limit."""
+        for index, each in enumerate(self.step_specs):
+            check_size(each.input, max_payload_bytes, f"saga {self.id!r}: the input of step {index} ({each.name})")
+        return SagaSpec(
+            id=self.id,
+            name=self.name,
+            deadline_s=self.deadline_s,
+            park_on_failure=self.on_compensation_failure == "park",
+            steps=self.step_specs,
+            origin=origin_of(source_of(step) for step in self.steps),
+            max_concurrent=self.max_concurrent,
+            priority=self.priority,
+        )
+
+    def _set(self, attribute: str, value: Any) -> None:
+        object.__setattr__(self, attribute, value)
+
+
+def priority_problem(value: object) -> str | None:
+    """What is wrong with a priority, or None."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= HIGHEST_PRIORITY:
+        return None
+    return f"must be a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}, not {short(value)}"
+
+
+def _not_a_step(thing: object) -> str:
+    if isinstance(thing, type) and issubclass(thing, SagaStep):
+        return f"add_step got the class {thing.__qualname__} and not a step: add {thing.__qualname__}(...)"
+    if isinstance(thing, StepFunction):
+        return f"add_step got the step function {thing.__name__} and not a step: add {thing.__name__}(...)"
+    if inspect.isroutine(thing):
+        return f"add_step got the function {thing.__name__}: put @step above it, and add {thing.__name__}(...)"
+    if callable(getattr(thing, "execute", None)):
+        return f"{short(thing)} is no step: let its class inherit from SagaStep"
+    return f"{short(thing)} is no step: add an instance of a SagaStep, or the call of a function under @step"

@@ -1,0 +1,261 @@
+"""Reading a step: its options checked and filled in, its input packed, and all of it as a StepSpec."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import unicodedata
+from collections.abc import Callable
+from typing import Any, cast
+
+from antistrophe.definition.code_loading import class_ref
+from antistrophe.definition.spec import ResourceLimits, RetryPolicy, StepSpec
+from antistrophe.definition.step import (
+    OPTIONS,
+    FunctionStep,
+    SagaStep,
+    build_step,
+    how_context_is_taken,
+    method_of,
+    source_of,
+)
+from antistrophe.errors import InvalidStepError
+from antistrophe.serialization.payload import pack_fields
+from antistrophe.serialization.type_hints import field_types, is_structured, short
+
+DEFAULT_TIMEOUT_S = 30.0
+DEFAULT_KILL_GRACE_S = 5.0
+DEFAULT_COMPENSATION_RETRY = RetryPolicy(max_attempts=12, initial_s=1.0, multiplier=2.0, max_s=60.0, jitter=True)
+# Where a step sets no policy: attempts of an idempotent step, and of any that raises RetryableError.
+DEFAULT_RETRIES = 3
+LONGEST_S = 10 * 365 * 86_400.0
+LONGEST_NAME = 200
+MOST_CONCURRENT = 100_000
+LOWEST_RATE, HIGHEST_RATE = 0.001, 100_000
+
+_MISSING = object()
+
+
+def step_spec(step: SagaStep) -> StepSpec:
+    """All that the runtime needs to know of a step. Raises InvalidStepError that names the step, what is wrong and
+    what to do; NotSerializableError where a field can't travel; whatever code of the step's own is asked raises comes
+    out as InvalidStepError too."""
+    read = _Options(step)
+    name = read.name()
+    class_ref_text = class_ref(source_of(step))
+    has_verify = _check_methods(step, name, read.flag("requires_compensation", True))
+    timeout_s = read.seconds("timeout_s", DEFAULT_TIMEOUT_S)
+    idempotent = read.flag("idempotent", False)
+    retry = read.of("retry", RetryPolicy, None)
+    fresh_process, limits = read.isolation() == "fresh", read.of("limits", ResourceLimits, None)
+    return StepSpec(
+        name=name,
+        class_ref=class_ref_text,
+        input=_pack_input(step, name),
+        timeout_s=timeout_s,
+        kill_grace_s=read.seconds("kill_grace_s", DEFAULT_KILL_GRACE_S, zero_is_fine=True),
+        retry=retry or RetryPolicy(max_attempts=DEFAULT_RETRIES if idempotent else 1),
+        retryable_attempts=retry.max_attempts if retry else DEFAULT_RETRIES,
+        compensation_timeout_s=read.seconds("compensation_timeout_s", max(DEFAULT_TIMEOUT_S, timeout_s)),
+        compensation_retry=read.of("compensation_retry", RetryPolicy, None) or DEFAULT_COMPENSATION_RETRY,
+        idempotent=idempotent,
+        atomic=read.flag("atomic", True),
+        requires_compensation=read.flag("requires_compensation", True),
+        fresh_process=fresh_process,
+        has_verify=has_verify,
+        limits=limits,
+        max_concurrent=read.count("max_concurrent"),
+        max_per_second=read.rate("max_per_second"),
+        shared=_is_shared(step, fresh_process=fresh_process, limits=limits),
+    )
+
+
+def name_problem(name: object) -> str | None:
+    """What is wrong with the name of a saga or a step, or None."""
+    if not isinstance(name, str):
+        return f"must be a text, not {short(name)}"
+    if not name.strip():
+        return "must not be empty"
+    if len(name) > LONGEST_NAME:
+        return f"must have at most {LONGEST_NAME} characters, not {len(name)}"
+    # What is printable has none of these, and most names are.
+    if not name.isprintable() and any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in name):
+        return f"must have no control characters, line breaks or lone surrogates: {name!a}"
+    return None
+
+
+def seconds_problem(value: object, zero_is_fine: bool = False) -> str | None:
+    """What is wrong with a duration in seconds, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"must be a number of seconds, not {short(value)}"
+    # A comparison with NaN is false.
+    if not (0 < value <= LONGEST_S) and not (zero_is_fine and value == 0):
+        return f"must be a number of seconds {'from' if zero_is_fine else 'over'} 0, at most ten years, not {value!r}"
+    return None
+
+
+def count_problem(value: object) -> str | None:
+    """What is wrong with a limit of how many there may be at the same time, or None."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_CONCURRENT:
+        return None
+    return f"must be a whole number from 1 to {MOST_CONCURRENT:,}, not {short(value)}"
+
+
+def rate_problem(value: object) -> str | None:
+    """What is wrong with a limit of how many may start in a second, or None."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and LOWEST_RATE <= value <= HIGHEST_RATE:
+        return None
+    return f"must be a number from {LOWEST_RATE} to {HIGHEST_RATE:,}, not {short(value)}"
+
+
+class _Options:
+    """The options of one step: those of its instance, else of its class, else the defaults."""
+
+    def __init__(self, step: SagaStep) -> None:
+        self._step = step
+        self._label = f"step {type(step).__qualname__}"
+        if isinstance(step, FunctionStep):
+            self._label = f"step {step.definition.__qualname__}"
+
+    def name(self) -> str:
+        name = self._read("name", type(self._step).__name__)
+        self._check("name", name_problem(name))
+        # A subclass of str would travel as something else.
+        plain = str.__str__(name)
+        self._label = f"step {plain!r}"
+        return plain
+
+    def seconds(self, option: str, default: float, zero_is_fine: bool = False) -> float:
+        value = self._read(option, default)
+        self._check(option, seconds_problem(value, zero_is_fine))
+        return float(value)
+
+    def count(self, option: str) -> int | None:
+        value = self._read(option, None)
+        self._check(option, None if value is None else count_problem(value))
+        return None if value is None else int(value)
+
+    def rate(self, option: str) -> float | None:
+        value = self._read(option, None)
+        self._check(option, None if value is None else rate_problem(value))
+        return None if value is None else float(value)
+
+    def flag(self, option: str, default: bool) -> bool:
+        value = self._read(option, default)
+        self._check(option, None if isinstance(value, bool) else f"must be True or False, not {short(value)}")
+        return bool(value)
+
+    def of(self, option: str, kind: type[Any], default: Any) -> Any:
+        value = self._read(option, default)
+        fits = value is default or isinstance(value, kind)
+        self._check(option, None if fits else f"must be a {kind.__name__}(...), not {short(value)}")
+        return value
+
+    def isolation(self) -> str:
+        value = self._read("isolation", "process")
+        fits = isinstance(value, str) and value in ("process", "fresh")
+        self._check("isolation", None if fits else f'must be "process" or "fresh", not {short(value)}')
+        return str(value)
+
+    def _read(self, option: str, default: Any) -> Any:
+        if isinstance(self._step, FunctionStep):
+            return self._step.definition.options.get(option, default)
+        try:
+            return getattr(self._step, option, default)
+        except Exception as error:
+            raise InvalidStepError(f"{self._label}: its {option} raises {type(error).__name__}: {error}") from error
+
+    def _check(self, option: str, problem: str | None) -> None:
+        if problem is not None:
+            raise InvalidStepError(f"{self._label}: {option} {problem}")
+
+
+def _check_methods(step: SagaStep, name: str, requires_compensation: bool) -> bool:
+    """Refuse what can't be called; True where there is a ``verify``."""
+    source = source_of(step)
+    is_function = isinstance(step, FunctionStep)
+    roles = set(step.definition.functions) if isinstance(step, FunctionStep) else _methods(cast(Any, type(step)))
+    if "execute" not in roles:
+        raise InvalidStepError(f"step {name!r}: {source.__qualname__} has no method execute(self, ctx)")
+    if "compensate" not in roles and requires_compensation:
+        how = (
+            f"write its undo under @{source.__name__}.compensation, or say @step(requires_compensation=False)"
+            if is_function
+            else "write compensate(self, ctx), or say requires_compensation = False"
+        )
+        raise InvalidStepError(f"step {name!r}: {source.__qualname__} can't be undone: {how}")
+    if isinstance(step, FunctionStep):
+        for function in step.definition.functions.values():
+            _refuse_generator(function)
+    return "verify" in roles
+
+
+def _is_shared(step: SagaStep, *, fresh_process: bool, limits: ResourceLimits | None) -> bool:
+    """Whether its calls may run beside others in one process: each of them a coroutine, and nothing asked for that only
+    a process of its own can give."""
+    if fresh_process or limits is not None:
+        return False
+    calls = (method_of(step, role) for role in ("execute", "compensate", "verify"))
+    return all(inspect.iscoroutinefunction(call) for call in calls if call is not None)
+
+
+@functools.cache
+def _methods(cls: type[SagaStep]) -> frozenset[str]:
+    """Which of the three methods a step class has, each of them one that can be called."""
+    found = []
+    for role in ("execute", "compensate", "verify"):
+        method = getattr(cls, role, None)
+        if not callable(method):
+            continue
+        _refuse_generator(method)
+        # As an instance would have it, which a static method has without itself.
+        static = inspect.getattr_static(cls, role)
+        bound = static.__get__(object.__new__(cls), cls) if hasattr(static, "__get__") else static
+        how_context_is_taken(cls.__qualname__, role, bound)
+        found.append(role)
+    return frozenset(found)
+
+
+def _refuse_generator(function: Callable[..., Any]) -> None:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        name = getattr(function, "__qualname__", repr(function))
+        raise InvalidStepError(f"{name} has a yield in it, so that calling it runs nothing: return a list of events")
+
+
+def _pack_input(step: SagaStep, name: str) -> bytes:
+    if isinstance(step, FunctionStep):
+        return pack_fields(step.input, step.definition.input_class, what=f"step {name!r}")
+    cls = type(step)
+    data = pack_fields(step, cls, what=f"step {name!r}")
+    strange = _attributes(step) - field_types(cls).keys()
+    if strange:
+        # What a dataclass's __post_init__ or an attrs hook sets is set again in the other process.
+        strange -= _attributes(build_step(cls, data))
+    lost = sorted(each for each in strange if not _is_cache(cls, each))
+    if lost:
+        how = "declare it as a field" if is_structured(cls) else f"write `{lost[0]}: <its type>` in the class"
+        raise InvalidStepError(
+            f"step {name!r}: attribute {lost[0]!r} is set but not declared in {cls.__qualname__}, so that another "
+            f"process would not get it: {how}"
+        )
+    return data
+
+
+def _attributes(step: SagaStep) -> set[str]:
+    """The names of what the instance itself holds, options left out: their values travel in the spec."""
+    names = set(getattr(step, "__dict__", ()))
+    names.update(each for each in _slots(cast(Any, type(step))) if hasattr(step, each))
+    return names - set(OPTIONS)
+
+
+@functools.cache
+def _slots(cls: type[SagaStep]) -> tuple[str, ...]:
+    found: list[str] = []
+    for base in cls.__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        found.extend((slots,) if isinstance(slots, str) else slots)
+    return tuple(each for each in found if not each.startswith("__"))
+
+
+def _is_cache(cls: type[SagaStep], attribute: str) -> bool:
+    return isinstance(inspect.getattr_static(cls, attribute, None), functools.cached_property)

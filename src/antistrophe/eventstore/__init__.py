@@ -1,0 +1,1 @@
+"""Streams of events in one order: the store, its backends, versions and subscriptions."""

@@ -1,0 +1,90 @@
+"""Turn the data of one `@event` class into those of its next version, by the fields of the two classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from antistrophe.definition.events import event_key
+from antistrophe.errors import InvalidUpcasterError
+from antistrophe.serialization.converter import hooks
+from antistrophe.serialization.payload import pack_fields, structure_fields, unpack_plain
+from antistrophe.serialization.type_hints import field_types
+
+
+class AutoUpcaster:
+    """From ``old`` to ``new``, two classes of one event type: ``new.from_previous(old_event)`` where ``new`` defines
+    it; else the fields of the same name are taken over, and the others get the defaults of ``new``.
+
+    Raises InvalidUpcasterError where one of the classes is no event, the types differ, or a field of ``new`` has
+    neither a field of that name in ``old`` nor a default.
+    """
+
+    def __init__(self, old: type, new: type) -> None:
+        self.old = old
+        self.new = new
+        self.old_key = _key(old)
+        self.new_key = _key(new)
+        if self.old_key[0] != self.new_key[0]:
+            raise InvalidUpcasterError(
+                f"{old.__qualname__} is of event type {self.old_key[0]!r} and {new.__qualname__} of"
+                f" {self.new_key[0]!r}: an upcaster leads from one version to another of the same type"
+            )
+        # Its own, not an inherited one: where a version derives from the one before, that one's takes another class.
+        self._converts = "from_previous" in vars(new)
+        self._taken_over: frozenset[str] = frozenset()
+        if self._converts:
+            _check_callable(new)
+        else:
+            self._taken_over = _fields_to_take_over(old, new)
+
+    def upcast(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The data of ``old`` as those of ``new``; raises UnreadableDataError where they fit neither class."""
+        before: Any = structure_fields(data, self.old)
+        if not self._converts:
+            fields = hooks(self.old)[0](before)  # with the defaults of its class, which the data may lack
+            taken = {name: value for name, value in fields.items() if name in self._taken_over}
+            return hooks(self.new)[0](structure_fields(taken, self.new))
+        after = self.new.from_previous(before)  # type: ignore[attr-defined]
+        if type(after) is not self.new:
+            raise TypeError(f"{self.new.__qualname__}.from_previous returned {type(after).__qualname__}")
+        # Packed, because what a user's code has made may not be what the fields declare.
+        result: dict[str, Any] = unpack_plain(pack_fields(after, self.new))
+        return result
+
+
+def _key(cls: type) -> tuple[str, int]:
+    key = event_key(cls)
+    if key is None:
+        raise InvalidUpcasterError(f"an AutoUpcaster leads from one @event class to another; {cls!r} is no event")
+    return key
+
+
+def _check_callable(new: type) -> None:
+    if not callable(getattr(new, "from_previous")):  # noqa: B009 - mypy knows no such attribute
+        raise InvalidUpcasterError(
+            f"{new.__qualname__}.from_previous is not callable: make it a class method that takes the event before"
+        )
+
+
+def _fields_to_take_over(old: type, new: type) -> frozenset[str]:
+    sources = frozenset(field_types(old))
+    targets = frozenset(field_types(new))
+    homeless = sorted(name for name in targets - sources if not _has_default(new, name))
+    if homeless:
+        raise InvalidUpcasterError(
+            f"{new.__qualname__} needs {', '.join(homeless)}: {old.__qualname__} has no such field and there is no"
+            f" default; give one, or define {new.__qualname__}.from_previous(event)"
+        )
+    return sources & targets
+
+
+def _has_default(cls: type, name: str) -> bool:
+    if dataclasses.is_dataclass(cls):
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        return any(
+            default is not dataclasses.MISSING for default in (fields[name].default, fields[name].default_factory)
+        )
+    attributes: Any = getattr(cls, "__attrs_attrs__", ())
+    # attrs is no dependency: its mark for "no default" is known by its name.
+    return any(each.name == name and repr(each.default) != "NOTHING" for each in attributes)

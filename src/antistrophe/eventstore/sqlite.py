@@ -1,0 +1,153 @@
+"""Events in the one SQLite file: a backend whose readers never wait for a writer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from antistrophe.errors import ConcurrencyError, JournalError
+from antistrophe.eventstore.backend import NewEvent, StoredEvent, StoredSnapshot, StoreStats
+from antistrophe.storage.database import Database, open_database
+
+_COLUMNS = "position, stream, version, type, type_version, data, metadata, recorded_at"
+_INSERT = (
+    "INSERT INTO events(stream, version, type, type_version, data, metadata, recorded_at, event_id)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(event_id) WHERE event_id IS NOT NULL DO NOTHING"
+)
+_IDLE_READERS = 8
+
+
+def insert_events(
+    database: Database, stream: str, events: Sequence[NewEvent], expected_version: int | None = None
+) -> int:
+    """Append to a stream within the transaction that is open on ``database``, and answer with the stream's version.
+
+    The one place where event rows are written. Raises ConcurrencyError like ``EventWriter.append``.
+    """
+    version: int = database.row("SELECT max(version) FROM events WHERE stream = ?", (stream,))[0] or 0
+    if expected_version is not None and expected_version != version:
+        raise ConcurrencyError(stream, expected=expected_version, actual=version)
+    now = time.time_ns() // 1000
+    if len(events) > 1 and all(event.event_id is None for event in events):
+        database.execute_many(_INSERT, [_row(stream, version + n, each, now) for n, each in enumerate(events, 1)])
+        return version + len(events)
+    for event in events:
+        # By how many rows it has become: by none where the event is stored already, which uses up no position either.
+        version += database.execute(_INSERT, _row(stream, version + 1, event, now)).rowcount
+    return version
+
+
+def _row(stream: str, version: int, event: NewEvent, now: int) -> tuple[Any, ...]:
+    return (stream, version, event.type, event.type_version, event.data, event.metadata, now, event.event_id)
+
+
+class SqliteEvents:
+    """The SQLite variant of ``EventBackend``: one connection writes, a few others read beside it."""
+
+    def __init__(self, path: str | os.PathLike[str], *, synchronous: str = "FULL") -> None:
+        self._writer = open_database(path, synchronous=synchronous)
+        self.path: Path = self._writer.path
+        self._readers: list[Database] = []
+        self._closed = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[_SqliteTransaction]:
+        """See ``EventBackend``."""
+        with self._writer.transaction():
+            yield _SqliteTransaction(self._writer)
+
+    def read(self, after_position: int, limit: int | None) -> list[StoredEvent]:
+        """See ``EventBackend``."""
+        return self._rows(
+            f"SELECT {_COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?",
+            (after_position, -1 if limit is None else limit),
+        )
+
+    def read_stream(self, stream: str, after_version: int) -> list[StoredEvent]:
+        """See ``EventBackend``."""
+        return self._rows(
+            f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version", (stream, after_version)
+        )
+
+    def version(self, stream: str) -> int:
+        """See ``EventBackend``."""
+        return int(self._rows("SELECT max(version) FROM events WHERE stream = ?", (stream,))[0][0] or 0)
+
+    def head(self) -> int:
+        """See ``EventBackend``."""
+        return int(self._rows("SELECT max(position) FROM events")[0][0] or 0)
+
+    def save_snapshot(self, snapshot: StoredSnapshot) -> None:
+        """See ``EventBackend``."""
+        with self._writer.transaction():
+            self._writer.execute(
+                "INSERT OR REPLACE INTO snapshots(stream, version, state, recorded_at) VALUES (?, ?, ?, ?)",
+                (snapshot.stream, snapshot.version, snapshot.state, snapshot.recorded_at),
+            )
+
+    def latest_snapshot(self, stream: str) -> StoredSnapshot | None:
+        """See ``EventBackend``."""
+        found = self._rows(
+            "SELECT stream, version, state, recorded_at FROM snapshots WHERE stream = ? ORDER BY version DESC LIMIT 1",
+            (stream,),
+        )
+        return StoredSnapshot(*found[0]) if found else None
+
+    def flush(self) -> None:
+        """Move the write-ahead log into the file, synced. Raises JournalError where a reader elsewhere prevents it."""
+        blocked, _, _ = self._writer.row("PRAGMA wal_checkpoint(FULL)")
+        if blocked:
+            raise JournalError(f"{self.path} can't be flushed: another process keeps reading it; try again")
+
+    def stats(self) -> StoreStats:
+        """See ``EventBackend``. Takes time in proportion to the number of events."""
+        (numbers,) = self._rows(
+            "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM events WHERE version = 1),"
+            " (SELECT count(*) FROM snapshots),"
+            " (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)"
+        )
+        events, streams, snapshots, size = numbers
+        log = self.path.with_name(self.path.name + "-wal")
+        details = {
+            "kind": "sqlite",
+            "path": str(self.path),
+            "file_bytes": size,
+            "log_bytes": log.stat().st_size if log.exists() else 0,
+        }
+        return StoreStats(events, streams, snapshots, details)
+
+    def close(self) -> None:
+        """See ``EventBackend``."""
+        self._closed = True
+        self._writer.close()
+        while self._readers:
+            self._readers.pop().close()
+
+    def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Run a query on a connection that no other thread is using."""
+        try:
+            reader = self._readers.pop()
+        except IndexError:
+            reader = open_database(self.path, read_only=True)
+        try:
+            return reader.rows(sql, parameters)
+        finally:
+            if self._closed or len(self._readers) >= _IDLE_READERS:
+                reader.close()
+            else:
+                self._readers.append(reader)
+
+
+class _SqliteTransaction:
+    """The ``EventWriter`` of a transaction that is open on ``database``."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def append(self, stream: str, events: Sequence[NewEvent], expected_version: int | None = None) -> int:
+        """See ``EventWriter``."""
+        return insert_events(self.database, stream, events, expected_version)

@@ -1,0 +1,1 @@
+"""Starting, finding, watching and ending the actor system of a home."""

@@ -1,0 +1,321 @@
+"""An application's hold on the actor system of a home: starts it, stays attached, and finds it again when it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from antistrophe.errors import (
+    AntistropheError,
+    JournalError,
+    SystemStateError,
+    SystemUnavailableError,
+    UnreadableDataError,
+)
+from antistrophe.launcher import control_protocol
+from antistrophe.launcher.probe import reach
+from antistrophe.launcher.spawn import Started, error_named, log_tail, start_launcher
+from antistrophe.linux.process import identity_of, open_pidfd, wait_readable
+from antistrophe.settings import Settings
+
+_FIRST_PAUSE_S = 0.01
+_LONGEST_PAUSE_S = 0.5
+_AFTER_FAILURE_S = 1.0
+_CONNECT_S = 5.0
+_STOP_EXTRA_S = 20.0
+"""What a stop may take beyond its drain: fencing, leaving, the sweep."""
+_LAST_BREATH_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One life of the actor system, as an application sees it. ``number`` counts those that this application has seen;
+    ``supervisor`` is the path of the supervisor's socket."""
+
+    number: int
+    supervisor: str
+    launcher_pid: int
+    admin_pid: int
+    logger_pid: int
+    supervisor_pid: int
+    settings: Settings
+
+
+class Attachment:
+    """Keeps the actor system of a home up while it is open. Any thread may use it; a fork may not."""
+
+    def __init__(self, home: Path, settings: Settings) -> None:
+        self.home = home
+        self.client_id = uuid.uuid4().hex
+        self._settings = settings
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._system: System | None = None
+        self._seen = 0
+        self._state = "not reached yet"
+        self._problem: AntistropheError | None = None
+        self._closed = False
+        self._connection: socket.socket | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._follow_always, name="antistrophe-attachment", daemon=True)
+        _open.add(self)
+
+    def open(self) -> System:
+        """Start or find the system, and wait until it is ready.
+
+        Raises JournalError or SystemUnavailableError when it can't be, or is not within ``open_timeout_s``.
+        """
+        self._thread.start()
+        try:
+            return self._wait(self._settings.open_timeout_s, hopeful=False)
+        except BaseException:
+            self.leave()
+            self._hang_up()
+            self._thread.join(_LAST_BREATH_S)
+            raise
+
+    def wait_ready(self, timeout_s: float) -> System:
+        """The system as it is now, or as soon as it is back. Raises SystemUnavailableError (or what keeps it from
+        starting) when it is not within ``timeout_s``."""
+        self.check_process()
+        return self._wait(timeout_s, hopeful=True)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called, by another thread, after each change of the system's state."""
+        self._listeners.append(listener)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the system that was seen last; before the first, those to start it with."""
+        return self._settings
+
+    def is_current(self, system: System) -> bool:
+        """Whether that life of the system goes on, as far as is known."""
+        return self._system is system
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` or `leave` was called."""
+        return self._closed
+
+    @property
+    def foreign(self) -> bool:
+        """Whether this process is a fork of the one that opened it."""
+        return os.getpid() != self._pid
+
+    def check_process(self) -> None:
+        """Raise SystemStateError in a fork of the process that opened this."""
+        if self.foreign:
+            raise SystemStateError(
+                f"{self.home} was opened by process {self._pid} and can't be used in its fork {os.getpid()}: open it"
+                " again there, after the fork"
+            )
+
+    def close(self) -> None:
+        """Leave. Who is the last waits until the system has stopped and nothing of it is left; that takes up to
+        ``drain_s`` and a moment."""
+        if self.foreign:
+            return
+        self.leave()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(self._settings.drain_s + _STOP_EXTRA_S)
+            self._hang_up()
+            self._thread.join(_LAST_BREATH_S)
+
+    def leave(self) -> None:
+        """Leave without waiting for anything."""
+        with self._changed:
+            self._closed = True
+            self._say_goodbye()
+            self._changed.notify_all()
+        self._tell_listeners()
+
+    def abandon(self) -> None:
+        """In a fork: close the copy of the connection, by which the launcher would take the fork for its parent."""
+        connection = self._connection
+        if connection is not None:
+            connection.close()
+
+    # --- what others wait for ----------------------------------------------------------------------------------
+
+    def _wait(self, timeout_s: float, *, hopeful: bool) -> System:
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise SystemStateError(f"the orchestrator of {self.home} is closed")
+                if self._system is not None:
+                    return self._system
+                if self._problem is not None and not hopeful:
+                    raise self._problem
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise self._unavailable(timeout_s)
+                self._changed.wait(left_s)
+
+    def _unavailable(self, timeout_s: float) -> AntistropheError:
+        if isinstance(self._problem, JournalError):
+            return self._problem
+        why = f"{self._problem}" if self._problem is not None else f"{self._state}{log_tail(self.home)}"
+        return SystemUnavailableError(f"no actor system for {self.home} within {timeout_s:g} s: {why}")
+
+    def _publish(self, state: str, system: System | None = None) -> None:
+        with self._changed:
+            self._state = state
+            self._system = system
+            if system is not None:
+                self._problem = None
+            self._changed.notify_all()
+        self._tell_listeners()
+
+    def _report(self, problem: AntistropheError) -> None:
+        with self._changed:
+            self._system = None
+            self._problem = problem
+            self._changed.notify_all()
+        self._tell_listeners()
+
+    def _tell_listeners(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    # --- the thread --------------------------------------------------------------------------------------------
+
+    def _follow_always(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while not self._closed:
+            before = self._seen
+            try:
+                connection = self._reach() or self._start()
+                if connection is not None:
+                    self._follow(connection)
+            except AntistropheError as error:
+                self._report(error)
+            except Exception as error:
+                self._report(SystemUnavailableError(f"attaching to {self.home} failed: {error!r}"))
+            if self._seen > before:
+                pause_s = _FIRST_PAUSE_S
+                continue
+            self._pause(_AFTER_FAILURE_S if self._problem is not None else pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _pause(self, seconds: float) -> None:
+        with self._changed:
+            if not self._closed:
+                self._changed.wait(seconds)
+
+    def _reach(self) -> socket.socket | None:
+        return reach(self.home, control_protocol.Hello(self.client_id, attach=True), _CONNECT_S)
+
+    def _start(self) -> socket.socket | None:
+        """Start a launcher and connect to it; None where another one is in its way, for the moment."""
+        self._publish("a launcher was started")
+        started = start_launcher(self.home, self._settings, self._settings.open_timeout_s)
+        self._publish(f"the launcher that was started {started.value}")
+        return self._reach() if started is Started.SERVING else None
+
+    def _follow(self, connection: socket.socket) -> None:
+        """Take in what the launcher tells, until it is gone."""
+        with self._changed:
+            self._connection = connection
+            self._state = "its launcher was reached, but has not said anything"
+            if self._closed:
+                self._say_goodbye()
+        pid, _ = control_protocol.peer_of(connection)
+        launcher = identity_of(pid)
+        pidfd = None if launcher is None else open_pidfd(launcher)
+        last: control_protocol.State | None = None
+        try:
+            last = self._listen(connection)
+        finally:
+            with self._changed:
+                self._connection = None
+                connection.close()
+            if pidfd is not None:
+                if isinstance(last, control_protocol.Stopping | control_protocol.Failed):
+                    wait_readable(pidfd, _LAST_BREATH_S)
+                os.close(pidfd)
+        if not isinstance(last, control_protocol.Failed):
+            self._publish("its launcher is gone")
+
+    def _listen(self, connection: socket.socket) -> control_protocol.State | None:
+        reader = control_protocol.FrameReader(control_protocol.FROM_LAUNCHER)
+        last: control_protocol.State | None = None
+        while True:
+            try:
+                data = connection.recv(control_protocol.MAX_FRAME_BYTES)
+                frames = reader.feed(data)
+            except (OSError, UnreadableDataError):
+                return last
+            for frame in frames:
+                assert not isinstance(frame, control_protocol.Hello), "the reader takes states only"
+                last = frame
+                self._take_in(frame)
+            if not data:
+                return last
+
+    def _take_in(self, state: control_protocol.State) -> None:
+        match state:
+            case control_protocol.Starting():
+                self._publish("it is being started")
+            case control_protocol.Restarting(reason):
+                self._publish(f"it is being started anew ({reason})")
+            case control_protocol.Stopping():
+                self._publish("it is stopping")
+            case control_protocol.Failed(error, text):
+                self._report(error_named(error, text))
+            case control_protocol.Ready():
+                self._publish("it is ready", self._system_of(state))
+
+    def _system_of(self, ready: control_protocol.Ready) -> System:
+        if ready.protocol != control_protocol.PROTOCOL:
+            raise SystemUnavailableError(
+                f"the actor system of {self.home} was started by another release of antistrophe (pid"
+                f" {ready.launcher_pid}): use the same one, or close all applications of that home first"
+            )
+        # Whoever has to start it again does so as it was.
+        self._settings = control_protocol.unpack_settings(ready.settings)
+        self._seen += 1
+        return System(
+            self._seen,
+            ready.supervisor,
+            ready.launcher_pid,
+            ready.admin_pid,
+            ready.logger_pid,
+            ready.supervisor_pid,
+            self._settings,
+        )
+
+    # --- leaving -----------------------------------------------------------------------------------------------
+
+    def _say_goodbye(self) -> None:
+        """Tell the launcher that we go; it ends the connection when it has no more to tell."""
+        self._system = None
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_WR)
+
+    def _hang_up(self) -> None:
+        with self._changed:
+            if self._connection is not None:
+                with contextlib.suppress(OSError):
+                    self._connection.shutdown(socket.SHUT_RDWR)
+
+
+_open: weakref.WeakSet[Attachment] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for attachment in list(_open):
+        attachment.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

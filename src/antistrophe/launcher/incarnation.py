@@ -1,0 +1,136 @@
+"""One life of the actor system of a home: started by the launcher, watched, and ended as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from thespian.actors import ActorSystem, ActorSystemException
+
+from antistrophe.actors.supervisor.supervisor import SupervisorActor
+from antistrophe.errors import AntistropheError, OverloadedError
+from antistrophe.linux.process import ProcessIdentity, children_of, identity_of, open_pidfd
+from antistrophe.messages import Configuration, SupervisorReady
+from antistrophe.transport.address import path_of
+from antistrophe.transport.mailbox import Mailbox
+from antistrophe.transport.system_base import UnixSystemBase, admin_and_logger
+
+_BIRTH_S = 10.0
+CONFIGURE_AGAIN_S = 2.0
+
+
+class LifeEndedError(Exception):
+    """This life of the actor system is over, or never began; the text says why."""
+
+
+class Life:
+    """Thespian's Admin and logger, and our supervisor below them. ``ready`` is what the supervisor said when it was."""
+
+    def __init__(self, folder: Path, configuration: Configuration) -> None:
+        self._folder = folder
+        self._configuration = configuration
+        self._base: UnixSystemBase | None = None
+        self._mailbox: Mailbox | None = None
+        self._pidfds: dict[str, int] = {}
+        self._configure_at = 0.0
+        self.ready: SupervisorReady | None = None
+        self.supervisor = ""
+        self.pids: dict[str, int] = {}
+
+    def begin(self) -> None:
+        """Start all of it, in moments. Raises LifeEndedError. Only for the main thread: all dies with who starts it."""
+        try:
+            with _bounded(_BIRTH_S):
+                self._start()
+        except (AntistropheError, ActorSystemException, ImportError, OSError) as error:
+            raise LifeEndedError(f"the actor system could not be started: {error}") from error
+
+    def _start(self) -> None:
+        log_folder = Path(self._configuration.home) / "log"
+        self._base = UnixSystemBase(self._folder, log_folder=log_folder, timeout_s=_BIRTH_S)
+        admin, logger = admin_and_logger(self._folder)
+        self._watch("admin", admin)
+        self._watch("logger", logger)
+        address = ActorSystem(self._base, transientUnique=True).createActor(SupervisorActor)
+        # Thespian does not tell pids. Its Admin has two children: the logger and the actor that was just made.
+        children = [pid for pid in children_of(self.pids["admin"]) if pid != self.pids["logger"]]
+        self._watch("supervisor", identity_of(children[0]) if children else None)
+        self.supervisor = path_of(address) or ""
+        self._mailbox = Mailbox(self.supervisor, self._base.transport)
+        self._mailbox.send(self._configuration)
+        self._configure_at = time.monotonic() + CONFIGURE_AGAIN_S
+
+    def configure_again(self) -> None:
+        """Tell the supervisor, which is not ready yet, what it was told first: it may not have heard it, or its answer
+        was lost."""
+        if time.monotonic() >= self._configure_at:
+            self._configure_at = time.monotonic() + CONFIGURE_AGAIN_S
+            self.send(self._configuration)
+
+    def _watch(self, role: str, identity: ProcessIdentity | None) -> None:
+        pidfd = None if identity is None else open_pidfd(identity)
+        if identity is None or pidfd is None:
+            raise LifeEndedError(f"the {role} died as soon as it was started")
+        self.pids[role] = identity.pid
+        self._pidfds[role] = pidfd
+
+    @property
+    def pidfds(self) -> dict[str, int]:
+        """What to poll, by role: readable means dead."""
+        return dict(self._pidfds)
+
+    def dead(self) -> str | None:
+        """The role of a process that is dead, or None: all live."""
+        poll = select.poll()
+        for pidfd in self._pidfds.values():
+            poll.register(pidfd, select.POLLIN)
+        gone = {pidfd for pidfd, _ in poll.poll(0)}
+        return next((role for role, pidfd in self._pidfds.items() if pidfd in gone), None)
+
+    def send(self, message: Any) -> None:
+        """Send to the supervisor. One that has not read a thousand messages does not get another: it is as good as
+        hung, and nothing of what it is sent from here is vital."""
+        if self._mailbox is not None:
+            with contextlib.suppress(OverloadedError):
+                self._mailbox.send(message)
+
+    def receive(self, timeout_s: float) -> Any:
+        """The next message from the supervisor, or None."""
+        return None if self._mailbox is None else self._mailbox.receive(timeout_s)
+
+    def close(self) -> None:
+        """Let go of it. Its processes are the sweep's business."""
+        self.drop_descriptors()
+        if self._base is not None:
+            self._base.close()
+            self._base = self._mailbox = None
+
+    def drop_descriptors(self) -> None:
+        """Close the pidfds."""
+        for pidfd in self._pidfds.values():
+            with contextlib.suppress(OSError):
+                os.close(pidfd)
+        self._pidfds.clear()
+
+
+@contextlib.contextmanager
+def _bounded(seconds: float) -> Iterator[None]:
+    """Thespian waits for up to 50 s for an answer that will not come; this ends it."""
+
+    def too_long(_signal: int, _frame: FrameType | None) -> None:
+        raise LifeEndedError(f"the actor system did not start within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,133 @@
+"""Start the launcher of a home from an application, and hear from it whether it serves."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+
+from antistrophe import errors
+from antistrophe.launcher.home_lock import LOG_FOLDER, prepare_home
+from antistrophe.linux.process import system_environment
+from antistrophe.settings import Settings
+
+LAUNCHER_LOG = "launcher.log"
+SERVING = "serving"
+HELD = "held"
+ERROR = "error"
+
+_NEEDED = ("antistrophe", "thespian", "msgpack", "cattrs", "attr")
+_BOOT = Path(__file__).with_name("boot.py")
+_LOG_BYTES_KEPT = 1 << 20
+_TAIL_BYTES = 2_000
+
+
+class Started(Enum):
+    """What became of a launcher: it SERVES at the control socket, another one has the home (HELD), it ended without a
+    word (DIED), or said nothing in time (SILENT)."""
+
+    SERVING = "serves"
+    HELD = "is not needed: another one holds the home, but does not answer"
+    DIED = "ended without a word"
+    SILENT = "has not said anything"
+
+
+def start_launcher(home: Path, settings: Settings, timeout_s: float) -> Started:
+    """Start a launcher and wait for up to ``timeout_s`` until it says how it stands.
+
+    Raises JournalError for a home that can't be used, and whatever error the launcher tells.
+    """
+    prepare_home(home)
+    deadline = time.monotonic() + timeout_s
+    with _start(home, settings) as process:
+        assert process.stdout is not None, "it was asked for"
+        line = _read_to_end(process.stdout.fileno(), deadline)
+        process.stdout.close()
+        process.wait()  # it has left its place to a child of its own, at once
+    if line is None:
+        return Started.SILENT
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return Started.DIED
+    if ERROR in said:
+        raise error_named(said[ERROR], said["text"])
+    return Started.HELD if HELD in said else Started.SERVING
+
+
+def error_named(name: str, text: str) -> errors.AntistropheError:
+    """The exception of that name in antistrophe.errors; SystemUnavailableError where there is none to be made."""
+    cls = getattr(errors, name, None)
+    if isinstance(cls, type) and issubclass(cls, errors.RequestError | errors.SystemStateError):
+        return cls(text)
+    return errors.SystemUnavailableError(text)
+
+
+def log_tail(home: Path) -> str:
+    """The last lines that the launcher of that home wrote to its log, as the end of a message; or nothing."""
+    path = home / LOG_FOLDER / LAUNCHER_LOG
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+    return f"; the end of {path}:\n{text}" if text else f"; {path} is empty"
+
+
+def _start(home: Path, settings: Settings) -> subprocess.Popen[bytes]:
+    if not sys.executable:
+        raise errors.SystemUnavailableError("this Python does not know its own program (sys.executable is empty)")
+    log = home / LOG_FOLDER / LAUNCHER_LOG
+    try:
+        if log.exists() and log.stat().st_size > _LOG_BYTES_KEPT:
+            log.replace(log.with_suffix(".log.1"))
+        with log.open("ab") as log_file:
+            return subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    str(_BOOT),
+                    str(home),
+                    json.dumps(dataclasses.asdict(settings)),
+                    json.dumps(_folders()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log_file,
+                env=system_environment(home, os.environ),
+                close_fds=True,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise errors.SystemUnavailableError(f"the launcher of {home} can't be started: {error}") from error
+
+
+def _folders() -> dict[str, str]:
+    found = {name: importlib.util.find_spec(name) for name in _NEEDED}
+    return {
+        name: str(Path(spec.origin).absolute().parents[1])
+        for name, spec in found.items()
+        if spec is not None and spec.origin is not None
+    }
+
+
+def _read_to_end(descriptor: int, deadline: float) -> bytes | None:
+    """What is written until the pipe ends: with the launcher, or when it serves. None when it does not in time."""
+    data = b""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while True:
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            return None
+        more = os.read(descriptor, 65536)
+        if not more:
+            return data
+        data += more

@@ -1,0 +1,1 @@
+"""What Linux says of processes, and how they are ended."""

@@ -1,0 +1,157 @@
+"""The pure registry: a saga's state as monitoring shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from antistrophe.definition.spec import StepSpec
+from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
+from antistrophe.saga.effects import next_work
+from antistrophe.saga.entries import Action
+from antistrophe.saga.outcome import describe, error_of, outcome_of, status_of
+from antistrophe.saga.state import Saga, StepState, is_owed
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One saga as the journal keeps it for monitoring: what ``metadata_of`` gives, as plain values. ``steps`` are lists
+    of the fields of StepRecord but for the index; moments are seconds since the epoch."""
+
+    id: str
+    name: str
+    status: SagaStatus
+    steps_executed: int
+    created_at: float
+    updated_at: float
+    error: str | None
+    waiting: str | None
+    steps: list[list[Any]]
+
+
+def snapshot_of(saga: Saga) -> Snapshot:
+    """The same in less than half the time: every append has one."""
+    return Snapshot(
+        id=saga.id,
+        name=saga.spec.name,
+        status=status_of(saga),
+        steps_executed=sum([step.succeeded for step in saga.steps]),
+        created_at=saga.accepted_at,
+        updated_at=saga.updated_at,
+        error=_error_text(saga),
+        waiting=_waiting(saga),
+        steps=[_step_values(saga, index, state) for index, state in enumerate(saga.steps)],
+    )
+
+
+def _step_values(saga: Saga, index: int, state: StepState) -> list[Any]:
+    failure = state.given_up or state.failure
+    return [
+        saga.spec.steps[index].name,
+        _step_status(saga, index, state).value,
+        state.started - state.never_ran - state.refused,
+        state.in_doubt,
+        state.started_at,
+        state.finished_at,
+        None if failure is None else describe(failure),
+        state.pid,
+        state.undo_failures,
+    ]
+
+
+def at(seconds: float) -> datetime:
+    """Seconds since the epoch as an aware UTC datetime."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def metadata_of(saga: Saga) -> SagaMetadata:
+    """One saga as monitoring shows it."""
+    shot = snapshot_of(saga)
+    return SagaMetadata(
+        id=shot.id,
+        name=shot.name,
+        status=shot.status,
+        steps_executed=shot.steps_executed,
+        total_steps=len(shot.steps),
+        created_at=at(shot.created_at),
+        updated_at=at(shot.updated_at),
+        error=shot.error,
+        waiting=shot.waiting,
+        steps=tuple(_step_record(index, values) for index, values in enumerate(shot.steps)),
+    )
+
+
+def _step_record(index: int, values: list[Any]) -> StepRecord:
+    name, status, attempts, in_doubt, started_at, finished_at, error, pid, undo_failures = values
+    return StepRecord(
+        name=name,
+        index=index,
+        status=StepStatus(status),
+        attempts=attempts,
+        in_doubt=in_doubt,
+        started_at=None if started_at is None else at(started_at),
+        finished_at=None if finished_at is None else at(finished_at),
+        error=error,
+        pid=pid,
+        undo_failures=undo_failures,
+    )
+
+
+def _error_text(saga: Saga) -> str | None:
+    outcome = outcome_of(saga)
+    if outcome is not None:
+        return None if (error := error_of(outcome)) is None else str(error)
+    if saga.cause is None:
+        return None
+    failure = saga.cause.failure
+    return describe(failure) if failure is not None else (saga.cause.note or saga.cause.reason.value)
+
+
+def _waiting(saga: Saga) -> str | None:
+    if saga.waiting is not None:
+        return saga.waiting
+    if saga.parked:
+        return "an operator must retry or resolve the compensation that failed"
+    current = saga.current
+    if current is not None and saga.ending:
+        name = saga.spec.steps[current.step].name
+        return f"process {current.lease.pid} is being ended, in which the attempt to {current.action.value} {name} runs"
+    work = next_work(saga)
+    if work is None:
+        return None
+    name = saga.spec.steps[work.step].name
+    if saga.not_before is not None and saga.not_before > saga.updated_at:
+        due = at(saga.not_before).isoformat()
+        return (
+            f"the next attempt to {work.action.value} {name} comes at {due}, in the first step process free from then"
+        )
+    return f"a step process to {work.action.value} {name} in{_limits(saga.spec.steps[work.step])}"
+
+
+def _limits(step: StepSpec) -> str:
+    """How the limits of its class are told with what the saga waits for."""
+    limits = [] if step.max_concurrent is None else [f"at most {step.max_concurrent} run at the same time"]
+    limits += [] if step.max_per_second is None else [f"at most {step.max_per_second:g} start in a second"]
+    return f" (of its class, {' and '.join(limits)})" if limits else ""
+
+
+def _step_status(saga: Saga, index: int, state: StepState) -> StepStatus:
+    current = saga.current
+    if current is not None and current.step == index:
+        return StepStatus.COMPENSATING if current.action is Action.COMPENSATE else StepStatus.RUNNING
+    if state.resolved:
+        return StepStatus.RESOLVED
+    if state.undone:
+        return StepStatus.COMPENSATED
+    if state.given_up is not None:
+        return StepStatus.COMPENSATION_FAILED
+    if saga.backward and is_owed(saga.spec.steps[index], state) and state.undo_started:
+        return StepStatus.COMPENSATING
+    if state.succeeded:
+        return StepStatus.SUCCEEDED
+    if state.in_doubt:
+        return StepStatus.IN_DOUBT
+    if not saga.backward:
+        return StepStatus.PENDING
+    return StepStatus.FAILED if state.failure is not None else StepStatus.SKIPPED

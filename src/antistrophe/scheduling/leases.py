@@ -1,0 +1,85 @@
+"""The words of lending: what a saga wishes for, and what a pool of step processes orders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from antistrophe.definition.spec import Origin, Throttle
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKey:
+    """What a step process belongs to: one attached process (its edits of the code are its own) and one origin."""
+
+    client_id: str
+    origin: Origin
+
+
+Rank: TypeAlias = tuple[bool, int, int, str]
+"""Who goes before whom: the urgent, then by priority, in the order of asking; and the saga."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What kind of process a saga wants: ``fresh``: one that has run nothing; ``urgent``: for a compensation, which
+    goes first; ``priority``: of the rest the higher goes first; ``throttle``: what it has to wait its turn for;
+    ``shared``: a slot in a process that makes the calls of other sagas too."""
+
+    key: PoolKey
+    class_refs: tuple[str, ...]
+    fresh: bool = False
+    urgent: bool = False
+    priority: int = 0
+    throttle: Throttle | None = None
+    shared: bool = False
+
+    def rank(self, arrival: int, saga_id: str) -> Rank:
+        """Where that saga stands among all that wish, as the one that asked at this place."""
+        return not self.urgent, -self.priority, arrival, saga_id
+
+
+@dataclass(frozen=True, slots=True)
+class StartProcess:
+    """Start a step process under this name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadInto:
+    """Have this process import these classes."""
+
+    name: str
+    origin: Origin
+    class_refs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GrantTo:
+    """Lend this process to this saga; ``step_class``: whose turn it is, where attempts of one class wait for it."""
+
+    name: str
+    saga_id: str
+    step_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """End this process; nothing runs in it."""
+
+    name: str
+
+
+PoolOrder: TypeAlias = StartProcess | LoadInto | GrantTo | Retire
+
+
+class ProcessState(Enum):
+    """Where a step process stands."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    LOADING = "loading"
+    LEASED = "leased"
+    ENDING = "ending"

@@ -1,0 +1,1 @@
+"""Typed values to bytes and back."""

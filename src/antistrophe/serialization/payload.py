@@ -1,0 +1,268 @@
+"""What may travel between processes and lie in the journal: typed values <-> msgpack, exactly or not at all.
+
+``pack_plain``: self-describing values. ``pack_fields``: the fields of a step or an event, by their type hints.
+``pack_record``: the runtime's own records. Nothing is ever pickled; reading can't run anything but the ``__init__``
+of the class that the caller names. Every reader raises UnreadableDataError on data that it can't read, and only that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any, TypeVar, cast
+
+from cattrs import transform_error
+
+from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
+from antistrophe.serialization import msgpack_values
+from antistrophe.serialization.converter import hooks, make_converter
+from antistrophe.serialization.type_hints import (
+    Mismatch,
+    field_types,
+    is_structured,
+    reading,
+    short,
+    type_text,
+    writing,
+)
+
+T = TypeVar("T")
+
+_WHAT_TRAVELS = (
+    "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, Decimal "
+    "and UUID travel, and where a field declares them Enum, Path, dataclasses and attrs classes"
+)
+
+
+# --- self-describing values ---------------------------------------------------------------------------------------
+
+
+def pack_plain(value: Any, *, what: str = "the value") -> bytes:
+    """A self-describing value as msgpack. Raises NotSerializableError that names the place of what can't travel."""
+    try:
+        return msgpack_values.pack(value)
+    except Exception as error:
+        path, reason = _culprit(value, value, error)
+        raise NotSerializableError(f"{what}{path} can't travel: {reason}") from error
+
+
+def unpack_plain(data: bytes, *, what: str = "the data") -> Any:
+    """What ``pack_plain`` wrote. Raises UnreadableDataError on anything else."""
+    try:
+        return msgpack_values.unpack(data)
+    except Exception as error:
+        raise UnreadableDataError(f"{what} can't be read as msgpack: {_text(error)}") from error
+
+
+# --- the fields of steps and events -------------------------------------------------------------------------------
+
+
+def pack_fields(obj: Any, cls: type, *, what: str | None = None) -> bytes:
+    """The fields of a dataclass, attrs class or annotated plain class as a msgpack map by field name.
+
+    They are read again at once: what does not come back as it was raises NotSerializableError, which names ``what``
+    (the class, where nothing is given), the field, its declared type and its value.
+    """
+    try:
+        write, read = hooks(cls)
+        data = msgpack_values.pack(write(obj))
+        rebuilt = read(msgpack_values.unpack(data))
+        same = msgpack_values.pack(write(rebuilt)) == data or _same_fields(obj, rebuilt, cls)
+    except Exception as error:
+        raise NotSerializableError(_why_not(obj, cls, what or cls.__qualname__, error)) from error
+    if not same:
+        raise NotSerializableError(_why_not(obj, cls, what or cls.__qualname__, None))
+    return data
+
+
+def prepare_fields(cls: type) -> None:
+    """Have generated now what `unpack_fields` with ``forbid_unknown`` needs of that class. What is wrong with the class
+    is told when it is used."""
+    with contextlib.suppress(Exception):
+        hooks(cls, False, True)
+
+
+def unpack_fields(data: bytes, cls: type[T], *, what: str | None = None, forbid_unknown: bool = False) -> T:
+    """A new object of ``cls`` from what ``pack_fields`` wrote: missing fields take their defaults, unknown ones are
+    ignored (or with ``forbid_unknown`` refused). Raises UnreadableDataError where the data do not fit the class."""
+    what = what or cls.__qualname__
+    return structure_fields(unpack_plain(data, what=what), cls, what=what, forbid_unknown=forbid_unknown)
+
+
+def structure_fields(fields: Any, cls: type[T], *, what: str | None = None, forbid_unknown: bool = False) -> T:
+    """The same from the unpacked map (``unpack_plain`` of the data), so that it can be changed before."""
+    try:
+        obj: T = hooks(cast(Any, cls), False, forbid_unknown)[1](fields)
+    except Exception as error:
+        detail = _why_unreadable(fields, cls, forbid_unknown, error)
+        raise UnreadableDataError(f"{what or cls.__qualname__} does not fit its class: {detail}") from error
+    return obj
+
+
+# --- the runtime's own records ------------------------------------------------------------------------------------
+
+
+def pack_record(record: Any) -> bytes:
+    """One of the runtime's frozen dataclasses as msgpack: the class's name and its fields."""
+    cls = type(record)
+    try:
+        return msgpack_values.pack([cls.__name__, hooks(cast(Any, cls))[0](record)])
+    except Exception as error:
+        raise NotSerializableError(_why_not(record, cls, cls.__qualname__, error)) from error
+
+
+def unpack_record(data: bytes, types: tuple[type[T], ...]) -> T:
+    """What ``pack_record`` wrote, if it is of one of these classes; UnreadableDataError on anything else. Unknown
+    fields are ignored and missing ones take their defaults, so that older and newer programs read each other."""
+    try:
+        name, fields = msgpack_values.unpack(data)
+        read = _readers(types)[name]
+    except Exception as error:
+        raise UnreadableDataError(f"no record of a known kind: {_text(error)}") from error
+    try:
+        record: T = read(fields)
+    except Exception as error:
+        raise UnreadableDataError(f"a {name} can't be read: {_text(error)}") from error
+    return record
+
+
+@lru_cache(maxsize=64)
+def _readers(types: tuple[type, ...]) -> dict[str, Any]:
+    return {cls.__name__: hooks(cls)[1] for cls in types}
+
+
+def check_size(data: bytes, limit: int, what: str) -> None:
+    """Raise PayloadTooLargeError where ``data`` is over ``limit`` bytes; ``what`` begins the message."""
+    if len(data) > limit:
+        raise PayloadTooLargeError(
+            f"{what} takes {len(data)} bytes, over the limit of {limit} (max_payload_bytes): "
+            "store it elsewhere and pass a reference to it, or raise the limit"
+        )
+
+
+# --- what went wrong ----------------------------------------------------------------------------------------------
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, Mismatch):
+        return str(error)
+    if isinstance(error, KeyError) and error.args:
+        return f"{short(error.args[0]).rpartition(' ')[0]} is missing"
+    try:
+        text = str(error)
+    except ValueError:  # it shows a number of more digits than Python writes
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _same_fields(one: Any, other: Any, cls: type) -> bool:
+    return all(_same(getattr(one, name), getattr(other, name)) for name in field_types(cls))
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # a user's __eq__ may raise anything; then they are not known to be equal
+        return False
+
+
+def _why_not(obj: Any, cls: type, what: str, error: Exception | None) -> str:
+    """Go through the fields one by one to find the one to blame."""
+    try:
+        hints = field_types(cls)
+    except Exception as hint_error:
+        return f"{what}: its annotations have no meaning at run time ({_text(hint_error)}); import what they name"
+    converter = make_converter(False, False)
+    for name, hint in hints.items():
+        if not hasattr(obj, name):
+            return f"{what}: field {name} is declared, but not set"
+        written = value = getattr(obj, name)
+        try:
+            written = writing(hint, converter)(value)
+            msgpack_values.pack(written)
+            reading(hint, converter)
+        except Exception as field_error:
+            path, reason = _culprit(value, written, field_error)
+            if reason == str(field_error):
+                return f"{what}: field {name}: {reason}"
+            return f"{what}: field {name}{path}, declared {type_text(hint)}, can't travel: {reason}"
+    return _why_not_the_same(obj, cls, what, hints, error)
+
+
+def _why_not_the_same(obj: Any, cls: type, what: str, hints: Mapping[str, Any], error: Exception | None) -> str:
+    try:
+        write, read = hooks(cls, True)
+        rebuilt = read(msgpack_values.unpack(msgpack_values.pack(write(obj))))
+    except Exception as read_error:
+        return f"{what}: {_locate(read_error)}"
+    for name, hint in hints.items():
+        before, after = getattr(obj, name), getattr(rebuilt, name)
+        if not _same(before, after):
+            change = f"is {short(before)} and comes back as {short(after)}"
+            return f"{what}: field {name}, declared {type_text(hint)}, {change}"
+    return f"{what} does not come back as it was" + (f": {_text(error)}" if error else "")
+
+
+def _why_unreadable(fields: Any, cls: type, forbid_unknown: bool, error: Exception) -> str:
+    try:
+        hooks(cls, True, forbid_unknown)[1](fields)
+    except Exception as detailed:
+        return _locate(detailed)
+    return _text(error)
+
+
+def _locate(error: Exception) -> str:
+    problems = [text.rpartition(" @ ") for text in transform_error(error, "", lambda each, _: _text(each))]
+    return "; ".join(f"field {path.lstrip('.')}: {text}" if path else text for text, _, path in problems)
+
+
+def _culprit(value: Any, written: Any, error: Exception) -> tuple[str, str]:
+    """Path and reason of the first thing that can't travel: inside the value, where Enums, paths and classes may be
+    what the field declares, or inside what was written of it, where they may not."""
+    if isinstance(error, RecursionError) or "recursion limit" in str(error):
+        return "", "it is nested too deep, or contains itself"
+    try:
+        found = next(_strangers(value, "", set(), True), None)
+        if found is None and not isinstance(error, Mismatch):
+            found = next(_strangers(written, "", set(), False), None)
+    except RecursionError:
+        found = None
+    if found is None:
+        return "", _text(error)
+    path, stranger = found
+    return path, f"{short(stranger)}. {_advice(stranger)}"
+
+
+def _strangers(value: Any, path: str, seen: set[int], may_be_declared: bool) -> Iterator[tuple[str, Any]]:
+    kind = type(value)
+    if kind in msgpack_values.SCALARS or id(value) in seen or (may_be_declared and isinstance(value, Enum | PurePath)):
+        return
+    seen.add(id(value))
+    parts: Iterable[tuple[str, Any]]
+    if kind is dict:
+        keys = ((f"{path} key", key) for key in value)
+        parts = (*keys, *((f"{path}[{short(key).rpartition(' ')[0]}]", item) for key, item in value.items()))
+    elif kind in (list, tuple, set, frozenset):
+        parts = ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    elif may_be_declared and is_structured(kind):
+        parts = ((f"{path}.{name}", getattr(value, name, None)) for name in field_types(kind))
+    else:
+        yield path, value
+        return
+    for part_path, part in parts:
+        yield from _strangers(part, part_path, seen, may_be_declared)
+
+
+def _advice(stranger: Any) -> str:
+    if isinstance(stranger, io.IOBase):
+        return "Pass the file's path, and open it in execute."
+    if isinstance(stranger, types.FunctionType | types.BuiltinFunctionType | types.MethodType | type):
+        return "Pass a name for it, and look it up in execute."
+    if isinstance(stranger, types.GeneratorType):
+        return "Pass its items as a tuple."
+    return f"Pass what it is made from, and make it in execute; {_WHAT_TRAVELS}."

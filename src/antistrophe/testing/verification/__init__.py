@@ -1,0 +1,1 @@
+"""Shows that a saga can be undone whatever goes wrong, or where it can not."""

@@ -1,0 +1,274 @@
+"""What a verification found: each injection with what came of it, and each finding with how to see it again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from antistrophe.testing.verification.points import Point
+
+PRINTED_WIDTH = 110
+LIKEWISE_NAMED = 3
+LINE = "kill-line-"
+
+
+class Kind(str, Enum):
+    """What is wrong."""
+
+    RESIDUE = "residue"
+    NOT_IDEMPOTENT = "undo not idempotent"
+    NEEDS_OUTPUT = "undo needs an output that it does not have in doubt"
+    FAILS_IN_DOUBT = "undo fails in doubt"
+    WRONG_ORDER = "wrong order"
+    PAIR = "steps that can't be undone together"
+    REPEATED = "execute not idempotent"
+    PARKED = "parked"
+    STUCK = "stuck"
+    NOT_COMPLETED = "fails by itself"
+
+
+WHAT_TO_DO: dict[Kind, str] = {
+    Kind.RESIDUE: (
+        "Let the undo take back exactly what execute did, and nothing where execute did nothing: mark the effect with"
+        " ctx.idempotency_key in execute, and look for ctx.forward_key in compensate."
+    ),
+    Kind.NOT_IDEMPOTENT: (
+        "An undo runs again when nobody knows whether it has run. Have it find out what is left to do (by"
+        " ctx.forward_key), or record that it is done under ctx.idempotency_key together with its effect."
+    ),
+    Kind.NEEDS_OUTPUT: (
+        "In doubt ctx.output is None, because execute never told it. Store what the undo needs under"
+        " ctx.idempotency_key with the effect itself, and find it by ctx.forward_key."
+    ),
+    Kind.FAILS_IN_DOUBT: (
+        "In doubt (ctx.in_doubt) execute may or may not have taken effect: the undo has to succeed in both cases, and"
+        " to do nothing where there is nothing to undo."
+    ),
+    Kind.WRONG_ORDER: (
+        "Undos run in the reverse order of the steps, so what a later step left is gone by then. Let the undo go by"
+        " what its own step left, or swap the steps."
+    ),
+    Kind.PAIR: (
+        "The undo of the first works only as long as the second has not run. Put the second behind every step that may"
+        " still fail, let its undo restore what the first needs, or give the first another undo."
+    ),
+    Kind.REPEATED: (
+        "The step says idempotent = True, so it is run again in doubt; but two runs do more than one. Do the work under"
+        " ctx.idempotency_key, or take idempotent = True away."
+    ),
+    Kind.PARKED: "The undo fails for good, so that the saga waits for a person: see the error.",
+    Kind.STUCK: (
+        "It neither ended nor was parked within run_s: look for long waits between attempts, or give run_s more time."
+    ),
+    Kind.NOT_COMPLETED: "Verify a saga whose steps succeed when nothing is injected. Nothing else was run.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong. ``step``: whose undo (or execute) is to blame, as far as can be told; ``other``: the
+    step that it can't do with. ``injection``: what had been injected; ``says``: what happened then; ``residue``: how
+    the world differs from what it was. ``point`` names the injection; ``replay`` holds the arguments that run it again:
+    ``verify_compensable(saga, world, **finding.replay)``."""
+
+    kind: Kind
+    point: str
+    step: str | None
+    other: str | None
+    injection: str
+    says: str
+    residue: tuple[str, ...]
+    what_to_do: str
+    saga_id: str
+
+    @property
+    def replay(self) -> dict[str, Any]:
+        return {"only": self.point}
+
+    def __str__(self) -> str:
+        where = "" if self.step is None else f" ({self.step})"
+        return "\n".join([f"{self.kind.value}{where}: {self.injection}, and {self.says}", *self.residue])
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One injection, and what came of it in the run of that saga. ``finding`` is None where all was well; ``missed``
+    says why it did not happen; ``record`` is the last entry that the saga's journal had, counted from 1, when the
+    supervisor was killed."""
+
+    point: Point
+    finding: Finding | None = None
+    missed: str | None = None
+    saga_id: str | None = None
+    record: int | None = None
+    seconds: float = 0.0
+
+    @property
+    def outcome(self) -> str:
+        """``undone``, the kind of what is wrong, or ``missed``."""
+        if self.finding is not None:
+            return self.finding.kind.value
+        return "undone" if self.missed is None else "missed"
+
+    @property
+    def well(self) -> bool:
+        return self.finding is None and self.missed is None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a verification found. ``ok``: every injection happened, and left the world as it was.
+
+    ``checked``: every point, in the order in which they were run. ``assumptions``: what was taken on trust. ``runs``
+    counts sagas, those included that were only run to find out what a finding means; ``seed``: of the sample, if one
+    was drawn.
+    """
+
+    saga: str
+    steps: tuple[str, ...]
+    checked: tuple[Checked, ...]
+    assumptions: tuple[str, ...]
+    runs: int
+    seconds: float
+    seed: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.checked) and all(each.well for each in self.checked)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything that is wrong, the first counter-example first."""
+        return tuple(each.finding for each in self.checked if each.finding is not None)
+
+    @property
+    def missed(self) -> tuple[Checked, ...]:
+        """The injections that did not happen, and so show nothing."""
+        return tuple(each for each in self.checked if each.missed is not None and each.finding is None)
+
+    def __str__(self) -> str:
+        return self.text(PRINTED_WIDTH)
+
+    def __rich__(self) -> RenderableType:
+        return Group(*_parts(self))
+
+    def text(self, width: int) -> str:
+        """The report as plain text, in lines of at most ``width`` characters."""
+        console = Console(file=io.StringIO(), width=width, highlight=False, color_system=None)
+        with console.capture() as captured:
+            console.print(self)
+        return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+# --- how it looks -------------------------------------------------------------------------------------------------
+
+
+def _parts(report: Report) -> Iterator[RenderableType]:
+    yield _headline(report)
+    for title, rows in _tables(report):
+        yield Text(f"\n{title}", style="bold")
+        yield _table(rows)
+    for number, group in enumerate(_grouped(report.findings), start=1):
+        yield from _finding(number, group)
+    if report.missed:
+        yield Text("\nDid not happen, and shows nothing", style="bold yellow")
+        yield from (_indented(f"{each.point.name}: {each.missed}") for each in report.missed)
+    if report.assumptions:
+        yield Text("\nTaken on trust", style="bold")
+        yield from (_indented(each) for each in report.assumptions)
+    if report.seed is not None:
+        yield Text(f"\nA sample of the points was run, drawn with seed {report.seed}.")
+
+
+def _headline(report: Report) -> Text:
+    took = f"{len(report.checked)} points, {report.runs} runs, {report.seconds:.1f} s"
+    if report.ok:
+        return Text.assemble((f"{report.saga} can be undone: ", "bold green"), took)
+    kinds = ", ".join(dict.fromkeys(finding.kind.value for finding in report.findings)) or "injections did not happen"
+    return Text.assemble((f"{report.saga} can't be shown to be undone: ", "bold red"), f"{kinds} ({took})")
+
+
+def _tables(report: Report) -> Iterator[tuple[str, list[tuple[str, list[Checked]]]]]:
+    titles = {
+        "execute": "Something happened to execute",
+        "compensate": "Something happened to the undo",
+        "supervisor": "The supervisor was killed, and everything with it",
+    }
+    for area, title in titles.items():
+        rows: dict[str, list[Checked]] = {}
+        for each in report.checked:
+            if each.point.area == area:
+                name = report.steps[each.point.step] if each.point.step < len(report.steps) else "(after all steps)"
+                rows.setdefault(name, []).append(each)
+        if rows:
+            yield title, list(rows.items())
+
+
+def _table(rows: list[tuple[str, list[Checked]]]) -> Table:
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("step", "injected", "", "outcome"):
+        made.add_column(column, overflow="fold")
+    for name, checked in rows:
+        wells = [each.point.label for each in checked if each.well]
+        if wells:
+            made.add_row(Text(name), Text(_joined(wells)), Text("ok", style="green"), "undone")
+            name = ""
+        for (sign, outcome), labels in _bad(checked).items():
+            style = "bold red" if sign == "X" else "yellow"
+            made.add_row(Text(name), Text(_joined(labels)), Text(sign, style=style), Text(outcome, style=style))
+            name = ""
+    return made
+
+
+def _joined(labels: list[str]) -> str:
+    """The labels, those of lines in one word."""
+    lines = [label.rpartition("-")[2] for label in labels if label.startswith(LINE)]
+    words = [label for label in labels if not label.startswith(LINE)]
+    return ", ".join([*words, *([LINE + "/".join(lines)] if lines else [])])
+
+
+def _bad(checked: list[Checked]) -> dict[tuple[str, str], list[str]]:
+    """The points that are not well, by what came of them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in checked:
+        if each.finding is not None:
+            found.setdefault(("X", each.finding.kind.value), []).append(each.point.label)
+        elif each.missed is not None:
+            found.setdefault(("?", "did not happen"), []).append(each.point.label)
+    return found
+
+
+def _grouped(findings: tuple[Finding, ...]) -> list[list[Finding]]:
+    groups: dict[tuple[Kind, str | None, str | None], list[Finding]] = {}
+    for each in findings:
+        groups.setdefault((each.kind, each.step, each.other), []).append(each)
+    return list(groups.values())
+
+
+def _finding(number: int, group: list[Finding]) -> Iterator[RenderableType]:
+    first = group[0]
+    names = " and ".join(name for name in (first.step, first.other) if name is not None)
+    yield Text(f"\n{number}. {first.kind.value}{': ' if names else ''}{names}", style="bold red")
+    yield _indented(f"{first.injection}, and {first.says}")
+    for line in first.residue:
+        yield _indented(line, by=6, style="yellow")
+    yield _indented(first.what_to_do, style="italic")
+    yield _indented(f"again: verify_compensable(saga, world, only={first.point!r})")
+    if len(group) > 1:
+        named = ", ".join(each.point for each in group[1 : 1 + LIKEWISE_NAMED])
+        more = len(group) - 1 - LIKEWISE_NAMED
+        yield _indented(f"likewise at {named}" + (f" and {more} more" if more > 0 else ""), style="dim")
+
+
+def _indented(text: str, by: int = 3, style: str = "") -> Padding:
+    """A text that may come from anywhere: nothing in it can command a terminal."""
+    safe = "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
+    return Padding(Text(safe, style=style), (0, 0, 0, by), expand=False)

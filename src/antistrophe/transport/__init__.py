@@ -1,0 +1,1 @@
+"""Messages between processes, and the base on which Thespian runs here."""

@@ -1,0 +1,222 @@
+"""The short way of a message between the transport and an actor, and the custody of its children.
+
+Thespian's actor manager would describe each message for a log that is off, wrap it, look for it in lists and throttle
+it; and it loses news of deaths and forgets nothing. What it does for each message and each child is done here instead,
+by attributes of the one manager at hand; what is seldom is left to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from thespian.actors import (
+    ActorAddress,
+    ActorSystemMessage,
+    ChildActorExited,
+    PoisonMessage,
+    ThespianWatch,
+    WakeupMessage,
+)
+from thespian.system.addressManager import CannotPickleAddress
+from thespian.system.multiprocCommon import MultiProcManager, MultiProcReplicator
+from thespian.system.ratelimit import RateThrottle
+from thespian.system.transport import ReceiveEnvelope, SendStatus
+
+from antistrophe.transport.address import UnixAddress, address_of, path_of
+from antistrophe.transport.child_processes import Addresses, Postponed, Processes, Reported, death_watch
+from antistrophe.transport.codec import MESSAGES, pack_message
+from antistrophe.transport.connection import framed
+
+log = logging.getLogger("antistrophe.transport")
+
+Handle = Callable[[ReceiveEnvelope], Any]
+
+
+class End(Protocol):
+    """What goes in and out of the actor's process, as this needs it."""
+
+    def keep(self, message: Any) -> None: ...
+    def dispatch(self, path: str, frame: bytes, target: ActorAddress, message: Any) -> None: ...
+    def set_watch(self, filenos: Any) -> None: ...
+    def watch_child(self, pidfd: int, ended: ChildEnded) -> None: ...
+    def forget_peer(self, path: str) -> None: ...
+
+
+def shorten(handler: Any, end: End, abort: Callable[..., None], nobody: str) -> tuple[Handle, Custody | None]:
+    """What is to be called for each message, in place of ``handler``: the same, where it is not an actor's manager.
+
+    The Admin, which has one child and little to say, is only kept from what would harm: when it has reported a death
+    it would strike all dead children off its list, and never report those that died since it last looked; and it would
+    sleep when it sends much, to save a network that is not there.
+    """
+    manager = getattr(handler, "__self__", None)
+    if isinstance(manager, MultiProcReplicator):
+        manager._childExited = _strike_off_nobody
+        manager._governer = RateThrottle(sys.maxsize)
+    if not isinstance(manager, MultiProcManager):
+        return handler, None
+    custody = Custody(manager, end, abort, nobody)
+    return custody.handle, custody
+
+
+def _strike_off_nobody(_address: ActorAddress) -> None:
+    """In place of Thespian's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """The transport's word, among the messages, that the process of a child has ended."""
+
+    number: int
+
+
+_TO_THE_ACTOR = frozenset((*MESSAGES.values(), WakeupMessage))
+"""What no manager of Thespian's has a word in; so is anything else that is not Thespian's."""
+
+
+class Custody:
+    """One actor's manager, and what is done in its place."""
+
+    def __init__(self, manager: Any, end: End, abort: Callable[..., None], nobody: str) -> None:
+        self._manager = manager
+        self._state = vars(manager)
+        self._actor = manager.actorInst
+        self._end = end
+        self._abort = abort
+        self._own = manager.transport.myAddress
+        self._own_path = path_of(self._own)
+        self._watching = False
+        self.processes = Processes()
+        self._pidfds: dict[int, int] = {}
+        self._addresses = Addresses(address_of(nobody), manager._addrManager._managed)
+        self._reported = Reported(manager._children)
+        manager._child_procs = self.processes
+        manager._addrManager._managed = self._addresses
+        manager._children = self._reported
+        manager._awaitingAddressUpdate = Postponed()
+        manager.actor_send = self.send
+        manager.childDied = self.look_for_deaths
+        manager.h_EndpointConnected = self._on_report
+        manager._handleChildExited = self._on_exit
+
+    # --- messages ----------------------------------------------------------------------------------------------
+
+    def handle(self, envelope: ReceiveEnvelope) -> Any:
+        """Hand a message to the actor; falsy when that was its last."""
+        message, manager = envelope.message, self._manager
+        if type(message) not in _TO_THE_ACTOR:
+            if type(message) is ChildEnded:
+                return self._died(message.number)
+            if isinstance(message, ActorSystemMessage | logging.LogRecord):
+                return manager.handleMessages(envelope)
+        if "_exiting" not in self._state:  # which it has from then on
+            result = None
+            try:
+                result = self._actor.receiveMessage(message, envelope.sender)
+            except Exception:
+                log.exception("%s can't handle a message", type(self._actor).__name__)
+                self._poisoned(message, envelope.sender)
+            if result is not None or self._watching:
+                self._watching = isinstance(result, ThespianWatch)
+                self._end.set_watch(result.filenos if isinstance(result, ThespianWatch) else ())
+        while manager._receiveQueue:
+            if not manager._handleOneMessage(manager._receiveQueue.pop(0)):
+                return False
+        return True
+
+    def _poisoned(self, message: Any, sender: ActorAddress) -> None:
+        """The actor could not handle it. Thespian would have it try again, and so do twice what it did before."""
+        if not isinstance(message, PoisonMessage | WakeupMessage):
+            self.send(sender, PoisonMessage(message, traceback.format_exc()))
+
+    def send(self, target: ActorAddress, message: Any) -> None:
+        """What ``Actor.send`` does. Raises NotSerializableError for what can't travel."""
+        details = target.addressDetails
+        if type(details) is not UnixAddress:
+            known = self._manager._addrManager.exportAddr(target)
+            if known is None:
+                self._postpone(target, message)
+                return
+            details = known.addressDetails
+        if details.path == self._own_path:
+            self._end.keep(message)
+            return
+        try:
+            frame = framed(pack_message(message))
+        except CannotPickleAddress:
+            self._postpone(target, message)
+        else:
+            self._end.dispatch(details.path, frame, target, message)
+
+    def _postpone(self, target: ActorAddress, message: Any) -> None:
+        """A child that it goes to, or that it speaks of, has not reported yet: Thespian keeps it until then."""
+        type(self._manager).actor_send(self._manager, target, message)
+
+    # --- children ----------------------------------------------------------------------------------------------
+
+    def forked(self) -> None:
+        """A child was forked just now: its death will be noticed."""
+        child = self.processes.latest()
+        pidfd = death_watch(child)
+        if pidfd is None:
+            self.processes.unwatched.add(child.childNum)
+        else:
+            self._pidfds[child.childNum] = pidfd
+            self._end.watch_child(pidfd, ChildEnded(child.childNum))
+
+    def look_for_deaths(self) -> bool:
+        """Look at those children that can't be watched."""
+        for number in list(self.processes.unwatched):
+            self._died(number)
+        return True
+
+    def _died(self, number: int) -> Any:
+        """That child has ended, and its last words have been heard: its parent is told."""
+        child = self.processes.get(number)
+        if child is None or child.childProc.is_alive():
+            return True
+        self.processes.take(number)
+        pidfd = self._pidfds.pop(number, None)
+        if pidfd is not None:
+            os.close(pidfd)
+        address = getattr(child, "childRealAddr", child.childAddr)
+        return self._manager.handleMessages(ReceiveEnvelope(self._own, ChildActorExited(address)))
+
+    def close(self) -> None:
+        """Let go of what belongs to this process."""
+        for pidfd in self._pidfds.values():
+            os.close(pidfd)
+        self._pidfds.clear()
+
+    def _on_report(self, envelope: ReceiveEnvelope) -> bool:
+        number = envelope.message.childInstance
+        child = self.processes.get(number)
+        if child is not None:
+            child.childRealAddr = envelope.sender
+            self._manager._pendingActorReady(number, envelope.sender)
+        return True
+
+    def _on_exit(self, address: ActorAddress) -> bool:
+        manager = self._manager
+        known = manager._addrManager.exportAddr(address) or address
+        path = path_of(known)
+        if path is not None:
+            self._end.forget_peer(path)
+            self._reported.remove(path)
+        else:
+            for intent in manager._awaitingAddressUpdate.remove_intents_for_address(address):
+                intent.tx_done(SendStatus.Failed)
+        self._addresses.died(known)
+        if not hasattr(manager, "_exiting") or self._reported:
+            return True
+        if not hasattr(manager, "_exitedAlready"):
+            manager._exitedAlready = True
+            manager._sayGoodbye()
+            self._abort(drain=True)
+        return False

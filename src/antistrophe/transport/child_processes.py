@@ -1,0 +1,142 @@
+"""The children of one actor, in place of the lists in which Thespian keeps them: each act costs the same however many
+there are, live or dead."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from thespian.actors import ActorAddress
+from thespian.system.addressManager import ActorLocalAddress
+
+from antistrophe.transport.address import path_of
+
+# The news of a death may come twice, within moments. Until then a child's address still has to equal its former self.
+_REMEMBERED = 100
+
+
+class Processes:
+    """In place of ``_child_procs``: what Thespian keeps of each child's process, by the child's number."""
+
+    def __init__(self) -> None:
+        self._by_number: dict[int, Any] = {}
+        self.unwatched: set[int] = set()
+
+    def append(self, child: Any) -> None:
+        """A child was forked."""
+        self._by_number[child.childNum] = child
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self._by_number.values()))
+
+    def __reversed__(self) -> Iterator[Any]:
+        return reversed(self._by_number.values())
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def get(self, number: int) -> Any | None:
+        """The child of that number."""
+        return self._by_number.get(number)
+
+    def latest(self) -> Any:
+        """The child that was forked last."""
+        return next(reversed(self._by_number.values()))
+
+    def take(self, number: int) -> Any | None:
+        """Remove a child whose process has ended."""
+        self.unwatched.discard(number)
+        return self._by_number.pop(number, None)
+
+
+def death_watch(child: Any) -> int | None:
+    """A descriptor that is readable once that child's process has ended; None where there is none to be had."""
+    try:
+        return os.pidfd_open(child.childProc.pid)
+    except OSError:
+        return None
+
+
+class Addresses:
+    """In place of the address manager's ``_managed``: the address from which each child has reported, by number."""
+
+    def __init__(self, nobody: ActorAddress, known: list[ActorAddress | None]) -> None:
+        self._nobody = nobody  # one address that no process has, for all the dead
+        self._addresses: dict[int, ActorAddress | None] = dict(enumerate(known))
+        self._numbers: dict[str, int] = {}
+        self._dead: deque[int] = deque()
+        self._next = len(known)
+
+    def append(self, address: ActorAddress | None) -> None:
+        """One more child."""
+        self._addresses[self._next] = address
+        self._next += 1
+
+    def __len__(self) -> int:
+        return self._next
+
+    def __getitem__(self, number: int) -> ActorAddress | None:
+        return self._addresses.get(number, self._nobody)
+
+    def __setitem__(self, number: int, address: ActorAddress) -> None:
+        self._addresses[number] = address
+        self._numbers[path_of(address) or ""] = number
+
+    @property
+    def kept(self) -> int:
+        """How many are remembered, the dead included."""
+        return len(self._addresses)
+
+    def died(self, address: ActorAddress) -> None:
+        """A child is dead. Its own address is forgotten once many others have died."""
+        details = address.addressDetails
+        local = isinstance(details, ActorLocalAddress)
+        number = details.addressInstanceNum if local else self._numbers.pop(path_of(address) or "", None)
+        if number is None:
+            return
+        self._dead.append(number)
+        if len(self._dead) > _REMEMBERED:
+            self._addresses.pop(self._dead.popleft(), None)
+
+
+class Reported:
+    """In place of ``_children``: the addresses of the children that have reported and live."""
+
+    def __init__(self, known: list[ActorAddress]) -> None:
+        self._by_path = {path_of(address) or "": address for address in known}
+
+    def append(self, address: ActorAddress) -> None:
+        """A child has reported."""
+        self._by_path[path_of(address) or ""] = address
+
+    def remove(self, path: str) -> None:
+        """It is dead."""
+        self._by_path.pop(path, None)
+
+    def __iter__(self) -> Iterator[ActorAddress]:
+        return iter(list(self._by_path.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_path)
+
+
+class Postponed:
+    """In place of ``_awaitingAddressUpdate``: what waits for a child to report, by the child's number."""
+
+    def __init__(self) -> None:
+        self._intents: dict[int, list[Any]] = {}
+
+    def add(self, address: ActorAddress, intent: Any) -> None:
+        """This has to wait for the child of that local address."""
+        self._intents.setdefault(address.addressDetails.addressInstanceNum, []).append(intent)
+
+    def remove_intents_for_address(self, address: ActorAddress) -> list[Any]:
+        """What has waited for it."""
+        return self._intents.pop(address.addressDetails.addressInstanceNum, [])
+
+    def fmap(self, visit: Any) -> None:
+        """Show how much waits, for Thespian's status report."""
+        for number, intents in self._intents.items():
+            visit((f"child {number}", intents))

@@ -1,0 +1,215 @@
+"""Messages <-> frames of msgpack. Nothing that a frame holds is ever run, and no class is looked up by its name.
+
+A frame is a row: the kind of the message, then its fields. There are three sorts of kinds: the messages of the runtime,
+those of Thespian's own that are listed, and "", a plain value, whose one field is self-describing. A frame of any other
+kind, or with a field that is not what its kind says, is malformed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import msgpack
+from thespian.actors import ActorAddress
+from thespian.system.addressManager import ActorLocalAddress, CannotPickleAddress
+
+from antistrophe import messages
+from antistrophe.definition.spec import Origin, ResourceLimits, RetryPolicy
+from antistrophe.errors import NotSerializableError
+from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, StepRecord, StepStatus, TimelineEntry
+from antistrophe.saga.entries import Lease
+from antistrophe.serialization import msgpack_values
+from antistrophe.transport.address import UnixAddress, address_of
+from antistrophe.transport.record_codec import Fields, MalformedError
+from antistrophe.transport.thespian_messages import FORMS
+
+_BUFFER_BYTES = 64 * 1024
+_KEPT_BYTES = 1024 * 1024
+
+PLAIN = ""
+"""The kind of a plain value."""
+
+_ADDRESS, _RECORD, _WORD, _MOMENT = range(msgpack_values.FIRST_OTHER, msgpack_values.FIRST_OTHER + 4)
+
+MESSAGES: dict[str, type] = {
+    name: value
+    for name, value in vars(messages).items()
+    if isinstance(value, type) and hasattr(value, "__dataclass_fields__")
+}
+"""The messages of the runtime, by kind."""
+
+# What else may be within a plain value: the answers of the registry are made of these.
+_RECORDS = {cls.__name__: cls for cls in (SagaMetadata, StepRecord, SagaChange, TimelineEntry)}
+_WORDS: dict[str, type[Enum]] = {cls.__name__: cls for cls in (SagaStatus, StepStatus)}
+
+
+def pack_message(message: Any) -> bytes:
+    """The frame of a message. Raises NotSerializableError for what can't travel, and Thespian's CannotPickleAddress
+    while an address in it is that of a child which has not reported yet."""
+    try:
+        write = _writers.get(type(message))
+        if write is not None:
+            frame: bytes = _packers.pack(write(message))
+            if len(frame) > _KEPT_BYTES:
+                _packers.renew()  # its buffer has grown, and would stay so
+            return frame
+        kind = type(message).__name__
+        form = FORMS.get(kind)
+        if form is not None and form.cls is type(message):
+            return _pack((kind, *_written(form.write(message), form.nested)))
+        return _pack((PLAIN, _pack_plain(message)))
+    except (CannotPickleAddress, NotSerializableError):
+        raise
+    except Exception as error:
+        raise NotSerializableError(f"{_culprit(message)} can't travel: {error}") from error
+
+
+def unpack_message(frame: bytes) -> Any:
+    """The message of a frame. Raises MalformedError on anything that `pack_message` did not write."""
+    try:
+        values = msgpack.unpackb(frame, use_list=False, ext_hook=_extension, unicode_errors="surrogatepass")
+        kind = values[0]
+        read = _readers.get(kind)
+        if read is not None:
+            return read(values)
+        if kind == PLAIN:
+            (data,) = values[1:]
+            return _unpack_plain(data)
+        return _read_form(kind, values[1:])
+    except MalformedError:
+        raise
+    except Exception as error:
+        raise MalformedError(f"{type(error).__name__}: {error}") from error
+
+
+def _culprit(value: Any) -> str:
+    """The type of what can't travel, and in a record the field in which it is."""
+    cls = type(value)
+    for field in dataclasses.fields(value) if dataclasses.is_dataclass(value) else ():
+        inner = getattr(value, field.name)
+        try:
+            _pack_plain(inner) if not dataclasses.is_dataclass(inner) else _pack((inner,))
+        except Exception:
+            return f"{cls.__name__}.{field.name}: {_culprit(inner)}"
+    return f"a {cls.__qualname__}"
+
+
+def _written(values: tuple[Any, ...], nested: int | None) -> tuple[Any, ...]:
+    """Thespian wraps a message in another where it could not be delivered."""
+    if nested is None:
+        return values
+    return (*values[:nested], pack_message(values[nested]), *values[nested + 1 :])
+
+
+def _read_form(kind: Any, values: tuple[Any, ...]) -> Any:
+    form = FORMS.get(kind)
+    if form is None:
+        raise MalformedError(f"the kind {kind!r:.40} is not known")
+    if len(values) != len(form.types):
+        raise MalformedError(f"a {kind} of {len(values)} fields")
+    for value, types in zip(values, form.types, strict=True):
+        if type(value) not in types:
+            raise MalformedError(f"a {kind} with a {type(value).__name__} in the wrong place")
+    if form.nested is not None:
+        values = (*values[: form.nested], unpack_message(values[form.nested]), *values[form.nested + 1 :])
+    return form.read(*values)
+
+
+def _packer(buffer_bytes: int) -> Any:
+    return msgpack.Packer(default=_other, unicode_errors="surrogatepass", buf_size=buffer_bytes)
+
+
+class _Packers(threading.local):
+    """A packer for each thread, whose buffer is used for one message after another. Not for what is within a message,
+    which is packed while the message is."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.pack = _packer(_BUFFER_BYTES).pack
+
+
+def _pack(values: tuple[Any, ...]) -> bytes:
+    packed: bytes = _packer(1024).pack(values)
+    return packed
+
+
+def _other(value: Any) -> Any:
+    """What msgpack does not know: the records in a message, addresses, moments."""
+    write = _writers_within.get(type(value))
+    if write is not None:
+        return write(value)
+    if type(value) is datetime:
+        return msgpack.ExtType(_MOMENT, msgpack_values.pack(value))
+    if not hasattr(type(value), "__dataclass_fields__"):
+        raise TypeError(f"no encoding for {type(value).__qualname__}")
+    write = _writers_within[type(value)] = _fields.writer(type(value))
+    return write(value)
+
+
+def _extension(code: int, data: bytes) -> Any:
+    if code == _ADDRESS:
+        return address_of(data.decode("utf-8", "surrogateescape"))
+    if code == _MOMENT:
+        moment = msgpack_values.unpack(data)
+        if type(moment) is datetime:
+            return moment
+    raise MalformedError(f"an extension type {code}")
+
+
+def _packed_address(address: ActorAddress) -> msgpack.ExtType:
+    details = address.addressDetails
+    if isinstance(details, ActorLocalAddress):
+        known = details.addressManager.exportAddr(address)
+        if known is None:
+            raise CannotPickleAddress(address)
+        details = known.addressDetails
+    if not isinstance(details, UnixAddress):
+        raise NotSerializableError(f"{address} is no address of an actor here")
+    return msgpack.ExtType(_ADDRESS, details.path.encode("utf-8", "surrogateescape"))
+
+
+# --- plain values -----------------------------------------------------------------------------------------------------
+
+
+def _pack_plain(value: Any) -> bytes:
+    return msgpack_values.pack(value, others=_other_in_plain)
+
+
+def _unpack_plain(data: bytes) -> Any:
+    return msgpack_values.unpack(data, others=_extension_in_plain)
+
+
+def _other_in_plain(value: Any) -> msgpack.ExtType | None:
+    kind = type(value)
+    if _RECORDS.get(kind.__name__) is kind:
+        return msgpack.ExtType(_RECORD, _pack(_fields.writer(kind)(value)))
+    if _WORDS.get(kind.__name__) is kind:
+        return msgpack.ExtType(_WORD, _pack((kind.__name__, value.value)))
+    if kind is ActorAddress:
+        return _packed_address(value)
+    return None
+
+
+def _extension_in_plain(code: int, data: bytes) -> Any:
+    if code == _ADDRESS:
+        return _extension(code, data)
+    values = msgpack.unpackb(data, use_list=False, ext_hook=_extension, unicode_errors="surrogatepass")
+    if code == _WORD:
+        name, word = values
+        return _WORDS[name](word)
+    if code == _RECORD:
+        return _fields.reader(_RECORDS[values[0]])(values)
+    raise MalformedError(f"an extension type {code}")
+
+
+_fields = Fields((_pack_plain, _unpack_plain), alike=(RetryPolicy, ResourceLimits, Origin, Lease))
+_writers = {cls: _fields.writer(cls) for cls in MESSAGES.values()}
+_readers = {kind: _fields.reader(cls) for kind, cls in MESSAGES.items()}
+_writers_within: dict[type, Any] = {ActorAddress: _packed_address}
+_packers = _Packers()

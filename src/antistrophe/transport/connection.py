@@ -1,0 +1,284 @@
+"""Connections between actors: each carries frames one way, from the process that connected to the one that listens.
+
+A connection opens with a preamble that names its sender; after it come frames: four bytes of length, then msgpack.
+Both sides look at who the other is, by the kernel's word: a process of another user is neither heard nor spoken to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections import deque
+
+from antistrophe.errors import PayloadTooLargeError
+from antistrophe.transport.authentication import seal
+from antistrophe.transport.outgoing_message import Letter
+
+PREAMBLE_MAGIC = b"ASM2"
+MAX_FRAME_BYTES = 256 * 1024 * 1024
+MAX_QUEUED_MESSAGES = 10_000
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+
+_LENGTH = struct.Struct(">I")
+_HEADER_BYTES = _LENGTH.size
+_CREDENTIALS = struct.Struct("3i")
+_READ_BYTES = 64 * 1024
+_LARGE_READ_BYTES = 1024 * 1024
+_READ_BUDGET_BYTES = 4 * 1024 * 1024
+_FIRST_PAUSE_S = 0.01
+_LONGEST_PAUSE_S = 0.5
+_MAX_RECONNECTS = 3
+
+# A full backlog of the listener (EAGAIN) and a lack of descriptors pass; both are tried again.
+_PASSING = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class BrokenStreamError(Exception):
+    """What came in is no stream of ours."""
+
+
+class StrangerError(OSError):
+    """At the other end is a process of another user."""
+
+
+def framed(payload: bytes) -> bytes:
+    """One frame; PayloadTooLargeError when it can't travel."""
+    if len(payload) > MAX_FRAME_BYTES:
+        raise PayloadTooLargeError(f"a message of {len(payload)} bytes is over the limit of {MAX_FRAME_BYTES}")
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def preamble(sender: str, receiver: str = "") -> bytes:
+    """What opens a connection: who sends on it, and its seal, where it is of a system."""
+    return PREAMBLE_MAGIC + framed(sender.encode("utf-8", "surrogateescape") + b"\0" + seal(sender, receiver))
+
+
+def check_peer(sock: socket.socket) -> None:
+    """Raise StrangerError where the process at the other end runs for another user."""
+    pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    if uid != os.geteuid():
+        raise StrangerError(errno.EPERM, f"process {pid} is of another user (uid {uid})")
+
+
+def somebody_listens(path: str) -> bool:
+    """Whether a connection to this socket would be taken in."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return True  # so many want to connect that we'd have to wait
+        except OSError:
+            return False
+    return True
+
+
+class Outgoing:
+    """What goes to one peer: a connection made when it is needed, and a queue for what the kernel does not take yet."""
+
+    __slots__ = (
+        "_bytes",
+        "_offset",
+        "_pause_s",
+        "_preamble",
+        "_reconnects",
+        "armed",
+        "path",
+        "queue",
+        "retry_at",
+        "sock",
+    )
+
+    def __init__(self, path: str, own_preamble: bytes) -> None:
+        self.path = path
+        self.sock: socket.socket | None = None
+        self.queue: deque[Letter] = deque()
+        self.retry_at = 0.0
+        self.armed: int | None = None
+        self._preamble = own_preamble
+        self._offset = 0
+        self._bytes = 0
+        self._pause_s = _FIRST_PAUSE_S
+        self._reconnects = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be queued that can be done without."""
+        return len(self.queue) >= MAX_QUEUED_MESSAGES or self._bytes >= MAX_QUEUED_BYTES
+
+    def connect(self, now: float) -> bool:
+        """Try to connect. False: not now, try again at ``retry_at``. Raises OSError when the peer is gone, or of
+        another user."""
+        try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            try:
+                sock.connect(self.path)
+                check_peer(sock)
+                if sock.send(self._preamble) != len(self._preamble):
+                    raise BlockingIOError(errno.EAGAIN, "a fresh connection is full")
+            except BaseException:
+                sock.close()
+                raise
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+            self.retry_at = now + self._pause_s
+            self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+            return False
+        self.sock = sock
+        self._pause_s = _FIRST_PAUSE_S
+        return True
+
+    def write(self, frame: bytes) -> bool:
+        """Hand a frame to the kernel, where nothing else waits; True when it has all of it. What it has not taken has
+        to be queued next. Raises OSError: broken."""
+        if self.sock is None or self.queue:
+            return False
+        try:
+            sent = self.sock.send(frame)
+        except BlockingIOError:
+            return False
+        if sent == len(frame):
+            return True
+        self._offset = sent
+        return False
+
+    def enqueue(self, letter: Letter) -> None:
+        """Have a letter wait for its turn."""
+        self.queue.append(letter)
+        self._bytes += len(letter.frame)
+
+    def flush(self) -> list[Letter]:
+        """Write what the kernel takes; answers with the letters of which it has all. Raises OSError: broken."""
+        written: list[Letter] = []
+        while self.queue and self.sock is not None:
+            data = self.queue[0].frame
+            try:
+                self._offset += self.sock.send(memoryview(data)[self._offset :])
+            except BlockingIOError:
+                break
+            if self._offset == len(data):
+                self._offset = 0
+                self._bytes -= len(data)
+                self._reconnects = 0
+                written.append(self.queue.popleft())
+        return written
+
+    def lost(self) -> bool:
+        """The connection broke: what is queued starts over. False when that has happened too often in a row."""
+        self.close()
+        self._reconnects += 1
+        return self._reconnects <= _MAX_RECONNECTS
+
+    def take_expired(self, now: float) -> list[Letter]:
+        """Remove the letters that have waited too long; a connection with one of them half written is closed."""
+        expired = [letter for letter in self.queue if letter.quit_at is not None and letter.quit_at <= now]
+        if expired:
+            if self._offset and self.queue[0] in expired:
+                self.close()
+            self.queue = deque(letter for letter in self.queue if letter not in expired)
+            self._bytes = sum(len(letter.frame) for letter in self.queue)
+        return expired
+
+    def take_all(self) -> list[Letter]:
+        """Remove and answer all that is queued, and close."""
+        taken = list(self.queue)
+        self.queue.clear()
+        self._bytes = 0
+        self.close()
+        return taken
+
+    def close(self) -> None:
+        """Close the connection; what the kernel has taken still arrives."""
+        self._offset = 0
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
+
+class Incoming:
+    """One connection from a peer."""
+
+    __slots__ = ("_buffer", "_magic_seen", "_missing", "seal", "sender", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.sender: str | None = None
+        self.seal = b""
+        self._buffer = bytearray()
+        self._missing = 0  # so much of a frame is known to be still to come
+        self._magic_seen = False
+
+    def receive(self) -> tuple[list[bytes], bool]:
+        """Read what is there: the complete payloads, and whether the stream goes on.
+
+        Raises BrokenStreamError for a stream that is not ours. The preamble sets ``sender`` and ``seal``; it is no
+        payload.
+        """
+        payloads: list[bytes] = []
+        budget = _READ_BUDGET_BYTES
+        while budget > 0:
+            try:
+                data = self.sock.recv(_LARGE_READ_BYTES if self._missing > _READ_BYTES else _READ_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:
+                return payloads, False
+            if not data:
+                return payloads, False
+            budget -= len(data)
+            if self._take(data, payloads):
+                break  # most often there is no more, and the kernel says so if there is
+        return payloads, True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.sock.close()
+
+    def _take(self, data: bytes, payloads: list[bytes]) -> bool:
+        """Add what was read; True when no frame is left half."""
+        if self._magic_seen and not self._buffer:
+            start = self._take_frames(data, payloads)
+            if start < len(data):
+                self._buffer += memoryview(data)[start:]
+            return not self._buffer
+        self._buffer += data
+        self._missing -= len(data)
+        if self._missing > 0 or not self._take_magic():
+            return False
+        start = self._take_frames(self._buffer, payloads)
+        del self._buffer[:start]
+        return not self._buffer
+
+    def _take_magic(self) -> bool:
+        if self._magic_seen:
+            return True
+        if not PREAMBLE_MAGIC.startswith(self._buffer[: len(PREAMBLE_MAGIC)]):
+            raise BrokenStreamError("no preamble of ours")
+        if len(self._buffer) < len(PREAMBLE_MAGIC):
+            return False
+        self._magic_seen = True
+        del self._buffer[: len(PREAMBLE_MAGIC)]
+        return True
+
+    def _take_frames(self, buffer: bytes | bytearray, payloads: list[bytes]) -> int:
+        """Cut off the whole frames; answers with where the rest begins."""
+        start, size = 0, len(buffer)
+        while size >= start + _HEADER_BYTES:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            if length > MAX_FRAME_BYTES:
+                raise BrokenStreamError(f"a frame of {length} bytes")
+            end = start + _HEADER_BYTES + length
+            if size < end:
+                self._missing = end - size
+                return start
+            begin, start = start + _HEADER_BYTES, end
+            payload = buffer[begin:end] if type(buffer) is bytes else bytes(memoryview(buffer)[begin:end])
+            if self.sender is None:
+                path, _, self.seal = payload.partition(b"\0")
+                self.sender = path.decode("utf-8", "surrogateescape")
+            else:
+                payloads.append(payload)
+        self._missing = 0
+        return start

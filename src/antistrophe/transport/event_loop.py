@@ -1,0 +1,253 @@
+"""All that goes in and out of one process of the actor system: its sockets, its children's deaths, its signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Container, Iterable
+from typing import Any
+
+from thespian.actors import (
+    ActorAddress,
+    ActorExitRequest,
+    ActorSystemFailure,
+    ChildActorExited,
+    DeadEnvelope,
+    WatchMessage,
+)
+from thespian.system.addressManager import CannotPickleAddress
+from thespian.system.messages.multiproc import ChildMayHaveDied
+from thespian.system.transport import SendStatus
+
+from antistrophe.errors import NotSerializableError, PayloadTooLargeError
+from antistrophe.messages import REPEATED
+from antistrophe.transport.actor_manager import ChildEnded
+from antistrophe.transport.address import path_of
+from antistrophe.transport.codec import pack_message
+from antistrophe.transport.connection import Incoming, Outgoing, framed
+from antistrophe.transport.drop_counters import REFUSED, Tally
+from antistrophe.transport.outgoing_message import Letter
+from antistrophe.transport.poller import READABLE, Poller
+from antistrophe.transport.receiver import Envelope, Inbox
+from antistrophe.transport.sender import Outbox
+from antistrophe.transport.sockets import remove_socket
+
+# After a child's death, what it had sent is read first; other peers may keep sending, so there is an end to that.
+_MAX_READS_AFTER_A_DEATH = 64
+
+_WAKE = object()
+_WATCH = object()
+
+
+class Hub:
+    """Listens at ``own``; dead letters go to ``admin``. One thread waits for what happens, any may send; ``lock`` keeps
+    them apart."""
+
+    def __init__(self, own: ActorAddress, admin: ActorAddress) -> None:
+        self.closed = True
+        self.lock = threading.RLock()
+        self._own, self._admin = own, admin
+        self._path = path_of(own) or ""
+        self.tally = Tally()
+        self._poller = Poller()
+        self.outbox = Outbox(self._poller, self._path, self.tally)
+        self.inbox = Inbox(self._poller, self._path, self.tally)
+        self.received = self.inbox.received
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poller.watch(self._wake_fd, READABLE, _WAKE)
+        self._watches: frozenset[int] = frozenset()
+        self._check_children = self._exit_signalled = False
+        self.waiter: int | None = None
+        self.closed = False
+
+    @property
+    def filenos(self) -> list[int]:
+        """The descriptors that are looked at."""
+        return self._poller.filenos
+
+    def keep(self, message: Any) -> None:
+        """Have a message to oneself delivered. It does not travel, and may hold what can't."""
+        self.received.append(Envelope(self._own, message))
+
+    def holds(self, kinds: Container[type]) -> bool:
+        """Whether a message of one of these types is in ``received``, or can be had without waiting."""
+        if not self.inbox.holds(kinds) and not self.closed:
+            self.wait(0.0)
+        return self.inbox.holds(kinds)
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    def send(self, path: str | None, letter: Letter) -> None:
+        """Send, or queue, or fail where too much waits already. What became of it is told now if it has been sent, else
+        by `settle`. Raises ActorSystemFailure at an end that is closed."""
+        if self.closed or path is None:
+            raise ActorSystemFailure("this end of the actor system is closed (or its process was forked)")
+        with self.lock:
+            status = self.outbox.write(path, letter.frame)
+            if status is None and self.outbox.is_full(path):
+                self.tally.add(REFUSED, f"a {type(letter.message).__name__} to {path}")
+                status = SendStatus.Failed
+            if status is None:
+                self.outbox.queue(path, letter)
+            elif status is not SendStatus.Sent:
+                # Told from within the run, as Thespian expects: the caller has not begun to listen for it yet.
+                self.outbox.finished.append((letter, status))
+        if status is SendStatus.Sent:
+            letter.settle(status)
+        if self.waiter not in (None, threading.get_ident()):
+            self.wake()
+
+    def dispatch(self, path: str, frame: bytes, target: ActorAddress, message: Any) -> None:
+        """Send a message of an actor's, of which this is the frame. It waits as long as its receiver lives; only one
+        that is sent again until it is answered is refused where too much waits already."""
+        with self.lock:
+            if self.closed:
+                raise ActorSystemFailure("this end of the actor system is closed")
+            status = self.outbox.write(path, frame)
+            if status is SendStatus.Sent:
+                return
+            letter = Letter(frame, target, message, self._undelivered, None)
+            if status is not None:
+                letter.settle(status)
+            elif type(message) in REPEATED and self.outbox.is_full(path):
+                self.tally.add(REFUSED, f"a {type(message).__name__} to {path}")
+            else:
+                self.outbox.queue(path, letter)
+
+    def settle(self) -> None:
+        """Tell what became of the letters that had to wait, or failed."""
+        finished = self.outbox.finished
+        with contextlib.suppress(IndexError):  # another thread may have taken the last one
+            while finished:
+                letter, status = finished.popleft()
+                letter.settle(status)
+
+    def forget_peer(self, path: str) -> None:
+        """That peer is dead."""
+        with self.lock:
+            self.outbox.forget(path)
+
+    def _undelivered(self, status: SendStatus.BASE, letter: Letter) -> None:
+        """Dead letters go to the Admin, which keeps the address of whoever wants to see them."""
+        admin = path_of(self._admin)
+        unwanted = isinstance(letter.message, DeadEnvelope | ChildActorExited)
+        if status is SendStatus.DeadTarget and not unwanted and path_of(letter.target) != admin and not self.closed:
+            message = DeadEnvelope(letter.target, letter.message)
+            with contextlib.suppress(NotSerializableError, PayloadTooLargeError, CannotPickleAddress):
+                self.dispatch(admin or "", framed(pack_message(message)), self._admin, message)
+
+    # --- waiting --------------------------------------------------------------------------------------------------
+
+    def wake(self, *, signal_exit: bool = False, check_children: bool = False) -> None:
+        """End a wait, with the reason. Signal handlers call this: it takes no lock."""
+        self._exit_signalled |= signal_exit
+        self._check_children |= check_children
+        # A fork of an actor keeps its signal handlers; there the number may be a file of somebody else's by now.
+        if not self.closed:
+            with contextlib.suppress(OSError):
+                os.eventfd_write(self._wake_fd, 1)
+
+    def set_watch(self, filenos: Iterable[int]) -> None:
+        """Watch these descriptors beside our own, instead of those before. One that is closed is watched no longer."""
+        wanted = frozenset(filenos)
+        if wanted != self._watches:
+            for fileno in self._watches - wanted:
+                self._poller.forget(fileno)
+            for fileno in wanted - self._watches:
+                with contextlib.suppress(OSError):
+                    self._poller.watch(fileno, READABLE, _WATCH)
+            self._watches = wanted
+
+    def watch_child(self, pidfd: int, ended: ChildEnded) -> None:
+        """Deliver ``ended`` once that process has, after all that it had sent."""
+        self._poller.watch(pidfd, READABLE, ended)
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Wait for something to happen, and take it in."""
+        rest_s = self.outbox.rest_s()
+        if rest_s is not None and (timeout_s is None or rest_s < timeout_s):
+            timeout_s = rest_s
+        events = self._poller.wait(timeout_s)
+        with self.lock:
+            if self.closed:
+                return
+            ready = [fileno for fileno, happened in events if self._take_in(fileno, happened)]
+            self.outbox.tend()
+            if self._check_children or self._exit_signalled:
+                self._take_in_signals()
+        if ready:
+            self.keep(WatchMessage(ready))
+
+    def _take_in(self, fileno: int, happened: int) -> bool:
+        """Handle one event; True when it is of a descriptor that the actor watches."""
+        owner = self._poller.owner(fileno)
+        if isinstance(owner, Incoming):
+            self.inbox.read(owner)
+        elif isinstance(owner, Outgoing):
+            self.outbox.ready(owner, happened)
+        elif owner is self.inbox:
+            self.inbox.accept()
+        elif isinstance(owner, ChildEnded):
+            self._poller.forget(fileno)
+            self._hear_last_words()
+            self.keep(owner)
+        elif owner is _WAKE:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake_fd)
+        else:
+            return owner is _WATCH
+        return False
+
+    def _take_in_signals(self) -> None:
+        if self._check_children:
+            self._check_children = False
+            self._hear_last_words()
+            self.keep(ChildMayHaveDied())
+        if self._exit_signalled:
+            self._exit_signalled = False
+            self.keep(ActorExitRequest())
+
+    def _hear_last_words(self) -> None:
+        """What a child had sent comes before the news of its death."""
+        for _ in range(_MAX_READS_AFTER_A_DEATH):
+            events = [(n, e) for n, e in self._poller.wait(0.0) if self._brings_messages(n)]
+            for fileno, happened in events:
+                self._take_in(fileno, happened)
+            if not events:
+                break
+
+    def _brings_messages(self, fileno: int) -> bool:
+        owner = self._poller.owner(fileno)
+        return isinstance(owner, Incoming) or owner is self.inbox
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Leave the actor system, from any thread. What waits to be sent has failed."""
+        with self.lock:
+            if self.closed:
+                return
+            self.wake()
+            self.closed = True
+            self.outbox.close()
+            self.inbox.close()
+            remove_socket(self._path)
+            if self.waiter in (None, threading.get_ident()):
+                self.release()
+        self.settle()
+
+    def abandon(self) -> None:
+        """In a fork: let go of the descriptors that are the parent's, and of nothing else."""
+        if not self.closed:
+            self.closed = True
+            self.outbox.drop_descriptors()
+            self.inbox.close()
+            self.release()
+
+    def release(self) -> None:
+        """Let go of what a wait needs. The thread that waits does it, so that no number is closed under it."""
+        if self._wake_fd >= 0:
+            self._poller.close()
+            os.close(self._wake_fd)
+            self._wake_fd = -1

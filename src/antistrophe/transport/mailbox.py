@@ -1,0 +1,116 @@
+"""One private end in a running actor system: sends to its supervisor, and receives what is sent back."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+from thespian.actors import ActorExitRequest, ActorSystemFailure
+from thespian.system.transport import ReceiveEnvelope, SendStatus
+
+from antistrophe.errors import OverloadedError, RequestError, SystemUnavailableError
+from antistrophe.transport.address import address_of
+from antistrophe.transport.codec import pack_message, unpack_message
+from antistrophe.transport.connection import framed
+from antistrophe.transport.outgoing_message import Letter
+from antistrophe.transport.record_codec import MalformedError
+from antistrophe.transport.transport import UnixTransport
+
+MAX_UNREAD_REQUESTS = 1_000
+MAX_UNREAD_BYTES = 64 * 1024 * 1024
+
+
+class Backlog:
+    """What this application has sent to a system that has not read it, at all its ends together. From any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.size = 0
+
+    def add(self, size: int) -> None:
+        """Raises OverloadedError where this would be too much; a single request never is."""
+        with self._lock:
+            if self.requests and (self.requests >= MAX_UNREAD_REQUESTS or self.size + size > MAX_UNREAD_BYTES):
+                raise OverloadedError(
+                    f"the actor system does not read: {self.requests} requests ({self.size} bytes) of this application"
+                    " wait for it; try again later"
+                )
+            self.requests += 1
+            self.size += size
+
+    def remove(self, size: int) -> None:
+        """It was read, or will never be."""
+        with self._lock:
+            self.requests -= 1
+            self.size -= size
+
+
+_backlog = Backlog()
+
+
+def _checked(frame: bytes) -> bytes:
+    """What applications ask is made of what their callers gave: the system would drop what does not fit, unanswered."""
+    try:
+        unpack_message(frame)
+    except MalformedError as error:
+        raise RequestError(f"that can't be asked: {error}") from error
+    return frame
+
+
+class Mailbox:
+    """For one thread at a time. Messages may be lost, so there is no error for one that can't be delivered.
+
+    ``supervisor`` is the path of its socket. ``transport``: use this end, instead of one made here. Raises
+    SystemUnavailableError where there is no place for a socket.
+    """
+
+    def __init__(self, supervisor: str, transport: UnixTransport | None = None, backlog: Backlog = _backlog) -> None:
+        self._supervisor = address_of(supervisor)
+        self._backlog = backlog
+        self._unread: Any = None
+        try:
+            self._transport = transport or UnixTransport(None, self._supervisor)
+        except ActorSystemFailure as error:
+            raise SystemUnavailableError(str(error)) from error
+
+    def send(self, message: Any) -> None:
+        """Send to the supervisor, without waiting for it to read; not again what it has not begun to read.
+
+        Raises OverloadedError where too much waits for it already; RequestError (NotSerializableError,
+        PayloadTooLargeError) for what can't travel, or is not what its field declares.
+        """
+        if self._unread is message:
+            return
+        frame = framed(_checked(pack_message(message)))
+        self._backlog.add(len(frame))
+        self._unread = message
+        try:
+            self._transport.post(self._supervisor, frame, message, self._settled)
+        except (ActorSystemFailure, OSError):
+            self._backlog.remove(len(frame))
+            self._unread = None
+
+    def receive(self, timeout_s: float) -> Any:
+        """The next message; None when ``timeout_s`` have passed, or `wake` was called."""
+        result = self._transport.run(None, timedelta(seconds=timeout_s))
+        if not isinstance(result, ReceiveEnvelope) or isinstance(result.message, ActorExitRequest):
+            return None
+        return result.message
+
+    def wake(self) -> None:
+        """End a `receive` that another thread is in, or the next one."""
+        # The reason is one that the transport does not forget when no run is under way just then; what it delivers for
+        # it is no message of ours.
+        self._transport.interrupt_wait(signal_shutdown=True)
+
+    def close(self) -> None:
+        """Leave the actor system: what is still sent here fails at its sender."""
+        self._transport.close()
+
+    def _settled(self, _status: SendStatus.BASE, letter: Letter) -> None:
+        """The kernel has it, or nobody ever will."""
+        self._backlog.remove(len(letter.frame))
+        if self._unread is letter.message:
+            self._unread = None

@@ -1,0 +1,146 @@
+"""What a process receives: a listening socket, a connection from each peer that sends, and the messages from them."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Container
+from typing import Any
+
+from thespian.actors import ActorAddress, ActorSystemFailure
+from thespian.system.transport import ReceiveEnvelope
+from thespian.system.utilis import thesplog
+
+from antistrophe.messages import FROM_APPLICATIONS
+from antistrophe.transport.address import address_of
+from antistrophe.transport.authentication import is_guest
+from antistrophe.transport.codec import unpack_message
+from antistrophe.transport.connection import BrokenStreamError, Incoming, StrangerError, check_peer
+from antistrophe.transport.drop_counters import BROKEN, MALFORMED, STRANGERS, UNASKED, Tally
+from antistrophe.transport.poller import READABLE, Poller
+from antistrophe.transport.record_codec import MalformedError
+
+_BACKLOG = 1024
+_ACCEPTS_AT_ONCE = 64
+_NO_DESCRIPTOR_PAUSE_S = 0.01
+
+
+class Envelope(ReceiveEnvelope):
+    """A message and its sender. Thespian describes it for a debug log that is off; str(message) would cost the most."""
+
+    def __init__(self, sender: ActorAddress, message: Any) -> None:
+        self._sender = sender
+        self._message = message
+
+    def identify(self) -> str:
+        """What the debug log would say."""
+        return "a message"
+
+
+class Inbox:
+    """Listens on ``path`` and gathers messages in ``received``. Not for several threads at once."""
+
+    def __init__(self, poller: Poller, path: str, tally: Tally) -> None:
+        self.received: deque[ReceiveEnvelope] = deque()
+        self._poller = poller
+        self._tally = tally
+        self._path = path
+        self._addresses: dict[Incoming, ActorAddress | None] = {}
+        self._guests: set[Incoming] = set()
+        self._latest: dict[str, Incoming] = {}
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            self._listener.bind(path)
+            self._listener.listen(_BACKLOG)
+        except OSError as error:
+            self._listener.close()
+            raise ActorSystemFailure(f"can't listen on {path}: {error.strerror}") from error
+        poller.watch(self._listener.fileno(), READABLE, self)
+
+    def accept(self) -> None:
+        """Take in those who have connected, and what they have sent already."""
+        for _ in range(_ACCEPTS_AT_ONCE):
+            try:
+                sock, _address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # Most likely no descriptor is free. Whoever wants to connect waits until one is, and we do not spin.
+                thesplog("can't accept a connection: %s", error, level=logging.WARNING)
+                time.sleep(_NO_DESCRIPTOR_PAUSE_S)
+                return
+            sock.setblocking(False)
+            try:
+                check_peer(sock)
+            except StrangerError as error:
+                self._tally.add(STRANGERS, error.strerror)
+                sock.close()
+                continue
+            incoming = Incoming(sock)
+            self._poller.watch(sock.fileno(), READABLE, incoming)
+            self._addresses[incoming] = None
+            self.read(incoming)
+
+    def read(self, incoming: Incoming) -> None:
+        """Take in what a peer has sent."""
+        try:
+            payloads, goes_on = incoming.receive()
+        except BrokenStreamError as error:
+            self._tally.add(BROKEN, error)
+            payloads, goes_on = [], False
+        if payloads:
+            sender = self._addresses[incoming] or self._introduced(incoming)
+            for payload in payloads:
+                self._take(payload, sender, incoming in self._guests)
+        if not goes_on:
+            self._forget(incoming)
+
+    def _take(self, payload: bytes, sender: ActorAddress, guest: bool) -> None:
+        try:
+            message = unpack_message(payload)
+        except MalformedError as error:
+            self._tally.add(MALFORMED, f"{error}, from {sender}")
+            return
+        if guest and type(message) not in FROM_APPLICATIONS:
+            self._tally.add(UNASKED, f"a {type(message).__name__}, from {sender}")
+            return
+        self.received.append(Envelope(sender, message))
+
+    def holds(self, kinds: Container[type]) -> bool:
+        """Whether a message of one of these types is in ``received``."""
+        return any(type(envelope.message) in kinds for envelope in self.received)
+
+    def close(self) -> None:
+        """Stop listening and close all connections."""
+        for incoming in self._addresses:
+            incoming.close()
+        self._addresses.clear()
+        self._guests.clear()
+        self._latest.clear()
+        self._listener.close()
+
+    def _introduced(self, incoming: Incoming) -> ActorAddress:
+        """A sender's first messages on a connection: those on the one that it has closed for it come before them."""
+        path = incoming.sender
+        assert path is not None, "there is no message before the preamble"
+        before = self._latest.get(path)
+        while before is not None and before in self._addresses:
+            unread = len(self.received)
+            self.read(before)
+            if len(self.received) == unread:
+                break
+        self._latest[path] = incoming
+        if is_guest(path, self._path, incoming.seal):
+            self._guests.add(incoming)
+        address = self._addresses[incoming] = address_of(path)
+        return address
+
+    def _forget(self, incoming: Incoming) -> None:
+        self._poller.forget(incoming.sock.fileno())
+        del self._addresses[incoming]
+        self._guests.discard(incoming)
+        if incoming.sender is not None and self._latest.get(incoming.sender) is incoming:
+            del self._latest[incoming.sender]
+        incoming.close()

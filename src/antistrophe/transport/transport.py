@@ -1,0 +1,289 @@
+"""How messages travel between the processes of one actor system: Thespian's transport over Unix-domain sockets.
+
+Each process listens on a socket of its own and keeps one connection to each process that it sends to. A message is
+sent when the kernel has it; it is delivered at most once, in order per sender and receiver. Peers that do not read
+hold up nobody but themselves. Nothing here opens a port, and nothing that comes in is unpickled.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Container, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from thespian.actors import ActorAddress
+from thespian.system.addressManager import CannotPickleAddress
+from thespian.system.timing import ExpirationTimer, timePeriodSeconds
+from thespian.system.transport import (
+    ExternalInterfaceTransportInit,
+    SendStatus,
+    Thespian__Run_Expired,
+    Thespian__Run_HandlerResult,
+    Thespian__Run_Terminated,
+    TransmitIntent,
+    TransmitOnly,
+)
+
+from antistrophe.transport.actor_manager import Custody, Handle, shorten
+from antistrophe.transport.address import address_of, path_of
+from antistrophe.transport.codec import pack_message
+from antistrophe.transport.connection import framed, somebody_listens
+from antistrophe.transport.endpoint import ADMIN_PATH, UnixEndpoint, keep_out_of_tmp, register_end
+from antistrophe.transport.event_loop import Hub
+from antistrophe.transport.outgoing_message import Letter, Notify
+from antistrophe.transport.receiver import Envelope
+from antistrophe.transport.sockets import new_socket_path
+from antistrophe.transport.timers import Alarms
+
+
+class UnixTransport:
+    """The end of one process (or of one private context of an application) in the actor system.
+
+    A child of the system dies with the process that made it, from the moment its transport exists.
+    """
+
+    def __init__(self, init: object, *details: Any) -> None:
+        own: ActorAddress | None = None
+        if isinstance(init, UnixEndpoint):
+            init.move_in()
+            self._adminAddr, own = init.admin, init.assigned
+        else:
+            keep_out_of_tmp()
+            starts = isinstance(init, ExternalInterfaceTransportInit)
+            self._adminAddr = self.getAdminAddr(details[0]) if starts else details[0]
+        folder = Path(path_of(self._adminAddr) or "").parent
+        self.myAddress: ActorAddress = own or address_of(new_socket_path(folder))
+        self._path = path_of(self.myAddress)
+        self._hub = Hub(self.myAddress, self._adminAddr)
+        self._alarms = Alarms()
+        self._aborting: bool | None = None  # else whether to drain first
+        self._nobody = str(folder / "nobody")
+        self._short: tuple[Any, Handle] | None = None
+        self._custody: Custody | None = None
+        register_end(self)
+
+    # --- what Thespian asks of a transport ------------------------------------------------------------------------
+
+    @staticmethod
+    def getAdminAddr(capabilities: dict[str, Any]) -> ActorAddress:  # noqa: N802
+        """The address of the Admin that these capabilities name."""
+        return address_of(capabilities[ADMIN_PATH])
+
+    @staticmethod
+    def getAddressFromString(spec: str) -> ActorAddress:  # noqa: N802
+        """The address that listens on the path ``spec``."""
+        return address_of(spec)
+
+    @staticmethod
+    def getConventionAddress(capabilities: dict[str, Any]) -> None: ...  # noqa: N802 - a system of ours is on one host
+
+    @staticmethod
+    def probeAdmin(address: ActorAddress) -> bool:  # noqa: N802
+        """Whether somebody listens there."""
+        return somebody_listens(path_of(address) or "")
+
+    def setAddressManager(self, manager: Any) -> None: ...  # noqa: N802 - it comes with each call that needs it
+
+    def enableRXPauseFlowControl(self, enable: bool = True) -> None: ...  # noqa: N802 - receiving never pauses
+
+    def prepEndpoint(self, assigned: ActorAddress, capabilities: dict[str, Any]) -> UnixEndpoint:  # noqa: N802, ARG002
+        """What a child of this process needs to know to make its own transport."""
+        return UnixEndpoint.for_child(assigned, self._adminAddr)
+
+    def connectEndpoint(self, endpoint: UnixEndpoint) -> None:  # noqa: N802, ARG002
+        """The child connects when it reports; its death is looked out for from now on."""
+        if self._custody is not None:
+            self._custody.forked()
+
+    def external_transport_clone(self) -> UnixTransport:
+        """Another end for this process, whose messages do not mix with those of this one."""
+        return UnixTransport(None, self._adminAddr)
+
+    def childResetFileNumList(self) -> list[int]:  # noqa: N802
+        """None: forks have closed all of it by the time this is used, and the numbers may be something else's."""
+        return []
+
+    def protectedFileNumList(self) -> list[int]:  # noqa: N802
+        """The descriptors that belong to this transport."""
+        return self._hub.filenos
+
+    def set_watch(self, filenos: Iterable[int]) -> None:
+        """Watch these descriptors beside our own, instead of those before."""
+        self._hub.set_watch(filenos)
+
+    def lostRemote(self, address: ActorAddress) -> None: ...  # noqa: N802 - there are no other hosts to lose
+
+    def abort_run(self, drain: bool = False) -> None:
+        """End the present run; with ``drain``, once all is sent."""
+        self._aborting = drain
+
+    def interrupt_wait(self, signal_shutdown: bool = False, check_children: bool = False) -> None:
+        """Wake the run, with the reason. Signal handlers call this: it takes no lock."""
+        # The children that an actor's custody watches need no look.
+        look = check_children and (self._custody is None or bool(self._custody.processes.unwatched))
+        self._hub.wake(signal_exit=signal_shutdown, check_children=look)
+
+    def deadAddress(self, manager: Any, address: ActorAddress) -> None:  # noqa: N802
+        """A child is dead: what waits for it has failed, and its socket goes."""
+        path = path_of(manager.exportAddr(address) or address)
+        if path is not None:
+            self._hub.forget_peer(path)
+
+    def addWakeup(self, period: Any, payload: Any) -> None:  # noqa: N802
+        """Have a WakeupMessage delivered after ``period``: seconds or a timedelta."""
+        self._alarms.set(time.monotonic(), period, payload)
+
+    def close(self) -> None:
+        """Leave the actor system, from any thread. What waits to be sent has failed; a run ends."""
+        self._hub.close()
+        if self._custody is not None:
+            self._custody.close()
+
+    def abandon(self) -> None:
+        """In a fork: let go of the descriptors that are the parent's, and of nothing else."""
+        self._hub.abandon()
+        if self._custody is not None:
+            self._custody.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_hub"):
+            self.close()
+
+    def _updateStatusResponse(self, response: Any) -> None:  # noqa: N802
+        now = time.monotonic()
+        with self._hub.lock:
+            for letter in self._hub.outbox.waiting():
+                response.addPendingMessage(self.myAddress, letter.target, str(letter.message))
+            for envelope in self._hub.received:
+                response.addReceivedMessage(envelope.sender, self.myAddress, str(envelope.message))
+            response.addWakeups([(self.myAddress, ExpirationTimer(due - now)) for due in self._alarms.pending()])
+
+    def more_is_waiting(self, kinds: Container[type]) -> bool:
+        """Whether a message of one of these types has arrived that is not handed over yet; looks once at the sockets
+        and does not wait. For the thread that runs this end, in a handler."""
+        return not self._hub.closed and self._aborting is None and self._hub.holds(kinds)
+
+    def hand_over(self, message: Any) -> None:
+        """Have a message delivered to the actor of this end, from any of its threads."""
+        self._hub.keep(message)
+        self._hub.wake()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What this end has turned away, by what it was."""
+        return self._hub.tally.counts
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    def scheduleTransmit(self, manager: Any, intent: TransmitIntent, has_exclusive_flag: bool = False) -> None:  # noqa: N802, ARG002
+        """Send as Thespian does. Raises CannotPickleAddress while a child that it goes to, or speaks of, has not
+        reported; NotSerializableError for what can't travel; ActorSystemFailure at an end that is closed."""
+        if manager is not None:
+            known = manager.exportAddr(intent.targetAddr)
+            if known is None:
+                raise CannotPickleAddress(intent.targetAddr)
+            intent.changeTargetAddr(known)
+        path = path_of(intent.targetAddr)
+        if path == self._path:
+            self._hub.keep(intent.message)
+            intent.tx_done(SendStatus.Sent)
+            return
+        left_s = intent.expiration().view().remainingSeconds()
+        quit_at = None if left_s is None else time.monotonic() + left_s
+        frame = framed(pack_message(intent.message))
+        settle: Notify = lambda status, _: intent.tx_done(status)  # noqa: E731
+        self._hub.send(path, Letter(frame, intent.targetAddr, intent.message, settle, quit_at))
+
+    def post(self, target: ActorAddress, frame: bytes, message: Any, notify: Notify) -> None:
+        """Send a message of an application's, of which this is the frame; ``notify`` hears what became of it, at once,
+        in a later run or when this end is closed. Raises ActorSystemFailure at an end that is closed."""
+        self._hub.send(path_of(target), Letter(frame, target, message, notify, None))
+
+    # --- the run --------------------------------------------------------------------------------------------------
+
+    def run(self, incomingHandler: Any, maximumDuration: Any = None) -> Any:  # noqa: N803 - Thespian's names
+        """Receive and send for so long (None: without end). With no handler, until there is a message, which is the
+        answer; with TransmitOnly, until all is sent: answers with how much is not; else until the handler answers
+        falsely."""
+        seconds = None if maximumDuration is None else timePeriodSeconds(maximumDuration)
+        until = float("inf") if seconds is None else time.monotonic() + seconds
+        with self._hub.lock:
+            self._aborting = None
+            self._hub.waiter = threading.get_ident()
+        try:
+            if incomingHandler is TransmitOnly or isinstance(incomingHandler, TransmitOnly):
+                return self._run_to_send(until)
+            return self._run_to_receive(self._shortened(incomingHandler), until)
+        finally:
+            with self._hub.lock:
+                self._hub.waiter = None
+                if self._hub.closed:
+                    self._hub.release()
+
+    def _shortened(self, handler: Any) -> Handle | None:
+        if handler is None:
+            return None
+        if self._short is None or self._short[0] != handler:
+            handle, custody = shorten(handler, self._hub, self.abort_run, self._nobody)
+            self._short, self._custody = (handler, handle), custody
+        return self._short[1]
+
+    def _run_to_send(self, until: float) -> int:
+        while True:
+            self._hub.settle()
+            pending = self._hub.outbox.pending
+            left_s = until - time.monotonic()
+            if not pending or self._hub.closed or self._aborting is False or left_s <= 0:
+                return pending
+            self._hub.wait(left_s)
+
+    def _run_to_receive(self, handle: Handle | None, until: float) -> Any:
+        received, finished = self._hub.received, self._hub.outbox.finished
+        looked = False  # at the sockets: at least once, even when there is no time
+        while True:
+            if finished:
+                self._hub.settle()
+            if self._is_over:
+                return Thespian__Run_Terminated()
+            result = self._handle_received(handle) if received else None
+            now = time.monotonic()
+            if result is None and self._alarms.next_at <= now:
+                result = self._ring(handle, now)
+            if result is not None:
+                return result
+            if looked and now >= until:
+                return Thespian__Run_Expired()
+            waits = not received and not finished
+            due = min(until, self._alarms.next_at)
+            self._hub.wait((None if due == float("inf") else max(0.0, due - now)) if waits else 0.0)
+            looked = True
+
+    @property
+    def _is_over(self) -> bool:
+        return self._hub.closed or self._aborting is False or (self._aborting is True and not self._hub.outbox.pending)
+
+    def _handle_received(self, handle: Handle | None) -> Any:
+        received = self._hub.received
+        for _ in range(len(received)):
+            envelope = received.popleft()
+            if handle is None:
+                return envelope
+            if not handle(envelope):
+                return Thespian__Run_HandlerResult(False)
+            if self._aborting is not None or (self._alarms and self._alarms.next_at <= time.monotonic()):
+                break
+        return None
+
+    def _ring(self, handle: Handle | None, now: float) -> Any:
+        """Deliver the wakeups that are due, in the order in which they came due; not those that are asked for now."""
+        while (wakeup := self._alarms.take_due(now)) is not None:
+            envelope = Envelope(self.myAddress, wakeup)
+            if handle is None:
+                return envelope
+            if not handle(envelope):
+                return Thespian__Run_HandlerResult(False)
+            if self._aborting is not None:
+                break
+        return None
