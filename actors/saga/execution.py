@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from antistrophe.actors.saga.journal_access import Ledger
-from antistrophe.actors.saga.ports import Place
-from antistrophe.actors.step.attempt_file import Token, read_marks
+from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.actors.saga.ports import ExecutionPort
+from antistrophe.actors.step.attempt_file import Token, read_attempt_file
 from antistrophe.actors.step.stack_dumps import read_stack, why_no_stack
 from antistrophe.errors import JournalError
 from antistrophe.linux.process import boot_id
@@ -29,7 +29,7 @@ class Change:
 class Execution:
     """The saga as its actor holds it. What the journal refuses (a full disk) is kept and decided again later."""
 
-    def __init__(self, ledger: Ledger, place: Place) -> None:
+    def __init__(self, ledger: JournalAccess, place: ExecutionPort) -> None:
         self._ledger = ledger
         self._place = place
         self._saga: Saga | None = None
@@ -105,7 +105,7 @@ class Execution:
         stack = None
         no_stack: str | None = "the machine has been started anew since"
         if current.lease.boot_id == boot_id():
-            marks = read_marks(self._place.home, current.lease.name, self._token(current))
+            marks = read_attempt_file(self._place.home, current.lease.name, self._token(current))
             began, answer = marks.began_at is not None, marks.answer
             stack = read_stack(self._place.home, current.lease.name) if began and answer is None else None
             no_stack = why_no_stack(self._place.home, dead) if began and answer is None and stack is None else None
@@ -128,7 +128,7 @@ class Execution:
         current = self.saga.current
         if current is None:
             return TimePassed()
-        marks = read_marks(self._place.home, current.lease.name, self._token(current))
+        marks = read_attempt_file(self._place.home, current.lease.name, self._token(current))
         return TimePassed(marks.began_at, allowance_s)
 
     def _token(self, current: AttemptStarted) -> Token:

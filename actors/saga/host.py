@@ -10,7 +10,7 @@ from thespian.actors import WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.saga.batch_commit import LONGEST_S, Batch
-from antistrophe.actors.saga.journal_access import Ledger
+from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.saga.saga import SagaActor
 from antistrophe.errors import JournalError
 from antistrophe.messages import (
@@ -46,7 +46,7 @@ class SagaHost(RuntimeActor):
         self.settings = Settings()
         self.home = ""
         self.draining = False
-        self._ledger: Ledger | None = None
+        self._ledger: JournalAccess | None = None
         self._early: list[tuple[str, Any]] = []
         self._actors: dict[str, SagaActor] = {}
         self._alarms: list[tuple[float, str]] = []
@@ -76,7 +76,7 @@ class SagaHost(RuntimeActor):
         if self._ledger is None:
             self.configure(message.base)
             self.settings, self.home = message.base.settings, message.base.home
-            self._ledger = Ledger(message.base)
+            self._ledger = JournalAccess(message.base)
             early, self._early = self._early, []
             for saga_id, each in early:
                 self._take(saga_id, each)

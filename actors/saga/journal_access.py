@@ -9,30 +9,15 @@ from dataclasses import dataclass
 from antistrophe.actors.base import log
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
+from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
 from antistrophe.journal import GroupCommit, NewEvent, SqliteJournal, journal_path
 from antistrophe.messages import Configuration
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Action, AttemptSucceeded, Entry, SagaAccepted, SagaWaits, VerdictGiven
 from antistrophe.saga.state import Saga, evolve, replay
-from antistrophe.saga.view import snapshot_of
-from antistrophe.scheduling.admission import Standing
-
-
-def standing_of(spec: SagaSpec) -> Standing:
-    """Where a saga of that definition stands among those that wait."""
-    return Standing(spec.name, spec.max_concurrent, spec.priority)
-
-
-def is_text(value: object) -> bool:
-    """Whether the journal can hold it as a text: what a caller sends as one may be anything."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return True
+from antistrophe.saga.view import view_of
+from antistrophe.scheduling.admission import Standing, standing_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +30,7 @@ class OpenSaga:
     standing: Standing
 
 
-class Ledger:
+class JournalAccess:
     """One actor's hold on the journal. Every method raises JournalError where the file can't be used."""
 
     def __init__(self, base: Configuration) -> None:
@@ -61,7 +46,7 @@ class Ledger:
             expected_seq=seq,
             entries=entries,
             events=_events(after, seq, entries),
-            row=snapshot_of(after),
+            row=view_of(after),
         )
         return self.position
 

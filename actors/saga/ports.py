@@ -9,7 +9,7 @@ from antistrophe.messages import Address
 from antistrophe.settings import Settings
 
 
-class Place(Protocol):
+class ExecutionPort(Protocol):
     """Where a saga is run."""
 
     home: str
@@ -19,7 +19,7 @@ class Place(Protocol):
         """Seconds since the epoch, by the system's steady clock."""
 
 
-class Host(Place, Protocol):
+class SagaHostPort(ExecutionPort, Protocol):
     """Where a saga actor has its mailbox."""
 
     supervisor: Address

@@ -1,15 +1,10 @@
-"""From the intent of an attempt to the message that has a step process make the call, and from that to its context."""
+"""From the intent of an attempt to the message that has a step process make the call."""
 
 from __future__ import annotations
 
-import logging
-from datetime import UTC, datetime
-
-from antistrophe.definition.context import Outputs, StepContext
 from antistrophe.messages import RunStep
 from antistrophe.saga.entries import Action, AttemptStarted
 from antistrophe.saga.state import Saga
-from antistrophe.serialization.payload import unpack_plain
 
 
 def run_step(saga: Saga, started: AttemptStarted) -> RunStep:
@@ -47,21 +42,4 @@ def run_step(saga: Saga, started: AttemptStarted) -> RunStep:
         in_doubt=state.in_doubt,
         limits=spec.limits,
         kill_grace_s=spec.kill_grace_s,
-    )
-
-
-def context_of(message: RunStep, deadline_at: float) -> StepContext:
-    """The context of that call, which is ended at ``deadline_at`` (seconds since the epoch)."""
-    return StepContext(
-        saga_id=message.saga_id,
-        step_name=message.step_name,
-        step_index=message.step,
-        attempt=message.run,
-        idempotency_key=message.idempotency_key,
-        forward_key=message.forward_key,
-        outputs=Outputs({name: unpack_plain(data) for name, data in message.outputs}, message.step_name),
-        output=None if message.output is None else unpack_plain(message.output),
-        in_doubt=message.in_doubt,
-        deadline=datetime.fromtimestamp(deadline_at, UTC),
-        log=logging.getLogger(f"antistrophe.definition.step.{message.step_name}"),
     )

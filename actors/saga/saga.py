@@ -12,22 +12,22 @@ from typing import Any
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.commands import input_of
 from antistrophe.actors.saga.execution import Change, Execution
-from antistrophe.actors.saga.journal_access import Ledger
-from antistrophe.actors.saga.ports import Host
+from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.actors.saga.ports import SagaHostPort
 from antistrophe.actors.saga.run_step import run_step
-from antistrophe.actors.saga.waiters import Audience
-from antistrophe.actors.step.attempt_file import remove_marks
+from antistrophe.actors.saga.waiters import Waiters
+from antistrophe.actors.step.attempt_file import remove_attempt_files
 from antistrophe.errors import JournalError, RequestError
 from antistrophe.journal import SeqConflictError
 from antistrophe.messages import (
     Address,
     AdoptProcess,
-    AskProcess,
     BeginSaga,
     EndProcess,
     ProcessDead,
     ProcessGrant,
     ProcessRefusal,
+    RequestLease,
     ResumeSaga,
     ReturnProcess,
     SagaEnded,
@@ -60,12 +60,12 @@ JOURNAL_AGAIN_S = 0.5
 class SagaActor:
     """Runs one saga, then leaves."""
 
-    def __init__(self, host: Host, ledger: Ledger, saga_id: str) -> None:
+    def __init__(self, host: SagaHostPort, ledger: JournalAccess, saga_id: str) -> None:
         self._host = host
         self._id = saga_id
         self._run = Execution(ledger, host)
         self._address_of: dict[str, Address] = {}
-        self._audience = Audience(host, saga_id)
+        self._audience = Waiters(host, saga_id)
         self._returned: ReturnProcess | None = None
         self._spoken_for = False
         self._question: Any = None
@@ -160,7 +160,7 @@ class SagaActor:
             self._question = None
             self._tell(self._run.death(current, message))
         if not self._run.stuck:
-            self._host.once_durable(lambda: remove_marks(self._host.home, message.lease.name))
+            self._host.once_durable(lambda: remove_attempt_files(self._host.home, message.lease.name))
 
     def _on_answer(self, message: StepAnswer) -> None:
         if not self._run.begun:
@@ -247,7 +247,7 @@ class SagaActor:
                     self._start(started)
                 case effect.ReleaseProcess(lease, reusable):
                     self._give_back(lease, reusable)
-                case effect.RequestProcess(not_before=not_before):
+                case effect.RequestLease(not_before=not_before):
                     self._plan_to_ask(not_before)
                 case effect.EndProcess(started, grace_s):
                     self._ask_supervisor(EndProcess(saga.id, started.lease, grace_s))
@@ -289,10 +289,10 @@ class SagaActor:
     def _ask(self) -> None:
         saga, self._ask_at = self._run.saga, None
         for each in effect.resume(saga):
-            if isinstance(each, effect.RequestProcess):
+            if isinstance(each, effect.RequestLease):
                 refs = tuple(dict.fromkeys(step.class_ref for step in saga.spec.steps))
                 self._ask_supervisor(
-                    AskProcess(saga.id, saga.spec.origin, refs, each.fresh, each.urgent, each.throttle, each.shared)
+                    RequestLease(saga.id, saga.spec.origin, refs, each.fresh, each.urgent, each.throttle, each.shared)
                 )
 
     def _ask_supervisor(self, question: Any, *, again: bool = False) -> None:

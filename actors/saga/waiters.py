@@ -8,23 +8,23 @@ from antistrophe.messages import Accepted, Address, Done, Rejected, SagaOutcome,
 from antistrophe.saga.outcome import Outcome
 
 
-class Desk(Protocol):
+class Sender(Protocol):
     """Where the messages to the audience leave from."""
 
     def send(self, to: Address, message: Any) -> None:
         """Send a message."""
 
 
-class Audience:
+class Waiters:
     """The waiters of one saga."""
 
-    def __init__(self, desk: Desk, saga_id: str) -> None:
+    def __init__(self, desk: Sender, saga_id: str) -> None:
         self._desk = desk
         self._saga_id = saga_id
         self._waiters: dict[str, Waiter] = {}
 
-    def __copy__(self) -> Audience:
-        twin = Audience(self._desk, self._saga_id)
+    def __copy__(self) -> Waiters:
+        twin = Waiters(self._desk, self._saga_id)
         twin._waiters = self._waiters.copy()
         return twin
 

@@ -12,12 +12,12 @@ from typing import Any
 from thespian.actors import WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
-from antistrophe.actors.saga.run_step import context_of
-from antistrophe.actors.step.attempt_file import MarksFile, Token
+from antistrophe.actors.step.attempt_file import AttemptFile, Token
 from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, answer_of, answer_of_exception
 from antistrophe.actors.step.event_loop import Call, EventLoop
 from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatch
 from antistrophe.actors.step.stack_dumps import StackFile, write_tasks_to
+from antistrophe.actors.step.step_context import context_of
 from antistrophe.actors.step.user_process import REFUSALS, become_user_process, introduce, load_code, refusal
 from antistrophe.definition.code_loading import load_step_class
 from antistrophe.definition.step import build_step, call_step
@@ -52,7 +52,7 @@ class _Settled:
         self.answer = answer
 
 
-class CarrierActor(RuntimeActor):
+class AsyncStepActor(RuntimeActor):
     """Imports the user's step classes, and has an event loop in a thread of its own make the calls."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class CarrierActor(RuntimeActor):
         self._name = ""
         self._slots: dict[str, _Slot] = {}
         self._closed: set[str] = set()
-        self._marks: dict[str, MarksFile] = {}
+        self._marks: dict[str, AttemptFile] = {}
         self._stacks: StackFile | None = None
         self._loop: EventLoop | None = None
         self._watch: LoopWatch | None = None
@@ -142,11 +142,11 @@ class CarrierActor(RuntimeActor):
         self._loop.start(Call(name, attempt, settled, lambda tasks: write_tasks_to(home, name, tasks)))
         return None
 
-    def _marks_of(self, name: str) -> MarksFile:
+    def _marks_of(self, name: str) -> AttemptFile:
         assert self.base is not None, "configured before it runs anything"
         marks = self._marks.get(name)
         if marks is None:
-            marks = self._marks[name] = MarksFile(self.base.home, name)
+            marks = self._marks[name] = AttemptFile(self.base.home, name)
         return marks
 
     def _settle(self, name: str, answer: Answer) -> None:

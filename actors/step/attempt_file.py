@@ -18,7 +18,7 @@ from typing import Any
 from antistrophe.errors import UnreadableDataError
 from antistrophe.saga.entries import Action
 from antistrophe.saga.inputs import ANSWER_TYPES, Answer
-from antistrophe.serialization.payload import pack_plain, pack_record, unpack_plain, unpack_record
+from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
 
 _HEADER = struct.Struct(">4sII")
 _MAGIC = b"asm1"
@@ -38,28 +38,28 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class AttemptRecord:
     """What was found of one attempt: when its call began (seconds since the epoch), and how it ended."""
 
     began_at: float | None = None
     answer: Answer | None = None
 
 
-def marks_path(home: str | os.PathLike[str], lease_name: str) -> Path:
+def attempt_path(home: str | os.PathLike[str], lease_name: str) -> Path:
     """Where the process of that lease leaves its marks."""
     return Path(home) / "attempts" / lease_name
 
 
 def stack_path(home: str | os.PathLike[str], lease_name: str) -> Path:
     """Where the process of that lease writes where it stands when it is ended or crashes."""
-    return marks_path(home, f"{lease_name}.stack")
+    return attempt_path(home, f"{lease_name}.stack")
 
 
-class MarksFile:
+class AttemptFile:
     """The writing side, held by a step process. Raises OSError where the disk refuses."""
 
     def __init__(self, home: str | os.PathLike[str], lease_name: str) -> None:
-        path = marks_path(home, lease_name)
+        path = attempt_path(home, lease_name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._end = 0
@@ -84,42 +84,42 @@ class MarksFile:
             raise OSError(28, "the disk took only a part of an attempt's mark")
 
 
-def read_marks(home: str | os.PathLike[str], lease_name: str, token: Token) -> Marks:
+def read_attempt_file(home: str | os.PathLike[str], lease_name: str, token: Token) -> AttemptRecord:
     """What that process left of that attempt; nothing of another attempt, and nothing that was torn, counts."""
     try:
-        data = marks_path(home, lease_name).read_bytes()
+        data = attempt_path(home, lease_name).read_bytes()
     except OSError:
-        return Marks()
+        return AttemptRecord()
     began, rest = _read(data, token)
     if not isinstance(began, float):
-        return Marks()
+        return AttemptRecord()
     packed, _ = _read(rest, token)
     if not isinstance(packed, bytes):
-        return Marks(began)
+        return AttemptRecord(began)
     try:
         answer: Answer = unpack_record(packed, ANSWER_TYPES)
     except UnreadableDataError:
-        return Marks(began)
-    return Marks(began, answer)
+        return AttemptRecord(began)
+    return AttemptRecord(began, answer)
 
 
-def remove_marks(home: str | os.PathLike[str], lease_name: str) -> None:
+def remove_attempt_files(home: str | os.PathLike[str], lease_name: str) -> None:
     """Forget what that process left; its attempt is settled in the journal."""
     with contextlib.suppress(OSError):  # a file that stays harms nobody: no other lease has its name
-        marks_path(home, lease_name).unlink()
+        attempt_path(home, lease_name).unlink()
     with contextlib.suppress(OSError):
         stack_path(home, lease_name).unlink()
 
 
-def remove_all_marks(home: str | os.PathLike[str]) -> None:
+def remove_all_attempt_files(home: str | os.PathLike[str]) -> None:
     """Forget what all processes left; every attempt is settled in the journal."""
     with contextlib.suppress(OSError):
-        for name in os.listdir(marks_path(home, "")):
-            remove_marks(home, name)
+        for name in os.listdir(attempt_path(home, "")):
+            remove_attempt_files(home, name)
 
 
 def _record(body: list[Any]) -> bytes:
-    packed = pack_plain(body)
+    packed = pack_payload(body)
     return _HEADER.pack(_MAGIC, len(packed), zlib.crc32(packed)) + packed
 
 
@@ -132,7 +132,7 @@ def _read(data: bytes, token: Token) -> tuple[Any, bytes]:
     if magic != _MAGIC or len(packed) != length or zlib.crc32(packed) != checksum:
         return None, b""
     try:
-        body = unpack_plain(packed)
+        body = unpack_payload(packed)
     except UnreadableDataError:
         return None, b""
     if not isinstance(body, list) or body[:-1] != token.plain():

@@ -14,7 +14,7 @@ from typing import Any
 from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, StepResult, normalise_result
 from antistrophe.definition.events import EncodedEvent, encode_event
 from antistrophe.definition.spec import ResourceLimits
-from antistrophe.definition.step_options import LONGEST_S
+from antistrophe.definition.validation import LONGEST_S
 from antistrophe.errors import (
     AttemptCancelled,
     FatalError,
@@ -24,7 +24,7 @@ from antistrophe.errors import (
 )
 from antistrophe.saga.entries import Action, FailureKind, Verdict
 from antistrophe.saga.inputs import Answer, Raised, Returned, Unencodable, Verified
-from antistrophe.serialization.payload import check_size, pack_plain
+from antistrophe.serialization.payload import check_size, pack_payload
 
 _KINDS = (
     (RetryableError, FailureKind.RETRYABLE),
@@ -189,7 +189,7 @@ def _verdict(result: Any, limit_bytes: int) -> Verified:
 
 
 def _encoded(result: StepResult[Any], limit_bytes: int) -> tuple[bytes | None, tuple[EncodedEvent, ...]]:
-    output = None if result.output is None else pack_plain(result.output, what="the output")
+    output = None if result.output is None else pack_payload(result.output, what="the output")
     events = tuple(encode_event(event) for event in result.events)
     if output is not None:
         check_size(output, limit_bytes, "the output")

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakSet
 
-from antistrophe.linux.descendants import live_offspring
-from antistrophe.linux.process import live_group_members
+from antistrophe.linux.descendants import live_step_descendants
+from antistrophe.linux.termination import live_group_members
 from antistrophe.saga.inputs import Answer
 
 _JOB_THREADS = "antistrophe-job"
@@ -153,7 +153,7 @@ class EventLoop:
             and all(task.done() for task in call.tasks)
             and self._loop.get_task_factory() == self._make_task
             and not threads
-            and {*live_group_members(self._pid), *live_offspring(self._name)} <= {self._pid}
+            and {*live_group_members(self._pid), *live_step_descendants(self._name)} <= {self._pid}
         )
 
     # --- whose work it is --------------------------------------------------------------------------------------

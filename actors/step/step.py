@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
-from antistrophe.actors.saga.run_step import context_of
-from antistrophe.actors.step.attempt_file import MarksFile, Token
+from antistrophe.actors.step.attempt_file import AttemptFile, Token
 from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, Caller, answer_of, answer_of_exception, exit_code_of
 from antistrophe.actors.step.stack_dumps import StackFile
+from antistrophe.actors.step.step_context import context_of
 from antistrophe.actors.step.user_process import REFUSALS, become_user_process, introduce, load_code, refusal
 from antistrophe.definition.code_loading import load_step_class
 from antistrophe.definition.context import StepContext
@@ -37,7 +37,7 @@ class StepActor(RuntimeActor):
         become_user_process(self)
         self._caller = Caller()
         self._name = ""
-        self._marks: MarksFile | None = None
+        self._marks: AttemptFile | None = None
         self._stacks: StackFile | None = None
         self._last: tuple[Token, Answer] | None = None
 
@@ -71,7 +71,7 @@ class StepActor(RuntimeActor):
             step = build_step(cls, message.input)
             context = context_of(message, self.now() + message.limit_s)
             if self._marks is None:
-                self._marks = MarksFile(self.base.home, self._name)
+                self._marks = AttemptFile(self.base.home, self._name)
             self._forget_stacks()
             self._leave_if_cancelled()
             self._marks.begin(token, self.now())

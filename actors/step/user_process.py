@@ -10,7 +10,7 @@ from antistrophe.actors.step.stack_dumps import STACK_SIGNAL
 from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class, mark_step_process
 from antistrophe.definition.step import prepare_step
 from antistrophe.errors import UnreadableDataError
-from antistrophe.linux.descendants import mark_offspring
+from antistrophe.linux.descendants import mark_step_descendants
 from antistrophe.linux.process import identity_of
 from antistrophe.messages import CodeLoaded, CodeNotLoaded, LoadCode, RunStep, StepConfiguration, StepReady
 from antistrophe.saga.entries import Lease
@@ -31,7 +31,7 @@ def become_user_process(actor: RuntimeActor) -> None:
 def introduce(actor: RuntimeActor, message: StepConfiguration) -> StepReady:
     """Be configured; what to answer, once all is ready."""
     actor.configure(message.base)
-    mark_offspring(message.name)
+    mark_step_descendants(message.name)
     signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file to write to
     identity = identity_of(os.getpid())
     assert identity is not None, "this process lives"

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL, how_found
-from antistrophe.actors.supervisor.ports import Owner
+from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.thespian_children import child_process
-from antistrophe.linux.descendants import end_offspring
-from antistrophe.linux.process import ProcessIdentity, kill_child, kill_group, live_group_members, signal_main_thread
+from antistrophe.linux.descendants import end_step_descendants
+from antistrophe.linux.process import ProcessIdentity, signal_main_thread
+from antistrophe.linux.termination import kill_child, kill_group, live_group_members
 from antistrophe.messages import Address, Configuration, ProcessDead, StepConfiguration
 from antistrophe.saga.entries import Lease
 
@@ -24,7 +25,7 @@ class Ending:
 
 
 @dataclass(slots=True)
-class HeldProcess:
+class ChildProcess:
     """``lease``: who it is, once it has said so; ``asked``: how it was found when it was asked for its stacks."""
 
     name: str
@@ -64,7 +65,7 @@ class HeldProcess:
             kill_group(identity_of_lease(self.lease), home=self.home)
             if live_group_members(self.lease.pid):
                 return False
-        return not end_offspring(self.name)
+        return not end_step_descendants(self.name)
 
     def how_it_ended(self) -> str:
         """In words, for one that is dead."""
@@ -80,18 +81,18 @@ class HeldProcess:
         return (None, -code) if code is not None and code < 0 else (code, None)
 
 
-def start_process(owner: Owner, actor_class: type, base: Configuration, name: str) -> HeldProcess:
+def start_process(owner: SupervisorPort, actor_class: type, base: Configuration, name: str) -> ChildProcess:
     """Start one under that name. Raises OSError where the machine has no room for it."""
     address = owner.createActor(actor_class)
-    held = HeldProcess(name, base.home, address, child_process(owner, address))
+    held = ChildProcess(name, base.home, address, child_process(owner, address))
     owner.send(address, StepConfiguration(base, name))
     return held
 
 
-def end_stranger(lease: Lease, name: str, home: str) -> list[int]:
+def end_previous_life(lease: Lease, name: str, home: str) -> list[int]:
     """End what is left of a process of an earlier life of the system, which was swept before this one began; ``[]`` is
     the proof that nothing is."""
-    return kill_group(identity_of_lease(lease), home=home) or end_offspring(name)
+    return kill_group(identity_of_lease(lease), home=home) or end_step_descendants(name)
 
 
 def identity_of_lease(lease: Lease) -> ProcessIdentity:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from antistrophe.actors.supervisor.ports import Owner
-from antistrophe.actors.supervisor.process_keeper import StepProcesses
-from antistrophe.actors.supervisor.slot_keeper import SharedProcesses
+from antistrophe.actors.supervisor.ports import SupervisorPort
+from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
+from antistrophe.actors.supervisor.slot_keeper import SlotKeeper
 from antistrophe.messages import (
     Address,
     CallEnded,
@@ -18,23 +18,23 @@ from antistrophe.messages import (
 )
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
-from antistrophe.scheduling.leases import Wish
+from antistrophe.scheduling.leases import LeaseRequest
 from antistrophe.scheduling.slot_pool import SharedPool
 from antistrophe.scheduling.throttle import Turns
 
 
-class Lending:
+class LeaseRouter:
     """Hands each wish, message and lease to the keeper that it is for."""
 
-    def __init__(self, owner: Owner, base: Configuration, prefix: str) -> None:
+    def __init__(self, owner: SupervisorPort, base: Configuration, prefix: str) -> None:
         turns, settings = Turns(), base.settings
-        self._own = StepProcesses(owner, base, prefix, turns)
+        self._own = ProcessKeeper(owner, base, prefix, turns)
         pool = SharedPool(settings.async_processes, settings.async_calls_per_process, prefix, turns)
-        self._shared = SharedProcesses(owner, base, pool)
+        self._shared = SlotKeeper(owner, base, pool)
 
     # --- what sagas want ---------------------------------------------------------------------------------------
 
-    def ask(self, saga_id: str, wish: Wish) -> None:
+    def ask(self, saga_id: str, wish: LeaseRequest) -> None:
         """A saga wants a process, or a slot; where one is free it is granted within this call."""
         mine, other = (self._shared, self._own) if wish.shared else (self._own, self._shared)
         other.pool.withdraw(saga_id)

@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from antistrophe.actors.base import log
-from antistrophe.actors.saga.journal_access import Ledger, OpenSaga, standing_of
-from antistrophe.actors.supervisor.lease_router import Lending
-from antistrophe.actors.supervisor.ports import Owner
-from antistrophe.actors.supervisor.saga_host_pool import HostProcess, SagaHosts
+from antistrophe.actors.saga.journal_access import JournalAccess, OpenSaga
+from antistrophe.actors.supervisor.lease_router import LeaseRouter
+from antistrophe.actors.supervisor.ports import SupervisorPort
+from antistrophe.actors.supervisor.saga_host_pool import HostProcess, SagaHostPool
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.messages import (
     AdoptProcess,
-    AskProcess,
     BeginSaga,
     Configuration,
     ProcessGrant,
+    RequestLease,
     ResumeSaga,
     SagaOrder,
     SagaSleeps,
     Waiter,
 )
-from antistrophe.scheduling.admission import Admission, Standing
-from antistrophe.scheduling.leases import PoolKey, Wish
+from antistrophe.scheduling.admission import Admission, Standing, standing_of
+from antistrophe.scheduling.leases import LeaseRequest, PoolKey
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 UNLOADABLE_WAIT_S = 2.0
@@ -65,10 +65,12 @@ class LiveSaga:
     actors: int = 0
 
 
-class SagaTable:
+class LiveSagas:
     """Every live saga, by id."""
 
-    def __init__(self, owner: Owner, base: Configuration, hosts: SagaHosts, steps: Lending, ledger: Ledger) -> None:
+    def __init__(
+        self, owner: SupervisorPort, base: Configuration, hosts: SagaHostPool, steps: LeaseRouter, ledger: JournalAccess
+    ) -> None:
         self._owner = owner
         self._settings = base.settings
         self.hosts = hosts
@@ -113,7 +115,7 @@ class SagaTable:
             key, fresh, throttle = PoolKey(live.client_id, spec.origin), spec.steps[0].fresh_process, spec.throttle(0)
             # A process that is free at once is granted within this call, before there is an actor to tell.
             shared = spec.steps[0].shared
-            self._steps.ask(live.id, Wish(key, refs, fresh, False, spec.priority, throttle, shared))
+            self._steps.ask(live.id, LeaseRequest(key, refs, fresh, False, spec.priority, throttle, shared))
         self._spawn(live, new=True)
 
     def enqueue(self, live: LiveSaga) -> None:
@@ -216,7 +218,7 @@ class SagaTable:
         elif isinstance(message, ProcessGrant):
             live.grant = message
 
-    def ask_process(self, message: AskProcess) -> None:
+    def ask_process(self, message: RequestLease) -> None:
         """A saga wants a step process."""
         live = self._sagas.get(message.saga_id)
         if live is not None and live.host is not None and not self._draining:
@@ -225,7 +227,7 @@ class SagaTable:
             priority = live.standing.priority
             self._steps.ask(
                 live.id,
-                Wish(
+                LeaseRequest(
                     key, message.class_refs, message.fresh, message.urgent, priority, message.throttle, message.shared
                 ),
             )

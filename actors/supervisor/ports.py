@@ -10,7 +10,7 @@ LOOK_AGAIN_S = 0.02
 """How soon a process that should be dead is looked at again."""
 
 
-class Owner(Protocol):
+class SupervisorPort(Protocol):
     """The supervisor: it makes actors, and hears what became of what was lent."""
 
     def createActor(self, actor_class: type) -> Address: ...  # noqa: N802 - Thespian's name
@@ -25,7 +25,7 @@ class Owner(Protocol):
 class Wakes:
     """A keeper's wakeups, which can't be cancelled: one for whatever it waits for, however often that comes up."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: SupervisorPort) -> None:
         self._owner = owner
         self._looks_again = False
         self._turn: float | None = None

@@ -6,16 +6,16 @@ import signal
 from collections.abc import Iterable
 
 from antistrophe.actors.base import log
-from antistrophe.actors.step.attempt_file import remove_marks
+from antistrophe.actors.step.attempt_file import remove_attempt_files
 from antistrophe.actors.step.step import StepActor
 from antistrophe.actors.supervisor.child_process import (
+    ChildProcess,
     Ending,
-    HeldProcess,
-    end_stranger,
+    end_previous_life,
     identity_of_lease,
     start_process,
 )
-from antistrophe.actors.supervisor.ports import Owner, Wakes
+from antistrophe.actors.supervisor.ports import SupervisorPort, Wakes
 from antistrophe.linux.process import send_signal
 from antistrophe.messages import (
     Address,
@@ -30,23 +30,23 @@ from antistrophe.messages import (
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
 from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolOrder, Retire, StartProcess
-from antistrophe.scheduling.process_pool import Pool
+from antistrophe.scheduling.process_pool import ProcessPool
 from antistrophe.scheduling.throttle import Turns
 from antistrophe.settings import cores
 
 
-class StepProcesses:
+class ProcessKeeper:
     """Carries out the pool's orders, and reports every death of a process that was lent."""
 
-    def __init__(self, owner: Owner, base: Configuration, prefix: str, turns: Turns) -> None:
+    def __init__(self, owner: SupervisorPort, base: Configuration, prefix: str, turns: Turns) -> None:
         self._owner = owner
         self._base = base
         settings = base.settings
-        self.pool = Pool(settings.step_processes, prefix, turns, spares=settings.spare_processes, cores=cores())
-        self._steps: dict[str, HeldProcess] = {}
+        self.pool = ProcessPool(settings.step_processes, prefix, turns, spares=settings.spare_processes, cores=cores())
+        self._steps: dict[str, ChildProcess] = {}
         self._endings: dict[str, Ending] = {}
         self._wakes = Wakes(owner)
-        self._graves: dict[str, ProcessDead] = {}
+        self._deaths: dict[str, ProcessDead] = {}
         self.frozen = False
 
     # --- orders of the pool ------------------------------------------------------------------------------------
@@ -106,13 +106,13 @@ class StepProcesses:
 
     def give_back(self, saga_id: str, name: str, *, reusable: bool) -> None:
         """A saga has settled what ran there."""
-        self._graves.pop(saga_id, None)
+        self._deaths.pop(saga_id, None)
         self._carry_out(self.pool.returned(name, saga_id, self._owner.now(), reusable=reusable))
         self.serve()
 
     def forget(self, saga_id: str) -> None:
         """The saga has ended or sleeps: it wants no process, and no news of one."""
-        self._graves.pop(saga_id, None)
+        self._deaths.pop(saga_id, None)
         self.pool.withdraw(saga_id)
         name = self.pool.leased_to(saga_id)
         if name is not None:
@@ -125,15 +125,15 @@ class StepProcesses:
             if lease.name not in self._endings:
                 self._owner.granted(ProcessGrant(saga_id, lease, step.address))
             return
-        grave = self._graves.get(saga_id)
-        if grave is not None and grave.lease == lease:
-            self._owner.died(grave)
+        death = self._deaths.get(saga_id)
+        if death is not None and death.lease == lease:
+            self._owner.died(death)
             return
-        self._bury_stranger(saga_id, lease)
+        self._reap_previous_life(saga_id, lease)
 
-    def _bury_stranger(self, saga_id: str, lease: Lease) -> None:
+    def _reap_previous_life(self, saga_id: str, lease: Lease) -> None:
         """A process of an earlier life of the system: swept before this one began, which is checked once more."""
-        left = end_stranger(lease, lease.name, self._base.home)
+        left = end_previous_life(lease, lease.name, self._base.home)
         if left:
             # The saga asks again until it is told.
             log.error("saga %s can't go on before the processes of its last attempt have ended: %s", saga_id, left)
@@ -170,7 +170,7 @@ class StepProcesses:
         step = next((step for step in self._steps.values() if step.address == address), None)
         if step is None:
             return False
-        self._bury(step)
+        self._reap(step)
         return True
 
     def look(self) -> None:
@@ -179,7 +179,7 @@ class StepProcesses:
         now = self._owner.now()
         for step in list(self._steps.values()):
             if not step.alive:
-                self._bury(step)
+                self._reap(step)
             elif step.name in self._endings and now >= self._endings[step.name].kill_at:
                 step.kill()
                 self._wakes.look_again()
@@ -190,7 +190,7 @@ class StepProcesses:
             self._carry_out(self.pool.make_ready(now))
         self.serve()
 
-    def _give_up(self, step: HeldProcess) -> None:
+    def _give_up(self, step: ChildProcess) -> None:
         limit_s = self._base.settings.start_timeout_s
         self._refuse(step.name, f"the step classes could not be imported within {limit_s:g} s")
         step.kill()
@@ -198,7 +198,7 @@ class StepProcesses:
     def retire_client(self, client_id: str) -> None:
         self._carry_out(self.pool.retire_client(client_id))
 
-    def _bury(self, step: HeldProcess) -> None:
+    def _reap(self, step: ChildProcess) -> None:
         """The leader is dead: end what is left of its group and what has left that, and only then report it."""
         if step.alive:
             return
@@ -212,10 +212,10 @@ class StepProcesses:
         saga_id = self.pool.dead(step.name)
         if saga_id is not None and step.lease is not None:
             dead = step.death(saga_id, step.lease, by_system=ending is not None and ending.by_system)
-            self._graves[saga_id] = dead
+            self._deaths[saga_id] = dead
             self._owner.died(dead)
         else:
-            remove_marks(self._base.home, step.name)
+            remove_attempt_files(self._base.home, step.name)
         self.serve()
 
     def records(self) -> list[ProcessRecord]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from antistrophe.actors.saga.journal_access import Ledger, is_text, standing_of
-from antistrophe.actors.supervisor.live_sagas import LiveSaga, SagaTable
-from antistrophe.actors.supervisor.ports import Owner
+from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.actors.supervisor.live_sagas import LiveSaga, LiveSagas
+from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.definition.spec import SagaSpec
-from antistrophe.definition.validation import objection_to
+from antistrophe.definition.validation import is_text, problem_with
 from antistrophe.errors import JournalError
 from antistrophe.messages import (
     Accepted,
@@ -29,6 +29,7 @@ from antistrophe.messages import (
 from antistrophe.records import SagaStatus
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import outcome_of
+from antistrophe.scheduling.admission import standing_of
 
 LONGEST_TEXT = 10_000
 """How many characters each text of an order may have: it is journaled, and shown wherever the saga is."""
@@ -37,10 +38,10 @@ _OPTIONAL = {(CancelAsked, "reason"), (RetryAsked, "note")}
 """The texts of orders that may be left out."""
 
 
-class FrontDesk:
+class RequestHandler:
     """Answers each request once, and the same request sent again with the same answer."""
 
-    def __init__(self, owner: Owner, table: SagaTable, ledger: Ledger) -> None:
+    def __init__(self, owner: SupervisorPort, table: LiveSagas, ledger: JournalAccess) -> None:
         self._owner = owner
         self._table = table
         self._ledger = ledger
@@ -49,7 +50,7 @@ class FrontDesk:
 
     def start(self, message: StartSaga, sender: Address) -> None:
         to = Waiter(sender, message.correlation)
-        wrong = objection_to(message.spec)
+        wrong = problem_with(message.spec)
         if wrong is None and not is_text(message.request_id):
             wrong = "the request's id can't be journaled"
         if wrong is not None:

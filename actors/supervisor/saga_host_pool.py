@@ -7,7 +7,7 @@ from multiprocessing.process import BaseProcess
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.host import SagaHost
-from antistrophe.actors.supervisor.ports import Owner
+from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.thespian_children import child_process
 from antistrophe.messages import Address, Configuration, DrainSagas, HostConfiguration
 from antistrophe.records import ProcessRecord
@@ -27,10 +27,10 @@ class HostProcess:
         return self.process is not None and self.process.is_alive()
 
 
-class SagaHosts:
+class SagaHostPool:
     """Starts the hosts, starts them again, and says which sagas have lost their actors."""
 
-    def __init__(self, owner: Owner, base: Configuration, registry: Address) -> None:
+    def __init__(self, owner: SupervisorPort, base: Configuration, registry: Address) -> None:
         self._owner = owner
         self._base = base
         self._registry = registry

@@ -11,16 +11,16 @@ import os
 from collections.abc import Iterable
 
 from antistrophe.actors.base import log
-from antistrophe.actors.step.async_step import CarrierActor
-from antistrophe.actors.step.attempt_file import remove_marks, stack_path
+from antistrophe.actors.step.async_step import AsyncStepActor
+from antistrophe.actors.step.attempt_file import remove_attempt_files, stack_path
 from antistrophe.actors.supervisor.child_process import (
+    ChildProcess,
     Ending,
-    HeldProcess,
-    end_stranger,
+    end_previous_life,
     identity_of_lease,
     start_process,
 )
-from antistrophe.actors.supervisor.ports import Owner, Wakes
+from antistrophe.actors.supervisor.ports import SupervisorPort, Wakes
 from antistrophe.linux.process import ProcessIdentity
 from antistrophe.messages import (
     Address,
@@ -47,18 +47,18 @@ STACK_S = 0.2
 """How long a process that is to be killed has for writing where its threads stand."""
 
 
-class SharedProcesses:
+class SlotKeeper:
     """Carries out the shared pool's orders, and reports the end of every call that did not end by itself."""
 
-    def __init__(self, owner: Owner, base: Configuration, pool: SharedPool) -> None:
+    def __init__(self, owner: SupervisorPort, base: Configuration, pool: SharedPool) -> None:
         self._owner = owner
         self._base = base
         self.pool = pool
-        self._carriers: dict[str, HeldProcess] = {}
+        self._carriers: dict[str, ChildProcess] = {}
         self._endings: dict[str, Ending] = {}
         self._killed: set[str] = set()
         self._wakes = Wakes(owner)
-        self._graves: dict[str, ProcessDead] = {}
+        self._deaths: dict[str, ProcessDead] = {}
         self._dead_strangers: set[ProcessIdentity] = set()
         self.frozen = False
 
@@ -94,7 +94,7 @@ class SharedProcesses:
 
     def _start(self, name: str) -> None:
         try:
-            self._carriers[name] = start_process(self._owner, CarrierActor, self._base, name)
+            self._carriers[name] = start_process(self._owner, AsyncStepActor, self._base, name)
         except OSError as error:
             log.error("a process for async steps can't be started (%s); it is tried again", error)
             self.pool.dead(name)
@@ -146,13 +146,13 @@ class SharedProcesses:
 
     def give_back(self, saga_id: str, lease_name: str, *, reusable: bool) -> None:
         """A saga has settled what ran there."""
-        self._graves.pop(saga_id, None)
+        self._deaths.pop(saga_id, None)
         self._carry_out(self.pool.returned(lease_name, saga_id, self._owner.now(), reusable=reusable))
         self.serve()
 
     def forget(self, saga_id: str) -> None:
         """The saga has ended or sleeps: it wants no slot, and no news of one."""
-        self._graves.pop(saga_id, None)
+        self._deaths.pop(saga_id, None)
         self.pool.withdraw(saga_id)
         lease_name = self.pool.leased_to(saga_id)
         if lease_name is not None:
@@ -165,19 +165,19 @@ class SharedProcesses:
             if lease.name not in self._endings and carrier.name not in self._killed:
                 self._owner.granted(ProcessGrant(saga_id, lease, carrier.address))
             return
-        grave = self._graves.get(saga_id)
-        if grave is not None and grave.lease == lease:
-            self._owner.died(grave)
+        death = self._deaths.get(saga_id)
+        if death is not None and death.lease == lease:
+            self._owner.died(death)
         elif carrier is None:
-            self._bury_stranger(saga_id, lease)
+            self._reap_previous_life(saga_id, lease)
         elif not self.pool.has_slot(lease.name):
             self._owner.died(ProcessDead(saga_id, lease, None, None, True, "its call was ended with its saga's actor"))
 
-    def _bury_stranger(self, saga_id: str, lease: Lease) -> None:
+    def _reap_previous_life(self, saga_id: str, lease: Lease) -> None:
         """A process of an earlier life of the system: swept before this one began, which is checked once for all."""
         identity = identity_of_lease(lease)
         if identity not in self._dead_strangers:
-            left = end_stranger(lease, carrier_of(lease.name), self._base.home)
+            left = end_previous_life(lease, carrier_of(lease.name), self._base.home)
             if left:
                 # The saga asks again until it is told.
                 log.error("saga %s can't go on before the processes of its last attempt have ended: %s", saga_id, left)
@@ -207,7 +207,7 @@ class SharedProcesses:
             self._end(name, grace_s, by_system=True)
         return len(names)
 
-    def _kill_for_a_call(self, carrier: HeldProcess) -> None:
+    def _kill_for_a_call(self, carrier: ChildProcess) -> None:
         """End a process for the sake of one of its calls; where its threads stand is asked first."""
         if carrier.asked is None and carrier.lease is not None:
             carrier.ask_for_stacks()
@@ -216,7 +216,7 @@ class SharedProcesses:
         self._kill(carrier)
         self._wakes.look_again()
 
-    def _kill(self, carrier: HeldProcess) -> None:
+    def _kill(self, carrier: ChildProcess) -> None:
         self._killed.add(carrier.name)
         carrier.kill()
 
@@ -224,7 +224,7 @@ class SharedProcesses:
         """A child of ours is gone; False where it was none of these."""
         carrier = next((each for each in self._carriers.values() if each.address == address), None)
         if carrier is not None:
-            self._bury(carrier)
+            self._reap(carrier)
         return carrier is not None
 
     def look(self) -> None:
@@ -237,13 +237,13 @@ class SharedProcesses:
                 self._kill_for_a_call(carrier)
         for carrier in list(self._carriers.values()):
             if not carrier.alive:
-                self._bury(carrier)
+                self._reap(carrier)
         for name in self.pool.overdue(now, self._base.settings.start_timeout_s):
             self._give_up(self._carriers[name])
         self._carry_out(self.pool.retire_idle(now, self._base.settings.idle_process_s))
         self.serve()
 
-    def _give_up(self, carrier: HeldProcess) -> None:
+    def _give_up(self, carrier: ChildProcess) -> None:
         limit_s = self._base.settings.start_timeout_s
         self._refuse(carrier.name, f"the step classes could not be imported within {limit_s:g} s")
         self._kill(carrier)
@@ -254,7 +254,7 @@ class SharedProcesses:
 
     # --- death -------------------------------------------------------------------------------------------------
 
-    def _bury(self, carrier: HeldProcess) -> None:
+    def _reap(self, carrier: ChildProcess) -> None:
         """The leader is dead: end what is left of its group and what has left that, and only then report it."""
         if carrier.alive:
             return
@@ -270,14 +270,14 @@ class SharedProcesses:
         for lease_name in slots:
             if lease_name not in lent:
                 self._endings.pop(lease_name, None)
-                remove_marks(self._base.home, lease_name)
+                remove_attempt_files(self._base.home, lease_name)
         for lease_name, saga_id in lent.items():
             self._report(self._death(carrier, lease_name, saga_id))
         self._killed.discard(carrier.name)
-        remove_marks(self._base.home, carrier.name)
+        remove_attempt_files(self._base.home, carrier.name)
         self.serve()
 
-    def _death(self, carrier: HeldProcess, lease_name: str, saga_id: str) -> ProcessDead:
+    def _death(self, carrier: ChildProcess, lease_name: str, saga_id: str) -> ProcessDead:
         ending = self._endings.pop(lease_name, None)
         by_system, detail = (False, None) if ending is None else (ending.by_system, ending.why)
         if ending is None and carrier.asked is not None:
@@ -288,7 +288,7 @@ class SharedProcesses:
         return carrier.death(saga_id, _slot(carrier, lease_name), by_system=by_system, detail=detail)
 
     def _report(self, dead: ProcessDead) -> None:
-        self._graves[dead.saga_id] = dead
+        self._deaths[dead.saga_id] = dead
         self._owner.died(dead)
 
     def records(self) -> list[ProcessRecord]:
@@ -303,7 +303,7 @@ class SharedProcesses:
         return rows + [ProcessRecord(pid, "idle", None) for pid in idle if pid is not None]
 
 
-def _slot(carrier: HeldProcess, lease_name: str) -> Lease:
+def _slot(carrier: ChildProcess, lease_name: str) -> Lease:
     """The lease of one of its slots."""
     own = carrier.lease
     assert own is not None, "only a process that is ready is lent"

@@ -11,20 +11,20 @@ from thespian.actors import ChildActorExited, WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.registry import RegistryActor
-from antistrophe.actors.saga.journal_access import Ledger
-from antistrophe.actors.step.attempt_file import remove_all_marks
-from antistrophe.actors.supervisor.lease_router import Lending
-from antistrophe.actors.supervisor.live_sagas import TELL_AGAIN_S, SagaTable
+from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.actors.step.attempt_file import remove_all_attempt_files
+from antistrophe.actors.supervisor.lease_router import LeaseRouter
+from antistrophe.actors.supervisor.live_sagas import TELL_AGAIN_S, LiveSagas
 from antistrophe.actors.supervisor.preload import warm_up
-from antistrophe.actors.supervisor.request_handler import FrontDesk
-from antistrophe.actors.supervisor.saga_host_pool import SagaHosts
+from antistrophe.actors.supervisor.request_handler import RequestHandler
+from antistrophe.actors.supervisor.saga_host_pool import SagaHostPool
 from antistrophe.actors.supervisor.thespian_children import child_process
 from antistrophe.errors import JournalError
-from antistrophe.linux.process import die_with_parent, identity_of, is_alive, sweep
+from antistrophe.linux.process import die_with_parent, identity_of, is_alive
+from antistrophe.linux.termination import sweep
 from antistrophe.messages import (
     Address,
     AdoptProcess,
-    AskProcess,
     AwaitSaga,
     CallEnded,
     ClientLeft,
@@ -44,6 +44,7 @@ from antistrophe.messages import (
     Query,
     RegistryQuery,
     Rejected,
+    RequestLease,
     ReturnProcess,
     SagaActorFailed,
     SagaEnded,
@@ -95,7 +96,7 @@ class SupervisorActor(RuntimeActor):
             Query: lambda message, sender: self.send(self._registry, RegistryQuery(message, sender)),
             ClientLeft: lambda message, _: steps.retire_client(message.client_id),
             Drain: self._on_drain,
-            AskProcess: lambda message, _: table.ask_process(message),
+            RequestLease: lambda message, _: table.ask_process(message),
             AdoptProcess: lambda message, _: table.adopt_process(message),
             EndProcess: lambda message, _: steps.end(message.saga_id, message.lease, message.grace_s),
             ReturnProcess: self._on_return,
@@ -121,21 +122,21 @@ class SupervisorActor(RuntimeActor):
         self.configure(message)
         self._launcher = identity_of(message.launcher_pid)
         try:
-            ledger = Ledger(message)
+            ledger = JournalAccess(message)
             open_sagas = ledger.open_sagas()
         except JournalError as error:
             self.send(sender, SupervisorFailed("JournalError", str(error)))
             return
         if not open_sagas:
-            remove_all_marks(message.home)
+            remove_all_attempt_files(message.home)
         warm_up()
         self._start_registry(message)
         settings = message.settings
         self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
-        self.steps = Lending(self, message, prefix=uuid.uuid4().hex[:12])
-        hosts = SagaHosts(self, message, self._registry)
-        self.table = SagaTable(self, message, hosts, self.steps, ledger)
-        self.desk = FrontDesk(self, self.table, ledger)
+        self.steps = LeaseRouter(self, message, prefix=uuid.uuid4().hex[:12])
+        hosts = SagaHostPool(self, message, self._registry)
+        self.table = LiveSagas(self, message, hosts, self.steps, ledger)
+        self.desk = RequestHandler(self, self.table, ledger)
         self.also_handle(self._all_handlers())
         self.table.open(open_sagas)
         self.wake_in(TICK_S, "tick")

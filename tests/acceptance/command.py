@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.cli import main
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.waiting import until
 
 PROGRAM = Path(sys.executable).with_name("antistrophe")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe.cqrs import EventStore, RawEvent
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.acceptance.command import Caller
 from tests.house.pages import agrees, blocks_of
 from tests.house.tree import ROOT

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from antistrophe.linux.process import system_environment
+from antistrophe.linux.termination import system_environment
 from tests.acceptance.command import Caller
 
 

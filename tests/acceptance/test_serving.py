@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.acceptance.command import PROGRAM, Caller, finish, write_lines
 from tests.waiting import until
 

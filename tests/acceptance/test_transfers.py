@@ -16,7 +16,7 @@ import pytest
 from antistrophe.launcher.control_protocol import Ready
 from antistrophe.launcher.probe import look
 from docs.examples.transfers import generate
-from tests.acceptance.books import DYING, DYING_ONCE, HANGING, bookings, fate_of, judge
+from tests.acceptance.bank_audit import DYING, DYING_ONCE, HANGING, bookings, fate_of, judge
 from tests.acceptance.command import Caller, Ended, finish, write_lines
 from tests.house.tree import ROOT
 from tests.waiting import until

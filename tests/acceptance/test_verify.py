@@ -13,7 +13,7 @@ import pytest
 from antistrophe import SagaDefinition, SagaOrchestrator, SagaStep
 from antistrophe.errors import RequestError
 from antistrophe.journal import SqliteJournal, journal_path
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from antistrophe.saga.entries import AttemptFailed, FailureKind
 from antistrophe.testing import Bounds, Finding, Kind, Report, verify_compensable
 from tests.acceptance import steps_to_undo as steps

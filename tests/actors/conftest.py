@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaOrchestrator, Settings
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage
 
 

@@ -25,18 +25,18 @@ def _nobody_is_told_of_news() -> None:
 
 
 def _what_left_the_group_lives() -> None:
-    vars(child_process)["end_offspring"] = lambda _name: []
+    vars(child_process)["end_step_descendants"] = lambda _name: []
 
 
 def _a_late_kill() -> None:
-    end = process_keeper.StepProcesses.end
+    end = process_keeper.ProcessKeeper.end
 
     def late(
-        self: process_keeper.StepProcesses, saga_id: str, lease: Lease, grace_s: float, *, by_system: bool = False
+        self: process_keeper.ProcessKeeper, saga_id: str, lease: Lease, grace_s: float, *, by_system: bool = False
     ) -> None:
         end(self, saga_id, lease, grace_s + 2.0, by_system=by_system)
 
-    process_keeper.StepProcesses.end = late  # type: ignore[method-assign]
+    process_keeper.ProcessKeeper.end = late  # type: ignore[method-assign]
 
 
 PLANTED = {

@@ -16,7 +16,8 @@ import pytest
 
 from antistrophe.errors import JournalError, SystemStateError
 from antistrophe.launcher.attachment import System
-from antistrophe.linux.process import identity_of, is_alive, processes_of_home, send_signal
+from antistrophe.linux.process import identity_of, is_alive, send_signal
+from antistrophe.linux.termination import processes_of_home
 from antistrophe.transport.sockets import existing_socket_folder, new_socket_path
 from tests.actors.attaching import Opener, answers, attachments, pids_of
 from tests.waiting import until

@@ -26,7 +26,7 @@ from antistrophe import (
     SagaStep,
     Settings,
 )
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, outcome
 from tests.waiting import until
 

@@ -60,6 +60,6 @@ def test_the_key_is_the_same_over_the_attempts_of_one_direction(system: SagaOrch
 def test_what_a_step_logs_is_found_in_the_home(system: SagaOrchestrator, stage: Stage) -> None:
     outcome(system, stage.saga(stage.act("speaks-up", "context"), stage.act("configures", "logging")))
     written = (system.home / "log" / "system.log").read_text()
-    assert "antistrophe.definition.step.speaks-up: seen by speaks-up" in written
+    assert "antistrophe.step.speaks-up: seen by speaks-up" in written
     assert "some.library: a warning of the library" in written
     assert "its own way" in stage.log.path.with_name("own.log").read_text()

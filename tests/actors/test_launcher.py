@@ -16,7 +16,8 @@ import pytest
 from antistrophe.errors import SystemUnavailableError
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.probe import look
-from antistrophe.linux.process import identity_of, processes_of_home
+from antistrophe.linux.process import identity_of
+from antistrophe.linux.termination import processes_of_home
 from antistrophe.settings import Settings
 from antistrophe.transport.sockets import existing_socket_folder
 from tests.actors.attaching import Opener, answers, attachments, kill, pids_of

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from antistrophe import RetryPolicy, SagaCancelledError, SagaOrchestrator, SagaStatus, Settings
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, seen, wait_for_status
 from tests.chaos.killing import kill_all
 from tests.chaos.oracle import Tally, judge

@@ -11,7 +11,7 @@ import pytest
 from antistrophe import RetryPolicy, SagaOrchestrator, Settings, StepCrashedError, StepTimeoutError
 from antistrophe.actors.step.event_loop import EventLoop
 from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatch
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, seen
 from tests.actors.test_shared_processes import Play
 

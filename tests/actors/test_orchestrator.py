@@ -26,7 +26,7 @@ from antistrophe import (
     StepFailedError,
 )
 from antistrophe.client.subscription import ChangeSubscription
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.steps import Fail, Note, Noted, OpenAnOrchestrator, Stay, WaitFor, notes, one
 from tests.waiting import until
 

@@ -17,7 +17,7 @@ from antistrophe import (
     StepFailedError,
     SystemStateError,
 )
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.steps import Fail, Noted, WaitFor, notes, one
 from tests.waiting import until
 

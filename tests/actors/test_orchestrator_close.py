@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaOrchestrator, Settings, SystemStateError
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.steps import Noted, WaitFor, notes, one
 from tests.waiting import until
 

@@ -13,7 +13,8 @@ import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings, SystemUnavailableError
 from antistrophe.client import request_reply
-from antistrophe.linux.process import identity_of, processes_of_home, send_signal
+from antistrophe.linux.process import identity_of, send_signal
+from antistrophe.linux.termination import processes_of_home
 from antistrophe.transport.mailbox import Mailbox
 from tests.actors.steps import Noted, WaitFor, notes, one
 from tests.waiting import until

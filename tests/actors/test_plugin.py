@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 from antistrophe import SagaDefinition
-from antistrophe.linux.process import system_environment
+from antistrophe.linux.termination import system_environment
 
 def test_the_first_has_a_home_of_its_own(orchestrator):
     orchestrator.execute(SagaDefinition("one"))

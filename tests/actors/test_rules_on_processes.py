@@ -27,7 +27,8 @@ from antistrophe import (
     StepStatus,
     StepTimeoutError,
 )
-from antistrophe.linux.process import identity_of, is_alive, processes_of_home
+from antistrophe.linux.process import identity_of, is_alive
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen
 from tests.actors.steps_act import Played
 from tests.chaos.killing import kill_all

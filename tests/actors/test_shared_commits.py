@@ -21,11 +21,11 @@ from antistrophe.errors import JournalError
 from antistrophe.journal import GroupCommit, SqliteJournal, journal_path
 from antistrophe.messages import (
     Accepted,
-    AskProcess,
     BeginSaga,
     Configuration,
     HostConfiguration,
     ProcessGrant,
+    RequestLease,
     ReturnProcess,
     RunStep,
     SagaActorFailed,
@@ -160,12 +160,12 @@ def test_a_process_that_has_been_asked_for_is_asked_for_again_only_where_it_does
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post.deliver(replace(begin("a"), grant=None), replace(begin("b"), grant=None, asked=True))
-    assert [each.saga_id for each in post.told(AskProcess)] == ["a"]
+    assert [each.saga_id for each in post.told(RequestLease)] == ["a"]
     post.sent.clear()
     now = post.host.now() + ASK_AGAIN_S
     monkeypatch.setattr(post.host, "now", lambda: now)
     post.deliver(WakeupMessage(timedelta(seconds=ASK_AGAIN_S)))
-    assert sorted(each.saga_id for each in post.told(AskProcess)) == ["a", "b"]
+    assert sorted(each.saga_id for each in post.told(RequestLease)) == ["a", "b"]
 
 
 def test_who_waits_for_long_asks_ever_less_often(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_who_waits_for_long_asks_ever_less_often(post: Post, monkeypatch: pytest
         monkeypatch.setattr(post.host, "now", lambda now=now: now)
         post.sent.clear()
         post.deliver(WakeupMessage(timedelta(seconds=1)))
-        asked_at += [second] if post.told(AskProcess) else []
+        asked_at += [second] if post.told(RequestLease) else []
     waits = [after - before for before, after in itertools.pairwise(asked_at)]
     assert waits[:4] == [4, 8, 16, 30]
     assert set(waits[4:]) == {30}

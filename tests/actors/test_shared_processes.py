@@ -18,7 +18,7 @@ from antistrophe import (
     StepFailedError,
     StepTimeoutError,
 )
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, outcome, pid_of, seen
 from tests.actors.steps_waiter import Alone, Limited, Waiter
 from tests.chaos.killing import kill

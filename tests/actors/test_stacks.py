@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStep, StepCrashedError, StepTimeoutError
-from antistrophe.actors.step.attempt_file import marks_path, remove_marks, stack_path
+from antistrophe.actors.step.attempt_file import attempt_path, remove_attempt_files, stack_path
 from antistrophe.actors.step.stack_dumps import MAX_STACK_BYTES, STACK_SIGNAL, how_found, read_stack, why_no_stack
 from antistrophe.messages import ProcessDead
 from antistrophe.saga.entries import Lease
@@ -167,12 +167,12 @@ def test_a_coroutine_is_shown_where_it_awaits(system: SagaOrchestrator) -> None:
 
 
 def test_a_long_stack_is_cut_and_goes_with_the_marks(tmp_path: Path) -> None:
-    marks_path(tmp_path, "p").parent.mkdir()
+    attempt_path(tmp_path, "p").parent.mkdir()
     frames = "".join(f'  File "/a.py", line {number} in deep\n' for number in range(2_000))
     stack_path(tmp_path, "p").write_text(f"Current thread 0x01 (most recent call first):\n{frames}")
     stack = read_stack(tmp_path, "p")
     assert stack is not None
     assert stack.endswith("(cut)")
     assert len(stack.encode()) <= MAX_STACK_BYTES
-    remove_marks(tmp_path, "p")
+    remove_attempt_files(tmp_path, "p")
     assert read_stack(tmp_path, "p") is None

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from antistrophe.actors.supervisor import child_process, process_keeper
-from antistrophe.actors.supervisor.process_keeper import StepProcesses
+from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.definition.spec import Origin
 from antistrophe.linux.process import boot_id
 from antistrophe.messages import Configuration, ProcessDead, ProcessGrant, StepReady
 from antistrophe.saga.entries import Lease
-from antistrophe.scheduling.leases import PoolKey, Wish
+from antistrophe.scheduling.leases import LeaseRequest, PoolKey
 from antistrophe.scheduling.throttle import Turns
 from antistrophe.settings import Settings
 
@@ -74,9 +74,9 @@ def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
 
 def test_looking_after_many_that_do_not_die_does_not_multiply(owner: Owner, tmp_path: Any) -> None:
     base = Configuration(str(tmp_path), Settings(max_step_processes=8), 0.0, os.getpid())
-    steps = StepProcesses(owner, base, "p", Turns())
+    steps = ProcessKeeper(owner, base, "p", Turns())
     for number in range(8):
-        steps.pool.ask(f"s{number}", Wish(KEY, ()))
+        steps.pool.ask(f"s{number}", LeaseRequest(KEY, ()))
         steps.serve()
         lease = Lease(f"p-{number + 1}", 10_000_000 + number, 1, boot_id())
         steps.on_ready(StepReady(lease), sender=number)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import seen, wait_for_status
 from tests.waiting import until
 

@@ -22,7 +22,7 @@ from antistrophe.journal import NewEvent, SqliteJournal
 from antistrophe.saga.entries import Action, AttemptStarted, AttemptSucceeded, Entry, Lease, SagaAccepted, SagaCompleted
 from antistrophe.saga.state import Saga, evolve
 from antistrophe.saga.view import metadata_of
-from antistrophe.serialization.payload import pack_plain
+from antistrophe.serialization.payload import pack_payload
 
 WARM_UP = 200
 """Sagas after which the logs grow no more but are written over, which is quicker."""
@@ -33,7 +33,7 @@ def _spec(saga_id: str) -> SagaSpec:
         StepSpec(
             name=f"Step{number}",
             class_ref="bank:Step",
-            input=pack_plain({"account": "A-1", "amount": 100}),
+            input=pack_payload({"account": "A-1", "amount": 100}),
             timeout_s=30.0,
             kill_grace_s=5.0,
             retry=RetryPolicy(1),
@@ -55,7 +55,7 @@ def saga_parts(saga_id: str) -> Iterator[tuple[Saga, list[Entry], list[NewEvent]
     """The appends of a saga of three steps: what is true after each, its entries and events."""
     now = time.time()
     lease = Lease("lease", 4242, 1, "boot")
-    encoded = EncodedEvent("bench.debited", 1, pack_plain({"account": "A-1", "amount": 100}))
+    encoded = EncodedEvent("bench.debited", 1, pack_payload({"account": "A-1", "amount": 100}))
     parts: list[list[Entry]] = [
         [SagaAccepted(now, "request", _spec(saga_id)), AttemptStarted(now, 0, Action.EXECUTE, 1, 30, now + 30, lease)]
     ]

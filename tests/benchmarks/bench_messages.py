@@ -28,7 +28,7 @@ import msgpack
 from thespian.actors import Actor, ActorAddress, ActorSystem, ChildActorExited
 
 from antistrophe.actors.supervisor.thespian_children import child_process
-from antistrophe.linux import process
+from antistrophe.linux import termination
 from antistrophe.messages import Rejected
 from antistrophe.transport.system_base import UnixSystemBase
 
@@ -231,7 +231,7 @@ class Player:
         self.base = base
         folder.mkdir()
         command = [sys.executable, "-m", "tests.benchmarks.bench_messages", "--serve", base, "--folder", str(folder)]
-        environment = {**process.system_environment(folder.parent, os.environ), "THESPIAN_BASE_IPADDR": "127.0.0.1"}
+        environment = {**termination.system_environment(folder.parent, os.environ), "THESPIAN_BASE_IPADDR": "127.0.0.1"}
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -313,7 +313,7 @@ def main() -> None:
         try:
             play_all([Player(base, Path(folder, base)) for base in arguments.bases], arguments.runs, arguments.peers)
         finally:
-            process.sweep(folder, deadline_s=10)
+            termination.sweep(folder, deadline_s=10)
 
 
 if __name__ == "__main__":

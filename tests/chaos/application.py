@@ -9,7 +9,7 @@ from pathlib import Path
 
 from antistrophe import SagaOrchestrator, Settings
 from tests.actors.staging import Stage
-from tests.chaos.troupe import sagas_of
+from tests.chaos.sample_sagas import sagas_of
 
 
 def main() -> None:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from antistrophe import SagaDefinition, SagaOrchestrator
-from antistrophe.actors.step.attempt_file import Token, read_marks
-from antistrophe.linux.process import identity_of, processes_of_home, send_signal
+from antistrophe.actors.step.attempt_file import Token, read_attempt_file
+from antistrophe.linux.process import identity_of, send_signal
+from antistrophe.linux.termination import processes_of_home
 from antistrophe.saga.entries import Action
 from tests.actors.staging import Stage, seen
 from tests.chaos.oracle import Tally, judge
@@ -71,4 +72,4 @@ def settle(orchestrator: SagaOrchestrator, stage: Stage, sagas: Sequence[SagaDef
 def marked_outcomes(home: Path, saga_id: str) -> int:
     """How many processes have marked the outcome of the first attempt of the saga's second step."""
     token = Token(saga_id, 1, Action.EXECUTE, 1)
-    return sum(read_marks(home, name, token).answer is not None for name in os.listdir(home / "attempts"))
+    return sum(read_attempt_file(home, name, token).answer is not None for name in os.listdir(home / "attempts"))

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from docs.examples.transfers.bank import Audit, open_new_bank
 from docs.examples.transfers.saga import account_name
 from tests.actors.staging import seen

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from antistrophe import JournalError, SagaOrchestrator, SagaStatus, Settings
-from antistrophe.linux.process import identity_of, is_alive, processes_of_home
+from antistrophe.linux.process import identity_of, is_alive
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen
 from tests.chaos.disks import fill, limit_files
 from tests.chaos.killing import kill, kill_all, marked_outcomes, settle
 from tests.chaos.rounds import LONG
-from tests.chaos.troupe import saga_of, sagas_of
+from tests.chaos.sample_sagas import saga_of, sagas_of
 from tests.waiting import until
 
 SETTINGS = Settings(drain_s=0.5, max_step_processes=4)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, seen
-from tests.chaos.blows import FOLDER, VICTIMS, Blow, Ring
+from tests.chaos.message_kill_points import FOLDER, VICTIMS, KillPoint, Ring
 from tests.chaos.oracle import Tally, judge
 from tests.chaos.rounds import LIMIT_S, LONG
-from tests.chaos.troupe import ONCE, saga_of
+from tests.chaos.sample_sagas import ONCE, saga_of
 from tests.waiting import until
 
 KINDS = ("completes", "compensates", "parks", "hangs")
@@ -35,7 +35,7 @@ tried again where it was not reached."""
 
 @pytest.fixture
 def ring(injected: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ring:
-    folder = tmp_path / "blows"
+    folder = tmp_path / "kill_points"
     folder.mkdir()
     monkeypatch.setenv(FOLDER, str(folder))
     return Ring(folder)
@@ -50,7 +50,7 @@ def system(ring: Ring, tmp_path: Path) -> Iterator[SagaOrchestrator]:
 
 
 class Run:
-    """Sagas one after another, each under at most one blow. Their steps may begin once, forward."""
+    """Sagas one after another, each under at most one kill_point. Their steps may begin once, forward."""
 
     def __init__(self, system: SagaOrchestrator, stage: Stage, ring: Ring) -> None:
         self.system, self.stage, self.ring = system, stage, ring
@@ -60,35 +60,35 @@ class Run:
         self.stories: dict[str, tuple[SagaStatus, list[str]]] = {}
         """Of each kind, what is told of one that nobody struck."""
 
-    def saga(self, kind: str, blow: Blow | None) -> tuple[SagaStatus, list[str]]:
+    def saga(self, kind: str, kill_point: KillPoint | None) -> tuple[SagaStatus, list[str]]:
         """One saga of that kind, to its end: where it came to rest, and what its steps wrote."""
-        saga = saga_of(self.stage, kind, f"{kind}-{len(self.acknowledged)}-{blow}", pause_s=0.0, retry=ONCE)
-        self.ring.open(saga.id, blow)
+        saga = saga_of(self.stage, kind, f"{kind}-{len(self.acknowledged)}-{kill_point}", pause_s=0.0, retry=ONCE)
+        self.ring.open(saga.id, kill_point)
         self.system.start(saga)
         self.acknowledged.append(saga.id)
         self.system.wait_idle(60.0)
         status = seen(self.system, saga.id).status
         self.ring.close()
         judge(saga, status, self.stage.log.read(saga.id), self.tally)
-        self.ends[f"{blow.victim if blow else 'nobody'}: {status.value}"] += 1
+        self.ends[f"{kill_point.victim if kill_point else 'nobody'}: {status.value}"] += 1
         return status, self.stage.log.story(saga.id)
 
-    def struck(self, kind: str, blow: Blow) -> tuple[SagaStatus, list[str]] | None:
-        """A saga of that kind under that blow; None where it never fell."""
+    def struck(self, kind: str, kill_point: KillPoint) -> tuple[SagaStatus, list[str]] | None:
+        """A saga of that kind under that kill_point; None where it never fell."""
         for _ in range(TRIES):
             self.warm_up()
-            told = self.saga(kind, blow)
+            told = self.saga(kind, kill_point)
             if self.ring.fell() or self.ring.in_vain():
                 self.in_vain += self.ring.in_vain()
                 return told
         return None
 
     def warm_up(self) -> None:
-        """What the last blow left is started again, and a step process waits for work, as in the dry run."""
+        """What the last kill_point left is started again, and a step process waits for work, as in the dry run."""
         self.saga("completes", None)
         until(lambda: any(each.role == "idle" for each in self.system.processes()), "an idle step process", 60.0)
 
-    def points(self, kinds: Sequence[str], victims: Sequence[str]) -> list[tuple[str, Blow]]:
+    def points(self, kinds: Sequence[str], victims: Sequence[str]) -> list[tuple[str, KillPoint]]:
         """All points of these kinds, by runs of each in which nobody is struck."""
         points = []
         for kind in kinds:
@@ -97,7 +97,7 @@ class Run:
                 met &= self._dry_run(kind)
             assert {actor for actor, *_ in met} == {"SupervisorActor", "SagaHost", "StepActor", "RegistryActor"}
             points += [
-                (kind, Blow(actor, message, number, when, victim))
+                (kind, KillPoint(actor, message, number, when, victim))
                 for actor, message, number, when in sorted(met)
                 for victim in victims
             ]
@@ -128,7 +128,7 @@ def test_a_kill_at_any_message(
     run = Run(system, Stage(tmp_path), ring)
     points = run.points(kinds, VICTIMS if victim == "any" else (victim,))
     chosen = points if LONG else random.Random(run_seed).sample(points, SAMPLE)
-    missed = [f"{kind} {blow}" for kind, blow in chosen if run.struck(kind, blow) is None]
+    missed = [f"{kind} {kill_point}" for kind, kill_point in chosen if run.struck(kind, kill_point) is None]
     what = f"seed {run_seed}, {victim}, {'+'.join(kinds)}"
     run.report(f"{what}: {len(chosen) - len(missed)} of {len(points)} points struck")
     assert not missed, f"not struck: {missed}"
@@ -143,12 +143,16 @@ def test_an_outcome_is_adopted_whoever_dies_before_it_is_journaled(
     It is as if nobody had died: nothing is run again, and no saga ends in another way."""
     run = Run(system, Stage(tmp_path), ring)
     points = run.points(ANSWERED_KINDS, VICTIMS if victim == "any" else (victim,))
-    points = [(kind, blow) for kind, blow in points if blow.message == "StepAnswer" and blow.when != "after"]
+    points = [
+        (kind, kill_point)
+        for kind, kill_point in points
+        if kill_point.message == "StepAnswer" and kill_point.when != "after"
+    ]
     chosen = points if LONG else random.Random(run_seed).sample(points, ANSWERS_SAMPLE)
     wrong = []
-    for kind, blow in chosen:
-        told = run.struck(kind, blow)
+    for kind, kill_point in chosen:
+        told = run.struck(kind, kill_point)
         if told != run.stories[kind]:
-            wrong.append(f"{kind} {blow}: {told or 'not struck'}")
+            wrong.append(f"{kind} {kill_point}: {told or 'not struck'}")
     run.report(f"seed {run_seed}, {victim}: {len(chosen)} of {len(points)} outcomes to adopt")
     assert not wrong, "\n".join(wrong)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus, Settings
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, seen
 from tests.chaos.oracle import Tally, judge
 from tests.chaos.rounds import LIMIT_S, LONG
-from tests.chaos.strikes import FOLDER, VICTIMS, Plan, Strike
-from tests.chaos.troupe import ONCE, saga_of
+from tests.chaos.sample_sagas import ONCE, saga_of
+from tests.chaos.write_kill_points import FOLDER, VICTIMS, KillPoint, Plan
 from tests.waiting import until
 
 KINDS = ("completes", "compensates", "parks", "hangs")
@@ -34,7 +34,7 @@ UNHARMED = {
 
 @pytest.fixture
 def plan(injected: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    folder = tmp_path / "strikes"
+    folder = tmp_path / "kill_points"
     folder.mkdir()
     monkeypatch.setenv(FOLDER, str(folder))
     return Plan(folder)
@@ -58,7 +58,9 @@ def registry_of(system: SagaOrchestrator) -> int:
     return next(each.pid for each in system.processes() if each.role == "registry")
 
 
-def every_point(system: SagaOrchestrator, stage: Stage, plan: Plan, victims: Sequence[str]) -> list[tuple[str, Strike]]:
+def every_point(
+    system: SagaOrchestrator, stage: Stage, plan: Plan, victims: Sequence[str]
+) -> list[tuple[str, KillPoint]]:
     """All points of all kinds, by a run of each kind in which nobody is struck. A process is warm then, which saves a
     write: where there is none, a saga is accepted first and begun later."""
     points = []
@@ -69,7 +71,7 @@ def every_point(system: SagaOrchestrator, stage: Stage, plan: Plan, victims: Seq
         writes = plan.writes(saga.id)
         assert writes >= 4
         points += [
-            (kind, Strike(number, when, victim))
+            (kind, KillPoint(number, when, victim))
             for number in range(1, writes + 1)
             for when in ("before", "after")
             for victim in victims
@@ -87,19 +89,19 @@ def test_a_kill_at_any_journal_write(
     points = every_point(system, stage, plan, VICTIMS if victim == "any" else (victim,))
     chosen = points if LONG else random.Random(run_seed).sample(points, SAMPLE)
     tally, ends, in_vain = Tally(), Counter[str](), 0
-    for kind, strike in chosen:
-        saga = saga_of(stage, kind, f"{kind}-{strike}", pause_s=0.0, retry=ONCE)
-        plan.aim(saga.id, strike)
+    for kind, kill_point in chosen:
+        saga = saga_of(stage, kind, f"{kind}-{kill_point}", pause_s=0.0, retry=ONCE)
+        plan.aim(saga.id, kill_point)
         registry = registry_of(system)
         status = run(system, saga)
         until(lambda it=saga.id: plan.struck(it) or plan.in_vain(it), f"the write {saga.id}", 5.0)  # type: ignore[misc]
-        assert strike.victim == "step" or plan.struck(saga.id), f"there was nobody to kill: {saga.id}"
-        if strike.victim == "registry":  # the next saga is to find another one to kill
+        assert kill_point.victim == "step" or plan.struck(saga.id), f"there was nobody to kill: {saga.id}"
+        if kill_point.victim == "registry":  # the next saga is to find another one to kill
             until(lambda before=registry: registry_of(system) != before, "another registry")  # type: ignore[misc]
         in_vain += plan.in_vain(saga.id)
         judge(saga, status, stage.log.read(saga.id), tally)
-        ends[f"{strike.victim}: {status.value}"] += 1
-        if strike.victim in ("saga", "registry") and status is not UNHARMED[kind]:
+        ends[f"{kill_point.victim}: {status.value}"] += 1
+        if kill_point.victim in ("saga", "registry") and status is not UNHARMED[kind]:
             tally.faults.append(f"{saga.id} ends {status.value}, though no step was touched")
     told = f"seed {run_seed}, {victim}: {len(chosen)} of {len(points)} points, {in_vain} when the victim had ended"
     sys.stdout.write(f"{told}: {tally}; {dict(ends)}\n")

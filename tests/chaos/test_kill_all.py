@@ -15,7 +15,7 @@ from antistrophe import SagaOrchestrator, SagaStatus, Settings
 from tests.actors.staging import Stage, pid_of, seen, signal_to
 from tests.chaos.killing import kill, kill_all, marked_outcomes, settle, spin
 from tests.chaos.rounds import LONG, SAGAS
-from tests.chaos.troupe import sagas_of
+from tests.chaos.sample_sagas import sagas_of
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]

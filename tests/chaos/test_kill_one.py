@@ -12,7 +12,7 @@ from antistrophe import RetryPolicy, SagaOrchestrator, Settings
 from tests.actors.staging import Stage
 from tests.chaos.killing import ROLES, kill_role, settle, wait_for_lines
 from tests.chaos.rounds import LONG, SAGAS
-from tests.chaos.troupe import sagas_of
+from tests.chaos.sample_sagas import sagas_of
 
 
 @pytest.mark.parametrize("role", ROLES)

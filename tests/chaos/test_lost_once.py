@@ -21,7 +21,7 @@ FIRST_WORDS = ("Configuration", "HostConfiguration", "StepConfiguration", "StepR
 OF_A_SAGA = (
     "StartSaga",
     "BeginSaga",
-    "AskProcess",
+    "RequestLease",
     "ProcessGrant",
     "RunStep",
     "StepAnswer",

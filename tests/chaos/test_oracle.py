@@ -10,7 +10,7 @@ from antistrophe import SagaStatus
 from tests.actors.effects import Effect
 from tests.actors.staging import Stage
 from tests.chaos.oracle import Tally, judge
-from tests.chaos.troupe import ONCE, saga_of
+from tests.chaos.sample_sagas import ONCE, saga_of
 
 FORWARD = ["begin a 1", "done a 1", "begin b 1", "done b 1", "begin c 1"]
 BACK = ["undo b 1", "undone b 1", "undo a 1", "undone a 1"]

@@ -14,7 +14,7 @@ import pytest
 from antistrophe import SagaOrchestrator, Settings
 from antistrophe.journal import SqliteJournal, journal_path
 from tests.actors.staging import Stage
-from tests.chaos.troupe import KINDS, saga_of
+from tests.chaos.sample_sagas import KINDS, saga_of
 from tests.contract.journal_sagas import accepted, append, started, succeeded
 
 CUTS = 200

@@ -15,7 +15,8 @@ import pytest
 from antistrophe import SagaOrchestrator, SagaStatus, Settings
 from antistrophe.launcher.control_protocol import Stopping
 from antistrophe.launcher.probe import look
-from antistrophe.linux.process import identity_of, processes_of_home
+from antistrophe.linux.process import identity_of
+from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, outcome, pid_of, seen, signal_to
 from tests.chaos.killing import kill
 from tests.chaos.rounds import LONG

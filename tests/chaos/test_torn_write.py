@@ -13,8 +13,8 @@ from antistrophe.journal import SqliteJournal, journal_path
 from tests.actors.staging import Stage
 from tests.chaos.killing import kill_all, settle, spin
 from tests.chaos.rounds import LONG, SAGAS
+from tests.chaos.sample_sagas import sagas_of
 from tests.chaos.test_kill_all import Application
-from tests.chaos.troupe import sagas_of
 from tests.contract.journal_sagas import accepted, append
 from tests.waiting import until
 

@@ -25,7 +25,7 @@ from thespian.actors import (
 )
 
 from antistrophe.actors.supervisor.thespian_children import child_process
-from antistrophe.linux import process
+from antistrophe.linux import process, termination
 from antistrophe.transport.sockets import existing_socket_folder, socket_folder
 from antistrophe.transport.system_base import UnixSystemBase
 
@@ -171,7 +171,7 @@ class System:
     def __init__(self, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
-        environment = process.system_environment(home, {**os.environ, "PYTHONPATH": SEARCH_PATH})
+        environment = termination.system_environment(home, {**os.environ, "PYTHONPATH": SEARCH_PATH})
         self.launcher = subprocess.Popen(
             [sys.executable, "-m", __name__, str(home)],
             env=environment,
@@ -193,7 +193,7 @@ class System:
         assert self.launcher.stdin is not None
         self.launcher.stdin.close()
         assert self.launcher.wait(WAIT_S) == 0
-        until(lambda: process.processes_of_home(self.home) == [])
+        until(lambda: termination.processes_of_home(self.home) == [])
 
     def close(self) -> None:
         self.launcher.kill()
@@ -202,7 +202,7 @@ class System:
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-        assert process.sweep(self.home, deadline_s=WAIT_S) == []
+        assert termination.sweep(self.home, deadline_s=WAIT_S) == []
 
 
 @contextlib.contextmanager

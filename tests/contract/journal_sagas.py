@@ -29,19 +29,19 @@ from antistrophe.saga.entries import (
 )
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of
-from antistrophe.serialization.payload import pack_plain
+from antistrophe.serialization.payload import pack_payload
 
 START = 1_700_000_000.25
 LEASE = Lease("lease-1", 4242, 17, "boot")
 NO = Failure(FailureKind.RAISED, "no money", "ValueError")
-DEBITED = EncodedEvent("journal.debited", 1, pack_plain({"account": "A", "amount": 7}))
+DEBITED = EncodedEvent("journal.debited", 1, pack_payload({"account": "A", "amount": 7}))
 
 
 def step(name: str) -> StepSpec:
     return StepSpec(
         name=name,
         class_ref=f"tests.no_such_module:{name}",
-        input=pack_plain({"account": "A", "amount": 7}),
+        input=pack_payload({"account": "A", "amount": 7}),
         timeout_s=30.0,
         kill_grace_s=5.0,
         retry=RetryPolicy(1),
@@ -67,7 +67,7 @@ def started(index: int, action: Action = Action.EXECUTE, attempt: int = 1) -> At
 
 
 def succeeded(index: int, action: Action = Action.EXECUTE) -> AttemptSucceeded:
-    return AttemptSucceeded(START + 2, index, action, 1, pack_plain({"paid": True}), (DEBITED,))
+    return AttemptSucceeded(START + 2, index, action, 1, pack_payload({"paid": True}), (DEBITED,))
 
 
 def failed(index: int, action: Action = Action.EXECUTE) -> AttemptFailed:

@@ -17,7 +17,7 @@ import pytest
 from thespian.actors import ActorAddress, ActorSystem
 
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError
-from antistrophe.linux import process
+from antistrophe.linux import termination
 from antistrophe.transport.address import UnixAddress, address_of, path_of
 from antistrophe.transport.connection import MAX_FRAME_BYTES, PREAMBLE_MAGIC, framed, preamble
 from tests.contract.base_system import ROOT, WAIT_S, Player, System, attached, heard, sockets_of
@@ -167,7 +167,7 @@ def test_nothing_listens_on_a_port(shared_system: System, actor_system: ActorSys
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
     }
     unix = {int(line.split()[6]) for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
-    members = process.processes_of_home(shared_system.home)
+    members = termination.processes_of_home(shared_system.home)
     assert len(members) >= 5, "launcher, Admin, logger, player and its child"
     sockets = {inode for pid in [*members, os.getpid()] for inode in sockets_of(pid)}
     assert sockets & unix, "no socket was found: this test shows nothing"
@@ -181,7 +181,7 @@ def test_each_listening_socket_belongs_to_one_process(shared_system: System, act
         for fields in (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
         if len(fields) > 7 and fields[7].startswith(f"{shared_system.folder}/") and fields[3] == "00010000"
     }
-    members = [*process.processes_of_home(shared_system.home), os.getpid()]
+    members = [*termination.processes_of_home(shared_system.home), os.getpid()]
     holders = {path: [pid for pid in members if inode in sockets_of(pid)] for inode, path in listening.items()}
     assert len(holders) >= 4
     assert {path: pids for path, pids in holders.items() if len(pids) != 1} == {}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from thespian.actors import ActorAddress, ActorSystem
 
-from antistrophe.linux import process
+from antistrophe.linux import process, termination
 from antistrophe.linux.process import ProcessIdentity
 from antistrophe.transport.address import address_of, path_of
 from antistrophe.transport.system_base import admin_and_logger
@@ -134,7 +134,7 @@ def grown(actor_system: ActorSystem, player: ActorAddress, system: System) -> li
     # Who speaks has been told to die with its parent; who was only just forked has not.
     actor_system.tell(player, ("tell", 0, ("tell", 0, ("forward", player, ("hear", "born")))))
     assert heard(actor_system, player, 1) == ["born"]
-    members = process.processes_of_home(system.home)
+    members = termination.processes_of_home(system.home)
     assert len(members) == 6, "launcher, Admin, logger and three players"
     return [pid for pid in members if pid != system.launcher.pid]
 
@@ -144,7 +144,7 @@ def test_the_death_of_the_launcher_takes_everything(
 ) -> None:
     grown(actor_system, player, system)
     system.launcher.kill()
-    until(lambda: process.processes_of_home(system.home) == [], deadline_s=15)
+    until(lambda: termination.processes_of_home(system.home) == [], deadline_s=15)
 
 
 def test_a_stopped_tree_dies_with_the_launcher_too(
@@ -153,18 +153,18 @@ def test_a_stopped_tree_dies_with_the_launcher_too(
     for pid in grown(actor_system, player, system):
         os.kill(pid, signal.SIGSTOP)
     system.launcher.kill()
-    until(lambda: process.processes_of_home(system.home) == [], deadline_s=15)
+    until(lambda: termination.processes_of_home(system.home) == [], deadline_s=15)
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4])
 def test_a_launcher_that_dies_while_it_starts_leaves_nothing(tmp_path: Path, after_s: float) -> None:
-    environment = process.system_environment(tmp_path, {**os.environ, "PYTHONPATH": SEARCH_PATH})
+    environment = termination.system_environment(tmp_path, {**os.environ, "PYTHONPATH": SEARCH_PATH})
     arguments = [sys.executable, "-m", "tests.contract.base_system", str(tmp_path)]
     with subprocess.Popen(arguments, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as launcher:
         end = time.monotonic() + after_s
         until(lambda: time.monotonic() >= end)
         launcher.kill()
-    until(lambda: process.processes_of_home(tmp_path) == [], deadline_s=15)
+    until(lambda: termination.processes_of_home(tmp_path) == [], deadline_s=15)
 
 
 def test_the_death_of_the_admin_takes_all_but_the_launcher_who_sees_it(
@@ -180,7 +180,7 @@ def test_the_death_of_the_admin_takes_all_but_the_launcher_who_sees_it(
         assert process.wait_readable(pidfd, 15)
     finally:
         os.close(pidfd)
-    until(lambda: process.processes_of_home(system.home) == [system.launcher.pid], deadline_s=15)
+    until(lambda: termination.processes_of_home(system.home) == [system.launcher.pid], deadline_s=15)
     assert admin_and_logger(system.folder) == (None, None)
 
 
@@ -192,7 +192,7 @@ def test_the_death_of_the_logger_ends_the_admin_and_so_everything(
     assert logger is not None
     assert process.parent_of(logger.pid) == admin_of(system).pid
     process.send_signal(logger, signal.SIGKILL)
-    until(lambda: process.processes_of_home(system.home) == [system.launcher.pid], deadline_s=15)
+    until(lambda: termination.processes_of_home(system.home) == [system.launcher.pid], deadline_s=15)
 
 
 def test_the_launcher_leaves_no_zombie_behind_at_the_start(system: System) -> None:

@@ -16,7 +16,7 @@ from thespian.system.addressManager import ActorAddressManager
 from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.transport import ReceiveEnvelope
 
-from antistrophe.transport.actor_manager import Custody
+from antistrophe.transport.actor_manager import ActorManager
 from antistrophe.transport.address import address_of
 from antistrophe.transport.transport import UnixTransport
 from tests.contract.ends import ends_in, receive, send
@@ -136,7 +136,7 @@ class Brood:
             _pendingActorReady=self._ready,
         )
         self.end = SimpleNamespace(forget_peer=lambda path: None)
-        self.custody = Custody(self.manager, self.end, lambda drain: None, "/run/nobody")
+        self.custody = ActorManager(self.manager, self.end, lambda drain: None, "/run/nobody")
         self.born = 0
 
     def _hear(self, envelope: ReceiveEnvelope) -> bool:

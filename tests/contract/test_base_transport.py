@@ -18,7 +18,7 @@ from thespian.actors import WakeupMessage
 from thespian.system.messages.multiproc import ChildMayHaveDied
 from thespian.system.transport import ReceiveEnvelope, SendStatus
 
-from antistrophe.linux import process
+from antistrophe.linux import process, termination
 from antistrophe.transport import connection
 from antistrophe.transport import sender as sending
 from antistrophe.transport.actor_manager import ChildEnded
@@ -231,7 +231,7 @@ def test_a_process_that_is_forked_twice_waits_for_its_adoption_and_dies_with_the
         "    os._exit(0)\n"
         "time.sleep(600)\n"
     )
-    environment = process.system_environment(tmp_path, {**os.environ, "PYTHONPATH": SEARCH_PATH})
+    environment = termination.system_environment(tmp_path, {**os.environ, "PYTHONPATH": SEARCH_PATH})
     starter = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "admin")],
         env=environment,
@@ -251,7 +251,7 @@ def test_a_process_that_is_forked_twice_waits_for_its_adoption_and_dies_with_the
         assert process.parent_of(admin.pid) == starter.pid
         starter.send_signal(signal.SIGKILL)
     until(lambda: not process.is_alive(admin))
-    assert process.processes_of_home(tmp_path) == []
+    assert termination.processes_of_home(tmp_path) == []
 
 
 def test_whether_more_is_waiting_is_known_without_waiting(make: Callable[[], UnixTransport]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from antistrophe.errors import JournalError
 from antistrophe.journal import SqliteJournal, journal_path
-from antistrophe.serialization.payload import pack_plain
+from antistrophe.serialization.payload import pack_payload
 from tests.contract.journal_sagas import FORWARD, ids, run
 
 
@@ -42,11 +42,11 @@ def by_hand(path: Path, sql: str, *parameters: object) -> None:
         b"",
         b"\xc1",
         b"garbage",
-        pack_plain(["os.system", {"command": "true"}]),
-        pack_plain(["SagaWaitsForever", {"at": 1.0}]),
-        pack_plain(["SagaCompleted", {}]),
-        pack_plain(["SagaCompleted", {"at": "soon"}]),
-        pack_plain({"at": 1.0}),
+        pack_payload(["os.system", {"command": "true"}]),
+        pack_payload(["SagaWaitsForever", {"at": 1.0}]),
+        pack_payload(["SagaCompleted", {}]),
+        pack_payload(["SagaCompleted", {"at": "soon"}]),
+        pack_payload({"at": 1.0}),
     ],
 )
 def test_an_entry_that_can_not_be_read_is_named(path: Path, entry: bytes) -> None:
@@ -85,7 +85,7 @@ def test_a_state_can_be_read_by_the_release_after_the_next(path: Path) -> None:
     """What the tests below spoil is otherwise fine; what is unknown is passed over."""
     with opened(path) as journal:
         run(journal, "s", *FORWARD)
-        by_hand(path, "UPDATE journal SET state = ? WHERE seq = 6", pack_plain({**STATE, "more": 1}))
+        by_hand(path, "UPDATE journal SET state = ? WHERE seq = 6", pack_payload({**STATE, "more": 1}))
         saga = journal.metadata("s")
         assert saga is not None
         assert saga.steps[0].pid == 4242
@@ -96,10 +96,10 @@ def test_a_state_can_be_read_by_the_release_after_the_next(path: Path) -> None:
     [
         b"\xc1",
         None,
-        pack_plain(["SagaMetadata", {"id": "s"}]),
-        pack_plain({name: value for name, value in STATE.items() if name != "waiting"}),
+        pack_payload(["SagaMetadata", {"id": "s"}]),
+        pack_payload({name: value for name, value in STATE.items() if name != "waiting"}),
         *(
-            pack_plain({**STATE, **wrong})
+            pack_payload({**STATE, **wrong})
             for wrong in (
                 {"status": "asleep"},
                 {"steps_executed": "1"},

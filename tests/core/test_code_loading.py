@@ -24,7 +24,7 @@ from antistrophe.definition.code_loading import (
 from antistrophe.definition.saga_definition import SagaStep, build_step, call_step
 from antistrophe.definition.spec import Origin
 from antistrophe.errors import AntistropheError, AttemptCancelled
-from antistrophe.serialization.payload import pack_plain
+from antistrophe.serialization.payload import pack_payload
 
 SCRIPT = """\
 from __future__ import annotations
@@ -84,7 +84,7 @@ def origin(tmp_path: Path) -> Origin:
 
 def test_a_class_of_the_script_is_loaded_without_running_its_guarded_part(origin: Origin) -> None:
     cls = load_step_class(origin, "__main__:Debit")
-    debit = build_step(cls, pack_plain({"inner": {"amount": 5}}))
+    debit = build_step(cls, pack_payload({"inner": {"amount": 5}}))
     assert call_step(debit, "compensate", None) == "found beside the script"  # type: ignore[arg-type]
     (done,) = call_step(debit, "execute", None)  # type: ignore[arg-type]
     assert done.inner.amount == 5
@@ -94,7 +94,7 @@ def test_a_class_of_the_script_is_loaded_without_running_its_guarded_part(origin
 
 
 def test_a_function_step_of_the_script_is_loaded(origin: Origin) -> None:
-    made = build_step(load_step_class(origin, "__main__:note"), pack_plain({"text": "hello"}))
+    made = build_step(load_step_class(origin, "__main__:note"), pack_payload({"text": "hello"}))
     assert call_step(made, "execute", None) == "hello"  # type: ignore[arg-type]
 
 

@@ -48,13 +48,13 @@ def test_outputs_are_read_by_the_name_of_the_step() -> None:
 
 def test_a_missing_output_is_named_with_those_that_are_there() -> None:
     with pytest.raises(OutputNotFoundError) as missing:
-        Outputs({"Debit": 5}, "Credit")["Ledger"]
+        Outputs({"Debit": 5}, "Credit")["JournalAccess"]
     assert isinstance(missing.value, KeyError)
     assert isinstance(missing.value, AntistropheError)
-    assert "step 'Ledger' has no output that step 'Credit' could read" in str(missing.value)
+    assert "step 'JournalAccess' has no output that step 'Credit' could read" in str(missing.value)
     assert "Steps with an output: 'Debit'" in str(missing.value)
     with pytest.raises(OutputNotFoundError, match="Steps with an output: none"):
-        Outputs({}, "Credit")["Ledger"]
+        Outputs({}, "Credit")["JournalAccess"]
 
 
 def test_outputs_can_not_be_changed() -> None:

@@ -21,7 +21,7 @@ from antistrophe.definition.saga_definition import (
     step_spec,
 )
 from antistrophe.errors import InvalidStepError, NotSerializableError, UnreadableDataError
-from antistrophe.serialization.payload import pack_plain, unpack_plain
+from antistrophe.serialization.payload import pack_payload, unpack_payload
 
 CONTEXT: Any = object()
 
@@ -79,13 +79,13 @@ def test_a_call_gives_a_step() -> None:
     assert isinstance(made, SagaStep)
     spec = step_spec(made)
     assert (spec.name, spec.class_ref, spec.timeout_s) == ("debit", f"{__name__}:debit", 5.0)
-    assert unpack_plain(spec.input) == {"account": "A", "amount": 100}
+    assert unpack_payload(spec.input) == {"account": "A", "amount": 100}
     assert spec.has_verify
 
 
 def test_defaults_and_keywords_are_filled_in_when_called() -> None:
     assert debit("A") == debit(account="A") == debit("A", amount=3)
-    assert unpack_plain(step_spec(debit("A")).input) == {"account": "A", "amount": 3}
+    assert unpack_payload(step_spec(debit("A")).input) == {"account": "A", "amount": 3}
 
 
 def test_equal_and_hashed_by_value() -> None:
@@ -177,10 +177,10 @@ def test_an_argument_that_can_not_travel() -> None:
 
 
 def test_an_input_that_does_not_fit_any_more() -> None:
-    assert build_step(debit, pack_plain({"account": "A"})) == debit("A", 3), "a parameter added later has its default"
+    assert build_step(debit, pack_payload({"account": "A"})) == debit("A", 3), "a parameter added later has its default"
     for fields in ({}, {"account": 5}, {"account": "A", "gone": 1}):
         with pytest.raises(UnreadableDataError, match="debit does not fit its class"):
-            build_step(debit, pack_plain(fields))
+            build_step(debit, pack_payload(fields))
 
 
 @step

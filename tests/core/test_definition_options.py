@@ -19,7 +19,7 @@ from antistrophe.definition.saga_definition import (
 )
 from antistrophe.definition.spec import StepSpec
 from antistrophe.errors import InvalidStepError
-from antistrophe.serialization.payload import pack_plain, unpack_plain
+from antistrophe.serialization.payload import pack_payload, unpack_payload
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def test_defaults() -> None:
     assert step_spec(Debit("A", 1)) == StepSpec(
         name="Debit",
         class_ref=f"{__name__}:Debit",
-        input=pack_plain({"account": "A", "amount": 1}),
+        input=pack_payload({"account": "A", "amount": 1}),
         timeout_s=30.0,
         kill_grace_s=5.0,
         retry=RetryPolicy(max_attempts=1),
@@ -94,7 +94,7 @@ def test_options(attributes: dict[str, Any], read: dict[str, Any]) -> None:
     spec = step_spec(variant(**attributes))
     assert {name: getattr(spec, name) for name in read} == read
     # An option is no input.
-    assert unpack_plain(spec.input) == {"account": "A", "amount": 1}
+    assert unpack_payload(spec.input) == {"account": "A", "amount": 1}
 
 
 @pytest.mark.parametrize("option", ["max_concurrent", "max_per_second"])

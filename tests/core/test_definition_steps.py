@@ -19,7 +19,7 @@ from antistrophe.definition.saga_definition import (
     step_spec,
 )
 from antistrophe.errors import InvalidStepError, NotSerializableError, UnreadableDataError
-from antistrophe.serialization.payload import pack_plain, unpack_plain
+from antistrophe.serialization.payload import pack_payload, unpack_payload
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def test_every_kind_of_class_is_made_again_from_its_input(step: SagaStep) -> Non
 
 def test_a_plain_class_is_its_annotations() -> None:
     spec = step_spec(Annotated("A", 1))
-    assert unpack_plain(spec.input) == {"account": "A", "amount": 1, "rate": 1.5}
+    assert unpack_payload(spec.input) == {"account": "A", "amount": 1, "rate": 1.5}
     assert spec.timeout_s == 7.0
 
 
@@ -155,9 +155,9 @@ def test_a_field_that_can_not_travel_is_named_with_its_step() -> None:
 
 def test_an_input_that_does_not_fit_any_more_is_unreadable() -> None:
     with pytest.raises(UnreadableDataError, match=r"Debit does not fit its class: .*amount"):
-        build_step(Debit, pack_plain({"account": "A"}))
+        build_step(Debit, pack_payload({"account": "A"}))
     with pytest.raises(UnreadableDataError, match="memo"):
-        build_step(Debit, pack_plain({"account": "A", "amount": 1, "memo": "gone from the class"}))
+        build_step(Debit, pack_payload({"account": "A", "amount": 1, "memo": "gone from the class"}))
 
 
 def test_a_class_inside_a_class_is_found() -> None:
@@ -260,4 +260,4 @@ def test_a_definition_keeps_the_input_as_it_was_when_added() -> None:
     saga = SagaDefinition("s").add_step(step)
     step.seen.append(5)
     step.amount = 2
-    assert unpack_plain(saga.spec().steps[0].input) == {"account": "A", "amount": 1, "seen": []}
+    assert unpack_payload(saga.spec().steps[0].input) == {"account": "A", "amount": 1, "seen": []}

@@ -26,7 +26,7 @@ from antistrophe.definition.events import (
     newest_version,
 )
 from antistrophe.errors import InvalidDefinitionError, NotSerializableError, UnreadableDataError
-from antistrophe.serialization.payload import pack_plain, unpack_plain
+from antistrophe.serialization.payload import pack_payload, unpack_payload
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_an_event_comes_back(account: str, amount: Decimal) -> None:
 
 def test_an_encoded_event_is_a_value() -> None:
     encoded = encode_event(Credited("A"))
-    assert encoded == EncodedEvent("account.credited", 2, pack_plain({"account": "A", "note": None}))
+    assert encoded == EncodedEvent("account.credited", 2, pack_payload({"account": "A", "note": None}))
     assert {encoded: 1}[encode_event(Credited("A"))] == 1
 
 
@@ -108,22 +108,22 @@ def test_an_event_that_could_not_be_read_again_is_refused() -> None:
 
 
 def test_an_unknown_type_or_version_is_a_raw_event() -> None:
-    data = pack_plain({"account": "A", "amount": 5})
+    data = pack_payload({"account": "A", "amount": 5})
     assert decode_event("account.debited", 1, data) == RawEvent("account.debited", 1, {"account": "A", "amount": 5})
     assert decode_event("account.credited", 1, data) == RawEvent("account.credited", 1, {"account": "A", "amount": 5})
 
 
 def test_fields_can_be_changed_before_the_event_is_made() -> None:
-    fields = unpack_plain(encode_event(Debited("A", Decimal(1))).data)
+    fields = unpack_payload(encode_event(Debited("A", Decimal(1))).data)
     assert decode_fields("Debited", 1, {**fields, "amount": Decimal(2)}) == Debited("A", Decimal(2))
 
 
 def test_unknown_fields_are_ignored_and_missing_ones_take_their_defaults() -> None:
-    assert decode_event("account.credited", 2, pack_plain({"account": "A", "later": 1})) == Credited("A")
+    assert decode_event("account.credited", 2, pack_payload({"account": "A", "later": 1})) == Credited("A")
 
 
 @pytest.mark.parametrize("type_name", ["Debited", "nobody.knows"])
-@pytest.mark.parametrize("data", [b"", b"\xc1", pack_plain(5), pack_plain([]), pack_plain({"account": 1})[:-1]])
+@pytest.mark.parametrize("data", [b"", b"\xc1", pack_payload(5), pack_payload([]), pack_payload({"account": 1})[:-1]])
 def test_what_is_no_map_of_fields_is_unreadable(type_name: str, data: bytes) -> None:
     with pytest.raises(UnreadableDataError, match=type_name):
         decode_event(type_name, 1, data)
@@ -131,7 +131,7 @@ def test_what_is_no_map_of_fields_is_unreadable(type_name: str, data: bytes) -> 
 
 def test_fields_that_do_not_fit_are_unreadable() -> None:
     with pytest.raises(UnreadableDataError, match=r"Debited does not fit its class: .*amount"):
-        decode_event("Debited", 1, pack_plain({"account": "A"}))
+        decode_event("Debited", 1, pack_payload({"account": "A"}))
 
 
 @given(st.sampled_from(["Debited", "account.credited", "other"]), st.integers(0, 3), st.binary(max_size=60))

@@ -18,7 +18,7 @@ from antistrophe.saga.entries import (
     Verdict,
     VerdictGiven,
 )
-from antistrophe.serialization.payload import pack_plain, unpack_plain
+from antistrophe.serialization.payload import pack_payload, unpack_payload
 from tests.fuzz.samples import METADATA
 
 FAILED = AttemptFailed(1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "ended"), stack="here", no_stack="deaf")
@@ -36,16 +36,16 @@ FAILED = AttemptFailed(1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "
 )
 def test_an_entry_from_before_a_field_is_read(entry: Entry, later: list[str]) -> None:
     assert unpack_entry(pack_entry(entry), "it") == entry
-    kind, written = unpack_plain(pack_entry(entry))
+    kind, written = unpack_payload(pack_entry(entry))
     lacking: dict[str, Any] = dict.fromkeys(later)
     for name in later:
         assert written.pop(name) is not None
-    assert unpack_entry(pack_plain([kind, written]), "it") == replace(entry, **lacking)
+    assert unpack_entry(pack_payload([kind, written]), "it") == replace(entry, **lacking)
 
 
 def test_a_row_of_a_saga_from_before_failed_undos_were_counted_is_read() -> None:
     assert unpack_metadata(pack_metadata(METADATA), "it") == METADATA
-    written = unpack_plain(pack_metadata(METADATA))
+    written = unpack_payload(pack_metadata(METADATA))
     assert [step.pop() for step in written["steps"]] == [12, 12]
     steps = tuple(replace(step, undo_failures=0) for step in METADATA.steps)
-    assert unpack_metadata(pack_plain(written), "it") == replace(METADATA, steps=steps)
+    assert unpack_metadata(pack_payload(written), "it") == replace(METADATA, steps=steps)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolOrder, StartProcess, Wish
-from antistrophe.scheduling.process_pool import BRIEF_START_S, Pool
-from tests.core.test_policy_pool import HERE, REFS, ask, start
+from antistrophe.scheduling.leases import GrantTo, LeaseRequest, LoadInto, PoolOrder, StartProcess
+from antistrophe.scheduling.process_pool import BRIEF_START_S, ProcessPool
+from tests.core.test_process_pool import HERE, REFS, ask, start
 
 
 def names_started(orders: list[PoolOrder]) -> list[str]:
@@ -12,7 +12,7 @@ def names_started(orders: list[PoolOrder]) -> list[str]:
 
 
 def test_as_many_start_at_once_as_there_are_cores() -> None:
-    pool = Pool(8, "p", cores=2)
+    pool = ProcessPool(8, "p", cores=2)
     started = [*ask(pool, "s1"), *ask(pool, "s2"), *ask(pool, "s3")]
     assert len(names_started(started)) == 2
     first = names_started(started)[0]
@@ -29,13 +29,13 @@ def test_as_many_start_at_once_as_there_are_cores() -> None:
 
 
 def test_on_one_core_one_starts_at_a_time_and_never_none() -> None:
-    pool = Pool(8, "p", cores=1)
+    pool = ProcessPool(8, "p", cores=1)
     start(pool, "s1")
     assert len(names_started([*ask(pool, "s2"), *ask(pool, "s3")])) == 1
 
 
 def test_who_imports_for_long_holds_up_no_other_start() -> None:
-    pool = Pool(8, "p", cores=1)
+    pool = ProcessPool(8, "p", cores=1)
     (order,) = ask(pool, "s1")
     assert isinstance(order, StartProcess)
     pool.ready(order.name, 0.1)
@@ -45,7 +45,7 @@ def test_who_imports_for_long_holds_up_no_other_start() -> None:
 
 
 def test_a_start_that_fails_holds_up_no_other() -> None:
-    pool = Pool(8, "p", cores=1)
+    pool = ProcessPool(8, "p", cores=1)
     (order,) = ask(pool, "s1")
     assert ask(pool, "s2") == []
     assert isinstance(order, StartProcess)
@@ -58,16 +58,16 @@ def test_a_start_that_fails_holds_up_no_other() -> None:
 OTHERS = ("m:B",)
 
 
-def ask_for(pool: Pool, saga_id: str, class_refs: tuple[str, ...]) -> list[PoolOrder]:
-    pool.ask(saga_id, Wish(HERE, class_refs))
+def ask_for(pool: ProcessPool, saga_id: str, class_refs: tuple[str, ...]) -> list[PoolOrder]:
+    pool.ask(saga_id, LeaseRequest(HERE, class_refs))
     return pool.plan(0.0)
 
 
 def test_classes_under_which_a_process_died_leave_the_warm_ones_to_others() -> None:
-    pool = Pool(8, "p")
+    pool = ProcessPool(8, "p")
     bad, warm = start(pool, "bad"), start(pool, "good")
     pool.returned(warm, "good", 1.0, reusable=True)
-    pool.ask("other", Wish(HERE, OTHERS))
+    pool.ask("other", LeaseRequest(HERE, OTHERS))
     (load,) = pool.plan(1.0)
     assert load == LoadInto(warm, HERE.origin, OTHERS), "it has imported what both need"
     pool.loaded(warm, OTHERS, 1.0)
@@ -80,7 +80,7 @@ def test_classes_under_which_a_process_died_leave_the_warm_ones_to_others() -> N
 
 
 def test_they_are_trusted_again_once_one_of_them_gives_its_process_back() -> None:
-    pool = Pool(8, "p")
+    pool = ProcessPool(8, "p")
     bad, warm = start(pool, "bad"), start(pool, "good")
     pool.dead(bad)
     pool.returned(warm, "good", 1.0, reusable=True)
@@ -88,7 +88,7 @@ def test_they_are_trusted_again_once_one_of_them_gives_its_process_back() -> Non
 
 
 def test_one_that_dies_while_nothing_runs_there_says_nothing_of_its_classes() -> None:
-    pool = Pool(8, "p")
+    pool = ProcessPool(8, "p")
     idle, warm = start(pool, "s1"), start(pool, "s2")
     for name, saga_id in ((idle, "s1"), (warm, "s2")):
         pool.returned(name, saga_id, 1.0, reusable=True)
@@ -99,7 +99,7 @@ def test_one_that_dies_while_nothing_runs_there_says_nothing_of_its_classes() ->
 # --- what is kept for a saga, and does not do for it --------------------------------------------------------------
 
 
-def import_for_nobody(pool: Pool) -> str:
+def import_for_nobody(pool: ProcessPool) -> str:
     """A used process that imports something for a saga that wants it no more; its name."""
     name = start(pool, "s1")
     pool.returned(name, "s1", 0.0, reusable=True)
@@ -109,7 +109,7 @@ def import_for_nobody(pool: Pool) -> str:
 
 
 def test_a_used_process_that_imports_for_nobody_is_not_kept_for_a_fresh_attempt() -> None:
-    pool = Pool(2, "p")
+    pool = ProcessPool(2, "p")
     name = import_for_nobody(pool)
     (order,) = ask(pool, "s3", fresh=True)
     assert isinstance(order, StartProcess)
@@ -118,7 +118,7 @@ def test_a_used_process_that_imports_for_nobody_is_not_kept_for_a_fresh_attempt(
 
 
 def test_what_was_kept_for_a_saga_goes_to_others_when_its_classes_turn_deadly_meanwhile() -> None:
-    pool = Pool(3, "p")
+    pool = ProcessPool(3, "p")
     name, bad = import_for_nobody(pool), ""
     assert ask(pool, "s3") == [], "it waits for what is imported"
     (order,) = ask(pool, "bad")

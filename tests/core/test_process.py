@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe.linux import process
+from antistrophe.linux import process, termination
 from antistrophe.linux.process import ProcessIdentity
 
 SLEEP = "import time; time.sleep(600)"
@@ -28,7 +28,7 @@ IMPORT_PROCESS = (
     "import sys, types\n"
     "package = sys.modules['antistrophe'] = types.ModuleType('antistrophe')\n"
     f"package.__path__ = [{str(Path(process.__file__).parents[1])!r}]\n"
-    "from antistrophe.linux import process\n"
+    "from antistrophe.linux import process, termination\n"
 )
 
 
@@ -43,7 +43,7 @@ class Nursery:
         self, code: str, *arguments: str, home: Path | None = None, env: dict[str, str] | None = None
     ) -> subprocess.Popen[str]:
         base = dict(os.environ) if env is None else env
-        environment = base if home is None else process.system_environment(home, base)
+        environment = base if home is None else termination.system_environment(home, base)
         child = subprocess.Popen(
             [sys.executable, "-S", "-c", code, *arguments],
             env=environment,
@@ -148,9 +148,9 @@ def test_a_process_whose_first_thread_has_ended_lives(nursery: Nursery, tmp_path
     pid = nursery.number(child)
     until(lambda: ") Z " in Path(f"/proc/{pid}/stat").read_text())
     assert process.identity_of(pid) is not None
-    assert process.live_group_members(pid) == [pid]
-    assert process.processes_of_home(tmp_path) == [pid]
-    assert process.sweep(tmp_path, deadline_s=10) == []
+    assert termination.live_group_members(pid) == [pid]
+    assert termination.processes_of_home(tmp_path) == [pid]
+    assert termination.sweep(tmp_path, deadline_s=10) == []
     assert process.identity_of(pid) is None
 
 
@@ -161,7 +161,7 @@ def test_a_name_with_parentheses_and_spaces_does_not_confuse(nursery: Nursery, t
     until(lambda: "a) Z 1 (b" in Path(f"/proc/{child.pid}/stat").read_text())
     assert process.identity_of(child.pid) is not None
     assert process.parent_of(child.pid) == os.getpid()
-    assert process.live_group_members(child.pid) == [child.pid]
+    assert termination.live_group_members(child.pid) == [child.pid]
 
 
 def test_children_are_listed_without_zombies(nursery: Nursery) -> None:
@@ -205,8 +205,8 @@ def test_no_descriptor_is_left_open(nursery: Nursery) -> None:
     process.open_pidfd(identity)
     process.send_signal(identity, signal.SIGTERM)
     process.send_signal(known(os.getpid()), 0)
-    process.kill_group(identity)
-    process.processes_of_home("/nowhere")
+    termination.kill_group(identity)
+    termination.processes_of_home("/nowhere")
     assert set(os.listdir("/proc/self/fd")) == before
 
 
@@ -217,8 +217,8 @@ def test_a_group_is_killed_with_all_its_members(nursery: Nursery) -> None:
     leader = nursery.start(FORK_AND_SLEEP)
     member = nursery.number(leader)
     identity = known(leader.pid)
-    assert process.live_group_members(leader.pid) == sorted([leader.pid, member])
-    until(lambda: process.kill_group(identity) == [])
+    assert termination.live_group_members(leader.pid) == sorted([leader.pid, member])
+    until(lambda: termination.kill_group(identity) == [])
     assert process.identity_of(member) is None
 
 
@@ -228,8 +228,8 @@ def test_a_group_whose_leader_is_a_zombie_is_killed(nursery: Nursery) -> None:
     identity = known(leader.pid)
     leader.kill()
     os.waitid(os.P_PID, leader.pid, os.WEXITED | os.WNOWAIT)
-    assert process.live_group_members(leader.pid) == [member]
-    until(lambda: process.kill_group(identity) == [])
+    assert termination.live_group_members(leader.pid) == [member]
+    until(lambda: termination.kill_group(identity) == [])
 
 
 def test_a_group_without_its_leader_is_killed_by_the_marker_of_a_member(nursery: Nursery, tmp_path: Path) -> None:
@@ -238,9 +238,9 @@ def test_a_group_without_its_leader_is_killed_by_the_marker_of_a_member(nursery:
     identity = known(leader.pid)
     leader.kill()
     leader.wait(10)
-    assert process.kill_group(identity, home=tmp_path / "other") == [member]
+    assert termination.kill_group(identity, home=tmp_path / "other") == [member]
     assert process.identity_of(member) is not None, "another home's group was killed"
-    until(lambda: process.kill_group(identity, home=tmp_path) == [])
+    until(lambda: termination.kill_group(identity, home=tmp_path) == [])
 
 
 def test_a_group_without_its_leader_is_killed_by_the_marker_of_a_member_s_parent(
@@ -265,8 +265,8 @@ def test_a_group_without_its_leader_is_killed_by_the_marker_of_a_member_s_parent
     member = nursery.number(root)
     process.send_signal(identity, signal.SIGKILL)
     until(lambda: process.parent_of(member) == root.pid and process.parent_of(identity.pid) is None)
-    assert process.processes_of_home(tmp_path) == [root.pid]
-    until(lambda: process.kill_group(identity, home=tmp_path) == [])
+    assert termination.processes_of_home(tmp_path) == [root.pid]
+    until(lambda: termination.kill_group(identity, home=tmp_path) == [])
     assert process.identity_of(member) is None
 
 
@@ -276,8 +276,8 @@ def test_a_group_that_may_be_a_stranger_s_is_reported_and_not_killed(nursery: Nu
     identity = known(leader.pid)
     leader.kill()
     leader.wait(10)
-    assert process.kill_group(identity, home=tmp_path) == [member]
-    assert process.kill_group(identity) == [member]
+    assert termination.kill_group(identity, home=tmp_path) == [member]
+    assert termination.kill_group(identity) == [member]
     assert process.identity_of(member) is not None
 
 
@@ -285,15 +285,15 @@ def test_a_group_number_that_was_given_away_again_is_left_alone(nursery: Nursery
     stranger = nursery.start(SAY_AND_SLEEP)
     identity = known(nursery.number(stranger))
     former = replace(identity, start_ticks=identity.start_ticks - 1)
-    assert process.kill_group(former) == []
-    assert process.kill_group(replace(identity, boot_id="another boot")) == []
+    assert termination.kill_group(former) == []
+    assert termination.kill_group(replace(identity, boot_id="another boot")) == []
     assert stranger.poll() is None
 
 
 def test_a_leader_that_has_not_made_its_group_yet_is_killed_itself(nursery: Nursery) -> None:
     parent = nursery.start(FORK_AND_SLEEP)
     groupless = known(nursery.number(parent))
-    until(lambda: process.kill_group(groupless) == [])
+    until(lambda: termination.kill_group(groupless) == [])
     assert not process.is_alive(groupless)
     assert parent.poll() is None
 
@@ -301,7 +301,7 @@ def test_a_leader_that_has_not_made_its_group_yet_is_killed_itself(nursery: Nurs
 @pytest.mark.parametrize("pgid", [1, 0, -5])
 def test_groups_that_mean_everybody_are_refused(pgid: int) -> None:
     with pytest.raises(ValueError, match="no process group of ours"):
-        process.live_group_members(pgid)
+        termination.live_group_members(pgid)
 
 
 # --- this process -------------------------------------------------------------------------------------------------
@@ -378,7 +378,7 @@ def test_each_fatal_signal_is_fatal_again(nursery: Nursery, number: str) -> None
 
 def test_the_environment_of_a_system_gets_both_markers_and_keeps_the_rest(tmp_path: Path) -> None:
     base = {"PATH": "/bin", "ANTISTROPHE_HOME": "/a/users/own"}
-    environment = process.system_environment(tmp_path, base)
+    environment = termination.system_environment(tmp_path, base)
     assert environment.items() >= {"PATH": "/bin", "ANTISTROPHE_HOME": str(tmp_path), "ANTISTROPHE_SYSTEM": "1"}.items()
     assert base["ANTISTROPHE_HOME"] == "/a/users/own"
 
@@ -396,9 +396,9 @@ def test_only_processes_with_both_markers_of_exactly_this_home_count(nursery: Nu
     ]
     for other in others:
         nursery.number(other)
-    assert process.processes_of_home(home) == sorted([marked.pid, fork])
-    assert process.sweep(home, deadline_s=10) == []
-    assert process.processes_of_home(home) == []
+    assert termination.processes_of_home(home) == sorted([marked.pid, fork])
+    assert termination.sweep(home, deadline_s=10) == []
+    assert termination.processes_of_home(home) == []
     assert all(other.poll() is None for other in others)
 
 
@@ -407,7 +407,7 @@ def test_a_home_is_the_same_through_a_symlink(nursery: Nursery, tmp_path: Path) 
     (tmp_path / "link").symlink_to("real")
     child = nursery.start(SAY_AND_SLEEP, home=tmp_path / "link")
     nursery.number(child)
-    assert process.processes_of_home(tmp_path / "real") == [child.pid]
+    assert termination.processes_of_home(tmp_path / "real") == [child.pid]
 
 
 def test_zombies_are_not_of_a_home(nursery: Nursery, tmp_path: Path) -> None:
@@ -415,8 +415,8 @@ def test_zombies_are_not_of_a_home(nursery: Nursery, tmp_path: Path) -> None:
     nursery.number(child)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert process.processes_of_home(tmp_path) == []
-    assert process.sweep(tmp_path, deadline_s=1) == []
+    assert termination.processes_of_home(tmp_path) == []
+    assert termination.sweep(tmp_path, deadline_s=1) == []
 
 
 def test_a_sweep_spares_whom_it_is_told_and_ends_the_rest(nursery: Nursery, tmp_path: Path) -> None:
@@ -428,8 +428,8 @@ def test_a_sweep_spares_whom_it_is_told_and_ends_the_rest(nursery: Nursery, tmp_
         f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SAY_AND_SLEEP}", home=tmp_path
     )
     nursery.number(deaf)
-    assert process.sweep(tmp_path, spare=frozenset({spared.pid}), deadline_s=10) == []
-    assert process.processes_of_home(tmp_path) == [spared.pid]
+    assert termination.sweep(tmp_path, spare=frozenset({spared.pid}), deadline_s=10) == []
+    assert termination.processes_of_home(tmp_path) == [spared.pid]
 
 
 def test_a_sweep_outruns_processes_that_keep_forking(nursery: Nursery, tmp_path: Path) -> None:
@@ -445,10 +445,10 @@ def test_a_sweep_outruns_processes_that_keep_forking(nursery: Nursery, tmp_path:
     )
     for _ in range(3):
         nursery.start(code, home=tmp_path)
-    until(lambda: len(process.processes_of_home(tmp_path)) >= 2)
-    assert process.sweep(tmp_path, deadline_s=20) == []
+    until(lambda: len(termination.processes_of_home(tmp_path)) >= 2)
+    assert termination.sweep(tmp_path, deadline_s=20) == []
     for _ in range(20):
-        assert process.processes_of_home(tmp_path) == []
+        assert termination.processes_of_home(tmp_path) == []
 
 
 def test_a_sweep_names_what_it_could_not_end(nursery: Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,19 +457,19 @@ def test_a_sweep_names_what_it_could_not_end(nursery: Nursery, tmp_path: Path, m
     nursery.number(child)
     with monkeypatch.context() as patch:
         patch.setattr(signal, "pidfd_send_signal", lambda *_: None)
-        assert process.sweep(tmp_path, deadline_s=0.05) == [child.pid]
-    assert process.sweep(tmp_path, deadline_s=0) in ([], [child.pid])
-    assert process.sweep(tmp_path, deadline_s=10) == []
+        assert termination.sweep(tmp_path, deadline_s=0.05) == [child.pid]
+    assert termination.sweep(tmp_path, deadline_s=0) in ([], [child.pid])
+    assert termination.sweep(tmp_path, deadline_s=10) == []
 
 
 def test_looking_at_processes_while_they_come_and_go(nursery: Nursery, tmp_path: Path) -> None:
     code = "import os\nwhile True:\n    child = os.fork()\n    if child == 0: os._exit(0)\n    os.waitpid(child, 0)\n"
     busy = nursery.start(code, home=tmp_path)
-    until(lambda: busy.pid in process.processes_of_home(tmp_path))
+    until(lambda: busy.pid in termination.processes_of_home(tmp_path))
     end = time.monotonic() + 1
     while time.monotonic() < end:
-        assert busy.pid in process.processes_of_home(tmp_path)
-        assert busy.pid in process.live_group_members(busy.pid)
+        assert busy.pid in termination.processes_of_home(tmp_path)
+        assert busy.pid in termination.live_group_members(busy.pid)
         process.children_of(busy.pid)
 
 
@@ -477,13 +477,13 @@ def test_a_mark_is_handed_down_whatever_environment_is_given(nursery: Nursery, t
     code = (
         "import os, subprocess, sys\n"
         f"{IMPORT_PROCESS}"
-        "process.mark_descendants(sys.argv[2])\n"
+        "termination.mark_descendants(sys.argv[2])\n"
         "child = subprocess.Popen([sys.executable, '-S', '-c', sys.argv[1]], env={}, start_new_session=True)\n"
         "child.wait()\n"
     )
     root = nursery.start(code, SAY_AND_SLEEP, str(tmp_path))
     member = nursery.number(root)
-    assert process.processes_of_home(tmp_path) == sorted([root.pid, member])
-    assert process.processes_of_home(tmp_path.parent) == []
-    assert process.sweep(tmp_path, deadline_s=10) == []
+    assert termination.processes_of_home(tmp_path) == sorted([root.pid, member])
+    assert termination.processes_of_home(tmp_path.parent) == []
+    assert termination.sweep(tmp_path, deadline_s=10) == []
     assert process.identity_of(member) is None

@@ -6,7 +6,7 @@ from antistrophe.saga.effects import (
     AdoptAttempt,
     EndProcess,
     ReleaseProcess,
-    RequestProcess,
+    RequestLease,
     RunAttempt,
     TellOutcome,
     Work,
@@ -25,7 +25,7 @@ DONE = Returned(b"\xa2ok")
 
 def test_an_accepted_saga_asks_for_a_process() -> None:
     told = Told(step(fresh_process=True))
-    asked = (RequestProcess(fresh=True, urgent=False, not_before=None),)
+    asked = (RequestLease(fresh=True, urgent=False, not_before=None),)
     assert effects_of(None, told.saga) == asked
     assert resume(told.saga) == asked
 
@@ -92,11 +92,11 @@ def test_a_retry_is_asked_for_not_before_its_time_and_a_compensation_urgently() 
     told = Told(step("pay"), step("ship", retry=attempts(2, 3.0)))
     told.answer(DONE)
     told.raises()
-    assert told.effects[-1] == RequestProcess(fresh=False, urgent=False, not_before=1003.0)
+    assert told.effects[-1] == RequestLease(fresh=False, urgent=False, not_before=1003.0)
     told.raises(FailureKind.FATAL)
     assert next_work(told.saga) is None, "the compensation runs in the same process"
     told.dies(by_system=True)
-    assert told.effects[-1] == RequestProcess(fresh=False, urgent=True, not_before=told.now)
+    assert told.effects[-1] == RequestLease(fresh=False, urgent=True, not_before=told.now)
     assert next_work(told.saga) == Work(0, Action.COMPENSATE)
 
 

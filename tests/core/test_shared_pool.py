@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from antistrophe.definition.spec import Origin, Throttle
-from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolKey, Retire, StartProcess, Wish
+from antistrophe.scheduling.leases import GrantTo, LeaseRequest, LoadInto, PoolKey, Retire, StartProcess
 from antistrophe.scheduling.slot_pool import CloseSlot, SharedOrder, SharedPool, carrier_of
 from antistrophe.scheduling.throttle import Turns
 
@@ -19,8 +19,8 @@ THERE = PoolKey("you", ORIGINS[1])
 REFS = ("m:A",)
 
 
-def wish(key: PoolKey = HERE, refs: tuple[str, ...] = REFS, **options: Any) -> Wish:
-    return Wish(key, refs, shared=True, **options)
+def wish(key: PoolKey = HERE, refs: tuple[str, ...] = REFS, **options: Any) -> LeaseRequest:
+    return LeaseRequest(key, refs, shared=True, **options)
 
 
 def ask(pool: SharedPool, saga_id: str, key: PoolKey = HERE, now: float = 0.0, **options: Any) -> list[SharedOrder]:

@@ -14,7 +14,7 @@ from antistrophe.definition.events import decode_event, decode_fields, encode_ev
 from antistrophe.errors import InvalidUpcasterError
 from antistrophe.eventstore.auto_upcaster import AutoUpcaster
 from antistrophe.eventstore.versions import VersionRegistry
-from antistrophe.serialization.payload import unpack_plain
+from antistrophe.serialization.payload import unpack_payload
 from tests.cqrs.user_versions import UserV1, UserV2, UserV3, fields_of, full_chain
 
 
@@ -194,6 +194,6 @@ def test_data_that_do_not_fit_the_old_class_are_refused_by_name() -> None:
 
 def test_stored_bytes_of_an_old_version_come_back_as_the_newest_class() -> None:
     stored = encode_event(UserV1("Grace Hopper"))
-    version, data = full_chain().upcast(stored.type, stored.type_version, unpack_plain(stored.data))
+    version, data = full_chain().upcast(stored.type, stored.type_version, unpack_payload(stored.data))
     assert decode_fields(stored.type, version, data) == UserV3("Grace", "Hopper", "unknown@example.org")
     assert decode_event(stored.type, stored.type_version, stored.data) == UserV1("Grace Hopper")

@@ -15,7 +15,7 @@ import pytest
 
 from antistrophe.cqrs.projections import ProjectionRegistry
 from antistrophe.eventstore.store import EventStore
-from antistrophe.serialization.payload import unpack_plain
+from antistrophe.serialization.payload import unpack_payload
 from antistrophe.storage.database import Database, open_database
 from tests.cqrs.totals import SavedTotals, SqlTotals, pay
 from tests.cqrs.waiting import await_true
@@ -56,7 +56,7 @@ def in_file(kind: Any, database: Database) -> list[int]:
     """What the state in the file holds, as a process that starts now would find it."""
     _, generation, _, state = row_of(database)
     if kind is SavedTotals:
-        return [] if state is None else list(unpack_plain(state)["seen"])
+        return [] if state is None else list(unpack_payload(state)["seen"])
     rows = database.rows(f'SELECT position FROM "projection:totals:{generation}:seen" ORDER BY turn')
     return [row[0] for row in rows]
 

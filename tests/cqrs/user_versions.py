@@ -8,7 +8,7 @@ from typing import Any
 from antistrophe.definition.events import encode_event, event
 from antistrophe.eventstore.auto_upcaster import AutoUpcaster
 from antistrophe.eventstore.versions import VersionRegistry
-from antistrophe.serialization.payload import unpack_plain
+from antistrophe.serialization.payload import unpack_payload
 
 
 @event("versions.user")
@@ -39,7 +39,7 @@ class UserV3:
 
 
 def fields_of(obj: object) -> dict[str, Any]:
-    fields: dict[str, Any] = unpack_plain(encode_event(obj).data)
+    fields: dict[str, Any] = unpack_payload(encode_event(obj).data)
     return fields
 
 

@@ -17,7 +17,7 @@ from antistrophe.definition.spec import RetryPolicy
 from antistrophe.errors import UnknownVersionError, UnreadableDataError
 from antistrophe.eventstore.recorded import moment_of
 from antistrophe.eventstore.store import EventStore
-from antistrophe.serialization.payload import pack_plain
+from antistrophe.serialization.payload import pack_payload
 from tests.fuzz import samples
 from tests.fuzz.conftest import count, inputs
 from tests.fuzz.garbage import spoiled
@@ -68,7 +68,7 @@ def test_an_answer_with_a_version_that_no_event_has_is_unreadable(tmp_path: Path
         assert isinstance(claim, Claim)
         claims.settle(claim, [], [samples.happened()])
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("UPDATE claims SET answer = ?", (pack_plain([["fuzz.happened", version, b"\x80"]]),))
+            other.execute("UPDATE claims SET answer = ?", (pack_payload([["fuzz.happened", version, b"\x80"]]),))
         with pytest.raises(UnreadableDataError, match="holds something that is no event"):
             claims.take(request)
 

@@ -27,10 +27,10 @@ from antistrophe.saga.entries import Action, AttemptSucceeded
 from antistrophe.saga.inputs import ANSWER_TYPES, Returned
 from antistrophe.serialization.payload import (
     pack_fields,
-    pack_plain,
+    pack_payload,
     pack_record,
     unpack_fields,
-    unpack_plain,
+    unpack_payload,
     unpack_record,
 )
 from antistrophe.transport.codec import MESSAGES, pack_message, unpack_message
@@ -83,7 +83,7 @@ def _read_frame(data: bytes) -> Any:
 
 
 _READY = control_protocol.Ready(2, 1, "/run/s", 1, 2, 3, 4, control_protocol.pack_settings(Settings()))
-_VALUES = tuple(pack_plain(value) for value in samples.VALUES)
+_VALUES = tuple(pack_payload(value) for value in samples.VALUES)
 _MESSAGES = (
     *(pack_message(next(records(cls))) for cls in MESSAGES.values()),
     *map(pack_message, (*thespian_messages(), *OPEN)),
@@ -92,7 +92,7 @@ _EVENT = encode_event(samples.happened()).data
 _USER = encode_event(UserV1("Sappho of Lesbos")).data
 
 DECODERS: dict[str, Decoder] = {
-    "plain values": Decoder(unpack_plain, pack_plain, _VALUES, share=4.0),
+    "plain values": Decoder(unpack_payload, pack_payload, _VALUES, share=4.0),
     "fields": Decoder(
         lambda data: unpack_fields(data, samples.Happened),
         lambda value: pack_fields(value, samples.Happened),
@@ -115,11 +115,11 @@ DECODERS: dict[str, Decoder] = {
     "events": Decoder(
         lambda data: decode_event("fuzz.happened", 1, data), lambda event: encode_event(event).data, (_EVENT,)
     ),
-    "events of unknown types": Decoder(_read_unknown, pack_plain, (_EVENT,), share=1.0),
-    "recorded events": Decoder(_read_recorded, pack_plain, (_EVENT,), share=1.0),
+    "events of unknown types": Decoder(_read_unknown, pack_payload, (_EVENT,), share=1.0),
+    "recorded events": Decoder(_read_recorded, pack_payload, (_EVENT,), share=1.0),
     "events of older versions": Decoder(
         _read_upcast,
-        lambda event: pack_plain(event.data["first"]),
+        lambda event: pack_payload(event.data["first"]),
         (_USER,),
         (UnreadableDataError, InvalidUpcasterError),
         share=1.0,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe import SagaDefinition, Settings
-from antistrophe.actors.step.attempt_file import Marks, MarksFile, Token, marks_path, read_marks
+from antistrophe.actors.step.attempt_file import AttemptFile, AttemptRecord, Token, attempt_path, read_attempt_file
 from antistrophe.cli import main
 from antistrophe.cli.exits import DONE, SAGA_FAILED, WRONG_USE
 from antistrophe.cli.source import read_lines
@@ -35,12 +35,12 @@ TOKEN = Token("saga", 1, Action.EXECUTE, 2)
 def test_of_a_spoilt_file_of_marks_only_what_is_whole_counts(tmp_path: Path) -> None:
     valid = {}
     for number, answer in enumerate(samples.ANSWERS):
-        marks = MarksFile(tmp_path, f"valid{number}")
+        marks = AttemptFile(tmp_path, f"valid{number}")
         marks.begin(TOKEN, 1.5)
         marks.finish(TOKEN, answer)
-        assert read_marks(tmp_path, f"valid{number}", TOKEN) == Marks(1.5, answer)
-        valid[marks_path(tmp_path, f"valid{number}").read_bytes()] = answer
-    path = marks_path(tmp_path, "spoilt")
+        assert read_attempt_file(tmp_path, f"valid{number}", TOKEN) == AttemptRecord(1.5, answer)
+        valid[attempt_path(tmp_path, f"valid{number}").read_bytes()] = answer
+    path = attempt_path(tmp_path, "spoilt")
 
     @inputs(1.5)
     @given(st.sampled_from(list(valid)), st.integers(0, 300), st.binary(max_size=40), st.booleans())
@@ -48,17 +48,17 @@ def test_of_a_spoilt_file_of_marks_only_what_is_whole_counts(tmp_path: Path) -> 
         count("marks")
         spoilt = data[:at] + piece + (b"" if cut else data[at + len(piece) :])
         path.write_bytes(spoilt)
-        found = read_marks(tmp_path, "spoilt", TOKEN)
-        assert found in (Marks(), Marks(1.5), Marks(1.5, valid[data])), "never another one"
+        found = read_attempt_file(tmp_path, "spoilt", TOKEN)
+        assert found in (AttemptRecord(), AttemptRecord(1.5), AttemptRecord(1.5, valid[data])), "never another one"
         if spoilt.startswith(data):
-            assert found == Marks(1.5, valid[data])
-        assert read_marks(tmp_path, "spoilt", Token("saga", 1, Action.EXECUTE, 3)) == Marks()
+            assert found == AttemptRecord(1.5, valid[data])
+        assert read_attempt_file(tmp_path, "spoilt", Token("saga", 1, Action.EXECUTE, 3)) == AttemptRecord()
 
     check()
 
 
 def test_whole_records_of_made_up_content_are_no_marks(tmp_path: Path) -> None:
-    path = marks_path(tmp_path, "x")
+    path = attempt_path(tmp_path, "x")
     path.parent.mkdir()
 
     @inputs()
@@ -67,7 +67,7 @@ def test_whole_records_of_made_up_content_are_no_marks(tmp_path: Path) -> None:
         count("marks with the right checksum")
         header = b"asm1" + len(packed).to_bytes(4, "big") + zlib.crc32(packed).to_bytes(4, "big")
         path.write_bytes((header + packed) * 2)
-        found = read_marks(tmp_path, "x", TOKEN)
+        found = read_attempt_file(tmp_path, "x", TOKEN)
         assert found.answer is None
         assert found.began_at is None or isinstance(found.began_at, float)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from antistrophe import SagaDefinition, SagaOrchestrator, Settings
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.probe import look
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from antistrophe.messages import FROM_APPLICATIONS
 from antistrophe.transport.codec import MESSAGES, pack_message
 from antistrophe.transport.connection import PREAMBLE_MAGIC, framed, preamble

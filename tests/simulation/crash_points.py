@@ -107,7 +107,7 @@ class SimulatedActor:
             self._world.host.run(current)
 
     def _granted(self, said: ProcessGranted) -> None:
-        if isinstance(self._question, effects.RequestProcess):
+        if isinstance(self._question, effects.RequestLease):
             self._question = None
         change = self._commit(said)
         current = self.saga.current
@@ -175,7 +175,7 @@ class SimulatedActor:
                     self._world.host.run(started)
                 case effects.ReleaseProcess(lease, reusable):
                     self._release(lease, reusable)
-                case effects.RequestProcess(_, _, not_before):
+                case effects.RequestLease(_, _, not_before):
                     self._plan_to_ask(not_before)
                 case effects.EndProcess() | effects.AdoptAttempt():
                     self._ask_host(each)
@@ -201,7 +201,7 @@ class SimulatedActor:
 
     def _ask(self) -> None:
         for each in effects.resume(self.saga):
-            if isinstance(each, effects.RequestProcess):
+            if isinstance(each, effects.RequestLease):
                 due = each.not_before is None or each.not_before <= self._world.now
                 if due and not self.draining:
                     self._ask_host(each)
@@ -215,7 +215,7 @@ class SimulatedActor:
                 self._world.host.end(started, grace_s)
             case effects.AdoptAttempt(started):
                 self._world.host.adopt(started)
-            case effects.RequestProcess():
+            case effects.RequestLease():
                 self._world.host.request(question)
         self._world.after(ASK_AGAIN_S, self._guarded(lambda: self._ask_again(number)))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from antistrophe.definition.spec import Throttle
-from antistrophe.saga.effects import RequestProcess
+from antistrophe.saga.effects import RequestLease
 from antistrophe.saga.entries import Action, AttemptStarted, Lease
 from antistrophe.saga.inputs import Answer, Answered, Fenced, ProcessGranted, ProcessRefused, Refused
 from tests.simulation.effects_ledger import Call, Token, token_of
@@ -181,9 +181,9 @@ class StepHost:
         self._processes: dict[str, StepProcess] = {}
         self._lent: dict[str, AttemptStarted | None] = {}
         self._delivered: set[str] = set()
-        self._wanted: RequestProcess | None = None
+        self._wanted: RequestLease | None = None
 
-    def request(self, asked: RequestProcess) -> None:
+    def request(self, asked: RequestLease) -> None:
         """The saga wants a process; asked again, it is still one."""
         pending = self._wanted is not None
         self._wanted = asked
@@ -209,7 +209,7 @@ class StepHost:
         process.turn = _class_of(throttle)
         return ProcessGranted(process.lease, step_class=process.turn)
 
-    def _grant(self, asked: RequestProcess) -> None:
+    def _grant(self, asked: RequestLease) -> None:
         idle = [
             process
             for name, process in self._processes.items()

@@ -21,7 +21,7 @@ from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.launcher.home_lock import LOCK_NAME
 from antistrophe.launcher.probe import look
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of

@@ -13,7 +13,7 @@ import click
 from antistrophe.client.session import DEFAULT_HOME, home_of
 from antistrophe.errors import JournalError
 from antistrophe.journal import journal_path
-from antistrophe.linux.process import HOME_MARKER
+from antistrophe.linux.termination import HOME_MARKER
 from antistrophe.settings import Settings
 from antistrophe.storage.database import refuse_foreign
 

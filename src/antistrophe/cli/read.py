@@ -14,7 +14,7 @@ from antistrophe.cli.explanation import Explanation, explain, told_table
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.shelf import find, opened, state_of_system
 from antistrophe.launcher.control_protocol import Ready, State
-from antistrophe.linux.process import processes_of_home
+from antistrophe.linux.termination import processes_of_home
 from antistrophe.records import SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import SagaAccepted
 

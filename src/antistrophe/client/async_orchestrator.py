@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from antistrophe.client.deadline import Patience
+from antistrophe.client.deadline import Deadline
 from antistrophe.client.session import Client
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import SystemStateError
@@ -70,9 +70,9 @@ class _Threads:
         return await asyncio.get_running_loop().run_in_executor(self._looks, call, *arguments)
 
     async def wait(self, call: Callable[..., T], *arguments: Any, timeout_s: float | None = None) -> T:
-        """Make a call that takes a Patience as its last argument, and ends with that when the task is cancelled."""
+        """Make a call that takes a Deadline as its last argument, and ends with that when the task is cancelled."""
         await self._after_the_first()
-        patience = Patience(timeout_s)
+        patience = Deadline(timeout_s)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._waits, partial(call, *arguments, patience))
         except asyncio.CancelledError:

@@ -6,7 +6,7 @@ import threading
 import time
 
 
-class Patience:
+class Deadline:
     """``timeout_s`` from now on (None: for ever), or until ``give_up`` is called, by any thread."""
 
     def __init__(self, timeout_s: float | None = None) -> None:

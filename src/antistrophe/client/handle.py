@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antistrophe.client.deadline import Patience
+from antistrophe.client.deadline import Deadline
 from antistrophe.client.session import Client
 from antistrophe.records import SagaMetadata, SagaStatus
 
@@ -19,7 +19,7 @@ class SagaHandle:
 
         TimeoutError when it has not ended within ``timeout_s`` seconds; it goes on all the same.
         """
-        return self._client.result(self.id, Patience(timeout_s))
+        return self._client.result(self.id, Deadline(timeout_s))
 
     def status(self) -> SagaStatus:
         """Where the saga stands."""

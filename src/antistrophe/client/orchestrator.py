@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from antistrophe.client.deadline import Patience
+from antistrophe.client.deadline import Deadline
 from antistrophe.client.handle import SagaHandle
 from antistrophe.client.session import Client
 from antistrophe.client.subscription import ChangeSubscription
@@ -57,7 +57,7 @@ class SagaOrchestrator:
         finished gives its recorded outcome again, or SagaExistsError where the definition is another. TimeoutError
         after ``timeout_s`` seconds leaves the saga running.
         """
-        return self._client.run(saga, if_live, Patience(timeout_s))
+        return self._client.run(saga, if_live, Deadline(timeout_s))
 
     def start(self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise") -> SagaHandle:
         """Have a saga accepted and do not wait for its end: when this returns, it is durable. Raises like `execute`."""
@@ -130,7 +130,7 @@ class SagaOrchestrator:
 
     def wait_idle(self, timeout_s: float | None = None) -> None:
         """Wait until no saga runs; parked ones do not count. TimeoutError after ``timeout_s`` seconds."""
-        self._client.wait_idle(Patience(timeout_s))
+        self._client.wait_idle(Deadline(timeout_s))
 
     def processes(self) -> list[ProcessRecord]:
         """Every process of the actor system at this moment."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from antistrophe.client.deadline import Patience
+from antistrophe.client.deadline import Deadline
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import OverloadedError, SystemUnavailableError
 from antistrophe.launcher.attachment import Attachment, System
@@ -65,13 +65,13 @@ class Requests:
 
     def start(self, spec: SagaSpec, *, join: bool) -> None:
         """Have a saga accepted; when this returns, it is durable. Raises what it is rejected with."""
-        self._ask(self._start_question(spec, join=join, wait=False), Patience())
+        self._ask(self._start_question(spec, join=join, wait=False), Deadline())
 
-    def run(self, spec: SagaSpec, *, join: bool, patience: Patience) -> Outcome:
+    def run(self, spec: SagaSpec, *, join: bool, patience: Deadline) -> Outcome:
         """Have a saga accepted, and wait for its end. Raises what it is rejected with, and TimeoutError."""
         return self._outcome(self._start_question(spec, join=join, wait=True), spec.id, patience)
 
-    def outcome(self, saga_id: str, patience: Patience) -> Outcome:
+    def outcome(self, saga_id: str, patience: Deadline) -> Outcome:
         """Wait for the end of a saga. Raises SagaNotFoundError and TimeoutError."""
         correlation = _new_id()
         question = _Question(correlation, AwaitSaga(correlation, saga_id), SagaOutcome, None, self._resend_s)
@@ -84,7 +84,7 @@ class Requests:
         answer = SagaOutcome if wait else Accepted
         return _Question(correlation, message, answer, self._silence_s, self._resend_s, then)
 
-    def _outcome(self, question: _Question, saga_id: str, patience: Patience) -> Outcome:
+    def _outcome(self, question: _Question, saga_id: str, patience: Deadline) -> Outcome:
         try:
             outcome: Outcome = self._ask(question, patience).outcome
         except TimeoutError:
@@ -104,18 +104,18 @@ class Requests:
         """Send what ``make`` makes of a correlation until it is answered. Raises what it is rejected with."""
         correlation = _new_id()
         question = _Question(correlation, make(correlation), answer, self._silence_s, self._resend_s)
-        found: T = self._ask(question, Patience())
+        found: T = self._ask(question, Deadline())
         return found
 
     def query(
-        self, what: str, *, answer_within_s: float = 0.0, patience: Patience | None = None, **arguments: Any
+        self, what: str, *, answer_within_s: float = 0.0, patience: Deadline | None = None, **arguments: Any
     ) -> QueryAnswer:
         """Ask the registry, which may take so long to answer."""
         correlation = _new_id()
         message = Query(correlation, what, arguments, at_least=self._position)
         silence_s, resend_s = self._silence_s + answer_within_s, self._resend_s + answer_within_s
         question = _Question(correlation, message, QueryAnswer, silence_s, resend_s)
-        answer: QueryAnswer = self._ask(question, patience or Patience())
+        answer: QueryAnswer = self._ask(question, patience or Deadline())
         return answer
 
     def wake(self) -> None:
@@ -138,7 +138,7 @@ class Requests:
     def _silence_s(self) -> float:
         return self._attachment.settings.reattach_s
 
-    def _ask(self, question: _Question, patience: Patience) -> Any:
+    def _ask(self, question: _Question, patience: Deadline) -> Any:
         while True:
             system = self._system(patience)
             with self._mailbox(system, question) as mailbox:
@@ -146,7 +146,7 @@ class Requests:
             if answer is not None:
                 return answer
 
-    def _system(self, patience: Patience) -> System:
+    def _system(self, patience: Deadline) -> System:
         try:
             return self._attachment.wait_ready(patience.left_s(self._attachment.settings.reattach_s))
         except SystemUnavailableError:
@@ -154,7 +154,7 @@ class Requests:
                 raise patience.error("no answer") from None
             raise
 
-    def _ask_system(self, system: System, mailbox: Mailbox, question: _Question, patience: Patience) -> Any:
+    def _ask_system(self, system: System, mailbox: Mailbox, question: _Question, patience: Deadline) -> Any:
         """Ask again and again; None when that life of the system is over."""
         began = time.monotonic()
         while self._attachment.is_current(system):
@@ -182,7 +182,7 @@ class Requests:
                 raise
         question.sent += 1
 
-    def _listen(self, system: System, mailbox: Mailbox, question: _Question, patience: Patience) -> Any:
+    def _listen(self, system: System, mailbox: Mailbox, question: _Question, patience: Deadline) -> Any:
         """The answer, or None: it is time to look around and ask again."""
         until = time.monotonic() + question.resend_s
         while (left_s := patience.left_s(until - time.monotonic())) > 0 and self._attachment.is_current(system):

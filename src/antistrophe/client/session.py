@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from antistrophe.client.deadline import Patience
+from antistrophe.client.deadline import Deadline
 from antistrophe.client.request_reply import Requests
 from antistrophe.client.subscription import ChangeSubscription
 from antistrophe.definition.code_loading import inside_step_process
@@ -19,7 +19,7 @@ from antistrophe.eventstore.recorded import Upcasts, recorded
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import journal_path
 from antistrophe.launcher.attachment import Attachment
-from antistrophe.linux.process import HOME_MARKER
+from antistrophe.linux.termination import HOME_MARKER
 from antistrophe.messages import Done, ListProcesses, OrderSaga, Processes, ResolveStep
 from antistrophe.records import ProcessRecord, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
@@ -59,7 +59,7 @@ class Client:
 
     # --- running sagas -----------------------------------------------------------------------------------------
 
-    def run(self, saga: SagaDefinition, if_live: str, patience: Patience) -> list[object]:
+    def run(self, saga: SagaDefinition, if_live: str, patience: Deadline) -> list[object]:
         """Have a saga accepted and wait for its end."""
         join = _joins(if_live)
         self._attachment.check_process()
@@ -73,7 +73,7 @@ class Client:
         self._requests.start(saga.spec(self._attachment.settings.max_payload_bytes), join=join)
         return saga.id
 
-    def result(self, saga_id: str, patience: Patience) -> list[object]:
+    def result(self, saga_id: str, patience: Deadline) -> list[object]:
         """Wait for the end of a saga."""
         self._attachment.check_process()
         return _events_of(self._requests.outcome(saga_id, patience), self._versions)
@@ -147,7 +147,7 @@ class Client:
         self._attachment.check_process()
         return ChangeSubscription(self._requests, self._attachment, from_position)
 
-    def wait_idle(self, patience: Patience) -> None:
+    def wait_idle(self, patience: Deadline) -> None:
         """Wait until no saga runs."""
         pause_s = _FIRST_LOOK_S
         while running := self.counts()[0]:

@@ -7,7 +7,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from antistrophe.client.deadline import Patience
+from antistrophe.client.deadline import Deadline
 from antistrophe.client.request_reply import Requests
 from antistrophe.errors import SystemStateError
 from antistrophe.launcher.attachment import Attachment
@@ -27,11 +27,11 @@ class ChangeSubscription:
         self._requests = requests
         self._attachment = attachment
         self._turn = threading.Lock()
-        self._waiting: Patience | None = None
+        self._waiting: Deadline | None = None
         self._closed = False
         self._ready: deque[SagaChange] = deque()
         # From now on: what comes after this call counts, however late the first look is.
-        self._position = self._fetch(None, 0.0, Patience())[1] if from_position is None else from_position
+        self._position = self._fetch(None, 0.0, Deadline())[1] if from_position is None else from_position
 
     @property
     def position(self) -> int:
@@ -42,13 +42,13 @@ class ChangeSubscription:
         return self
 
     def __next__(self) -> SagaChange:
-        while self.wait(Patience()):
+        while self.wait(Deadline()):
             change = self.take()
             if change is not None:
                 return change
         raise StopIteration
 
-    def wait(self, patience: Patience) -> bool:
+    def wait(self, patience: Deadline) -> bool:
         """Wait until there is a change to take; False when there will be none, or patience is over."""
         with self._turn:
             self._waiting = patience
@@ -87,7 +87,7 @@ class ChangeSubscription:
     ) -> None:
         self.close()
 
-    def _fetch(self, after_position: int | None, wait_s: float, patience: Patience) -> tuple[list[SagaChange], int]:
+    def _fetch(self, after_position: int | None, wait_s: float, patience: Deadline) -> tuple[list[SagaChange], int]:
         answer = self._requests.query(
             "changes",
             answer_within_s=wait_s,

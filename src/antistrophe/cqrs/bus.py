@@ -20,7 +20,7 @@ from antistrophe.errors import CqrsError, DuplicateHandlerError, FieldError, Han
 from antistrophe.eventstore.backend import NewEvent
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore
-from antistrophe.serialization.payload import pack_plain
+from antistrophe.serialization.payload import pack_payload
 from antistrophe.serialization.type_hints import short
 
 Handler: TypeAlias = Callable[[Any], Any]
@@ -169,7 +169,7 @@ class CommandBus:
         metadata = {"command": type(command).__name__, "causation": causation, "correlation": correlation}
         if key is not None:
             metadata["idempotency_key"] = key
-        dispatch = _Dispatch(pack_plain(metadata), wait)
+        dispatch = _Dispatch(pack_payload(metadata), wait)
         mark = _correlation.set(correlation)
         try:
             if key is None:

@@ -24,7 +24,7 @@ from antistrophe.errors import CqrsError, UnreadableDataError
 from antistrophe.eventstore.recorded import recorded
 from antistrophe.eventstore.store import EventStore
 from antistrophe.linux.process import ProcessIdentity, identity_of, is_alive
-from antistrophe.serialization.payload import pack_plain, unpack_plain
+from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.storage.database import Database, open_database
 
 _PURGED_AT_ONCE = 100
@@ -66,7 +66,7 @@ class SqliteClaims:
 
     def settle(self, claim: Claim, batches: Sequence[Batch], events: Sequence[Any]) -> None:
         """See ``Claims``."""
-        answer = pack_plain([_encoded(event) for event in events], what=_ANSWER)
+        answer = pack_payload([_encoded(event) for event in events], what=_ANSWER)
         with self._store.transaction() as transaction:
             updated = _of(transaction.database).execute(
                 "UPDATE claims SET answer = ?, updated_at = ? WHERE key = ? AND token = ? AND answer IS NULL",
@@ -144,7 +144,7 @@ class SqliteClaims:
         return _now_us() - self._expire_us
 
     def _decoded(self, answer: bytes) -> list[Any]:
-        rows = [(0, "", 0, *_event_in(each), None, 0) for each in _list_in(unpack_plain(answer, what=_ANSWER))]
+        rows = [(0, "", 0, *_event_in(each), None, 0) for each in _list_in(unpack_payload(answer, what=_ANSWER))]
         return [each.event for each in recorded(rows, self._store.versions)]
 
 
@@ -162,7 +162,7 @@ def _myself() -> ProcessIdentity:
 
 def _encoded(event: Any) -> list[Any]:
     if isinstance(event, RawEvent):  # of a saga whose event classes this program does not have
-        return [event.type, event.type_version, pack_plain(event.data, what=f"event {event.type}")]
+        return [event.type, event.type_version, pack_payload(event.data, what=f"event {event.type}")]
     encoded = encode_event(event)
     return [encoded.type, encoded.type_version, encoded.data]
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from antistrophe.cqrs.projection import Projection, SavedProjection
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore
-from antistrophe.serialization.payload import pack_plain, unpack_plain
+from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.storage.database import Database
 
 _AT_ONCE = 64
@@ -140,7 +140,7 @@ class SavedCopy(MemoryCopy):
 
     def load(self, state: bytes, position: int) -> None:
         """Take over what was written down."""
-        self._saved.load(unpack_plain(state, what="the state of the projection"))
+        self._saved.load(unpack_payload(state, what="the state of the projection"))
         self.position = self._kept = position
 
     def apply(self, events: Sequence[RecordedEvent]) -> None:
@@ -166,7 +166,7 @@ class SavedCopy(MemoryCopy):
 
     def _packed(self) -> bytes:
         try:
-            return pack_plain(self._saved.save(), what="the state of the projection")
+            return pack_payload(self._saved.save(), what="the state of the projection")
         except Exception as error:
             raise ProjectionFault(error) from error
 

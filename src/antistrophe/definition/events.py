@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 from antistrophe.errors import InvalidDefinitionError, NotSerializableError, UnreadableDataError
 from antistrophe.serialization import msgpack_values
 from antistrophe.serialization.converter import hooks
-from antistrophe.serialization.payload import pack_fields, structure_fields, unpack_plain
+from antistrophe.serialization.payload import pack_fields, structure_fields, unpack_payload
 from antistrophe.serialization.type_hints import is_structured, short
 
 C = TypeVar("C", bound=type)
@@ -139,7 +139,7 @@ def decode_event(type_name: str, version: int, data: bytes) -> object:
             pass
         else:
             return event
-    return decode_fields(type_name, version, unpack_plain(data, what=type_name))
+    return decode_fields(type_name, version, unpack_payload(data, what=type_name))
 
 
 def decode_fields(type_name: str, version: int, fields: dict[str, Any]) -> object:

@@ -20,7 +20,8 @@ from antistrophe.definition.context import (
 )
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy, SagaSpec, StepSpec
 from antistrophe.definition.step import FunctionStep, SagaStep, StepFunction, build_step, call_step, source_of, step
-from antistrophe.definition.step_options import count_problem, name_problem, seconds_problem, step_spec
+from antistrophe.definition.step_options import step_spec
+from antistrophe.definition.validation import count_problem, name_problem, priority_problem, seconds_problem
 from antistrophe.errors import InvalidDefinitionError, InvalidStepError
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.serialization.payload import check_size
@@ -48,7 +49,6 @@ __all__ = [
 ]
 
 DEFAULT_MAX_PAYLOAD_BYTES = 1_048_576
-HIGHEST_PRIORITY = 1_000
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -165,13 +165,6 @@ class SagaDefinition:
 
     def _set(self, attribute: str, value: Any) -> None:
         object.__setattr__(self, attribute, value)
-
-
-def priority_problem(value: object) -> str | None:
-    """What is wrong with a priority, or None."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= HIGHEST_PRIORITY:
-        return None
-    return f"must be a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}, not {short(value)}"
 
 
 def _not_a_step(thing: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import unicodedata
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from antistrophe.definition.step import (
     method_of,
     source_of,
 )
+from antistrophe.definition.validation import count_problem, name_problem, rate_problem, seconds_problem
 from antistrophe.errors import InvalidStepError
 from antistrophe.serialization.payload import pack_fields
 from antistrophe.serialization.type_hints import field_types, is_structured, short
@@ -28,10 +28,6 @@ DEFAULT_KILL_GRACE_S = 5.0
 DEFAULT_COMPENSATION_RETRY = RetryPolicy(max_attempts=12, initial_s=1.0, multiplier=2.0, max_s=60.0, jitter=True)
 # Where a step sets no policy: attempts of an idempotent step, and of any that raises RetryableError.
 DEFAULT_RETRIES = 3
-LONGEST_S = 10 * 365 * 86_400.0
-LONGEST_NAME = 200
-MOST_CONCURRENT = 100_000
-LOWEST_RATE, HIGHEST_RATE = 0.001, 100_000
 
 _MISSING = object()
 
@@ -68,44 +64,6 @@ def step_spec(step: SagaStep) -> StepSpec:
         max_per_second=read.rate("max_per_second"),
         shared=_is_shared(step, fresh_process=fresh_process, limits=limits),
     )
-
-
-def name_problem(name: object) -> str | None:
-    """What is wrong with the name of a saga or a step, or None."""
-    if not isinstance(name, str):
-        return f"must be a text, not {short(name)}"
-    if not name.strip():
-        return "must not be empty"
-    if len(name) > LONGEST_NAME:
-        return f"must have at most {LONGEST_NAME} characters, not {len(name)}"
-    # What is printable has none of these, and most names are.
-    if not name.isprintable() and any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in name):
-        return f"must have no control characters, line breaks or lone surrogates: {name!a}"
-    return None
-
-
-def seconds_problem(value: object, zero_is_fine: bool = False) -> str | None:
-    """What is wrong with a duration in seconds, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"must be a number of seconds, not {short(value)}"
-    # A comparison with NaN is false.
-    if not (0 < value <= LONGEST_S) and not (zero_is_fine and value == 0):
-        return f"must be a number of seconds {'from' if zero_is_fine else 'over'} 0, at most ten years, not {value!r}"
-    return None
-
-
-def count_problem(value: object) -> str | None:
-    """What is wrong with a limit of how many there may be at the same time, or None."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_CONCURRENT:
-        return None
-    return f"must be a whole number from 1 to {MOST_CONCURRENT:,}, not {short(value)}"
-
-
-def rate_problem(value: object) -> str | None:
-    """What is wrong with a limit of how many may start in a second, or None."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and LOWEST_RATE <= value <= HIGHEST_RATE:
-        return None
-    return f"must be a number from {LOWEST_RATE} to {HIGHEST_RATE:,}, not {short(value)}"
 
 
 class _Options:

@@ -1,16 +1,22 @@
-"""What no definition would have made: a saga that comes in as a message is held to what `SagaDefinition` refuses."""
+"""What is wrong with a definition: names, durations, counts; a saga that comes in as a message is held to the same."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 
-from antistrophe.definition.saga_definition import priority_problem
 from antistrophe.definition.spec import SagaSpec, StepSpec
-from antistrophe.definition.step_options import count_problem, name_problem, rate_problem, seconds_problem
+from antistrophe.serialization.type_hints import short
+
+LONGEST_S = 10 * 365 * 86_400.0
+LONGEST_NAME = 200
+MOST_CONCURRENT = 100_000
+LOWEST_RATE, HIGHEST_RATE = 0.001, 100_000
+HIGHEST_PRIORITY = 1_000
 
 
-def objection_to(spec: SagaSpec) -> str | None:
+def problem_with(spec: SagaSpec) -> str | None:
     """What is wrong with it, in words; None where nothing is."""
     for what, problem in _problems(spec):
         if problem is not None:
@@ -40,3 +46,59 @@ def _problems_of_step(step: StepSpec) -> Iterator[tuple[str, str | None]]:
     yield "max_per_second", None if step.max_per_second is None else rate_problem(step.max_per_second)
     most = step.retryable_attempts
     yield "retryable_attempts", None if most >= 1 else f"must be a whole number from 1 on, not {most}"
+
+
+def name_problem(name: object) -> str | None:
+    """What is wrong with the name of a saga or a step, or None."""
+    if not isinstance(name, str):
+        return f"must be a text, not {short(name)}"
+    if not name.strip():
+        return "must not be empty"
+    if len(name) > LONGEST_NAME:
+        return f"must have at most {LONGEST_NAME} characters, not {len(name)}"
+    # What is printable has none of these, and most names are.
+    if not name.isprintable() and any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in name):
+        return f"must have no control characters, line breaks or lone surrogates: {name!a}"
+    return None
+
+
+def seconds_problem(value: object, zero_is_fine: bool = False) -> str | None:
+    """What is wrong with a duration in seconds, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"must be a number of seconds, not {short(value)}"
+    # A comparison with NaN is false.
+    if not (0 < value <= LONGEST_S) and not (zero_is_fine and value == 0):
+        return f"must be a number of seconds {'from' if zero_is_fine else 'over'} 0, at most ten years, not {value!r}"
+    return None
+
+
+def count_problem(value: object) -> str | None:
+    """What is wrong with a limit of how many there may be at the same time, or None."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_CONCURRENT:
+        return None
+    return f"must be a whole number from 1 to {MOST_CONCURRENT:,}, not {short(value)}"
+
+
+def rate_problem(value: object) -> str | None:
+    """What is wrong with a limit of how many may start in a second, or None."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and LOWEST_RATE <= value <= HIGHEST_RATE:
+        return None
+    return f"must be a number from {LOWEST_RATE} to {HIGHEST_RATE:,}, not {short(value)}"
+
+
+def priority_problem(value: object) -> str | None:
+    """What is wrong with a priority, or None."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= HIGHEST_PRIORITY:
+        return None
+    return f"must be a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}, not {short(value)}"
+
+
+def is_text(value: object) -> bool:
+    """Whether the journal can hold it as a text: what a caller sends as one may be anything."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True

@@ -8,7 +8,7 @@ from typing import Any
 from antistrophe.definition.events import event_key
 from antistrophe.errors import InvalidUpcasterError
 from antistrophe.serialization.converter import hooks
-from antistrophe.serialization.payload import pack_fields, structure_fields, unpack_plain
+from antistrophe.serialization.payload import pack_fields, structure_fields, unpack_payload
 from antistrophe.serialization.type_hints import field_types
 
 
@@ -49,7 +49,7 @@ class AutoUpcaster:
         if type(after) is not self.new:
             raise TypeError(f"{self.new.__qualname__}.from_previous returned {type(after).__qualname__}")
         # Packed, because what a user's code has made may not be what the fields declare.
-        result: dict[str, Any] = unpack_plain(pack_fields(after, self.new))
+        result: dict[str, Any] = unpack_payload(pack_fields(after, self.new))
         return result
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from antistrophe.definition.events import decode_event, decode_fields, newest_version
 from antistrophe.errors import UnknownVersionError, UnreadableDataError
 from antistrophe.eventstore.backend import StoredEvent
-from antistrophe.serialization.payload import unpack_plain
+from antistrophe.serialization.payload import unpack_payload
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -33,7 +33,7 @@ def moment_of(microseconds: int) -> datetime:
 
 
 def _map_of(data: bytes, what: str) -> dict[str, Any]:
-    fields = unpack_plain(data, what=what)
+    fields = unpack_payload(data, what=what)
     if not isinstance(fields, dict):
         raise UnreadableDataError(f"{what} is no map of fields")
     return fields

@@ -16,7 +16,7 @@ from antistrophe.eventstore.memory import MemoryEvents
 from antistrophe.eventstore.recorded import RecordedEvent, Snapshot, Upcasts, moment_of, recorded
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.subscription import Commits, Subscription
-from antistrophe.serialization.payload import pack_plain, unpack_plain
+from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.storage.database import Database
 
 _LAST_POSITION = 2**63 - 1
@@ -129,7 +129,7 @@ class EventStore:
 
         Raises CqrsError where the stream has not come to that version, NotSerializableError for what is no plain value.
         """
-        packed = pack_plain(state, what="the snapshot")
+        packed = pack_payload(state, what="the snapshot")
         actual = self.version(stream)
         if not 1 <= version <= actual:
             raise CqrsError(f"no snapshot of version {version} can be saved: stream {stream!r} is at version {actual}")
@@ -141,7 +141,7 @@ class EventStore:
         found = self.backend.latest_snapshot(stream)
         if found is None:
             return None
-        state = unpack_plain(found.state, what=f"the snapshot of stream {stream!r} at version {found.version}")
+        state = unpack_payload(found.state, what=f"the snapshot of stream {stream!r} at version {found.version}")
         return Snapshot(found.stream, found.version, state, moment_of(found.recorded_at))
 
     # --- the store itself --------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class StoreTransaction:
 
 
 def _encode(events: Iterable[object], metadata: Mapping[str, Any] | None) -> list[NewEvent]:
-    packed = pack_plain(dict(metadata), what="the metadata") if metadata else None
+    packed = pack_payload(dict(metadata), what="the metadata") if metadata else None
     encoded = map(encode_event, events)
     return [NewEvent(each.type, each.type_version, each.data, packed) for each in encoded]
 

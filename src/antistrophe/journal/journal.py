@@ -12,8 +12,8 @@ from antistrophe.errors import AntistropheError
 from antistrophe.eventstore import backend
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
-from antistrophe.saga.view import Snapshot
-from antistrophe.serialization.payload import pack_plain
+from antistrophe.saga.view import SagaView
+from antistrophe.serialization.payload import pack_payload
 
 
 class SeqConflictError(AntistropheError):
@@ -130,7 +130,7 @@ class Journal(Protocol):
         """Close the file; a second time does nothing."""
 
 
-def check_append(saga_id: str, expected_seq: int, entries: Sequence[Entry], row: SagaMetadata | Snapshot) -> None:
+def check_append(saga_id: str, expected_seq: int, entries: Sequence[Entry], row: SagaMetadata | SagaView) -> None:
     """Raise ValueError on what no journal can hold: a mistake of our own."""
     if not entries or row.id != saga_id:
         raise ValueError(f"an append to saga {saga_id!r} needs entries, and a row of that saga")
@@ -144,7 +144,7 @@ def by_stream(events: Sequence[NewEvent]) -> builtins.list[tuple[str, builtins.l
     for event in events:
         if not runs or runs[-1][0] != event.stream:
             runs.append((event.stream, []))
-        metadata = pack_plain(dict(event.metadata), what="the metadata") if event.metadata else None
+        metadata = pack_payload(dict(event.metadata), what="the metadata") if event.metadata else None
         event_id = uuid.UUID(event.event_id).bytes
         runs[-1][1].append(backend.NewEvent(event.type, event.type_version, event.data, metadata, event_id))
     return runs

@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast
 from antistrophe.errors import JournalError, UnreadableDataError
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.saga.entries import ENTRY_TYPES, Entry
-from antistrophe.saga.view import Snapshot
-from antistrophe.serialization.payload import pack_plain, pack_record, unpack_plain, unpack_record
+from antistrophe.saga.view import SagaView
+from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
 
 T = TypeVar("T")
 
@@ -32,14 +32,14 @@ def unpack_entry(data: bytes, where: str) -> Entry:
         raise JournalError(f"{where} can't be read ({error}): {_ADVICE}") from error
 
 
-def pack_metadata(row: SagaMetadata | Snapshot) -> bytes:
+def pack_metadata(row: SagaMetadata | SagaView) -> bytes:
     """A saga as monitoring shows it, as it is stored.
 
     A map of plain values, not a record: it is written with every append and read by the hundred, and a datetime costs
     twenty times what a number does.
     """
-    shot = row if isinstance(row, Snapshot) else _snapshot_of(row)
-    return pack_plain(
+    shot = row if isinstance(row, SagaView) else _snapshot_of(row)
+    return pack_payload(
         {
             "id": shot.id,
             "name": shot.name,
@@ -55,8 +55,8 @@ def pack_metadata(row: SagaMetadata | Snapshot) -> bytes:
     )
 
 
-def _snapshot_of(row: SagaMetadata) -> Snapshot:
-    return Snapshot(
+def _snapshot_of(row: SagaMetadata) -> SagaView:
+    return SagaView(
         id=row.id,
         name=row.name,
         status=row.status,
@@ -72,7 +72,7 @@ def _snapshot_of(row: SagaMetadata) -> Snapshot:
 def unpack_metadata(data: bytes | None, where: str) -> SagaMetadata:
     """The same, read again. Raises JournalError, which says ``where`` it stands."""
     try:
-        row = unpack_plain(data or b"")
+        row = unpack_payload(data or b"")
         return SagaMetadata(
             id=_is(str, row["id"]),
             name=_is(str, row["name"]),

@@ -30,7 +30,7 @@ from antistrophe.journal.rows import (
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
-from antistrophe.saga.view import Snapshot
+from antistrophe.saga.view import SagaView
 from antistrophe.storage.database import Database, open_database
 
 _FINAL = tuple(status.value for status in SagaStatus if status.final)
@@ -60,7 +60,7 @@ class SqliteJournal:
         expected_seq: int,
         entries: Sequence[Entry],
         events: Sequence[NewEvent] = (),
-        row: SagaMetadata | Snapshot,
+        row: SagaMetadata | SagaView,
     ) -> int:
         """See ``Journal``. Where the disk is full nothing is written, and the journal stays usable."""
         check_append(saga_id, expected_seq, entries, row)
@@ -89,7 +89,7 @@ class SqliteJournal:
                 insert_events(database, stream, run)
         return position
 
-    def _accept(self, first: SagaAccepted, row: SagaMetadata | Snapshot, accepted: int, position: int) -> None:
+    def _accept(self, first: SagaAccepted, row: SagaMetadata | SagaView, accepted: int, position: int) -> None:
         status = row.status.value
         finished = None if status in _LIVE else position
         self._database.execute(
@@ -98,7 +98,7 @@ class SqliteJournal:
             (accepted, row.id, first.request_id, row.name, status, position, finished, row.error, row.waiting),
         )
 
-    def _update(self, row: SagaMetadata | Snapshot, position: int, seq: int) -> bool:
+    def _update(self, row: SagaMetadata | SagaView, position: int, seq: int) -> bool:
         """False where there is no saga of that id which has come as far as ``seq``."""
         status = row.status.value
         same = self._database.execute(

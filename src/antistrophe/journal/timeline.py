@@ -11,7 +11,7 @@ from antistrophe.definition.events import EncodedEvent
 from antistrophe.errors import UnreadableDataError
 from antistrophe.journal.journal import JournalRecord
 from antistrophe.records import TimelineEntry
-from antistrophe.serialization.payload import unpack_plain
+from antistrophe.serialization.payload import unpack_payload
 
 _BYTES_SHOWN = 16
 _MOMENTS = {"deadline", "not_before"}
@@ -46,7 +46,7 @@ def _shown(value: Any, name: str) -> object:
 
 def _unpacked(data: bytes) -> object:
     try:
-        return unpack_plain(data)
+        return unpack_payload(data)
     except UnreadableDataError:
         more = "..." if len(data) > _BYTES_SHOWN else ""
         return f"<{len(data)} bytes: {data[:_BYTES_SHOWN].hex()}{more}>"

@@ -26,11 +26,11 @@ _BIRTH_S = 10.0
 CONFIGURE_AGAIN_S = 2.0
 
 
-class LifeEndedError(Exception):
+class IncarnationEndedError(Exception):
     """This life of the actor system is over, or never began; the text says why."""
 
 
-class Life:
+class Incarnation:
     """Thespian's Admin and logger, and our supervisor below them. ``ready`` is what the supervisor said when it was."""
 
     def __init__(self, folder: Path, configuration: Configuration) -> None:
@@ -45,12 +45,13 @@ class Life:
         self.pids: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Start all of it, in moments. Raises LifeEndedError. Only for the main thread: all dies with who starts it."""
+        """Start all processes of the system within moments. Raises IncarnationEndedError. Only for the main thread:
+        the processes die with the thread that starts them."""
         try:
             with _bounded(_BIRTH_S):
                 self._start()
         except (AntistropheError, ActorSystemException, ImportError, OSError) as error:
-            raise LifeEndedError(f"the actor system could not be started: {error}") from error
+            raise IncarnationEndedError(f"the actor system could not be started: {error}") from error
 
     def _start(self) -> None:
         log_folder = Path(self._configuration.home) / "log"
@@ -77,7 +78,7 @@ class Life:
     def _watch(self, role: str, identity: ProcessIdentity | None) -> None:
         pidfd = None if identity is None else open_pidfd(identity)
         if identity is None or pidfd is None:
-            raise LifeEndedError(f"the {role} died as soon as it was started")
+            raise IncarnationEndedError(f"the {role} died as soon as it was started")
         self.pids[role] = identity.pid
         self._pidfds[role] = pidfd
 
@@ -125,7 +126,7 @@ def _bounded(seconds: float) -> Iterator[None]:
     """Thespian waits for up to 50 s for an answer that will not come; this ends it."""
 
     def too_long(_signal: int, _frame: FrameType | None) -> None:
-        raise LifeEndedError(f"the actor system did not start within {seconds:g} s")
+        raise IncarnationEndedError(f"the actor system did not start within {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, too_long)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -22,10 +22,11 @@ from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.connections import Peers
 from antistrophe.launcher.home_lock import HomeLock, prepare_home
-from antistrophe.launcher.incarnation import Life, LifeEndedError
+from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
 from antistrophe.launcher.signals import Signals
 from antistrophe.launcher.spawn import ERROR, HELD, SERVING
-from antistrophe.linux.process import become_subreaper, mark_descendants, sweep
+from antistrophe.linux.process import become_subreaper
+from antistrophe.linux.termination import mark_descendants, sweep
 from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 from antistrophe.settings import Settings
@@ -100,7 +101,7 @@ class Launcher:
         listener = control_protocol.listen(control_protocol.control_path(folder))
         self._peers = Peers(self._selector, listener, control_protocol.Starting(), self._client_left)
         self._restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
-        self._life: Life | None = None
+        self._life: Incarnation | None = None
         self._generation = 0
         self._start_until = 0.0
         self._first_hello_until = time.monotonic() + _FIRST_HELLO_S
@@ -159,8 +160,8 @@ class Launcher:
             else:
                 self._select(None if self._peers.attached_ever else self._first_hello_until - time.monotonic())
             if self._life is not None and (role := self._life.dead()) is not None:
-                raise LifeEndedError(f"the {role} died")
-        except LifeEndedError as error:
+                raise IncarnationEndedError(f"the {role} died")
+        except IncarnationEndedError as error:
             self._start_anew(str(error))
 
     def _select(self, timeout_s: float | None) -> None:
@@ -171,12 +172,12 @@ class Launcher:
     def _begin_life(self) -> None:
         self._generation += 1
         self._start_until = time.monotonic() + self._settings.open_timeout_s
-        self._life = Life(self._folder, self._configuration)
+        self._life = Incarnation(self._folder, self._configuration)
         self._life.begin()
         for pidfd in self._life.pidfds.values():
             self._selector.register(pidfd, selectors.EVENT_READ, lambda _mask: None)
 
-    def _await_supervisor(self, life: Life) -> None:
+    def _await_supervisor(self, life: Incarnation) -> None:
         said = life.receive(_START_LOOK_S)
         if isinstance(said, SupervisorReady):
             life.ready = said
@@ -185,11 +186,11 @@ class Launcher:
         elif isinstance(said, SupervisorFailed):
             self._fail(said.error, said.text)
         elif time.monotonic() > self._start_until:
-            raise LifeEndedError(f"the supervisor was not ready within {self._settings.open_timeout_s:g} s")
+            raise IncarnationEndedError(f"the supervisor was not ready within {self._settings.open_timeout_s:g} s")
         else:
             life.configure_again()
 
-    def _ready(self, life: Life) -> control_protocol.Ready:
+    def _ready(self, life: Incarnation) -> control_protocol.Ready:
         return control_protocol.Ready(
             protocol=control_protocol.PROTOCOL,
             generation=self._generation,

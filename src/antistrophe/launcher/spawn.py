@@ -15,7 +15,7 @@ from pathlib import Path
 
 from antistrophe import errors
 from antistrophe.launcher.home_lock import LOG_FOLDER, prepare_home
-from antistrophe.linux.process import system_environment
+from antistrophe.linux.termination import system_environment
 from antistrophe.settings import Settings
 
 LAUNCHER_LOG = "launcher.log"

@@ -1,8 +1,8 @@
 """What a step process has started, wherever it went: found by a mark that the kernel hands down, and ended.
 
 A process group is left by one call (``setsid``, as daemons make it) and an environment is changed by another; a limit
-that nobody looks at is kept by forks and execs alike. `antistrophe.linux.process.mark_descendants` uses the soft limit
-of file locks for the home; this is the hard one, and names the step process.
+that nobody looks at is kept by forks and execs alike. `antistrophe.linux.termination.mark_descendants` uses the soft
+limit of file locks for the home; this is the hard one, and names the step process.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _RLIMIT_LOCKS = 10
 _SCANS = 2
 
 
-def mark_offspring(name: str) -> None:
+def mark_step_descendants(name: str) -> None:
     """Mark all that this process will ever start as that of the step process of this name."""
     soft = resource.getrlimit(_RLIMIT_LOCKS)[0]
     with contextlib.suppress(ValueError, OSError):  # an administrator's limit is lower: then the group has to do
         resource.setrlimit(_RLIMIT_LOCKS, (soft, _mark_of(name)))
 
 
-def live_offspring(name: str) -> list[int]:
+def live_step_descendants(name: str) -> list[int]:
     """Every live process that carries that step process's mark, which it does itself."""
     wanted = (resource.getrlimit(_RLIMIT_LOCKS)[0], _mark_of(name))
     return [pid for pid in all_pids() if _carries(pid, wanted) and identity_of(pid) is not None]
 
 
-def end_offspring(name: str) -> list[int]:
+def end_step_descendants(name: str) -> list[int]:
     """SIGKILL every live process that carries that step process's mark; answer with those of them that were there.
 
     ``[]`` is the proof that none lives; else call again until it is. The step process itself carries the mark, too.

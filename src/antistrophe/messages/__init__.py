@@ -30,7 +30,6 @@ from antistrophe.messages.requests import (
 )
 from antistrophe.messages.sagas import (
     AdoptProcess,
-    AskProcess,
     BeginSaga,
     DrainSagas,
     EndProcess,
@@ -39,6 +38,7 @@ from antistrophe.messages.sagas import (
     ProcessDead,
     ProcessGrant,
     ProcessRefusal,
+    RequestLease,
     ResumeSaga,
     ReturnProcess,
     SagaActorFailed,
@@ -81,7 +81,7 @@ REPEATED: frozenset[type] = frozenset(
         Processes,
         QueryAnswer,
         # Sagas ask these until they are answered.
-        AskProcess,
+        RequestLease,
         AdoptProcess,
         EndProcess,
         # The registry looks at the journal for whoever waits, told or not.
@@ -100,7 +100,6 @@ __all__ = [
     "Accepted",
     "Address",
     "AdoptProcess",
-    "AskProcess",
     "AwaitSaga",
     "BeginSaga",
     "CallEnded",
@@ -128,6 +127,7 @@ __all__ = [
     "QueryAnswer",
     "RegistryQuery",
     "Rejected",
+    "RequestLease",
     "ResolveStep",
     "ResumeSaga",
     "ReturnProcess",

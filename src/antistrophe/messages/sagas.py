@@ -103,7 +103,7 @@ class DrainSagas:
 
 
 @message
-class AskProcess:
+class RequestLease:
     """The saga needs a step process that has this code; ``urgent``: for a compensation; ``throttle``: for an attempt
     that has to wait for its turn; ``shared``: a slot in a process that makes other calls too."""
 

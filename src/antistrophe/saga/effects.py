@@ -11,7 +11,7 @@ from antistrophe.saga.state import Saga, owed
 
 
 @dataclass(frozen=True, slots=True)
-class RequestProcess:
+class RequestLease:
     """Ask for a step process, not before ``not_before``; ``urgent``: for a compensation; ``throttle``: for an attempt
     that has to wait for its turn among those of its class; ``shared``: a slot among others in one process will do."""
 
@@ -57,7 +57,7 @@ class TellOutcome:
     """Tell those who wait how the saga ended, or that it is parked."""
 
 
-Effect: TypeAlias = RequestProcess | RunAttempt | AdoptAttempt | EndProcess | ReleaseProcess | TellOutcome
+Effect: TypeAlias = RequestLease | RunAttempt | AdoptAttempt | EndProcess | ReleaseProcess | TellOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +144,4 @@ def _without_attempt(saga: Saga) -> tuple[Effect, ...]:
         return ()
     spec, throttle = saga.spec.steps[work.step], saga.spec.throttle(work.step)
     urgent = work.action is Action.COMPENSATE
-    return (RequestProcess(spec.fresh_process, urgent, saga.not_before, throttle, spec.shared),)
+    return (RequestLease(spec.fresh_process, urgent, saga.not_before, throttle, spec.shared),)

@@ -15,7 +15,7 @@ from antistrophe.saga.state import Saga, StepState, is_owed
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class SagaView:
     """One saga as the journal keeps it for monitoring: what ``metadata_of`` gives, as plain values. ``steps`` are lists
     of the fields of StepRecord but for the index; moments are seconds since the epoch."""
 
@@ -30,9 +30,9 @@ class Snapshot:
     steps: list[list[Any]]
 
 
-def snapshot_of(saga: Saga) -> Snapshot:
+def view_of(saga: Saga) -> SagaView:
     """The same in less than half the time: every append has one."""
-    return Snapshot(
+    return SagaView(
         id=saga.id,
         name=saga.spec.name,
         status=status_of(saga),
@@ -67,7 +67,7 @@ def at(seconds: float) -> datetime:
 
 def metadata_of(saga: Saga) -> SagaMetadata:
     """One saga as monitoring shows it."""
-    shot = snapshot_of(saga)
+    shot = view_of(saga)
     return SagaMetadata(
         id=shot.id,
         name=shot.name,

@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from antistrophe.definition.spec import SagaSpec
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -97,3 +99,8 @@ class Admission:
 
     def _held(self, standing: Standing) -> bool:
         return standing.max_concurrent is not None and self._by_name[standing.name] >= standing.max_concurrent
+
+
+def standing_of(spec: SagaSpec) -> Standing:
+    """Where a saga of that definition stands among those that wait."""
+    return Standing(spec.name, spec.max_concurrent, spec.priority)

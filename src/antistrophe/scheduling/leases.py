@@ -22,7 +22,7 @@ Rank: TypeAlias = tuple[bool, int, int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class LeaseRequest:
     """What kind of process a saga wants: ``fresh``: one that has run nothing; ``urgent``: for a compensation, which
     goes first; ``priority``: of the rest the higher goes first; ``throttle``: what it has to wait its turn for;
     ``shared``: a slot in a process that makes the calls of other sagas too."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 from antistrophe.scheduling.leases import (
     GrantTo,
+    LeaseRequest,
     LoadInto,
     PoolKey,
     PoolOrder,
     ProcessState,
     Retire,
     StartProcess,
-    Wish,
 )
 from antistrophe.scheduling.prewarm import Spares
 from antistrophe.scheduling.queue import Line, Request
@@ -46,7 +46,7 @@ class _Process:
     step_class: str | None = None
 
 
-class Pool:
+class ProcessPool:
     """The step processes: at most ``limit`` of them, each lent to one saga at a time, compensations first.
 
     Call ``plan`` after every change, and carry out what it returns; ``make_ready`` when there is time, where it is
@@ -72,7 +72,7 @@ class Pool:
         self._cores = cores
         self._deadly: set[tuple[str, ...]] = set()
 
-    def ask(self, saga_id: str, wish: Wish) -> None:
+    def ask(self, saga_id: str, wish: LeaseRequest) -> None:
         """A saga wants a process; asking again changes nothing but what is asked for."""
         self._line.ask(saga_id, wish)
 
@@ -261,11 +261,11 @@ class Pool:
         # One that has run nothing is left to those who need such a one.
         return max(fitting, key=lambda p: (wanted <= p.loaded, p.used, p.since), default=None)
 
-    def _fits(self, process: _Process, wish: Wish) -> bool:
+    def _fits(self, process: _Process, wish: LeaseRequest) -> bool:
         needs_unused = wish.fresh or wish.class_refs in self._deadly
         return process.key == wish.key and not (process.used and needs_unused)
 
-    def _oldest_to_come(self, wish: Wish) -> _Process | None:
+    def _oldest_to_come(self, wish: LeaseRequest) -> _Process | None:
         """The first that fits of those that come for nobody yet, or for somebody who wants none any more."""
         free = (p for p in self._processes.values() if p.state in _COMING and p.saga_id is None and self._fits(p, wish))
         return min(free, key=lambda p: p.since, default=None)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from antistrophe.definition.spec import Throttle
-from antistrophe.scheduling.leases import Rank, Wish
+from antistrophe.scheduling.leases import LeaseRequest, Rank
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class Request:
     """A saga that waits. ``served_by``: the process that is kept for it."""
 
     saga_id: str
-    wish: Wish
+    wish: LeaseRequest
     arrival: int
     served_by: str | None = None
 
@@ -37,7 +37,7 @@ class Line:
         self._throttles: Counter[Throttle] = Counter()
         self._arrivals = itertools.count()
 
-    def ask(self, saga_id: str, wish: Wish) -> None:
+    def ask(self, saga_id: str, wish: LeaseRequest) -> None:
         """A saga joins the line; asking again changes nothing but what is asked for."""
         request = self._requests.get(saga_id)
         if request is None:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from antistrophe.scheduling.leases import (
     GrantTo,
+    LeaseRequest,
     LoadInto,
     PoolKey,
     PoolOrder,
@@ -21,7 +22,6 @@ from antistrophe.scheduling.leases import (
     Rank,
     Retire,
     StartProcess,
-    Wish,
 )
 from antistrophe.scheduling.throttle import Turns
 
@@ -84,7 +84,7 @@ class SharedPool:
         self._started = 0
         self._carriers: dict[str, _Carrier] = {}
         self._lent: dict[str, str] = {}
-        self._wishes: dict[str, tuple[int, Wish]] = {}
+        self._wishes: dict[str, tuple[int, LeaseRequest]] = {}
         self._queues: dict[_QueueKey, list[Rank]] = {}
         self._arrivals = itertools.count()
         self._turns = turns
@@ -92,7 +92,7 @@ class SharedPool:
 
     # --- what sagas want ---------------------------------------------------------------------------------------
 
-    def ask(self, saga_id: str, wish: Wish) -> None:
+    def ask(self, saga_id: str, wish: LeaseRequest) -> None:
         """A saga wants a slot; asking again changes nothing but what is asked for. One that has a slot, and so has not
         heard of it, is told of that again."""
         lease_name = self._lent.get(saga_id)
@@ -244,7 +244,7 @@ class SharedPool:
             if not goes_on:
                 held.add(queue)
 
-    def _head(self, queue: _QueueKey) -> Wish | None:
+    def _head(self, queue: _QueueKey) -> LeaseRequest | None:
         """The wish at the head of that queue; what was withdrawn or has changed is dropped on the way."""
         ranks = self._queues[queue]
         while ranks:
@@ -279,7 +279,7 @@ class SharedPool:
         spare = min(self._idle(), key=lambda each: each.since, default=None)
         return (None if spare is None else self._retire(spare)), False
 
-    def _lend(self, carrier: _Carrier, queue: _QueueKey, wish: Wish, now: float) -> GrantTo:
+    def _lend(self, carrier: _Carrier, queue: _QueueKey, wish: LeaseRequest, now: float) -> GrantTo:
         *_, saga_id = heapq.heappop(self._queues[queue])
         del self._wishes[saga_id]
         step_class = self._turns.take(wish.throttle, now)
@@ -321,5 +321,5 @@ def _slot_name(carrier: str, number: int) -> str:
     return f"{carrier}{_SEPARATOR}{number}"
 
 
-def _queue_of(wish: Wish) -> _QueueKey:
+def _queue_of(wish: LeaseRequest) -> _QueueKey:
     return wish.key, None if wish.throttle is None else wish.throttle.step_class

@@ -1,6 +1,6 @@
 """What may travel between processes and lie in the journal: typed values <-> msgpack, exactly or not at all.
 
-``pack_plain``: self-describing values. ``pack_fields``: the fields of a step or an event, by their type hints.
+``pack_payload``: self-describing values. ``pack_fields``: the fields of a step or an event, by their type hints.
 ``pack_record``: the runtime's own records. Nothing is ever pickled; reading can't run anything but the ``__init__``
 of the class that the caller names. Every reader raises UnreadableDataError on data that it can't read, and only that.
 """
@@ -42,7 +42,7 @@ _WHAT_TRAVELS = (
 # --- self-describing values ---------------------------------------------------------------------------------------
 
 
-def pack_plain(value: Any, *, what: str = "the value") -> bytes:
+def pack_payload(value: Any, *, what: str = "the value") -> bytes:
     """A self-describing value as msgpack. Raises NotSerializableError that names the place of what can't travel."""
     try:
         return msgpack_values.pack(value)
@@ -51,8 +51,8 @@ def pack_plain(value: Any, *, what: str = "the value") -> bytes:
         raise NotSerializableError(f"{what}{path} can't travel: {reason}") from error
 
 
-def unpack_plain(data: bytes, *, what: str = "the data") -> Any:
-    """What ``pack_plain`` wrote. Raises UnreadableDataError on anything else."""
+def unpack_payload(data: bytes, *, what: str = "the data") -> Any:
+    """What ``pack_payload`` wrote. Raises UnreadableDataError on anything else."""
     try:
         return msgpack_values.unpack(data)
     except Exception as error:
@@ -91,11 +91,11 @@ def unpack_fields(data: bytes, cls: type[T], *, what: str | None = None, forbid_
     """A new object of ``cls`` from what ``pack_fields`` wrote: missing fields take their defaults, unknown ones are
     ignored (or with ``forbid_unknown`` refused). Raises UnreadableDataError where the data do not fit the class."""
     what = what or cls.__qualname__
-    return structure_fields(unpack_plain(data, what=what), cls, what=what, forbid_unknown=forbid_unknown)
+    return structure_fields(unpack_payload(data, what=what), cls, what=what, forbid_unknown=forbid_unknown)
 
 
 def structure_fields(fields: Any, cls: type[T], *, what: str | None = None, forbid_unknown: bool = False) -> T:
-    """The same from the unpacked map (``unpack_plain`` of the data), so that it can be changed before."""
+    """The same from the unpacked map (``unpack_payload`` of the data), so that it can be changed before."""
     try:
         obj: T = hooks(cast(Any, cls), False, forbid_unknown)[1](fields)
     except Exception as error:

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from antistrophe.actors.saga.run_step import context_of, run_step
+from antistrophe.actors.saga.run_step import run_step
 from antistrophe.actors.step.call import answer_of, answer_of_exception, exit_code_of
+from antistrophe.actors.step.step_context import context_of
 from antistrophe.definition.events import decode_event
 from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, SagaDefinition
 from antistrophe.definition.step import build_step, call_step, source_of
@@ -19,7 +20,7 @@ from antistrophe.errors import AttemptCancelled, SagaError
 from antistrophe.journal import MemoryJournal
 from antistrophe.linux.process import identity_of
 from antistrophe.records import SagaStatus, TimelineEntry
-from antistrophe.saga.effects import EndProcess, RequestProcess, RunAttempt, effects_of, wake_at
+from antistrophe.saga.effects import EndProcess, RequestLease, RunAttempt, effects_of, wake_at
 from antistrophe.saga.entries import AttemptStarted, Entry, Lease, SagaAccepted
 from antistrophe.saga.inputs import Answer, Answered, Fenced, Input, ProcessGranted, Resumed, TimePassed
 from antistrophe.saga.machine import transition
@@ -91,7 +92,7 @@ class _Inline:
                     return self._call(after, started)
                 case EndProcess(started):
                     return Fenced(started.step, started.action, started.attempt, began=True)
-                case RequestProcess():
+                case RequestLease():
                     return self._wait(after, effect)
         return None
 
@@ -103,7 +104,7 @@ class _Inline:
     def _skip_to(self, moment: float) -> None:
         self._offset_s += max(0.0, moment - self._now())
 
-    def _wait(self, saga: Saga, asked: RequestProcess) -> Input:
+    def _wait(self, saga: Saga, asked: RequestLease) -> Input:
         deadline, not_before = wake_at(saga), asked.not_before
         if not_before is not None and deadline is not None and deadline < not_before:
             self._skip_to(deadline)
@@ -111,7 +112,7 @@ class _Inline:
         self._skip_to(not_before or 0.0)
         return self._grant(asked)
 
-    def _grant(self, asked: RequestProcess) -> ProcessGranted:
+    def _grant(self, asked: RequestLease) -> ProcessGranted:
         """A process at once: nobody else runs anything here."""
         step_class = None if asked.throttle is None else asked.throttle.step_class
         return ProcessGranted(replace(next(self._leases), shared=asked.shared), step_class=step_class)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from antistrophe.client.orchestrator import SagaOrchestrator
-from antistrophe.linux.process import processes_of_home, sweep
+from antistrophe.linux.termination import processes_of_home, sweep
 from antistrophe.settings import Settings
 from antistrophe.testing.verification.report import Report
 from antistrophe.testing.verification.verify import verify_compensable as verify

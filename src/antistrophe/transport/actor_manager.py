@@ -48,7 +48,7 @@ class End(Protocol):
     def forget_peer(self, path: str) -> None: ...
 
 
-def shorten(handler: Any, end: End, abort: Callable[..., None], nobody: str) -> tuple[Handle, Custody | None]:
+def shorten(handler: Any, end: End, abort: Callable[..., None], nobody: str) -> tuple[Handle, ActorManager | None]:
     """What is to be called for each message, in place of ``handler``: the same, where it is not an actor's manager.
 
     The Admin, which has one child and little to say, is only kept from what would harm: when it has reported a death
@@ -61,7 +61,7 @@ def shorten(handler: Any, end: End, abort: Callable[..., None], nobody: str) -> 
         manager._governer = RateThrottle(sys.maxsize)
     if not isinstance(manager, MultiProcManager):
         return handler, None
-    custody = Custody(manager, end, abort, nobody)
+    custody = ActorManager(manager, end, abort, nobody)
     return custody.handle, custody
 
 
@@ -80,7 +80,7 @@ _TO_THE_ACTOR = frozenset((*MESSAGES.values(), WakeupMessage))
 """What no manager of Thespian's has a word in; so is anything else that is not Thespian's."""
 
 
-class Custody:
+class ActorManager:
     """One actor's manager, and what is done in its place."""
 
     def __init__(self, manager: Any, end: End, abort: Callable[..., None], nobody: str) -> None:

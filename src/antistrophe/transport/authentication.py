@@ -29,6 +29,6 @@ def seal(sender: str, receiver: str) -> bytes:
     return hmac.digest(_secret, ends, hashlib.sha256)[:SEAL_BYTES]
 
 
-def is_guest(sender: str, receiver: str, shown: bytes) -> bool:
+def is_outsider(sender: str, receiver: str, shown: bytes) -> bool:
     """Whether who has shown this is none of this process's own system. A process that is of none has no guests."""
     return _secret is not None and not hmac.compare_digest(seal(sender, receiver), shown)

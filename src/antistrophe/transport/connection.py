@@ -14,7 +14,7 @@ from collections import deque
 
 from antistrophe.errors import PayloadTooLargeError
 from antistrophe.transport.authentication import seal
-from antistrophe.transport.outgoing_message import Letter
+from antistrophe.transport.outgoing_message import OutgoingMessage
 
 PREAMBLE_MAGIC = b"ASM2"
 MAX_FRAME_BYTES = 256 * 1024 * 1024
@@ -93,7 +93,7 @@ class Outgoing:
     def __init__(self, path: str, own_preamble: bytes) -> None:
         self.path = path
         self.sock: socket.socket | None = None
-        self.queue: deque[Letter] = deque()
+        self.queue: deque[OutgoingMessage] = deque()
         self.retry_at = 0.0
         self.armed: int | None = None
         self._preamble = own_preamble
@@ -144,14 +144,14 @@ class Outgoing:
         self._offset = sent
         return False
 
-    def enqueue(self, letter: Letter) -> None:
+    def enqueue(self, letter: OutgoingMessage) -> None:
         """Have a letter wait for its turn."""
         self.queue.append(letter)
         self._bytes += len(letter.frame)
 
-    def flush(self) -> list[Letter]:
+    def flush(self) -> list[OutgoingMessage]:
         """Write what the kernel takes; answers with the letters of which it has all. Raises OSError: broken."""
-        written: list[Letter] = []
+        written: list[OutgoingMessage] = []
         while self.queue and self.sock is not None:
             data = self.queue[0].frame
             try:
@@ -171,7 +171,7 @@ class Outgoing:
         self._reconnects += 1
         return self._reconnects <= _MAX_RECONNECTS
 
-    def take_expired(self, now: float) -> list[Letter]:
+    def take_expired(self, now: float) -> list[OutgoingMessage]:
         """Remove the letters that have waited too long; a connection with one of them half written is closed."""
         expired = [letter for letter in self.queue if letter.quit_at is not None and letter.quit_at <= now]
         if expired:
@@ -181,7 +181,7 @@ class Outgoing:
             self._bytes = sum(len(letter.frame) for letter in self.queue)
         return expired
 
-    def take_all(self) -> list[Letter]:
+    def take_all(self) -> list[OutgoingMessage]:
         """Remove and answer all that is queued, and close."""
         taken = list(self.queue)
         self.queue.clear()

@@ -14,7 +14,7 @@ UNASKED = "messages of processes outside the system were dropped that only its o
 REFUSED = "messages were refused because their receiver does not read"
 
 
-class Tally:
+class DropCounters:
     """Counts by what it was. The first of each is logged, then the 10th, the 100th and so on: who sends garbage all day
     must not fill the disk as well."""
 

@@ -26,8 +26,8 @@ from antistrophe.transport.actor_manager import ChildEnded
 from antistrophe.transport.address import path_of
 from antistrophe.transport.codec import pack_message
 from antistrophe.transport.connection import Incoming, Outgoing, framed
-from antistrophe.transport.drop_counters import REFUSED, Tally
-from antistrophe.transport.outgoing_message import Letter
+from antistrophe.transport.drop_counters import REFUSED, DropCounters
+from antistrophe.transport.outgoing_message import OutgoingMessage
 from antistrophe.transport.poller import READABLE, Poller
 from antistrophe.transport.receiver import Envelope, Inbox
 from antistrophe.transport.sender import Outbox
@@ -49,7 +49,7 @@ class Hub:
         self.lock = threading.RLock()
         self._own, self._admin = own, admin
         self._path = path_of(own) or ""
-        self.tally = Tally()
+        self.tally = DropCounters()
         self._poller = Poller()
         self.outbox = Outbox(self._poller, self._path, self.tally)
         self.inbox = Inbox(self._poller, self._path, self.tally)
@@ -78,7 +78,7 @@ class Hub:
 
     # --- sending --------------------------------------------------------------------------------------------------
 
-    def send(self, path: str | None, letter: Letter) -> None:
+    def send(self, path: str | None, letter: OutgoingMessage) -> None:
         """Send, or queue, or fail where too much waits already. What became of it is told now if it has been sent, else
         by `settle`. Raises ActorSystemFailure at an end that is closed."""
         if self.closed or path is None:
@@ -107,7 +107,7 @@ class Hub:
             status = self.outbox.write(path, frame)
             if status is SendStatus.Sent:
                 return
-            letter = Letter(frame, target, message, self._undelivered, None)
+            letter = OutgoingMessage(frame, target, message, self._undelivered, None)
             if status is not None:
                 letter.settle(status)
             elif type(message) in REPEATED and self.outbox.is_full(path):
@@ -128,7 +128,7 @@ class Hub:
         with self.lock:
             self.outbox.forget(path)
 
-    def _undelivered(self, status: SendStatus.BASE, letter: Letter) -> None:
+    def _undelivered(self, status: SendStatus.BASE, letter: OutgoingMessage) -> None:
         """Dead letters go to the Admin, which keeps the address of whoever wants to see them."""
         admin = path_of(self._admin)
         unwanted = isinstance(letter.message, DeadEnvelope | ChildActorExited)

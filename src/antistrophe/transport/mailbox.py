@@ -13,7 +13,7 @@ from antistrophe.errors import OverloadedError, RequestError, SystemUnavailableE
 from antistrophe.transport.address import address_of
 from antistrophe.transport.codec import pack_message, unpack_message
 from antistrophe.transport.connection import framed
-from antistrophe.transport.outgoing_message import Letter
+from antistrophe.transport.outgoing_message import OutgoingMessage
 from antistrophe.transport.record_codec import MalformedError
 from antistrophe.transport.transport import UnixTransport
 
@@ -109,7 +109,7 @@ class Mailbox:
         """Leave the actor system: what is still sent here fails at its sender."""
         self._transport.close()
 
-    def _settled(self, _status: SendStatus.BASE, letter: Letter) -> None:
+    def _settled(self, _status: SendStatus.BASE, letter: OutgoingMessage) -> None:
         """The kernel has it, or nobody ever will."""
         self._backlog.remove(len(letter.frame))
         if self._unread is letter.message:

@@ -8,10 +8,10 @@ from typing import Any
 from thespian.actors import ActorAddress
 from thespian.system.transport import SendStatus
 
-Notify = Callable[[SendStatus.BASE, "Letter"], None]
+Notify = Callable[[SendStatus.BASE, "OutgoingMessage"], None]
 
 
-class Letter:
+class OutgoingMessage:
     """A frame, what it is the frame of, and who is told what becomes of it. ``quit_at``: when it has waited too long,
     by the monotonic clock; None: it waits as long as its receiver lives."""
 

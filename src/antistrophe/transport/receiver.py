@@ -15,10 +15,10 @@ from thespian.system.utilis import thesplog
 
 from antistrophe.messages import FROM_APPLICATIONS
 from antistrophe.transport.address import address_of
-from antistrophe.transport.authentication import is_guest
+from antistrophe.transport.authentication import is_outsider
 from antistrophe.transport.codec import unpack_message
 from antistrophe.transport.connection import BrokenStreamError, Incoming, StrangerError, check_peer
-from antistrophe.transport.drop_counters import BROKEN, MALFORMED, STRANGERS, UNASKED, Tally
+from antistrophe.transport.drop_counters import BROKEN, MALFORMED, STRANGERS, UNASKED, DropCounters
 from antistrophe.transport.poller import READABLE, Poller
 from antistrophe.transport.record_codec import MalformedError
 
@@ -42,7 +42,7 @@ class Envelope(ReceiveEnvelope):
 class Inbox:
     """Listens on ``path`` and gathers messages in ``received``. Not for several threads at once."""
 
-    def __init__(self, poller: Poller, path: str, tally: Tally) -> None:
+    def __init__(self, poller: Poller, path: str, tally: DropCounters) -> None:
         self.received: deque[ReceiveEnvelope] = deque()
         self._poller = poller
         self._tally = tally
@@ -132,7 +132,7 @@ class Inbox:
             if len(self.received) == unread:
                 break
         self._latest[path] = incoming
-        if is_guest(path, self._path, incoming.seal):
+        if is_outsider(path, self._path, incoming.seal):
             self._guests.add(incoming)
         address = self._addresses[incoming] = address_of(path)
         return address

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from thespian.system.transport import SendStatus
 
 from antistrophe.transport.connection import Outgoing, StrangerError, preamble
-from antistrophe.transport.drop_counters import STRANGERS, Tally
-from antistrophe.transport.outgoing_message import Letter
+from antistrophe.transport.drop_counters import STRANGERS, DropCounters
+from antistrophe.transport.outgoing_message import OutgoingMessage
 from antistrophe.transport.poller import BROKEN, WRITABLE, Poller
 from antistrophe.transport.sockets import remove_socket
 
@@ -23,8 +23,8 @@ _LOOK_AT_QUEUES_S = 1.0
 class Outbox:
     """All connections to peers. Not for several threads at once: its owner holds a lock."""
 
-    def __init__(self, poller: Poller, own_path: str, tally: Tally) -> None:
-        self.finished: deque[tuple[Letter, SendStatus.BASE]] = deque()
+    def __init__(self, poller: Poller, own_path: str, tally: DropCounters) -> None:
+        self.finished: deque[tuple[OutgoingMessage, SendStatus.BASE]] = deque()
         self._poller = poller
         self._own_path = own_path
         self._tally = tally
@@ -69,7 +69,7 @@ class Outbox:
             self._arm(outgoing)
         return SendStatus.Sent
 
-    def queue(self, path: str, letter: Letter) -> None:
+    def queue(self, path: str, letter: OutgoingMessage) -> None:
         """Have a letter wait whose frame `write` has just not handed over whole; it ends up in ``finished``."""
         outgoing = self._connections[path]
         outgoing.enqueue(letter)
@@ -116,7 +116,7 @@ class Outbox:
         else:
             remove_socket(path)
 
-    def waiting(self) -> list[Letter]:
+    def waiting(self) -> list[OutgoingMessage]:
         """The letters that wait."""
         return [letter for outgoing in self._waiting for letter in outgoing.queue]
 
@@ -180,7 +180,7 @@ class Outbox:
         if status is SendStatus.DeadTarget:
             remove_socket(outgoing.path)
 
-    def _written(self, letters: Iterable[Letter]) -> None:
+    def _written(self, letters: Iterable[OutgoingMessage]) -> None:
         self.finished.extend((letter, SendStatus.Sent) for letter in letters)
 
     def _arm(self, outgoing: Outgoing) -> None:

@@ -26,13 +26,13 @@ from thespian.system.transport import (
     TransmitOnly,
 )
 
-from antistrophe.transport.actor_manager import Custody, Handle, shorten
+from antistrophe.transport.actor_manager import ActorManager, Handle, shorten
 from antistrophe.transport.address import address_of, path_of
 from antistrophe.transport.codec import pack_message
 from antistrophe.transport.connection import framed, somebody_listens
 from antistrophe.transport.endpoint import ADMIN_PATH, UnixEndpoint, keep_out_of_tmp, register_end
 from antistrophe.transport.event_loop import Hub
-from antistrophe.transport.outgoing_message import Letter, Notify
+from antistrophe.transport.outgoing_message import Notify, OutgoingMessage
 from antistrophe.transport.receiver import Envelope
 from antistrophe.transport.sockets import new_socket_path
 from antistrophe.transport.timers import Alarms
@@ -61,7 +61,7 @@ class UnixTransport:
         self._aborting: bool | None = None  # else whether to drain first
         self._nobody = str(folder / "nobody")
         self._short: tuple[Any, Handle] | None = None
-        self._custody: Custody | None = None
+        self._custody: ActorManager | None = None
         register_end(self)
 
     # --- what Thespian asks of a transport ------------------------------------------------------------------------
@@ -194,12 +194,12 @@ class UnixTransport:
         quit_at = None if left_s is None else time.monotonic() + left_s
         frame = framed(pack_message(intent.message))
         settle: Notify = lambda status, _: intent.tx_done(status)  # noqa: E731
-        self._hub.send(path, Letter(frame, intent.targetAddr, intent.message, settle, quit_at))
+        self._hub.send(path, OutgoingMessage(frame, intent.targetAddr, intent.message, settle, quit_at))
 
     def post(self, target: ActorAddress, frame: bytes, message: Any, notify: Notify) -> None:
         """Send a message of an application's, of which this is the frame; ``notify`` hears what became of it, at once,
         in a later run or when this end is closed. Raises ActorSystemFailure at an end that is closed."""
-        self._hub.send(path_of(target), Letter(frame, target, message, notify, None))
+        self._hub.send(path_of(target), OutgoingMessage(frame, target, message, notify, None))
 
     # --- the run --------------------------------------------------------------------------------------------------
 

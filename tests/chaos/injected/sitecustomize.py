@@ -1,15 +1,15 @@
-"""Loaded by every Python that finds this folder on its path: strikes where a plan says so, see ../strikes.py."""
+"""Loaded by every Python that finds this folder on its path: kills at the point that the environment names."""
 
 import os
 
-if "ANTISTROPHE_TEST_STRIKES" in os.environ:
-    from tests.chaos import strikes
+if "ANTISTROPHE_TEST_KILL_AT_WRITE" in os.environ:
+    from tests.chaos import write_kill_points
 
-    strikes.install(os.environ["ANTISTROPHE_TEST_STRIKES"])
-if "ANTISTROPHE_TEST_BLOWS" in os.environ:
-    from tests.chaos import blows
+    write_kill_points.install(os.environ["ANTISTROPHE_TEST_KILL_AT_WRITE"])
+if "ANTISTROPHE_TEST_KILL_AT_MESSAGE" in os.environ:
+    from tests.chaos import message_kill_points
 
-    blows.install(os.environ["ANTISTROPHE_TEST_BLOWS"])
+    message_kill_points.install(os.environ["ANTISTROPHE_TEST_KILL_AT_MESSAGE"])
 if "ANTISTROPHE_TEST_LOSSES" in os.environ:
     from tests.chaos import losses
 

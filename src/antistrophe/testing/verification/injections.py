@@ -20,7 +20,7 @@ from antistrophe.definition.context import Outputs, StepContext, StepResult, nor
 from antistrophe.definition.spec import Origin
 from antistrophe.definition.step import SagaStep, build_step, call_step, method_of
 from antistrophe.errors import FatalError, InDoubtError, NotSerializableError
-from antistrophe.serialization.payload import pack_plain, unpack_plain
+from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.testing.verification.line_tracer import Lines
 from antistrophe.testing.verification.run_log import LIFTED, Trail
 
@@ -205,7 +205,7 @@ class InjectedStep(SagaStep):
         if other is not None:
             self._undo(other, ctx)
         kept = trail.kept(_output_name(self.wrapped.index)) if self.plan.restored else None
-        return ctx if kept is None else replace(ctx, output=unpack_plain(kept))
+        return ctx if kept is None else replace(ctx, output=unpack_payload(kept))
 
     def _undo(self, other: Wrapped, ctx: StepContext) -> None:
         """Call the undo of an earlier step out of its turn, with the context that it would have."""
@@ -260,7 +260,7 @@ def _keep_output(trail: Trail, index: int, result: Any) -> bool:
         output = normalise_result(result).output
         if output is None:
             return False
-        trail.keep(_output_name(index), pack_plain(output))
+        trail.keep(_output_name(index), pack_payload(output))
     except (TypeError, ValueError, NotSerializableError):
         return False
     return True

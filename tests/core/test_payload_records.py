@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from antistrophe.errors import NotSerializableError, UnreadableDataError
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
-from antistrophe.serialization.payload import pack_plain, pack_record, unpack_plain, unpack_record
+from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
 
 
 class Direction(str, Enum):
@@ -80,19 +80,19 @@ def test_a_wrong_value_is_refused_before_it_is_written() -> None:
 
 
 def test_an_older_program_ignores_what_a_newer_one_added() -> None:
-    data = pack_plain(["Ended", {"at": 2.0, "why": "later idea"}])
+    data = pack_payload(["Ended", {"at": 2.0, "why": "later idea"}])
     assert unpack_record(data, TYPES) == Ended(2.0)
-    nested = pack_plain(
+    nested = pack_payload(
         ["Started", {"at": 1.0, "direction": "BACK", "lease": {"name": "a", "pid": 1, "host": "later idea"}}]
     )
     assert unpack_record(nested, TYPES) == Started(1.0, Direction.BACK, Lease("a", 1))
 
 
 def test_a_newer_program_takes_its_defaults_for_what_an_older_one_did_not_know() -> None:
-    data = pack_plain(["Started", {"at": 1.0, "direction": "FORWARD", "lease": None}])
+    data = pack_payload(["Started", {"at": 1.0, "direction": "FORWARD", "lease": None}])
     assert unpack_record(data, TYPES) == Started(1.0, Direction.FORWARD, None)
     with pytest.raises(UnreadableDataError, match="a Started can't be read: 'lease' is missing"):
-        unpack_record(pack_plain(["Started", {"at": 1.0, "direction": "FORWARD"}]), TYPES)
+        unpack_record(pack_payload(["Started", {"at": 1.0, "direction": "FORWARD"}]), TYPES)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_newer_program_takes_its_defaults_for_what_an_older_one_did_not_know()
 )
 def test_what_is_no_record_is_unreadable(value: object) -> None:
     with pytest.raises(UnreadableDataError):
-        unpack_record(pack_plain(value), TYPES)
+        unpack_record(pack_payload(value), TYPES)
 
 
 @given(st.binary(max_size=100))
@@ -142,4 +142,4 @@ def test_a_damaged_record_is_unreadable_or_another_record(draw: st.DataObject) -
     except UnreadableDataError:
         return
     assert type(back) in TYPES
-    assert unpack_plain(pack_record(back))[0] == type(back).__name__
+    assert unpack_payload(pack_record(back))[0] == type(back).__name__

@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from antistrophe.errors import NotSerializableError, UnreadableDataError
-from antistrophe.serialization.payload import pack_fields, pack_plain, structure_fields, unpack_fields, unpack_plain
+from antistrophe.serialization.payload import pack_fields, pack_payload, structure_fields, unpack_fields, unpack_payload
 
 
 class Colour(Enum):
@@ -41,7 +41,7 @@ class Nowhere:
 
 
 def test_the_bytes_name_fields_and_no_class() -> None:
-    assert unpack_plain(pack_fields(Money(Decimal(1)), Money)) == {"amount": Decimal(1), "currency": "EUR"}
+    assert unpack_payload(pack_fields(Money(Decimal(1)), Money)) == {"amount": Decimal(1), "currency": "EUR"}
 
 
 @dataclass
@@ -137,11 +137,11 @@ def test_annotated_plain_classes_come_back_without_their_init() -> None:
     with pytest.raises(NotSerializableError, match="PlainOne: field account is declared, but not set"):
         pack_fields(one, PlainOne)
     with pytest.raises(UnreadableDataError, match="'colour' is missing"):
-        unpack_fields(pack_plain({"account": "A"}), PlainOne)
+        unpack_fields(pack_payload({"account": "A"}), PlainOne)
     with pytest.raises(UnreadableDataError):
-        unpack_fields(pack_plain({"account": "A", "colour": "RED", "old": 1}), PlainOne, forbid_unknown=True)
+        unpack_fields(pack_payload({"account": "A", "colour": "RED", "old": 1}), PlainOne, forbid_unknown=True)
     with pytest.raises(UnreadableDataError):
-        unpack_fields(pack_plain([1]), PlainOne)
+        unpack_fields(pack_payload([1]), PlainOne)
 
 
 # --- what __init__ does with the fields ---------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_what_comes_back_changed_is_refused() -> None:
 
 def test_what_init_makes_of_the_fields_is_made_again() -> None:
     data = pack_fields(Computed(4), Computed)
-    assert unpack_plain(data) == {"amount": 4}
+    assert unpack_payload(data) == {"amount": 4}
     assert unpack_fields(data, Computed) == Computed(4)
     assert unpack_fields(pack_fields(Incomparable(1), Incomparable), Incomparable).amount == 1
 
@@ -202,22 +202,22 @@ def test_annotations_without_a_meaning_at_run_time() -> None:
     with pytest.raises(NotSerializableError, match=r"its annotations have no meaning at run time.*'Nothing'.*import"):
         pack_fields(Nowhere(1), Nowhere)
     with pytest.raises(UnreadableDataError, match="Nothing"):
-        unpack_fields(pack_plain({"it": 1}), Nowhere)
+        unpack_fields(pack_payload({"it": 1}), Nowhere)
 
 
 # --- reading what somebody else wrote -----------------------------------------------------------------------------
 
 
 def test_missing_fields_take_their_defaults_and_unknown_ones_are_ignored_or_refused() -> None:
-    data = pack_plain({"amount": Decimal(1), "unknown": 5})
+    data = pack_payload({"amount": Decimal(1), "unknown": 5})
     assert unpack_fields(data, Money) == Money(Decimal(1))
     with pytest.raises(UnreadableDataError, match="unknown"):
         unpack_fields(data, Money, forbid_unknown=True)
     with pytest.raises(
         UnreadableDataError, match=r"step 'x' does not fit its class: field amount: 'amount' is missing"
     ):
-        unpack_fields(pack_plain({}), Money, what="step 'x'")
-    nested = pack_plain({"things": {}, "money": {"amount": Decimal(1), "unknown": 5}})
+        unpack_fields(pack_payload({}), Money, what="step 'x'")
+    nested = pack_payload({"things": {}, "money": {"amount": Decimal(1), "unknown": 5}})
     assert unpack_fields(nested, Deep).money == Money(Decimal(1))
     with pytest.raises(UnreadableDataError, match="unknown"):
         unpack_fields(nested, Deep, forbid_unknown=True)
@@ -225,16 +225,16 @@ def test_missing_fields_take_their_defaults_and_unknown_ones_are_ignored_or_refu
 
 def test_a_class_that_refuses_its_fields_makes_them_unreadable() -> None:
     with pytest.raises(UnreadableDataError, match="ZeroDivisionError: amount is negative"):
-        unpack_fields(pack_plain({"amount": -1}), Ranged)
+        unpack_fields(pack_payload({"amount": -1}), Ranged)
 
 
 def test_fields_can_be_changed_between_unpacking_and_structuring() -> None:
-    fields = unpack_plain(pack_fields(Money(Decimal(1)), Money))
+    fields = unpack_payload(pack_fields(Money(Decimal(1)), Money))
     assert structure_fields({**fields, "currency": "GRD"}, Money) == Money(Decimal(1), "GRD")
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\xc1", pack_plain(None), pack_plain([]), pack_plain("text"), pack_plain({1: 2})]
+    "data", [b"", b"\xc1", pack_payload(None), pack_payload([]), pack_payload("text"), pack_payload({1: 2})]
 )
 @pytest.mark.parametrize("cls", [Money, PlainOne, Fine])
 def test_what_is_no_map_of_the_fields_is_unreadable(data: bytes, cls: type) -> None:
@@ -250,4 +250,4 @@ class AllDefaults:
 @pytest.mark.parametrize("value", [None, [], "text", 5, b"", ()])
 def test_what_is_no_map_is_unreadable_even_where_all_fields_have_defaults(value: object) -> None:
     with pytest.raises(UnreadableDataError):
-        unpack_fields(pack_plain(value), AllDefaults)
+        unpack_fields(pack_payload(value), AllDefaults)

@@ -9,7 +9,7 @@ from antistrophe.records import SagaStatus, StepStatus
 from antistrophe.saga.entries import FailureKind
 from antistrophe.saga.inputs import CancelAsked, ProcessRefused, ResolveAsked, RetryAsked, Returned
 from antistrophe.saga.state import replay
-from antistrophe.saga.view import at, metadata_of, snapshot_of
+from antistrophe.saga.view import at, metadata_of, view_of
 from tests.core.saga_kit import Told, attempts, step
 
 DONE = Returned(b"\xa2ok")
@@ -170,4 +170,4 @@ def test_what_is_stored_reads_as_what_is_shown() -> None:
     for told in (completed, parked, cancelled):
         for length in range(1, len(told.journal) + 1):
             saga = replay(told.journal[:length])
-            assert unpack_metadata(pack_metadata(snapshot_of(saga)), "it") == metadata_of(saga)
+            assert unpack_metadata(pack_metadata(view_of(saga)), "it") == metadata_of(saga)

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe.linux import descendants, process
+from antistrophe.linux import descendants, process, termination
 from antistrophe.linux.process import ProcessIdentity, identity_of
 from tests.waiting import until
 
 # Says who it is and what it has started; what is started has left every group and every environment behind.
 MARKED = """
 import os, subprocess, sys
-from antistrophe.linux import descendants, process
-process.mark_descendants(sys.argv[1])
-descendants.mark_offspring(sys.argv[2])
+from antistrophe.linux import descendants, process, termination
+termination.mark_descendants(sys.argv[1])
+descendants.mark_step_descendants(sys.argv[2])
 if len(sys.argv) > 3:  # it opens another home
-    process.mark_descendants(sys.argv[3])
+    termination.mark_descendants(sys.argv[3])
 sleeper = [sys.executable, "-S", "-c", "import time; print(0, flush=True); time.sleep(600)"]
 child = subprocess.Popen(sleeper, env={}, start_new_session=True, stdout=subprocess.PIPE)
 child.stdout.readline()
@@ -35,7 +35,7 @@ os._exit(0)
 def _home(tmp_path: Path) -> Iterator[None]:
     """This process is of the home, as the supervisor is; its own limit is put back."""
     before = resource.getrlimit(10)
-    process.mark_descendants(tmp_path)
+    termination.mark_descendants(tmp_path)
     yield
     resource.setrlimit(10, before)
 
@@ -51,10 +51,10 @@ def orphan(*arguments: str) -> ProcessIdentity:
 def test_what_left_its_group_its_session_and_its_environment_is_ended(tmp_path: Path) -> None:
     name = f"lease-{os.getpid()}-a"
     found = orphan(str(tmp_path), name)
-    assert descendants.end_offspring(f"{name}b") == [], "of another name"
+    assert descendants.end_step_descendants(f"{name}b") == [], "of another name"
     assert process.is_alive(found)
-    assert descendants.end_offspring(name) == [found.pid], "it was there, so nothing is proven yet"
-    until(lambda: not descendants.end_offspring(name), "the proof")
+    assert descendants.end_step_descendants(name) == [found.pid], "it was there, so nothing is proven yet"
+    until(lambda: not descendants.end_step_descendants(name), "the proof")
     assert not process.is_alive(found)
 
 
@@ -62,10 +62,10 @@ def test_a_system_of_another_home_is_left_alone(tmp_path: Path) -> None:
     name = f"lease-{os.getpid()}-c"
     found = orphan(str(tmp_path), name, str(tmp_path / "other"))
     try:
-        assert descendants.end_offspring(name) == []
+        assert descendants.end_step_descendants(name) == []
         assert process.is_alive(found)
     finally:
-        assert process.sweep(tmp_path / "other", deadline_s=10) == []
+        assert termination.sweep(tmp_path / "other", deadline_s=10) == []
     assert not process.is_alive(found)
 
 
@@ -74,5 +74,5 @@ def test_a_process_that_may_not_be_marked_goes_on_unmarked(monkeypatch: pytest.M
         raise ValueError("not allowed to raise maximum limit")
 
     monkeypatch.setattr("resource.setrlimit", refuse)
-    descendants.mark_offspring("any")
-    assert descendants.end_offspring("any") == []
+    descendants.mark_step_descendants("any")
+    assert descendants.end_step_descendants("any") == []

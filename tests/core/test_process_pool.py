@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from antistrophe.definition.spec import Origin, Throttle
-from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess, Wish
-from antistrophe.scheduling.process_pool import Pool
+from antistrophe.scheduling.leases import GrantTo, LeaseRequest, LoadInto, PoolKey, PoolOrder, Retire, StartProcess
+from antistrophe.scheduling.process_pool import ProcessPool
 from antistrophe.scheduling.throttle import Turns
 
 ORIGINS = [Origin(None, (), "/a"), Origin("/b/script.py", (), "/b")]
@@ -20,12 +20,12 @@ THERE = PoolKey("you", ORIGINS[1])
 REFS = ("m:A",)
 
 
-def ask(pool: Pool, saga_id: str, key: PoolKey = HERE, now: float = 0.0, **options: Any) -> list[PoolOrder]:
-    pool.ask(saga_id, Wish(key, REFS, **options))
+def ask(pool: ProcessPool, saga_id: str, key: PoolKey = HERE, now: float = 0.0, **options: Any) -> list[PoolOrder]:
+    pool.ask(saga_id, LeaseRequest(key, REFS, **options))
     return pool.plan(now)
 
 
-def start(pool: Pool, saga_id: str, key: PoolKey = HERE, **options: Any) -> str:
+def start(pool: ProcessPool, saga_id: str, key: PoolKey = HERE, **options: Any) -> str:
     """Ask, start, load and lend: the name of the process."""
     (order,) = ask(pool, saga_id, key, **options)
     assert isinstance(order, StartProcess)
@@ -38,7 +38,7 @@ def start(pool: Pool, saga_id: str, key: PoolKey = HERE, **options: Any) -> str:
 
 
 def test_a_process_is_started_loaded_lent_given_back_and_lent_again() -> None:
-    pool = Pool(2, "p")
+    pool = ProcessPool(2, "p")
     name = start(pool, "s1")
     assert pool.saga_of(name) == "s1"
     assert pool.leased_to("s1") == name
@@ -47,7 +47,7 @@ def test_a_process_is_started_loaded_lent_given_back_and_lent_again() -> None:
 
 
 def test_another_application_or_origin_gets_a_process_of_its_own() -> None:
-    pool = Pool(2, "p")
+    pool = ProcessPool(2, "p")
     name = start(pool, "s1")
     pool.returned(name, "s1", 1.0, reusable=True)
     (order,) = ask(pool, "s2", THERE)
@@ -56,7 +56,7 @@ def test_another_application_or_origin_gets_a_process_of_its_own() -> None:
 
 
 def test_room_is_made_by_retiring_one_that_idles() -> None:
-    pool = Pool(1, "p")
+    pool = ProcessPool(1, "p")
     name = start(pool, "s1")
     assert ask(pool, "s2", THERE) == []
     pool.returned(name, "s1", 1.0, reusable=True)
@@ -68,25 +68,25 @@ def test_room_is_made_by_retiring_one_that_idles() -> None:
 
 
 def test_those_who_cannot_be_served_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = Pool(1, "p")
+    pool = ProcessPool(1, "p")
     name = start(pool, "s")
     for number in range(300):
-        pool.ask(f"s{number}", Wish(HERE, REFS))
+        pool.ask(f"s{number}", LeaseRequest(HERE, REFS))
     looked: list[str] = []
-    serve = Pool._serve
+    serve = ProcessPool._serve
 
-    def look(self: Pool, request: Any, now: float) -> PoolOrder | None:
+    def look(self: ProcessPool, request: Any, now: float) -> PoolOrder | None:
         looked.append(request.saga_id)
         return serve(self, request, now)
 
-    monkeypatch.setattr(Pool, "_serve", look)
+    monkeypatch.setattr(ProcessPool, "_serve", look)
     pool.returned(name, "s", 1.0, reusable=True)
     assert pool.plan(1.0) == [GrantTo(name, "s0")]
     assert looked == ["s0"]
 
 
 def test_the_next_turn_is_asked_for_each_class_and_not_for_each_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool, throttle = Pool(1, "p"), Throttle("m:A", None, 2.0)
+    pool, throttle = ProcessPool(1, "p"), Throttle("m:A", None, 2.0)
     start(pool, "s", throttle=throttle)
     for number in range(50):
         ask(pool, f"s{number}", throttle=throttle)
@@ -100,7 +100,7 @@ def test_the_next_turn_is_asked_for_each_class_and_not_for_each_that_waits(monke
 
 
 def test_a_fresh_one_is_one_that_was_never_lent() -> None:
-    pool = Pool(2, "p")
+    pool = ProcessPool(2, "p")
     name = start(pool, "s1")
     pool.returned(name, "s1", 1.0, reusable=True)
     (order,) = ask(pool, "s2", fresh=True)
@@ -108,7 +108,7 @@ def test_a_fresh_one_is_one_that_was_never_lent() -> None:
 
 
 def test_the_urgent_come_first() -> None:
-    pool = Pool(1, "p")
+    pool = ProcessPool(1, "p")
     name = start(pool, "s1")
     for saga_id in ("s2", "s3"):
         assert ask(pool, saga_id) == []
@@ -120,7 +120,7 @@ def test_the_urgent_come_first() -> None:
 
 
 def test_who_dies_is_replaced_and_who_was_lent_it_is_told() -> None:
-    pool = Pool(1, "p")
+    pool = ProcessPool(1, "p")
     name = start(pool, "s1")
     assert ask(pool, "s2") == []
     assert pool.dead(name) == "s1"
@@ -133,7 +133,7 @@ def test_who_dies_is_replaced_and_who_was_lent_it_is_told() -> None:
 
 
 def test_a_process_that_can_not_load_goes_and_its_saga_hears_of_it() -> None:
-    pool = Pool(1, "p")
+    pool = ProcessPool(1, "p")
     (order,) = ask(pool, "s1")
     assert isinstance(order, StartProcess)
     assert pool.not_loaded(order.name) == (None, [])
@@ -146,7 +146,7 @@ def test_a_process_that_can_not_load_goes_and_its_saga_hears_of_it() -> None:
 
 
 def test_what_takes_too_long_and_what_idles_too_long() -> None:
-    pool = Pool(3, "p")
+    pool = ProcessPool(3, "p")
     name = start(pool, "s1")
     pool.returned(name, "s1", 10.0, reusable=True)
     assert pool.retire_idle(69.9, 60.0) == []
@@ -158,7 +158,7 @@ def test_what_takes_too_long_and_what_idles_too_long() -> None:
 
 
 def test_an_application_that_leaves_takes_its_idle_processes_along() -> None:
-    pool = Pool(3, "p")
+    pool = ProcessPool(3, "p")
     mine, yours = start(pool, "s1"), start(pool, "s2", THERE)
     busy = start(pool, "s3")
     for name, saga_id in ((mine, "s1"), (yours, "s2")):
@@ -168,7 +168,7 @@ def test_an_application_that_leaves_takes_its_idle_processes_along() -> None:
 
 
 def test_only_who_was_lent_it_can_give_it_back() -> None:
-    pool = Pool(1, "p")
+    pool = ProcessPool(1, "p")
     name = start(pool, "s1")
     assert pool.returned(name, "s2", 1.0, reusable=False) == []
     assert pool.returned("p-99", "s1", 1.0, reusable=False) == []
@@ -182,7 +182,7 @@ PAIR = Throttle("m:Pay", 2, None)
 
 
 def test_a_class_at_its_limit_waits_and_holds_up_no_other() -> None:
-    pool = Pool(3, "p")
+    pool = ProcessPool(3, "p")
     first, second = (start(pool, saga_id, throttle=PAIR) for saga_id in ("s1", "s2"))
     assert ask(pool, "s3", throttle=PAIR) == [], "no process is even started for it"
     other = start(pool, "s4")
@@ -197,7 +197,7 @@ def test_a_class_at_its_limit_waits_and_holds_up_no_other() -> None:
 
 
 def test_what_is_kept_for_one_that_has_to_wait_is_given_to_another() -> None:
-    pool = Pool(2, "p")
+    pool = ProcessPool(2, "p")
     one = Throttle("m:Pay", 1, None)
     started = [*ask(pool, "s1", throttle=one), *ask(pool, "s2", throttle=one)]
     ask(pool, "s3")
@@ -211,7 +211,7 @@ def test_what_is_kept_for_one_that_has_to_wait_is_given_to_another() -> None:
 
 
 def test_a_rate_is_even_and_says_when_the_next_may_start() -> None:
-    pool = Pool(4, "p")
+    pool = ProcessPool(4, "p")
     slow = Throttle("m:Pay", None, 2.0)
     for name, saga_id in [(start(pool, saga_id), saga_id) for saga_id in ("w1", "w2", "w3", "w4")]:
         pool.returned(name, saga_id, 0.0, reusable=True)
@@ -227,7 +227,7 @@ def test_a_rate_is_even_and_says_when_the_next_may_start() -> None:
 
 
 def test_compensations_come_first_and_then_the_higher_priority() -> None:
-    pool = Pool(1, "p")
+    pool = ProcessPool(1, "p")
     name, before = start(pool, "s1"), "s1"
     options: dict[str, dict[str, Any]] = {
         "low": {"priority": -1},
@@ -262,7 +262,7 @@ class Known:
 
 THROTTLES = (Throttle("one at a time", 1, None), PAIR, Throttle("now and then", 3, 0.3))
 WISHES = st.builds(
-    Wish,
+    LeaseRequest,
     key=st.sampled_from([HERE, THERE]),
     class_refs=st.sampled_from([REFS, ("m:B",), ("m:A", "m:B")]),
     fresh=st.booleans(),
@@ -278,9 +278,9 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.limit = 3
-        self.pool = Pool(self.limit, "p", spares=2, cores=2)
+        self.pool = ProcessPool(self.limit, "p", spares=2, cores=2)
         self.known: dict[str, Known] = {}
-        self.wants: dict[str, Wish] = {}
+        self.wants: dict[str, LeaseRequest] = {}
         self.now = 0.0
 
     def obey(self, orders: list[PoolOrder]) -> None:
@@ -315,7 +315,7 @@ class PoolMachine(RuleBasedStateMachine):
         return [name for name, process in self.known.items() if process.stage == stage]
 
     @rule(saga=st.integers(0, 6), wish=WISHES)
-    def ask(self, saga: int, wish: Wish) -> None:
+    def ask(self, saga: int, wish: LeaseRequest) -> None:
         saga_id = f"s{saga}"
         if self.pool.leased_to(saga_id) is None:
             known = self.wants.get(saga_id, wish)

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.journal import GroupCommit, SqliteJournal
-from antistrophe.linux.process import children_of, identity_of, parent_of, processes_of_home, send_signal
+from antistrophe.linux.process import children_of, identity_of, parent_of, send_signal
+from antistrophe.linux.termination import processes_of_home
 from antistrophe.saga.entries import AttemptStarted
 
-FOLDER = "ANTISTROPHE_TEST_STRIKES"
+FOLDER = "ANTISTROPHE_TEST_KILL_AT_WRITE"
 VICTIMS = ("saga", "supervisor", "launcher", "registry", "step", "everything")
 _HELD_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class KillPoint:
     """At the ``number``-th write (from 1) of a saga, ``before`` its commit or ``after`` it, kill the victim."""
 
     number: int
@@ -32,13 +33,13 @@ class Strike:
 
 
 class Plan:
-    """One folder: for each saga its strike, how often it has written, and whether it was struck."""
+    """One folder: for each saga its kill_point, how often it has written, and whether it was struck."""
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
 
-    def aim(self, saga_id: str, strike: Strike) -> None:
-        (self._folder / f"{saga_id}.plan").write_text(f"{strike.number} {strike.when} {strike.victim}")
+    def aim(self, saga_id: str, kill_point: KillPoint) -> None:
+        (self._folder / f"{saga_id}.plan").write_text(f"{kill_point.number} {kill_point.when} {kill_point.victim}")
 
     def writes(self, saga_id: str) -> int:
         """How many writes of this saga were begun."""
@@ -57,10 +58,10 @@ class Plan:
         os.close(descriptor)
         return number
 
-    def aimed(self, saga_id: str) -> Strike | None:
+    def aimed(self, saga_id: str) -> KillPoint | None:
         with contextlib.suppress(FileNotFoundError):
             number, when, victim = (self._folder / f"{saga_id}.plan").read_text().split()
-            return Strike(int(number), when, victim)
+            return KillPoint(int(number), when, victim)
         return None
 
     def in_vain(self, saga_id: str) -> bool:
@@ -76,35 +77,35 @@ def install(folder: str) -> None:
     plan = Plan(folder)
     original, commit = SqliteJournal.append, GroupCommit.commit
     leases: dict[str, int] = {}
-    shared: list[tuple[str, Strike]] = []
+    shared: list[tuple[str, KillPoint]] = []
 
     def append(self: SqliteJournal, saga_id: str, **arguments: Any) -> int:
-        strike, number = plan.aimed(saga_id), plan.count(saga_id)
-        due = strike is not None and strike.number == number
-        if strike is not None and due and strike.when == "before":
-            _strike(plan, saga_id, strike, leases)
+        kill_point, number = plan.aimed(saga_id), plan.count(saga_id)
+        due = kill_point is not None and kill_point.number == number
+        if kill_point is not None and due and kill_point.when == "before":
+            _strike(plan, saga_id, kill_point, leases)
         position = original(self, saga_id, **arguments)
         started = [entry for entry in arguments["entries"] if isinstance(entry, AttemptStarted)]
         if started:
             leases[saga_id] = started[-1].lease.pid
-        if strike is not None and due and strike.when == "after":
+        if kill_point is not None and due and kill_point.when == "after":
             if isinstance(self._database.transaction(), GroupCommit):
-                shared.append((saga_id, strike))  # durable only with the commit that it shares
+                shared.append((saga_id, kill_point))  # durable only with the commit that it shares
             else:
-                _strike(plan, saga_id, strike, leases)
+                _strike(plan, saga_id, kill_point, leases)
         return position
 
     def commit_shared(self: GroupCommit) -> None:
         commit(self)
         while shared:
-            saga_id, strike = shared.pop()
-            _strike(plan, saga_id, strike, leases)
+            saga_id, kill_point = shared.pop()
+            _strike(plan, saga_id, kill_point, leases)
 
     SqliteJournal.append = append  # type: ignore[method-assign]
     GroupCommit.commit = commit_shared  # type: ignore[method-assign]
 
 
-def _strike(plan: Plan, saga_id: str, strike: Strike, leases: dict[str, int]) -> None:
+def _strike(plan: Plan, saga_id: str, kill_point: KillPoint, leases: dict[str, int]) -> None:
     me, home = os.getpid(), os.environ["ANTISTROPHE_HOME"]
     above = [parent_of(me) or 0]
     while len(above) < 3:
@@ -118,14 +119,14 @@ def _strike(plan: Plan, saga_id: str, strike: Strike, leases: dict[str, int]) ->
         "registry": [pid for pid in children_of(supervisor) if pid != me and os.getpgid(pid) != pid],
         "step": [leases[saga_id]] if saga_id in leases else [],
         "everything": [pid for pid in processes_of_home(home) if pid != me],
-    }[strike.victim]
+    }[kill_point.victim]
     victims = [each for each in map(identity_of, pids) if each is not None]
     plan.note(saga_id, "struck" if victims else "in-vain")
     for victim in victims:
         send_signal(victim, signal.SIGKILL)
-    if strike.victim in ("registry", "step"):
+    if kill_point.victim in ("registry", "step"):
         return  # only that process; the saga goes on to its next breath
-    if strike.victim == "everything":
+    if kill_point.victim == "everything":
         os.kill(me, signal.SIGKILL)
     held_until = time.monotonic() + _HELD_S
     while time.monotonic() < held_until:  # the death of those above is this one's, in a moment

@@ -26,21 +26,21 @@ def _founded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_outside_of_a_system_nobody_is_a_guest() -> None:
     assert authentication.seal("/a", "/b") == b""
-    assert not authentication.is_guest("/a", "/b", b"anything")
+    assert not authentication.is_outsider("/a", "/b", b"anything")
 
 
 @pytest.mark.usefixtures("_founded")
 def test_a_seal_is_good_for_its_sender_and_its_receiver_alone(tmp_path: Path) -> None:
     shown = authentication.seal("/a", "/b")
-    assert not authentication.is_guest("/a", "/b", shown)
+    assert not authentication.is_outsider("/a", "/b", shown)
     for sender, receiver, other in (("/c", "/b", shown), ("/a", "/c", shown), ("/b", "/a", shown), ("/a", "/b", b"")):
-        assert authentication.is_guest(sender, receiver, other)
+        assert authentication.is_outsider(sender, receiver, other)
     (tmp_path / "real").touch()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     by_link = authentication.seal(str(tmp_path / "link"), "/b")
-    assert not authentication.is_guest(str(tmp_path / "real"), "/b", by_link), "a path may go through a link"
+    assert not authentication.is_outsider(str(tmp_path / "real"), "/b", by_link), "a path may go through a link"
     authentication.found_system()
-    assert authentication.is_guest("/a", "/b", shown), "of another system"
+    assert authentication.is_outsider("/a", "/b", shown), "of another system"
 
 
 @pytest.mark.usefixtures("_founded")

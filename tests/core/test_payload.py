@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
-from antistrophe.serialization.payload import check_size, pack_plain, unpack_plain
+from antistrophe.serialization.payload import check_size, pack_payload, unpack_payload
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"]).map(ZoneInfo)
 OFFSETS = st.integers(-86_399, 86_399).map(lambda seconds: timezone(timedelta(seconds=seconds)))
@@ -81,7 +81,7 @@ def identical(one: Any, other: Any) -> bool:
 
 @given(VALUES)
 def test_every_value_comes_back_exactly(value: object) -> None:
-    assert identical(unpack_plain(pack_plain(value)), value)
+    assert identical(unpack_payload(pack_payload(value)), value)
 
 
 @given(st.sets(HASHABLE, max_size=8))
@@ -89,8 +89,8 @@ def test_the_bytes_of_a_set_do_not_depend_on_its_order(items: set[object]) -> No
     backwards: set[object] = set()
     for item in reversed(list(items)):  # where two hashes collide, the order of adding shows
         backwards.add(item)
-    assert pack_plain(items) == pack_plain(backwards)
-    assert pack_plain(frozenset(items)) == pack_plain(frozenset(backwards))
+    assert pack_payload(items) == pack_payload(backwards)
+    assert pack_payload(frozenset(items)) == pack_payload(frozenset(backwards))
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,14 @@ def test_the_bytes_of_a_set_do_not_depend_on_its_order(items: set[object]) -> No
     ids=lambda value: type(value).__name__,
 )
 def test_borders(value: object) -> None:
-    assert identical(unpack_plain(pack_plain(value)), value)
+    assert identical(unpack_payload(pack_payload(value)), value)
 
 
 def test_a_moment_in_a_zone_whose_rules_changed_keeps_the_moment() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     # As a program would have written it that knew Berlin to be three hours ahead.
     data = msgpack.packb(msgpack.ExtType(5, b"2025-06-01T15:00:00+03:00[Europe/Berlin]"))
-    assert identical(unpack_plain(data), datetime(2025, 6, 1, 14, tzinfo=berlin))
+    assert identical(unpack_payload(data), datetime(2025, 6, 1, 14, tzinfo=berlin))
 
 
 def test_another_kind_of_zone_becomes_its_offset() -> None:
@@ -156,7 +156,7 @@ def test_another_kind_of_zone_becomes_its_offset() -> None:
             return "two"
 
     moment = datetime(2025, 6, 1, tzinfo=Fixed())
-    back = unpack_plain(pack_plain(moment))
+    back = unpack_payload(pack_payload(moment))
     assert back == moment
     assert back.tzinfo == timezone(timedelta(hours=2))
 
@@ -232,32 +232,32 @@ def test_anything_else_is_refused_with_its_place(
     make: Callable[[], Any], wrap: Callable[[Any], Any], place: str
 ) -> None:
     with pytest.raises(NotSerializableError) as refused:
-        pack_plain(wrap(make()))
+        pack_payload(wrap(make()))
     assert str(refused.value).startswith(place), str(refused.value)
 
 
 @pytest.mark.parametrize("depth", [1_100, 5_000, 200_000])
 def test_what_is_nested_too_deep_is_refused(depth: int) -> None:
     with pytest.raises(NotSerializableError, match="nested too deep"):
-        pack_plain(nested_list(depth))
+        pack_payload(nested_list(depth))
 
 
 def test_a_value_inside_itself_is_refused() -> None:
     knot: list[Any] = [1]
     knot.extend([knot, knot])
     with pytest.raises(NotSerializableError, match="nested too deep"):
-        pack_plain({"knot": knot})
+        pack_payload({"knot": knot})
 
 
 def test_sets_within_sets_are_limited_in_both_directions() -> None:
-    assert unpack_plain(pack_plain(nested_set(7))) == nested_set(7)
+    assert unpack_payload(pack_payload(nested_set(7))) == nested_set(7)
     with pytest.raises(NotSerializableError, match="sets within each other"):
-        pack_plain(nested_set(9))
+        pack_payload(nested_set(9))
     data = msgpack.packb([])
     for _ in range(5_000):
         data = msgpack.packb([msgpack.ExtType(3, data)])
     with pytest.raises(UnreadableDataError, match="nested too deep"):
-        unpack_plain(data)
+        unpack_payload(data)
 
 
 @given(st.binary(max_size=300))
@@ -267,7 +267,7 @@ def test_garbage_is_an_error_or_a_value_of_ours(data: bytes) -> None:
 
 @given(VALUES, st.data())
 def test_a_damaged_value_is_an_error_or_another_value_of_ours(value: object, draw: st.DataObject) -> None:
-    data = bytearray(pack_plain(value))
+    data = bytearray(pack_payload(value))
     for _ in range(draw.draw(st.integers(1, 3))):
         data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
     read_or_refuse(bytes(data))
@@ -282,11 +282,11 @@ def test_an_extension_of_garbage(code: int, data: bytes) -> None:
 
 def read_or_refuse(data: bytes) -> None:
     try:
-        value = unpack_plain(data)
+        value = unpack_payload(data)
     except UnreadableDataError:
         return
     # What was read is of the types that travel: no mark of a tuple is left over, nothing foreign got in.
-    assert identical(unpack_plain(pack_plain(value)), value)
+    assert identical(unpack_payload(pack_payload(value)), value)
 
 
 @pytest.mark.parametrize(
@@ -316,14 +316,14 @@ def read_or_refuse(data: bytes) -> None:
 )
 def test_what_is_no_value_is_refused(data: bytes) -> None:
     with pytest.raises(UnreadableDataError):
-        unpack_plain(data)
+        unpack_payload(data)
 
 
 def test_memory_stays_in_proportion_when_lengths_lie() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lying = b"\xdd\x00\x0f\x00\x00" * 200_000
     with pytest.raises(UnreadableDataError):
-        unpack_plain(lying)
+        unpack_payload(lying)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000, "KiB"
 
 

@@ -17,9 +17,10 @@ from antistrophe.actors.registry import RegistryActor
 from antistrophe.actors.saga.host import SagaHost
 from antistrophe.actors.step.step import StepActor
 from antistrophe.actors.supervisor.supervisor import SupervisorActor
-from antistrophe.linux.process import ProcessIdentity, identity_of, is_alive, parent_of, processes_of_home, send_signal
+from antistrophe.linux.process import ProcessIdentity, identity_of, is_alive, parent_of, send_signal
+from antistrophe.linux.termination import processes_of_home
 
-FOLDER = "ANTISTROPHE_TEST_BLOWS"
+FOLDER = "ANTISTROPHE_TEST_KILL_AT_MESSAGE"
 VICTIMS = ("launcher", "supervisor", "saga", "registry", "step", "everything")
 _ACTORS = {"supervisor": "SupervisorActor", "saga": "SagaHost", "registry": "RegistryActor", "step": "StepActor"}
 _TYPES = frozenset(getattr(messages, name) for name in messages.__all__ if isinstance(getattr(messages, name), type))
@@ -30,7 +31,7 @@ _HELD_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
+class KillPoint:
     """At the ``number``-th message (from 1) of that type that this kind of actor has ``sent``, or that it is to handle
     (``before``) or has handled (``after``), kill the victim."""
 
@@ -45,19 +46,19 @@ class Blow:
 
 
 class Ring:
-    """One folder: what is counted now, the blow that is planned, and whether it fell. Beside it: who each actor is."""
+    """One folder: what is counted now, the kill_point that is planned, and whether it fell. Beside it: who each actor is."""
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
         self._actors = self._folder.with_name(f"{self._folder.name}-actors")
         self._actors.mkdir(exist_ok=True)
 
-    def open(self, saga_id: str, blow: Blow | None) -> None:
-        """Count the messages from now on, for this saga, and strike at ``blow``."""
+    def open(self, saga_id: str, kill_point: KillPoint | None) -> None:
+        """Count the messages from now on, for this saga, and strike at ``kill_point``."""
         for file in self._folder.iterdir():
             file.unlink()
-        if blow is not None:
-            plan = f"{blow.actor} {blow.message} {blow.number} {blow.when} {blow.victim}"
+        if kill_point is not None:
+            plan = f"{kill_point.actor} {kill_point.message} {kill_point.number} {kill_point.when} {kill_point.victim}"
             (self._folder / "plan").write_text(plan)
         (self._folder / "saga").write_text(saga_id)
 
@@ -86,10 +87,10 @@ class Ring:
         """Whether the point was reached when the step process had ended already, by itself or for its time limit."""
         return (self._folder / "in-vain").exists()
 
-    def planned(self) -> Blow | None:
+    def planned(self) -> KillPoint | None:
         with contextlib.suppress(FileNotFoundError, ValueError):
             actor, message, number, when, victim = (self._folder / "plan").read_text().split()
-            return Blow(actor, message, int(number), when, victim)
+            return KillPoint(actor, message, int(number), when, victim)
         return None
 
     def count(self, actor: str, message: Any, *, sent: bool) -> int | None:
@@ -178,9 +179,11 @@ def install(folder: str) -> None:
     known: set[int] = set()
 
     def strike_if_due(actor: str, message: Any, number: int, when: str) -> None:
-        blow = ring.planned()
-        if blow is not None and blow == Blow(actor, type(message).__name__, number, when, blow.victim):
-            ring.strike(blow.victim)
+        kill_point = ring.planned()
+        if kill_point is not None and kill_point == KillPoint(
+            actor, type(message).__name__, number, when, kill_point.victim
+        ):
+            ring.strike(kill_point.victim)
 
     def handling(original: Callable[..., None]) -> Callable[..., None]:
         def handle(self: RuntimeActor, message: Any, sender: Any) -> None:

@@ -12,7 +12,7 @@ from antistrophe import SagaOrchestrator, Settings
 from tests.actors.staging import Stage
 from tests.chaos.killing import kill_role, settle, wait_for_lines
 from tests.chaos.rounds import LONG
-from tests.chaos.troupe import saga_of
+from tests.chaos.sample_sagas import saga_of
 
 KINDS = ("completes", "compensates", "awaits", "hangs", "retries", "again")
 ROLES = ("step", "saga", "supervisor", "launcher", "registry")
