@@ -46,19 +46,19 @@ class KillPoint:
 
 
 class Ring:
-    """One folder: what is counted now, the kill_point that is planned, and whether it fell. Beside it: who each actor is."""
+    """One folder: what is counted now, the point that is planned, and whether it fell. Beside it: who each actor is."""
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
         self._actors = self._folder.with_name(f"{self._folder.name}-actors")
         self._actors.mkdir(exist_ok=True)
 
-    def open(self, saga_id: str, kill_point: KillPoint | None) -> None:
-        """Count the messages from now on, for this saga, and strike at ``kill_point``."""
+    def open(self, saga_id: str, point: KillPoint | None) -> None:
+        """Count the messages from now on, for this saga, and strike at ``point``."""
         for file in self._folder.iterdir():
             file.unlink()
-        if kill_point is not None:
-            plan = f"{kill_point.actor} {kill_point.message} {kill_point.number} {kill_point.when} {kill_point.victim}"
+        if point is not None:
+            plan = f"{point.actor} {point.message} {point.number} {point.when} {point.victim}"
             (self._folder / "plan").write_text(plan)
         (self._folder / "saga").write_text(saga_id)
 
@@ -179,11 +179,9 @@ def install(folder: str) -> None:
     known: set[int] = set()
 
     def strike_if_due(actor: str, message: Any, number: int, when: str) -> None:
-        kill_point = ring.planned()
-        if kill_point is not None and kill_point == KillPoint(
-            actor, type(message).__name__, number, when, kill_point.victim
-        ):
-            ring.strike(kill_point.victim)
+        point = ring.planned()
+        if point is not None and point == KillPoint(actor, type(message).__name__, number, when, point.victim):
+            ring.strike(point.victim)
 
     def handling(original: Callable[..., None]) -> Callable[..., None]:
         def handle(self: RuntimeActor, message: Any, sender: Any) -> None:

@@ -50,7 +50,7 @@ def system(ring: Ring, tmp_path: Path) -> Iterator[SagaOrchestrator]:
 
 
 class Run:
-    """Sagas one after another, each under at most one kill_point. Their steps may begin once, forward."""
+    """Sagas one after another, each under at most one point. Their steps may begin once, forward."""
 
     def __init__(self, system: SagaOrchestrator, stage: Stage, ring: Ring) -> None:
         self.system, self.stage, self.ring = system, stage, ring
@@ -60,31 +60,31 @@ class Run:
         self.stories: dict[str, tuple[SagaStatus, list[str]]] = {}
         """Of each kind, what is told of one that nobody struck."""
 
-    def saga(self, kind: str, kill_point: KillPoint | None) -> tuple[SagaStatus, list[str]]:
+    def saga(self, kind: str, point: KillPoint | None) -> tuple[SagaStatus, list[str]]:
         """One saga of that kind, to its end: where it came to rest, and what its steps wrote."""
-        saga = saga_of(self.stage, kind, f"{kind}-{len(self.acknowledged)}-{kill_point}", pause_s=0.0, retry=ONCE)
-        self.ring.open(saga.id, kill_point)
+        saga = saga_of(self.stage, kind, f"{kind}-{len(self.acknowledged)}-{point}", pause_s=0.0, retry=ONCE)
+        self.ring.open(saga.id, point)
         self.system.start(saga)
         self.acknowledged.append(saga.id)
         self.system.wait_idle(60.0)
         status = seen(self.system, saga.id).status
         self.ring.close()
         judge(saga, status, self.stage.log.read(saga.id), self.tally)
-        self.ends[f"{kill_point.victim if kill_point else 'nobody'}: {status.value}"] += 1
+        self.ends[f"{point.victim if point else 'nobody'}: {status.value}"] += 1
         return status, self.stage.log.story(saga.id)
 
-    def struck(self, kind: str, kill_point: KillPoint) -> tuple[SagaStatus, list[str]] | None:
-        """A saga of that kind under that kill_point; None where it never fell."""
+    def struck(self, kind: str, point: KillPoint) -> tuple[SagaStatus, list[str]] | None:
+        """A saga of that kind under that point; None where it never fell."""
         for _ in range(TRIES):
             self.warm_up()
-            told = self.saga(kind, kill_point)
+            told = self.saga(kind, point)
             if self.ring.fell() or self.ring.in_vain():
                 self.in_vain += self.ring.in_vain()
                 return told
         return None
 
     def warm_up(self) -> None:
-        """What the last kill_point left is started again, and a step process waits for work, as in the dry run."""
+        """What the last point left is started again, and a step process waits for work, as in the dry run."""
         self.saga("completes", None)
         until(lambda: any(each.role == "idle" for each in self.system.processes()), "an idle step process", 60.0)
 
@@ -128,7 +128,7 @@ def test_a_kill_at_any_message(
     run = Run(system, Stage(tmp_path), ring)
     points = run.points(kinds, VICTIMS if victim == "any" else (victim,))
     chosen = points if LONG else random.Random(run_seed).sample(points, SAMPLE)
-    missed = [f"{kind} {kill_point}" for kind, kill_point in chosen if run.struck(kind, kill_point) is None]
+    missed = [f"{kind} {point}" for kind, point in chosen if run.struck(kind, point) is None]
     what = f"seed {run_seed}, {victim}, {'+'.join(kinds)}"
     run.report(f"{what}: {len(chosen) - len(missed)} of {len(points)} points struck")
     assert not missed, f"not struck: {missed}"
@@ -143,16 +143,12 @@ def test_an_outcome_is_adopted_whoever_dies_before_it_is_journaled(
     It is as if nobody had died: nothing is run again, and no saga ends in another way."""
     run = Run(system, Stage(tmp_path), ring)
     points = run.points(ANSWERED_KINDS, VICTIMS if victim == "any" else (victim,))
-    points = [
-        (kind, kill_point)
-        for kind, kill_point in points
-        if kill_point.message == "StepAnswer" and kill_point.when != "after"
-    ]
+    points = [(kind, point) for kind, point in points if point.message == "StepAnswer" and point.when != "after"]
     chosen = points if LONG else random.Random(run_seed).sample(points, ANSWERS_SAMPLE)
     wrong = []
-    for kind, kill_point in chosen:
-        told = run.struck(kind, kill_point)
+    for kind, point in chosen:
+        told = run.struck(kind, point)
         if told != run.stories[kind]:
-            wrong.append(f"{kind} {kill_point}: {told or 'not struck'}")
+            wrong.append(f"{kind} {point}: {told or 'not struck'}")
     run.report(f"seed {run_seed}, {victim}: {len(chosen)} of {len(points)} outcomes to adopt")
     assert not wrong, "\n".join(wrong)

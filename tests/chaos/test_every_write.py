@@ -89,19 +89,19 @@ def test_a_kill_at_any_journal_write(
     points = every_point(system, stage, plan, VICTIMS if victim == "any" else (victim,))
     chosen = points if LONG else random.Random(run_seed).sample(points, SAMPLE)
     tally, ends, in_vain = Tally(), Counter[str](), 0
-    for kind, kill_point in chosen:
-        saga = saga_of(stage, kind, f"{kind}-{kill_point}", pause_s=0.0, retry=ONCE)
-        plan.aim(saga.id, kill_point)
+    for kind, point in chosen:
+        saga = saga_of(stage, kind, f"{kind}-{point}", pause_s=0.0, retry=ONCE)
+        plan.aim(saga.id, point)
         registry = registry_of(system)
         status = run(system, saga)
         until(lambda it=saga.id: plan.struck(it) or plan.in_vain(it), f"the write {saga.id}", 5.0)  # type: ignore[misc]
-        assert kill_point.victim == "step" or plan.struck(saga.id), f"there was nobody to kill: {saga.id}"
-        if kill_point.victim == "registry":  # the next saga is to find another one to kill
+        assert point.victim == "step" or plan.struck(saga.id), f"there was nobody to kill: {saga.id}"
+        if point.victim == "registry":  # the next saga is to find another one to kill
             until(lambda before=registry: registry_of(system) != before, "another registry")  # type: ignore[misc]
         in_vain += plan.in_vain(saga.id)
         judge(saga, status, stage.log.read(saga.id), tally)
-        ends[f"{kill_point.victim}: {status.value}"] += 1
-        if kill_point.victim in ("saga", "registry") and status is not UNHARMED[kind]:
+        ends[f"{point.victim}: {status.value}"] += 1
+        if point.victim in ("saga", "registry") and status is not UNHARMED[kind]:
             tally.faults.append(f"{saga.id} ends {status.value}, though no step was touched")
     told = f"seed {run_seed}, {victim}: {len(chosen)} of {len(points)} points, {in_vain} when the victim had ended"
     sys.stdout.write(f"{told}: {tally}; {dict(ends)}\n")

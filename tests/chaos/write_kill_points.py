@@ -33,13 +33,13 @@ class KillPoint:
 
 
 class Plan:
-    """One folder: for each saga its kill_point, how often it has written, and whether it was struck."""
+    """One folder: for each saga its point, how often it has written, and whether it was struck."""
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
 
-    def aim(self, saga_id: str, kill_point: KillPoint) -> None:
-        (self._folder / f"{saga_id}.plan").write_text(f"{kill_point.number} {kill_point.when} {kill_point.victim}")
+    def aim(self, saga_id: str, point: KillPoint) -> None:
+        (self._folder / f"{saga_id}.plan").write_text(f"{point.number} {point.when} {point.victim}")
 
     def writes(self, saga_id: str) -> int:
         """How many writes of this saga were begun."""
@@ -80,32 +80,32 @@ def install(folder: str) -> None:
     shared: list[tuple[str, KillPoint]] = []
 
     def append(self: SqliteJournal, saga_id: str, **arguments: Any) -> int:
-        kill_point, number = plan.aimed(saga_id), plan.count(saga_id)
-        due = kill_point is not None and kill_point.number == number
-        if kill_point is not None and due and kill_point.when == "before":
-            _strike(plan, saga_id, kill_point, leases)
+        point, number = plan.aimed(saga_id), plan.count(saga_id)
+        due = point is not None and point.number == number
+        if point is not None and due and point.when == "before":
+            _strike(plan, saga_id, point, leases)
         position = original(self, saga_id, **arguments)
         started = [entry for entry in arguments["entries"] if isinstance(entry, AttemptStarted)]
         if started:
             leases[saga_id] = started[-1].lease.pid
-        if kill_point is not None and due and kill_point.when == "after":
+        if point is not None and due and point.when == "after":
             if isinstance(self._database.transaction(), GroupCommit):
-                shared.append((saga_id, kill_point))  # durable only with the commit that it shares
+                shared.append((saga_id, point))  # durable only with the commit that it shares
             else:
-                _strike(plan, saga_id, kill_point, leases)
+                _strike(plan, saga_id, point, leases)
         return position
 
     def commit_shared(self: GroupCommit) -> None:
         commit(self)
         while shared:
-            saga_id, kill_point = shared.pop()
-            _strike(plan, saga_id, kill_point, leases)
+            saga_id, point = shared.pop()
+            _strike(plan, saga_id, point, leases)
 
     SqliteJournal.append = append  # type: ignore[method-assign]
     GroupCommit.commit = commit_shared  # type: ignore[method-assign]
 
 
-def _strike(plan: Plan, saga_id: str, kill_point: KillPoint, leases: dict[str, int]) -> None:
+def _strike(plan: Plan, saga_id: str, point: KillPoint, leases: dict[str, int]) -> None:
     me, home = os.getpid(), os.environ["ANTISTROPHE_HOME"]
     above = [parent_of(me) or 0]
     while len(above) < 3:
@@ -119,14 +119,14 @@ def _strike(plan: Plan, saga_id: str, kill_point: KillPoint, leases: dict[str, i
         "registry": [pid for pid in children_of(supervisor) if pid != me and os.getpgid(pid) != pid],
         "step": [leases[saga_id]] if saga_id in leases else [],
         "everything": [pid for pid in processes_of_home(home) if pid != me],
-    }[kill_point.victim]
+    }[point.victim]
     victims = [each for each in map(identity_of, pids) if each is not None]
     plan.note(saga_id, "struck" if victims else "in-vain")
     for victim in victims:
         send_signal(victim, signal.SIGKILL)
-    if kill_point.victim in ("registry", "step"):
+    if point.victim in ("registry", "step"):
         return  # only that process; the saga goes on to its next breath
-    if kill_point.victim == "everything":
+    if point.victim == "everything":
         os.kill(me, signal.SIGKILL)
     held_until = time.monotonic() + _HELD_S
     while time.monotonic() < held_until:  # the death of those above is this one's, in a moment
