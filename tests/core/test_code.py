@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from antistrophe.definition.code_loading import class_ref, inside_step_process, origin_of
-from antistrophe.definition.saga_definition import SagaDefinition, SagaStep, step
+from antistrophe.definition.saga_definition import SagaDefinition
+from antistrophe.definition.step import SagaStep, step
 from antistrophe.errors import InvalidStepError
 
 BANK = """\

@@ -21,8 +21,8 @@ from antistrophe.definition.code_loading import (
     load_step_class,
     mark_step_process,
 )
-from antistrophe.definition.saga_definition import SagaStep, build_step, call_step
 from antistrophe.definition.spec import Origin
+from antistrophe.definition.step import SagaStep, build_step, call_step
 from antistrophe.errors import AntistropheError, AttemptCancelled
 from antistrophe.serialization.payload import pack_payload
 
@@ -134,8 +134,8 @@ def test_an_edited_script_is_read_anew(origin: Origin, tmp_path: Path) -> None:
         ("helper:NAME", "is no step"),
         ("os:system", "is no step"),
         ("subprocess:Popen", "is no step"),
-        ("antistrophe.definition.saga_definition:SagaStep", "is no step"),
-        ("antistrophe.definition.saga_definition:FunctionStep", "is no step"),
+        ("antistrophe.definition.step:SagaStep", "is no step"),
+        ("antistrophe.definition.step:FunctionStep", "is no step"),
         ("no_such_module_at_all:Debit", r"the import of module no_such_module_at_all fails: ModuleNotFoundError"),
         ("helper.deeper:Debit", "fails: ModuleNotFoundError"),
         ("", "is no name of a step class"),
@@ -269,7 +269,7 @@ def test_the_application_and_a_step_process_agree(tmp_path: Path) -> None:
     receiver = (
         "import sys\n"
         "from antistrophe.definition.code_loading import load_step_class\n"
-        "from antistrophe.definition.saga_definition import build_step, call_step\n"
+        "from antistrophe.definition.step import build_step, call_step\n"
         "from antistrophe.serialization.payload import unpack_record\n"
         "from antistrophe.definition.spec import SagaSpec\n"
         "spec = unpack_record(sys.stdin.buffer.read(), (SagaSpec,))\n"

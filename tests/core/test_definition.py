@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from antistrophe.definition.saga_definition import SagaDefinition, SagaStep, step
+from antistrophe.definition.saga_definition import SagaDefinition
+from antistrophe.definition.step import SagaStep, step
 from antistrophe.errors import InvalidDefinitionError, InvalidStepError, PayloadTooLargeError
 from antistrophe.records import SagaStatus, StepStatus
 

@@ -11,15 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, Outputs, StepContext, StepResult, normalise_result
 from antistrophe.definition.events import event
-from antistrophe.definition.saga_definition import (
-    NOT_APPLIED,
-    UNKNOWN,
-    Outputs,
-    StepContext,
-    StepResult,
-    normalise_result,
-)
 from antistrophe.errors import AntistropheError, OutputNotFoundError
 
 

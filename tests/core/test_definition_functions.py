@@ -8,18 +8,11 @@ from typing import Any
 
 import pytest
 
-from antistrophe.definition.saga_definition import (
-    ResourceLimits,
-    RetryPolicy,
-    SagaDefinition,
-    SagaStep,
-    StepContext,
-    StepFunction,
-    build_step,
-    call_step,
-    step,
-    step_spec,
-)
+from antistrophe.definition.context import StepContext
+from antistrophe.definition.saga_definition import SagaDefinition
+from antistrophe.definition.spec import ResourceLimits, RetryPolicy
+from antistrophe.definition.step import SagaStep, StepFunction, build_step, call_step, step
+from antistrophe.definition.step_options import step_spec
 from antistrophe.errors import InvalidStepError, NotSerializableError, UnreadableDataError
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from antistrophe import SagaDefinition
-from antistrophe.definition.saga_definition import step_spec
+from antistrophe.definition.step_options import step_spec
 from antistrophe.errors import InvalidDefinitionError
 from antistrophe.testing import Finding, Kind, Report
 from antistrophe.testing.verification.injections import Injection, When

@@ -9,44 +9,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from antistrophe.definition.code_loading import origin_of
-from antistrophe.definition.context import (
-    NOT_APPLIED,
-    UNKNOWN,
-    Finding,
-    Outputs,
-    StepContext,
-    StepResult,
-    normalise_result,
-)
-from antistrophe.definition.spec import ResourceLimits, RetryPolicy, SagaSpec, StepSpec
-from antistrophe.definition.step import FunctionStep, SagaStep, StepFunction, build_step, call_step, source_of, step
+from antistrophe.definition.spec import SagaSpec, StepSpec
+from antistrophe.definition.step import SagaStep, StepFunction, source_of
 from antistrophe.definition.step_options import step_spec
 from antistrophe.definition.validation import count_problem, name_problem, priority_problem, seconds_problem
 from antistrophe.errors import InvalidDefinitionError, InvalidStepError
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.serialization.payload import check_size
 from antistrophe.serialization.type_hints import short
-
-__all__ = [
-    "DEFAULT_MAX_PAYLOAD_BYTES",
-    "NOT_APPLIED",
-    "UNKNOWN",
-    "Finding",
-    "FunctionStep",
-    "Outputs",
-    "ResourceLimits",
-    "RetryPolicy",
-    "SagaDefinition",
-    "SagaStep",
-    "StepContext",
-    "StepFunction",
-    "StepResult",
-    "build_step",
-    "call_step",
-    "normalise_result",
-    "step",
-    "step_spec",
-]
 
 DEFAULT_MAX_PAYLOAD_BYTES = 1_048_576
 
