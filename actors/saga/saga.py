@@ -290,10 +290,7 @@ class SagaActor:
         saga, self._ask_at = self._run.saga, None
         for each in effect.resume(saga):
             if isinstance(each, effect.RequestLease):
-                refs = tuple(dict.fromkeys(step.class_ref for step in saga.spec.steps))
-                self._ask_supervisor(
-                    RequestLease(saga.id, saga.spec.origin, refs, each.fresh, each.urgent, each.throttle, each.shared)
-                )
+                self._ask_supervisor(RequestLease(saga.id, each.request))
 
     def _ask_supervisor(self, question: Any, *, again: bool = False) -> None:
         self._ask_again_s = min(2.0 * self._ask_again_s, ASK_AGAIN_MAX_S) if again else ASK_AGAIN_S

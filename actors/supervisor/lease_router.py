@@ -7,6 +7,7 @@ from typing import Any
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.slot_keeper import SlotKeeper
+from antistrophe.definition.spec import LeaseRequest
 from antistrophe.messages import (
     Address,
     CallEnded,
@@ -18,7 +19,6 @@ from antistrophe.messages import (
 )
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.entries import Lease
-from antistrophe.scheduling.leases import LeaseRequest
 from antistrophe.scheduling.slot_pool import SharedPool
 from antistrophe.scheduling.throttle import Turns
 
@@ -34,11 +34,11 @@ class LeaseRouter:
 
     # --- what sagas want ---------------------------------------------------------------------------------------
 
-    def ask(self, saga_id: str, wish: LeaseRequest) -> None:
+    def ask(self, saga_id: str, client_id: str, request: LeaseRequest) -> None:
         """A saga wants a process, or a slot; where one is free it is granted within this call."""
-        mine, other = (self._shared, self._own) if wish.shared else (self._own, self._shared)
+        mine, other = (self._shared, self._own) if request.shared else (self._own, self._shared)
         other.pool.withdraw(saga_id)
-        mine.pool.ask(saga_id, wish)
+        mine.pool.ask(saga_id, client_id, request)
         self.serve()
 
     def withdraw(self, saga_id: str) -> None:

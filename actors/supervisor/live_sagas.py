@@ -25,7 +25,6 @@ from antistrophe.messages import (
     Waiter,
 )
 from antistrophe.scheduling.admission import Admission, Standing, standing_of
-from antistrophe.scheduling.leases import LeaseRequest, PoolKey
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 UNLOADABLE_WAIT_S = 2.0
@@ -111,11 +110,8 @@ class LiveSagas:
         self._admission.admit(live.id, live.standing)
         spec = message.spec
         if spec.steps:
-            refs = tuple(dict.fromkeys(step.class_ref for step in spec.steps))
-            key, fresh, throttle = PoolKey(live.client_id, spec.origin), spec.steps[0].fresh_process, spec.throttle(0)
             # A process that is free at once is granted within this call, before there is an actor to tell.
-            shared = spec.steps[0].shared
-            self._steps.ask(live.id, LeaseRequest(key, refs, fresh, False, spec.priority, throttle, shared))
+            self._steps.ask(live.id, live.client_id, spec.lease_request(0))
         self._spawn(live, new=True)
 
     def enqueue(self, live: LiveSaga) -> None:
@@ -223,14 +219,7 @@ class LiveSagas:
         live = self._sagas.get(message.saga_id)
         if live is not None and live.host is not None and not self._draining:
             self._take_orphan(live)
-            key = PoolKey(live.client_id, message.origin)
-            priority = live.standing.priority
-            self._steps.ask(
-                live.id,
-                LeaseRequest(
-                    key, message.class_refs, message.fresh, message.urgent, priority, message.throttle, message.shared
-                ),
-            )
+            self._steps.ask(live.id, live.client_id, message.request)
 
     def adopt_process(self, message: AdoptProcess) -> None:
         """A saga asks what became of a process that it was lent."""

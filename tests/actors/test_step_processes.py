@@ -9,15 +9,14 @@ import pytest
 
 from antistrophe.actors.supervisor import child_process, process_keeper
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
-from antistrophe.definition.spec import Origin
+from antistrophe.definition.spec import LeaseRequest, Origin
 from antistrophe.linux.process import boot_id
 from antistrophe.messages import Configuration, ProcessDead, ProcessGrant, StepReady
 from antistrophe.saga.entries import Lease
-from antistrophe.scheduling.leases import LeaseRequest, PoolKey
 from antistrophe.scheduling.throttle import Turns
 from antistrophe.settings import Settings
 
-KEY = PoolKey("me", Origin(None, (), "/"))
+HERE = Origin(None, (), "/")
 
 
 class Immortal:
@@ -76,7 +75,7 @@ def test_looking_after_many_that_do_not_die_does_not_multiply(owner: Owner, tmp_
     base = Configuration(str(tmp_path), Settings(max_step_processes=8), 0.0, os.getpid())
     steps = ProcessKeeper(owner, base, "p", Turns())
     for number in range(8):
-        steps.pool.ask(f"s{number}", LeaseRequest(KEY, ()))
+        steps.pool.ask(f"s{number}", "me", LeaseRequest(HERE, ()))
         steps.serve()
         lease = Lease(f"p-{number + 1}", 10_000_000 + number, 1, boot_id())
         steps.on_ready(StepReady(lease), sender=number)

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from antistrophe.definition.events import EncodedEvent
-from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
-from antistrophe.saga.effects import Effect, effects_of
+from antistrophe.definition.spec import LeaseRequest, Origin, RetryPolicy, SagaSpec, StepSpec
+from antistrophe.saga.effects import Effect, RequestLease, effects_of
 from antistrophe.saga.entries import Action, AttemptStarted, Entry, FailureKind, Lease, SagaAccepted, Verdict
 from antistrophe.saga.inputs import (
     Answer,
@@ -130,6 +130,11 @@ class Told:
         return self.expires() + self.dies(signal=9)
 
     # --- what is true ------------------------------------------------------------------------------------------
+
+    def asks(self, *, fresh: bool, urgent: bool, not_before: float | None) -> RequestLease:
+        """What it does where it asks for a process for any of its steps."""
+        class_refs = tuple(dict.fromkeys(each.class_ref for each in self.saga.spec.steps))
+        return RequestLease(LeaseRequest(self.saga.spec.origin, class_refs, fresh, urgent), not_before)
 
     def at(self, index: int) -> StepState:
         """One step."""

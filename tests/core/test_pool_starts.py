@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from antistrophe.scheduling.leases import GrantTo, LeaseRequest, LoadInto, PoolOrder, StartProcess
+from antistrophe.definition.spec import LeaseRequest
+from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolOrder, StartProcess
 from antistrophe.scheduling.process_pool import BRIEF_START_S, ProcessPool
 from tests.core.test_process_pool import HERE, REFS, ask, start
 
@@ -59,7 +60,7 @@ OTHERS = ("m:B",)
 
 
 def ask_for(pool: ProcessPool, saga_id: str, class_refs: tuple[str, ...]) -> list[PoolOrder]:
-    pool.ask(saga_id, LeaseRequest(HERE, class_refs))
+    pool.ask(saga_id, HERE.client_id, LeaseRequest(HERE.origin, class_refs))
     return pool.plan(0.0)
 
 
@@ -67,7 +68,7 @@ def test_classes_under_which_a_process_died_leave_the_warm_ones_to_others() -> N
     pool = ProcessPool(8, "p")
     bad, warm = start(pool, "bad"), start(pool, "good")
     pool.returned(warm, "good", 1.0, reusable=True)
-    pool.ask("other", LeaseRequest(HERE, OTHERS))
+    pool.ask("other", HERE.client_id, LeaseRequest(HERE.origin, OTHERS))
     (load,) = pool.plan(1.0)
     assert load == LoadInto(warm, HERE.origin, OTHERS), "it has imported what both need"
     pool.loaded(warm, OTHERS, 1.0)

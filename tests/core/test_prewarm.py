@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from antistrophe.definition.spec import Origin
-from antistrophe.scheduling.leases import GrantTo, LeaseRequest, LoadInto, PoolKey, PoolOrder, Retire, StartProcess
+from antistrophe.definition.spec import LeaseRequest, Origin
+from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess
 from antistrophe.scheduling.process_pool import BRIEF_START_S, ProcessPool
 
 HERE = PoolKey("me", Origin(None, (), "/a"))
@@ -14,7 +14,7 @@ REFS = ("m:A", "m:B")
 
 
 def ask(pool: ProcessPool, saga_id: str, key: PoolKey = HERE, **options: Any) -> list[PoolOrder]:
-    pool.ask(saga_id, LeaseRequest(key, REFS, **options))
+    pool.ask(saga_id, key.client_id, LeaseRequest(key.origin, REFS, **options))
     return pool.plan(0.0)
 
 

@@ -9,19 +9,20 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from antistrophe.definition.spec import Origin, Throttle
-from antistrophe.scheduling.leases import GrantTo, LeaseRequest, LoadInto, PoolKey, PoolOrder, Retire, StartProcess
+from antistrophe.definition.spec import LeaseRequest, Origin, Throttle
+from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess
 from antistrophe.scheduling.process_pool import ProcessPool
 from antistrophe.scheduling.throttle import Turns
 
 ORIGINS = [Origin(None, (), "/a"), Origin("/b/script.py", (), "/b")]
 HERE = PoolKey("me", ORIGINS[0])
 THERE = PoolKey("you", ORIGINS[1])
+CLIENTS = {key.origin: key.client_id for key in (HERE, THERE)}
 REFS = ("m:A",)
 
 
 def ask(pool: ProcessPool, saga_id: str, key: PoolKey = HERE, now: float = 0.0, **options: Any) -> list[PoolOrder]:
-    pool.ask(saga_id, LeaseRequest(key, REFS, **options))
+    pool.ask(saga_id, key.client_id, LeaseRequest(key.origin, REFS, **options))
     return pool.plan(now)
 
 
@@ -71,13 +72,13 @@ def test_those_who_cannot_be_served_are_not_looked_at_one_by_one(monkeypatch: py
     pool = ProcessPool(1, "p")
     name = start(pool, "s")
     for number in range(300):
-        pool.ask(f"s{number}", LeaseRequest(HERE, REFS))
+        pool.ask(f"s{number}", "me", LeaseRequest(HERE.origin, REFS))
     looked: list[str] = []
     serve = ProcessPool._serve
 
-    def look(self: ProcessPool, request: Any, now: float) -> PoolOrder | None:
-        looked.append(request.saga_id)
-        return serve(self, request, now)
+    def look(self: ProcessPool, waiting: Any, now: float) -> PoolOrder | None:
+        looked.append(waiting.saga_id)
+        return serve(self, waiting, now)
 
     monkeypatch.setattr(ProcessPool, "_serve", look)
     pool.returned(name, "s", 1.0, reusable=True)
@@ -263,7 +264,7 @@ class Known:
 THROTTLES = (Throttle("one at a time", 1, None), PAIR, Throttle("now and then", 3, 0.3))
 WISHES = st.builds(
     LeaseRequest,
-    key=st.sampled_from([HERE, THERE]),
+    origin=st.sampled_from(ORIGINS),
     class_refs=st.sampled_from([REFS, ("m:B",), ("m:A", "m:B")]),
     fresh=st.booleans(),
     urgent=st.booleans(),
@@ -319,8 +320,8 @@ class PoolMachine(RuleBasedStateMachine):
         saga_id = f"s{saga}"
         if self.pool.leased_to(saga_id) is None:
             known = self.wants.get(saga_id, wish)
-            self.wants[saga_id] = replace(wish, key=known.key)
-            self.pool.ask(saga_id, self.wants[saga_id])
+            self.wants[saga_id] = replace(wish, origin=known.origin)
+            self.pool.ask(saga_id, CLIENTS[known.origin], self.wants[saga_id])
             self.plan()
 
     @rule(saga=st.integers(0, 6))

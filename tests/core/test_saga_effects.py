@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from antistrophe.definition.spec import LeaseRequest, Throttle
 from antistrophe.saga.effects import (
     AdoptAttempt,
     EndProcess,
     ReleaseProcess,
-    RequestLease,
     RunAttempt,
     TellOutcome,
     Work,
@@ -25,7 +27,7 @@ DONE = Returned(b"\xa2ok")
 
 def test_an_accepted_saga_asks_for_a_process() -> None:
     told = Told(step(fresh_process=True))
-    asked = (RequestLease(fresh=True, urgent=False, not_before=None),)
+    asked = (told.asks(fresh=True, urgent=False, not_before=None),)
     assert effects_of(None, told.saga) == asked
     assert resume(told.saga) == asked
 
@@ -92,11 +94,11 @@ def test_a_retry_is_asked_for_not_before_its_time_and_a_compensation_urgently() 
     told = Told(step("pay"), step("ship", retry=attempts(2, 3.0)))
     told.answer(DONE)
     told.raises()
-    assert told.effects[-1] == RequestLease(fresh=False, urgent=False, not_before=1003.0)
+    assert told.effects[-1] == told.asks(fresh=False, urgent=False, not_before=1003.0)
     told.raises(FailureKind.FATAL)
     assert next_work(told.saga) is None, "the compensation runs in the same process"
     told.dies(by_system=True)
-    assert told.effects[-1] == RequestLease(fresh=False, urgent=True, not_before=told.now)
+    assert told.effects[-1] == told.asks(fresh=False, urgent=True, not_before=told.now)
     assert next_work(told.saga) == Work(0, Action.COMPENSATE)
 
 
@@ -120,3 +122,12 @@ def test_a_recovered_saga_needs_the_same_as_the_one_that_was_lost() -> None:
     recovered = replay(told.journal)
     assert resume(recovered) == resume(told.saga)
     assert wake_at(recovered) == wake_at(told.saga) == 1100.0
+
+
+def test_a_lease_request_says_all_that_the_pool_has_to_know() -> None:
+    other = step("ship", class_ref="m:Ship", fresh_process=True, max_concurrent=2, shared=True)
+    spec = replace(Told(step(), step("again", class_ref="shop:pay"), other).saga.spec, priority=3)
+    assert spec.lease_request(0) == LeaseRequest(spec.origin, (spec.steps[0].class_ref, "m:Ship"), priority=3)
+    assert spec.lease_request(2, urgent=True) == LeaseRequest(
+        spec.origin, (spec.steps[0].class_ref, "m:Ship"), True, True, 3, Throttle("m:Ship", 2, None), True
+    )

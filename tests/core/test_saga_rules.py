@@ -12,7 +12,7 @@ from antistrophe.errors import (
     StepFailedError,
     StepTimeoutError,
 )
-from antistrophe.saga.effects import RequestLease, RunAttempt, wake_at
+from antistrophe.saga.effects import RunAttempt, wake_at
 from antistrophe.saga.entries import (
     Action,
     AttemptExpired,
@@ -135,7 +135,7 @@ def test_a_step_that_asks_for_a_fresh_process_gets_no_used_one() -> None:
     told = Told(step("pay"), step("ship", fresh_process=True), step("mail"))
     told.answer(DONE)
     assert told.saga.current is None
-    assert told.effects[-1] == RequestLease(fresh=True, urgent=False, not_before=None)
+    assert told.effects[-1] == told.asks(fresh=True, urgent=False, not_before=None)
     assert told.grant(used=True) == ()
     told.grant()
     told.answer(DONE)
@@ -192,7 +192,7 @@ def test_a_process_that_refused_a_call_makes_no_other() -> None:
     told.answer(Refused("no module named shop"))
     assert told.saga.backward
     assert told.saga.current is None
-    assert told.effects[-1] == RequestLease(fresh=False, urgent=True, not_before=None)
+    assert told.effects[-1] == told.asks(fresh=False, urgent=True, not_before=None)
 
 
 def test_a_compensation_that_could_not_be_called_is_never_given_up() -> None:
@@ -416,7 +416,7 @@ def test_a_cancel_of_a_saga_that_waits_takes_effect_at_once() -> None:
     told.tell(CancelAsked(None, "me"))
     assert told.saga.backward
     assert told.saga.waiting is None, "why it waited going forward is of no interest any more"
-    assert told.effects == (RequestLease(fresh=False, urgent=True, not_before=None),)
+    assert told.effects == (told.asks(fresh=False, urgent=True, not_before=None),)
 
 
 @pytest.mark.parametrize("again", [CancelAsked(None, "me"), CancelAsked("other", "you")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from antistrophe.errors import StepCrashedError, StepFailedError, StepTimeoutError
-from antistrophe.saga.effects import EndProcess, RequestLease
+from antistrophe.saga.effects import EndProcess
 from antistrophe.saga.entries import (
     Action,
     AttemptExpired,
@@ -219,7 +219,7 @@ def test_an_exception_that_the_process_wrote_counts_as_one() -> None:
 def test_without_an_outcome_verify_is_asked() -> None:
     told = Told(step("pay", has_verify=True), step("ship"))
     told.dies(signal=9)
-    assert told.effects[-1] == RequestLease(fresh=False, urgent=False, not_before=None)
+    assert told.effects[-1] == told.asks(fresh=False, urgent=False, not_before=None)
     assert told.run().action is Action.VERIFY
     assert told.run().limit_s == 10.0
 

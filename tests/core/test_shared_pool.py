@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from antistrophe.definition.spec import Origin, Throttle
-from antistrophe.scheduling.leases import GrantTo, LeaseRequest, LoadInto, PoolKey, Retire, StartProcess
+from antistrophe.definition.spec import LeaseRequest, Origin, Throttle
+from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolKey, Retire, StartProcess
 from antistrophe.scheduling.slot_pool import CloseSlot, SharedOrder, SharedPool, carrier_of
 from antistrophe.scheduling.throttle import Turns
 
@@ -19,12 +19,12 @@ THERE = PoolKey("you", ORIGINS[1])
 REFS = ("m:A",)
 
 
-def wish(key: PoolKey = HERE, refs: tuple[str, ...] = REFS, **options: Any) -> LeaseRequest:
-    return LeaseRequest(key, refs, shared=True, **options)
+def request(pool: SharedPool, saga_id: str, key: PoolKey, refs: tuple[str, ...] = REFS, **options: Any) -> None:
+    pool.ask(saga_id, key.client_id, LeaseRequest(key.origin, refs, shared=True, **options))
 
 
 def ask(pool: SharedPool, saga_id: str, key: PoolKey = HERE, now: float = 0.0, **options: Any) -> list[SharedOrder]:
-    pool.ask(saga_id, wish(key, **options))
+    request(pool, saga_id, key, **options)
     return pool.plan(now)
 
 
@@ -196,7 +196,7 @@ class SharedPoolMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, 9), key=st.sampled_from([HERE, THERE]), urgent=st.booleans())
     def wants(self, number: int, key: PoolKey, urgent: bool) -> None:
         if f"s{number}" not in self.model.slots.values():
-            self.pool.ask(f"s{number}", wish(key, urgent=urgent))
+            request(self.pool, f"s{number}", key, urgent=urgent)
 
     @rule(number=st.integers(0, 9))
     def withdraws(self, number: int) -> None:

@@ -175,7 +175,7 @@ class SimulatedActor:
                     self._world.host.run(started)
                 case effects.ReleaseProcess(lease, reusable):
                     self._release(lease, reusable)
-                case effects.RequestLease(_, _, not_before):
+                case effects.RequestLease(_, not_before):
                     self._plan_to_ask(not_before)
                 case effects.EndProcess() | effects.AdoptAttempt():
                     self._ask_host(each)
@@ -215,8 +215,8 @@ class SimulatedActor:
                 self._world.host.end(started, grace_s)
             case effects.AdoptAttempt(started):
                 self._world.host.adopt(started)
-            case effects.RequestLease():
-                self._world.host.request(question)
+            case effects.RequestLease(request):
+                self._world.host.request(request)
         self._world.after(ASK_AGAIN_S, self._guarded(lambda: self._ask_again(number)))
 
     def _ask_again(self, number: int) -> None:

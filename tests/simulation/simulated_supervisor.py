@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from antistrophe.definition.spec import Throttle
-from antistrophe.saga.effects import RequestLease
+from antistrophe.definition.spec import LeaseRequest, Throttle
 from antistrophe.saga.entries import Action, AttemptStarted, Lease
 from antistrophe.saga.inputs import Answer, Answered, Fenced, ProcessGranted, ProcessRefused, Refused
 from tests.simulation.effects_ledger import Call, Token, token_of
@@ -181,9 +180,9 @@ class StepHost:
         self._processes: dict[str, StepProcess] = {}
         self._lent: dict[str, AttemptStarted | None] = {}
         self._delivered: set[str] = set()
-        self._wanted: RequestLease | None = None
+        self._wanted: LeaseRequest | None = None
 
-    def request(self, asked: RequestLease) -> None:
+    def request(self, asked: LeaseRequest) -> None:
         """The saga wants a process; asked again, it is still one."""
         pending = self._wanted is not None
         self._wanted = asked
@@ -209,7 +208,7 @@ class StepHost:
         process.turn = _class_of(throttle)
         return ProcessGranted(process.lease, step_class=process.turn)
 
-    def _grant(self, asked: RequestLease) -> None:
+    def _grant(self, asked: LeaseRequest) -> None:
         idle = [
             process
             for name, process in self._processes.items()

@@ -110,6 +110,24 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """What a saga asks for its next attempt: a step process that can import ``class_refs`` as its ``origin`` does.
+
+    ``fresh``: the process has run nothing yet. ``urgent``: the attempt is a compensation, and goes first; among the
+    others the higher ``priority`` goes first. ``throttle``: the limits of the attempt's step class, which may make it
+    wait. ``shared``: a slot in an async worker, which makes the calls of other sagas too.
+    """
+
+    origin: Origin
+    class_refs: tuple[str, ...]
+    fresh: bool = False
+    urgent: bool = False
+    priority: int = 0
+    throttle: Throttle | None = None
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SagaSpec:
     """A whole definition as it is accepted: enough to run it after a restart with nothing but the user's code."""
 
@@ -130,6 +148,13 @@ class SagaSpec:
         # What two scripts call alike is not the same class.
         place = f"{self.origin.script}:" if step.class_ref.startswith("__main__:") else ""
         return Throttle(place + step.class_ref, step.max_concurrent, step.max_per_second)
+
+    def lease_request(self, index: int, *, urgent: bool = False) -> LeaseRequest:
+        """What to ask for an attempt of that step; ``urgent``: it compensates. A process imports the classes of all
+        steps, so that it can serve the next ones too."""
+        step, class_refs = self.steps[index], tuple(dict.fromkeys(step.class_ref for step in self.steps))
+        throttle = self.throttle(index)
+        return LeaseRequest(self.origin, class_refs, step.fresh_process, urgent, self.priority, throttle, step.shared)
 
     def same_definition(self, other: SagaSpec) -> bool:
         """Same name and, per step, same name, class and encoded fields; policies are those at acceptance."""

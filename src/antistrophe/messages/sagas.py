@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antistrophe.definition.spec import Origin, SagaSpec, Throttle
+from antistrophe.definition.spec import LeaseRequest, SagaSpec
 from antistrophe.messages.message import Address, Configuration, message
 from antistrophe.messages.requests import ResolveStep
 from antistrophe.records import SagaStatus
@@ -104,16 +104,10 @@ class DrainSagas:
 
 @message
 class RequestLease:
-    """The saga needs a step process that has this code; ``urgent``: for a compensation; ``throttle``: for an attempt
-    that has to wait for its turn; ``shared``: a slot in a process that makes other calls too."""
+    """The saga needs a step process; answered by ProcessGrant or ProcessRefusal."""
 
     saga_id: str
-    origin: Origin
-    class_refs: tuple[str, ...]
-    fresh: bool
-    urgent: bool
-    throttle: Throttle | None = None
-    shared: bool = False
+    request: LeaseRequest
 
 
 @message

@@ -5,21 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from antistrophe.definition.spec import Throttle
+from antistrophe.definition.spec import LeaseRequest
 from antistrophe.saga.entries import Action, AttemptStarted, Lease
 from antistrophe.saga.state import Saga, owed
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLease:
-    """Ask for a step process, not before ``not_before``; ``urgent``: for a compensation; ``throttle``: for an attempt
-    that has to wait for its turn among those of its class; ``shared``: a slot among others in one process will do."""
+    """Ask for a step process, but not before ``not_before`` (seconds since the epoch; None: at once)."""
 
-    fresh: bool
-    urgent: bool
+    request: LeaseRequest
     not_before: float | None
-    throttle: Throttle | None = None
-    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +138,5 @@ def _without_attempt(saga: Saga) -> tuple[Effect, ...]:
     work = next_work(saga)
     if work is None:
         return ()
-    spec, throttle = saga.spec.steps[work.step], saga.spec.throttle(work.step)
-    urgent = work.action is Action.COMPENSATE
-    return (RequestLease(spec.fresh_process, urgent, saga.not_before, throttle, spec.shared),)
+    request = saga.spec.lease_request(work.step, urgent=work.action is Action.COMPENSATE)
+    return (RequestLease(request, saga.not_before),)

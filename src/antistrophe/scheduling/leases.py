@@ -1,4 +1,4 @@
-"""The words of lending: what a saga wishes for, and what a pool of step processes orders."""
+"""The words of lending: whom a process belongs to, who goes first, and what a pool of step processes orders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from antistrophe.definition.spec import Origin, Throttle
+from antistrophe.definition.spec import LeaseRequest, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +21,9 @@ Rank: TypeAlias = tuple[bool, int, int, str]
 """Who goes before whom: the urgent, then by priority, in the order of asking; and the saga."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRequest:
-    """What kind of process a saga wants: ``fresh``: one that has run nothing; ``urgent``: for a compensation, which
-    goes first; ``priority``: of the rest the higher goes first; ``throttle``: what it has to wait its turn for;
-    ``shared``: a slot in a process that makes the calls of other sagas too."""
-
-    key: PoolKey
-    class_refs: tuple[str, ...]
-    fresh: bool = False
-    urgent: bool = False
-    priority: int = 0
-    throttle: Throttle | None = None
-    shared: bool = False
-
-    def rank(self, arrival: int, saga_id: str) -> Rank:
-        """Where that saga stands among all that wish, as the one that asked at this place."""
-        return not self.urgent, -self.priority, arrival, saga_id
+def rank(request: LeaseRequest, arrival: int, saga_id: str) -> Rank:
+    """Where that saga stands among all that wait, as the one that asked at this place."""
+    return not request.urgent, -request.priority, arrival, saga_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from antistrophe.definition.spec import LeaseRequest
 from antistrophe.scheduling.leases import (
     GrantTo,
-    LeaseRequest,
     LoadInto,
     PoolKey,
     PoolOrder,
@@ -20,7 +20,7 @@ from antistrophe.scheduling.leases import (
     StartProcess,
 )
 from antistrophe.scheduling.prewarm import Spares
-from antistrophe.scheduling.queue import Line, Request
+from antistrophe.scheduling.queue import Line, Waiting
 from antistrophe.scheduling.throttle import Turns
 
 BRIEF_START_S = 0.25
@@ -72,9 +72,9 @@ class ProcessPool:
         self._cores = cores
         self._deadly: set[tuple[str, ...]] = set()
 
-    def ask(self, saga_id: str, wish: LeaseRequest) -> None:
+    def ask(self, saga_id: str, client_id: str, request: LeaseRequest) -> None:
         """A saga wants a process; asking again changes nothing but what is asked for."""
-        self._line.ask(saga_id, wish)
+        self._line.ask(saga_id, PoolKey(client_id, request.origin), request)
 
     def withdraw(self, saga_id: str) -> None:
         """The saga wants none any more."""
@@ -227,47 +227,49 @@ class ProcessPool:
         """When a saga that waits for no more than its class's rate gets its turn; None where none does."""
         return self._turns.next_at(self._line.throttles)
 
-    def _serve(self, request: Request, now: float) -> PoolOrder | None:
-        serving = self._processes.get(request.served_by) if request.served_by else None
+    def _serve(self, waiting: Waiting, now: float) -> PoolOrder | None:
+        serving = self._processes.get(waiting.served_by) if waiting.served_by else None
         if serving is not None and serving.state in (ProcessState.LOADING, ProcessState.ENDING):
             return None
-        if not self._turns.free(request.wish.throttle, now):
+        if not self._turns.free(waiting.request.throttle, now):
             # What is kept for it would keep others waiting who may run.
-            self._unreserve(request)
+            self._unreserve(waiting)
             return None
-        process = self._best_idle(request)
+        process = self._best_idle(waiting)
         if process is not None:
-            return self._lend(process, request, now)
+            return self._lend(process, waiting, now)
         if serving is not None:
             if serving.state is ProcessState.STARTING:
                 return None
-            self._unreserve(request)  # kept for it when it would have done for it
-        coming = self._oldest_to_come(request.wish)
+            self._unreserve(waiting)  # kept for it when it would have done for it
+        coming = self._oldest_to_come(waiting)
         if coming is not None:
-            coming.saga_id = request.saga_id
-            self._line.keep(request, coming.name)
+            coming.saga_id = waiting.saga_id
+            self._line.keep(waiting, coming.name)
             return None
         if len(self._processes) < self._limit:
             if not self._may_start(now):
                 return None
-            order = self._start(request.wish.key, request.saga_id, now)
-            self._line.keep(request, order.name)
+            order = self._start(waiting.key, waiting.saga_id, now)
+            self._line.keep(waiting, order.name)
             return order
-        return self._make_room(request)
+        return self._make_room(waiting)
 
-    def _best_idle(self, request: Request) -> _Process | None:
-        fitting = [process for process in self._idle(request.saga_id) if self._fits(process, request.wish)]
-        wanted = set(request.wish.class_refs)
+    def _best_idle(self, waiting: Waiting) -> _Process | None:
+        fitting = [process for process in self._idle(waiting.saga_id) if self._fits(process, waiting)]
+        wanted = set(waiting.request.class_refs)
         # One that has run nothing is left to those who need such a one.
         return max(fitting, key=lambda p: (wanted <= p.loaded, p.used, p.since), default=None)
 
-    def _fits(self, process: _Process, wish: LeaseRequest) -> bool:
-        needs_unused = wish.fresh or wish.class_refs in self._deadly
-        return process.key == wish.key and not (process.used and needs_unused)
+    def _fits(self, process: _Process, waiting: Waiting) -> bool:
+        needs_unused = waiting.request.fresh or waiting.request.class_refs in self._deadly
+        return process.key == waiting.key and not (process.used and needs_unused)
 
-    def _oldest_to_come(self, wish: LeaseRequest) -> _Process | None:
+    def _oldest_to_come(self, waiting: Waiting) -> _Process | None:
         """The first that fits of those that come for nobody yet, or for somebody who wants none any more."""
-        free = (p for p in self._processes.values() if p.state in _COMING and p.saga_id is None and self._fits(p, wish))
+        free = (
+            p for p in self._processes.values() if p.state in _COMING and p.saga_id is None and self._fits(p, waiting)
+        )
         return min(free, key=lambda p: p.since, default=None)
 
     def _may_start(self, now: float) -> bool:
@@ -276,26 +278,26 @@ class ProcessPool:
         works = any(p.state is ProcessState.LEASED for p in processes)
         return busy < max(1, self._cores - works)
 
-    def _lend(self, process: _Process, request: Request, now: float) -> PoolOrder:
-        self._unreserve(request, keep=process)
-        missing = tuple(ref for ref in request.wish.class_refs if ref not in process.loaded)
-        process.saga_id, process.since, process.imports_ahead = request.saga_id, now, ()
+    def _lend(self, process: _Process, waiting: Waiting, now: float) -> PoolOrder:
+        self._unreserve(waiting, keep=process)
+        missing = tuple(ref for ref in waiting.request.class_refs if ref not in process.loaded)
+        process.saga_id, process.since, process.imports_ahead = waiting.saga_id, now, ()
         if missing:
             process.state = ProcessState.LOADING
-            self._line.keep(request, process.name)
+            self._line.keep(waiting, process.name)
             return LoadInto(process.name, process.key.origin, missing)
-        process.state, process.used, process.lent_for = ProcessState.LEASED, True, request.wish.class_refs
-        if request.wish.fresh:
-            self._spares.taken(process.key, request.wish.class_refs)
-        process.step_class = self._turns.take(request.wish.throttle, now)
-        self._line.strike_out(request.saga_id)
-        return GrantTo(process.name, request.saga_id, process.step_class)
+        process.state, process.used, process.lent_for = ProcessState.LEASED, True, waiting.request.class_refs
+        if waiting.request.fresh:
+            self._spares.taken(process.key, waiting.request.class_refs)
+        process.step_class = self._turns.take(waiting.request.throttle, now)
+        self._line.strike_out(waiting.saga_id)
+        return GrantTo(process.name, waiting.saga_id, process.step_class)
 
-    def _unreserve(self, request: Request, keep: _Process | None = None) -> None:
-        reserved = self._processes.get(request.served_by) if request.served_by else None
+    def _unreserve(self, waiting: Waiting, keep: _Process | None = None) -> None:
+        reserved = self._processes.get(waiting.served_by) if waiting.served_by else None
         if reserved is not None and reserved is not keep:
             reserved.saga_id = None
-        self._line.keep(request, None)
+        self._line.keep(waiting, None)
 
     def _start(self, key: PoolKey, saga_id: str | None, now: float) -> StartProcess:
         self._started += 1
@@ -303,11 +305,11 @@ class ProcessPool:
         self._processes[name] = _Process(name, key, ProcessState.STARTING, now, saga_id, now)
         return StartProcess(name)
 
-    def _make_room(self, request: Request) -> PoolOrder | None:
+    def _make_room(self, waiting: Waiting) -> PoolOrder | None:
         spare = min(self._idle(), key=lambda process: process.since, default=None)
         if spare is None:
             return None
-        self._line.keep(request, spare.name)
+        self._line.keep(waiting, spare.name)
         return self._retire(spare)
 
     def _retire(self, process: _Process) -> Retire:

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from antistrophe.definition.spec import LeaseRequest
 from antistrophe.scheduling.leases import (
     GrantTo,
-    LeaseRequest,
     LoadInto,
     PoolKey,
     PoolOrder,
@@ -23,6 +23,7 @@ from antistrophe.scheduling.leases import (
     Retire,
     StartProcess,
 )
+from antistrophe.scheduling.queue import Waiting
 from antistrophe.scheduling.throttle import Turns
 
 
@@ -84,7 +85,7 @@ class SharedPool:
         self._started = 0
         self._carriers: dict[str, _Carrier] = {}
         self._lent: dict[str, str] = {}
-        self._wishes: dict[str, tuple[int, LeaseRequest]] = {}
+        self._waiting: dict[str, Waiting] = {}
         self._queues: dict[_QueueKey, list[Rank]] = {}
         self._arrivals = itertools.count()
         self._turns = turns
@@ -92,24 +93,24 @@ class SharedPool:
 
     # --- what sagas want ---------------------------------------------------------------------------------------
 
-    def ask(self, saga_id: str, wish: LeaseRequest) -> None:
+    def ask(self, saga_id: str, client_id: str, request: LeaseRequest) -> None:
         """A saga wants a slot; asking again changes nothing but what is asked for. One that has a slot, and so has not
         heard of it, is told of that again."""
         lease_name = self._lent.get(saga_id)
-        step_class = None if wish.throttle is None else wish.throttle.step_class
+        step_class = None if request.throttle is None else request.throttle.step_class
         if lease_name is not None and self._carriers[carrier_of(lease_name)].loans[lease_name].step_class == step_class:
             self._told_again.append(GrantTo(lease_name, saga_id, step_class))
             return
-        known = self._wishes.get(saga_id)
-        if known is not None and known[1] == wish:
+        key, known = PoolKey(client_id, request.origin), self._waiting.get(saga_id)
+        if known is not None and (known.key, known.request) == (key, request):
             return
-        arrival = next(self._arrivals) if known is None else known[0]
-        self._wishes[saga_id] = arrival, wish
-        heapq.heappush(self._queues.setdefault(_queue_of(wish), []), wish.rank(arrival, saga_id))
+        arrival = next(self._arrivals) if known is None else known.arrival
+        self._waiting[saga_id] = waiting = Waiting(saga_id, key, request, arrival)
+        heapq.heappush(self._queues.setdefault(_queue_of(waiting), []), waiting.rank)
 
     def withdraw(self, saga_id: str) -> None:
         """The saga wants none any more."""
-        self._wishes.pop(saga_id, None)
+        self._waiting.pop(saga_id, None)
 
     def returned(self, lease_name: str, saga_id: str, now: float, *, reusable: bool) -> list[SharedOrder]:
         """A saga gives its slot back; ``reusable``: its call has answered, so that nothing runs there."""
@@ -147,11 +148,11 @@ class SharedPool:
         wanted = set(carrier.loading)
         sagas = [
             saga_id
-            for saga_id, (_, wish) in self._wishes.items()
-            if wish.key == carrier.key and wanted <= set(wish.class_refs)
+            for saga_id, waiting in self._waiting.items()
+            if waiting.key == carrier.key and wanted <= set(waiting.request.class_refs)
         ]
         for saga_id in sagas:
-            del self._wishes[saga_id]
+            del self._waiting[saga_id]
         carrier.state, carrier.closing = ProcessState.IDLE, True
         return sagas, [] if carrier.loans else [self._retire(carrier)]
 
@@ -223,7 +224,7 @@ class SharedPool:
     def next_turn(self) -> float | None:
         """When a saga that waits for no more than its class's rate gets its turn; None where none does."""
         heads = (self._head(queue) for queue in list(self._queues))
-        throttles = (wish.throttle for wish in heads if wish is not None)
+        throttles = (waiting.request.throttle for waiting in heads if waiting is not None)
         return self._turns.next_at(throttle for throttle in throttles if throttle is not None)
 
     # --- the plan ----------------------------------------------------------------------------------------------
@@ -244,45 +245,44 @@ class SharedPool:
             if not goes_on:
                 held.add(queue)
 
-    def _head(self, queue: _QueueKey) -> LeaseRequest | None:
+    def _head(self, queue: _QueueKey) -> Waiting | None:
         """The wish at the head of that queue; what was withdrawn or has changed is dropped on the way."""
         ranks = self._queues[queue]
         while ranks:
-            saga_id = ranks[0][-1]
-            arrival, wish = self._wishes.get(saga_id, (0, None))
-            if wish is not None and _queue_of(wish) == queue and wish.rank(arrival, saga_id) == ranks[0]:
-                return wish
+            waiting = self._waiting.get(ranks[0][-1])
+            if waiting is not None and _queue_of(waiting) == queue and waiting.rank == ranks[0]:
+                return waiting
             heapq.heappop(ranks)
         del self._queues[queue]
         return None
 
     def _serve(self, queue: _QueueKey, now: float) -> tuple[SharedOrder | None, bool]:
         """Do something for the head of that queue; False where those behind it can't be served now either."""
-        wish = self._head(queue)
-        assert wish is not None, "asked for queues that have a head"
-        if not self._turns.free(wish.throttle, now):
+        waiting = self._head(queue)
+        assert waiting is not None, "asked for queues that have a head"
+        if not self._turns.free(waiting.request.throttle, now):
             return None, False
-        mine = [each for each in self._carriers.values() if each.key == wish.key and not each.closing]
+        mine = [each for each in self._carriers.values() if each.key == waiting.key and not each.closing]
         room = [each for each in mine if each.state is ProcessState.IDLE and len(each.loans) < self._slots]
         if room:
-            wanted = set(wish.class_refs)
+            wanted = set(waiting.request.class_refs)
             carrier = max(room, key=lambda each: (wanted <= each.loaded, -len(each.loans)))
-            missing = tuple(ref for ref in wish.class_refs if ref not in carrier.loaded)
+            missing = tuple(ref for ref in waiting.request.class_refs if ref not in carrier.loaded)
             if missing:
                 carrier.state, carrier.since, carrier.loading = ProcessState.LOADING, now, missing
                 return LoadInto(carrier.name, carrier.key.origin, missing), True
-            return self._lend(carrier, queue, wish, now), True
+            return self._lend(carrier, queue, waiting, now), True
         if any(each.state in (ProcessState.STARTING, ProcessState.LOADING) for each in mine):
             return None, False
         if len(self._carriers) < self._limit:
-            return self._start(wish.key, now), False
+            return self._start(waiting.key, now), False
         spare = min(self._idle(), key=lambda each: each.since, default=None)
         return (None if spare is None else self._retire(spare)), False
 
-    def _lend(self, carrier: _Carrier, queue: _QueueKey, wish: LeaseRequest, now: float) -> GrantTo:
+    def _lend(self, carrier: _Carrier, queue: _QueueKey, waiting: Waiting, now: float) -> GrantTo:
         *_, saga_id = heapq.heappop(self._queues[queue])
-        del self._wishes[saga_id]
-        step_class = self._turns.take(wish.throttle, now)
+        del self._waiting[saga_id]
+        step_class = self._turns.take(waiting.request.throttle, now)
         if carrier.free:
             lease_name = carrier.free.pop()
         else:
@@ -321,5 +321,5 @@ def _slot_name(carrier: str, number: int) -> str:
     return f"{carrier}{_SEPARATOR}{number}"
 
 
-def _queue_of(wish: LeaseRequest) -> _QueueKey:
-    return wish.key, None if wish.throttle is None else wish.throttle.step_class
+def _queue_of(waiting: Waiting) -> _QueueKey:
+    return waiting.key, None if waiting.request.throttle is None else waiting.request.throttle.step_class

@@ -15,6 +15,7 @@ from antistrophe.actors.step.call import answer_of, answer_of_exception, exit_co
 from antistrophe.actors.step.step_context import context_of
 from antistrophe.definition.events import decode_event
 from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, SagaDefinition
+from antistrophe.definition.spec import LeaseRequest
 from antistrophe.definition.step import build_step, call_step, source_of
 from antistrophe.errors import AttemptCancelled, SagaError
 from antistrophe.journal import MemoryJournal
@@ -110,9 +111,9 @@ class _Inline:
             self._skip_to(deadline)
             return TimePassed()
         self._skip_to(not_before or 0.0)
-        return self._grant(asked)
+        return self._grant(asked.request)
 
-    def _grant(self, asked: RequestLease) -> ProcessGranted:
+    def _grant(self, asked: LeaseRequest) -> ProcessGranted:
         """A process at once: nobody else runs anything here."""
         step_class = None if asked.throttle is None else asked.throttle.step_class
         return ProcessGranted(replace(next(self._leases), shared=asked.shared), step_class=step_class)
