@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from antistrophe.errors import JournalError
-from antistrophe.storage.database import Database, open_database, refuse_foreign
+from antistrophe.storage.database import Database
+from antistrophe.storage.opening import open_database, refuse_foreign
 from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS
 
 NOBODY = 65534
@@ -306,7 +307,7 @@ def test_a_newer_file_is_refused_and_left_as_it_is(path: Path) -> None:
 
 OPEN_AND_WRITE = """
 import sys
-from antistrophe.storage.database import open_database
+from antistrophe.storage.opening import open_database
 sys.stdin.readline()
 database = open_database(sys.argv[1])
 with database.transaction():

@@ -22,7 +22,7 @@ from antistrophe.errors import (
     ValidationError,
 )
 from antistrophe.eventstore.store import EventStore
-from antistrophe.storage.database import open_database
+from antistrophe.storage.opening import open_database
 from tests.cqrs.shop import CreateUser, RenameUser, UserCreated, UserGreeted
 
 

@@ -19,7 +19,7 @@ from antistrophe.cqrs.results import Appends
 from antistrophe.errors import IdempotencyConflictError
 from antistrophe.eventstore.store import EventStore
 from antistrophe.linux.process import ProcessIdentity
-from antistrophe.storage.database import open_database
+from antistrophe.storage.opening import open_database
 from tests.cqrs.shop import CreateUser, UserCreated
 from tests.cqrs.waiting import await_true
 from tests.house.tree import ROOT

@@ -16,7 +16,8 @@ import pytest
 from antistrophe.cqrs.projections import ProjectionRegistry
 from antistrophe.eventstore.store import EventStore
 from antistrophe.serialization.payload import unpack_payload
-from antistrophe.storage.database import Database, open_database
+from antistrophe.storage.database import Database
+from antistrophe.storage.opening import open_database
 from tests.cqrs.totals import SavedTotals, SqlTotals, pay
 from tests.cqrs.waiting import await_true
 from tests.house.tree import ROOT

@@ -15,7 +15,7 @@ from antistrophe.cqrs.projections import ProjectionRegistry
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore
-from antistrophe.storage.database import open_database
+from antistrophe.storage.opening import open_database
 from tests.cqrs.totals import KINDS, MemoryTotals, SavedTotals, SqlTotals, pay
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -14,7 +14,7 @@ from antistrophe.cqrs.projection import ProjectionConnection
 from antistrophe.cqrs.projections import ProjectionRegistry
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore
-from antistrophe.storage.database import open_database
+from antistrophe.storage.opening import open_database
 from tests.cqrs.shop import UserCreated
 from tests.cqrs.totals import SqlTotals, pay
 from tests.cqrs.waiting import await_true

@@ -15,7 +15,7 @@ from antistrophe.errors import JournalError
 from antistrophe.journal import journal_path
 from antistrophe.linux.termination import HOME_MARKER
 from antistrophe.settings import Settings
-from antistrophe.storage.database import refuse_foreign
+from antistrophe.storage.opening import refuse_foreign
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -25,7 +25,8 @@ from antistrophe.eventstore.recorded import recorded
 from antistrophe.eventstore.store import EventStore
 from antistrophe.linux.process import ProcessIdentity, identity_of, is_alive
 from antistrophe.serialization.payload import pack_payload, unpack_payload
-from antistrophe.storage.database import Database, open_database
+from antistrophe.storage.database import Database
+from antistrophe.storage.opening import open_database
 
 _PURGED_AT_ONCE = 100
 _SHORTEST_PAUSE_S = 0.001

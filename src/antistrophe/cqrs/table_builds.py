@@ -19,7 +19,8 @@ from antistrophe.cqrs.projection_builds import Copy, Factory, ProjectionFault, S
 from antistrophe.errors import CqrsError, JournalError
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore
-from antistrophe.storage.database import Database, open_database, refusal
+from antistrophe.storage.database import Database, refusal
+from antistrophe.storage.opening import open_database
 
 _HOLD_S = 0.01
 """So long a transaction takes in events; then the file's write lock is let go, and left alone for half of that."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from antistrophe.errors import ConcurrencyError, JournalError
 from antistrophe.eventstore.backend import NewEvent, StoredEvent, StoredSnapshot, StoreStats
-from antistrophe.storage.database import Database, open_database
+from antistrophe.storage.database import Database
+from antistrophe.storage.opening import open_database
 
 _COLUMNS = "position, stream, version, type, type_version, data, metadata, recorded_at"
 _INSERT = (

@@ -31,7 +31,8 @@ from antistrophe.journal.timeline import timeline_entry
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.view import SagaView
-from antistrophe.storage.database import Database, open_database
+from antistrophe.storage.database import Database
+from antistrophe.storage.opening import open_database
 
 _FINAL = tuple(status.value for status in SagaStatus if status.final)
 _LIVE = tuple(status.value for status in SagaStatus if not status.final and status is not SagaStatus.FAILED)

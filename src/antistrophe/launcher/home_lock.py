@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from antistrophe.errors import JournalError
-from antistrophe.storage.database import refuse_foreign
+from antistrophe.storage.opening import refuse_foreign
 
 LOCK_NAME = "lock"
 LOG_FOLDER = "log"

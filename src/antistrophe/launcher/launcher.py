@@ -30,7 +30,7 @@ from antistrophe.linux.termination import mark_descendants, sweep
 from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 from antistrophe.settings import Settings
-from antistrophe.storage.database import open_database
+from antistrophe.storage.opening import open_database
 from antistrophe.transport.authentication import found_system
 from antistrophe.transport.sockets import (
     leave_socket_folder,
