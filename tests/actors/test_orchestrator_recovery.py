@@ -151,7 +151,7 @@ def test_messages_that_are_lost_or_come_twice_change_no_answer(
     orchestrator: SagaOrchestrator, monkeypatch: pytest.MonkeyPatch, run_seed: int
 ) -> None:
     monkeypatch.setattr(request_reply, "Mailbox", LossyMailbox)
-    monkeypatch.setattr(orchestrator._client._requests, "_resend_s", 0.1)
+    monkeypatch.setattr(orchestrator._session.requests, "_resend_s", 0.1)
     monkeypatch.setattr(LossyMailbox, "draws", random.Random(run_seed))
 
     def work(number: int) -> list[object]:

@@ -1,4 +1,4 @@
-"""The orchestrator for asyncio: the same calls, awaited; each is made in a thread, so that the loop never waits."""
+"""The orchestrator for asyncio: the calls of SagaOrchestrator, made in threads so that the event loop never waits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from antistrophe.client.deadline import Deadline
-from antistrophe.client.session import Client
+from antistrophe.client.handle import SagaHandle
+from antistrophe.client.orchestrator import SagaOrchestrator
+from antistrophe.client.session import Session
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import SystemStateError
 from antistrophe.eventstore.recorded import Upcasts
@@ -23,66 +25,72 @@ from antistrophe.settings import Settings
 
 T = TypeVar("T")
 
-_MOST_WAITS = 1024
+_MAX_WAITS = 1024
 """How many calls wait at the same time; further ones queue. Threads are made as they are needed."""
-_MOST_LOOKS = 16
-"""Calls that are answered at once have threads of their own, so that they need not queue behind those that wait."""
+_MAX_CALLS = 16
+"""Calls that are answered at once have their own threads, so that they need not queue behind calls that wait."""
 
 
 class _Threads:
-    """The threads in which the calls of one client are made."""
+    """The threads in which the calls of one asyncio orchestrator are made, and the orchestrator that they call."""
 
     def __init__(self) -> None:
-        self._waits = ThreadPoolExecutor(_MOST_WAITS, "antistrophe-wait")
-        self._looks = ThreadPoolExecutor(_MOST_LOOKS, "antistrophe-look")
+        self._waits = ThreadPoolExecutor(_MAX_WAITS, "antistrophe-wait")
+        self._calls = ThreadPoolExecutor(_MAX_CALLS, "antistrophe-call")
         self._closing = ThreadPoolExecutor(1, "antistrophe-close")
-        self._client: Client | None = None
+        self._orchestrator: SagaOrchestrator | None = None
         self._first: set[asyncio.Future[Any]] = set()
 
     @property
-    def client(self) -> Client:
-        """The client. Raises SystemStateError before it is opened."""
-        if self._client is None:
+    def orchestrator(self) -> SagaOrchestrator:
+        """The orchestrator to call. Raises SystemStateError before it is opened."""
+        if self._orchestrator is None:
             raise SystemStateError(
                 "open the orchestrator first: `async with AsyncSagaOrchestrator(home) as orchestrator:`"
             )
-        return self._client
+        return self._orchestrator
+
+    @property
+    def session(self) -> Session:
+        """The orchestrator's session, whose calls take a Deadline. Raises SystemStateError before it is opened."""
+        return self.orchestrator._session
 
     @property
     def opened(self) -> bool:
-        """Whether there is a client that was not closed."""
-        return self._client is not None and self._client.usable
+        """Whether the orchestrator was opened and can still be used."""
+        return self._orchestrator is not None and self.session.usable
 
     async def open(
         self, home: str | os.PathLike[str] | None, settings: Settings | None, versions: Upcasts | None
     ) -> None:
-        """Make the client. Where the task is cancelled meanwhile, it is closed as soon as it is made."""
-        made = self._looks.submit(Client, home, settings, versions)
+        """Open the orchestrator. Where the task is cancelled meanwhile, it is closed as soon as it is open."""
+        opening = self._calls.submit(SagaOrchestrator, home, settings=settings, versions=versions)
         try:
-            self._client = await asyncio.shield(asyncio.wrap_future(made))
+            self._orchestrator = await asyncio.shield(asyncio.wrap_future(opening))
         except asyncio.CancelledError:
-            made.add_done_callback(_close_unwanted)
+            opening.add_done_callback(_close_unwanted)
             raise
 
-    async def look(self, call: Callable[..., T], *arguments: Any) -> T:
+    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Make a call that is answered at once."""
         await self._after_the_first()
-        return await asyncio.get_running_loop().run_in_executor(self._looks, call, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._calls, function, *arguments)
 
-    async def wait(self, call: Callable[..., T], *arguments: Any, timeout_s: float | None = None) -> T:
-        """Make a call that takes a Deadline as its last argument, and ends with that when the task is cancelled."""
+    async def wait(self, function: Callable[..., T], *arguments: Any, timeout_s: float | None = None) -> T:
+        """Make a call that takes a Deadline as its last argument. The call ends when the task is cancelled."""
         await self._after_the_first()
-        patience = Deadline(timeout_s)
+        deadline = Deadline(timeout_s)
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._waits, partial(call, *arguments, patience))
+            return await loop.run_in_executor(self._waits, partial(function, *arguments, deadline))
         except asyncio.CancelledError:
-            patience.give_up()
-            self.client.wake()
+            deadline.give_up()
+            self.session.requests.wake()
             raise
 
-    def look_first(self, call: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        """Make a call that is answered at once, before any call that is made after this one."""
-        future = asyncio.get_running_loop().run_in_executor(self._looks, call, *arguments)
+    def call_first(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        """Make a call that is answered at once, before every call that is made after this one."""
+        future = asyncio.get_running_loop().run_in_executor(self._calls, function, *arguments)
         self._first.add(future)
         future.add_done_callback(self._forget_first)
         return future
@@ -90,66 +98,78 @@ class _Threads:
     def _forget_first(self, future: asyncio.Future[Any]) -> None:
         self._first.discard(future)
         if not future.cancelled():
-            future.exception()  # whoever awaits it is told; where nobody does, it is no news
+            future.exception()  # marks the error as seen: whoever awaits the future still gets it
 
     async def _after_the_first(self) -> None:
         if self._first:
             await asyncio.wait(self._first)
 
     async def close(self) -> None:
-        """Close the client, and let the threads end."""
+        """Close the orchestrator, and let the threads end."""
         if self.opened:
-            await asyncio.get_running_loop().run_in_executor(self._closing, self.client.close)
-        for threads in (self._waits, self._looks, self._closing):
+            await asyncio.get_running_loop().run_in_executor(self._closing, self.orchestrator.close)
+        for threads in (self._waits, self._calls, self._closing):
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def drop(self) -> None:
-        """Leave without waiting for anything."""
-        self.client.drop()
 
-
-def _close_unwanted(made: Future[Client]) -> None:
-    if made.exception() is None:
-        made.result().close()
+def _close_unwanted(opening: Future[SagaOrchestrator]) -> None:
+    if opening.exception() is None:
+        opening.result().close()
 
 
 class AsyncSagaHandle:
-    """One saga: wait for its end, look at it, cancel it."""
+    """One saga, as ``start`` and ``handle`` of an AsyncSagaOrchestrator return it. ``id`` is the saga's id.
 
-    def __init__(self, threads: _Threads, saga_id: str) -> None:
-        self.id = saga_id
+    A task that is cancelled while it waits leaves the saga running::
+
+        handle = await orchestrator.start(saga)
+        events = await handle.result(timeout_s=60.0)
+    """
+
+    def __init__(self, threads: _Threads, handle: SagaHandle) -> None:
+        self.id = handle.id
         self._threads = threads
+        self._handle = handle
 
     async def result(self, timeout_s: float | None = None) -> list[object]:
-        """Wait for the saga's end: its events in step order, or the SagaError that says how it ended.
+        """Wait for the saga's end. Returns its events in step order, or raises the SagaError that it ended with.
 
-        TimeoutError when it has not ended within ``timeout_s`` seconds; it goes on all the same.
+        Raises TimeoutError when the saga has not ended within ``timeout_s`` seconds (None: wait without a limit). The
+        saga keeps running.
         """
-        return await self._threads.wait(self._threads.client.result, self.id, timeout_s=timeout_s)
+        return await self._threads.wait(self._threads.session.result, self.id, timeout_s=timeout_s)
 
     async def status(self) -> SagaStatus:
-        """Where the saga stands."""
-        return (await self.metadata()).status
+        """The saga's status at this moment."""
+        return await self._threads.call(self._handle.status)
 
     async def metadata(self) -> SagaMetadata:
-        """The saga as monitoring shows it."""
-        return await self._threads.look(self._threads.client.require, self.id)
+        """The saga as monitoring shows it: its status, its steps, its times, its error."""
+        return await self._threads.call(self._handle.metadata)
 
     async def cancel(self, reason: str | None = None) -> bool:
-        """Stop a saga that goes forward and compensate what it has done; False where that had no effect."""
-        return await self._threads.look(self._threads.client.cancel, self.id, reason)
+        """Stop a saga that goes forward and compensate what it has done. ``reason`` is journaled.
+
+        Returns False where that had no effect, because the saga has finished or turned back.
+        """
+        return await self._threads.call(self._handle.cancel, reason)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r})"
 
 
 class AsyncChangeSubscription:
-    """An async iterator of SagaChange, each once and in order of position; waits for the next one, and ends when it or
-    its orchestrator is closed. A task that is cancelled while it waits loses no change."""
+    """An async iterator of SagaChange: every change once, in order of position. It waits for the next change, and ends
+    when the subscription or its orchestrator is closed. A task that is cancelled while it waits loses no change::
+
+        async with orchestrator.subscribe() as changes:
+            async for change in changes:
+                print(change.saga.id, change.saga.status)
+    """
 
     def __init__(self, threads: _Threads, from_position: int | None) -> None:
         self._threads = threads
-        self._made = threads.look_first(threads.client.subscribe, from_position)
+        self._made = threads.call_first(threads.orchestrator.subscribe, from_position)
 
     def __aiter__(self) -> Self:
         return self
@@ -163,7 +183,7 @@ class AsyncChangeSubscription:
         raise StopAsyncIteration
 
     async def close(self) -> None:
-        """End it: whoever waits for the next change gets StopAsyncIteration."""
+        """End the subscription: a task that waits for the next change gets StopAsyncIteration."""
         (await asyncio.shield(self._made)).close()
 
     async def __aenter__(self) -> Self:
@@ -176,10 +196,13 @@ class AsyncChangeSubscription:
 
 
 class AsyncSagaOrchestrator:
-    """A SagaOrchestrator whose calls are awaited: ``async with AsyncSagaOrchestrator(home) as orchestrator:``.
+    """A SagaOrchestrator whose calls are awaited::
 
-    It is opened by ``async with``, or by ``await orchestrator.open()``. A task that is cancelled while it waits leaves
-    its saga running. What each call does and raises is told at SagaOrchestrator.
+        async with AsyncSagaOrchestrator("shop-home") as orchestrator:
+            events = await orchestrator.execute(saga)
+
+    ``async with`` opens it, and so does ``await orchestrator.open()``; before, every call raises SystemStateError. A
+    task that is cancelled while it waits leaves its saga running. SagaOrchestrator says what each call does and raises.
     """
 
     def __init__(
@@ -195,7 +218,7 @@ class AsyncSagaOrchestrator:
         self._threads = _Threads()
 
     async def open(self) -> Self:
-        """Start the actor system, or attach to it."""
+        """Start the actor system of the home, or attach to the one that runs there."""
         if not self._threads.opened:
             await self._threads.open(self._home, self._settings, self._versions)
         return self
@@ -203,59 +226,59 @@ class AsyncSagaOrchestrator:
     @property
     def home(self) -> Path:
         """The folder of the actor system, absolute."""
-        return self._threads.client.home
+        return self._threads.orchestrator.home
 
     # --- running sagas -----------------------------------------------------------------------------------------
 
     async def execute(
         self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise", timeout_s: float | None = None
     ) -> list[object]:
-        """Run a saga and wait for its end: its events in step order, or the SagaError that says how it ended."""
-        return await self._threads.wait(self._threads.client.run, saga, if_live, timeout_s=timeout_s)
+        """Run a saga and wait for its end. Returns its events in step order, or raises the SagaError it ended with."""
+        return await self._threads.wait(self._threads.session.execute, saga, if_live, timeout_s=timeout_s)
 
     async def start(self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise") -> AsyncSagaHandle:
-        """Have a saga accepted and do not wait for its end: when this returns, it is durable."""
-        return AsyncSagaHandle(self._threads, await self._threads.look(self._threads.client.start, saga, if_live))
+        """Have a saga accepted and do not wait for its end: the saga is durable when this returns."""
+        return AsyncSagaHandle(self._threads, await self._threads.call(self._threads.orchestrator.start, saga, if_live))
 
     async def handle(self, saga_id: str) -> AsyncSagaHandle:
-        """The handle of a saga that is there already. Raises SagaNotFoundError."""
-        return AsyncSagaHandle(self._threads, (await self._threads.look(self._threads.client.require, saga_id)).id)
+        """The handle of a saga that was accepted before, by any application. Raises SagaNotFoundError."""
+        return AsyncSagaHandle(self._threads, await self._threads.call(self._threads.orchestrator.handle, saga_id))
 
     # --- orders ------------------------------------------------------------------------------------------------
 
     async def cancel(self, saga_id: str, reason: str | None = None) -> bool:
-        """Stop a saga that goes forward and compensate what it has done; False where that had no effect."""
-        return await self._threads.look(self._threads.client.cancel, saga_id, reason)
+        """Stop a saga that goes forward and compensate what it has done. Returns False where that had no effect."""
+        return await self._threads.call(self._threads.orchestrator.cancel, saga_id, reason)
 
     async def retry_compensation(self, saga_id: str, *, note: str | None = None) -> bool:
-        """Give the compensations of a parked saga their full policy again; ``note`` is journaled."""
-        return await self._threads.look(self._threads.client.retry_compensation, saga_id, note)
+        """Give the compensations of a parked saga their full retry policy again. ``note`` is journaled."""
+        return await self._threads.call(partial(self._threads.orchestrator.retry_compensation, note=note), saga_id)
 
     async def resolve(self, saga_id: str, step_name: str, note: str) -> bool:
-        """Say that the compensation of a step, which has failed for good, is settled by other means."""
-        return await self._threads.look(self._threads.client.resolve, saga_id, step_name, note)
+        """Say that the failed compensation of a step was settled by other means. ``note`` is journaled."""
+        return await self._threads.call(self._threads.orchestrator.resolve, saga_id, step_name, note)
 
     # --- looking -----------------------------------------------------------------------------------------------
 
     async def running_count(self) -> int:
-        """How many sagas the system works on, or will as soon as it may."""
-        return (await self._threads.look(self._threads.client.counts))[0]
+        """How many sagas the system works on, or will work on as soon as it may."""
+        return await self._threads.call(self._threads.orchestrator.running_count)
 
     async def history_count(self) -> int:
         """How many sagas have finished or are parked."""
-        return (await self._threads.look(self._threads.client.counts))[1]
+        return await self._threads.call(self._threads.orchestrator.history_count)
 
     async def get_saga(self, saga_id: str) -> SagaMetadata | None:
-        """One saga, finished ones too; None where there is none of that id."""
-        return await self._threads.look(self._threads.client.get, saga_id)
+        """One saga, live or finished; None where no saga has that id."""
+        return await self._threads.call(self._threads.orchestrator.get_saga, saga_id)
 
     async def get_running_sagas(self) -> list[SagaMetadata]:
         """The sagas that `running_count` counts."""
-        return await self._threads.look(self._threads.client.running)
+        return await self._threads.call(self._threads.orchestrator.get_running_sagas)
 
     async def get_history(self, limit: int = 1000) -> list[SagaMetadata]:
         """The last ``limit`` sagas that finished or were parked, in order of finishing."""
-        return await self._threads.look(self._threads.client.history, limit)
+        return await self._threads.call(self._threads.orchestrator.get_history, limit)
 
     async def list_sagas(
         self,
@@ -265,38 +288,39 @@ class AsyncSagaOrchestrator:
         limit: int = 100,
         cursor: str | None = None,
     ) -> SagaPage:
-        """Sagas of that status and name, with ``text`` in their id or name; ``cursor`` is that of the page before."""
-        return await self._threads.look(self._threads.client.page, status, name, text, limit, cursor)
+        """A page of at most ``limit`` sagas, the last accepted first. ``cursor`` is the cursor of the page before."""
+        return await self._threads.call(self._threads.orchestrator.list_sagas, status, name, text, limit, cursor)
 
     async def get_timeline(self, saga_id: str) -> list[TimelineEntry]:
         """Every journal entry of a saga, in order. Raises SagaNotFoundError."""
-        return await self._threads.look(self._threads.client.timeline, saga_id)
+        return await self._threads.call(self._threads.orchestrator.get_timeline, saga_id)
 
     async def wait_idle(self, timeout_s: float | None = None) -> None:
-        """Wait until no saga runs; parked ones do not count. TimeoutError after ``timeout_s`` seconds."""
-        await self._threads.wait(self._threads.client.wait_idle, timeout_s=timeout_s)
+        """Wait until no saga runs; parked sagas do not count. Raises TimeoutError after ``timeout_s`` seconds."""
+        await self._threads.wait(self._threads.session.wait_idle, timeout_s=timeout_s)
 
     async def processes(self) -> list[ProcessRecord]:
         """Every process of the actor system at this moment."""
-        return await self._threads.look(self._threads.client.processes)
+        return await self._threads.call(self._threads.orchestrator.processes)
 
     def subscribe(self, from_position: int | None = None) -> AsyncChangeSubscription:
         """Follow the lifecycle of all sagas: an async iterator of SagaChange.
 
-        ``from_position``: that of the last change already seen (0: from the first); by default from now on.
+        ``from_position`` is the position of the last change already seen (0: begin with the first change). By default
+        the subscription shows what changes from now on.
         """
         return AsyncChangeSubscription(self._threads, from_position)
 
     @property
     def event_store(self) -> EventStore:
-        """The store that holds the sagas' events. Its calls are not awaited: they read and write a file."""
-        return self._threads.client.event_store
+        """The store that holds the sagas' events. Its calls are not awaited: they block while they read and write."""
+        return self._threads.orchestrator.event_store
 
     # --- leaving -----------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Leave the actor system; who is the last to leave it waits for its end. Calls that wait raise
-        SystemStateError."""
+        """Leave the actor system. The last orchestrator to leave waits for the system's end. Calls that still wait
+        raise SystemStateError."""
         await asyncio.shield(self._threads.close())
 
     async def __aenter__(self) -> Self:
@@ -310,7 +334,7 @@ class AsyncSagaOrchestrator:
     def __del__(self) -> None:
         threads: _Threads | None = getattr(self, "_threads", None)
         if threads is not None and threads.opened:
-            threads.drop()
+            threads.session.leave()
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""How long a caller waits: until a moment, or until it has lost interest."""
+"""How long a call waits: until a moment, or until another thread ends the wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class Deadline:
-    """``timeout_s`` from now on (None: for ever), or until ``give_up`` is called, by any thread."""
+    """``timeout_s`` seconds from now (None: no limit), or earlier where any thread calls ``give_up``."""
 
     def __init__(self, timeout_s: float | None = None) -> None:
         if timeout_s is not None and not timeout_s >= 0:
@@ -17,22 +17,22 @@ class Deadline:
         self._given_up = threading.Event()
 
     def left_s(self, at_most_s: float) -> float:
-        """Seconds until it ends, ``at_most_s`` at most."""
+        """Seconds until the deadline, but not more than ``at_most_s``; 0 when it has passed."""
         if self._given_up.is_set():
             return 0.0
         return at_most_s if self._until is None else max(0.0, min(at_most_s, self._until - time.monotonic()))
 
     @property
     def over(self) -> bool:
-        """Whether there is no more waiting."""
+        """Whether the deadline has passed or was given up."""
         return self.left_s(1.0) <= 0.0
 
     def give_up(self) -> None:
-        """Wait no longer."""
+        """End the wait now. A thread that is blocked has to be woken as well."""
         self._given_up.set()
 
     def error(self, what: str) -> TimeoutError:
-        """What to raise when it is over before ``what``."""
+        """The error to raise when the deadline passes; ``what`` says what has not happened."""
         return TimeoutError(
             f"{what} within {self._timeout_s:g} s" if self._timeout_s is not None else f"{what}: given up"
         )

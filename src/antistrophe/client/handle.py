@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 from antistrophe.client.deadline import Deadline
-from antistrophe.client.session import Client
+from antistrophe.client.session import Session
 from antistrophe.records import SagaMetadata, SagaStatus
 
 
 class SagaHandle:
-    """Made by ``start`` and ``handle``; as thread-safe as its orchestrator, and of use as long as that is open."""
+    """One saga, as ``start`` and ``handle`` of an orchestrator return it. ``id`` is the saga's id.
 
-    def __init__(self, client: Client, saga_id: str) -> None:
+    A handle works as long as its orchestrator is open, and any thread may use it::
+
+        handle = orchestrator.start(saga)
+        handle.status()                     # SagaStatus.EXECUTING
+        events = handle.result(timeout_s=60.0)
+
+    Every call may raise what any call of SagaOrchestrator may raise, and SagaNotFoundError.
+    """
+
+    def __init__(self, session: Session, saga_id: str) -> None:
         self.id = saga_id
-        self._client = client
+        self._session = session
 
     def result(self, timeout_s: float | None = None) -> list[object]:
-        """Wait for the saga's end: its events in step order, or the SagaError that says how it ended.
+        """Wait for the saga's end. Returns its events in step order, or raises the SagaError that it ended with.
 
-        TimeoutError when it has not ended within ``timeout_s`` seconds; it goes on all the same.
+        Raises TimeoutError when the saga has not ended within ``timeout_s`` seconds (None: wait without a limit). The
+        saga keeps running.
         """
-        return self._client.result(self.id, Deadline(timeout_s))
+        return self._session.result(self.id, Deadline(timeout_s))
 
     def status(self) -> SagaStatus:
-        """Where the saga stands."""
+        """The saga's status at this moment."""
         return self.metadata().status
 
     def metadata(self) -> SagaMetadata:
-        """The saga as monitoring shows it."""
-        return self._client.require(self.id)
+        """The saga as monitoring shows it: its status, its steps, its times, its error."""
+        return self._session.require(self.id)
 
     def cancel(self, reason: str | None = None) -> bool:
-        """Stop a saga that goes forward and compensate what it has done; False where that had no effect."""
-        return self._client.cancel(self.id, reason)
+        """Stop a saga that goes forward and compensate what it has done. ``reason`` is journaled.
+
+        Returns False where that had no effect, because the saga has finished or turned back.
+        """
+        return self._session.cancel(self.id, reason)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r})"

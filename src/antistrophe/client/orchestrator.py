@@ -10,26 +10,31 @@ from typing import Literal, Self
 
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.handle import SagaHandle
-from antistrophe.client.session import Client
+from antistrophe.client.session import Session, user_name
 from antistrophe.client.subscription import ChangeSubscription
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.eventstore.recorded import Upcasts
 from antistrophe.eventstore.store import EventStore
+from antistrophe.messages import ListProcesses, Processes, ResolveStep
 from antistrophe.records import ProcessRecord, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
+from antistrophe.saga.inputs import RetryAsked
 from antistrophe.settings import Settings
 
 
 class SagaOrchestrator:
-    """Starts the actor system of a home, or attaches to the one that runs there; the last to leave ends it.
+    """Starts the actor system of a home, or attaches to the one that runs there; the last to leave ends it::
 
-    ``home``: its folder, by default ``$ANTISTROPHE_HOME``, else ``.antistrophe``. ``settings`` count where this is
-    what starts the system. ``versions`` (a VersionRegistry) brings old events up to date wherever they are read: in
-    what a saga answers, and in ``event_store``. Any thread may use it; after a fork open another one. Close it, or use
-    ``with``.
+        with SagaOrchestrator("shop-home") as orchestrator:
+            events = orchestrator.execute(saga)
 
-    Every call may raise SystemUnavailableError, when no actor system answers (within ``open_timeout_s`` at the
-    beginning, within ``reattach_s`` later on), and JournalError, when the journal can't be used. A saga that was
-    accepted goes on in either case, as soon as its home is opened again.
+    ``home``: the folder of the actor system, by default ``$ANTISTROPHE_HOME``, else ``.antistrophe``. ``settings``
+    count only where this orchestrator starts the system. ``versions`` (a VersionRegistry) brings old events up to date
+    wherever they are read: in a saga's result and in ``event_store``. Any thread may use an orchestrator; after a fork,
+    open another one. Close it, or use ``with``.
+
+    Every call may raise SystemUnavailableError, when no actor system answers (within ``open_timeout_s`` when it is
+    opened, within ``reattach_s`` later), JournalError, when the journal can't be used, and SystemStateError, after
+    `close` and in a fork. In every case an accepted saga goes on as soon as its home is open again.
     """
 
     def __init__(
@@ -39,72 +44,86 @@ class SagaOrchestrator:
         settings: Settings | None = None,
         versions: Upcasts | None = None,
     ) -> None:
-        self._client = Client(home, settings, versions)
+        self._session = Session(home, settings, versions)
 
     @property
     def home(self) -> Path:
         """The folder of the actor system, absolute."""
-        return self._client.home
+        return self._session.home
 
     # --- running sagas -----------------------------------------------------------------------------------------
 
     def execute(
         self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise", timeout_s: float | None = None
     ) -> list[object]:
-        """Run a saga and wait for its end: its events in step order, or the SagaError that says how it ended.
+        """Run a saga and wait for its end. Returns its events in step order, or raises the SagaError it ended with.
 
-        An id that is live raises AlreadyExecutingError, or with ``if_live="join"`` is waited for; an id that has
-        finished gives its recorded outcome again, or SagaExistsError where the definition is another. TimeoutError
-        after ``timeout_s`` seconds leaves the saga running.
+        An id that is live raises AlreadyExecutingError; with ``if_live="join"`` the call waits for that saga instead.
+        An id that has finished gives its recorded outcome again, or raises SagaExistsError where the definition is
+        another. Raises InvalidDefinitionError for a definition that can't be run, and TimeoutError after ``timeout_s``
+        seconds (None: wait without a limit); the saga then keeps running.
         """
-        return self._client.run(saga, if_live, Deadline(timeout_s))
+        return self._session.execute(saga, if_live, Deadline(timeout_s))
 
     def start(self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise") -> SagaHandle:
-        """Have a saga accepted and do not wait for its end: when this returns, it is durable. Raises like `execute`."""
-        return SagaHandle(self._client, self._client.start(saga, if_live))
+        """Have a saga accepted and do not wait for its end: the saga is durable when this returns.
+
+        Raises like `execute`, but for the SagaError and the TimeoutError.
+        """
+        self._session.start(saga, if_live)
+        return SagaHandle(self._session, saga.id)
 
     def handle(self, saga_id: str) -> SagaHandle:
-        """The handle of a saga that is there already. Raises SagaNotFoundError."""
-        return SagaHandle(self._client, self._client.require(saga_id).id)
+        """The handle of a saga that was accepted before, by any application. Raises SagaNotFoundError."""
+        return SagaHandle(self._session, self._session.require(saga_id).id)
 
     # --- orders ------------------------------------------------------------------------------------------------
 
     def cancel(self, saga_id: str, reason: str | None = None) -> bool:
-        """Stop a saga that goes forward and compensate what it has done; False where that had no effect, because the
-        saga has finished or turned back. Raises SagaNotFoundError."""
-        return self._client.cancel(saga_id, reason)
+        """Stop a saga that goes forward and compensate what it has done. ``reason`` is journaled.
+
+        Returns False where that had no effect, because the saga has finished or turned back. Raises SagaNotFoundError.
+        """
+        return self._session.cancel(saga_id, reason)
 
     def retry_compensation(self, saga_id: str, *, note: str | None = None) -> bool:
-        """Give the compensations of a parked saga their full policy again. ``note``, what has been repaired, is
-        journaled with who says so. Raises SagaNotFoundError, and RequestError for a saga that is not parked."""
-        return self._client.retry_compensation(saga_id, note)
+        """Give the compensations of a parked saga their full retry policy again.
+
+        ``note`` says what was repaired; it is journaled with the user's name. Raises SagaNotFoundError, and
+        RequestError for a saga that is not parked.
+        """
+        return self._session.order(saga_id, RetryAsked(user_name(), note))
 
     def resolve(self, saga_id: str, step_name: str, note: str) -> bool:
-        """Say that the compensation of a step, which has failed for good, is settled by other means; the saga goes on
-        with the steps before it. ``note`` is journaled. Raises SagaNotFoundError, and RequestError for another step."""
-        return self._client.resolve(saga_id, step_name, note)
+        """Say that the compensation of a step, which failed for good, was settled by other means. The saga goes on with
+        the steps before that step.
+
+        ``note`` is journaled with the user's name. Raises SagaNotFoundError, and RequestError for a step whose
+        compensation has not failed.
+        """
+        return self._session.order(saga_id, ResolveStep(step_name, note, user_name()))
 
     # --- looking -----------------------------------------------------------------------------------------------
 
     def running_count(self) -> int:
-        """How many sagas the system works on, or will as soon as it may."""
-        return self._client.counts()[0]
+        """How many sagas the system works on, or will work on as soon as it may."""
+        return self._session.counts()[0]
 
     def history_count(self) -> int:
         """How many sagas have finished or are parked."""
-        return self._client.counts()[1]
+        return self._session.counts()[1]
 
     def get_saga(self, saga_id: str) -> SagaMetadata | None:
-        """One saga, finished ones too; None where there is none of that id."""
-        return self._client.get(saga_id)
+        """One saga, live or finished; None where no saga has that id."""
+        return self._session.find(saga_id)
 
     def get_running_sagas(self) -> list[SagaMetadata]:
         """The sagas that `running_count` counts."""
-        return self._client.running()
+        return list(self._session.requests.query("running").value)
 
     def get_history(self, limit: int = 1000) -> list[SagaMetadata]:
         """The last ``limit`` sagas that finished or were parked, in order of finishing."""
-        return self._client.history(limit)
+        return list(self._session.requests.query("history", limit=_positive(limit)).value)
 
     def list_sagas(
         self,
@@ -114,39 +133,63 @@ class SagaOrchestrator:
         limit: int = 100,
         cursor: str | None = None,
     ) -> SagaPage:
-        """Sagas of that status and name, with ``text`` in their id or name; ``cursor`` is that of the page before."""
-        return self._client.page(status, name, text, limit, cursor)
+        """A page of at most ``limit`` sagas, the last accepted first.
+
+        ``status`` and ``name`` choose the sagas of that status and name; ``text`` those that contain it in their id,
+        name, error or reason to wait. ``cursor`` is the cursor of the page before::
+
+            page = orchestrator.list_sagas(status=SagaStatus.FAILED)
+            more = orchestrator.list_sagas(status=SagaStatus.FAILED, cursor=page.cursor) if page.cursor else None
+        """
+        wanted = None if status is None else SagaStatus(status)
+        sagas, following = self._session.requests.query(
+            "list", status=wanted, name=name, text=text, limit=_positive(limit), cursor=cursor
+        ).value
+        return SagaPage(tuple(sagas), following)
 
     def get_timeline(self, saga_id: str) -> list[TimelineEntry]:
         """Every journal entry of a saga, in order. Raises SagaNotFoundError."""
-        return self._client.timeline(saga_id)
+        entries: list[TimelineEntry] | None = self._session.requests.query("timeline", saga_id=saga_id).value
+        if entries is None:
+            raise self._session.not_found(saga_id)
+        return entries
 
     def subscribe(self, from_position: int | None = None) -> ChangeSubscription:
         """Follow the lifecycle of all sagas: an iterator of SagaChange that ends when it or the orchestrator is closed.
 
-        ``from_position``: that of the last change already seen (0: from the first); by default from now on.
+        ``from_position`` is the position of the last change already seen (0: begin with the first change). By default
+        the subscription shows what changes from now on.
         """
-        return self._client.subscribe(from_position)
+        return ChangeSubscription(self._session, from_position)
 
     def wait_idle(self, timeout_s: float | None = None) -> None:
-        """Wait until no saga runs; parked ones do not count. TimeoutError after ``timeout_s`` seconds."""
-        self._client.wait_idle(Deadline(timeout_s))
+        """Wait until no saga runs; parked sagas do not count. Raises TimeoutError after ``timeout_s`` seconds."""
+        self._session.wait_idle(Deadline(timeout_s))
 
     def processes(self) -> list[ProcessRecord]:
         """Every process of the actor system at this moment."""
-        return self._client.processes()
+        answer = self._session.requests.ask(ListProcesses, Processes)
+        system = self._session.system()
+        return [
+            ProcessRecord(system.launcher_pid, "launcher"),
+            ProcessRecord(system.admin_pid, "admin"),
+            ProcessRecord(system.logger_pid, "logger"),
+            *answer.processes,
+        ]
 
     @property
     def event_store(self) -> EventStore:
-        """The store that holds the sagas' events; it is closed together with the orchestrator."""
-        return self._client.event_store
+        """The store that holds the sagas' events. It is closed together with the orchestrator."""
+        return self._session.event_store
 
     # --- leaving -----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leave the actor system; who is the last to leave it waits for its end (up to ``drain_s`` and a moment). Calls
-        that still wait raise SystemStateError. Sagas that run go on when the home is opened again."""
-        self._client.close()
+        """Leave the actor system. The last orchestrator to leave waits for the system's end (``drain_s`` and a moment).
+
+        Calls that still wait raise SystemStateError. Sagas that run go on when the home is opened again.
+        """
+        self._session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -157,10 +200,16 @@ class SagaOrchestrator:
         self.close()
 
     def __del__(self) -> None:
-        client: Client | None = getattr(self, "_client", None)  # None where it could not be opened
-        if client is not None and client.usable:
-            client.drop()
+        session: Session | None = getattr(self, "_session", None)  # None where it could not be opened
+        if session is not None and session.usable:
+            session.leave()
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.home)!r})"
+
+
+def _positive(limit: int) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise ValueError(f"limit must be a whole number from 1 on, not {limit!r}")
+    return limit

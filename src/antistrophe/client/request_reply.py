@@ -1,4 +1,4 @@
-"""Requests to the actor system: sent until they are answered, whatever is lost, dies or starts anew meanwhile."""
+"""Requests to the actor system: each is sent until it is answered, though messages get lost or the system dies."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from antistrophe.transport.mailbox import Mailbox
 T = TypeVar("T")
 
 RESEND_S = 1.0
-"""How soon a request is sent again that nobody has answered."""
+"""A request that nobody has answered is sent again after this time."""
 
-_MOST_PATIENT = 5
-"""A wait for the end of a saga is sent again less and less often, but at least after so many times that."""
+_MAX_RESEND_FACTOR = 5
+"""A wait for the end of a saga is sent again less and less often; the pause grows to so many times the first one."""
 
 _IDLE_MAILBOXES = 16
 
 
 @dataclass(slots=True)
-class _Question:
-    """A request under way. ``silence_s``: how long a system that is up may leave it unanswered; None: for ever.
-    ``then`` takes the place of ``message`` once that is accepted, and is answered instead of it."""
+class _PendingRequest:
+    """A request that is not answered yet. ``silence_s``: how many seconds a system that is up may leave the request
+    unanswered; None: any time. Where ``then`` is given, the system first accepts ``message``; from then on ``then`` is
+    sent in its place, and the answer to ``then`` is the answer."""
 
     correlation: str
     message: Any
@@ -44,13 +45,17 @@ class _Question:
     sent: int = 0
 
     def accepted(self) -> None:
-        assert self.then is not None, "only what waits for more is accepted first"
+        assert self.then is not None, "only a request with a follow-up is accepted first"
         self.message, self.then, self.silence_s = self.then, None, None
 
 
 class Requests:
-    """What one orchestrator sends, from any number of threads. Every answer shows a position of the journal, and later
-    questions to the registry see at least the highest of them."""
+    """Sends the requests of one session, from any number of threads.
+
+    Every answer carries a position of the journal. Each query asks the registry to answer from at least the highest
+    position seen so far, so that a caller reads its own writes. Every call raises SystemStateError in a fork and after
+    the attachment was closed.
+    """
 
     def __init__(self, attachment: Attachment, resend_s: float = RESEND_S) -> None:
         self._attachment = attachment
@@ -64,33 +69,34 @@ class Requests:
     # --- sagas -------------------------------------------------------------------------------------------------
 
     def start(self, spec: SagaSpec, *, join: bool) -> None:
-        """Have a saga accepted; when this returns, it is durable. Raises what it is rejected with."""
-        self._ask(self._start_question(spec, join=join, wait=False), Deadline())
+        """Have a saga accepted: it is durable when this returns. Raises the error that the system rejects it with."""
+        self._ask(self._start_request(spec, join=join, wait=False), Deadline())
 
-    def run(self, spec: SagaSpec, *, join: bool, patience: Deadline) -> Outcome:
-        """Have a saga accepted, and wait for its end. Raises what it is rejected with, and TimeoutError."""
-        return self._outcome(self._start_question(spec, join=join, wait=True), spec.id, patience)
+    def run(self, spec: SagaSpec, *, join: bool, deadline: Deadline) -> Outcome:
+        """Have a saga accepted, and wait for its end. Raises the error that the system rejects it with, and
+        TimeoutError."""
+        return self._outcome(self._start_request(spec, join=join, wait=True), spec.id, deadline)
 
-    def outcome(self, saga_id: str, patience: Deadline) -> Outcome:
+    def outcome(self, saga_id: str, deadline: Deadline) -> Outcome:
         """Wait for the end of a saga. Raises SagaNotFoundError and TimeoutError."""
         correlation = _new_id()
-        question = _Question(correlation, AwaitSaga(correlation, saga_id), SagaOutcome, None, self._resend_s)
-        return self._outcome(question, saga_id, patience)
+        request = _PendingRequest(correlation, AwaitSaga(correlation, saga_id), SagaOutcome, None, self._resend_s)
+        return self._outcome(request, saga_id, deadline)
 
-    def _start_question(self, spec: SagaSpec, *, join: bool, wait: bool) -> _Question:
+    def _start_request(self, spec: SagaSpec, *, join: bool, wait: bool) -> _PendingRequest:
         correlation, request_id = _new_id(), _new_id()
         message = StartSaga(correlation, request_id, self._attachment.client_id, spec, join=join, wait=wait)
         then = AwaitSaga(correlation, spec.id) if wait else None
         answer = SagaOutcome if wait else Accepted
-        return _Question(correlation, message, answer, self._silence_s, self._resend_s, then)
+        return _PendingRequest(correlation, message, answer, self._silence_s, self._resend_s, then)
 
-    def _outcome(self, question: _Question, saga_id: str, patience: Deadline) -> Outcome:
+    def _outcome(self, request: _PendingRequest, saga_id: str, deadline: Deadline) -> Outcome:
         try:
-            outcome: Outcome = self._ask(question, patience).outcome
+            outcome: Outcome = self._ask(request, deadline).outcome
         except TimeoutError:
-            raise patience.error(f"saga {saga_id!r} has not ended") from None
+            raise deadline.error(f"saga {saga_id!r} has not ended") from None
         except SystemUnavailableError as error:
-            if question.then is not None:
+            if request.then is not None:
                 raise
             raise SystemUnavailableError(
                 f"{error}\nSaga {saga_id!r} was accepted: it goes on as soon as its home is opened again, and"
@@ -101,101 +107,102 @@ class Requests:
     # --- everything else ---------------------------------------------------------------------------------------
 
     def ask(self, make: Callable[[str], Any], answer: type[T]) -> T:
-        """Send what ``make`` makes of a correlation until it is answered. Raises what it is rejected with."""
+        """Send the message that ``make`` makes from a correlation, until it is answered. Raises the error that the
+        system rejects it with."""
         correlation = _new_id()
-        question = _Question(correlation, make(correlation), answer, self._silence_s, self._resend_s)
-        found: T = self._ask(question, Deadline())
+        request = _PendingRequest(correlation, make(correlation), answer, self._silence_s, self._resend_s)
+        found: T = self._ask(request, Deadline())
         return found
 
     def query(
-        self, what: str, *, answer_within_s: float = 0.0, patience: Deadline | None = None, **arguments: Any
+        self, what: str, *, answer_within_s: float = 0.0, deadline: Deadline | None = None, **arguments: Any
     ) -> QueryAnswer:
-        """Ask the registry, which may take so long to answer."""
+        """Ask the registry. It may hold the answer back for ``answer_within_s`` seconds."""
         correlation = _new_id()
         message = Query(correlation, what, arguments, at_least=self._position)
         silence_s, resend_s = self._silence_s + answer_within_s, self._resend_s + answer_within_s
-        question = _Question(correlation, message, QueryAnswer, silence_s, resend_s)
-        answer: QueryAnswer = self._ask(question, patience or Deadline())
+        request = _PendingRequest(correlation, message, QueryAnswer, silence_s, resend_s)
+        answer: QueryAnswer = self._ask(request, deadline or Deadline())
         return answer
 
     def wake(self) -> None:
-        """Have every thread that waits look at the state of the system."""
+        """Have every thread that waits for an answer look at its deadline and at the state of the system."""
         with self._lock:
             busy = list(self._busy)
         for mailbox in busy:
             mailbox.wake()
 
     def close(self) -> None:
-        """Let go of the mailboxes that nobody uses; those that wait notice that the attachment is closed."""
+        """Close the idle mailboxes. Threads that wait notice by themselves that the attachment is closed."""
         with self._lock:
             idle, self._idle = self._idle, []
         for _, mailbox in idle:
             mailbox.close()
 
-    # --- until it is answered ----------------------------------------------------------------------------------
+    # --- until an answer comes ----------------------------------------------------------------------------------
 
     @property
     def _silence_s(self) -> float:
         return self._attachment.settings.reattach_s
 
-    def _ask(self, question: _Question, patience: Deadline) -> Any:
+    def _ask(self, request: _PendingRequest, deadline: Deadline) -> Any:
         while True:
-            system = self._system(patience)
-            with self._mailbox(system, question) as mailbox:
-                answer = self._ask_system(system, mailbox, question, patience)
+            system = self._system(deadline)
+            with self._mailbox(system, request) as mailbox:
+                answer = self._ask_system(system, mailbox, request, deadline)
             if answer is not None:
                 return answer
 
-    def _system(self, patience: Deadline) -> System:
+    def _system(self, deadline: Deadline) -> System:
         try:
-            return self._attachment.wait_ready(patience.left_s(self._attachment.settings.reattach_s))
+            return self._attachment.wait_ready(deadline.left_s(self._attachment.settings.reattach_s))
         except SystemUnavailableError:
-            if patience.over:
-                raise patience.error("no answer") from None
+            if deadline.over:
+                raise deadline.error("no answer") from None
             raise
 
-    def _ask_system(self, system: System, mailbox: Mailbox, question: _Question, patience: Deadline) -> Any:
-        """Ask again and again; None when that life of the system is over."""
+    def _ask_system(self, system: System, mailbox: Mailbox, request: _PendingRequest, deadline: Deadline) -> Any:
+        """Send the request again and again until it is answered; None when this incarnation of the system is over."""
         began = time.monotonic()
         while self._attachment.is_current(system):
-            self._send(mailbox, question)
-            answer = self._listen(system, mailbox, question, patience)
+            self._send(mailbox, request)
+            answer = self._listen(system, mailbox, request, deadline)
             if answer is not None:
                 return answer
-            if patience.over:
-                raise patience.error("no answer")
-            if question.silence_s is None:
-                question.resend_s = min(question.resend_s * 2, self._resend_s * _MOST_PATIENT)
-            elif time.monotonic() - began > question.silence_s:
+            if deadline.over:
+                raise deadline.error("no answer")
+            if request.silence_s is None:
+                request.resend_s = min(request.resend_s * 2, self._resend_s * _MAX_RESEND_FACTOR)
+            elif time.monotonic() - began > request.silence_s:
                 raise SystemUnavailableError(
                     f"the actor system of {self._attachment.home} is up, but has not answered"
-                    f" {type(question.message).__name__} for {question.silence_s:g} s"
+                    f" {type(request.message).__name__} for {request.silence_s:g} s"
                 )
         return None
 
-    def _send(self, mailbox: Mailbox, question: _Question) -> None:
-        """Raises OverloadedError where the system does not read, unless it may have the question already."""
+    def _send(self, mailbox: Mailbox, request: _PendingRequest) -> None:
+        """Raises OverloadedError where the system does not read, unless it may have received the request before."""
         try:
-            mailbox.send(question.message)
+            mailbox.send(request.message)
         except OverloadedError:
-            if question.sent == 0:
+            if request.sent == 0:
                 raise
-        question.sent += 1
+        request.sent += 1
 
-    def _listen(self, system: System, mailbox: Mailbox, question: _Question, patience: Deadline) -> Any:
-        """The answer, or None: it is time to look around and ask again."""
-        until = time.monotonic() + question.resend_s
-        while (left_s := patience.left_s(until - time.monotonic())) > 0 and self._attachment.is_current(system):
+    def _listen(self, system: System, mailbox: Mailbox, request: _PendingRequest, deadline: Deadline) -> Any:
+        """The answer, or None when it is time to send the request again."""
+        until = time.monotonic() + request.resend_s
+        while (left_s := deadline.left_s(until - time.monotonic())) > 0 and self._attachment.is_current(system):
             answer = mailbox.receive(left_s)
-            if getattr(answer, "correlation", None) != question.correlation:
+            if getattr(answer, "correlation", None) != request.correlation:
                 continue
             self._saw(getattr(answer, "position", 0))
             if isinstance(answer, Rejected):
                 raise error_named(answer.error, answer.text)
-            if isinstance(answer, question.answer):
+            if isinstance(answer, request.answer):
                 return answer
-            if isinstance(answer, Accepted) and question.then is not None:
-                question.accepted()
+            if isinstance(answer, Accepted) and request.then is not None:
+                request.accepted()
         return None
 
     def _saw(self, position: int) -> None:
@@ -205,16 +212,19 @@ class Requests:
     # --- mailboxes ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _mailbox(self, system: System, question: _Question) -> Iterator[Mailbox]:
-        """An end in that life of the system, for this thread alone. One answer comes to each message, so an end is used
-        again only where nothing was asked twice or left unanswered: nobody reads what comes to it later."""
+    def _mailbox(self, system: System, request: _PendingRequest) -> Iterator[Mailbox]:
+        """A mailbox to that incarnation of the system, for this thread alone.
+
+        Each message gets one answer. So a mailbox is used again only where its request was sent once and was answered:
+        no late answer can come to the next request then.
+        """
         mailbox = self._take_idle(system) or Mailbox(system.supervisor)
         with self._lock:
             self._busy.add(mailbox)
         reusable = False
         try:
             yield mailbox
-            reusable = question.sent == 1
+            reusable = request.sent == 1
         finally:
             with self._lock:
                 self._busy.discard(mailbox)
@@ -229,8 +239,8 @@ class Requests:
         found: Mailbox | None = None
         with self._lock:
             while self._idle and found is None:
-                of, mailbox = self._idle.pop()
-                if of is system:
+                owner, mailbox = self._idle.pop()
+                if owner is system:
                     found = mailbox
                 else:
                     outdated.append(mailbox)

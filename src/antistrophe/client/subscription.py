@@ -8,9 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from antistrophe.client.deadline import Deadline
-from antistrophe.client.request_reply import Requests
+from antistrophe.client.session import Session
 from antistrophe.errors import SystemStateError
-from antistrophe.launcher.attachment import Attachment
 from antistrophe.records import SagaChange
 
 _CHANGES_AT_ONCE = 256
@@ -18,24 +17,31 @@ _POLL_S = 2.0
 
 
 class ChangeSubscription:
-    """An iterator of SagaChange, each once and in order of position; waits for the next one, and ends when it or its
-    orchestrator is closed. Several threads may share one: each change goes to one of them."""
+    """An iterator of SagaChange: every change once, in order of position. It waits for the next change, and ends when
+    the subscription or its orchestrator is closed::
 
-    def __init__(self, requests: Requests, attachment: Attachment, from_position: int | None) -> None:
+        with orchestrator.subscribe() as changes:
+            for change in changes:
+                print(change.saga.id, change.saga.status)
+
+    Several threads may share one subscription: each change goes to one of them.
+    """
+
+    def __init__(self, session: Session, from_position: int | None) -> None:
+        session.check_process()
         if from_position is not None and (isinstance(from_position, bool) or from_position < 0):
             raise ValueError(f"from_position must be a whole number from 0 on, or None, not {from_position!r}")
-        self._requests = requests
-        self._attachment = attachment
-        self._turn = threading.Lock()
+        self._session = session
+        self._lock = threading.Lock()
         self._waiting: Deadline | None = None
         self._closed = False
         self._ready: deque[SagaChange] = deque()
-        # From now on: what comes after this call counts, however late the first look is.
+        # "From now on" means from this call on, however late the first change is asked for.
         self._position = self._fetch(None, 0.0, Deadline())[1] if from_position is None else from_position
 
     @property
     def position(self) -> int:
-        """The position of the last change that was handed out (at first, the one to start behind)."""
+        """The position of the last change that was handed out; before the first, the position to start after."""
         return self._position
 
     def __iter__(self) -> Self:
@@ -48,36 +54,36 @@ class ChangeSubscription:
                 return change
         raise StopIteration
 
-    def wait(self, patience: Deadline) -> bool:
-        """Wait until there is a change to take; False when there will be none, or patience is over."""
-        with self._turn:
-            self._waiting = patience
+    def wait(self, deadline: Deadline) -> bool:
+        """Wait until there is a change to take. False when none will come, or the deadline is over."""
+        with self._lock:
+            self._waiting = deadline
             try:
-                while not (self._ready or self._closed or self._attachment.closed or patience.over):
-                    changes, _ = self._fetch(self._position, _POLL_S, patience)
+                while not (self._ready or self._closed or self._session.closed or deadline.over):
+                    changes, _ = self._fetch(self._position, _POLL_S, deadline)
                     self._ready.extend(change for change in changes if change.position > self._position)
             except (SystemStateError, TimeoutError):
-                if not (self._closed or self._attachment.closed or patience.over):
+                if not (self._closed or self._session.closed or deadline.over):
                     raise
             finally:
                 self._waiting = None
             return bool(self._ready) and not self._closed
 
     def take(self) -> SagaChange | None:
-        """The next change, where one has come."""
-        with self._turn:
+        """The next change, or None where none has come yet."""
+        with self._lock:
             change = self._ready.popleft() if self._ready else None
             if change is not None:
                 self._position = change.position
             return change
 
     def close(self) -> None:
-        """End it: whoever waits for the next change gets StopIteration."""
+        """End the subscription: a thread that waits for the next change gets StopIteration."""
         self._closed = True
         waiting = self._waiting
         if waiting is not None:
             waiting.give_up()
-            self._requests.wake()
+            self._session.requests.wake()
 
     def __enter__(self) -> Self:
         return self
@@ -87,11 +93,11 @@ class ChangeSubscription:
     ) -> None:
         self.close()
 
-    def _fetch(self, after_position: int | None, wait_s: float, patience: Deadline) -> tuple[list[SagaChange], int]:
-        answer = self._requests.query(
+    def _fetch(self, after_position: int | None, wait_s: float, deadline: Deadline) -> tuple[list[SagaChange], int]:
+        answer = self._session.requests.query(
             "changes",
             answer_within_s=wait_s,
-            patience=patience,
+            deadline=deadline,
             after_position=after_position,
             limit=_CHANGES_AT_ONCE,
             wait_s=wait_s,
