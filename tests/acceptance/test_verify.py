@@ -263,12 +263,12 @@ def test_what_can_t_be_verified_is_refused(bank: str) -> None:
         ("with nothing, or with the saga's id", lambda: verify_compensable(good, lambda a, b: 1)),
         ("hang_s", lambda: verify_compensable(good, bounds=Bounds(hang_s=0))),
         ("lines", lambda: verify_compensable(good, bounds=Bounds(lines=-1))),
-        ("world is to be a function", lambda: verify_compensable(good, 5)),  # type: ignore[arg-type]
-        ("reset is to be a function", lambda: verify_compensable(good, reset="x")),  # type: ignore[arg-type]
-        ("sample is to be", lambda: verify_compensable(good, sample=0)),
-        ("sample is to be", lambda: verify_compensable(good, sample="3")),  # type: ignore[arg-type]
-        ("seed is to be", lambda: verify_compensable(good, sample=3, seed=-1)),
-        ("at_a_time is to be", lambda: verify_compensable(good, at_a_time=0)),
+        ("world must be a function", lambda: verify_compensable(good, 5)),  # type: ignore[arg-type]
+        ("reset must be a function", lambda: verify_compensable(good, reset="x")),  # type: ignore[arg-type]
+        ("sample must be", lambda: verify_compensable(good, sample=0)),
+        ("sample must be", lambda: verify_compensable(good, sample="3")),  # type: ignore[arg-type]
+        ("seed must be", lambda: verify_compensable(good, sample=3, seed=-1)),
+        ("at_a_time must be", lambda: verify_compensable(good, at_a_time=0)),
         ("at least one point", lambda: verify_compensable(good, only=[])),
         ("at least one point", lambda: verify_compensable(good, only=[3])),  # type: ignore[list-item]
         ("asked again at once.*clocks", lambda: verify_compensable(good, lambda: {"at": time.time_ns()})),

@@ -1,4 +1,4 @@
-"""What ``verify_compensable`` is made of: snapshots and their differences, points, lines, trails, reports."""
+"""The parts of ``verify_compensable``: snapshots and their differences, points, the line tracer, run logs, reports."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from antistrophe import SagaDefinition
 from antistrophe.definition.step_options import step_spec
 from antistrophe.errors import InvalidDefinitionError
 from antistrophe.testing import Finding, Kind, Report
-from antistrophe.testing.verification.injections import Injection, When
-from antistrophe.testing.verification.line_tracer import Lines
+from antistrophe.testing.verification.injections import INJECTED, Injection, When
+from antistrophe.testing.verification.line_tracer import LineTracer
 from antistrophe.testing.verification.points import CLEAN, Point, points_of, points_within
 from antistrophe.testing.verification.report import WHAT_TO_DO, Checked
-from antistrophe.testing.verification.run import Bounds, Change, Trials
-from antistrophe.testing.verification.run_log import ABANDONED, Trail
+from antistrophe.testing.verification.run import NO_CHANGE, Bounds, RunDefinitions
+from antistrophe.testing.verification.run_log import ABANDONED, RunLog
 from antistrophe.testing.verification.snapshots import MOST_LINES, Snapshots, differences
 from tests.core import steps_inline as steps
 
@@ -39,13 +39,13 @@ class Account:
     [
         ({"A": 1, "B": {"x": [1, 2]}}, {"A": 1, "B": {"x": [1, 3]}}, ["['B']['x'][1] was 2, is 3"]),
         ({"A": 1}, {"B": 1}, ["['A'] was 1, is gone", "['B'] is new: 1"]),
-        ([1, 2, 2, 3], [1, 2, 3], ["it had 2, and has not now"]),
-        ([(1, "a")], [(1, "a"), (2, "b")], ["it has (2, 'b'), and had not before"]),
-        ({1, 2}, {2, 3}, ["it had 1, and has not now", "it has 3, and had not before"]),
+        ([1, 2, 2, 3], [1, 2, 3], ["the snapshot no longer has 2"]),
+        ([(1, "a")], [(1, "a"), (2, "b")], ["the snapshot now has (2, 'b')"]),
+        ({1, 2}, {2, 3}, ["the snapshot no longer has 1", "the snapshot now has 3"]),
         (Account("A", 1), Account("A", 2), [".balance was 1, is 2"]),
-        (1, "1", ["it was 1, is '1'"]),
+        (1, "1", ["the snapshot was 1, is '1'"]),
         ("same", "same", []),
-        (None, [], ["it was None, is []"]),
+        (None, [], ["the snapshot was None, is []"]),
     ],
 )
 def test_differences_are_told_where_they_are(before: Any, after: Any, lines: list[str]) -> None:
@@ -116,10 +116,10 @@ def test_points_within_calls_come_from_what_the_clean_run_noted() -> None:
 
 def test_a_run_keeps_the_steps_options_but_for_times(tmp_path: Path) -> None:
     definition = SagaDefinition("x", name="x", deadline_s=1.0).add_step(steps.Work("one")).add_step(steps.BadUndo(1))
-    trials = Trials(definition, Bounds(hang_s=0.5, call_s=2.0))
-    trials.took_s = {("execute", 0): 0.01, ("compensate", 0): 1.0}
+    definitions = RunDefinitions(definition, Bounds(hang_s=0.5, call_s=2.0))
+    definitions.took_s = {("execute", 0): 0.01, ("compensate", 0): 1.0}
     point = Point("p", "execute", 0, "execute", "hang-before", "", Injection.HANG)
-    made = trials.definition(definition, "y", str(tmp_path), point, Change(), gated=False)
+    made = definitions.definition(definition, "y", str(tmp_path), point, NO_CHANGE, gated=False)
     assert (made.id, made.name, made.deadline_s) == ("y", "x", None)
     assert made.spec().origin == definition.spec().origin
     work, undo, turn = made.step_specs
@@ -130,7 +130,7 @@ def test_a_run_keeps_the_steps_options_but_for_times(tmp_path: Path) -> None:
     assert len({spec.name for spec in made.step_specs}) == 3
 
 
-# --- lines --------------------------------------------------------------------------------------------------------
+# --- line tracer --------------------------------------------------------------------------------------------------
 
 
 def work(list_of_done: list[int], times: int) -> int:
@@ -146,10 +146,10 @@ def finish(list_of_done: list[int]) -> int:
 
 
 def test_lines_are_noted_once_for_each_way_to_them() -> None:
-    lines = Lines(work)
-    with lines:
+    tracer = LineTracer(work)
+    with tracer:
         assert work([], 3) == 4
-    seen = lines.seen(100)
+    seen = tracer.seen(100)
     assert [text for _, text in seen] == [
         "doubled = 2 * each",
         "list_of_done.append(doubled)",
@@ -159,60 +159,60 @@ def test_lines_are_noted_once_for_each_way_to_them() -> None:
         "return len(list_of_done)",
     ]
     assert [number for number, _ in seen] == sorted({number for number, _ in seen})
-    assert [number for number, _ in lines.seen(2)] == [seen[0][0], seen[3][0]]
+    assert [number for number, _ in tracer.seen(2)] == [seen[0][0], seen[3][0]]
 
 
 def test_what_has_no_code_has_no_lines() -> None:
     for method in (None, len):
-        lines = Lines(method)
-        with lines:
+        tracer = LineTracer(method)
+        with tracer:
             work([], 1)
-        assert lines.seen(10) == []
+        assert tracer.seen(10) == []
 
 
-def _killed_at(number: int, trail: Trail) -> None:
+def _killed_at(number: int, log: RunLog) -> None:
     done: list[int] = []
-    with Lines(work, number, lambda: trail.note("fired", done=done)):
+    with LineTracer(work, number, lambda: log.note(INJECTED, done=done)):
         work(done, 3)
 
 
 @pytest.mark.parametrize(("number", "done"), [(1, []), (3, []), (4, [0]), (11, [0, 2, 4]), (13, [0, 2, 4, -1])])
 def test_a_process_is_killed_before_its_line(tmp_path: Path, number: int, done: list[int]) -> None:
-    process = multiprocessing.get_context("fork").Process(target=_killed_at, args=(number, Trail(tmp_path)))
+    process = multiprocessing.get_context("fork").Process(target=_killed_at, args=(number, RunLog(tmp_path)))
     process.start()
     process.join(30.0)
     assert process.exitcode == -signal.SIGKILL
     process.close()
-    assert Trail(tmp_path).notes("fired") == [{"what": "fired", "done": done}]
+    assert RunLog(tmp_path).notes(INJECTED) == [{"what": INJECTED, "done": done}]
 
 
-# --- trails -------------------------------------------------------------------------------------------------------
+# --- run logs -----------------------------------------------------------------------------------------------------
 
 
-def test_a_trail_is_read_as_far_as_it_is_written(tmp_path: Path) -> None:
-    trail = Trail(tmp_path)
-    assert trail.notes() == []
-    trail.note("one", text="line\nbreak \u2028 and \x1b")
-    trail.note("two")
+def test_a_run_log_is_read_as_far_as_it_is_written(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    assert log.notes() == []
+    log.note("one", text="line\nbreak \u2028 and \x1b")
+    log.note("two")
     (tmp_path / "notes").write_text((tmp_path / "notes").read_text() + '{"what": "thr')
-    assert [note["what"] for note in trail.notes()] == ["one", "two"]
-    assert trail.notes("one")[0]["text"] == "line\nbreak \u2028 and \x1b"
+    assert [note["what"] for note in log.notes()] == ["one", "two"]
+    assert log.notes("one")[0]["text"] == "line\nbreak \u2028 and \x1b"
 
 
-def test_a_flag_is_raised_once_and_a_trail_that_is_gone_is_over(tmp_path: Path) -> None:
+def test_a_flag_is_raised_once_and_a_run_whose_log_is_gone_is_over(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    trail = Trail(folder)
-    assert trail.raise_flag("x")
-    assert not trail.raise_flag("x")
-    trail.wait_for("x")
-    assert not trail.over
-    trail.raise_flag(ABANDONED)
-    trail.wait_for("never")
-    assert trail.over
-    assert Trail(tmp_path / "gone").over
-    trail.keep("output-0", b"x")
-    assert (trail.kept("output-0"), trail.kept("output-1")) == (b"x", None)
+    log = RunLog(folder)
+    assert log.raise_flag("x")
+    assert not log.raise_flag("x")
+    log.wait_for("x")
+    assert not log.over
+    log.raise_flag(ABANDONED)
+    log.wait_for("never")
+    assert log.over
+    assert RunLog(tmp_path / "gone").over
+    log.keep("output-0", b"x")
+    assert (log.kept("output-0"), log.kept("output-1")) == (b"x", None)
 
 
 # --- reports ------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""Steps that misbehave on purpose: each wraps a step of the user's, and does to its calls what a plan says.
+"""Steps that misbehave on purpose: each wraps a step of the user, and injects into its calls what a plan says.
 
-They run in step processes like any other step, so that the actor system under test needs no hook for them.
+These steps run in step processes like any other step, so that the actor system under test needs no hook for them.
 """
 
 from __future__ import annotations
@@ -21,47 +21,56 @@ from antistrophe.definition.spec import Origin
 from antistrophe.definition.step import SagaStep, build_step, call_step, method_of
 from antistrophe.errors import FatalError, InDoubtError, NotSerializableError
 from antistrophe.serialization.payload import pack_payload, unpack_payload
-from antistrophe.testing.verification.line_tracer import Lines
-from antistrophe.testing.verification.run_log import LIFTED, Trail
+from antistrophe.testing.verification.line_tracer import LineTracer
+from antistrophe.testing.verification.run_log import INJECTIONS_OFF, RunLog
 
 EXECUTE = "execute"
 COMPENSATE = "compensate"
 
-FIRED = "fired"
+INJECTED = "injected"
+"""Note and flag: something was injected."""
+
 HELD = "held"
-TURNED = "turned"
+"""Note: a call waits for the kill of the supervisor."""
+
+TURNED_BACK = "turned-back"
+"""Note: all steps have run, and the saga turns back."""
+
 RETURNED = "returned"
+"""Note: a call of the user's code returned."""
+
 GATE = "gate"
+"""Note: a call has done its work, and waits until the verifier has looked at the world."""
 
 
 class InjectedError(Exception):
-    """What an injected exception is; no code of the user's expects it."""
+    """The exception that is injected. The user's code does not expect this class."""
 
 
 class Injection(str, Enum):
-    """What is done to a call."""
+    """What is injected into a call."""
 
     RAISE = "raise"  # an exception that nobody expects
     DOUBT = "doubt"  # InDoubtError
     MEMORY = "memory"  # an allocation that fails
-    HANG = "hang"  # it does not come back
+    HANG = "hang"  # the call does not return
     KILL = "kill"  # SIGKILL of its process
-    GARBAGE = "garbage"  # a result that can't travel
-    HOLD = "hold"  # it waits for the death of the whole system
+    GARBAGE = "garbage"  # a result that can't be stored
+    HOLD = "hold"  # the call waits until the whole system is killed
 
 
 class When(str, Enum):
-    """Where in a call it is done."""
+    """At which moment of a call something is injected."""
 
     BEFORE = "before"  # the user's code has not run
-    WITHIN = "within"  # it has come to a certain line
-    AFTER = "after"  # it has returned, and nobody has heard of it
+    WITHIN = "within"  # the user's code has come to a certain line
+    AFTER = "after"  # the user's code has returned, and nobody knows yet
 
 
 @dataclass(frozen=True, slots=True)
-class Wrapped:
-    """A step of the user's as its definition had it: what it is called, where its class is, its packed input, and the
-    names of the steps ``before`` it."""
+class UserStep:
+    """A step as the user defined it: its name, where its class is, its packed input, and the names of the steps
+    ``before`` it."""
 
     index: int
     name: str
@@ -74,11 +83,12 @@ class Wrapped:
 class Plan:
     """What happens to the calls of one step in one run.
 
-    ``what`` is done to each call of ``role``, or only to the first with ``once``; WITHIN a call, before its line number
-    ``line``. ``traced``: so many of the lines that a call runs are noted. ``gated``: each call waits, when its
-    work is done, until the verifier has looked at the world. ``restored``: the undo is given the output of ``execute``
-    even in doubt. ``undo_before``: a step whose undo is called before this one's own; ``undone_elsewhere``: this is
-    that step, and its own undo does nothing.
+    ``what`` is injected into each call of ``role``, or only into the first call with ``once``. With WITHIN it is
+    injected before the line that the call runs as number ``line``. ``traced``: how many of the lines that a call runs
+    are noted. ``gated``: a call that has done its work waits until the verifier has looked at the world. ``restored``:
+    the undo gets the output of ``execute`` even in doubt. ``undo_before``: another step, whose undo runs before the
+    undo of this step. ``undone_elsewhere``: this step is the ``undo_before`` of another step, and its own undo does
+    nothing.
     """
 
     role: str = EXECUTE
@@ -89,23 +99,23 @@ class Plan:
     traced: int = 0
     gated: bool = False
     restored: bool = False
-    undo_before: Wrapped | None = None
+    undo_before: UserStep | None = None
     undone_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
 class InjectedStep(SagaStep):
-    """A step of the user's, with a plan. Its options are those in its StepSpec, which has the user's."""
+    """A step of the user, with a plan. Its StepSpec, not this class, carries the options of the user's step."""
 
     origin: Origin
-    wrapped: Wrapped
+    user_step: UserStep
     folder: str
     plan: Plan
 
     def __post_init__(self) -> None:
         if inside_step_process():
-            # Here and not in the call: the time limit of a call does not count the import of its code.
-            self._step(self.wrapped)
+            # The class is imported here and not in the call: the call's time limit does not include the import.
+            self._step(self.user_step)
 
     def execute(self, ctx: StepContext) -> Any:
         return self._call(EXECUTE, ctx)
@@ -114,68 +124,68 @@ class InjectedStep(SagaStep):
         return self._call(COMPENSATE, ctx)
 
     def verify(self, ctx: StepContext) -> Any:
-        return call_step(self._step(self.wrapped), "verify", ctx)
+        return call_step(self._step(self.user_step), "verify", ctx)
 
-    def _step(self, wrapped: Wrapped) -> SagaStep:
-        return build_step(load_step_class(self.origin, wrapped.class_ref), wrapped.input)
+    def _step(self, user_step: UserStep) -> SagaStep:
+        return build_step(load_step_class(self.origin, user_step.class_ref), user_step.input)
 
     def _call(self, role: str, ctx: StepContext) -> Any:
-        trail, plan = Trail(self.folder), self.plan
-        if trail.over:
+        log, plan = RunLog(self.folder), self.plan
+        if log.over:
             return None
-        armed = plan.what is not None and plan.role == role and not trail.has(LIFTED)
+        armed = plan.what is not None and plan.role == role and not log.has(INJECTIONS_OFF)
         if armed and plan.when is When.BEFORE:
-            self._strike(trail, role)
+            self._inject(log, role)
         if role == COMPENSATE:
             if plan.undone_elsewhere:
                 return None
-            ctx = self._before_undo(trail, ctx)
-        return self._make(trail, role, ctx, armed=armed)
+            ctx = self._before_undo(log, ctx)
+        return self._call_user_code(log, role, ctx, armed=armed)
 
-    def _make(self, trail: Trail, role: str, ctx: StepContext, *, armed: bool) -> Any:
-        """Have the user's code called, and what follows done."""
-        step = self._step(self.wrapped)
+    def _call_user_code(self, log: RunLog, role: str, ctx: StepContext, *, armed: bool) -> Any:
+        """Call the user's code, and do what the plan says when it has returned."""
+        step = self._step(self.user_step)
         began = time.monotonic()
-        lines = self._lines(trail, step, role, armed=armed)
-        with lines:
+        tracer = self._tracer(log, step, role, armed=armed)
+        with tracer:
             result = call_step(step, role, ctx)
         if asyncio.iscoroutine(result):
-            return self._await(result, lines, lambda value: self._after(value, trail, role, began, lines, armed=armed))
-        return self._after(result, trail, role, began, lines, armed=armed)
+            return self._await(result, tracer, lambda value: self._after(value, log, role, began, tracer, armed=armed))
+        return self._after(result, log, role, began, tracer, armed=armed)
 
-    async def _await(self, coroutine: Any, lines: Lines, then: Callable[[Any], Any]) -> Any:
-        with lines:
+    async def _await(self, coroutine: Any, tracer: LineTracer, then: Callable[[Any], Any]) -> Any:
+        with tracer:
             result = await coroutine
         return then(result)
 
-    def _lines(self, trail: Trail, step: SagaStep, role: str, *, armed: bool) -> Lines:
+    def _tracer(self, log: RunLog, step: SagaStep, role: str, *, armed: bool) -> LineTracer:
         plan, method = self.plan, method_of(step, role)
-        if armed and plan.when is When.WITHIN and not (plan.once and trail.has(FIRED)):
-            return Lines(method, plan.line, lambda: self._note_strike(trail, role))
-        return Lines(method if plan.traced else None)
+        if armed and plan.when is When.WITHIN and not (plan.once and log.has(INJECTED)):
+            return LineTracer(method, plan.line, lambda: self._note_injection(log, role))
+        return LineTracer(method if plan.traced else None)
 
-    def _after(self, result: Any, trail: Trail, role: str, began: float, lines: Lines, *, armed: bool) -> Any:
-        """The user's code has returned."""
-        index, took_s = self.wrapped.index, time.monotonic() - began
-        gave_output = role == EXECUTE and _keep_output(trail, index, result)
-        trail.note(
-            RETURNED, role=role, step=index, took_s=took_s, output=gave_output, lines=lines.seen(self.plan.traced)
+    def _after(self, result: Any, log: RunLog, role: str, began: float, tracer: LineTracer, *, armed: bool) -> Any:
+        """Note that the user's code has returned; inject AFTER it, or wait at the gate."""
+        index, took_s = self.user_step.index, time.monotonic() - began
+        gave_output = role == EXECUTE and _keep_output(log, index, result)
+        log.note(
+            RETURNED, role=role, step=index, took_s=took_s, output=gave_output, lines=tracer.seen(self.plan.traced)
         )
         if armed and self.plan.when is When.AFTER:
-            return self._strike(trail, role, result)
+            return self._inject(log, role, result)
         if self.plan.gated:
-            trail.note(GATE, role=role, step=index)
-            trail.wait_for(gate_of(role, index))
+            log.note(GATE, role=role, step=index)
+            log.wait_for(gate_of(role, index))
         return result
 
-    # --- what is done to a call --------------------------------------------------------------------------------
+    # --- the injection -----------------------------------------------------------------------------------------
 
-    def _strike(self, trail: Trail, role: str, result: Any = None) -> Any:
+    def _inject(self, log: RunLog, role: str, result: Any = None) -> Any:
         what = self.plan.what
-        if self.plan.once and not trail.raise_flag(FIRED):
+        if self.plan.once and not log.raise_flag(INJECTED):
             return result
         if what is not Injection.HOLD:
-            self._note_strike(trail, role)
+            self._note_injection(log, role)
         match what:
             case Injection.RAISE:
                 raise InjectedError("injected by verify_compensable")
@@ -184,31 +194,31 @@ class InjectedStep(SagaStep):
             case Injection.MEMORY:
                 return bytearray(sys.maxsize)  # raises MemoryError
             case Injection.HANG:
-                while not trail.over:
+                while not log.over:
                     time.sleep(0.05)
             case Injection.KILL:
                 os.kill(os.getpid(), signal.SIGKILL)
             case Injection.GARBAGE:
                 return StepResult(output=object())
             case Injection.HOLD:
-                hold(trail, role, self.wrapped.index)
+                hold(log, role, self.user_step.index)
         return result
 
-    def _note_strike(self, trail: Trail, role: str) -> None:
-        trail.raise_flag(FIRED)
-        trail.note(FIRED, role=role, step=self.wrapped.index)
+    def _note_injection(self, log: RunLog, role: str) -> None:
+        log.raise_flag(INJECTED)
+        log.note(INJECTED, role=role, step=self.user_step.index)
 
-    # --- what an undo is given ---------------------------------------------------------------------------------
+    # --- what an undo gets -------------------------------------------------------------------------------------
 
-    def _before_undo(self, trail: Trail, ctx: StepContext) -> StepContext:
+    def _before_undo(self, log: RunLog, ctx: StepContext) -> StepContext:
         other = self.plan.undo_before
         if other is not None:
             self._undo(other, ctx)
-        kept = trail.kept(_output_name(self.wrapped.index)) if self.plan.restored else None
+        kept = log.kept(_output_name(self.user_step.index)) if self.plan.restored else None
         return ctx if kept is None else replace(ctx, output=unpack_payload(kept))
 
-    def _undo(self, other: Wrapped, ctx: StepContext) -> None:
-        """Call the undo of an earlier step out of its turn, with the context that it would have."""
+    def _undo(self, other: UserStep, ctx: StepContext) -> None:
+        """Call the undo of an earlier step too early, with the context that it would have in its place."""
         given = replace(
             ctx,
             step_name=other.name,
@@ -226,27 +236,27 @@ class InjectedStep(SagaStep):
 
 @dataclass(frozen=True)
 class TurnBack(SagaStep):
-    """The last step of every run: it fails, so that all that was done before is undone."""
+    """The last step of every run. It fails, so that every step before it is undone."""
 
     folder: str
     held: bool
 
     def execute(self, ctx: StepContext) -> None:
-        trail = Trail(self.folder)
-        if self.held and trail.raise_flag(FIRED):
-            hold(trail, EXECUTE, ctx.step_index)
-        trail.note(TURNED)
-        raise FatalError("every step has run: verify_compensable has the saga turn back")
+        log = RunLog(self.folder)
+        if self.held and log.raise_flag(INJECTED):
+            hold(log, EXECUTE, ctx.step_index)
+        log.note(TURNED_BACK)
+        raise FatalError("every step has run: verify_compensable fails the saga on purpose, so that all is undone")
 
 
-def hold(trail: Trail, role: str, index: int) -> None:
-    """Wait for the death of the whole system, which ends this process too."""
-    trail.note(HELD, role=role, step=index)
-    trail.wait_for(LIFTED)
+def hold(log: RunLog, role: str, index: int) -> None:
+    """Wait until the whole system is killed, and this process with it."""
+    log.note(HELD, role=role, step=index)
+    log.wait_for(INJECTIONS_OFF)
 
 
 def gate_of(role: str, index: int) -> str:
-    """The flag that lets a gated call go on."""
+    """The flag that opens the gate of a call."""
     return f"open-{role}-{index}"
 
 
@@ -254,13 +264,13 @@ def _output_name(index: int) -> str:
     return f"output-{index}"
 
 
-def _keep_output(trail: Trail, index: int, result: Any) -> bool:
-    """Keep the output of an ``execute``; False where it gave none that could be journaled."""
+def _keep_output(log: RunLog, index: int, result: Any) -> bool:
+    """Store the output of an ``execute``. False if there is no output, or none that could be journaled."""
     try:
         output = normalise_result(result).output
         if output is None:
             return False
-        trail.keep(_output_name(index), pack_payload(output))
+        log.keep(_output_name(index), pack_payload(output))
     except (TypeError, ValueError, NotSerializableError):
         return False
     return True

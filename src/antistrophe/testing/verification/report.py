@@ -1,4 +1,4 @@
-"""What a verification found: each injection with what came of it, and each finding with how to see it again."""
+"""The report of a verification: each injection with its outcome, and each finding with the way to see it again."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rich.text import Text
 from antistrophe.testing.verification.points import Point
 
 PRINTED_WIDTH = 110
-LIKEWISE_NAMED = 3
-LINE = "kill-line-"
+MOST_NAMED = 3
+KILL_LINE = "kill-line-"
 
 
 class Kind(str, Enum):
@@ -37,47 +37,52 @@ class Kind(str, Enum):
 
 WHAT_TO_DO: dict[Kind, str] = {
     Kind.RESIDUE: (
-        "Let the undo take back exactly what execute did, and nothing where execute did nothing: mark the effect with"
-        " ctx.idempotency_key in execute, and look for ctx.forward_key in compensate."
+        "Let the undo take back exactly what execute did, and do nothing where execute did nothing: mark the effect"
+        " with ctx.idempotency_key in execute, and look for ctx.forward_key in compensate."
     ),
     Kind.NOT_IDEMPOTENT: (
-        "An undo runs again when nobody knows whether it has run. Have it find out what is left to do (by"
-        " ctx.forward_key), or record that it is done under ctx.idempotency_key together with its effect."
+        "An undo runs again when nobody knows whether it has run. Let the undo find out what is left to do (by"
+        " ctx.forward_key), or record under ctx.idempotency_key, together with its effect, that the undo is done."
     ),
     Kind.NEEDS_OUTPUT: (
-        "In doubt ctx.output is None, because execute never told it. Store what the undo needs under"
-        " ctx.idempotency_key with the effect itself, and find it by ctx.forward_key."
+        "In doubt ctx.output is None, because nobody knows what execute returned. Store what the undo needs under"
+        " ctx.idempotency_key, together with the effect itself, and find it by ctx.forward_key."
     ),
     Kind.FAILS_IN_DOUBT: (
-        "In doubt (ctx.in_doubt) execute may or may not have taken effect: the undo has to succeed in both cases, and"
+        "In doubt (ctx.in_doubt) execute may or may not have taken effect. The undo has to succeed in both cases, and"
         " to do nothing where there is nothing to undo."
     ),
     Kind.WRONG_ORDER: (
-        "Undos run in the reverse order of the steps, so what a later step left is gone by then. Let the undo go by"
-        " what its own step left, or swap the steps."
+        "Undos run in the reverse order of the steps, so the effect of a later step is gone by then. Let the undo use"
+        " only what its own step left, or swap the steps."
     ),
     Kind.PAIR: (
-        "The undo of the first works only as long as the second has not run. Put the second behind every step that may"
-        " still fail, let its undo restore what the first needs, or give the first another undo."
+        "The undo of the first step works only as long as the second step has not run. Put the second step behind every"
+        " step that may still fail, let its undo restore what the first needs, or give the first another undo."
     ),
     Kind.REPEATED: (
-        "The step says idempotent = True, so it is run again in doubt; but two runs do more than one. Do the work under"
-        " ctx.idempotency_key, or take idempotent = True away."
+        "The step says idempotent = True, so execute runs again in doubt; but two runs do more than one. Do the work"
+        " under ctx.idempotency_key, or remove idempotent = True."
     ),
-    Kind.PARKED: "The undo fails for good, so that the saga waits for a person: see the error.",
+    Kind.PARKED: "The undo fails for good, and the saga waits for an operator: see the error.",
     Kind.STUCK: (
-        "It neither ended nor was parked within run_s: look for long waits between attempts, or give run_s more time."
+        "The saga neither ended nor was parked within run_s: look for long waits between attempts, or raise run_s."
     ),
-    Kind.NOT_COMPLETED: "Verify a saga whose steps succeed when nothing is injected. Nothing else was run.",
+    Kind.NOT_COMPLETED: "Verify a saga whose steps succeed when nothing is injected. No other point was run.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong. ``step``: whose undo (or execute) is to blame, as far as can be told; ``other``: the
-    step that it can't do with. ``injection``: what had been injected; ``says``: what happened then; ``residue``: how
-    the world differs from what it was. ``point`` names the injection; ``replay`` holds the arguments that run it again:
-    ``verify_compensable(saga, world, **finding.replay)``."""
+    """One thing that is wrong.
+
+    ``step``: the step whose undo (or ``execute``) is to blame, or None if nobody can tell. ``other``: the step that it
+    can't be combined with, if there is one. ``injection``: what was injected. ``says``: what happened then.
+    ``residue``: how the world after the run differs from the world before. ``point``: the name of the injection.
+    ``replay``: the arguments that run this point again::
+
+        again = verify_compensable(saga, world, **finding.replay)
+    """
 
     kind: Kind
     point: str
@@ -100,9 +105,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One injection, and what came of it in the run of that saga. ``finding`` is None where all was well; ``missed``
-    says why it did not happen; ``record`` is the last entry that the saga's journal had, counted from 1, when the
-    supervisor was killed."""
+    """One injection and its outcome, in the run with that saga id. ``finding``: what is wrong, or None. ``missed``: why
+    the injection did not happen, or None. ``record``: the last entry of the saga's journal when the supervisor was
+    killed, counted from 1."""
 
     point: Point
     finding: Finding | None = None
@@ -125,11 +130,16 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a verification found. ``ok``: every injection happened, and left the world as it was.
+    """The result of a verification. Printed, it is a report for people.
 
-    ``checked``: every point, in the order in which they were run. ``assumptions``: what was taken on trust. ``runs``
-    counts sagas, those included that were only run to find out what a finding means; ``seed``: of the sample, if one
-    was drawn.
+    ``ok``: every injection happened, and left the world as it was. ``checked``: every point, in the order of the runs.
+    ``assumptions``: what was taken on trust. ``runs``: how many sagas were run, including those that only served to
+    explain a finding. ``seed``: the seed of the sample, if a sample was drawn.
+
+    An example, in a test::
+
+        report = verify_compensable(order, world)
+        assert report.ok, report
     """
 
     saga: str
@@ -146,12 +156,12 @@ class Report:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Everything that is wrong, the first counter-example first."""
+        """Everything that is wrong, in the order of the runs."""
         return tuple(each.finding for each in self.checked if each.finding is not None)
 
     @property
     def missed(self) -> tuple[Checked, ...]:
-        """The injections that did not happen, and so show nothing."""
+        """The injections that did not happen, and so prove nothing."""
         return tuple(each for each in self.checked if each.missed is not None and each.finding is None)
 
     def __str__(self) -> str:
@@ -179,7 +189,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     for number, group in enumerate(_grouped(report.findings), start=1):
         yield from _finding(number, group)
     if report.missed:
-        yield Text("\nDid not happen, and shows nothing", style="bold yellow")
+        yield Text("\nInjections that did not happen, and so prove nothing", style="bold yellow")
         yield from (_indented(f"{each.point.name}: {each.missed}") for each in report.missed)
     if report.assumptions:
         yield Text("\nTaken on trust", style="bold")
@@ -193,14 +203,14 @@ def _headline(report: Report) -> Text:
     if report.ok:
         return Text.assemble((f"{report.saga} can be undone: ", "bold green"), took)
     kinds = ", ".join(dict.fromkeys(finding.kind.value for finding in report.findings)) or "injections did not happen"
-    return Text.assemble((f"{report.saga} can't be shown to be undone: ", "bold red"), f"{kinds} ({took})")
+    return Text.assemble((f"{report.saga} failed the verification: ", "bold red"), f"{kinds} ({took})")
 
 
 def _tables(report: Report) -> Iterator[tuple[str, list[tuple[str, list[Checked]]]]]:
     titles = {
-        "execute": "Something happened to execute",
-        "compensate": "Something happened to the undo",
-        "supervisor": "The supervisor was killed, and everything with it",
+        "execute": "Injected into execute",
+        "compensate": "Injected into the undo",
+        "supervisor": "Kills of the supervisor and of all processes",
     }
     for area, title in titles.items():
         rows: dict[str, list[Checked]] = {}
@@ -229,14 +239,14 @@ def _table(rows: list[tuple[str, list[Checked]]]) -> Table:
 
 
 def _joined(labels: list[str]) -> str:
-    """The labels, those of lines in one word."""
-    lines = [label.rpartition("-")[2] for label in labels if label.startswith(LINE)]
-    words = [label for label in labels if not label.startswith(LINE)]
-    return ", ".join([*words, *([LINE + "/".join(lines)] if lines else [])])
+    """The labels as one text; the labels of lines are joined to one word."""
+    lines = [label.rpartition("-")[2] for label in labels if label.startswith(KILL_LINE)]
+    words = [label for label in labels if not label.startswith(KILL_LINE)]
+    return ", ".join([*words, *([KILL_LINE + "/".join(lines)] if lines else [])])
 
 
 def _bad(checked: list[Checked]) -> dict[tuple[str, str], list[str]]:
-    """The points that are not well, by what came of them."""
+    """The labels of the points that are not well, by sign and outcome."""
     found: dict[tuple[str, str], list[str]] = {}
     for each in checked:
         if each.finding is not None:
@@ -261,14 +271,14 @@ def _finding(number: int, group: list[Finding]) -> Iterator[RenderableType]:
     for line in first.residue:
         yield _indented(line, by=6, style="yellow")
     yield _indented(first.what_to_do, style="italic")
-    yield _indented(f"again: verify_compensable(saga, world, only={first.point!r})")
+    yield _indented(f"run it again: verify_compensable(saga, world, only={first.point!r})")
     if len(group) > 1:
-        named = ", ".join(each.point for each in group[1 : 1 + LIKEWISE_NAMED])
-        more = len(group) - 1 - LIKEWISE_NAMED
-        yield _indented(f"likewise at {named}" + (f" and {more} more" if more > 0 else ""), style="dim")
+        named = ", ".join(each.point for each in group[1 : 1 + MOST_NAMED])
+        more = len(group) - 1 - MOST_NAMED
+        yield _indented(f"also at {named}" + (f" and {more} more" if more > 0 else ""), style="dim")
 
 
 def _indented(text: str, by: int = 3, style: str = "") -> Padding:
-    """A text that may come from anywhere: nothing in it can command a terminal."""
+    """The text, indented. Control characters are shown as escapes: the text may come from anywhere."""
     safe = "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
     return Padding(Text(safe, style=style), (0, 0, 0, by), expand=False)

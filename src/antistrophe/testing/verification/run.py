@@ -1,9 +1,9 @@
-"""One run of the user's saga with one injection: the definition that is run, and the record of what came of it."""
+"""One run of the user's saga with one injection: the definition of the run, and what the run showed."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from antistrophe.testing.verification.injections import (
     Injection,
     Plan,
     TurnBack,
-    Wrapped,
+    UserStep,
 )
 from antistrophe.testing.verification.points import CLEAN, Point
 from antistrophe.testing.verification.snapshots import differences
@@ -29,26 +29,31 @@ from antistrophe.testing.verification.snapshots import differences
 TURN_NAME = "antistrophe: turn back"
 
 MOST_ATTEMPTS = 3
-"""How many attempts are left of a policy that has more: enough to see what a repetition does."""
+"""The most attempts that a run makes, whatever the step's policy allows: enough to see what a second attempt does."""
 
 WAIT_S = 0.05
-"""The longest wait between two attempts: a policy's own would only take time."""
+"""The longest wait between two attempts. The wait of the step's own policy would only cost time."""
 
 VERIFIER_S = 60.0
-"""What a call gets on top of its limit where it waits for the verifier."""
+"""What is added to the time limit of a call that waits for the verifier."""
 
 _REFS = {cls: f"{cls.__module__}:{cls.__qualname__}" for cls in (InjectedStep, TurnBack)}
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a verification takes, in seconds.
+    """How long a verification may take, in seconds, and how many lines of each call it tries.
 
-    ``hang_s``: how long an injected hang lasts, at least, until it is ended. ``call_s``: how long any other call may
-    take, if its own limit is higher and it was not seen to take a tenth of it. ``run_s``: how long a run may take until
-    it counts as stuck. ``total_s``: after so long no further run starts, and what was not run is reported as missed.
-    ``lines``: before how many lines of its own code, spread evenly, each call is killed; 0 for none.
-    Raises RequestError.
+    ``hang_s``: the least time that an injected hang lasts before it is ended. ``call_s``: the time limit of any other
+    call, where the step's own limit is higher; a call that was seen to take more than a tenth of ``call_s`` gets ten
+    times what it took. ``run_s``: a run that takes longer counts as stuck. ``total_s``: no run starts after this time;
+    the points that were not run are reported as missed. ``lines``: each call is killed before this many lines of its
+    own code, spread evenly; 0 for none.
+
+    Raises RequestError for a time that is not over 0, and for a negative number of lines. An example, for a quick
+    check without kills between lines::
+
+        verify_compensable(saga, world, bounds=Bounds(lines=0, hang_s=0.2))
     """
 
     hang_s: float = 0.3
@@ -59,25 +64,28 @@ class Bounds:
 
     def __post_init__(self) -> None:
         if not all(value > 0 for value in (self.hang_s, self.call_s, self.run_s, self.total_s)):
-            raise RequestError(f"hang_s, call_s, run_s and total_s are numbers of seconds over 0: {self}")
+            raise RequestError(f"hang_s, call_s, run_s and total_s must be numbers of seconds over 0: {self}")
         if self.lines < 0:
-            raise RequestError(f"lines is a number from 0 on, not {self.lines}")
+            raise RequestError(f"lines must be 0 or more, not {self.lines}")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an experiment changes in a run: the undo of the point's step gets its output even in doubt (``restored``);
-    or the undo of step ``swap[0]`` is made before that of ``swap[1]``, which is a later step."""
+    """What an experiment changes in a run. ``restored``: the undo of the point's step gets the output of ``execute``
+    even in doubt. ``swap``: the undo of step ``swap[0]`` runs before the undo of the later step ``swap[1]``."""
 
     restored: bool = False
     swap: tuple[int, int] | None = None
 
 
+NO_CHANGE = Change()
+
+
 @dataclass(slots=True)
 class Run:
-    """What came of a run. ``saga``: the fold of its journal; ``worlds``: the world after each gated call, by role and
-    step; ``came_to_rest``: it ended or was parked in time; ``missed``: why its injection did not happen, or None;
-    ``records``: how many entries its journal had when the supervisor was killed."""
+    """What a run showed. ``saga``: the saga as its journal has it; ``worlds``: the world after each gated call, by role
+    and step; ``came_to_rest``: the saga ended or was parked in time; ``missed``: why the injection did not happen, or
+    None; ``records``: how many entries the saga's journal had when the supervisor was killed."""
 
     point: Point
     saga_id: str
@@ -97,21 +105,45 @@ class Run:
 
     @property
     def residue(self) -> list[str]:
-        """How the world differs from what it was."""
+        """How the world after the run differs from the world before."""
         return differences(self.before, self.after)
 
     @property
     def given_up(self) -> tuple[int, str, str] | None:
-        """The step whose undo failed for good, the type of its error, and the error in words."""
+        """The step whose undo failed for good, the type of the error, and the error in words. None if no undo did."""
         for index, state in reversed(list(enumerate(self.saga.steps if self.saga is not None else ()))):
             if state.given_up is not None:
                 return index, state.given_up.error_type, describe(state.given_up)
         return None
 
 
-class Trials:
-    """Makes the sagas of the runs from the user's definition. ``took_s``: what calls were seen to take, by role and
-    step."""
+MakeRun = Callable[[Point, Change], Run]
+
+
+class Runs:
+    """The runs of one verification, each made once, by ``make``."""
+
+    def __init__(self, make: MakeRun) -> None:
+        self._make = make
+        self._made: dict[tuple[str, Change], Run] = {}
+
+    def of(self, point: Point, change: Change = NO_CHANGE) -> Run:
+        """The run of that point, made now if it was not made before."""
+        if (point.name, change) not in self._made:
+            self._made[point.name, change] = self._make(point, change)
+        return self._made[point.name, change]
+
+    def add(self, run: Run) -> None:
+        """Take a run, with no change, that was made elsewhere."""
+        self._made[run.point.name, NO_CHANGE] = run
+
+    def __contains__(self, point: Point) -> bool:
+        return (point.name, NO_CHANGE) in self._made
+
+
+class RunDefinitions:
+    """Makes the definition of each run from the user's definition. ``took_s``: how long calls were seen to take, by
+    role and step."""
 
     def __init__(self, definition: SagaDefinition, bounds: Bounds) -> None:
         self.specs: Sequence[StepSpec] = definition.step_specs
@@ -121,20 +153,18 @@ class Trials:
     def definition(
         self, source: SagaDefinition, saga_id: str, folder: str, point: Point, change: Change, *, gated: bool
     ) -> SagaDefinition:
-        """The user's saga under another id, with the plan of that point, and a last step that has it turn back."""
+        """The user's saga under another id, with the plan of that point, and with a last step that fails."""
         origin = source.spec().origin
-        wrapped = [
-            Wrapped(
-                index, spec.name, spec.class_ref, spec.input, tuple(each.name for each in source.step_specs[:index])
-            )
+        names = tuple(spec.name for spec in source.step_specs)
+        user_steps = [
+            UserStep(index, spec.name, spec.class_ref, spec.input, names[:index])
             for index, spec in enumerate(source.step_specs)
         ]
-        traced = self.bounds.lines if point.name == CLEAN and change == Change() else 0
-        plans = [replace(_plan(point, change, wrapped, each.index), gated=gated, traced=traced) for each in wrapped]
-        specs = [
-            self._injected(spec, origin, wrapped[index], folder, plans[index])
-            for index, spec in enumerate(source.step_specs)
-        ]
+        traced = self.bounds.lines if point.name == CLEAN and change == NO_CHANGE else 0
+        specs = []
+        for spec, user_step in zip(source.step_specs, user_steps, strict=True):
+            plan = replace(_plan(point, change, user_steps, user_step.index), gated=gated, traced=traced)
+            specs.append(self._injected(spec, origin, user_step, folder, plan))
         held = point.what is Injection.HOLD and point.step == len(specs)
         made = copy.copy(source)
         for name, value in (
@@ -145,26 +175,26 @@ class Trials:
             object.__setattr__(made, name, value)
         return made
 
-    def _injected(self, spec: StepSpec, origin: Origin, wrapped: Wrapped, folder: str, plan: Plan) -> StepSpec:
-        step = InjectedStep(origin, wrapped, folder, plan)
+    def _injected(self, spec: StepSpec, origin: Origin, user_step: UserStep, folder: str, plan: Plan) -> StepSpec:
+        step = InjectedStep(origin, user_step, folder, plan)
         return replace(
             spec,
             class_ref=_REFS[InjectedStep],
             input=pack_fields(step, InjectedStep),
-            timeout_s=self._limit_s(spec.timeout_s, EXECUTE, wrapped.index, plan),
-            compensation_timeout_s=self._limit_s(spec.compensation_timeout_s, COMPENSATE, wrapped.index, plan),
+            timeout_s=self._limit_s(spec.timeout_s, EXECUTE, user_step.index, plan),
+            compensation_timeout_s=self._limit_s(spec.compensation_timeout_s, COMPENSATE, user_step.index, plan),
             kill_grace_s=min(spec.kill_grace_s, self.bounds.hang_s),
-            retry=_quick(spec.retry),
+            retry=_shortened(spec.retry),
             retryable_attempts=min(spec.retryable_attempts, MOST_ATTEMPTS),
-            shared=False,  # what is injected into one run must not reach those beside it
-            compensation_retry=_quick(spec.compensation_retry),
+            shared=False,  # an injection into one run must not reach the runs beside it
+            compensation_retry=_shortened(spec.compensation_retry),
         )
 
     def _limit_s(self, own_s: float, role: str, step: int, plan: Plan) -> float:
         """The time limit of a call whose own limit is ``own_s``."""
         bounds, took_s = self.bounds, self.took_s.get((role, step))
         if plan.what is Injection.HANG and plan.role == role:
-            # An undo is called again under the same limit, and then has work to do.
+            # The second call of an undo has the same limit, and then does real work.
             least_s = bounds.hang_s if role == EXECUTE else 3 * bounds.hang_s
             return min(own_s, max(least_s, 3 * (took_s or 0.0)))
         limit_s = own_s if took_s is None else min(own_s, max(bounds.call_s, 10 * took_s))
@@ -172,19 +202,19 @@ class Trials:
         return limit_s + VERIFIER_S if waits else limit_s
 
 
-def _plan(point: Point, change: Change, wrapped: Sequence[Wrapped], index: int) -> Plan:
+def _plan(point: Point, change: Change, user_steps: Sequence[UserStep], index: int) -> Plan:
     aimed = point.step == index and point.what is not None
     plan = Plan(point.role, point.what, point.when, point.once, point.line) if aimed else Plan()
     if change.swap is not None:
         undone, by = change.swap
         if index == by:
-            plan = replace(plan, undo_before=wrapped[undone])
+            plan = replace(plan, undo_before=user_steps[undone])
         elif index == undone:
             plan = replace(plan, undone_elsewhere=True)
     return replace(plan, restored=change.restored and aimed)
 
 
-def _quick(policy: RetryPolicy) -> RetryPolicy:
+def _shortened(policy: RetryPolicy) -> RetryPolicy:
     return replace(
         policy,
         max_attempts=min(policy.max_attempts, MOST_ATTEMPTS),
@@ -213,5 +243,5 @@ def _turn_back(folder: str, *, held: bool) -> StepSpec:
 
 
 def is_plain(point: Point) -> bool:
-    """True for a run in which some steps succeed, nothing is in doubt, and all is undone."""
+    """True for a point at which some steps succeed, nothing is in doubt, and everything is undone."""
     return point.name == CLEAN or (point.area == EXECUTE and point.label == "raise-before")

@@ -1,6 +1,7 @@
-"""What the calls of one run leave behind for the verifier, and what it tells them: lines and flags in a folder.
+"""The log of one run: a folder in which the calls of the run leave notes, and through which the verifier answers.
 
-Files, and not messages of the actor system: they outlive whatever is killed, and the system under test stays as it is.
+The log is made of files, not of messages of the actor system. Files outlive the processes that are killed, and the
+system under test needs no change for them.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 LOOK_S = 0.001
-"""How often a flag is looked for."""
+"""How often a waiting call looks for its flag."""
 
-LIFTED = "lifted"
+INJECTIONS_OFF = "injections-off"
 """Flag: from now on nothing is injected."""
 
 ABANDONED = "abandoned"
 """Flag: from now on every call returns at once and does nothing, so that the saga comes to its end."""
 
 
-class Trail:
-    """The folder of one run, seen from either side."""
+class RunLog:
+    """The folder of one run. The verifier and the calls of the run use the same class."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Path(folder)
@@ -33,7 +34,7 @@ class Trail:
         return str(self._folder)
 
     def note(self, what: str, **fields: Any) -> None:
-        """Add a line; it is there before this returns, even if the process is killed then."""
+        """Add a note. The note is in the file when this returns, even if the process is killed right afterwards."""
         line = json.dumps({"what": what, **fields}) + "\n"
         file = os.open(self._notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -42,17 +43,17 @@ class Trail:
             os.close(file)
 
     def notes(self, what: str | None = None) -> list[dict[str, Any]]:
-        """The lines so far, of one kind or all."""
+        """The notes so far: all of them, or those of one kind."""
         try:
             text = self._notes.read_text("utf-8")
         except FileNotFoundError:
             return []
-        # What follows the last line break is still being written.
+        # The text after the last line break is still being written.
         lines = [json.loads(line) for line in text.split("\n")[:-1]]
         return [line for line in lines if what is None or line["what"] == what]
 
     def raise_flag(self, name: str) -> bool:
-        """Set a flag; False where it was set already."""
+        """Set a flag; False if it was set before."""
         try:
             os.close(os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except FileExistsError:
@@ -60,12 +61,12 @@ class Trail:
         return True
 
     def has(self, name: str) -> bool:
-        """True where that flag is set."""
+        """True if that flag is set."""
         return (self._folder / name).exists()
 
     @property
     def over(self) -> bool:
-        """True where nothing is to be done any more: the run was abandoned, or its verifier is gone."""
+        """True if calls should do nothing any more: the run was abandoned, or the verifier is gone."""
         return self.has(ABANDONED) or not self._folder.is_dir()
 
     def wait_for(self, name: str) -> None:
@@ -74,11 +75,11 @@ class Trail:
             time.sleep(LOOK_S)
 
     def keep(self, name: str, data: bytes) -> None:
-        """Keep bytes under a name."""
+        """Store bytes under a name."""
         (self._folder / name).write_bytes(data)
 
     def kept(self, name: str) -> bytes | None:
-        """What was kept under that name, or None."""
+        """The bytes that were stored under that name, or None."""
         try:
             return (self._folder / name).read_bytes()
         except FileNotFoundError:

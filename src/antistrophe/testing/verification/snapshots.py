@@ -1,4 +1,4 @@
-"""Snapshots of the world that a saga touches: taken, compared, and their difference in words."""
+"""Snapshots of the world that a saga touches: how they are taken and compared, and the difference in words."""
 
 from __future__ import annotations
 
@@ -12,48 +12,52 @@ from typing import Any, TypeAlias
 from antistrophe.errors import InvalidDefinitionError
 
 World: TypeAlias = Callable[..., Any]
-"""What takes a snapshot: a function without parameters, or of a saga's id where each saga has a world of its own."""
+"""The user's function that returns a snapshot. It takes nothing, or the saga's id if it shows the part of one saga."""
 
 MOST_LINES = 12
-"""How many differences are told."""
+"""How many differences are listed."""
+
+WHOLE = "the snapshot"
+"""The name, in a difference, of the snapshot itself."""
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 120
 
 
 class Snapshots:
-    """Takes snapshots by the user's function; without one, there is nothing to compare."""
+    """Takes snapshots with the user's function. Without a function there is nothing to compare."""
 
     def __init__(self, world: World | None) -> None:
         self._world = world
         self.given = world is not None
-        self.own = world is not None and takes_one(world)
+        self.per_saga = world is not None and takes_one(world)
 
     def take(self, saga_id: str) -> Any:
-        """The world now, as a copy: a function may give the same object each time. Lets through what it raises."""
+        """A copy of the world now; a copy, because the function may return the same object each time. What the function
+        raises is passed on."""
         if self._world is None:
             return None
-        found = self._world(saga_id) if self.own else self._world()
+        found = self._world(saga_id) if self.per_saga else self._world()
         try:
             return copy.deepcopy(found)
         except Exception as error:
             raise InvalidDefinitionError(
-                f"world() gave {_repr.repr(found)}, which can't be copied ({error}): give plain values, read from the"
-                " world at that moment"
+                f"world() returned {_repr.repr(found)}, which can't be copied ({error}): return plain values, read from"
+                " the world at that moment"
             ) from error
 
     def check_steady(self, saga_id: str) -> None:
-        """Raise InvalidDefinitionError for a world that changes by itself: every undo would be blamed for it."""
+        """Raise InvalidDefinitionError for a world that changes by itself: undos would be blamed for it."""
         for line in differences(self.take(saga_id), self.take(saga_id))[:1]:
             raise InvalidDefinitionError(
-                f"world() gave something else when it was asked again at once, although nothing had run: {line}. Leave"
-                " out what changes by itself (clocks, numbers drawn at random, NaN), and objects that equal only"
+                f"world() returned something else when it was asked again at once, although nothing had run: {line}."
+                " Leave out what changes by itself (clocks, random numbers, NaN), and objects that equal only"
                 " themselves"
             )
 
 
 def takes_one(call: Callable[..., Any]) -> bool:
-    """True for a callable that has to be given one argument. Raises InvalidDefinitionError for one that needs more."""
+    """True if the callable needs one argument. Raises InvalidDefinitionError if it needs more, or needs keywords."""
     try:
         parameters = inspect.signature(call).parameters.values()
     except (TypeError, ValueError):
@@ -61,7 +65,7 @@ def takes_one(call: Callable[..., Any]) -> bool:
     needed = [each for each in parameters if each.default is each.empty and each.kind not in _OPTIONAL]
     if len(needed) > 1 or any(each.kind is each.KEYWORD_ONLY for each in needed):
         names = ", ".join(each.name for each in needed)
-        raise InvalidDefinitionError(f"{call!r} asks for {names}: it is called with nothing, or with the saga's id")
+        raise InvalidDefinitionError(f"{call!r} needs {names}, but world is called with nothing, or with the saga's id")
     return bool(needed)
 
 
@@ -69,7 +73,7 @@ _OPTIONAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def differences(before: Any, after: Any) -> list[str]:
-    """What changed between two snapshots, one line each: ``['A'] was 100, is 90``. None where they are equal."""
+    """What changed between two snapshots, one line each: ``['A'] was 100, is 90``. Empty if they are equal."""
     if before == after:
         return []
     lines = list(_differences(before, after, ""))
@@ -79,7 +83,7 @@ def differences(before: Any, after: Any) -> list[str]:
 
 
 def _differences(before: Any, after: Any, path: str) -> Iterator[str]:
-    here = path or "it"
+    here = path or WHOLE
     if before == after:
         return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
@@ -87,9 +91,9 @@ def _differences(before: Any, after: Any, path: str) -> Iterator[str]:
             yield from _items(before, after, key, f"{path}[{_repr.repr(key)}]")
     elif isinstance(before, set | frozenset) and isinstance(after, set | frozenset):
         for gone in before - after:
-            yield f"{here} had {_repr.repr(gone)}, and has not now"
+            yield f"{here} no longer has {_repr.repr(gone)}"
         for new in after - before:
-            yield f"{here} has {_repr.repr(new)}, and had not before"
+            yield f"{here} now has {_repr.repr(new)}"
     elif _is_sequence(before) and _is_sequence(after):
         yield from _sequences(before, after, path)
     elif type(before) is type(after) and dataclasses.is_dataclass(before):
@@ -112,8 +116,8 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _sequences(before: Sequence[Any], after: Sequence[Any], path: str) -> Iterator[str]:
-    """By place where the lengths agree; else what is only in one of them, as a line more or less moves all others."""
-    here = path or "it"
+    """Compare by index if the lengths agree. Otherwise list what only one has, as one item more moves all others."""
+    here = path or WHOLE
     if len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
             yield from _differences(old, new, f"{path}[{index}]")
@@ -124,8 +128,8 @@ def _sequences(before: Sequence[Any], after: Sequence[Any], path: str) -> Iterat
             gone.remove(each)
         else:
             new.append(each)
-    yield from (f"{here} had {_repr.repr(each)}, and has not now" for each in gone)
-    yield from (f"{here} has {_repr.repr(each)}, and had not before" for each in new)
+    yield from (f"{here} no longer has {_repr.repr(each)}" for each in gone)
+    yield from (f"{here} now has {_repr.repr(each)}" for each in new)
 
 
 def _fields(before: Any, after: Any, path: str) -> Iterator[str]:
@@ -134,5 +138,5 @@ def _fields(before: Any, after: Any, path: str) -> Iterator[str]:
         for line in _differences(getattr(before, each.name), getattr(after, each.name), f"{path}.{each.name}"):
             found = True
             yield line
-    if not found:  # what makes them differ is in no field
-        yield f"{path or 'it'} was {_repr.repr(before)}, is {_repr.repr(after)}"
+    if not found:  # no field differs: something else makes them unequal
+        yield f"{path or WHOLE} was {_repr.repr(before)}, is {_repr.repr(after)}"
