@@ -1,6 +1,13 @@
-"""What users test their sagas with; each name is loaded when it is asked for.
+"""The tools with which users test their sagas.
 
-Step processes import from this package (the steps that misbehave on purpose), and must not load an orchestrator for it.
+- ``run_inline`` runs a saga in the calling process, for unit tests: no other process, and no waiting.
+- ``verify_compensable`` runs a saga in real processes, once for each point at which something can go wrong, and
+  reports whether everything was undone (``verification``).
+- ``plugin`` is the pytest plugin, with fixtures for a running orchestrator and for ``verify_compensable``.
+- ``store_contract`` holds the checks that any event backend has to pass.
+
+Each name is imported when somebody asks for it: step processes import from this package (the steps that misbehave on
+purpose), and must not load an orchestrator for that.
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bounds", "Finding", "Kind", "Outcome", "Report", "run_inline", "verify_compensable"]
 
-_HOMES = {
+_MODULES = {
     "Bounds": "verification.run",
     "Finding": "verification.report",
     "Kind": "verification.report",
@@ -28,6 +35,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
