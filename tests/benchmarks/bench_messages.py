@@ -1,10 +1,12 @@
 """Messages between two actors: our base beside Thespian's and a floor of a few lines, taking turns in one run.
 
-Usage: python -m tests.benchmarks.bench_messages [--runs N] [--peers N] [--bases NAME ...]
+Usage: python -m tests.benchmarks.bench_messages [--runs N] [--peers N] [--bases NAME ...] [--codec]
 
 The floor is a socket pair, a loop of two processes and msgpack. Each other row is two actors in processes of their own:
 one sends a message of the runtime, the other sends it back. All systems are up during the whole run, and are measured
 in turns.
+
+With --codec, only packing and unpacking are measured, beside msgpack alone, which checks nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,9 +30,15 @@ from typing import Any
 import msgpack
 from thespian.actors import Actor, ActorAddress, ActorSystem, ChildActorExited
 
+from antistrophe import messages
 from antistrophe.actors.supervisor.thespian_children import child_process
+from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
 from antistrophe.linux import termination
 from antistrophe.messages import Rejected
+from antistrophe.saga.entries import Action, Lease
+from antistrophe.saga.inputs import Returned
+from antistrophe.transport.address import address_of
+from antistrophe.transport.codec import pack_message, unpack_message
 from antistrophe.transport.system_base import UnixSystemBase
 
 WAIT_S = 120.0
@@ -221,6 +230,53 @@ def _play_raw(sock: socket.socket, order: dict[str, Any]) -> list[float] | None:
     return [1e6 * wall / returned, 1e6 * cpu / returned]
 
 
+# --- the codec alone ------------------------------------------------------------------------------------------------
+
+_ORIGIN = Origin("/srv/shop.py", ("/srv", "/usr/lib/python3.11"), "/srv")
+_LEASE = Lease("a" * 32, 4711, 123_456, "b" * 36)
+_STEPS = tuple(
+    StepSpec(
+        name,
+        f"shop:{name}",
+        b"x" * 60,
+        10.0,
+        1.0,
+        RetryPolicy(),
+        3,
+        10.0,
+        RetryPolicy(),
+        False,
+        False,
+        True,
+        False,
+        False,
+    )
+    for name in ("Debit", "Credit", "Ship")
+)
+SAMPLES: tuple[Any, ...] = (
+    messages.Accepted("c" * 32, "saga", 5),
+    messages.StartSaga("c" * 32, "r" * 32, "k" * 32, SagaSpec("saga", "transfer", None, True, _STEPS, _ORIGIN)),
+    messages.ProcessGrant("saga", _LEASE, address_of("/run/peer")),
+    messages.StepAnswer("saga", 0, Action.EXECUTE, 1, "a" * 32, Returned(b"x" * 40)),
+)
+
+
+def measure_codec(runs: int) -> None:
+    """Print the least µs of CPU that packing and unpacking one message took, and what msgpack alone took."""
+    print(f"{'least CPU in µs of':24}{'pack':>10}{'unpack':>10}{'msgpack':>10}{'unpack':>10}")
+    for message in SAMPLES:
+        frame = pack_message(message)
+        row = msgpack.unpackb(frame)
+        ways: tuple[Callable[[], Any], ...] = (
+            lambda message=message: pack_message(message),  # type: ignore[misc]
+            lambda frame=frame: unpack_message(frame),  # type: ignore[misc]
+            lambda row=row: msgpack.packb(row),  # type: ignore[misc]
+            lambda frame=frame: msgpack.unpackb(frame),  # type: ignore[misc]
+        )
+        took = [min(timeit.repeat(way, time.process_time, number=2_000, repeat=runs)) / 2_000 for way in ways]
+        print(f"{type(message).__name__:24}" + "".join(f"{1e6 * each:10.2f}" for each in took), flush=True)
+
+
 # --- all of them, in turns ------------------------------------------------------------------------------------------
 
 
@@ -302,11 +358,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--peers", type=int, default=100)
     parser.add_argument("--bases", nargs="+", choices=BASES, default=BASES)
+    parser.add_argument("--codec", action="store_true", help="measure packing and unpacking alone")
     parser.add_argument("--serve", choices=BASES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve, arguments.folder)
+        return
+    if arguments.codec:
+        measure_codec(arguments.runs)
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:

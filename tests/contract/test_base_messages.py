@@ -24,8 +24,7 @@ from thespian.system.messages.admin import (
 from antistrophe import messages
 from antistrophe.errors import NotSerializableError
 from antistrophe.transport.address import address_of
-from antistrophe.transport.codec import MESSAGES, pack_message, unpack_message
-from antistrophe.transport.record_codec import MalformedError
+from antistrophe.transport.codec import MESSAGES, MalformedError, pack_message, unpack_message
 from antistrophe.transport.thespian_messages import FORMS
 from tests.contract.sent import NOW, OPEN, PEER, frames, records, thespian_messages
 
@@ -134,6 +133,12 @@ def test_an_actor_with_requirements_is_not_asked_for() -> None:
 # --- garbage --------------------------------------------------------------------------------------------------------
 
 
+def with_surrogates(row: list[Any]) -> bytes:
+    """A frame with texts that are not UTF-8."""
+    packed: bytes = msgpack.Packer(unicode_errors="surrogatepass").pack(row)
+    return packed
+
+
 def read(frame: bytes) -> Any:
     """A message, or MalformedError; nothing else may come out."""
     try:
@@ -168,6 +173,12 @@ def test_damaged_frames_are_malformed_or_messages(data: st.DataObject) -> None:
         msgpack.packb(["Done", "c", "3", True]),
         msgpack.packb(["Done", "c", 3, True, 4]),
         msgpack.packb(["Done", ["c"], 3, True]),
+        msgpack.packb(["Done", "c", True, "true"]),
+        with_surrogates(["Done", "\udcff", "3", True]),
+        with_surrogates(["Done", "\udcff", 3, True, 4]),
+        with_surrogates(["\udcff", "c", 3, True]),
+        msgpack.packb(["Done", b"c", 3, True]),
+        msgpack.packb({"Done": 1}),
         msgpack.packb(["SagaEnded", "s", "no such status", ""]),
         msgpack.packb(["AdoptProcess", "s", ["Waiter", None, "c"]]),
         msgpack.packb(["AdoptProcess", "s", ["Lease", "n", 1, 2]]),

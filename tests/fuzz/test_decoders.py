@@ -33,8 +33,7 @@ from antistrophe.serialization.payload import (
     unpack_payload,
     unpack_record,
 )
-from antistrophe.transport.codec import MESSAGES, pack_message, unpack_message
-from antistrophe.transport.record_codec import MalformedError
+from antistrophe.transport.codec import MESSAGES, MalformedError, pack_message, unpack_message
 from tests.contract.sent import OPEN, records, thespian_messages
 from tests.cqrs.user_versions import UserV1, full_chain
 from tests.fuzz import samples

@@ -53,9 +53,9 @@ def test_no_example_is_shipped() -> None:
     assert not [path for path in example_files() if path.is_relative_to(PACKAGE)]
 
 
-def test_what_runs_needs_exactly_five_libraries() -> None:
+def test_what_runs_needs_exactly_six_libraries() -> None:
     names = {re.split(r"[<>=~!\[ ]", line)[0] for line in project()["project"]["dependencies"]}
-    assert names == {"thespian", "msgpack", "cattrs", "click", "rich"}
+    assert names == {"thespian", "msgpack", "msgspec", "cattrs", "click", "rich"}
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from antistrophe.serialization.payload import pack_fields, pack_record, unpack_f
 from antistrophe.settings import Settings
 
 CONTROL_NAME = "control"
-PROTOCOL = 5
+PROTOCOL = 6
 """Counts the forms that messages between applications and actors have had."""
 
 MAX_FRAME_BYTES = 1 << 16

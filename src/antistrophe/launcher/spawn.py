@@ -23,7 +23,7 @@ SERVING = "serving"
 HELD = "held"
 ERROR = "error"
 
-_NEEDED = ("antistrophe", "thespian", "msgpack", "cattrs", "attr")
+_NEEDED = ("antistrophe", "thespian", "msgpack", "msgspec", "cattrs", "attr")
 _BOOT = Path(__file__).with_name("boot.py")
 _LOG_BYTES_KEPT = 1 << 20
 _TAIL_BYTES = 2_000

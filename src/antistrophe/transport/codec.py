@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
 import msgpack
+import msgspec
+from msgspec.structs import astuple
 from thespian.actors import ActorAddress
 from thespian.system.addressManager import ActorLocalAddress, CannotPickleAddress
 
@@ -24,8 +27,8 @@ from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, StepRecord
 from antistrophe.saga.entries import Lease
 from antistrophe.serialization import msgpack_values
 from antistrophe.transport.address import UnixAddress, address_of
-from antistrophe.transport.record_codec import Fields, MalformedError
-from antistrophe.transport.thespian_messages import FORMS
+from antistrophe.transport.record_structs import RecordStructs, make_struct, union_of
+from antistrophe.transport.thespian_messages import FORMS, Form
 
 _BUFFER_BYTES = 64 * 1024
 _KEPT_BYTES = 1024 * 1024
@@ -33,7 +36,8 @@ _KEPT_BYTES = 1024 * 1024
 PLAIN = ""
 """The kind of a plain value."""
 
-_ADDRESS, _RECORD, _WORD, _MOMENT = range(msgpack_values.FIRST_OTHER, msgpack_values.FIRST_OTHER + 4)
+_ADDRESS, _RECORD, _WORD = range(msgpack_values.FIRST_OTHER, msgpack_values.FIRST_OTHER + 3)
+_AS_DATETIME = 3
 
 MESSAGES: dict[str, type] = {
     name: value
@@ -45,6 +49,10 @@ MESSAGES: dict[str, type] = {
 # What else may be within a plain value: the answers of the registry are made of these.
 _RECORDS = {cls.__name__: cls for cls in (SagaMetadata, StepRecord, SagaChange, TimelineEntry)}
 _WORDS: dict[str, type[Enum]] = {cls.__name__: cls for cls in (SagaStatus, StepStatus)}
+
+
+class MalformedError(Exception):
+    """What came in is no message of a known kind."""
 
 
 def pack_message(message: Any) -> bytes:
@@ -71,19 +79,25 @@ def pack_message(message: Any) -> bytes:
 def unpack_message(frame: bytes) -> Any:
     """The message of a frame. Raises MalformedError on anything that `pack_message` did not write."""
     try:
-        values = msgpack.unpackb(frame, use_list=False, ext_hook=_extension, unicode_errors="surrogatepass")
-        kind = values[0]
-        read = _readers.get(kind)
-        if read is not None:
-            return read(values)
-        if kind == PLAIN:
-            (data,) = values[1:]
-            return _unpack_plain(data)
-        return _read_form(kind, values[1:])
+        struct = _decode(frame)
+        read = _readers.get(type(struct))
+        return _structs.record(struct) if read is None else read(*astuple(struct))
     except MalformedError:
         raise
     except Exception as error:
         raise MalformedError(f"{type(error).__name__}: {error}") from error
+
+
+def _decode(frame: bytes) -> Any:
+    try:
+        return _decoder.decode(frame)
+    except UnicodeDecodeError:
+        # A file name that is not UTF-8 reaches Python as lone surrogates, and so may any text of a user's. msgspec does
+        # not decode them; msgpack does, and then msgspec looks at the values.
+        row = msgpack.unpackb(
+            frame, use_list=False, ext_hook=_extension, unicode_errors="surrogatepass", timestamp=_AS_DATETIME
+        )
+        return msgspec.convert(row, _kinds[row[0]], builtin_types=(bytes, datetime))
 
 
 def _culprit(value: Any) -> str:
@@ -105,22 +119,16 @@ def _written(values: tuple[Any, ...], nested: int | None) -> tuple[Any, ...]:
     return (*values[:nested], pack_message(values[nested]), *values[nested + 1 :])
 
 
-def _read_form(kind: Any, values: tuple[Any, ...]) -> Any:
-    form = FORMS.get(kind)
-    if form is None:
-        raise MalformedError(f"the kind {kind!r:.40} is not known")
-    if len(values) != len(form.types):
-        raise MalformedError(f"a {kind} of {len(values)} fields")
-    for value, types in zip(values, form.types, strict=True):
-        if type(value) not in types:
-            raise MalformedError(f"a {kind} with a {type(value).__name__} in the wrong place")
-    if form.nested is not None:
-        values = (*values[: form.nested], unpack_message(values[form.nested]), *values[form.nested + 1 :])
-    return form.read(*values)
+def _reader_of(form: Form) -> Callable[..., Any]:
+    """From the fields of such a message of Thespian's to the message."""
+    if form.nested is None:
+        return form.read
+    read, nested = form.read, form.nested
+    return lambda *values: read(*values[:nested], unpack_message(values[nested]), *values[nested + 1 :])
 
 
 def _packer(buffer_bytes: int) -> Any:
-    return msgpack.Packer(default=_other, unicode_errors="surrogatepass", buf_size=buffer_bytes)
+    return msgpack.Packer(default=_other, datetime=True, unicode_errors="surrogatepass", buf_size=buffer_bytes)
 
 
 class _Packers(threading.local):
@@ -140,25 +148,19 @@ def _pack(values: tuple[Any, ...]) -> bytes:
 
 
 def _other(value: Any) -> Any:
-    """What msgpack does not know: the records in a message, addresses, moments."""
+    """What msgpack does not know: the records in a message, and addresses."""
     write = _writers_within.get(type(value))
     if write is not None:
         return write(value)
-    if type(value) is datetime:
-        return msgpack.ExtType(_MOMENT, msgpack_values.pack(value))
     if not hasattr(type(value), "__dataclass_fields__"):
         raise TypeError(f"no encoding for {type(value).__qualname__}")
-    write = _writers_within[type(value)] = _fields.writer(type(value))
+    write = _writers_within[type(value)] = _structs.writer(type(value))
     return write(value)
 
 
-def _extension(code: int, data: bytes) -> Any:
+def _extension(code: int, data: bytes | memoryview) -> Any:
     if code == _ADDRESS:
-        return address_of(data.decode("utf-8", "surrogateescape"))
-    if code == _MOMENT:
-        moment = msgpack_values.unpack(data)
-        if type(moment) is datetime:
-            return moment
+        return address_of(str(data, "utf-8", "surrogateescape"))
     raise MalformedError(f"an extension type {code}")
 
 
@@ -188,7 +190,7 @@ def _unpack_plain(data: bytes) -> Any:
 def _other_in_plain(value: Any) -> msgpack.ExtType | None:
     kind = type(value)
     if _RECORDS.get(kind.__name__) is kind:
-        return msgpack.ExtType(_RECORD, _pack(_fields.writer(kind)(value)))
+        return msgpack.ExtType(_RECORD, _pack(_structs.writer(kind)(value)))
     if _WORDS.get(kind.__name__) is kind:
         return msgpack.ExtType(_WORD, _pack((kind.__name__, value.value)))
     if kind is ActorAddress:
@@ -199,17 +201,28 @@ def _other_in_plain(value: Any) -> msgpack.ExtType | None:
 def _extension_in_plain(code: int, data: bytes) -> Any:
     if code == _ADDRESS:
         return _extension(code, data)
-    values = msgpack.unpackb(data, use_list=False, ext_hook=_extension, unicode_errors="surrogatepass")
+    values = msgpack.unpackb(
+        data, use_list=False, ext_hook=_extension, unicode_errors="surrogatepass", timestamp=_AS_DATETIME
+    )
     if code == _WORD:
         name, word = values
         return _WORDS[name](word)
     if code == _RECORD:
-        return _fields.reader(_RECORDS[values[0]])(values)
+        struct = _structs.struct(_RECORDS[values[0]])
+        return _structs.record(msgspec.convert(values, struct, builtin_types=(bytes, datetime)))
     raise MalformedError(f"an extension type {code}")
 
 
-_fields = Fields((_pack_plain, _unpack_plain), alike=(RetryPolicy, ResourceLimits, Origin, Lease))
-_writers = {cls: _fields.writer(cls) for cls in MESSAGES.values()}
-_readers = {kind: _fields.reader(cls) for kind, cls in MESSAGES.items()}
+_structs = RecordStructs((_pack_plain, _unpack_plain), shared=(RetryPolicy, ResourceLimits, Origin, Lease))
+_writers = {cls: _structs.writer(cls) for cls in MESSAGES.values()}
 _writers_within: dict[type, Any] = {ActorAddress: _packed_address}
 _packers = _Packers()
+
+# Every kind of frame there is, with its Struct; and what makes a message of the fields where it is no record of ours.
+_kinds = {
+    **{kind: _structs.struct(cls) for kind, cls in MESSAGES.items()},
+    **{kind: make_struct(kind, [(f"f{n}", hint) for n, hint in enumerate(form.hints)]) for kind, form in FORMS.items()},
+    PLAIN: make_struct(PLAIN, [("value", bytes)]),
+}
+_readers = {**{_kinds[kind]: _reader_of(form) for kind, form in FORMS.items()}, _kinds[PLAIN]: _unpack_plain}
+_decoder = msgspec.msgpack.Decoder(union_of(_kinds.values()), ext_hook=_extension)

@@ -11,10 +11,9 @@ from thespian.system.transport import ReceiveEnvelope, SendStatus
 
 from antistrophe.errors import OverloadedError, RequestError, SystemUnavailableError
 from antistrophe.transport.address import address_of
-from antistrophe.transport.codec import pack_message, unpack_message
+from antistrophe.transport.codec import MalformedError, pack_message, unpack_message
 from antistrophe.transport.connection import framed
 from antistrophe.transport.outgoing_message import OutgoingMessage
-from antistrophe.transport.record_codec import MalformedError
 from antistrophe.transport.transport import UnixTransport
 
 MAX_UNREAD_REQUESTS = 1_000

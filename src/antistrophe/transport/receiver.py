@@ -16,11 +16,10 @@ from thespian.system.utilis import thesplog
 from antistrophe.messages import FROM_APPLICATIONS
 from antistrophe.transport.address import address_of
 from antistrophe.transport.authentication import is_outsider
-from antistrophe.transport.codec import unpack_message
+from antistrophe.transport.codec import MalformedError, unpack_message
 from antistrophe.transport.connection import BrokenStreamError, Incoming, StrangerError, check_peer
 from antistrophe.transport.drop_counters import BROKEN, MALFORMED, STRANGERS, UNASKED, DropCounters
 from antistrophe.transport.poller import READABLE, Poller
-from antistrophe.transport.record_codec import MalformedError
 
 _BACKLOG = 1024
 _ACCEPTS_AT_ONCE = 64

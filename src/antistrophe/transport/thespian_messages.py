@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import NoneType
 from typing import Any
 
 from thespian.actors import ActorAddress, ActorExitRequest, ChildActorExited, DeadEnvelope, PoisonMessage
@@ -24,48 +23,37 @@ from thespian.system.messages.admin import (
 )
 from thespian.system.messages.multiproc import EndpointConnected, LoggerConnected
 
-Types = tuple[type, ...]
-
-_ADDRESS: Types = (ActorAddress,)
-_MAYBE_ADDRESS: Types = (ActorAddress, NoneType)
-_TEXT: Types = (str,)
-_MAYBE_TEXT: Types = (str, NoneType)
-_NUMBER: Types = (int,)
-_MAYBE_NUMBER: Types = (int, NoneType)
-_YES_NO: Types = (bool,)
-_FRAME: Types = (bytes,)
-
-_LOG_FIELDS: dict[str, Types] = {
-    "name": _TEXT,
-    "msg": _TEXT,
-    "levelno": _NUMBER,
-    "levelname": _TEXT,
-    "pathname": _TEXT,
-    "filename": _TEXT,
-    "module": _TEXT,
-    "lineno": _NUMBER,
-    "funcName": _MAYBE_TEXT,
-    "created": (float,),
-    "msecs": (float, int),
-    "relativeCreated": (float, int),
-    "thread": _MAYBE_NUMBER,
-    "threadName": _MAYBE_TEXT,
-    "processName": _MAYBE_TEXT,
-    "process": _MAYBE_NUMBER,
-    "exc_text": _MAYBE_TEXT,
-    "stack_info": _MAYBE_TEXT,
-    "actorAddress": _MAYBE_TEXT,
+_LOG_FIELDS: dict[str, Any] = {
+    "name": str,
+    "msg": str,
+    "levelno": int,
+    "levelname": str,
+    "pathname": str,
+    "filename": str,
+    "module": str,
+    "lineno": int,
+    "funcName": str | None,
+    "created": float,
+    "msecs": float | int,
+    "relativeCreated": float | int,
+    "thread": int | None,
+    "threadName": str | None,
+    "processName": str | None,
+    "process": int | None,
+    "exc_text": str | None,
+    "stack_info": str | None,
+    "actorAddress": str | None,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One class of messages: how to get its fields, what they may be, and how to make it of them. The field at
+    """One class of messages: how to get its fields, their type hints, and how to make it of them. The field at
     ``nested`` is a message, which travels as a frame within the frame."""
 
     cls: type
     write: Callable[[Any], tuple[Any, ...]]
-    types: tuple[Types, ...]
+    hints: tuple[Any, ...]
     read: Callable[..., Any]
     nested: int | None = None
 
@@ -98,32 +86,32 @@ _LISTED = (
     Form(
         QueryAck,
         lambda it: (it.systemName, it.systemVersion, it.inShutdown),
-        (_TEXT, (int, str), _YES_NO),
+        (str, int | str, bool),
         QueryAck,
     ),
-    Form(EndpointConnected, lambda it: (it.childInstance,), (_MAYBE_NUMBER,), EndpointConnected),
-    Form(ActorExitRequest, lambda it: (bool(it.isRecursive),), (_YES_NO,), ActorExitRequest),
-    Form(ChildActorExited, lambda it: (it.childAddress,), (_ADDRESS,), ChildActorExited),
+    Form(EndpointConnected, lambda it: (it.childInstance,), (int | None,), EndpointConnected),
+    Form(ActorExitRequest, lambda it: (bool(it.isRecursive),), (bool,), ActorExitRequest),
+    Form(ChildActorExited, lambda it: (it.childAddress,), (ActorAddress,), ChildActorExited),
     Form(
         PendingActor,
         _pending_actor,
-        (_TEXT, _MAYBE_ADDRESS, _NUMBER, _MAYBE_TEXT),
+        (str, ActorAddress | None, int, str | None),
         lambda name, of, number, global_name: PendingActor(name, of, number, None, global_name),
     ),
     Form(
         PendingActorResponse,
         lambda it: (it.forActor, it.instanceNum, it.globalName, it.errorCode, it.actualAddress, it.errorStr),
-        (_MAYBE_ADDRESS, _NUMBER, _MAYBE_TEXT, _MAYBE_NUMBER, _MAYBE_ADDRESS, _MAYBE_TEXT),
+        (ActorAddress | None, int, str | None, int | None, ActorAddress | None, str | None),
         PendingActorResponse,
     ),
     Form(
         HandleDeadLetters,
         lambda it: (it.handlerAddr, bool(it.enableHandler)),
-        (_ADDRESS, _YES_NO),
+        (ActorAddress, bool),
         HandleDeadLetters,
     ),
-    Form(PoisonMessage, lambda it: (it.poisonMessage, it.details or ""), (_FRAME, _TEXT), PoisonMessage, nested=0),
-    Form(DeadEnvelope, lambda it: (it.deadAddress, it.deadMessage), (_ADDRESS, _FRAME), DeadEnvelope, nested=1),
+    Form(PoisonMessage, lambda it: (it.poisonMessage, it.details or ""), (bytes, str), PoisonMessage, nested=0),
+    Form(DeadEnvelope, lambda it: (it.deadAddress, it.deadMessage), (ActorAddress, bytes), DeadEnvelope, nested=1),
     Form(logging.LogRecord, _log_values, tuple(_LOG_FIELDS.values()), _log_record),
 )
 
