@@ -1,4 +1,4 @@
-"""What a step process started is found by its mark and ended, wherever it went; what is another's is left alone."""
+"""What a step process has started is found by its mark and ended, wherever it went; another home is left alone."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.waiting import until
 MARKED = """
 import os, subprocess, sys
 from antistrophe.linux import descendants, process, termination
-termination.mark_descendants(sys.argv[1])
+descendants.mark_home_descendants(sys.argv[1])
 descendants.mark_step_descendants(sys.argv[2])
 if len(sys.argv) > 3:  # it opens another home
-    termination.mark_descendants(sys.argv[3])
+    descendants.mark_home_descendants(sys.argv[3])
 sleeper = [sys.executable, "-S", "-c", "import time; print(0, flush=True); time.sleep(600)"]
 child = subprocess.Popen(sleeper, env={}, start_new_session=True, stdout=subprocess.PIPE)
 child.stdout.readline()
@@ -35,7 +35,7 @@ os._exit(0)
 def _home(tmp_path: Path) -> Iterator[None]:
     """This process is of the home, as the supervisor is; its own limit is put back."""
     before = resource.getrlimit(10)
-    termination.mark_descendants(tmp_path)
+    descendants.mark_home_descendants(tmp_path)
     yield
     resource.setrlimit(10, before)
 

@@ -13,7 +13,7 @@ import click
 from antistrophe.client.session import DEFAULT_HOME, home_of
 from antistrophe.errors import JournalError
 from antistrophe.journal import journal_path
-from antistrophe.linux.termination import HOME_MARKER
+from antistrophe.linux.termination import HOME_VARIABLE
 from antistrophe.settings import Settings
 from antistrophe.storage.opening import refuse_foreign
 
@@ -44,7 +44,7 @@ class Invocation:
         if not home.exists():
             raise JournalError(
                 f"there is no home at {home}: nothing has run there yet, or it is elsewhere (--home DIR, or"
-                f" ${HOME_MARKER})"
+                f" ${HOME_VARIABLE})"
             )
         if not home.is_dir():
             raise JournalError(f"{home} is not a folder, so it can't be a home: choose another with --home DIR")
@@ -92,7 +92,7 @@ def everywhere(command: F) -> F:
             metavar="DIR",
             expose_value=False,
             callback=_keeps("home_option", Path),
-            help=f"The home of the actor system; by default ${HOME_MARKER}, else {DEFAULT_HOME}.",
+            help=f"The home of the actor system; by default ${HOME_VARIABLE}, else {DEFAULT_HOME}.",
         ),
         click.option(
             "--settings",

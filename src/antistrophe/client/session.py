@@ -17,7 +17,7 @@ from antistrophe.eventstore.recorded import Upcasts, recorded
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import journal_path
 from antistrophe.launcher.attachment import Attachment, System
-from antistrophe.linux.termination import HOME_MARKER
+from antistrophe.linux.termination import HOME_VARIABLE
 from antistrophe.messages import Done, OrderSaga, ResolveStep
 from antistrophe.records import SagaMetadata
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
@@ -177,7 +177,7 @@ class Session:
 
 def home_of(home: str | os.PathLike[str] | None) -> Path:
     """The given folder, else ``$ANTISTROPHE_HOME``, else ``.antistrophe``; absolute and without symbolic links."""
-    return Path(os.path.realpath(home or os.environ.get(HOME_MARKER) or DEFAULT_HOME))
+    return Path(os.path.realpath(home or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME))
 
 
 def user_name() -> str:

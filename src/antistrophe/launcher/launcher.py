@@ -25,8 +25,9 @@ from antistrophe.launcher.home_lock import HomeLock, prepare_home
 from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
 from antistrophe.launcher.signals import Signals
 from antistrophe.launcher.spawn import ERROR, HELD, SERVING
+from antistrophe.linux.descendants import mark_home_descendants
 from antistrophe.linux.process import become_subreaper
-from antistrophe.linux.termination import mark_descendants, sweep
+from antistrophe.linux.termination import sweep
 from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 from antistrophe.settings import Settings
@@ -121,7 +122,7 @@ class Launcher:
             return None
         os.chdir(home)
         become_subreaper()
-        mark_descendants(home)
+        mark_home_descendants(home)
         found_system()
         _sweep(home)
         folder = socket_folder(home)

@@ -1,8 +1,8 @@
-"""What a step process has started, wherever it went: found by a mark that the kernel hands down, and ended.
+"""Descendants are known by a mark that the kernel hands down, wherever they go.
 
-A process group is left by one call (``setsid``, as daemons make it) and an environment is changed by another; a limit
-that nobody looks at is kept by forks and execs alike. `antistrophe.linux.termination.mark_descendants` uses the soft
-limit of file locks for the home; this is the hard one, and names the step process.
+A process leaves its group with one call (``setsid``, as daemons do) and gets another environment with the next. Forks
+and execs keep resource limits. The mark is the limit of file locks, which Linux has not enforced since version 2.4.25:
+the soft limit names the home, the hard limit names the step process.
 """
 
 from __future__ import annotations
@@ -11,68 +11,91 @@ import contextlib
 import hashlib
 import os
 import resource
-import signal
 
-from antistrophe.linux.process import identity_of, open_pidfd
+from antistrophe.linux.process import identity_of, kill_if
 from antistrophe.linux.procfs import all_pids
 
+# RLIMIT_LOCKS of <sys/resource.h>, which the module `resource` does not name.
 _RLIMIT_LOCKS = 10
 
-# One scan misses what was forked behind its back by a process that died before the scan came to it.
+# A process may fork another behind the scan and die before the scan comes to it: one scan can miss the fork.
 _SCANS = 2
 
 
+# --- the mark of a home: the soft limit ---------------------------------------------------------------------------
+
+
+def mark_home_descendants(home: str | os.PathLike[str]) -> None:
+    """Mark this process, and every process that it will ever start, as one of that home."""
+    hard = resource.getrlimit(_RLIMIT_LOCKS)[1]
+    # Where an administrator has set a lower limit, the environment alone shows the home.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(_RLIMIT_LOCKS, (home_mark(home), hard))
+
+
+def home_mark(home: str | os.PathLike[str]) -> int:
+    """The mark of that home; a home has the same mark through every symlink."""
+    # Below 2**56, which is below every mark of a step process; and above any limit that somebody would set.
+    return _hash(os.fsencode(os.path.realpath(home))) | 1 << 55
+
+
+def home_mark_of(pid: int) -> int | None:
+    """The mark of a home that this process carries; None when it is gone or is another user's."""
+    limits = _limits_of(pid)
+    return None if limits is None else limits[0]
+
+
+# --- the mark of a step process: the hard limit -------------------------------------------------------------------
+
+
 def mark_step_descendants(name: str) -> None:
-    """Mark all that this process will ever start as that of the step process of this name."""
+    """Mark this process, and every process that it will ever start, as one of the step process of that name."""
     soft = resource.getrlimit(_RLIMIT_LOCKS)[0]
-    with contextlib.suppress(ValueError, OSError):  # an administrator's limit is lower: then the group has to do
-        resource.setrlimit(_RLIMIT_LOCKS, (soft, _mark_of(name)))
+    # Where an administrator has set a lower limit, only the process group shows the step process.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(_RLIMIT_LOCKS, (soft, _step_mark(name)))
 
 
 def live_step_descendants(name: str) -> list[int]:
-    """Every live process that carries that step process's mark, which it does itself."""
-    wanted = (resource.getrlimit(_RLIMIT_LOCKS)[0], _mark_of(name))
-    return [pid for pid in all_pids() if _carries(pid, wanted) and identity_of(pid) is not None]
+    """The live processes that carry the mark of that step process, itself included."""
+    marks = _marks_here(name)
+    return [pid for pid in all_pids() if _limits_of(pid) == marks and identity_of(pid) is not None]
 
 
 def end_step_descendants(name: str) -> list[int]:
-    """SIGKILL every live process that carries that step process's mark; answer with those of them that were there.
+    """SIGKILL every live process that carries the mark of that step process; answer with those that were found.
 
-    ``[]`` is the proof that none lives; else call again until it is. The step process itself carries the mark, too.
-    Processes that belong to another home meanwhile, because they have opened it, are none of its offspring.
+    ``[]`` is the proof that none lives; after any other answer, call again. The step process itself carries the mark,
+    too. A descendant that has opened another home belongs to that home, and is left alone.
     """
-    wanted = (resource.getrlimit(_RLIMIT_LOCKS)[0], _mark_of(name))
+    marks = _marks_here(name)
+
+    def is_marked(pid: int) -> bool:
+        return _limits_of(pid) == marks
+
     for _ in range(_SCANS):
-        found = [pid for pid in all_pids() if _carries(pid, wanted) and _kill(pid, wanted)]
+        found = [pid for pid in all_pids() if is_marked(pid) and kill_if(pid, is_marked)]
         if found:
             return found
     return []
 
 
-def _carries(pid: int, wanted: tuple[int, int]) -> bool:
+def _marks_here(name: str) -> tuple[int, int]:
+    """Both marks of a process that the step process of that name has started in the home of this process."""
+    return resource.getrlimit(_RLIMIT_LOCKS)[0], _step_mark(name)
+
+
+def _limits_of(pid: int) -> tuple[int, int] | None:
     try:
-        return resource.prlimit(pid, _RLIMIT_LOCKS) == wanted
-    except OSError:  # gone, or another user's
-        return False
+        return resource.prlimit(pid, _RLIMIT_LOCKS)
+    except OSError:  # the process is gone, or is another user's
+        return None
 
 
-def _kill(pid: int, wanted: tuple[int, int]) -> bool:
-    """False where it is dead already."""
-    identity = identity_of(pid)
-    pidfd = None if identity is None else open_pidfd(identity)
-    if pidfd is None:
-        return False
-    try:
-        if not _carries(pid, wanted):  # looked at after opening: the number may have been given away
-            return False
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return False
-    finally:
-        os.close(pidfd)
-    return True
+def _step_mark(name: str) -> int:
+    # Above every mark of a home, because a soft limit may not exceed the hard one; and below "unlimited".
+    return _hash(name.encode("utf-8", "surrogatepass")) | 1 << 56
 
 
-def _mark_of(name: str) -> int:
-    # Above every mark of a home, so that the soft limit never exceeds it, and lower than whatever else is "unlimited".
-    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:7]) | 1 << 56
+def _hash(data: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(data).digest()[:7])

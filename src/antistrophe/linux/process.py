@@ -1,8 +1,8 @@
-"""Linux processes: who they are, whether they live, and how a signal reaches exactly one of them.
+"""One Linux process: who it is, whether it lives, and how a signal reaches it and no other.
 
-A pid alone names nothing for long: numbers come back. Everything here that could hurt works on a
-`ProcessIdentity` or on a pidfd.
-Processes vanish while they are looked at; here that means "dead", never an exception.
+The kernel gives a pid to another process later. So every function that sends a signal takes a `ProcessIdentity`, or
+checks the process after it has opened a pidfd. A process that vanishes while it is looked at is dead; no function
+raises for it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import faulthandler
 import os
 import select
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, NoReturn
@@ -22,13 +23,13 @@ from antistrophe.linux.procfs import all_stats, stat_of
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
-# What native code raises when it is broken. A Python-level handler for these never runs: the fault just repeats.
+# The signals of a fault in native code. A handler in Python never runs for them: the fault repeats before it could.
 _FATAL_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """One process, unmistakably: ``start_ticks`` is its start in clock ticks since the boot ``boot_id``."""
+    """The name of one process for ever: ``start_ticks`` is its start in clock ticks since the boot ``boot_id``."""
 
     pid: int
     start_ticks: int
@@ -43,7 +44,7 @@ def boot_id() -> str:
 
 
 def identity_of(pid: int) -> ProcessIdentity | None:
-    """Who has that pid now; None when no live process has it (a zombie is dead)."""
+    """The process that has this pid now; None when no live process has it (a zombie is dead)."""
     stat = stat_of(pid)
     if stat is None or not stat.lives:
         return None
@@ -51,23 +52,26 @@ def identity_of(pid: int) -> ProcessIdentity | None:
 
 
 def is_alive(identity: ProcessIdentity) -> bool:
-    """Whether exactly this process still runs: a zombie, another start time or another boot means no."""
+    """Whether this process still runs. A zombie does not, and a process with another start or boot is another one."""
     return identity_of(identity.pid) == identity
 
 
 def parent_of(pid: int) -> int | None:
-    """The pid of the present parent of a process (a zombie has one, too); None when there is no such process."""
+    """The pid of a process's present parent (a zombie has one, too); None when no process has this pid."""
     stat = stat_of(pid)
     return None if stat is None else stat.parent
 
 
 def children_of(pid: int) -> list[int]:
-    """The live children of a process, ascending."""
+    """The pids of a process's live children, ascending."""
     return [child for child, stat in all_stats() if stat.parent == pid and stat.lives]
 
 
 def open_pidfd(identity: ProcessIdentity) -> int | None:
-    """A pidfd of this process, or None when it is dead. The caller closes it."""
+    """A pidfd of this process, or None when the process is dead. The caller closes the pidfd.
+
+    Raises OSError where this process may open no more descriptors.
+    """
     try:
         pidfd = os.pidfd_open(identity.pid)
     except OverflowError:
@@ -76,7 +80,7 @@ def open_pidfd(identity: ProcessIdentity) -> int | None:
         if error.errno in (errno.ESRCH, errno.EINVAL):  # EINVAL: no process can have that number
             return None
         raise
-    # Looked at after opening: from here on the descriptor stays with that process, whatever becomes of the number.
+    # The check comes after the opening: an open pidfd stays with its process, whoever gets the pid later.
     if is_alive(identity):
         return pidfd
     os.close(pidfd)
@@ -97,9 +101,32 @@ def send_signal(identity: ProcessIdentity, signal_number: int) -> bool:
     return True
 
 
+def kill_if(pid: int, belongs: Callable[[int], bool]) -> bool:
+    """SIGKILL the process that has this pid if ``belongs(pid)`` is true of it; False where nothing was sent.
+
+    ``belongs`` is asked while a pidfd holds the process, so its answer and the signal are about the same process.
+    Raises OSError where this process may open no more descriptors.
+    """
+    identity = identity_of(pid)
+    pidfd = None if identity is None else open_pidfd(identity)
+    if pidfd is None:
+        return False
+    try:
+        if not belongs(pid):
+            return False
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
 def signal_main_thread(child: ProcessIdentity, signal_number: int) -> bool:
-    """Send a signal to the main thread of a child of this process, and to no other of its threads; False when it is
-    dead. Only for a child that is not reaped before this returns: its pid can't be anybody else's."""
+    """Send a signal to the main thread of a child of this process, not to its other threads; False when it is dead.
+
+    The caller must not reap the child before this returns: until then its pid can't belong to another process.
+    """
     pidfd = open_pidfd(child)
     if pidfd is None:
         return False
@@ -109,7 +136,7 @@ def signal_main_thread(child: ProcessIdentity, signal_number: int) -> bool:
 
 
 def wait_readable(pidfd: int, timeout_s: float) -> bool:
-    """Wait until a pidfd says that its process is dead (a zombie is); False when ``timeout_s`` passed before."""
+    """Wait until the process of a pidfd is dead (a zombie is); False when ``timeout_s`` seconds passed before."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(max(0.0, timeout_s) * 1000))
@@ -119,10 +146,10 @@ def wait_readable(pidfd: int, timeout_s: float) -> bool:
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel SIGKILL this process when its parent dies; exit at once if ``parent_pid`` is it no longer.
+    """Have the kernel SIGKILL this process when its parent dies; die at once if ``parent_pid`` is gone already.
 
-    Three limits of Linux: it is the parent's *thread* that forked whose end counts, so fork from the main thread;
-    children do not inherit it; the new parent of an orphan counts from then on.
+    Linux has three limits here. The kernel watches the parent's *thread* that forked, so fork from the main thread.
+    Children do not inherit the request. When an orphan gets a new parent, the kernel watches the new parent.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
@@ -130,16 +157,16 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def become_subreaper() -> None:
-    """From now on, orphans among this process's descendants become its children instead of init's."""
+    """From now on, an orphan among the descendants of this process becomes its child, not init's."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def restore_fatal_signals(traceback_file: IO[str] | int | None = None) -> None:
-    """Let a fault of native code end this process again, whatever handlers it had.
+    """Let a fault in native code end this process again, whatever handlers were set before.
 
-    With ``traceback_file`` (an open file or descriptor that stays open) the Python stacks are written there first.
+    With ``traceback_file`` (a file or descriptor that stays open) the Python stacks are written to it first.
     """
-    faulthandler.disable()  # else its handlers count as installed although somebody has replaced them
+    faulthandler.disable()  # faulthandler would take its handlers for installed although somebody has replaced them
     for number in _FATAL_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     if traceback_file is not None:
@@ -155,6 +182,6 @@ def _prctl(option: int, argument: int) -> None:
 
 
 def _die_orphaned() -> NoReturn:
-    # Not sys.exit: in a fork that would run the parent's exit handlers.
+    # In a fork, sys.exit would run the exit handlers of the parent.
     os.kill(os.getpid(), signal.SIGKILL)
     os._exit(1)

@@ -1,4 +1,7 @@
-"""Reading /proc: which processes there are, and what the kernel says of each. One that vanishes meanwhile is None."""
+"""Reading /proc: which processes there are, and what the kernel says about each.
+
+A process that vanishes while it is read is None.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """A line of /proc/PID/stat: ``group`` is the process group, ``start_ticks`` clock ticks from boot to start."""
+    """What /proc/PID/stat says: ``parent`` is a pid, ``group`` the process group, ``start_ticks`` the clock ticks from
+    the boot to the start of the process."""
 
     state: str
     parent: int
@@ -19,17 +23,17 @@ class Stat:
 
     @property
     def lives(self) -> bool:
-        # The leader of a thread group may be a zombie while other threads of it still run: that process lives.
+        # The first thread of a process may be a zombie while its other threads run: that process lives.
         return self.state not in "ZXx" or self.threads > 1
 
 
 def all_pids() -> list[int]:
-    """Every pid, ascending."""
+    """The pids of all processes, ascending."""
     return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
 def all_stats() -> Iterable[tuple[int, Stat]]:
-    """Every process with its stat, by pid."""
+    """Every pid with the stat of its process, ascending."""
     for pid in all_pids():
         stat = stat_of(pid)
         if stat is not None:
@@ -37,17 +41,17 @@ def all_stats() -> Iterable[tuple[int, Stat]]:
 
 
 def stat_of(pid: int) -> Stat | None:
-    """What the kernel says of that process; a zombie has a stat, too."""
+    """The stat of a process, None when no process has this pid. A zombie has a stat, too."""
     text = read(f"/proc/{pid}/stat")
     if not text:
         return None
-    # The command's name comes second, in parentheses, and may itself hold spaces and parentheses.
+    # The second field is the command's name in parentheses, and the name may contain spaces and parentheses.
     state, *fields = text[text.rindex(b")") + 2 :].split()
     return Stat(state.decode(), int(fields[0]), int(fields[1]), threads=int(fields[16]), start_ticks=int(fields[18]))
 
 
 def owner_of(pid: int) -> int | None:
-    """The user id that it runs as."""
+    """The id of the user that a process runs as, None when no process has this pid."""
     try:
         return os.stat(f"/proc/{pid}").st_uid
     except OSError:
@@ -55,8 +59,8 @@ def owner_of(pid: int) -> int | None:
 
 
 def read(path: str) -> bytes | None:
-    """The whole of one file below /proc."""
-    # Plain descriptors: this runs for every process of the machine, and a Python file object costs three times that.
+    """The whole content of a file below /proc, None when it can't be read."""
+    # This runs for every process of the machine, and a Python file object costs three times what a descriptor costs.
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -66,7 +70,7 @@ def read(path: str) -> bytes | None:
         while chunk := os.read(descriptor, 65536):
             chunks.append(chunk)
         return b"".join(chunks)
-    except OSError:  # ESRCH: it died while we read
+    except OSError:  # ESRCH: the process died meanwhile
         return None
     finally:
         os.close(descriptor)
