@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.saga.ports import ExecutionPort
-from antistrophe.actors.step.attempt_file import Token, read_attempt_file
+from antistrophe.actors.step.attempt_file import AttemptId, read_attempt_file
 from antistrophe.actors.step.stack_dumps import read_stack, why_no_stack
 from antistrophe.errors import JournalError
 from antistrophe.linux.process import boot_id
@@ -105,8 +105,8 @@ class Execution:
         stack = None
         no_stack: str | None = "the machine has been started anew since"
         if current.lease.boot_id == boot_id():
-            marks = read_attempt_file(self._place.home, current.lease.name, self._token(current))
-            began, answer = marks.began_at is not None, marks.answer
+            record = read_attempt_file(self._place.home, current.lease.name, self._attempt_id(current))
+            began, answer = record.began_at is not None, record.answer
             stack = read_stack(self._place.home, current.lease.name) if began and answer is None else None
             no_stack = why_no_stack(self._place.home, dead) if began and answer is None and stack is None else None
         return Fenced(
@@ -128,11 +128,11 @@ class Execution:
         current = self.saga.current
         if current is None:
             return TimePassed()
-        marks = read_attempt_file(self._place.home, current.lease.name, self._token(current))
-        return TimePassed(marks.began_at, allowance_s)
+        record = read_attempt_file(self._place.home, current.lease.name, self._attempt_id(current))
+        return TimePassed(record.began_at, allowance_s)
 
-    def _token(self, current: AttemptStarted) -> Token:
-        return Token(self.saga.id, current.step, current.action, current.attempt)
+    def _attempt_id(self, current: AttemptStarted) -> AttemptId:
+        return AttemptId(self.saga.id, current.step, current.action, current.attempt)
 
 
 def _granted(grant: ProcessGrant) -> ProcessGranted:

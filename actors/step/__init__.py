@@ -1,1 +1,26 @@
-"""The step processes: the only place where user code runs."""
+"""Step processes: the only processes in which user code runs.
+
+The supervisor forks two kinds of them::
+
+    step process        StepActor        one attempt at a time, in the main thread     `step`, `call`
+    async worker        AsyncStepActor   many attempts of ``async def`` steps at once  `async_step`, `event_loop`
+
+Both do the same things in the same order. They make a process group of their own and mark what they will start
+(`user_process`). They import the user's code when the supervisor asks for it. Then, for each ``RunStep`` message:
+
+1. build the step from its packed input, and its context (`step_context`);
+2. write "the call begins" to the attempt file of the lease (`attempt_file`);
+3. call ``execute``, ``compensate`` or ``verify`` (`call`);
+4. write the outcome to the attempt file, and send it as a ``StepAnswer``.
+
+Rules:
+
+- A step process may die at any instruction. What it wrote to its attempt file before tells the saga actor whether the
+  call began and how it ended; the file is written with single writes and never synced, so it counts within one boot.
+- The same attempt asked for twice runs once: the second question gets the first answer.
+- A process that is told to end (SIGTERM) ends. It sends no answer any more: its attempt file has what is known.
+- Before a hung process is killed it writes where its threads and tasks stand (`stack_dumps`). A call that blocks the
+  event loop of an async worker is found by `loop_watchdog`.
+
+Start with `step`, then `call`; `async_step` is the same with slots.
+"""

@@ -1,4 +1,4 @@
-"""The carrier actor: a process in which the coroutines of many sagas run at the same time, each in its slot."""
+"""The async worker: coroutines of many sagas run in its process at the same time, each in a slot of its own."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from typing import Any
 from thespian.actors import WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
-from antistrophe.actors.step.attempt_file import AttemptFile, Token
+from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId
 from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, answer_of, answer_of_exception
 from antistrophe.actors.step.event_loop import Call, EventLoop
-from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatch
+from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatchdog
 from antistrophe.actors.step.stack_dumps import StackFile, write_tasks_to
 from antistrophe.actors.step.step_context import context_of
-from antistrophe.actors.step.user_process import REFUSALS, become_user_process, introduce, load_code, refusal
+from antistrophe.actors.step.user_process import (
+    REFUSALS,
+    become_user_process,
+    configure_user_process,
+    load_code,
+    refusal,
+)
 from antistrophe.definition.code_loading import load_step_class
 from antistrophe.definition.step import build_step, call_step
 from antistrophe.errors import InDoubtError
@@ -36,16 +42,16 @@ from antistrophe.saga.inputs import Answer, Refused
 
 
 class _Slot:
-    """What runs in a slot, or ran last: the same attempt told again is answered with what it gave."""
+    """The attempt that runs in a slot, or ran there last, with its answer: the same attempt asked for again gets it."""
 
-    def __init__(self, token: Token, sender: Address) -> None:
-        self.token = token
+    def __init__(self, attempt_id: AttemptId, sender: Address) -> None:
+        self.attempt_id = attempt_id
         self.sender = sender
         self.answer: Answer | None = None
 
 
-class _Settled:
-    """The event loop's thread to the actor: a call is over; with ``answer`` None it was ended."""
+class _CallSettled:
+    """From the event loop's thread to the actor: a call is over. ``answer`` is None where the call was ended."""
 
     def __init__(self, lease_name: str, answer: Answer | None) -> None:
         self.lease_name = lease_name
@@ -53,7 +59,10 @@ class _Settled:
 
 
 class AsyncStepActor(RuntimeActor):
-    """Imports the user's step classes, and has an event loop in a thread of its own make the calls."""
+    """Imports the user's step classes, and has an event loop in another thread make the calls.
+
+    The actor's thread receives messages and watches the loop, so a call that blocks the loop does not block the actor.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,11 +70,11 @@ class AsyncStepActor(RuntimeActor):
         self._name = ""
         self._slots: dict[str, _Slot] = {}
         self._closed: set[str] = set()
-        self._marks: dict[str, AttemptFile] = {}
+        self._attempt_files: dict[str, AttemptFile] = {}
         self._stacks: StackFile | None = None
         self._loop: EventLoop | None = None
-        self._watch: LoopWatch | None = None
-        self._watching = False
+        self._watchdog: LoopWatchdog | None = None
+        self._wakeup_is_due = False
         self._supervisor: Address = None
 
     def handlers(self) -> Mapping[type, Handler]:
@@ -74,21 +83,21 @@ class AsyncStepActor(RuntimeActor):
             LoadCode: self._on_load,
             RunStep: self._on_run,
             EndCall: self._on_end,
-            _Settled: self._on_settled,
+            _CallSettled: self._on_settled,
             WakeupMessage: self._on_wakeup,
         }
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self._name = message.name
-        ready = introduce(self, message)
+        ready = configure_user_process(self, message)
         signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_AFTER_CANCEL))
         _allow_many_files()
         try:
             self._stacks = StackFile(message.base.home, message.name)
         except OSError as error:
-            log.error("no stack of the calls can be kept in %s: %s", message.base.home, error)
+            log.error("the stacks of the calls can't be kept in %s: %s", message.base.home, error)
         self._loop = EventLoop(message.name)
-        self._watch, self._supervisor = LoopWatch(self._loop), sender
+        self._watchdog, self._supervisor = LoopWatchdog(self._loop), sender
         self.send(sender, ready)
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
@@ -100,31 +109,31 @@ class AsyncStepActor(RuntimeActor):
         name = message.lease_name
         if name in self._closed or self._loop is None:
             return
-        token = Token(message.saga_id, message.step, message.action, message.attempt)
+        attempt_id = AttemptId(message.saga_id, message.step, message.action, message.attempt)
         slot = self._slots.get(name)
-        if slot is not None and slot.token == token:
-            slot.sender = sender  # the saga's actor may be another now
+        if slot is not None and slot.attempt_id == attempt_id:
+            slot.sender = sender  # the saga may have another actor now
             if slot.answer is not None:
                 self._tell(name, slot)
         elif slot is None or slot.answer is not None:
-            self._slots[name] = _Slot(token, sender)
-            self._begin(message, token)
-            self._look_later()
+            self._slots[name] = _Slot(attempt_id, sender)
+            self._begin(message, attempt_id)
+            self._wake_soon()
 
-    def _begin(self, message: RunStep, token: Token) -> None:
+    def _begin(self, message: RunStep, attempt_id: AttemptId) -> None:
         assert self.base is not None, "configured before it runs anything"
         assert self._loop is not None, "configured before it runs anything"
         home, name, limit_bytes = self.base.home, message.lease_name, self.base.settings.max_payload_bytes
         try:
             step = build_step(load_step_class(message.origin, message.class_ref), message.input)
             context = context_of(message, self.now() + message.limit_s)
-            marks = self._marks_of(name)
+            attempt_file = self._attempt_file(name)
         except REFUSALS as error:
             return self._settle(name, refusal(message, home, error))
 
         async def attempt() -> Answer:
             try:
-                marks.begin(token, self.now())
+                attempt_file.begin(attempt_id, self.now())
             except OSError as error:
                 return refusal(message, home, error)
             result = call_step(step, message.action.value, context)
@@ -134,20 +143,25 @@ class AsyncStepActor(RuntimeActor):
             answer = answer_of_exception(_without_exit(outcome)) if isinstance(outcome, BaseException) else outcome
             if answer is not None and not isinstance(answer, Refused):
                 try:
-                    marks.finish(token, answer)
+                    attempt_file.finish(attempt_id, answer)
                 except OSError as error:
-                    log.error("the outcome of %s of %s can't be marked: %s", message.step_name, token.saga_id, error)
-            self.hand_over(_Settled(name, answer))
+                    log.error(
+                        "the outcome of step %s of saga %s can't be written: %s",
+                        message.step_name,
+                        message.saga_id,
+                        error,
+                    )
+            self.hand_over(_CallSettled(name, answer))
 
         self._loop.start(Call(name, attempt, settled, lambda tasks: write_tasks_to(home, name, tasks)))
         return None
 
-    def _marks_of(self, name: str) -> AttemptFile:
+    def _attempt_file(self, name: str) -> AttemptFile:
         assert self.base is not None, "configured before it runs anything"
-        marks = self._marks.get(name)
-        if marks is None:
-            marks = self._marks[name] = AttemptFile(self.base.home, name)
-        return marks
+        file = self._attempt_files.get(name)
+        if file is None:
+            file = self._attempt_files[name] = AttemptFile(self.base.home, name)
+        return file
 
     def _settle(self, name: str, answer: Answer) -> None:
         slot = self._slots[name]
@@ -155,31 +169,31 @@ class AsyncStepActor(RuntimeActor):
         self._tell(name, slot)
 
     def _tell(self, name: str, slot: _Slot) -> None:
-        token = slot.token
-        assert slot.answer is not None, "told once it is known"
-        self.send(slot.sender, StepAnswer(token.saga_id, token.step, token.action, token.attempt, name, slot.answer))
+        attempt, answer = slot.attempt_id, slot.answer
+        assert answer is not None, "told once it is known"
+        self.send(slot.sender, StepAnswer(attempt.saga_id, attempt.step, attempt.action, attempt.attempt, name, answer))
 
     # --- the loop ----------------------------------------------------------------------------------------------
 
-    def _look_later(self) -> None:
-        if not self._watching:
-            self._watching = True
+    def _wake_soon(self) -> None:
+        if not self._wakeup_is_due:
+            self._wakeup_is_due = True
             self.wake_in(LOOK_S)
 
     def _on_wakeup(self, _message: WakeupMessage, _sender: Address) -> None:
-        assert self._watch is not None, "configured before it runs anything"
+        assert self._watchdog is not None, "configured before it runs anything"
         assert self.base is not None, "configured before it runs anything"
-        self._watching = False
+        self._wakeup_is_due = False
         unanswered = {name for name, slot in self._slots.items() if slot.answer is None}
         if not unanswered:
             return
-        self._look_later()
+        self._wake_soon()
         block_s = self.base.settings.loop_block_s
-        blocker = self._watch.blocker(block_s)
-        if blocker is not None and unanswered > {blocker}:  # alone it keeps nobody waiting
+        blocker = self._watchdog.blocker(block_s)
+        if blocker is not None and unanswered > {blocker}:  # a call that is alone keeps nobody waiting
             self.send(self._supervisor, LoopBlocked(blocker, block_s))
 
-    # --- their ends --------------------------------------------------------------------------------------------
+    # --- ends of calls -----------------------------------------------------------------------------------------
 
     def _on_end(self, message: EndCall, sender: Address) -> None:
         name = message.lease_name
@@ -190,7 +204,7 @@ class AsyncStepActor(RuntimeActor):
             self.send(sender, CallEnded(name))
         else:
             slot.sender = sender
-            assert self._loop is not None, "it runs the call"
+            assert self._loop is not None, "the loop runs the call"
             self._loop.end(name)
 
     def _on_settled(self, message: Any, _sender: Address) -> None:
@@ -198,7 +212,7 @@ class AsyncStepActor(RuntimeActor):
         if slot is None:
             return
         if name in self._closed:
-            # Whatever it came to is in its file; what counts now is that nothing of it is left.
+            # The attempt file has the outcome; the supervisor waits for the proof that nothing of the call is left.
             sender = slot.sender
             self._forget(name)
             self.send(sender, CallEnded(name))
@@ -207,19 +221,19 @@ class AsyncStepActor(RuntimeActor):
 
     def _forget(self, name: str) -> None:
         self._slots.pop(name, None)
-        marks = self._marks.pop(name, None)
-        if marks is not None:
-            marks.close()
+        file = self._attempt_files.pop(name, None)
+        if file is not None:
+            file.close()
 
 
 def _without_exit(error: BaseException) -> BaseException:
-    """An exit would end the calls of others; what is meant is that this one does not go on."""
-    return (
-        InDoubtError(f"the step ended itself: SystemExit({error.code!r})") if isinstance(error, SystemExit) else error
-    )
+    """An InDoubtError for a SystemExit, which would end the calls of other sagas; any other error as it is."""
+    if isinstance(error, SystemExit):
+        return InDoubtError(f"the step ended itself: SystemExit({error.code!r})")
+    return error
 
 
 def _allow_many_files() -> None:
-    """Each call has a file of its own, and sockets of the user's."""
+    """Raise the soft limit of open files: each call has an attempt file, and the user's sockets."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

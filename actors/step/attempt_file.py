@@ -1,8 +1,9 @@
-"""What a step process leaves behind of its attempt: a start marker and the outcome, in a file of its own.
+"""The attempt file: what a step process leaves behind of its attempt, so that its death leaves no doubt where there
+need be none.
 
-Each is one unsynced write, which survives the death of the process but not of the machine; so they count only within
-the same boot. The file holds the last attempt only: the next one's marker is written over it, and an outcome counts
-only for the attempt that it names.
+The file holds two records: the call begins, and the call has ended. Each is one unsynced write. The write survives the
+death of the process but not of the machine, so a record counts only within the same boot. The file holds the last
+attempt only: the next attempt begins at the start of the file, and a record counts only for the attempt that it names.
 """
 
 from __future__ import annotations
@@ -20,43 +21,46 @@ from antistrophe.saga.entries import Action
 from antistrophe.saga.inputs import ANSWER_TYPES, Answer
 from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
 
+# A record is this header (magic, length and CRC-32 of what follows) and a packed list: the attempt's id, and one item.
 _HEADER = struct.Struct(">4sII")
 _MAGIC = b"asm1"
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """One attempt, unmistakably."""
+class AttemptId:
+    """The name of one attempt for ever: no two attempts have the same."""
 
     saga_id: str
     step: int
     action: Action
     attempt: int
 
-    def plain(self) -> list[Any]:
+    def as_list(self) -> list[Any]:
+        """The id as it is packed."""
         return [self.saga_id, self.step, self.action.value, self.attempt]
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """What was found of one attempt: when its call began (seconds since the epoch), and how it ended."""
+    """What an attempt file says of one attempt: when its call began (seconds since the epoch), and how it ended."""
 
     began_at: float | None = None
     answer: Answer | None = None
 
 
 def attempt_path(home: str | os.PathLike[str], lease_name: str) -> Path:
-    """Where the process of that lease leaves its marks."""
+    """The attempt file of the process, or slot, with that lease."""
     return Path(home) / "attempts" / lease_name
 
 
 def stack_path(home: str | os.PathLike[str], lease_name: str) -> Path:
-    """Where the process of that lease writes where it stands when it is ended or crashes."""
+    """The file to which the process, or slot, with that lease writes its stacks."""
     return attempt_path(home, f"{lease_name}.stack")
 
 
 class AttemptFile:
-    """The writing side, held by a step process. Raises OSError where the disk refuses."""
+    """The attempt file of one lease, open for writing in the step process. Every method raises OSError where the disk
+    refuses."""
 
     def __init__(self, home: str | os.PathLike[str], lease_name: str) -> None:
         path = attempt_path(home, lease_name)
@@ -64,36 +68,37 @@ class AttemptFile:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._end = 0
 
-    def begin(self, token: Token, began_at: float) -> None:
-        """The call is about to be made."""
-        record = _record([*token.plain(), began_at])
+    def begin(self, attempt_id: AttemptId, began_at: float) -> None:
+        """Write that the call begins now; ``began_at`` is in seconds since the epoch."""
+        record = _packed_record([*attempt_id.as_list(), began_at])
         self._write(record, 0)
         self._end = len(record)
 
-    def finish(self, token: Token, answer: Answer) -> None:
-        """The call has ended, like this."""
-        self._write(_record([*token.plain(), pack_record(answer)]), self._end)
+    def finish(self, attempt_id: AttemptId, answer: Answer) -> None:
+        """Write how the call has ended."""
+        self._write(_packed_record([*attempt_id.as_list(), pack_record(answer)]), self._end)
 
     def close(self) -> None:
-        """Nothing more will be written."""
+        """Close the file: nothing more will be written."""
         os.close(self._file)
 
     def _write(self, record: bytes, offset: int) -> None:
         written = os.pwrite(self._file, record, offset)
         if written != len(record):
-            raise OSError(28, "the disk took only a part of an attempt's mark")
+            raise OSError(28, "the disk took only a part of the attempt file")
 
 
-def read_attempt_file(home: str | os.PathLike[str], lease_name: str, token: Token) -> AttemptRecord:
-    """What that process left of that attempt; nothing of another attempt, and nothing that was torn, counts."""
+def read_attempt_file(home: str | os.PathLike[str], lease_name: str, attempt_id: AttemptId) -> AttemptRecord:
+    """What the attempt file of that lease says of that attempt. A torn record, and a record of another attempt, say
+    nothing."""
     try:
         data = attempt_path(home, lease_name).read_bytes()
     except OSError:
         return AttemptRecord()
-    began, rest = _read(data, token)
+    began, rest = _read_record(data, attempt_id)
     if not isinstance(began, float):
         return AttemptRecord()
-    packed, _ = _read(rest, token)
+    packed, _ = _read_record(rest, attempt_id)
     if not isinstance(packed, bytes):
         return AttemptRecord(began)
     try:
@@ -104,27 +109,28 @@ def read_attempt_file(home: str | os.PathLike[str], lease_name: str, token: Toke
 
 
 def remove_attempt_files(home: str | os.PathLike[str], lease_name: str) -> None:
-    """Forget what that process left; its attempt is settled in the journal."""
-    with contextlib.suppress(OSError):  # a file that stays harms nobody: no other lease has its name
+    """Remove the attempt file and the stacks of that lease, once its attempt is settled in the journal."""
+    with contextlib.suppress(OSError):  # a file that stays does no harm: no other lease gets its name
         attempt_path(home, lease_name).unlink()
     with contextlib.suppress(OSError):
         stack_path(home, lease_name).unlink()
 
 
 def remove_all_attempt_files(home: str | os.PathLike[str]) -> None:
-    """Forget what all processes left; every attempt is settled in the journal."""
+    """Remove the attempt files and stacks of all leases, once every attempt is settled in the journal."""
     with contextlib.suppress(OSError):
         for name in os.listdir(attempt_path(home, "")):
             remove_attempt_files(home, name)
 
 
-def _record(body: list[Any]) -> bytes:
+def _packed_record(body: list[Any]) -> bytes:
     packed = pack_payload(body)
     return _HEADER.pack(_MAGIC, len(packed), zlib.crc32(packed)) + packed
 
 
-def _read(data: bytes, token: Token) -> tuple[Any, bytes]:
-    """The last item of the record at the start of ``data`` where it is about that attempt, and what follows it."""
+def _read_record(data: bytes, attempt_id: AttemptId) -> tuple[Any, bytes]:
+    """The last item of the record at the start of ``data``, and the bytes after it. None and no bytes where the record
+    is torn or about another attempt."""
     if len(data) < _HEADER.size:
         return None, b""
     magic, length, checksum = _HEADER.unpack_from(data)
@@ -135,6 +141,6 @@ def _read(data: bytes, token: Token) -> tuple[Any, bytes]:
         body = unpack_payload(packed)
     except UnreadableDataError:
         return None, b""
-    if not isinstance(body, list) or body[:-1] != token.plain():
+    if not isinstance(body, list) or body[:-1] != attempt_id.as_list():
         return None, b""
     return body[-1], data[_HEADER.size + length :]

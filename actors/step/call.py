@@ -35,12 +35,15 @@ _MAX_ERROR_TEXT = 8_192
 _BEING_ENDED = "the attempt is being ended"
 
 EXIT_AFTER_CANCEL = 143
-"""The exit code of a process that was ended by SIGTERM: 128 + 15, as a shell would show it."""
+"""The exit code of a process that SIGTERM has ended: 128 + 15, as a shell shows it."""
 
 
 class Caller:
-    """Makes calls in the main thread of this process. SIGTERM, which is only sent to end the process, raises
-    AttemptCancelled in the call that runs; without an attempt it ends the process at once."""
+    """Makes calls in the main thread of this process, and ends them on SIGTERM.
+
+    SIGTERM is only sent to end the process. During a call it raises AttemptCancelled in the call, or cancels the call's
+    coroutine while the loop waits. Between two attempts it ends the process at once.
+    """
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -54,12 +57,13 @@ class Caller:
 
     def _take_signals(self) -> None:
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        # Thespian has a handler for it, which never runs in native code and does not end the process either.
+        # Thespian sets a handler for this signal. It never runs in native code, and does not end the process.
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
-        """From the preparation of a call until its outcome is marked: SIGTERM waits for the call, or for the end."""
+        """From the preparation of a call until its outcome is written. SIGTERM outside of the call only sets
+        ``cancelled`` here, which the caller looks at."""
         self._in_attempt = True
         try:
             yield
@@ -67,8 +71,8 @@ class Caller:
             self._in_attempt = False
 
     def call(self, make: Callable[[], Any], limits: ResourceLimits | None) -> Any:
-        """What ``make`` returns, or the coroutine that it returns. Lets through whatever it raises."""
-        self._take_signals()  # an earlier step may have put its own there
+        """What ``make`` returns, or what the coroutine returns that it makes. Lets every exception through."""
+        self._take_signals()  # an earlier step may have set handlers of its own
         with _limited(limits):
             try:
                 self._calling = True
@@ -81,7 +85,7 @@ class Caller:
             finally:
                 self._calling = False
                 if os.getpid() != self._pid:
-                    os._exit(0)  # a fork that the step made has come back from it: only one of them is the attempt
+                    os._exit(0)  # the step has forked, and this is the fork: only the parent is the attempt
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if self._runner is None:
@@ -104,14 +108,14 @@ class Caller:
         if task is not None and asyncio.current_task(task.get_loop()) is None:
             if self.on_waiting is not None:
                 self.on_waiting(task)
-            # The loop waits: end the coroutine where it stands, so that its own ``finally`` runs.
+            # The loop waits: cancel the coroutine where it stands, so that its own ``finally`` runs.
             task.get_loop().call_soon_threadsafe(task.cancel)
             return
         raise AttemptCancelled(_BEING_ENDED)
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """What a coroutine started and left must not go on in the attempt of another."""
+    """Cancel the tasks that a coroutine has left: they must not run on during the next attempt."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
@@ -120,18 +124,18 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def answer_of(action: Action, result: Any, limit_bytes: int) -> Answer:
-    """What a call returned, as it travels."""
+    """The answer for what a call returned; Unencodable where that is no result of a step or can't be packed."""
     try:
         if action is Action.VERIFY:
             return _verdict(result, limit_bytes)
         output, events = _encoded(normalise_result(result), limit_bytes)
         return Returned(output, events)
-    except Exception as error:  # a value may raise anything when it is looked at
+    except Exception as error:  # the user's value may raise anything when it is packed
         return Unencodable(_text(error), _clean(type(error).__name__))
 
 
 def answer_of_exception(error: BaseException, limits: ResourceLimits | None = None) -> Raised:
-    """What a call raised under these limits, as it travels."""
+    """The answer for what a call raised under these limits."""
     kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FailureKind.RAISED)
     after_s = _seconds(getattr(error, "after_s", None)) if kind is FailureKind.RETRYABLE else None
     return Raised(
@@ -140,7 +144,7 @@ def answer_of_exception(error: BaseException, limits: ResourceLimits | None = No
 
 
 def _limit_that(error: BaseException, limits: ResourceLimits | None) -> str:
-    """The limit of the attempt that an error comes from, where it is known; those of the machine raise the same."""
+    """The limit of the attempt that raised an error of this kind, or "". (The machine's own limits raise the same.)"""
     if limits is None:
         return ""
     if isinstance(error, MemoryError) and limits.memory_bytes is not None:
@@ -151,14 +155,14 @@ def _limit_that(error: BaseException, limits: ResourceLimits | None) -> str:
 
 
 def _seconds(value: object) -> float | None:
-    """How long a step wants to wait; None where that is no duration, and its policy counts."""
+    """The seconds that a step wants to wait. None where the value is no duration: then the retry policy counts."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         return None
     return float(min(value, LONGEST_S))
 
 
 def exit_code_of(error: SystemExit) -> int:
-    """The exit code of a process that is ended by it."""
+    """The exit code of a process that this SystemExit ends."""
     if error.code is None:
         return 0
     return error.code & 0xFF if isinstance(error.code, int) else 1
@@ -168,12 +172,12 @@ def _text(error: BaseException) -> str:
     try:
         text = str(error)
     except Exception as broken:
-        text = f"(its text can't be had: {type(broken).__name__})"
+        text = f"(no text: str() of the exception raised {type(broken).__name__})"
     return _clean(text)[:_MAX_ERROR_TEXT]
 
 
 def _clean(text: str) -> str:
-    """Without lone surrogates, which can't be written."""
+    """The text without lone surrogates, which UTF-8 can't hold."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -201,7 +205,7 @@ def _encoded(result: StepResult[Any], limit_bytes: int) -> tuple[bytes | None, t
 
 @contextlib.contextmanager
 def _limited(limits: ResourceLimits | None) -> Iterator[None]:
-    """Hold the process to ``limits`` meanwhile, by its soft limits, which can be raised again."""
+    """Hold this process to ``limits`` during the block. Only soft limits are set, because they can be raised again."""
     if limits is None:
         yield
         return
@@ -222,7 +226,7 @@ def _soft_limits(limits: ResourceLimits) -> dict[int, int]:
         soft[resource.RLIMIT_AS] = _address_space_bytes() + int(limits.memory_bytes)
     if limits.cpu_s is not None:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        # The kernel counts whole seconds.
+        # The kernel counts whole seconds, so the limit is rounded up.
         soft[resource.RLIMIT_CPU] = int(used.ru_utime + used.ru_stime + limits.cpu_s) + 1
     if limits.open_files is not None:
         soft[resource.RLIMIT_NOFILE] = int(limits.open_files)

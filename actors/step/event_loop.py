@@ -1,4 +1,9 @@
-"""The event loop that shared calls run on, in a thread of its own, and the proof that nothing of a call is left."""
+"""The event loop on which the calls of many sagas run, and the proof that nothing of a call is left.
+
+The loop runs in a thread of its own. A context variable carries the call into every task, timer and executor job that
+the call starts, so each of them is counted for its call. A call that is ended is settled only when all of them are
+over: until then the same saga's next attempt could run beside what is left of this one.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +28,10 @@ _call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("antistrophe
 
 
 class Call:
-    """One call: what makes it, who hears how it ended (an answer, what it raised, or None where it was ended), and who
-    is shown its tasks before that. All that it starts on the loop, tasks, timers and jobs of executors, counts as its
-    own.
+    """One call and all that it has started on the loop.
+
+    ``make`` makes the coroutine. ``settled`` is called once with how the call ended: an answer, the exception that it
+    raised, or None where it was ended. ``show`` gets the call's tasks before it is ended, its own first.
     """
 
     def __init__(
@@ -48,8 +54,8 @@ class Call:
 
 
 class EventLoop:
-    """The loop of the process of that name. Calls are started and ended from the actor's thread; all else happens in
-    the loop's."""
+    """The loop of the process of that name. The actor's thread starts and ends calls; all else happens in the loop's
+    thread."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -67,15 +73,15 @@ class EventLoop:
         self._thread.start()
 
     def start(self, call: Call) -> None:
-        """Make that call."""
+        """Have the loop make that call."""
         self._loop.call_soon_threadsafe(self._begin, call)
 
     def end(self, name: str) -> None:
-        """Cancel the call of that name. It is settled when nothing of it is left, which may be never."""
+        """Cancel the call of that name. The call is settled when nothing of it is left; that may be never."""
         self._loop.call_soon_threadsafe(self._end, name)
 
     def has_turned(self) -> bool:
-        """Whether the loop has turned since this was asked last; from the actor's thread."""
+        """Whether the loop has turned since the last question. Only the actor's thread may ask."""
         if not self._turned:
             return False
         self._turned = False
@@ -83,7 +89,7 @@ class EventLoop:
         return True
 
     def running(self) -> tuple[asyncio.Task[Any] | None, str | None]:
-        """The task that runs at this moment, and the name of the call that it is of; from any thread."""
+        """The task that runs at this moment, and the name of its call. Any thread may ask."""
         task = asyncio.current_task(self._loop)
         call = next((call for call in list(self._calls.values()) if task in call.tasks), None)
         return task, None if call is None else call.name
@@ -99,7 +105,7 @@ class EventLoop:
 
     def _begin(self, call: Call) -> None:
         self._calls[call.name] = call
-        # The one that watches is none of the call's own.
+        # This task is made without the factory: it watches the call, and is no part of it.
         call.main = asyncio.Task(self._follow(call), loop=self._loop)
 
     async def _follow(self, call: Call) -> None:
@@ -110,12 +116,12 @@ class EventLoop:
             call.work.cancel()
         await asyncio.wait([call.work])
         if os.getpid() != self._pid:
-            os._exit(0)  # a fork that the step made has come back from it: only one of them is the attempt
+            os._exit(0)  # the step has forked, and this is the fork: only the parent is the attempt
         outcome = _outcome(call.work)
         await self._end_tasks(call)
         if call.ending:
             if isinstance(outcome, BaseException):
-                # Whatever was raised on the way out: nobody knows how far the call got.
+                # A call that is ended may raise anything on its way out, and nobody knows how far it got.
                 outcome = None
             while not self._is_over(call):  # noqa: ASYNC110 - no event tells of threads and processes
                 await asyncio.sleep(_LOOK_S)
@@ -123,7 +129,7 @@ class EventLoop:
         call.settled(outcome)
 
     async def _end_tasks(self, call: Call) -> None:
-        """What a call started and left must not go on beside what comes after it."""
+        """End the tasks and timers that the call has left: they must not run beside the next attempt."""
         for timer in list(call.timers):
             timer.cancel()
         while left := {task for task in call.tasks if not task.done()}:
@@ -141,8 +147,11 @@ class EventLoop:
             call.work.cancel()
 
     def _is_over(self, call: Call) -> bool:
-        """Proof that nothing of the call can still run. What can't be told from a neighbour's counts as its own: a
-        thread that is none of the loop's, and a process that was started here."""
+        """Whether it is proven that nothing of the call can still run.
+
+        Nobody can tell which call has started a thread or a process. So every thread that is not the loop's, and every
+        process that was started here, counts as this call's.
+        """
         threads = [
             each
             for each in threading.enumerate()
@@ -156,7 +165,7 @@ class EventLoop:
             and {*live_group_members(self._pid), *live_step_descendants(self._name)} <= {self._pid}
         )
 
-    # --- whose work it is --------------------------------------------------------------------------------------
+    # --- which call started it ----------------------------------------------------------------------------------
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
@@ -183,7 +192,7 @@ class EventLoop:
 
 
 async def _guarded(make: Callable[[], Coroutine[Any, Any, Answer]]) -> Any:
-    """What it raises is its outcome: out of a task, an exit would end the loop and the calls of others."""
+    """The call's result, or the exception that it raised. A SystemExit that left a task would end the whole loop."""
     try:
         return await make()
     except BaseException as error:

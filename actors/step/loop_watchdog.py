@@ -1,4 +1,4 @@
-"""Who keeps an event loop from turning: looked for by another thread of its process."""
+"""The watchdog of an event loop: it finds the call that keeps the loop from turning."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 from antistrophe.actors.step.event_loop import EventLoop
 
 LOOK_S = 0.25
-"""How often to look."""
+"""Seconds between two looks at the loop."""
 
 
-class LoopWatch:
-    """Counts looks at which one and the same task ran and the loop had not turned, and not seconds: where the machine
-    has no time for the process, the one who looks has none either."""
+class LoopWatchdog:
+    """Looks at the loop from another thread of its process.
+
+    The watchdog counts looks, not seconds: looks at which the same task ran and the loop had not turned since the look
+    before. Where the machine has no time for the process, the watchdog has none either, and nobody is blamed.
+    """
 
     def __init__(self, loop: EventLoop) -> None:
         self._loop = loop
@@ -21,10 +24,10 @@ class LoopWatch:
         self._looks = 0
 
     def blocker(self, block_s: float) -> str | None:
-        """Look once: the name of the call that has kept the loop for so long, or None.
+        """Look once. The name of the call that has blocked the loop for ``block_s`` seconds, or None.
 
-        What blocks it outside of any task, or keeps this thread from running too, is not found; the limits of the
-        calls find it.
+        The watchdog does not find what blocks the loop outside of any task, nor what keeps this thread from running,
+        too. The time limits of the calls end both.
         """
         if self._loop.has_turned():
             self._suspect, self._looks = None, 0

@@ -1,4 +1,4 @@
-"""Where an attempt stood when it was ended: its Python stacks, written by its process just before it dies."""
+"""Stack dumps: where an attempt stood when it was ended. Its process writes its Python stacks just before it dies."""
 
 from __future__ import annotations
 
@@ -17,55 +17,61 @@ from antistrophe.linux.procfs import read
 from antistrophe.messages import ProcessDead
 
 STACK_SIGNAL = signal.SIGRTMAX - 3
-"""Asks a step process for its stacks. Not one that user code is likely to want; answered in native code too."""
+"""The signal that asks a step process for its stacks. User code hardly needs it, and the answer comes even from within
+native code."""
 
 MAX_STACK_BYTES = 16_384
-"""What is kept of them; the rest is cut off, with a mark."""
+"""The bytes that are kept of a stack dump; the rest is cut off, and the text says so."""
 
 _MOST_READ_BYTES = 1 << 20
 _MOST_TASKS = 20
 _MOST_FRAMES = 100
 _STACK_BIT = 1 << (STACK_SIGNAL - 1)
-_DEAF_STATES = {
-    "T": "had been stopped (SIGSTOP), and what is stopped can't answer",
+_STATES_WITHOUT_ANSWER = {
+    "T": "had been stopped (SIGSTOP), and a stopped process can't answer",
     "t": "was held by a debugger",
     "D": "was in uninterruptible sleep",
 }
 _CUT = "\n... (cut)"
 _BLOCK = re.compile(r"^(?=Current thread 0x|Thread 0x|Task )", re.MULTILINE)
-_OURS = re.compile(r'^  File ".*/antistrophe/(?:definition/step|actors/step/(?:call|step))\.py", line ', re.MULTILINE)
+_OUR_FRAME = re.compile(
+    r'^  File ".*/antistrophe/(?:definition/step|actors/step/(?:call|step))\.py", line ', re.MULTILINE
+)
 
 
 class StackFile:
-    """The writing side, held by a step process and open before anything goes wrong."""
+    """The file of a process's stacks, opened before anything goes wrong.
+
+    Making it and ``begin`` raise OSError where the disk refuses.
+    """
 
     def __init__(self, home: str | os.PathLike[str], lease_name: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         path = stack_path(home, lease_name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         self._file = os.open(path, flags, 0o600)
-        # Written by the handlers themselves, in C: neither a busy interpreter nor native code keeps them from it.
+        # These handlers are written in C: they write the file even while the interpreter is busy or in native code.
         faulthandler.register(STACK_SIGNAL, file=self._file, all_threads=True, chain=False)
         faulthandler.enable(self._file, all_threads=True)
 
     def begin(self) -> None:
-        """Another attempt begins: forget the last one's. Raises OSError where the disk refuses."""
+        """Empty the file: another attempt begins."""
         os.ftruncate(self._file, 0)
 
     def write_tasks(self, step: asyncio.Task[Any]) -> None:
-        """What the tasks of a loop that waits are waiting for; a thread's stack shows only the loop."""
+        """Write where the tasks of a waiting loop stand; the stack of its thread shows only the loop."""
         with contextlib.suppress(OSError):
             os.write(self._file, _tasks_text([step, *(asyncio.all_tasks(step.get_loop()) - {step})]))
 
 
 def write_tasks_to(home: str | os.PathLike[str], lease_name: str, tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Keep what these tasks wait for, the step's own first, as the stack of the attempt with that lease."""
+    """Write where these tasks stand as the stack of the attempt with that lease. The first task is the step's own."""
     with contextlib.suppress(OSError):
         stack_path(home, lease_name).write_bytes(_tasks_text(tasks))
 
 
 def read_stack(home: str | os.PathLike[str], lease_name: str) -> str | None:
-    """Where that process stood, the step's own frames first; None where it left no word of it."""
+    """Where the attempt with that lease stood, the step's own frames first; None where it wrote nothing."""
     try:
         with stack_path(home, lease_name).open("rb") as file:
             text = file.read(_MOST_READ_BYTES).decode("utf-8", "replace")
@@ -78,22 +84,22 @@ def read_stack(home: str | os.PathLike[str], lease_name: str) -> str | None:
     return kept.decode() or None
 
 
-def how_found(pid: int) -> str:
-    """What a live step process is about, as far as that keeps it from answering when it is asked for its stacks."""
+def why_no_answer(pid: int) -> str:
+    """Why a live step process may not answer when it is asked for its stacks, as the end of `why_no_stack`'s text."""
     lines = (read(f"/proc/{pid}/status") or b"").decode("ascii", "replace").splitlines()
     status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    state = _DEAF_STATES.get(status.get("State", "")[:1])
+    state = _STATES_WITHOUT_ANSWER.get(status.get("State", "")[:1])
     if state is not None:
         return state
     if int(status.get("SigBlk", "0"), 16) & _STACK_BIT:
         return "held back all signals"
     if status and not int(status.get("SigCgt", "0"), 16) & _STACK_BIT:
-        return "had no ear for that any more: something in it took the handler of the signal away"
+        return "had lost its handler of that signal: something in it put another in its place"
     return "did not answer before it was killed"
 
 
 def why_no_stack(home: str | os.PathLike[str], dead: ProcessDead) -> str:
-    """Why that process, which had begun its call, left no word of where it stood."""
+    """Why a dead process, whose call had begun, has left no stack."""
     if not stack_path(home, dead.lease.name).exists():
         return "there was no file that its process could have written it to"
     if dead.asked is not None:
@@ -101,12 +107,12 @@ def why_no_stack(home: str | os.PathLike[str], dead: ProcessDead) -> str:
     if dead.signal is not None:
         return f"signal {dead.signal} ended its process before anybody could ask it"
     if dead.exit_code is not None:
-        return "its process left by itself, without a word"
+        return "its process ended by itself and wrote nothing"
     return "its process died together with the system, and nobody was left to ask it"
 
 
 def _rank(block: str) -> int:
-    """A fault's own words, the step's task, the main thread, then the others."""
+    """The order in which blocks are shown: a fault's own words, the step's task, the main thread, then the others."""
     for rank, start in enumerate(("Fatal", "Task of the step", "Current thread", "Task ")):
         if block.startswith(start):
             return rank
@@ -114,8 +120,8 @@ def _rank(block: str) -> int:
 
 
 def _without_runtime(block: str) -> str:
-    """Without the frames of the runtime that called the step; all of them where the step itself is not in it."""
-    found = _OURS.search(block)
+    """The block without the frames of the runtime that called the step; the whole block if the step is not in it."""
+    found = _OUR_FRAME.search(block)
     head_end = block.find("\n") + 1
     return block[: found.start()].rstrip() if found is not None and found.start() > head_end else block
 
@@ -132,7 +138,7 @@ def _task_text(task: asyncio.Task[Any], of_step: bool) -> str:
 
 
 def _awaited(coroutine: Any) -> list[tuple[CodeType, int]]:
-    """The frames of a coroutine and of what it awaits, down to what can't be looked into."""
+    """The frames of a coroutine, and of what it awaits, down to the first that has no frame."""
     frames: list[tuple[CodeType, int]] = []
     while coroutine is not None and len(frames) < _MOST_FRAMES:
         frame: FrameType | None = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)

@@ -1,4 +1,4 @@
-"""The step actor: a process of its own in which user code runs, one attempt at a time."""
+"""The step actor: user code runs in its process, one attempt at a time."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
-from antistrophe.actors.step.attempt_file import AttemptFile, Token
+from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId
 from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, Caller, answer_of, answer_of_exception, exit_code_of
 from antistrophe.actors.step.stack_dumps import StackFile
 from antistrophe.actors.step.step_context import context_of
-from antistrophe.actors.step.user_process import REFUSALS, become_user_process, introduce, load_code, refusal
+from antistrophe.actors.step.user_process import (
+    REFUSALS,
+    become_user_process,
+    configure_user_process,
+    load_code,
+    refusal,
+)
 from antistrophe.definition.code_loading import load_step_class
 from antistrophe.definition.context import StepContext
 from antistrophe.definition.step import build_step, call_step
-from antistrophe.messages import (
-    Address,
-    LoadCode,
-    RunStep,
-    StepAnswer,
-    StepConfiguration,
-)
+from antistrophe.messages import Address, LoadCode, RunStep, StepAnswer, StepConfiguration
 from antistrophe.saga.inputs import Answer
 
 
 class StepActor(RuntimeActor):
-    """Imports the user's step classes, makes one call at a time, and marks its start and its outcome in a file.
+    """Imports the user's step classes, makes one call at a time, and writes its start and outcome to an attempt file.
 
-    The same attempt told again is answered with what it gave: an attempt runs once, however often it is asked for.
+    An attempt runs once, however often a message asks for it: later messages get the answer of the first.
     """
 
     def __init__(self) -> None:
@@ -37,16 +37,16 @@ class StepActor(RuntimeActor):
         become_user_process(self)
         self._caller = Caller()
         self._name = ""
-        self._marks: AttemptFile | None = None
+        self._attempt_file: AttemptFile | None = None
         self._stacks: StackFile | None = None
-        self._last: tuple[Token, Answer] | None = None
+        self._last: tuple[AttemptId, Answer] | None = None
 
     def handlers(self) -> Mapping[type, Handler]:
         return {StepConfiguration: self._on_configuration, LoadCode: self._on_load, RunStep: self._on_run}
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self._name = message.name
-        self.send(sender, introduce(self, message))
+        self.send(sender, configure_user_process(self, message))
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
         self.send(sender, load_code(message, self._name))
@@ -54,38 +54,41 @@ class StepActor(RuntimeActor):
     def _on_run(self, message: RunStep, sender: Address) -> None:
         if message.lease_name != self._name:
             return
-        token = Token(message.saga_id, message.step, message.action, message.attempt)
-        if self._last is None or self._last[0] != token:
+        attempt_id = AttemptId(message.saga_id, message.step, message.action, message.attempt)
+        if self._last is None or self._last[0] != attempt_id:
             with self._caller.attempt():
-                self._last = (token, self._attempt(message, token))
+                self._last = (attempt_id, self._attempt(message, attempt_id))
                 self._leave_if_cancelled()
         self.send(
             sender,
             StepAnswer(message.saga_id, message.step, message.action, message.attempt, self._name, self._last[1]),
         )
 
-    def _attempt(self, message: RunStep, token: Token) -> Answer:
+    def _attempt(self, message: RunStep, attempt_id: AttemptId) -> Answer:
         assert self.base is not None, "configured before it runs anything"
         try:
-            cls = load_step_class(message.origin, message.class_ref)
-            step = build_step(cls, message.input)
+            source = load_step_class(message.origin, message.class_ref)
+            step = build_step(source, message.input)
             context = context_of(message, self.now() + message.limit_s)
-            if self._marks is None:
-                self._marks = AttemptFile(self.base.home, self._name)
-            self._forget_stacks()
+            if self._attempt_file is None:
+                self._attempt_file = AttemptFile(self.base.home, self._name)
+            self._begin_stacks()
             self._leave_if_cancelled()
-            self._marks.begin(token, self.now())
+            self._attempt_file.begin(attempt_id, self.now())
         except REFUSALS as error:
             return refusal(message, self.base.home, error)
         answer = self._call(message, step, context)
         try:
-            self._marks.finish(token, answer)
+            self._attempt_file.finish(attempt_id, answer)
         except OSError as error:
-            log.error("the outcome of %s of saga %s can't be marked: %s", message.step_name, message.saga_id, error)
+            log.error(
+                "the outcome of step %s of saga %s can't be written: %s", message.step_name, message.saga_id, error
+            )
         return answer
 
-    def _forget_stacks(self) -> None:
-        """Make ready for the stacks of another attempt. An attempt goes on without: they are for people to read."""
+    def _begin_stacks(self) -> None:
+        """Have a file ready for the stacks of the next attempt. The attempt runs without one, too: only people read
+        stacks."""
         assert self.base is not None, "configured before it runs anything"
         try:
             if self._stacks is None:
@@ -93,14 +96,14 @@ class StepActor(RuntimeActor):
                 self._caller.on_waiting = self._stacks.write_tasks
             self._stacks.begin()
         except OSError as error:
-            log.error("no stack of the next attempt can be kept in %s: %s", self.base.home, error)
+            log.error("the stacks of the next attempt can't be kept in %s: %s", self.base.home, error)
 
     def _call(self, message: RunStep, step: Any, context: StepContext) -> Answer:
         assert self.base is not None, "configured before it runs anything"
         try:
             result = self._caller.call(lambda: call_step(step, message.action.value, context), message.limits)
         except BaseException as error:
-            # Whatever was raised on the way out: nobody knows how far the call got.
+            # A cancelled call may raise anything on its way out, and nobody knows how far it got.
             self._leave_if_cancelled()
             if isinstance(error, SystemExit):
                 logging.shutdown()
@@ -109,7 +112,7 @@ class StepActor(RuntimeActor):
         return answer_of(message.action, result, self.base.settings.max_payload_bytes)
 
     def _leave_if_cancelled(self) -> None:
-        """This process is to end: what it has marked says all that it could still say."""
+        """End the process if it was told to. Its attempt file says all that an answer could say."""
         if self._caller.cancelled:
             logging.shutdown()
             os._exit(EXIT_AFTER_CANCEL)

@@ -1,4 +1,4 @@
-"""From the message that asks for a call to the context that the step sees."""
+"""The context that a step sees, made from the message that asks for its call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from antistrophe.serialization.payload import unpack_payload
 
 
 def context_of(message: RunStep, deadline_at: float) -> StepContext:
-    """The context of that call, which is ended at ``deadline_at`` (seconds since the epoch)."""
+    """The context of the call that the message asks for; the call is ended at ``deadline_at`` (seconds since the
+    epoch). Raises UnreadableDataError for an output that can't be read."""
     return StepContext(
         saga_id=message.saga_id,
         step_name=message.step_name,

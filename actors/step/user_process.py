@@ -1,4 +1,4 @@
-"""What the processes of user code have in common: who they are, what they import, and why they refuse an attempt."""
+"""What a step process and an async worker have in common: their place in the system, imports, and refusals."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import Refused
 
 REFUSALS = (CodeNotLoadableError, UnreadableDataError, OSError)
-"""What keeps an attempt from its call, before anything of the user's has run."""
+"""What can keep an attempt from its call; nothing of the user's has run then."""
 
 
 def become_user_process(actor: RuntimeActor) -> None:
-    """What such an actor does when it is made."""
-    # A group of its own, so that what user code starts can be ended with it.
+    """Make this process one of user code; the actor's ``__init__`` calls this."""
+    # The process leads a group of its own, so that what user code starts can be ended with it.
     os.setpgid(0, 0)
     actor.die_with_parent()
     mark_step_process()
 
 
-def introduce(actor: RuntimeActor, message: StepConfiguration) -> StepReady:
-    """Be configured; what to answer, once all is ready."""
+def configure_user_process(actor: RuntimeActor, message: StepConfiguration) -> StepReady:
+    """Configure the process; the answer for the supervisor, to be sent once all is ready."""
     actor.configure(message.base)
     mark_step_descendants(message.name)
-    signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file to write to
+    signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file for the stacks
     identity = identity_of(os.getpid())
     assert identity is not None, "this process lives"
     return StepReady(Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id))
 
 
 def load_code(message: LoadCode, name: str) -> CodeLoaded | CodeNotLoaded:
-    """Import what is asked for, and what to answer, as the process of that name."""
+    """Import the step classes that the message names; the answer of the process of that name."""
     try:
         for ref in message.class_refs:
             prepare_step(load_step_class(message.origin, ref))
@@ -49,9 +49,9 @@ def load_code(message: LoadCode, name: str) -> CodeLoaded | CodeNotLoaded:
 
 
 def refusal(message: RunStep, home: str, error: Exception) -> Refused:
-    """Why that attempt was not made; one of REFUSALS."""
+    """Why the attempt was not made; ``error`` is one of REFUSALS."""
     if isinstance(error, CodeNotLoadableError):
         return Refused(str(error))
     if isinstance(error, UnreadableDataError):
         return Refused(f"the journaled input of step {message.step_name} no longer fits its class: {error}")
-    return Refused(f"the start of step {message.step_name} can't be marked in {home}: {error}")
+    return Refused(f"the start of step {message.step_name} can't be written to an attempt file in {home}: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 
-from antistrophe.actors.step.stack_dumps import STACK_SIGNAL, how_found
+from antistrophe.actors.step.stack_dumps import STACK_SIGNAL, why_no_answer
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.thespian_children import child_process
 from antistrophe.linux.descendants import end_step_descendants
@@ -48,7 +48,7 @@ class ChildProcess:
     def ask_for_stacks(self) -> None:
         """Have it write where its threads stand."""
         if self.lease is not None:
-            self.asked = how_found(self.lease.pid)
+            self.asked = why_no_answer(self.lease.pid)
             # To the main thread: another might take it after that one has left the call for SIGTERM.
             signal_main_thread(identity_of_lease(self.lease), STACK_SIGNAL)
 

@@ -46,8 +46,8 @@ def test_sagas_over_the_limit_wait_for_their_turn(tmp_path: Path) -> None:
     assert statuses == {SagaStatus.COMPLETED: 3, SagaStatus.COMPENSATED: 3}, "two were interrupted, one was cancelled"
 
 
-def marked(home: Path) -> set[str]:
-    """The step processes that have left files of their attempts: marks, and stacks."""
+def with_attempt_files(home: Path) -> set[str]:
+    """The step processes that have left attempt files or stacks."""
     return {file.stem for file in (home / "attempts").iterdir()}
 
 
@@ -138,7 +138,7 @@ def test_two_hundred_at_once_of_which_three_in_ten_fail(tmp_path: Path, run_seed
         counts = (orchestrator.running_count(), orchestrator.history_count())
         listed = Counter(saga.status for saga in orchestrator.get_history())
         left = {each.role for each in orchestrator.processes()}
-        until(lambda: len(marked(orchestrator.home)) <= 8, "no more marks than processes")
+        until(lambda: len(with_attempt_files(orchestrator.home)) <= 8, "no more attempt files than processes")
     sys.stdout.write(f"seed {run_seed}: {failing} of 200 fail, {took_s:.1f} s: {tally}\n")
     assert not tally.faults, "\n".join(tally.faults)
     assert (tally.completed, tally.compensated) == (200 - failing, failing)
@@ -153,10 +153,10 @@ def test_fresh_processes_leave_no_files_behind(tmp_path: Path) -> None:
     with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.2)) as orchestrator:
         steps = [stage.act(f"x{number}", isolation="fresh") for number in range(6)]
         orchestrator.execute(stage.saga(*steps, stage.act("z")))
-        until(lambda: len(marked(orchestrator.home)) <= 1, "the marks to be removed")
+        until(lambda: len(with_attempt_files(orchestrator.home)) <= 1, "the attempt files to be removed")
         wait_for_status(orchestrator, orchestrator.get_history()[0].id, SagaStatus.COMPLETED)
     with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.2)) as orchestrator:
-        assert not marked(orchestrator.home), "and nothing of an earlier life"
+        assert not with_attempt_files(orchestrator.home), "and nothing of an earlier life"
 
 
 def test_a_fresh_attempt_gets_a_process_that_was_started_before_it_was_asked_for(tmp_path: Path) -> None:

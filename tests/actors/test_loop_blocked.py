@@ -10,7 +10,7 @@ import pytest
 
 from antistrophe import RetryPolicy, SagaOrchestrator, Settings, StepCrashedError, StepTimeoutError
 from antistrophe.actors.step.event_loop import EventLoop
-from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatch
+from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatchdog
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, seen
 from tests.actors.test_shared_processes import Play
@@ -75,8 +75,8 @@ class Loop:
         return self.now
 
 
-def looks(watch: LoopWatch, times: int) -> list[str | None]:
-    return [watch.blocker(4 * LOOK_S) for _ in range(times)]
+def looks(watchdog: LoopWatchdog, times: int) -> list[str | None]:
+    return [watchdog.blocker(4 * LOOK_S) for _ in range(times)]
 
 
 @pytest.fixture
@@ -85,28 +85,28 @@ def loop() -> Loop:
 
 
 @pytest.fixture
-def watch(loop: Loop) -> LoopWatch:
-    return LoopWatch(cast(EventLoop, loop))
+def watchdog(loop: Loop) -> LoopWatchdog:
+    return LoopWatchdog(cast(EventLoop, loop))
 
 
-def test_it_is_named_after_as_many_looks_at_the_same_task(loop: Loop, watch: LoopWatch) -> None:
+def test_it_is_named_after_as_many_looks_at_the_same_task(loop: Loop, watchdog: LoopWatchdog) -> None:
     loop.turned, loop.now = False, (object(), "a")
-    assert looks(watch, 6) == [None, None, None, "a", "a", "a"]
+    assert looks(watchdog, 6) == [None, None, None, "a", "a", "a"]
 
 
-def test_a_turn_or_another_task_begins_the_count_anew(loop: Loop, watch: LoopWatch) -> None:
+def test_a_turn_or_another_task_begins_the_count_anew(loop: Loop, watchdog: LoopWatchdog) -> None:
     loop.turned, loop.now = False, (object(), "a")
-    assert looks(watch, 3) == [None] * 3
+    assert looks(watchdog, 3) == [None] * 3
     loop.turned = True
-    assert looks(watch, 1) == [None]
+    assert looks(watchdog, 1) == [None]
     loop.turned = False
-    assert looks(watch, 3) == [None] * 3
+    assert looks(watchdog, 3) == [None] * 3
     loop.now = (object(), "b")
-    assert looks(watch, 4) == [None, None, None, "b"]
+    assert looks(watchdog, 4) == [None, None, None, "b"]
 
 
-def test_nobody_is_blamed_where_no_task_runs_or_one_of_nobody(loop: Loop, watch: LoopWatch) -> None:
+def test_nobody_is_blamed_where_no_task_runs_or_one_of_nobody(loop: Loop, watchdog: LoopWatchdog) -> None:
     loop.turned = False
-    assert looks(watch, 9) == [None] * 9
+    assert looks(watchdog, 9) == [None] * 9
     loop.now = (object(), None)
-    assert looks(watch, 9) == [None] * 9
+    assert looks(watchdog, 9) == [None] * 9

@@ -16,7 +16,7 @@ import pytest
 
 from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStep, StepCrashedError, StepTimeoutError
 from antistrophe.actors.step.attempt_file import attempt_path, remove_attempt_files, stack_path
-from antistrophe.actors.step.stack_dumps import MAX_STACK_BYTES, STACK_SIGNAL, how_found, read_stack, why_no_stack
+from antistrophe.actors.step.stack_dumps import MAX_STACK_BYTES, STACK_SIGNAL, read_stack, why_no_answer, why_no_stack
 from antistrophe.messages import ProcessDead
 from antistrophe.saga.entries import Lease
 from tests.actors.staging import outcome
@@ -125,9 +125,9 @@ def test_where_a_segfault_stood_is_in_the_timeline(system: SagaOrchestrator) -> 
     [
         ("stopped", "its process was asked, but had been stopped"),
         ("masked", "its process was asked, but held back all signals"),
-        ("deaf", "its process was asked, but had no ear for that any more"),
+        ("deaf", "its process was asked, but had lost its handler of that signal"),
         ("killed", "signal 9 ended its process before anybody could ask it"),
-        ("left", "its process left by itself, without a word"),
+        ("left", "its process ended by itself and wrote nothing"),
     ],
 )
 def test_where_no_stack_can_be_taken_the_timeline_says_why(system: SagaOrchestrator, how: str, why: str) -> None:
@@ -153,7 +153,7 @@ def test_the_fate_of_a_process_that_left_no_stack_is_told(tmp_path: Path) -> Non
     stack_path(tmp_path, "p").parent.mkdir()
     stack_path(tmp_path, "p").touch()
     assert "died together with the system" in why_no_stack(tmp_path, dead)
-    assert "did not answer" in why_no_stack(tmp_path, replace(dead, asked=how_found(os.getpid() * 1_000)))
+    assert "did not answer" in why_no_stack(tmp_path, replace(dead, asked=why_no_answer(os.getpid() * 1_000)))
 
 
 def test_a_coroutine_is_shown_where_it_awaits(system: SagaOrchestrator) -> None:
@@ -166,7 +166,7 @@ def test_a_coroutine_is_shown_where_it_awaits(system: SagaOrchestrator) -> None:
     assert second.endswith("in execute")
 
 
-def test_a_long_stack_is_cut_and_goes_with_the_marks(tmp_path: Path) -> None:
+def test_a_long_stack_is_cut_and_goes_with_the_attempt_file(tmp_path: Path) -> None:
     attempt_path(tmp_path, "p").parent.mkdir()
     frames = "".join(f'  File "/a.py", line {number} in deep\n' for number in range(2_000))
     stack_path(tmp_path, "p").write_text(f"Current thread 0x01 (most recent call first):\n{frames}")

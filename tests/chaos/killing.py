@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from antistrophe import SagaDefinition, SagaOrchestrator
-from antistrophe.actors.step.attempt_file import Token, read_attempt_file
+from antistrophe.actors.step.attempt_file import AttemptId, read_attempt_file
 from antistrophe.linux.process import identity_of, send_signal
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.saga.entries import Action
@@ -69,7 +69,7 @@ def settle(orchestrator: SagaOrchestrator, stage: Stage, sagas: Sequence[SagaDef
     return tally
 
 
-def marked_outcomes(home: Path, saga_id: str) -> int:
-    """How many processes have marked the outcome of the first attempt of the saga's second step."""
-    token = Token(saga_id, 1, Action.EXECUTE, 1)
-    return sum(read_attempt_file(home, name, token).answer is not None for name in os.listdir(home / "attempts"))
+def written_outcomes(home: Path, saga_id: str) -> int:
+    """How many processes have written the outcome of the first attempt of the saga's second step."""
+    attempt_id = AttemptId(saga_id, 1, Action.EXECUTE, 1)
+    return sum(read_attempt_file(home, name, attempt_id).answer is not None for name in os.listdir(home / "attempts"))

@@ -16,7 +16,7 @@ from antistrophe.linux.process import identity_of, is_alive
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen
 from tests.chaos.disks import fill, limit_files
-from tests.chaos.killing import kill, kill_all, marked_outcomes, settle
+from tests.chaos.killing import kill, kill_all, settle, written_outcomes
 from tests.chaos.rounds import LONG
 from tests.chaos.sample_sagas import saga_of, sagas_of
 from tests.waiting import until
@@ -92,7 +92,7 @@ def test_writes_that_fail_in_every_process(victim: str | None, tmp_path: Path) -
         with pytest.raises(JournalError):
             orchestrator.start(saga_of(stage, "completes", "refused"))
         stage.log.open_gate("go")
-        until(lambda: marked_outcomes(home, "held"), "the step to be done, and its outcome marked")
+        until(lambda: written_outcomes(home, "held"), "the step to be done, and its outcome marked")
         assert seen(orchestrator, "held").status is SagaStatus.EXECUTING
         assert not stage.log.find("held", "begin", "c")
         if victim == "everything":

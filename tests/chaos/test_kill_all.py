@@ -13,7 +13,7 @@ import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings
 from tests.actors.staging import Stage, pid_of, seen, signal_to
-from tests.chaos.killing import kill, kill_all, marked_outcomes, settle, spin
+from tests.chaos.killing import kill, kill_all, settle, spin, written_outcomes
 from tests.chaos.rounds import LONG, SAGAS
 from tests.chaos.sample_sagas import sagas_of
 from tests.waiting import until
@@ -86,7 +86,7 @@ def one_at_its_outcome(orchestrator: SagaOrchestrator, stage: Stage, part: str) 
     until(lambda: stage.log.find(saga.id, "begin", "second"), "the second step")
     signal_to(pid_of(orchestrator, "saga"), signal.SIGSTOP)
     stage.log.open_gate("second")
-    until(lambda: marked_outcomes(orchestrator.home, saga.id), "the outcome to be marked")
+    until(lambda: written_outcomes(orchestrator.home, saga.id), "the outcome to be marked")
     return saga.id
 
 

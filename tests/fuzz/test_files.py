@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe import SagaDefinition, Settings
-from antistrophe.actors.step.attempt_file import AttemptFile, AttemptRecord, Token, attempt_path, read_attempt_file
+from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId, AttemptRecord, attempt_path, read_attempt_file
 from antistrophe.cli import main
 from antistrophe.cli.exits import DONE, SAGA_FAILED, WRONG_USE
 from antistrophe.cli.source import read_lines
@@ -26,48 +26,48 @@ from tests.fuzz.garbage import spoiled
 
 pytestmark = pytest.mark.timeout(600)  # one hundred thousand inputs, when they are asked for
 
-TOKEN = Token("saga", 1, Action.EXECUTE, 2)
+ATTEMPT = AttemptId("saga", 1, Action.EXECUTE, 2)
 
 
-# --- marks --------------------------------------------------------------------------------------------------------
+# --- attempt files ------------------------------------------------------------------------------------------------
 
 
-def test_of_a_spoilt_file_of_marks_only_what_is_whole_counts(tmp_path: Path) -> None:
+def test_of_a_spoilt_attempt_file_only_whole_records_count(tmp_path: Path) -> None:
     valid = {}
     for number, answer in enumerate(samples.ANSWERS):
-        marks = AttemptFile(tmp_path, f"valid{number}")
-        marks.begin(TOKEN, 1.5)
-        marks.finish(TOKEN, answer)
-        assert read_attempt_file(tmp_path, f"valid{number}", TOKEN) == AttemptRecord(1.5, answer)
+        file = AttemptFile(tmp_path, f"valid{number}")
+        file.begin(ATTEMPT, 1.5)
+        file.finish(ATTEMPT, answer)
+        assert read_attempt_file(tmp_path, f"valid{number}", ATTEMPT) == AttemptRecord(1.5, answer)
         valid[attempt_path(tmp_path, f"valid{number}").read_bytes()] = answer
     path = attempt_path(tmp_path, "spoilt")
 
     @inputs(1.5)
     @given(st.sampled_from(list(valid)), st.integers(0, 300), st.binary(max_size=40), st.booleans())
     def check(data: bytes, at: int, piece: bytes, cut: bool) -> None:
-        count("marks")
+        count("attempt files")
         spoilt = data[:at] + piece + (b"" if cut else data[at + len(piece) :])
         path.write_bytes(spoilt)
-        found = read_attempt_file(tmp_path, "spoilt", TOKEN)
+        found = read_attempt_file(tmp_path, "spoilt", ATTEMPT)
         assert found in (AttemptRecord(), AttemptRecord(1.5), AttemptRecord(1.5, valid[data])), "never another one"
         if spoilt.startswith(data):
             assert found == AttemptRecord(1.5, valid[data])
-        assert read_attempt_file(tmp_path, "spoilt", Token("saga", 1, Action.EXECUTE, 3)) == AttemptRecord()
+        assert read_attempt_file(tmp_path, "spoilt", AttemptId("saga", 1, Action.EXECUTE, 3)) == AttemptRecord()
 
     check()
 
 
-def test_whole_records_of_made_up_content_are_no_marks(tmp_path: Path) -> None:
+def test_whole_records_of_made_up_content_say_nothing(tmp_path: Path) -> None:
     path = attempt_path(tmp_path, "x")
     path.parent.mkdir()
 
     @inputs()
     @given(spoiled([b"\x95\xa4saga\x01\xa7execute\x02\xcb?\xf8\x00\x00\x00\x00\x00\x00"]))
     def check(packed: bytes) -> None:
-        count("marks with the right checksum")
+        count("attempt files with the right checksum")
         header = b"asm1" + len(packed).to_bytes(4, "big") + zlib.crc32(packed).to_bytes(4, "big")
         path.write_bytes((header + packed) * 2)
-        found = read_attempt_file(tmp_path, "x", TOKEN)
+        found = read_attempt_file(tmp_path, "x", ATTEMPT)
         assert found.answer is None
         assert found.began_at is None or isinstance(found.began_at, float)
 
