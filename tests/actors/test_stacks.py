@@ -164,6 +164,7 @@ def test_a_coroutine_is_shown_where_it_awaits(system: SagaOrchestrator) -> None:
     assert head.startswith("Task of the step")
     assert first.endswith("in awaits_deep_down")
     assert second.endswith("in execute")
+    assert "antistrophe/actors" not in str(entry.data["stack"])
 
 
 def test_a_long_stack_is_cut_and_goes_with_the_attempt_file(tmp_path: Path) -> None:
