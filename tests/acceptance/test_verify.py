@@ -253,6 +253,15 @@ def test_what_was_not_run_is_not_passed_and_a_sample_is_drawn_by_its_seed(bank: 
 # --- wrong use ----------------------------------------------------------------------------------------------------
 
 
+class Incomparable:
+    """Equality without a truth value, as arrays have it."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("neither equal nor different")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 def test_what_can_t_be_verified_is_refused(bank: str) -> None:
     good = saga(steps.Debit(bank))
     wrong: list[tuple[str, Callable[[], object]]] = [
@@ -262,7 +271,12 @@ def test_what_can_t_be_verified_is_refused(bank: str) -> None:
         ("world\\(saga_id\\)", lambda: verify_compensable(good, lambda: 1, at_a_time=2)),
         ("with nothing, or with the saga's id", lambda: verify_compensable(good, lambda a, b: 1)),
         ("hang_s", lambda: verify_compensable(good, bounds=Bounds(hang_s=0))),
+        ("hang_s must be", lambda: Bounds(hang_s="x")),  # type: ignore[arg-type]
+        ("run_s must be", lambda: Bounds(run_s=None)),  # type: ignore[arg-type]
         ("lines", lambda: verify_compensable(good, bounds=Bounds(lines=-1))),
+        ("lines must be", lambda: Bounds(lines=1.5)),  # type: ignore[arg-type]
+        ("bounds must be", lambda: verify_compensable(good, bounds=900)),  # type: ignore[arg-type]
+        ("can't be compared .ValueError: neither", lambda: verify_compensable(good, lambda: [Incomparable()])),
         ("world must be a function", lambda: verify_compensable(good, 5)),  # type: ignore[arg-type]
         ("reset must be a function", lambda: verify_compensable(good, reset="x")),  # type: ignore[arg-type]
         ("sample must be", lambda: verify_compensable(good, sample=0)),

@@ -14,6 +14,7 @@ from antistrophe.records import SagaStatus
 from antistrophe.saga.outcome import describe, status_of
 from antistrophe.saga.state import Saga
 from antistrophe.serialization.payload import pack_fields
+from antistrophe.serialization.type_hints import short
 from antistrophe.testing.verification.injections import (
     COMPENSATE,
     EXECUTE,
@@ -50,8 +51,8 @@ class Bounds:
     the points that were not run are reported as missed. ``lines``: each call is killed before this many lines of its
     own code, spread evenly; 0 for none.
 
-    Raises RequestError for a time that is not over 0, and for a negative number of lines. An example, for a quick
-    check without kills between lines::
+    Raises RequestError for what is no number of seconds over 0, or no number of lines. An example, for a quick check
+    without kills between lines::
 
         verify_compensable(saga, world, bounds=Bounds(lines=0, hang_s=0.2))
     """
@@ -63,10 +64,13 @@ class Bounds:
     lines: int = 6
 
     def __post_init__(self) -> None:
-        if not all(value > 0 for value in (self.hang_s, self.call_s, self.run_s, self.total_s)):
-            raise RequestError(f"hang_s, call_s, run_s and total_s must be numbers of seconds over 0: {self}")
-        if self.lines < 0:
-            raise RequestError(f"lines must be 0 or more, not {self.lines}")
+        for name in ("hang_s", "call_s", "run_s", "total_s"):
+            value: object = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+                raise RequestError(f"{name} must be a number of seconds over 0, not {short(value)}")
+        lines: object = self.lines
+        if not isinstance(lines, int) or isinstance(lines, bool) or lines < 0:
+            raise RequestError(f"lines must be a whole number of at least 0, not {short(lines)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,16 @@ class Snapshots:
             ) from error
 
     def check_steady(self, saga_id: str) -> None:
-        """Raise InvalidDefinitionError for a world that changes by itself: undos would be blamed for it."""
-        for line in differences(self.take(saga_id), self.take(saga_id))[:1]:
+        """Raise InvalidDefinitionError for a world that changes by itself, or whose snapshots can't be compared: undos
+        would be blamed for it."""
+        first, second = self.take(saga_id), self.take(saga_id)
+        try:
+            changes = differences(first, second)
+        except Exception as error:  # the user's own __eq__
+            raise InvalidDefinitionError(
+                f"two snapshots of world() can't be compared ({type(error).__name__}: {error}): return plain values"
+            ) from error
+        for line in changes[:1]:
             raise InvalidDefinitionError(
                 f"world() returned something else when it was asked again at once, although nothing had run: {line}."
                 " Leave out what changes by itself (clocks, random numbers, NaN), and objects that equal only"

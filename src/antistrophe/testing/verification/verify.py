@@ -66,7 +66,7 @@ def verify_compensable(
         report = verify_compensable(order, world)
         assert report.ok, report
     """
-    _check_arguments(world=world, reset=reset, sample=sample, seed=seed, at_a_time=at_a_time)
+    _check_arguments(world=world, reset=reset, bounds=bounds, sample=sample, seed=seed, at_a_time=at_a_time)
     selection = _Selection(None if only is None else _names(only), sample, seed)
     verification = _Verification(saga, Snapshots(world), reset, bounds, selection, at_a_time, trust_atomic, progress)
     with _folders(home) as (place, files):
@@ -215,11 +215,13 @@ def _saga_maker(saga: SagaDefinition | Callable[[str], SagaDefinition]) -> MakeS
     return make
 
 
-def _check_arguments(*, world: Any, reset: Any, sample: Any, seed: Any, at_a_time: Any) -> None:
+def _check_arguments(*, world: Any, reset: Any, bounds: Any, sample: Any, seed: Any, at_a_time: Any) -> None:
     """Raise RequestError for wrong arguments before a system is started: some would pass unseen and verify nothing."""
     for name, value in (("world", world), ("reset", reset)):
         if value is not None and not callable(value):
             raise RequestError(f"{name} must be a function, not {short(value)}")
+    if not isinstance(bounds, Bounds):
+        raise RequestError(f"bounds must be Bounds(...), not {short(bounds)}")
     numbers = (("sample", sample, 1), ("seed", seed, 0), ("at_a_time", at_a_time, 1))
     for name, value, least in numbers:
         optional = value is None and name != "at_a_time"
