@@ -96,21 +96,21 @@ class Debit(SagaStep):
 
 
 class NamedAsTheVerifiers(Debit):
-    """Has the name that the verifier's own step has."""
+    """Has the name of the step that the verifier adds."""
 
     name = TURN_NAME
 
 
 @dataclass(frozen=True)
 class OneChance(Debit):
-    """Its undo is given up after one failure, and waits for an operator."""
+    """One failure of its undo parks the saga, which then waits for an operator."""
 
     compensation_retry = RetryPolicy(max_attempts=1)
 
 
 @dataclass(frozen=True)
 class Credit(SagaStep):
-    """Idempotent, asynchronous, and able to look whether it was applied."""
+    """Idempotent, asynchronous, and able to verify whether it was applied."""
 
     bank: str
     amount: int = 10
@@ -162,7 +162,7 @@ class UndoesNothing(Debit):
 
 @dataclass(frozen=True)
 class HalfDone(Debit):
-    """residue in doubt: between its two transactions money is on its way that the undo does not know of."""
+    """residue in doubt: the undo does not know of the money that was moved by the first of its two transactions."""
 
     def execute(self, ctx: StepContext) -> Any:
         with opened(self.bank) as db:
@@ -173,7 +173,7 @@ class HalfDone(Debit):
 
 @dataclass(frozen=True)
 class GivesTwice(Debit):
-    """undo not idempotent: it looks whether there was something to undo, but not whether that was undone."""
+    """undo not idempotent: it checks whether there was something to undo, but not whether it was undone before."""
 
     def compensate(self, ctx: StepContext) -> Any:
         with opened(self.bank) as db:
@@ -186,7 +186,7 @@ class GivesTwice(Debit):
 
 @dataclass(frozen=True)
 class ByOutput(SagaStep):
-    """undo needs an output: the number of the receipt is known to nobody else."""
+    """undo needs an output: only the output of execute holds the number of the receipt."""
 
     bank: str
 
@@ -203,7 +203,7 @@ class ByOutput(SagaStep):
 
 @dataclass(frozen=True)
 class FailsInDoubt(Debit):
-    """undo fails in doubt: it insists on finding what it is to undo, the first time."""
+    """undo fails in doubt: it raises if it finds nothing to undo."""
 
     def compensate(self, ctx: StepContext) -> Any:
         with opened(self.bank) as db:
@@ -227,7 +227,7 @@ class Receipt(SagaStep):
 
 @dataclass(frozen=True)
 class NeedsTheReceipt(Debit):
-    """wrong order: its undo wants to see the receipt that a later step writes, and whose undo comes first."""
+    """wrong order: its undo needs the receipt of a later step, but the later step is undone first."""
 
     def compensate(self, ctx: StepContext) -> Any:
         with opened(self.bank) as db:
@@ -238,7 +238,7 @@ class NeedsTheReceipt(Debit):
 
 @dataclass(frozen=True)
 class ReadsALaterOutput(Debit):
-    """wrong order: outputs of later steps are not to be had."""
+    """wrong order: its undo asks for the output of a later step."""
 
     def compensate(self, ctx: StepContext) -> Any:
         ctx.outputs["Receipt"]
@@ -246,7 +246,7 @@ class ReadsALaterOutput(Debit):
 
 @dataclass(frozen=True)
 class Close(SagaStep):
-    """Closes the books, for which there is no undo; nobody sees it from outside."""
+    """Closes the books. Its undo does nothing, and no snapshot shows the books."""
 
     bank: str
 
@@ -296,7 +296,7 @@ class NeverUndone(Debit):
 
 @dataclass(frozen=True)
 class WaitsForHours(Debit):
-    """stuck: its undo asks for so much patience that nobody has it."""
+    """stuck: its undo asks for a wait of an hour."""
 
     def compensate(self, ctx: StepContext) -> Any:
         raise RetryableError(after_s=3600.0)
