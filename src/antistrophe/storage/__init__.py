@@ -1,1 +1,18 @@
-"""The SQLite file of a home and its schema."""
+"""The SQLite database below the journal, the event store and the command bus.
+
+A home has one file, ``journal.db``. An event store of its own is a file with the same schema. Everything that the
+package stores is in one of these files, so that one transaction can commit a saga's entries, its events and the answer
+of a command together.
+
+The rules:
+
+- One ``Database`` is one connection. Threads share it and wait for each other; a fork opens its own.
+- Whoever wants to read without waiting for the writer opens another connection, with ``read_only=True``. Write-ahead
+  logging lets such a connection see the last commit at any time.
+- A database in memory is one connection and nothing else, so its readers do wait for its writer.
+- Every failure is a JournalError that names the file and says what to do. The file itself is never overwritten.
+- The schema only grows: ``schema.MIGRATIONS`` is a list of steps from one version to the next.
+
+Start reading in ``schema`` (what is stored), then ``opening`` (how a file is checked, created and brought up to date)
+and ``database`` (statements and transactions).
+"""

@@ -1,6 +1,6 @@
-"""One open connection to a SQLite file, and what to tell people about its failures.
+"""One open connection to a SQLite database, and what to tell people when it fails.
 
-Every failure of the file comes out as a JournalError that names the file and what to do.
+A failure of the file becomes a JournalError that names the file and says what to do.
 """
 
 from __future__ import annotations
@@ -36,26 +36,29 @@ ADVICE = {
 
 
 def refusal(path: Path, error: sqlite3.Error) -> JournalError:
-    """What to raise for an error of SQLite's: names the file, what is wrong and what to do."""
+    """Make the JournalError for an error of SQLite. It names the file, what is wrong and what to do."""
     advice = ADVICE.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF, "please report this")
     return JournalError(f"{path}: {advice} (SQLite: {error})")
 
 
 class Database:
-    """One open connection. Any thread may use it, one at a time (they wait for each other); a fork may not.
+    """One open connection. Any number of threads may share it, and they wait for each other. A fork may not use it.
 
-    Every method raises JournalError, except that a violated constraint stays a ``sqlite3.IntegrityError``.
+    ``in_memory``: the database has no file. It ends with this connection, and ``path`` only names it in messages.
+
+    Every method raises JournalError when SQLite fails. A violated constraint stays a ``sqlite3.IntegrityError``.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, in_memory: bool = False) -> None:
         self.path = path
+        self.in_memory = in_memory
         self._connection = connection
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._transaction: AbstractContextManager[Database] = _Transaction(self)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Run one statement that returns no rows; outside a ``transaction`` it is one of its own."""
+        """Run one statement that returns no rows. Outside a ``transaction`` the statement is committed by itself."""
         try:
             with self._lock:
                 return self.usable().execute(sql, parameters)
@@ -63,7 +66,7 @@ class Database:
             raise self._translated(error) from error
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run one statement for each of the rows. Call it within a ``transaction``."""
+        """Run one statement for each row. Call this within a ``transaction``."""
         try:
             with self._lock:
                 self.usable().executemany(sql, rows)
@@ -71,7 +74,7 @@ class Database:
             raise self._translated(error) from error
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """All rows of one query, as tuples."""
+        """Return all rows of one query, as tuples."""
         try:
             with self._lock:
                 return self.usable().execute(sql, parameters).fetchall()
@@ -79,21 +82,26 @@ class Database:
             raise self._translated(error) from error
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        """The first row of one query, or None."""
+        """Return the first row of one query, or None."""
         rows = self.rows(sql, parameters)
         return rows[0] if rows else None
 
     def transaction(self) -> AbstractContextManager[Database]:
-        """``with`` it all is committed at the end, or nothing. Takes the file's one write lock at the beginning."""
+        """Open a transaction: ``with database.transaction():``. The end commits everything, an exception nothing.
+
+        The transaction takes the file's one write lock when it begins.
+        """
         return self._transaction
 
     def share(self, transaction: AbstractContextManager[Database] | None) -> None:
-        """Have what asks for a ``transaction`` from now on take part in this one; None: in one of its own again."""
+        """Let every later ``transaction`` take part in this one. None gives each its own transaction again."""
         self._transaction = transaction or _Transaction(self)
 
     def check(self) -> None:
-        """Read the structure of the whole file; raises JournalError where it is damaged. Takes time in proportion to
-        the file's size."""
+        """Read the structure of the whole file. Raises JournalError if the file is damaged.
+
+        This takes time in proportion to the file's size.
+        """
         problems = [str(row[0]) for row in self.rows("PRAGMA quick_check(5)")]
         if problems != ["ok"]:
             error = sqlite3.DatabaseError("; ".join(problems))
@@ -101,22 +109,25 @@ class Database:
             raise refusal(self.path, error)
 
     def close(self) -> None:
-        """Close the connection; a second time, or in a fork, does nothing."""
+        """Close the connection. A second call does nothing, and neither does a call in a fork."""
         if os.getpid() == self._pid:
             with self._lock:
                 self._connection.close()
 
     def usable(self) -> sqlite3.Connection:
-        """The connection, where this process may use it."""
+        """Return the connection. Raises JournalError in a fork of the process that opened it."""
         if os.getpid() != self._pid:
             raise JournalError(
                 f"{self.path} was opened by process {self._pid} and can't be used in its fork {os.getpid()}: open it"
-                " again there"
+                " again in the fork"
             )
         return self._connection
 
     def begin(self) -> None:
-        """Open a transaction, and keep other threads out until it ends."""
+        """Open a transaction. Other threads wait until it ends.
+
+        Raises RuntimeError if this thread has a transaction open already.
+        """
         self._lock.acquire()
         try:
             connection = self.usable()
@@ -130,14 +141,14 @@ class Database:
             raise
 
     def end(self, *, commit: bool) -> None:
-        """End the transaction. Where it can't be committed it is rolled back, and the connection stays usable."""
+        """End the transaction. If SQLite can't commit it, it is rolled back, and the connection stays usable."""
         try:
             if commit:
                 self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._translated(error) from error
         finally:
-            # SQLite has rolled back by itself after some failures.
+            # After some failures SQLite has rolled back already.
             if self._connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
@@ -152,7 +163,7 @@ class Database:
 
 
 class _Transaction:
-    """The context manager of ``Database.transaction``; it has no state of its own, so one serves for all."""
+    """The context manager of ``Database.transaction``. It holds no state, so one object serves every transaction."""
 
     __slots__ = ("_database",)
 

@@ -1,6 +1,7 @@
-"""Open a SQLite file safely: check its place, create it private, bring its schema up to date; or open one in memory.
+"""Open a SQLite database: a file, or one in memory.
 
-A file that can't be used is left as it is: nothing here writes over it, renames it or deletes it.
+Opening a file checks its place, creates it private to its owner, and brings its schema up to date. A file that can't be
+used is left as it is: nothing here overwrites, renames or deletes it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import sqlite3
 import stat
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,12 +20,13 @@ from antistrophe.storage.database import ADVICE, Database, refusal
 from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS, Migration, migrate
 
 BUSY_TIMEOUT_S = 60.0
-"""How long a statement waits for other processes. SQLite's queue for its lock is not fair, so this is long."""
+"""How long a statement waits for other processes. The limit is long because SQLite's lock is not fair."""
 
 _RETRY_S = 0.005
 _PAGE_BYTES = 2048
-"""Half of SQLite's default: a commit writes and syncs whole pages, and changes little in each of several. The log then
-is checkpointed at 2 MB and used again from its start; where it need not grow, a sync takes little more than half."""
+"""Half of SQLite's default. A commit writes and syncs whole pages, and changes only a little of each. With this size
+the log is checkpointed at 2 MB and then used again from its start, so it seldom grows. A sync of a log that does not
+grow takes little more than half the time."""
 
 _SMALLEST_FILE_BYTES = 512
 _WAL_BYTES_KEPT = 64 << 20
@@ -37,12 +40,12 @@ def open_database(
     busy_timeout_s: float = BUSY_TIMEOUT_S,
     migrations: Sequence[Migration] = MIGRATIONS,
 ) -> Database:
-    """Open the file, and where it is new or older bring it to the newest schema; several processes may do so at once.
+    """Open the file. A new or older file is brought to the newest schema. Several processes may do so at once.
 
-    ``synchronous``: FULL (a commit survives a power loss) or NORMAL (it survives every crash of a process, but the
-    last ones may be lost in a power loss). ``read_only`` never writes, and takes only a file that is there and current.
-    Raises JournalError on a file that is corrupt, not a database, another program's, newer than this program, another
-    owner's, or that can't be written to.
+    ``synchronous``: FULL (a commit survives a power loss) or NORMAL (a commit survives every crash of a process, but a
+    power loss may undo the last ones). ``read_only`` never writes, and needs a file that exists and is up to date.
+    Raises JournalError if the file is corrupt, is no database, belongs to another program or to another user, is newer
+    than this program, or can't be written to.
     """
     if synchronous not in {"FULL", "NORMAL"}:
         raise ValueError(f"synchronous must be FULL or NORMAL, not {synchronous!r}")
@@ -74,8 +77,24 @@ def open_database(
     return database
 
 
+def open_in_memory() -> Database:
+    """Open a new, empty database in memory, with the newest schema. It ends when it is closed or collected."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    database = Database(Path(":memory:"), connection, in_memory=True)
+    with database.transaction():
+        migrate(database, 0)
+    # Nobody need close a database that has no file, but Python warns of a connection that was never closed.
+    weakref.finalize(database, _close_in, os.getpid(), connection)
+    return database
+
+
+def _close_in(pid: int, connection: sqlite3.Connection) -> None:
+    if os.getpid() == pid:  # in a fork another thread may have held the connection's mutex
+        connection.close()
+
+
 def refuse_foreign(path: Path) -> None:
-    """Raise JournalError where ``path`` (a file, or a home) is there and belongs to another user."""
+    """Raise JournalError if ``path`` (a file or a home) exists and belongs to another user."""
     try:
         owner = path.stat().st_uid
     except FileNotFoundError:
@@ -90,7 +109,7 @@ def refuse_foreign(path: Path) -> None:
 
 
 def _check_place(file: Path, *, read_only: bool) -> None:
-    """What SQLite would tell less clearly, or not at all."""
+    """Refuse what SQLite would report less clearly, or not at all."""
     folder = file.parent
     if not folder.is_dir():
         raise JournalError(f"{file}: there is no folder {folder}; make it first")
@@ -98,7 +117,7 @@ def _check_place(file: Path, *, read_only: bool) -> None:
     if file.exists():
         if not stat.S_ISREG(file.stat().st_mode):
             raise JournalError(f"{file} is not a regular file; choose another path")
-        if 0 < file.stat().st_size < _SMALLEST_FILE_BYTES:  # SQLite would write over some of those
+        if 0 < file.stat().st_size < _SMALLEST_FILE_BYTES:  # SQLite would overwrite some of them
             raise JournalError(f"{file}: {ADVICE[sqlite3.SQLITE_NOTADB]}")
         wanted = os.R_OK if read_only else os.R_OK | os.W_OK
         if not os.access(file, wanted, effective_ids=True):
@@ -110,10 +129,10 @@ def _check_place(file: Path, *, read_only: bool) -> None:
 
 
 def _create(file: Path) -> None:
-    """Make an empty file that only its owner can read, where there is none.
+    """Create an empty file that only its owner can read, unless the file exists.
 
-    It is not opened for that: when a process closes any descriptor of a file, POSIX drops all of its locks on it,
-    those of a connection in another thread too.
+    The file is created without opening it. When a process closes any descriptor of a file, POSIX drops all locks of
+    the process on that file, and a connection in another thread may hold some.
     """
     with contextlib.suppress(FileExistsError):
         os.mknod(file, 0o600 | stat.S_IFREG)
@@ -130,7 +149,7 @@ def _prepare(
                 " for writing, which brings it up to date"
             )
         return
-    database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # of a new file; nothing happens to another
+    database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # changes nothing in a file that has tables
     _use_wal(database, write_timeout_s)
     database.execute(f"PRAGMA synchronous = {synchronous}")
     database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")
@@ -139,8 +158,8 @@ def _prepare(
 
 
 def _version_of(database: Database, newest: int) -> int:
-    """The schema version of the file, which is ours and not too new."""
-    # One statement, so that it sees one state of the file.
+    """Read the schema version. Raises JournalError if another program, or a newer release, made the file."""
+    # One statement sees one state of the file.
     application, version, tables = database.row(
         "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),"
         " (SELECT count(*) FROM sqlite_master)"
@@ -158,14 +177,14 @@ def _version_of(database: Database, newest: int) -> int:
 
 
 def _use_wal(database: Database, timeout_s: float) -> None:
-    """Switch to write-ahead logging; the mode stays with the file."""
+    """Switch the file to write-ahead logging. The mode stays with the file."""
     deadline = time.monotonic() + timeout_s
     mode = None
     while mode is None:
         try:
             mode = database.row("PRAGMA journal_mode = WAL")[0]
         except JournalError as error:
-            # When several processes switch at once, SQLite tells all but one at once that the file is busy.
+            # When several processes switch at once, SQLite reports "busy" to all but one of them without waiting.
             if not _is_busy(error.__cause__) or time.monotonic() > deadline:
                 raise
             time.sleep(_RETRY_S)
@@ -183,11 +202,11 @@ def _is_busy(error: BaseException | None) -> bool:
 
 def _bring_up_to_date(database: Database, migrations: Sequence[Migration]) -> None:
     with database.transaction():
-        version = _version_of(database, len(migrations))  # another process may have done it meanwhile
+        version = _version_of(database, len(migrations))  # another process may have done this meanwhile
         try:
             migrate(database, version, migrations)
         except sqlite3.IntegrityError as error:
             raise JournalError(
-                f"{database.path} can't be brought from schema version {version} to {len(migrations)}: {error}; it was"
-                " left as it is; please report this"
+                f"{database.path} can't be brought from schema version {version} to {len(migrations)}: {error}; the"
+                " file was left as it is; please report this"
             ) from error

@@ -1,7 +1,7 @@
 """The schema of the one SQLite file: every table and index, and how an older file becomes a newer one.
 
-Rows of ``journal`` and ``events`` are never changed nor deleted, and a file has one writer at a time: positions count
-from 1 without a gap, in the order of the commits (AUTOINCREMENT would add nothing to that but a page to every commit).
+Rows of ``journal`` and ``events`` are never changed or deleted, and a file has one writer at a time. Their positions
+therefore count from 1 without a gap, in the order of the commits. AUTOINCREMENT would only add a page to every commit.
 Times are microseconds since the epoch, in UTC.
 """
 
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 APPLICATION_ID = 0x616E7469
-"""What marks a SQLite file as ours ("anti")."""
+"""The number that marks a SQLite file as one of this program's ("anti")."""
 
 Migration: TypeAlias = tuple[str, ...]
 """The statements that turn one version of the schema into the next."""
 
 _JOURNAL = (
-    # The truth. ``state`` is the saga as monitoring shows it, on the last row of each append and NULL on the others.
+    # The truth about every saga. The last row of each append has in ``state`` the saga as monitoring shows it; the
+    # other rows have NULL there.
     """CREATE TABLE journal(
         position INTEGER PRIMARY KEY,
         saga_id  TEXT NOT NULL,
@@ -28,8 +29,8 @@ _JOURNAL = (
         state    BLOB,
         UNIQUE(saga_id, seq)
     )""",
-    # One row per saga, a projection of the journal that is written in the same transaction: what lists and counts go
-    # by. ``accepted``, ``updated`` and ``finished`` are positions; ``finished`` is NULL while the saga runs.
+    # One row per saga, for lists and counts. It is a projection of the journal, written in the same transaction.
+    # ``accepted``, ``updated`` and ``finished`` are positions; ``finished`` is NULL while the saga runs.
     """CREATE TABLE sagas(
         accepted   INTEGER PRIMARY KEY,
         id         TEXT NOT NULL UNIQUE,
@@ -47,7 +48,7 @@ _JOURNAL = (
 )
 
 _EVENTS = (
-    # ``event_id`` is set where an event could be written twice (a saga's), and NULL elsewhere.
+    # ``event_id`` is set on the events of sagas, which could be written twice, and NULL on all others.
     """CREATE TABLE events(
         position     INTEGER PRIMARY KEY,
         stream       TEXT NOT NULL,
@@ -71,8 +72,8 @@ _EVENTS = (
 )
 
 _AROUND = (
-    # How far each projection has come; ``state`` is the projection's own, where it has one and no table for it. A
-    # rebuild is a new ``generation``, with tables of its own; ``last_generation`` is the last that was begun.
+    # How far each projection has come. ``state`` is its saved state, and NULL if it keeps tables instead. A rebuild is
+    # a new ``generation`` with tables of its own; ``last_generation`` is the last one that was begun.
     """CREATE TABLE projections(
         name            TEXT PRIMARY KEY,
         generation      INTEGER NOT NULL,
@@ -81,7 +82,7 @@ _AROUND = (
         updated_at      INTEGER NOT NULL,
         state           BLOB
     )""",
-    # Idempotency keys of commands. A row without ``answer`` is a claim: the process that it names runs the handler.
+    # The idempotency keys of commands. A row without ``answer`` is a claim: the process in it runs the handler.
     """CREATE TABLE claims(
         key               TEXT PRIMARY KEY,
         command_hash      BLOB NOT NULL,
@@ -97,18 +98,19 @@ _AROUND = (
 )
 
 MIGRATIONS: tuple[Migration, ...] = (_JOURNAL + _EVENTS + _AROUND,)
-"""The one at index n leads from version n to n + 1; version 0 is an empty file. Released ones are never edited."""
+"""The migration at index n leads from version n to n + 1; version 0 is an empty file. A released migration is never
+edited."""
 
 
 class Executes(Protocol):
-    """What a migration needs of a connection."""
+    """The part of a connection that a migration uses."""
 
     def execute(self, sql: str, /) -> object:
         """Run one statement."""
 
 
 def migrate(connection: Executes, version: int, migrations: Sequence[Migration] = MIGRATIONS) -> None:
-    """Bring the file from ``version`` to the newest one. Call it inside a transaction."""
+    """Bring the file from ``version`` to the newest version. Call this inside a transaction."""
     for migration in migrations[version:]:
         for statement in migration:
             connection.execute(statement)
