@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from antistrophe.cqrs.fair_lock import Turn
+from antistrophe.cqrs.fair_lock import FairLock
 from tests.cqrs.waiting import await_true
 
 
 def test_who_comes_first_goes_before_those_who_have_waited_longer() -> None:
-    turn = Turn()
+    turn = FairLock()
     order: list[str] = []
 
     def take(name: str, way: Callable[[], AbstractContextManager[None]]) -> None:
@@ -36,7 +36,7 @@ def test_who_comes_first_goes_before_those_who_have_waited_longer() -> None:
 
 @pytest.mark.parametrize("way", ["first", "last"])
 def test_one_at_a_time_and_free_again_after_an_exception(way: str) -> None:
-    turn = Turn()
+    turn = FairLock()
     inside: list[int] = []
 
     def work() -> None:

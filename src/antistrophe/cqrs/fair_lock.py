@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Turn:
+class FairLock:
     """Who may touch a thing: one thread at a time, and who comes by way of ``first`` before who comes by way of
     ``last``. The thread that has it may take it again.
 
@@ -22,17 +22,17 @@ class Turn:
     @contextmanager
     def first(self) -> Iterator[None]:
         """Have it as soon as it is free."""
-        with self._turn(as_first=True):
+        with self._taken(as_first=True):
             yield
 
     @contextmanager
     def last(self) -> Iterator[None]:
         """Have it when it is free and nobody waits by way of ``first``."""
-        with self._turn(as_first=False):
+        with self._taken(as_first=False):
             yield
 
     @contextmanager
-    def _turn(self, *, as_first: bool) -> Iterator[None]:
+    def _taken(self, *, as_first: bool) -> Iterator[None]:
         me = threading.get_ident()
         if self._owner == me:
             yield

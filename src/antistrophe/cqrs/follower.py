@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from antistrophe.cqrs.fair_lock import Turn
-from antistrophe.cqrs.projection_builds import Copy, ProjectionFault, Shelf, Superseded
+from antistrophe.cqrs.fair_lock import FairLock
+from antistrophe.cqrs.projection_builds import Build, BuildStore, ProjectionFault, Superseded
 from antistrophe.errors import AntistropheError, CqrsError, JournalError
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore
@@ -43,17 +43,17 @@ class ProjectionMetadata:
 class Follower:
     """One registered projection. Any thread may call anything at any time."""
 
-    def __init__(self, name: str, store: EventStore, shelf: Shelf, checkpoint_s: float) -> None:
+    def __init__(self, name: str, store: EventStore, builds: BuildStore, checkpoint_s: float) -> None:
         self.name = name
         self._store = store
-        self._shelf = shelf
+        self._builds = builds
         self._checkpoint_s = checkpoint_s
-        self._copy = shelf.current()
-        self._turn = Turn()
+        self._build = builds.current()
+        self._fair_lock = FairLock()
         self._changed = threading.Condition()
         self._waiters = 0
         self._updated_at: float | None = None
-        self._fault: str | None = None  # the copy that answers has failed, for good
+        self._fault: str | None = None  # the build that answers has failed, for good
         self._rebuild_fault: str | None = None  # the last rebuild has failed
         self._trouble: str | None = None  # the file fails; tried again
         self._rebuilds = 0
@@ -68,17 +68,17 @@ class Follower:
     @property
     def projection(self) -> Any:
         """The object that answers."""
-        return self._copy.projection
+        return self._build.projection
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
         """The object that answers, which takes in nothing meanwhile."""
-        with self._turn.first():
-            yield self._copy.projection
+        with self._fair_lock.first():
+            yield self._build.projection
 
     def metadata(self) -> ProjectionMetadata:
         """Where it stands. Waits for nobody."""
-        position, updated_at = self._copy.position, self._updated_at
+        position, updated_at = self._build.position, self._updated_at
         return ProjectionMetadata(
             name=self.name,
             position=position,
@@ -93,17 +93,17 @@ class Follower:
         with self._changed:
             self._waiters += 1
             try:
-                self._changed.wait_for(lambda: self._copy.position >= position or self._fault is not None, timeout_s)
+                self._changed.wait_for(lambda: self._build.position >= position or self._fault is not None, timeout_s)
             finally:
                 self._waiters -= 1
-            if self._copy.position >= position:
+            if self._build.position >= position:
                 return
             if self._fault is not None:
                 raise CqrsError(
                     f"projection {self.name!r} has failed and will not come to position {position}: {self._fault}"
                 )
         raise TimeoutError(
-            f"projection {self.name!r} is at position {self._copy.position} after {timeout_s} s, and not at {position}"
+            f"projection {self.name!r} is at position {self._build.position} after {timeout_s} s, and not at {position}"
         )
 
     # --- following ---------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ class Follower:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 return False
-        self._shelf.close()
+        self._builds.close()
         return True
 
     def _run(self) -> None:
@@ -180,34 +180,34 @@ class Follower:
 
     def _advance(self, until: float) -> None:
         """Take in the next events, or wait for one until then."""
-        copy = self._copy
-        events = _next_events(self._store, copy.position)
+        build = self._build
+        events = _next_events(self._store, build.position)
         if not events:
-            events = self._wait_for_one(copy, until)
-        self._take_in(copy, events)
+            events = self._wait_for_one(build, until)
+        self._take_in(build, events)
 
-    def _wait_for_one(self, copy: Copy, until: float) -> list[RecordedEvent]:
-        with self._store.subscribe(copy.position) as waiting:
+    def _wait_for_one(self, build: Build, until: float) -> list[RecordedEvent]:
+        with self._store.subscribe(build.position) as waiting:
             self._waiting = waiting
-            if self._stopping.is_set() or self._copy is not copy:
+            if self._stopping.is_set() or self._build is not build:
                 return []
             event = waiting.poll(min(max(0.0, until - time.monotonic()), _LONGEST_WAIT_S))
             return [] if event is None else [event]
 
-    def _take_in(self, copy: Copy, events: Sequence[RecordedEvent]) -> None:
+    def _take_in(self, build: Build, events: Sequence[RecordedEvent]) -> None:
         while events and not self._stopping.is_set():
-            with self._turn.last():
-                if self._copy is not copy:  # a rebuilt one is in its place; it has a position of its own
+            with self._fair_lock.last():
+                if self._build is not build:  # a rebuilt one is in its place; it has a position of its own
                     return
-                before = copy.position
+                before = build.position
                 try:
-                    copy.apply(events)
+                    build.apply(events)
                 finally:
-                    if copy.position > before:
+                    if build.position > before:
                         self._tell()
-            if copy.position <= before:
+            if build.position <= before:
                 return
-            events = [event for event in events if event.position > copy.position]
+            events = [event for event in events if event.position > build.position]
 
     def _tell(self) -> None:
         self._updated_at = time.time()
@@ -222,8 +222,8 @@ class Follower:
             self._changed.notify_all()
 
     def _keep(self) -> None:
-        with self._turn.last():
-            self._copy.keep()
+        with self._fair_lock.last():
+            self._build.keep()
 
     def _keep_at_the_end(self) -> None:
         if self._store.closed:
@@ -236,16 +236,16 @@ class Follower:
 
     def _adopt(self) -> None:
         """Another process has rebuilt it: go on with what is there now."""
-        current = self._shelf.current()
-        with self._turn.last():
+        current = self._builds.current()
+        with self._fair_lock.last():
             self._put(current)
 
     # --- rebuilding --------------------------------------------------------------------------------------------
 
     def rebuild(self) -> None:
-        """Make a new copy from the first event to the last, while this one answers, and put it in its place.
+        """Make a new build from the first event to the last, while this one answers, and put it in its place.
 
-        Raises CqrsError where the projection (or the reading of an event) fails; then the old copy stays.
+        Raises CqrsError where the projection (or the reading of an event) fails; then the old build stays.
         """
         with self._changed:
             self._rebuilds += 1
@@ -264,15 +264,15 @@ class Follower:
                 self._rebuilds -= 1
 
     def _rebuild(self) -> None:
-        fresh = self._shelf.fresh()
-        if fresh.projection is self._copy.projection:
+        fresh = self._builds.fresh()
+        if fresh.projection is self._build.projection:
             raise CqrsError(
                 f"projection {self.name!r} can't be rebuilt: its factory gave the same object again; it has to make a"
                 " new one each time"
             )
         try:
             _catch_up(fresh, self._store)
-            with self._turn.first():
+            with self._fair_lock.first():
                 _catch_up(fresh, self._store)
                 fresh.publish()
                 self._put(fresh)
@@ -281,9 +281,9 @@ class Follower:
                 raise
             self._adopt()
 
-    def _put(self, copy: Copy) -> None:
+    def _put(self, build: Build) -> None:
         with self._changed:
-            self._copy = copy
+            self._build = build
             self._fault = None
             self._updated_at = time.time()
             self._changed.notify_all()
@@ -297,11 +297,11 @@ def _next_events(store: EventStore, position: int) -> list[RecordedEvent]:
         return store.read(position, 1)
 
 
-def _catch_up(copy: Copy, store: EventStore) -> None:
+def _catch_up(build: Build, store: EventStore) -> None:
     """Take in what is stored so far."""
     head = store.head()
-    while copy.position < head:
-        events = _next_events(store, copy.position)
+    while build.position < head:
+        events = _next_events(store, build.position)
         while events:
-            copy.apply(events)
-            events = [event for event in events if event.position > copy.position]
+            build.apply(events)
+            events = [event for event in events if event.position > build.position]

@@ -1,6 +1,6 @@
 """One build of a projection: the object, the position that it has come to, and how it takes in events.
 
-A projection has one copy that answers; a rebuild makes another one beside it, and puts it in its place.
+A projection has one build that answers; a rebuild makes another one beside it, and puts it in its place.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class ProjectionFault(Exception):  # noqa: N818 - never reaches an application: 
         self.error = error
 
 
-class Superseded(Exception):  # noqa: N818 - a signal: another process has put a rebuilt copy in the place of this one
-    """The copy that answers is another one now."""
+class Superseded(Exception):  # noqa: N818 - a signal: another process has put a rebuilt build in the place of this one
+    """The build that answers is another one now."""
 
 
-class Copy(Protocol):
+class Build(Protocol):
     """One build. ``position`` is that of the last event it holds; it may be read at any time, all else is called by
     one thread at a time."""
 
@@ -54,20 +54,20 @@ class Copy(Protocol):
         """Write down state and position where that is not done by ``apply``; False where nothing had to be."""
 
     def publish(self) -> None:
-        """From now on this is the copy that answers, for who comes later and for other processes, too. Raises what
+        """From now on this is the build that answers, for who comes later and for other processes, too. Raises what
         ``apply`` does."""
 
     def overtaken(self) -> bool:
         """Whether a rebuild that another process began later is finished already."""
 
 
-class Shelf(Protocol):
-    """Where the copies of one projection come from."""
+class BuildStore(Protocol):
+    """Where the builds of one projection come from."""
 
-    def current(self) -> Copy:
+    def current(self) -> Build:
         """The one that answers, as it was left; a new one at position 0 where there is none."""
 
-    def fresh(self) -> Copy:
+    def fresh(self) -> Build:
         """A new one at position 0, for a rebuild."""
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class Shelf(Protocol):
 # --- in memory ----------------------------------------------------------------------------------------------------
 
 
-class MemoryCopy:
+class MemoryBuild:
     """A projection that lives in memory only."""
 
     def __init__(self, projection: Projection) -> None:
@@ -85,7 +85,7 @@ class MemoryCopy:
         self.position = 0
 
     def apply(self, events: Sequence[RecordedEvent]) -> None:
-        """See ``Copy``."""
+        """See ``Build``."""
         apply = self.projection.apply
         for event in events[:_AT_ONCE]:
             try:
@@ -95,44 +95,44 @@ class MemoryCopy:
             self.position = event.position
 
     def keep(self) -> bool:
-        """See ``Copy``."""
+        """See ``Build``."""
         return False
 
     def publish(self) -> None:
-        """See ``Copy``."""
+        """See ``Build``."""
 
     def overtaken(self) -> bool:
-        """See ``Copy``."""
+        """See ``Build``."""
         return False
 
 
-class MemoryShelf:
-    """Copies that begin at the first event, each time."""
+class MemoryBuildStore:
+    """Builds that begin at the first event, each time."""
 
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
 
-    def current(self) -> Copy:
-        """See ``Shelf``."""
+    def current(self) -> Build:
+        """See ``BuildStore``."""
         return self.fresh()
 
-    def fresh(self) -> Copy:
-        """See ``Shelf``."""
-        return MemoryCopy(self._factory())
+    def fresh(self) -> Build:
+        """See ``BuildStore``."""
+        return MemoryBuild(self._factory())
 
     def close(self) -> None:
-        """See ``Shelf``."""
+        """See ``BuildStore``."""
 
 
 # --- in memory, written down from time to time ---------------------------------------------------------------------
 
 
-class SavedCopy(MemoryCopy):
+class SavedBuild(MemoryBuild):
     """A projection in memory whose state is written, in one row with its position, to the store's file."""
 
-    def __init__(self, shelf: SavedShelf, projection: SavedProjection, generation: int) -> None:
+    def __init__(self, builds: SavedBuildStore, projection: SavedProjection, generation: int) -> None:
         super().__init__(projection)
-        self._shelf = shelf
+        self._builds = builds
         self._saved = projection
         self._kept = 0
         self._broken = False
@@ -144,7 +144,7 @@ class SavedCopy(MemoryCopy):
         self.position = self._kept = position
 
     def apply(self, events: Sequence[RecordedEvent]) -> None:
-        """See ``Copy``."""
+        """See ``Build``."""
         try:
             super().apply(events)
         except BaseException:
@@ -152,16 +152,16 @@ class SavedCopy(MemoryCopy):
             raise
 
     def keep(self) -> bool:
-        """See ``Copy``."""
+        """See ``Build``."""
         if self._broken or self.position == self._kept:
             return False
-        self._shelf.write(self, self._packed())
+        self._builds.write(self, self._packed())
         self._kept = self.position
         return True
 
     def publish(self) -> None:
-        """See ``Copy``."""
-        self._shelf.write_rebuilt(self, self._packed())
+        """See ``Build``."""
+        self._builds.write_rebuilt(self, self._packed())
         self._kept = self.position
 
     def _packed(self) -> bytes:
@@ -171,59 +171,59 @@ class SavedCopy(MemoryCopy):
             raise ProjectionFault(error) from error
 
 
-class SavedShelf:
-    """Copies that begin where the last one was written down."""
+class SavedBuildStore:
+    """Builds that begin where the last one was written down."""
 
     def __init__(self, store: EventStore, name: str, factory: Factory) -> None:
         self._store = store
         self._name = name
         self._factory = factory
 
-    def current(self) -> Copy:
-        """See ``Shelf``."""
+    def current(self) -> Build:
+        """See ``BuildStore``."""
         with self._store.transaction() as transaction:
             row = row_of(_of(transaction.database), self._name)
         generation, position, state = row
-        copy = SavedCopy(self, self._factory(), generation)
+        build = SavedBuild(self, self._factory(), generation)
         if state is None:
-            return copy
+            return build
         try:
-            copy.load(state, position)
+            build.load(state, position)
         except Exception as error:
             # The events are the truth: what was saved by other code than this is made again from them.
             _log.warning(
                 "projection %r begins at the first event: its saved state can't be loaded: %r", self._name, error
             )
-            return SavedCopy(self, self._factory(), generation)
-        return copy
+            return SavedBuild(self, self._factory(), generation)
+        return build
 
-    def fresh(self) -> Copy:
-        """See ``Shelf``."""
-        return SavedCopy(self, self._factory(), 0)
+    def fresh(self) -> Build:
+        """See ``BuildStore``."""
+        return SavedBuild(self, self._factory(), 0)
 
     def close(self) -> None:
-        """See ``Shelf``."""
+        """See ``BuildStore``."""
 
-    def write(self, copy: SavedCopy, state: bytes) -> None:
-        """Write down a copy, unless a rebuilt one or a later state is there already (another process's)."""
+    def write(self, build: SavedBuild, state: bytes) -> None:
+        """Write down a build, unless a rebuilt one or a later state is there already (another process's)."""
         with self._store.transaction() as transaction:
             _of(transaction.database).execute(
                 "UPDATE projections SET position = ?, state = ?, updated_at = ?"
                 " WHERE name = ? AND generation = ? AND (position < ? OR state IS NULL)",
-                (copy.position, state, now_us(), self._name, copy.generation, copy.position),
+                (build.position, state, now_us(), self._name, build.generation, build.position),
             )
 
-    def write_rebuilt(self, copy: SavedCopy, state: bytes) -> None:
-        """Write down a rebuilt copy, whatever was there."""
+    def write_rebuilt(self, build: SavedBuild, state: bytes) -> None:
+        """Write down a rebuilt build, whatever was there."""
         with self._store.transaction() as transaction:
             database = _of(transaction.database)
             row_of(database, self._name)
             database.execute(
                 "UPDATE projections SET generation = last_generation + 1, last_generation = last_generation + 1,"
                 " position = ?, state = ?, updated_at = ? WHERE name = ?",
-                (copy.position, state, now_us(), self._name),
+                (build.position, state, now_us(), self._name),
             )
-            copy.generation = row_of(database, self._name)[0]
+            build.generation = row_of(database, self._name)[0]
 
 
 # --- the row of a projection --------------------------------------------------------------------------------------
@@ -248,5 +248,5 @@ def now_us() -> int:
 
 
 def _of(database: Database | None) -> Database:
-    assert database is not None  # shelves of this kind are made for stores in a SQLite file only
+    assert database is not None  # build stores of this kind are made for stores in a SQLite file only
     return database

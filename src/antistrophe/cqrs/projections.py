@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from antistrophe.cqrs.follower import Follower, ProjectionMetadata
 from antistrophe.cqrs.projection import Projection, SavedProjection, SqlProjection
-from antistrophe.cqrs.projection_builds import MemoryShelf, SavedShelf, Shelf
-from antistrophe.cqrs.table_builds import TableShelf
+from antistrophe.cqrs.projection_builds import BuildStore, MemoryBuildStore, SavedBuildStore
+from antistrophe.cqrs.table_builds import TableBuildStore
 from antistrophe.errors import CqrsError, ProjectionNotFoundError
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore
@@ -54,7 +54,7 @@ class ProjectionRegistry:
         with self._lock:
             if name in self._followers:
                 raise CqrsError(f"there is a projection {name!r} already: choose another name")
-            follower = Follower(name, self._store, self._shelf(name, factory), self._checkpoint_s)
+            follower = Follower(name, self._store, self._build_store(name, factory), self._checkpoint_s)
             self._followers[name] = follower
             if self._subscribed:
                 follower.start()
@@ -159,7 +159,7 @@ class ProjectionRegistry:
             raise ProjectionNotFoundError(f"there is no projection {name!r}; registered: {known}")
         return follower
 
-    def _shelf(self, name: str, factory: Callable[[], Any]) -> Shelf:
+    def _build_store(self, name: str, factory: Callable[[], Any]) -> BuildStore:
         sample = factory()
         unused = [sample]
 
@@ -167,12 +167,13 @@ class ProjectionRegistry:
             return unused.pop() if unused else factory()
 
         backend = self._store.backend
+        file = backend.path if isinstance(backend, SqliteEvents) else None
         if isinstance(sample, SqlProjection):
-            if not isinstance(backend, SqliteEvents):
+            if file is None:
                 raise CqrsError(f"projection {name!r} keeps tables, and needs an event store in a SQLite file for them")
-            return TableShelf(self._store, backend.path, name, make)
+            return TableBuildStore(self._store, file, name, make)
         if not isinstance(sample, Projection):
             raise CqrsError(f"projection {name!r}: {short(sample)} has no method apply(recorded_event)")
-        if isinstance(sample, SavedProjection) and isinstance(backend, SqliteEvents):
-            return SavedShelf(self._store, name, make)
-        return MemoryShelf(make)
+        if isinstance(sample, SavedProjection) and file is not None:
+            return SavedBuildStore(self._store, name, make)
+        return MemoryBuildStore(make)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.cqrs.projection import ProjectionConnection, SqlProjection, Tables
-from antistrophe.cqrs.projection_builds import Copy, Factory, ProjectionFault, Superseded, now_us, row_of
+from antistrophe.cqrs.projection_builds import Build, Factory, ProjectionFault, Superseded, now_us, row_of
 from antistrophe.errors import CqrsError, JournalError
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore
@@ -40,18 +40,18 @@ _OF_THE_FILE = {
 }
 
 
-class TableCopy:
+class TableBuild:
     """A projection with tables of its own. ``live``: it is the generation that answers."""
 
-    def __init__(self, shelf: TableShelf, projection: SqlProjection, generation: int, position: int) -> None:
+    def __init__(self, builds: TableBuildStore, projection: SqlProjection, generation: int, position: int) -> None:
         self.projection = projection
         self.position = position
         self.generation = generation
         self.live = False
-        self._shelf = shelf
+        self._builds = builds
 
     def apply(self, events: Sequence[RecordedEvent]) -> None:
-        """See ``Copy``."""
+        """See ``Build``."""
         fault: ProjectionFault | None = None
         began = time.monotonic()
         while events:
@@ -69,48 +69,48 @@ class TableCopy:
             time.sleep(held_s / 2)  # SQLite's queue is not fair: who waits must find the lock free
 
     def keep(self) -> bool:
-        """See ``Copy``."""
+        """See ``Build``."""
         return False
 
     def publish(self) -> None:
-        """See ``Copy``. Nobody can write meanwhile, so it is not behind the copy that it replaces, anywhere."""
-        with self._shelf.store.transaction() as transaction:
+        """See ``Build``. Nobody can write meanwhile, so it is not behind the build that it replaces, anywhere."""
+        with self._builds.store.transaction() as transaction:
             database = _of(transaction.database)
-            before = row_of(database, self._shelf.name)[0]
+            before = row_of(database, self._builds.name)[0]
             if before > self.generation:
                 raise Superseded
             position = self.position
             try:
-                while events := self._shelf.store.read(position, _PAGE):
+                while events := self._builds.store.read(position, _PAGE):
                     position = self._take_in(database, events, position, None)
             except _Stopped as stopped:
                 raise stopped.fault from stopped.__cause__
             database.execute(
                 "UPDATE projections SET generation = ?, position = ?, state = NULL, updated_at = ? WHERE name = ?",
-                (self.generation, position, now_us(), self._shelf.name),
+                (self.generation, position, now_us(), self._builds.name),
             )
-            self._shelf.drop_all_but(database, {before, self.generation}, up_to=self.generation)
+            self._builds.drop_all_but(database, {before, self.generation}, up_to=self.generation)
         self.position = position
         self.live = True
 
     def overtaken(self) -> bool:
-        """See ``Copy``."""
-        with self._shelf.store.transaction() as transaction:
-            return row_of(_of(transaction.database), self._shelf.name)[0] > self.generation
+        """See ``Build``."""
+        with self._builds.store.transaction() as transaction:
+            return row_of(_of(transaction.database), self._builds.name)[0] > self.generation
 
     def create(self, database: Database) -> None:
         """Let the projection make its tables. Call it in a transaction."""
         try:
-            self.projection.create_in(ProjectionConnection(database.usable()), self._shelf.tables(self.generation))
+            self.projection.create_in(ProjectionConnection(database.usable()), self._builds.tables(self.generation))
         except Exception as error:
             raise _problem(database, error, None) from error
 
     def _commit(self, events: Sequence[RecordedEvent]) -> None:
-        with self._shelf.store.transaction() as transaction:
+        with self._builds.store.transaction() as transaction:
             database = _of(transaction.database)
             begin = self.position
             if self.live:
-                generation, begin, _ = row_of(database, self._shelf.name)
+                generation, begin, _ = row_of(database, self._builds.name)
                 if generation != self.generation:
                     raise Superseded
                 if begin < self.position:  # the file is an older one than it was: read again from there
@@ -120,7 +120,7 @@ class TableCopy:
             if self.live and reached > begin:
                 database.execute(
                     "UPDATE projections SET position = ?, updated_at = ? WHERE name = ?",
-                    (reached, now_us(), self._shelf.name),
+                    (reached, now_us(), self._builds.name),
                 )
         self.position = reached
 
@@ -153,8 +153,8 @@ class _Stopped(Exception):  # noqa: N818 - rolls back, and tells where to
         self.fault = fault
 
 
-class TableShelf:
-    """Copies that begin where the committed tables end."""
+class TableBuildStore:
+    """Builds that begin where the committed tables end."""
 
     def __init__(self, store: EventStore, path: Path, name: str, factory: Factory) -> None:
         self.store = store
@@ -165,8 +165,8 @@ class TableShelf:
         self._reader_lock = threading.Lock()
         self._stem = f"projection:{_letters(name)}:"
 
-    def current(self) -> Copy:
-        """See ``Shelf``."""
+    def current(self) -> Build:
+        """See ``BuildStore``."""
         projection = self._factory()
         with self.store.transaction() as transaction:
             database = _of(transaction.database)
@@ -177,20 +177,20 @@ class TableShelf:
                     "UPDATE projections SET generation = ?, position = 0, state = NULL WHERE name = ?",
                     (generation, self.name),
                 )
-            copy = TableCopy(self, projection, generation, position)
-            copy.create(database)
-        copy.live = True
-        return copy
+            build = TableBuild(self, projection, generation, position)
+            build.create(database)
+        build.live = True
+        return build
 
-    def fresh(self) -> Copy:
-        """See ``Shelf``."""
+    def fresh(self) -> Build:
+        """See ``BuildStore``."""
         projection = self._factory()
         with self.store.transaction() as transaction:
             database = _of(transaction.database)
             row_of(database, self.name)
-            copy = TableCopy(self, projection, self._next_generation(database), 0)
-            copy.create(database)
-        return copy
+            build = TableBuild(self, projection, self._next_generation(database), 0)
+            build.create(database)
+        return build
 
     def tables(self, generation: int) -> Tables:
         """The names of the tables of a generation, and how to read them."""
@@ -248,5 +248,5 @@ def _letters(name: str) -> str:
 
 
 def _of(database: Database | None) -> Database:
-    assert database is not None  # these copies are made for stores in a SQLite file only
+    assert database is not None  # these builds are made for stores in a SQLite file only
     return database
