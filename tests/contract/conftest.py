@@ -1,4 +1,4 @@
-"""A journal of each kind, and the event store that lies beside it."""
+"""A journal of each kind, and the event store in the same database."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe.eventstore.memory import MemoryEvents
+from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore
-from antistrophe.journal import Journal, MemoryJournal, SqliteJournal
+from antistrophe.journal import Journal, SqliteJournal
+from antistrophe.storage.database import Database
+from antistrophe.storage.opening import open_in_memory
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Database:
+    """Where the journal lies: a file, or a database in memory."""
+    return tmp_path / "journal.db" if request.param == "sqlite" else open_in_memory()
 
 
 @pytest.fixture
-def events(kind: str, tmp_path: Path) -> Iterator[EventStore]:
-    """The event store that lies beside the journal."""
-    with EventStore(MemoryEvents() if kind == "memory" else tmp_path / "journal.db") as store:
+def events(place: Path | Database) -> Iterator[EventStore]:
+    """The event store beside the journal."""
+    with EventStore(SqliteEvents(place)) as store:
         yield store
 
 
 @pytest.fixture
-def journal(kind: str, events: EventStore, tmp_path: Path) -> Iterator[Journal]:
-    made: Journal
-    if isinstance(events.backend, MemoryEvents):
-        made = MemoryJournal(events.backend)
-    else:
-        made = SqliteJournal(tmp_path / "journal.db")
+def journal(place: Path | Database, events: EventStore) -> Iterator[Journal]:
+    made = SqliteJournal(place)
     yield made
     made.close()

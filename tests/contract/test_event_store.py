@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,10 +26,12 @@ from antistrophe.errors import (
     UnknownVersionError,
     UnreadableDataError,
 )
-from antistrophe.eventstore.memory import MemoryEvents
 from antistrophe.eventstore.recorded import RecordedEvent
+from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore
 from antistrophe.eventstore.versions import VersionRegistry
+from antistrophe.storage.opening import open_in_memory
+from tests.contract.listed_events import ListedEvents
 
 
 @event("store.credited")
@@ -176,24 +180,58 @@ def with_a_conflict(store: EventStore) -> None:
         transaction.append("b", [THREE], expected_version=0)
 
 
-def test_a_transaction_takes_rows_of_ones_own_along(tmp_path: Path) -> None:
-    with EventStore(tmp_path / "events.db") as store:
+def test_a_transaction_takes_rows_of_ones_own_along(store: EventStore) -> None:
+    with store.transaction() as transaction:
+        assert transaction.database is not None
+        transaction.append("a", [ONE])
+        transaction.database.execute("CREATE TABLE mine(balance)")
+        transaction.database.execute("INSERT INTO mine VALUES (1)")
+    with contextlib.suppress(KeyError), store.transaction() as transaction:
+        assert transaction.database is not None
+        transaction.database.execute("UPDATE mine SET balance = 2")
+        transaction.append("a", [ONE])
+        raise KeyError
+    with store.transaction() as transaction:
+        assert transaction.database is not None
+        assert transaction.database.rows("SELECT balance FROM mine") == [(1,)]
+    assert store.head() == 1
+
+
+def test_a_transaction_of_a_backend_of_ones_own_has_no_database() -> None:
+    with EventStore(ListedEvents()) as store:
         with store.transaction() as transaction:
-            assert transaction.database is not None
+            assert transaction.database is None
             transaction.append("a", [ONE])
-            transaction.database.execute("CREATE TABLE mine(balance)")
-            transaction.database.execute("INSERT INTO mine VALUES (1)")
-        with contextlib.suppress(KeyError), store.transaction() as transaction:
-            assert transaction.database is not None
-            transaction.database.execute("UPDATE mine SET balance = 2")
-            transaction.append("a", [ONE])
-            raise KeyError
+        assert of(store.read()) == [ONE]
+
+
+def test_other_threads_wait_for_a_transaction_in_memory_and_then_see_it() -> None:
+    with EventStore(":memory:") as store, ThreadPoolExecutor(2) as pool:
         with store.transaction() as transaction:
-            assert transaction.database is not None
-            assert transaction.database.rows("SELECT balance FROM mine") == [(1,)]
-        assert store.head() == 1
-    with EventStore(":memory:") as store, store.transaction() as transaction:
-        assert transaction.database is None
+            transaction.append("a", [ONE])
+            reads: Future[Any] = pool.submit(lambda: (store.head(), store.version("a"), of(store.read())))
+            writes: Future[Any] = pool.submit(store.append, "a", [TWO], 1)
+            assert not wait((reads, writes), timeout=0.05).done
+            assert (store.head(), store.version("a"), store.get_events("a")) == (0, 0, [])
+            transaction.append("a", [THREE])
+            with pytest.raises(RuntimeError, match="has a transaction open"), store.transaction():
+                pass
+        with pytest.raises(ConcurrencyError):
+            writes.result(30)
+        head, version, events = reads.result(30)
+        assert (head, version, events) == (2, 2, [ONE, THREE])
+
+
+def test_a_store_in_memory_is_a_store_of_its_own() -> None:
+    with EventStore(":memory:") as first, EventStore(":memory:") as second:
+        first.append("a", [ONE])
+        assert (first.head(), second.head()) == (1, 0)
+
+
+def test_a_store_in_memory_that_nobody_closes_is_closed_without_a_warning() -> None:
+    for _ in range(3):
+        EventStore(":memory:").append("a", [ONE])
+    gc.collect()
 
 
 # --- snapshots ----------------------------------------------------------------------------------------------------
@@ -352,7 +390,7 @@ def test_events_outlive_the_store_that_wrote_them(tmp_path: Path) -> None:
 
 
 def test_a_backend_of_ones_own_can_be_given() -> None:
-    backend = MemoryEvents()
+    backend = SqliteEvents(open_in_memory())
     EventStore(backend).append("a", [ONE])
     assert of(EventStore(backend).read()) == [ONE]
 

@@ -1,40 +1,46 @@
-"""Both backends of the event store keep its contract, and the contract finds a backend that does not."""
+"""The event store keeps the contract of backends in a file and in memory, and a backend that breaks it is found."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 import pytest
 
 from antistrophe.eventstore.backend import EventBackend, StoredEvent, StoredSnapshot
-from antistrophe.eventstore.memory import MemoryEvents
 from antistrophe.eventstore.sqlite import SqliteEvents
+from antistrophe.storage.opening import open_in_memory
 from antistrophe.testing.store_contract import CHECKS, Check
+from tests.contract.listed_events import ListedEvents
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "lists"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_a_backend_keeps_the_contract(check: Check, kind: str, tmp_path: Path) -> None:
-    check(MemoryEvents() if kind == "memory" else SqliteEvents(tmp_path / "events.db"))
+    backends: dict[str, Callable[[], EventBackend]] = {
+        "memory": lambda: SqliteEvents(open_in_memory()),
+        "sqlite": lambda: SqliteEvents(tmp_path / "events.db"),
+        "lists": ListedEvents,
+    }
+    check(backends[kind]())
 
 
-class Shuffled(MemoryEvents):
+class Shuffled(SqliteEvents):
     """Answers with the newest first."""
 
     def read(self, after_position: int, limit: int | None) -> list[StoredEvent]:
         return super().read(after_position, limit)[::-1]
 
 
-class Forgetful(MemoryEvents):
+class Forgetful(SqliteEvents):
     """Has no snapshots."""
 
     def save_snapshot(self, snapshot: StoredSnapshot) -> None:
         pass
 
 
-class Trusting(MemoryEvents):
+class Trusting(SqliteEvents):
     """Never looks at the expected version."""
 
     def transaction(self) -> _TrustingTransaction:  # type: ignore[override]
@@ -66,7 +72,7 @@ class _TrustingTransaction:
         (Trusting, "a_transaction_is_all_or_nothing"),
     ],
 )
-def test_the_contract_finds_a_broken_backend(broken: type[EventBackend], check: str) -> None:
+def test_the_contract_finds_a_broken_backend(broken: type[SqliteEvents], check: str) -> None:
     (found,) = [each for each in CHECKS if getattr(each, "__name__", "") == check]
     with pytest.raises(AssertionError):
-        found(broken())
+        found(broken(open_in_memory()))

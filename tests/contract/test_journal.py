@@ -1,4 +1,4 @@
-"""The contract of a journal, over memory and SQLite: append, load, and everything that monitoring asks."""
+"""The contract of a journal, in a file and in memory: append, load, and everything that monitoring asks."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import pytest
 
 from antistrophe.errors import JournalError
 from antistrophe.storage.database import Database
-from antistrophe.storage.opening import open_database, refuse_foreign
+from antistrophe.storage.opening import open_database, open_in_memory, refuse_foreign
 from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS
 
 NOBODY = 65534
@@ -368,6 +368,21 @@ def test_a_transaction_within_a_transaction_is_refused(path: Path) -> None:
         with pytest.raises(RuntimeError, match="has a transaction open"), database.transaction():
             pass
         assert count(database) == 1
+
+
+def test_a_database_in_memory_is_new_and_of_the_newest_schema(path: Path) -> None:
+    first, second = open_in_memory(), open_in_memory()
+    insert(first, ("s", 1, b""))
+    assert (count(first), count(second)) == (1, 0)
+    assert first.row("PRAGMA user_version") == (len(MIGRATIONS),)
+    with contextlib.suppress(KeyboardInterrupt), first.transaction():
+        first.execute(INSERT, ("s", 2, b""))
+        raise KeyboardInterrupt
+    assert count(first) == 1
+    first.close()
+    second.close()
+    with pytest.raises(JournalError, match=":memory:: this connection is closed"):
+        count(first)
 
 
 def test_a_closed_connection_says_so(path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Idempotency keys: one answer for each, whoever asks, from memory and from the file alike."""
+"""Idempotency keys: one answer for each, whoever asks, wherever the keys and the events are."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +14,23 @@ from typing import Any
 import pytest
 
 from antistrophe.cqrs.bus import CommandBus
+from antistrophe.cqrs.idempotency import Batch, Claim, KeyedCommand
+from antistrophe.cqrs.idempotency_answers import LiveAnswers
+from antistrophe.cqrs.idempotency_sqlite import SqliteIdempotencyStore
 from antistrophe.cqrs.results import Appends
+from antistrophe.definition.events import encode_event
 from antistrophe.errors import (
     CommandRejectedError,
+    ConcurrencyError,
     CqrsError,
     IdempotencyConflictError,
     NotSerializableError,
     ValidationError,
 )
+from antistrophe.eventstore.backend import NewEvent
 from antistrophe.eventstore.store import EventStore
 from antistrophe.storage.opening import open_database
+from tests.contract.listed_events import ListedEvents
 from tests.cqrs.shop import CreateUser, RenameUser, UserCreated, UserGreeted
 
 
@@ -39,12 +47,13 @@ class Place:
         return [] if self.store is None else [each.event for each in self.store.get_all_events()]
 
 
-@pytest.fixture(params=["none", "memory", "file"])
+@pytest.fixture(params=["none", "memory", "file", "backend"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "none":
         yield Place(None)
         return
-    with EventStore(":memory:" if request.param == "memory" else tmp_path / "events.db") as store:
+    places: dict[str, Any] = {"memory": ":memory:", "file": tmp_path / "events.db", "backend": ListedEvents()}
+    with EventStore(places[request.param]) as store:
         yield Place(store)
 
 
@@ -240,7 +249,6 @@ def test_a_handler_that_dispatches_its_own_key_is_told_and_does_not_wait_for_its
 
 def test_answers_expire_by_the_stated_limit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     now = {"s": 1_000_000.0}
-    monkeypatch.setattr("antistrophe.cqrs.idempotency_memory.time.monotonic", lambda: now["s"])
     monkeypatch.setattr("antistrophe.cqrs.idempotency_sqlite.time.time_ns", lambda: int(now["s"] * 1e9))
     bus = place.bus(keys_expire_s=100.0)
     calls = counting(bus)
@@ -288,6 +296,90 @@ def test_buses_of_one_store_share_their_keys_and_those_of_others_do_not(place: P
         calls = counting(bus)
         bus.dispatch(CreateUser("Ada"), "key")
         assert len(calls) == 1
+
+
+def test_events_and_answer_are_stored_both_or_neither(place: Place) -> None:
+    bus = place.bus()
+    calls = counting(bus, lambda command: Appends("users", [UserCreated(command.name)], expected_version=1))
+    if place.store is None:
+        assert bus.dispatch(CreateUser("Ada"), "key") == [UserCreated("Ada")]
+        return
+    with pytest.raises(ConcurrencyError):
+        bus.dispatch(CreateUser("Ada"), "key")
+    assert place.stored() == []
+    place.store.append("users", [UserCreated("first")])
+    assert bus.dispatch(CreateUser("Ada"), "key") == [UserCreated("Ada")]
+    assert bus.dispatch(CreateUser("Ada"), "key") == [UserCreated("Ada")]
+    assert len(calls) == 2
+    assert place.stored() == [UserCreated("first"), UserCreated("Ada")]
+
+
+def test_a_bus_without_a_store_forgets_the_answers_of_keys_that_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = {"s": 1_000_000.0}
+    monkeypatch.setattr("antistrophe.cqrs.idempotency_sqlite.time.time_ns", lambda: int(now["s"] * 1e9))
+    keys = SqliteIdempotencyStore(None, 100.0)
+    for number in range(250):
+        claim = keys.claim(KeyedCommand(f"key {number}", "Command", b""))
+        assert isinstance(claim, Claim)
+        keys.settle(claim, (), ["any object"])
+        keys.release(claim)
+    assert isinstance(keys._answers, LiveAnswers)
+    assert len(keys._answers._events) == 250
+    now["s"] += 101
+    keys.claim(KeyedCommand("key 249", "Command", b""))  # replaced, before its turn to be purged
+    assert len(keys._answers._events) == 149
+    for number in range(2):
+        keys.claim(KeyedCommand(f"new {number}", "Command", b""))
+    assert keys._answers._events == {}
+
+
+def test_a_claim_that_was_lost_stores_nothing(place: Place) -> None:
+    keys = SqliteIdempotencyStore(place.store, 600.0)
+    command = KeyedCommand("key", "CreateUser", b"fingerprint")
+    claim = keys.claim(command)
+    assert isinstance(claim, Claim)
+    keys.release(claim)
+    event = encode_event(UserCreated("Ada"))
+    batch = Batch("users", [NewEvent(event.type, event.type_version, event.data)], None)
+    with pytest.raises(CqrsError, match="the key 'key' is not held any more: nothing was stored"):
+        keys.settle(claim, [batch], [UserCreated("Ada")])
+    assert place.stored() == []
+
+
+def test_a_bus_without_a_store_goes_on_in_a_fork() -> None:
+    bus = CommandBus()
+    counting(bus)
+    bus.dispatch(CreateUser("Ada"), "key")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if bus.dispatch(CreateUser("Eve"), "key in the fork") == [UserCreated("Eve")] else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_who_waits_in_this_process_is_told_and_need_not_look(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antistrophe.cqrs.idempotency_sqlite._poll", None)
+    bus = place.bus()
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow(command: CreateUser) -> list[Any]:
+        started.set()
+        assert go_on.wait(30)
+        return [UserCreated(command.name)]
+
+    bus.register(CreateUser, slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(bus.dispatch, CreateUser("Ada"), "key")
+        assert started.wait(30)
+        second = pool.submit(bus.dispatch, CreateUser("Ada"), "key")
+        with pytest.raises(TimeoutError):
+            bus.dispatch(CreateUser("Ada"), "key", timeout_s=0.05)
+        go_on.set()
+        assert first.result(30) == second.result(30) == [UserCreated("Ada")]
 
 
 def test_what_went_wrong_comes_out_even_if_the_key_can_not_be_given_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable
@@ -11,14 +12,21 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from antistrophe.cqrs.async_bridge import WaitOnLoop, in_thread, is_async, refuse_to_block_a_loop, wait_here
-from antistrophe.cqrs.idempotency import KEYS_EXPIRE_S, Answer, Batch, Claim, Claims, Request, holding, obtain
-from antistrophe.cqrs.idempotency_memory import MemoryClaims
-from antistrophe.cqrs.idempotency_sqlite import SqliteClaims
+from antistrophe.cqrs.idempotency import (
+    KEYS_EXPIRE_S,
+    Answer,
+    Batch,
+    Claim,
+    IdempotencyStore,
+    KeyedCommand,
+    claim_or_wait,
+    holding,
+)
+from antistrophe.cqrs.idempotency_sqlite import SqliteIdempotencyStore
 from antistrophe.cqrs.results import Appends, RunsSagas, Wait, result_of
 from antistrophe.definition.events import encode_event
 from antistrophe.errors import CqrsError, DuplicateHandlerError, FieldError, HandlerNotFoundError, ValidationError
 from antistrophe.eventstore.backend import NewEvent
-from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore
 from antistrophe.serialization.payload import pack_payload
 from antistrophe.serialization.type_hints import short
@@ -68,11 +76,8 @@ class CommandBus:
             raise ValueError(f"keys_expire_s must be a number over 0, not {keys_expire_s!r}")
         self._store = store
         self._sagas = sagas
-        self._claims: Claims = (
-            SqliteClaims(store, store.backend.path, keys_expire_s)
-            if store is not None and isinstance(store.backend, SqliteEvents)
-            else MemoryClaims(store, keys_expire_s)
-        )
+        self._keys_expire_s = keys_expire_s
+        self._keys: tuple[int, IdempotencyStore] | None = None  # with the process that opened it
         self._lock = threading.Lock()
         # Replaced and never changed, so that a dispatch needs no lock: a handler may register another one.
         self._handlers: dict[type, Handler] = {}
@@ -174,20 +179,32 @@ class CommandBus:
         try:
             if key is None:
                 return self._around_all(dispatch)(command)
-            return self._once(command, Request.of(command, key), dispatch, timeout_s)
+            return self._once(command, KeyedCommand.of(command, key), dispatch, timeout_s)
         finally:
             _correlation.reset(mark)
 
-    def _once(self, command: Any, request: Request, dispatch: _Dispatch, timeout_s: float | None) -> list[Any]:
-        taken = obtain(self._claims, request, timeout_s)
+    def _once(self, command: Any, keyed: KeyedCommand, dispatch: _Dispatch, timeout_s: float | None) -> list[Any]:
+        keys = self._idempotency_store()
+        taken = claim_or_wait(keys, keyed, timeout_s)
         if isinstance(taken, Answer):
             return taken.events
         dispatch.claim = taken
-        with holding(self._claims, taken):
+        with holding(keys, taken):
             events = self._around_all(dispatch)(command)
-            if not dispatch.settled:  # a middleware has answered by itself
-                self._claims.settle(taken, (), events)
+            if not dispatch.settled:  # a middleware has answered without calling next
+                keys.settle(taken, (), events)
             return events
+
+    def _idempotency_store(self) -> IdempotencyStore:
+        """Where the keys are. The store is opened when the first key comes. A bus without an event store has its keys
+        in memory, and a fork of its process begins without any."""
+        keys = self._keys
+        if keys is None or keys[0] != os.getpid():
+            with self._lock:
+                keys = self._keys
+                if keys is None or keys[0] != os.getpid():
+                    keys = self._keys = (os.getpid(), SqliteIdempotencyStore(self._store, self._keys_expire_s))
+        return keys[1]
 
     def _around_all(self, dispatch: _Dispatch) -> Next:
         def handle(command: Any) -> list[Any]:
@@ -207,7 +224,7 @@ class CommandBus:
         if dispatch.claim is not None:
             if dispatch.settled:
                 raise CqrsError("a middleware called next again, although the events of the first call are stored")
-            self._claims.settle(dispatch.claim, batches, result.events)
+            self._idempotency_store().settle(dispatch.claim, batches, result.events)
             dispatch.settled = True
         elif batches and self._store is not None:
             with self._store.transaction() as transaction:

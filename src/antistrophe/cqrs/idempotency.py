@@ -1,13 +1,14 @@
-"""Idempotency keys: at most one handler runs for a key at a time, and its answer is the answer for that key.
+"""Idempotency keys: one handler at a time runs for a key, and its answer is the answer for that key.
 
-A key is claimed first, then its handler runs, then what is to be stored, the answer and the key are committed
-together. A handler that fails gives its claim up; the claim of one that died is taken over.
+A key is claimed first, then its handler runs. Then the events, the answer and the key are committed together. A handler
+that fails gives its claim up. The claim of a process that died is taken over.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Hashable, Iterator, Sequence
@@ -23,7 +24,9 @@ from antistrophe.serialization.payload import pack_fields
 _log = logging.getLogger("antistrophe.cqrs")
 
 KEYS_EXPIRE_S = 7 * 86_400.0
-"""For how long an answer is remembered, unless the bus says otherwise."""
+"""How long an answer is remembered, unless the bus says otherwise."""
+
+_LONGEST_WAIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +39,30 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A command that came with a key; ``fingerprint`` tells one command from another."""
+class KeyedCommand:
+    """A command that came with an idempotency key. ``fingerprint`` tells one command from another."""
 
     key: str
     command_type: str
     fingerprint: bytes
 
     @staticmethod
-    def of(command: Any, key: str) -> Request:
-        """Raises NotSerializableError for a command whose fields can't be told apart as bytes."""
+    def of(command: Any, key: str) -> KeyedCommand:
+        """Raises ValueError for a key that is no text or is empty, and NotSerializableError for a command whose fields
+        can't be stored."""
         if not isinstance(key, str) or not key:
-            raise ValueError(f"an idempotency key is a text that is not empty, not {key!r}")
+            raise ValueError(f"an idempotency key must be a text of at least one character, and {key!r} is not")
         cls = type(command)
         name = cls.__name__
         fields = pack_fields(command, cls, what=f"command {name}")
-        return Request(key, name, hashlib.sha256(name.encode() + b"\0" + fields).digest())
+        return KeyedCommand(key, name, hashlib.sha256(name.encode() + b"\0" + fields).digest())
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to run the handler of a key. ``token`` is unique for ever."""
+    """The right to run the handler of a key. No two claims have the same ``token``."""
 
-    request: Request
+    command: KeyedCommand
     token: str
 
 
@@ -71,107 +75,121 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Somebody else, who lives, has the key: the holder of ``token``, in process ``pid``."""
+    """Another handler that still runs has the key: the claim is ``token``, its process ``pid``."""
 
     token: str
     pid: int
 
 
-class Claims(Protocol):
-    """Where the keys are. Any thread may call anything at any time."""
+class IdempotencyStore(Protocol):
+    """Where the keys and their answers are. Any thread may call any method at any time."""
 
     @property
     def place(self) -> Hashable:
-        """Equal for all that share their keys."""
+        """A value that is equal for all buses that share their keys."""
 
-    def take(self, request: Request) -> Claim | Answer | Held:
-        """Claim the key, or say why not. Raises IdempotencyConflictError where it belongs to another command."""
+    def claim(self, command: KeyedCommand) -> Claim | Answer | Held:
+        """Claim the key, or say why not. Raises IdempotencyConflictError if the key was used for another command."""
 
     def settle(self, claim: Claim, batches: Sequence[Batch], events: Sequence[Any]) -> None:
-        """Store the batches and remember ``events`` as the key's answer, both or neither. Raises CqrsError where the
-        claim is not held any more."""
+        """Store the batches, and remember ``events`` as the answer of the key. Both happen or neither. Raises CqrsError
+        if the claim is lost."""
 
     def release(self, claim: Claim) -> None:
-        """Forget the claim, where it is still held and not settled."""
+        """Forget the claim, unless it is lost or settled."""
 
-    def await_change(self, request: Request, held: Held, timeout_s: float) -> None:
-        """Wait until the key may be had or has its answer; comes back early or after ``timeout_s`` as well."""
+    def await_change(self, command: KeyedCommand, held: Held, timeout_s: float) -> None:
+        """Wait until the key is free or has its answer. Returns after ``timeout_s`` seconds at the latest, and may
+        return early."""
 
 
-# --- what runs in this process ------------------------------------------------------------------------------------
+# --- the claims of this process -----------------------------------------------------------------------------------
 
-_running: set[str] = set()
+# By token. The event is set when the claim ends. No lock guards the dict: a fork would copy it locked.
+_running: dict[str, threading.Event] = {}
 _own: ContextVar[tuple[tuple[Hashable, str, str], ...]] = ContextVar("antistrophe_own_keys", default=())
 
 
 def new_token() -> str:
-    """A token for a claim that is about to be made by this process."""
+    """Make the token of a claim that this process is about to make."""
     token = uuid.uuid4().hex
-    _running.add(token)
+    _running[token] = threading.Event()
     return token
 
 
 def runs_here(token: str) -> bool:
-    """Whether a thread of this process holds the claim. One that could not be given up (the disk failed) is not held
-    by anybody."""
+    """Whether a handler in this process still runs under the claim.
+
+    A claim that the disk did not let its handler give up does not run any more, and may be taken over.
+    """
     return token in _running
 
 
+def await_end_here(token: str, timeout_s: float) -> None:
+    """Wait until the claim has ended, if it is one of this process."""
+    running = _running.get(token)
+    if running is not None:
+        running.wait(timeout_s)
+
+
 def drop_token(token: str) -> None:
-    """The claim is settled, released, or never came to be."""
-    _running.discard(token)
+    """End a claim: it is settled or released, or was never made. A second call does nothing."""
+    running = _running.pop(token, None)
+    if running is not None:
+        running.set()
 
 
-def check_command(request: Request, command_type: str, fingerprint: bytes) -> None:
-    """Raise IdempotencyConflictError where the key was used for another command than the one that is asked for."""
-    if fingerprint != request.fingerprint:
-        what = f"another {command_type}" if command_type == request.command_type else f"a {command_type}"
+def check_command(command: KeyedCommand, command_type: str, fingerprint: bytes) -> None:
+    """Raise IdempotencyConflictError if the key was used for another command, of that type and fingerprint."""
+    if fingerprint != command.fingerprint:
+        what = f"another {command_type}" if command_type == command.command_type else f"a {command_type}"
         raise IdempotencyConflictError(
-            f"the idempotency key {request.key!r} was used for {what}, not for this {request.command_type}: a key"
+            f"the idempotency key {command.key!r} was used for {what}, not for this {command.command_type}: a key"
             " belongs to one command with all its fields"
         )
 
 
-def obtain(claims: Claims, request: Request, timeout_s: float | None) -> Claim | Answer:
-    """Claim the key or get its answer; where another handler of it runs, wait for that one.
+def claim_or_wait(store: IdempotencyStore, command: KeyedCommand, timeout_s: float | None) -> Claim | Answer:
+    """Claim the key or get its answer. While another handler of the key runs, wait for that handler.
 
-    Raises TimeoutError where it takes longer than ``timeout_s`` seconds (None: no limit), and CqrsError where the
-    wait would be for the caller itself.
+    Raises TimeoutError after ``timeout_s`` seconds (None: no limit), and CqrsError if the caller is inside the handler
+    that it would wait for.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
-        taken = claims.take(request)
+        taken = store.claim(command)
         if not isinstance(taken, Held):
             return taken
-        if any((claims.place, request.key, taken.token) == each for each in _own.get()):
-            raise CqrsError(f"the handler of key {request.key!r} dispatched that key again, and would wait for itself")
-        left_s = 60.0 if deadline is None else deadline - time.monotonic()
+        if (store.place, command.key, taken.token) in _own.get():
+            raise CqrsError(f"the handler of key {command.key!r} dispatched that key again, and would wait for itself")
+        left_s = _LONGEST_WAIT_S if deadline is None else deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError(
-                f"the {request.command_type} with key {request.key!r} is still being handled by process {taken.pid}"
+                f"the {command.command_type} with key {command.key!r} is still being handled by process {taken.pid}"
                 f" after {timeout_s:g} s"
             )
-        claims.await_change(request, taken, left_s)
+        store.await_change(command, taken, left_s)
 
 
 @contextmanager
-def holding(claims: Claims, claim: Claim) -> Iterator[None]:
-    """While the handler runs: what it calls knows whose key that is. A handler that fails gives the claim up."""
-    mark = _own.set((*_own.get(), (claims.place, claim.request.key, claim.token)))
+def holding(store: IdempotencyStore, claim: Claim) -> Iterator[None]:
+    """Hold the claim while its handler runs. What the handler calls knows whose key it is. A handler that fails gives
+    the claim up."""
+    mark = _own.set((*_own.get(), (store.place, claim.command.key, claim.token)))
     try:
         yield
     except BaseException:
-        _give_up(claims, claim)
+        _give_up(store, claim)
         raise
     finally:
         _own.reset(mark)
         drop_token(claim.token)
 
 
-def _give_up(claims: Claims, claim: Claim) -> None:
+def _give_up(store: IdempotencyStore, claim: Claim) -> None:
     try:
-        claims.release(claim)
+        store.release(claim)
     except Exception as error:
-        # What the handler raised is what the caller has to see. Nobody holds the claim now, so it will be taken over:
-        # by this process at once, by others when this one has ended.
-        _log.warning("the idempotency key %r could not be given up: %s", claim.request.key, error)
+        # The caller has to see what the handler raised, not this. The claim does not run any more, so it is taken over:
+        # by this process at once, by other processes when this one has ended.
+        _log.warning("the idempotency key %r could not be given up: %s", claim.command.key, error)

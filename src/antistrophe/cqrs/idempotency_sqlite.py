@@ -1,11 +1,13 @@
-"""Idempotency keys in the SQLite file of an event store: they outlive their process, and all processes share them."""
+"""Idempotency keys in a SQLite database: in an event store's file, which all processes share, or in memory."""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Hashable, Sequence
-from pathlib import Path
+import weakref
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from antistrophe.cqrs.idempotency import (
@@ -13,18 +15,18 @@ from antistrophe.cqrs.idempotency import (
     Batch,
     Claim,
     Held,
-    Request,
+    KeyedCommand,
+    await_end_here,
     check_command,
     drop_token,
     new_token,
     runs_here,
 )
-from antistrophe.definition.events import RawEvent, encode_event, is_version
-from antistrophe.errors import CqrsError, UnreadableDataError
-from antistrophe.eventstore.recorded import recorded
+from antistrophe.cqrs.idempotency_answers import Answers, LiveAnswers, PackedAnswers
+from antistrophe.errors import CqrsError
+from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore
 from antistrophe.linux.process import ProcessIdentity, identity_of, is_alive
-from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database
 
@@ -32,124 +34,186 @@ _PURGED_AT_ONCE = 100
 _SHORTEST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.05
 
-_ANSWER = "the answer that was stored for the key"
 _OWNER = "token, owner_pid, owner_start_ticks, owner_boot_id"
 
+_keys_beside: weakref.WeakKeyDictionary[EventStore, EventStore] = weakref.WeakKeyDictionary()
+_keys_beside_lock = threading.Lock()
 
-class SqliteClaims:
-    """The SQLite variant of ``Claims``. No transaction is open while a handler runs."""
 
-    def __init__(self, store: EventStore, path: Path, expire_s: float) -> None:
+class SqliteIdempotencyStore:
+    """The SQLite variant of ``IdempotencyStore``. No transaction is open while a handler runs.
+
+    The keys are in the database of ``store``, together with its events. Where there is none (no store, or one with a
+    backend of one's own) they are in a database in memory: all buses of one store share it.
+    """
+
+    def __init__(self, store: EventStore | None, expire_s: float) -> None:
         self._store = store
-        self._path = path
+        self._keys = _keys_of(store)
+        backend = self._keys.backend
+        self._path = backend.path if isinstance(backend, SqliteEvents) else None
+        self._answers: Answers = LiveAnswers() if store is None else PackedAnswers(store.versions)
         self._expire_us = int(expire_s * 1e6)
 
     @property
     def place(self) -> Hashable:
-        """See ``Claims``."""
-        return self._path
+        """See ``IdempotencyStore``."""
+        return self._path or self._keys
 
-    def take(self, request: Request) -> Claim | Answer | Held:
-        """See ``Claims``."""
-        token = new_token()  # known to run here before the row can be seen
+    def claim(self, command: KeyedCommand) -> Claim | Answer | Held:
+        """See ``IdempotencyStore``."""
+        token = new_token()  # this process must know the token before another thread can see the row
         try:
-            with self._store.transaction() as transaction:
-                taken = self._take(_of(transaction.database), request, token)
+            with self._transaction() as database:
+                taken = self._claim(database, command, token)
         except BaseException:
             drop_token(token)
             raise
-        if isinstance(taken, bytes):
-            drop_token(token)
-            return Answer(self._decoded(taken))
-        if isinstance(taken, Held):
-            drop_token(token)
-        return taken
+        if isinstance(taken, Claim):
+            return taken
+        drop_token(token)
+        return Answer(self._answers.unpack(taken)) if isinstance(taken, bytes) else taken
 
     def settle(self, claim: Claim, batches: Sequence[Batch], events: Sequence[Any]) -> None:
-        """See ``Claims``."""
-        answer = pack_payload([_encoded(event) for event in events], what=_ANSWER)
-        with self._store.transaction() as transaction:
-            updated = _of(transaction.database).execute(
-                "UPDATE claims SET answer = ?, updated_at = ? WHERE key = ? AND token = ? AND answer IS NULL",
-                (answer, _now_us(), claim.request.key, claim.token),
+        """See ``IdempotencyStore``."""
+        answer = self._answers.pack(claim.token, events)
+        try:
+            if self._store is self._keys:
+                self._settle_within(claim, batches, answer)
+            else:
+                self._settle_beside(claim, batches, answer)
+        except BaseException:
+            self._answers.forget(answer)
+            raise
+        drop_token(claim.token)
+
+    def release(self, claim: Claim) -> None:
+        """See ``IdempotencyStore``."""
+        with self._transaction() as database:
+            database.execute(
+                "DELETE FROM claims WHERE key = ? AND token = ? AND answer IS NULL", (claim.command.key, claim.token)
             )
-            if updated.rowcount != 1:
-                raise CqrsError(f"the key {claim.request.key!r} is not held any more: nothing was stored")
+
+    def await_change(self, command: KeyedCommand, held: Held, timeout_s: float) -> None:
+        """See ``IdempotencyStore``. A handler of this process tells of its end; those of other processes are looked for
+        again and again, on a connection that only reads."""
+        if runs_here(held.token):
+            await_end_here(held.token, timeout_s)
+        elif self._path is not None:
+            database = open_database(self._path, read_only=True)
+            try:
+                _poll(database, command.key, held.token, timeout_s)
+            finally:
+                database.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Database]:
+        with self._keys.transaction() as transaction:
+            yield _of(transaction.database)
+
+    def _settle_within(self, claim: Claim, batches: Sequence[Batch], answer: bytes) -> None:
+        """Settle a claim whose key is where the events go, in one transaction."""
+        with self._keys.transaction() as transaction:
+            _settle(_of(transaction.database), claim, answer)
             for batch in batches:
                 transaction.append_encoded(batch.stream, batch.events, batch.expected_version)
 
-    def release(self, claim: Claim) -> None:
-        """See ``Claims``."""
-        with self._store.transaction() as transaction:
-            _of(transaction.database).execute(
-                "DELETE FROM claims WHERE key = ? AND token = ? AND answer IS NULL", (claim.request.key, claim.token)
-            )
+    def _settle_beside(self, claim: Claim, batches: Sequence[Batch], answer: bytes) -> None:
+        """Settle a claim whose key is not where the events go. The events come first: what ends this process in between
+        ends the keys too, and while it lives nobody else can take the claim."""
+        if batches and self._store is not None:
+            with self._store.transaction() as transaction:
+                with self._transaction() as database:
+                    _check_held(database, claim)
+                for batch in batches:
+                    transaction.append_encoded(batch.stream, batch.events, batch.expected_version)
+        with self._transaction() as database:
+            _settle(database, claim, answer)
 
-    def await_change(self, request: Request, held: Held, timeout_s: float) -> None:
-        """See ``Claims``. Looks again and again, on a connection that only reads."""
-        deadline = time.monotonic() + timeout_s
-        pause_s = _SHORTEST_PAUSE_S
-        database = open_database(self._path, read_only=True)
-        try:
-            while (left_s := deadline - time.monotonic()) > 0:
-                row = database.row(f"SELECT {_OWNER}, answer IS NULL FROM claims WHERE key = ?", (request.key,))
-                if row is None or row[0] != held.token or not row[4] or not _holds(row):
-                    return
-                time.sleep(min(pause_s, left_s))
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-        finally:
-            database.close()
-
-    def _take(self, database: Database, request: Request, token: str) -> Claim | bytes | Held:
+    def _claim(self, database: Database, command: KeyedCommand, token: str) -> Claim | bytes | Held:
         self._purge(database)
         row = database.row(
             f"SELECT {_OWNER}, command_type, command_hash, answer, updated_at FROM claims WHERE key = ?",
-            (request.key,),
+            (command.key,),
         )
         if row is not None and row[7] >= self._oldest_us():
-            check_command(request, row[4], row[5])
+            check_command(command, row[4], row[5])
             if row[6] is not None:
                 answer: bytes = row[6]
                 return answer
-        if row is not None and row[6] is None and _holds(row):
-            check_command(request, row[4], row[5])
+        if row is not None and row[6] is None and _runs(row):
+            check_command(command, row[4], row[5])
             return Held(row[0], row[1])
+        if row is not None:
+            self._answers.forget(row[6])
         me = _myself()
+        owner = (token, me.pid, me.start_ticks, me.boot_id)
         database.execute(
-            "INSERT OR REPLACE INTO claims(key, command_hash, command_type, token, owner_pid, owner_start_ticks,"
-            " owner_boot_id, answer, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)",
-            (
-                request.key,
-                request.fingerprint,
-                request.command_type,
-                token,
-                me.pid,
-                me.start_ticks,
-                me.boot_id,
-                _now_us(),
-            ),
+            f"INSERT OR REPLACE INTO claims(key, command_hash, command_type, {_OWNER}, answer, updated_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)",
+            (command.key, command.fingerprint, command.command_type, *owner, _now_us()),
         )
-        return Claim(request, token)
+        return Claim(command, token)
 
     def _purge(self, database: Database) -> None:
-        """Forget keys that are too old, a few at a time: answers, and the claims of the dead."""
+        """Forget a few of the keys that are too old: those with an answer, and the claims of processes that died."""
         old = database.rows(
-            f"SELECT {_OWNER}, answer IS NULL, key FROM claims WHERE updated_at < ? ORDER BY updated_at LIMIT ?",
+            f"SELECT {_OWNER}, answer, key FROM claims WHERE updated_at < ? ORDER BY updated_at LIMIT ?",
             (self._oldest_us(), _PURGED_AT_ONCE),
         )
         for row in old:
-            if not (row[4] and _holds(row)):
+            if row[4] is not None or not _runs(row):
                 database.execute("DELETE FROM claims WHERE key = ?", (row[5],))
+                self._answers.forget(row[4])
 
     def _oldest_us(self) -> int:
         return _now_us() - self._expire_us
 
-    def _decoded(self, answer: bytes) -> list[Any]:
-        rows = [(0, "", 0, *_event_in(each), None, 0) for each in _list_in(unpack_payload(answer, what=_ANSWER))]
-        return [each.event for each in recorded(rows, self._store.versions)]
+
+def _keys_of(store: EventStore | None) -> EventStore:
+    """The event store whose database has the keys: the store itself where it has a database."""
+    if store is None:
+        return EventStore(":memory:")
+    if isinstance(store.backend, SqliteEvents):
+        return store
+    with _keys_beside_lock:
+        if store not in _keys_beside:
+            _keys_beside[store] = EventStore(":memory:")
+        return _keys_beside[store]
 
 
-def _holds(row: Sequence[Any]) -> bool:
+def _settle(database: Database, claim: Claim, answer: bytes) -> None:
+    updated = database.execute(
+        "UPDATE claims SET answer = ?, updated_at = ? WHERE key = ? AND token = ? AND answer IS NULL",
+        (answer, _now_us(), claim.command.key, claim.token),
+    )
+    if updated.rowcount != 1:
+        raise _lost(claim)
+
+
+def _check_held(database: Database, claim: Claim) -> None:
+    held = "SELECT 1 FROM claims WHERE key = ? AND token = ? AND answer IS NULL"
+    if database.row(held, (claim.command.key, claim.token)) is None:
+        raise _lost(claim)
+
+
+def _lost(claim: Claim) -> CqrsError:
+    return CqrsError(f"the key {claim.command.key!r} is not held any more: nothing was stored")
+
+
+def _poll(database: Database, key: str, token: str, timeout_s: float) -> None:
+    """Read the row of a key until its claim has ended, at most ``timeout_s`` seconds long."""
+    deadline = time.monotonic() + timeout_s
+    pause_s = _SHORTEST_PAUSE_S
+    while (left_s := deadline - time.monotonic()) > 0:
+        row = database.row(f"SELECT {_OWNER}, answer IS NULL FROM claims WHERE key = ?", (key,))
+        if row is None or row[0] != token or not row[4] or not _runs(row):
+            return
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _runs(row: Sequence[Any]) -> bool:
     """Whether the owner of a claim still runs its handler."""
     owner = ProcessIdentity(row[1], row[2], row[3])
     return runs_here(row[0]) if owner == _myself() else is_alive(owner)
@@ -161,28 +225,8 @@ def _myself() -> ProcessIdentity:
     return me
 
 
-def _encoded(event: Any) -> list[Any]:
-    if isinstance(event, RawEvent):  # of a saga whose event classes this program does not have
-        return [event.type, event.type_version, pack_payload(event.data, what=f"event {event.type}")]
-    encoded = encode_event(event)
-    return [encoded.type, encoded.type_version, encoded.data]
-
-
-def _list_in(answer: Any) -> list[Any]:
-    if isinstance(answer, list):
-        return answer
-    raise UnreadableDataError(f"{_ANSWER} is no list of events")
-
-
-def _event_in(encoded: Any) -> tuple[str, int, bytes]:
-    match encoded:
-        case [str(type_name), int(version), bytes(data)] if is_version(version):
-            return type_name, version, data
-    raise UnreadableDataError(f"{_ANSWER} holds something that is no event")
-
-
 def _of(database: Database | None) -> Database:
-    assert database is not None  # these claims are made for stores in a SQLite file only
+    assert database is not None  # the keys are in an event store with a SQLite database
     return database
 
 

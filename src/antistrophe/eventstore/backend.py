@@ -54,7 +54,7 @@ class EventWriter(Protocol):
 
     @property
     def database(self) -> Database | None:
-        """The connection that the transaction is open on, for rows of one's own in it; None where there is none."""
+        """The connection of the transaction, for other rows in it. None if the backend has no such connection."""
 
     def append(self, stream: str, events: Sequence[NewEvent], expected_version: int | None = None) -> int:
         """Add the events to the end of the stream and answer with its version. Raises ConcurrencyError where

@@ -1,8 +1,9 @@
-"""Events in the one SQLite file: a backend whose readers never wait for a writer."""
+"""Events in a SQLite database: in a file, whose readers never wait for a writer, or in memory."""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,15 +20,18 @@ _INSERT = (
     "INSERT INTO events(stream, version, type, type_version, data, metadata, recorded_at, event_id)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(event_id) WHERE event_id IS NOT NULL DO NOTHING"
 )
+_VERSION = "SELECT max(version) FROM events WHERE stream = ? AND position <= ?"
+_HEAD = "SELECT max(position) FROM events WHERE position <= ?"
+_LAST_POSSIBLE = 2**63 - 1
 _IDLE_READERS = 8
 
 
 def insert_events(
     database: Database, stream: str, events: Sequence[NewEvent], expected_version: int | None = None
 ) -> int:
-    """Append to a stream within the transaction that is open on ``database``, and answer with the stream's version.
+    """Append to a stream within the open transaction of ``database``, and return the stream's version.
 
-    The one place where event rows are written. Raises ConcurrencyError like ``EventWriter.append``.
+    Event rows are written nowhere else. Raises ConcurrencyError like ``EventWriter.append``.
     """
     version: int = database.row("SELECT max(version) FROM events WHERE stream = ?", (stream,))[0] or 0
     if expected_version is not None and expected_version != version:
@@ -37,7 +41,7 @@ def insert_events(
         database.execute_many(_INSERT, [_row(stream, version + n, each, now) for n, each in enumerate(events, 1)])
         return version + len(events)
     for event in events:
-        # By how many rows it has become: by none where the event is stored already, which uses up no position either.
+        # No row is added for an event that is stored already; it uses up no version and no position.
         version += database.execute(_INSERT, _row(stream, version + 1, event, now)).rowcount
     return version
 
@@ -47,40 +51,52 @@ def _row(stream: str, version: int, event: NewEvent, now: int) -> tuple[Any, ...
 
 
 class SqliteEvents:
-    """The SQLite variant of ``EventBackend``: one connection writes, a few others read beside it."""
+    """The SQLite variant of ``EventBackend``.
 
-    def __init__(self, path: str | os.PathLike[str], *, synchronous: str = "FULL") -> None:
-        self._writer = open_database(path, synchronous=synchronous)
-        self.path: Path = self._writer.path
+    In a file one connection writes, and a few others read beside it. A database in memory has one connection for all:
+    readers wait for the thread that has a transaction open, and that thread itself reads what was there before.
+    """
+
+    def __init__(self, place: str | os.PathLike[str] | Database, *, synchronous: str = "FULL") -> None:
+        self._writer = place if isinstance(place, Database) else open_database(place, synchronous=synchronous)
+        self.path: Path | None = None if self._writer.in_memory else self._writer.path
         self._readers: list[Database] = []
         self._closed = False
+        # In memory: the thread that has a transaction open, and the last position before the transaction.
+        self._open: tuple[int, int] | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[_SqliteTransaction]:
         """See ``EventBackend``."""
         with self._writer.transaction():
-            yield _SqliteTransaction(self._writer)
+            if self._writer.in_memory:
+                self._open = (threading.get_ident(), self.head())
+            try:
+                yield _SqliteTransaction(self._writer)
+            finally:
+                self._open = None
 
     def read(self, after_position: int, limit: int | None) -> list[StoredEvent]:
         """See ``EventBackend``."""
         return self._rows(
-            f"SELECT {_COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?",
-            (after_position, -1 if limit is None else limit),
+            f"SELECT {_COLUMNS} FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+            (after_position, self._last_visible(), -1 if limit is None else limit),
         )
 
     def read_stream(self, stream: str, after_version: int) -> list[StoredEvent]:
         """See ``EventBackend``."""
         return self._rows(
-            f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version", (stream, after_version)
+            f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND version > ? AND position <= ? ORDER BY version",
+            (stream, after_version, self._last_visible()),
         )
 
     def version(self, stream: str) -> int:
         """See ``EventBackend``."""
-        return int(self._rows("SELECT max(version) FROM events WHERE stream = ?", (stream,))[0][0] or 0)
+        return int(self._rows(_VERSION, (stream, self._last_visible()))[0][0] or 0)
 
     def head(self) -> int:
         """See ``EventBackend``."""
-        return int(self._rows("SELECT max(position) FROM events")[0][0] or 0)
+        return int(self._rows(_HEAD, (self._last_visible(),))[0][0] or 0)
 
     def save_snapshot(self, snapshot: StoredSnapshot) -> None:
         """See ``EventBackend``."""
@@ -99,19 +115,24 @@ class SqliteEvents:
         return StoredSnapshot(*found[0]) if found else None
 
     def flush(self) -> None:
-        """Move the write-ahead log into the file, synced. Raises JournalError where a reader elsewhere prevents it."""
+        """Move the write-ahead log into the file and sync it. Raises JournalError if a reader elsewhere prevents that.
+
+        A database in memory has no log, and nothing happens.
+        """
         blocked, _, _ = self._writer.row("PRAGMA wal_checkpoint(FULL)")
         if blocked:
             raise JournalError(f"{self.path} can't be flushed: another process keeps reading it; try again")
 
     def stats(self) -> StoreStats:
-        """See ``EventBackend``. Takes time in proportion to the number of events."""
+        """See ``EventBackend``. This takes time in proportion to the number of events."""
         (numbers,) = self._rows(
             "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM events WHERE version = 1),"
             " (SELECT count(*) FROM snapshots),"
             " (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)"
         )
         events, streams, snapshots, size = numbers
+        if self.path is None:
+            return StoreStats(events, streams, snapshots, {"kind": "memory"})
         log = self.path.with_name(self.path.name + "-wal")
         details = {
             "kind": "sqlite",
@@ -130,6 +151,8 @@ class SqliteEvents:
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Run a query on a connection that no other thread is using."""
+        if self.path is None:
+            return self._writer.rows(sql, parameters)
         try:
             reader = self._readers.pop()
         except IndexError:
@@ -142,9 +165,14 @@ class SqliteEvents:
             else:
                 self._readers.append(reader)
 
+    def _last_visible(self) -> int:
+        """The last position that this thread may see: in memory its own transaction is on the connection it reads."""
+        now = self._open
+        return now[1] if now is not None and now[0] == threading.get_ident() else _LAST_POSSIBLE
+
 
 class _SqliteTransaction:
-    """The ``EventWriter`` of a transaction that is open on ``database``."""
+    """The ``EventWriter`` of the open transaction of ``database``."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

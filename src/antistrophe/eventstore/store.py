@@ -12,12 +12,12 @@ from typing import Any, Self
 from antistrophe.definition.events import encode_event
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.backend import EventBackend, EventWriter, NewEvent, StoredEvent, StoredSnapshot, StoreStats
-from antistrophe.eventstore.memory import MemoryEvents
 from antistrophe.eventstore.recorded import RecordedEvent, Snapshot, Upcasts, moment_of, recorded
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.subscription import Commits, Subscription
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.storage.database import Database
+from antistrophe.storage.opening import open_in_memory
 
 _LAST_POSITION = 2**63 - 1
 
@@ -38,7 +38,7 @@ class EventStore:
         synchronous: str = "FULL",
     ) -> None:
         if isinstance(path, str) and path == ":memory:":
-            self.backend: EventBackend = MemoryEvents()
+            self.backend: EventBackend = SqliteEvents(open_in_memory())
         elif isinstance(path, str | os.PathLike):
             self.backend = SqliteEvents(path, synchronous=synchronous)
         else:
@@ -190,8 +190,11 @@ class EventStore:
 
 
 class StoreTransaction:
-    """What ``EventStore.transaction`` gives. ``database`` is the open connection where the store lies in a SQLite file
-    (rows of one's own, written through it, are committed together with the events), and None elsewhere."""
+    """What ``EventStore.transaction`` gives.
+
+    ``database`` is the connection of the store's SQLite database, in a file or in memory: other rows that are written
+    through it are committed together with the events. It is None for a store with a backend of your own.
+    """
 
     def __init__(self, writer: EventWriter) -> None:
         self._writer = writer

@@ -1,4 +1,4 @@
-"""The journal: the append-only record of every saga, in SQLite or in memory, and the only truth about it."""
+"""The journal: the append-only record of every saga, and the only truth about it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import Journal, JournalRecord, NewEvent, SagaPage, SeqConflictError
-from antistrophe.journal.memory import MemoryJournal
 from antistrophe.journal.sqlite import SqliteJournal
 
 FILE_NAME = "journal.db"
@@ -22,7 +21,6 @@ __all__ = [
     "GroupCommit",
     "Journal",
     "JournalRecord",
-    "MemoryJournal",
     "NewEvent",
     "SagaPage",
     "SeqConflictError",

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import string
-
 from antistrophe.errors import RequestError
-from antistrophe.records import SagaMetadata
 
 _PREFIX = "before-"
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def cursor_before(accepted: int) -> str:
@@ -26,13 +22,6 @@ def check_page(limit: int, cursor: str | None) -> int | None:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
         raise RequestError(f"{cursor!r} is no cursor: pass the one of the page before, unchanged")
     return int(digits)
-
-
-def contains(saga: SagaMetadata, text: str) -> bool:
-    """Whether id, name, error or reason to wait contain the text; as SQLite's LIKE does it, case counts only beyond
-    ASCII."""
-    wanted = text.translate(_LOWER)
-    return any(wanted in part.translate(_LOWER) for part in (saga.id, saga.name, saga.error or "", saga.waiting or ""))
 
 
 def like(text: str) -> str:

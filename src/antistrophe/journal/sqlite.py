@@ -44,13 +44,18 @@ _CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id"
 
 
 class SqliteJournal:
-    """The SQLite variant of ``Journal``. Several processes may have it open; a fork has to open it anew.
+    """The SQLite variant of ``Journal``. Several processes may open one file; a fork opens it again.
 
-    ``synchronous`` and ``read_only`` as for ``open_database``, which says what is refused.
+    ``place`` is the path of the file, or a database that is open already, for instance one in memory. ``synchronous``
+    and ``read_only`` mean what they mean in ``open_database``, which also says which files are refused.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, synchronous: str = "FULL", read_only: bool = False) -> None:
-        self._database: Database = open_database(path, synchronous=synchronous, read_only=read_only)
+    def __init__(
+        self, place: str | os.PathLike[str] | Database, *, synchronous: str = "FULL", read_only: bool = False
+    ) -> None:
+        self._database = (
+            place if isinstance(place, Database) else open_database(place, synchronous=synchronous, read_only=read_only)
+        )
         # Sagas that are final stay so: how many there are, up to the last finish that was seen.
         self._counted: tuple[int, dict[SagaStatus, int]] = (0, {})
 

@@ -18,7 +18,7 @@ from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, Sa
 from antistrophe.definition.spec import LeaseRequest
 from antistrophe.definition.step import build_step, call_step, source_of
 from antistrophe.errors import AttemptCancelled, SagaError
-from antistrophe.journal import MemoryJournal
+from antistrophe.journal import SqliteJournal
 from antistrophe.linux.process import identity_of
 from antistrophe.records import SagaStatus, TimelineEntry
 from antistrophe.saga.effects import EndProcess, RequestLease, RunAttempt, effects_of, wake_at
@@ -28,6 +28,7 @@ from antistrophe.saga.machine import transition
 from antistrophe.saga.outcome import error_of, outcome_of
 from antistrophe.saga.state import Saga, evolve
 from antistrophe.saga.view import metadata_of
+from antistrophe.storage.opening import open_in_memory
 
 _CAUGHT = (Exception, AttemptCancelled, asyncio.CancelledError)
 """What a call may raise. Anything else (KeyboardInterrupt, what a test framework raises) is not the saga's to have."""
@@ -65,7 +66,7 @@ class _Inline:
     def __init__(self, definition: SagaDefinition) -> None:
         self._spec = definition.spec()
         self._sources = [source_of(step) for step in definition.steps]
-        self._journal = MemoryJournal()
+        self._journal = SqliteJournal(open_in_memory())
         self._leases = _leases()
         self._offset_s = time.time() - time.monotonic()
         self._saga: Saga | None = None

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antistrophe.cqrs.idempotency import Answer, Claim, Request
-from antistrophe.cqrs.idempotency_sqlite import SqliteClaims
+from antistrophe.cqrs.idempotency import Answer, Claim, KeyedCommand
+from antistrophe.cqrs.idempotency_sqlite import SqliteIdempotencyStore
 from antistrophe.definition.spec import RetryPolicy
 from antistrophe.errors import UnknownVersionError, UnreadableDataError
 from antistrophe.eventstore.recorded import moment_of
@@ -30,12 +30,12 @@ def test_a_spoilt_answer_or_snapshot_is_refused_as_unreadable_and_the_store_goes
     with EventStore(path) as store:
         store.append("s", [samples.happened()])
         store.save_snapshot("s", 1, {"a": (1, 2)})
-        claims = SqliteClaims(store, path, 600.0)
-        request = Request("key", "Command", b"fingerprint")
-        claim = claims.take(request)
+        keys = SqliteIdempotencyStore(store, 600.0)
+        command = KeyedCommand("key", "Command", b"fingerprint")
+        claim = keys.claim(command)
         assert isinstance(claim, Claim)
-        claims.settle(claim, [], [samples.happened()])
-        assert claims.take(request) == Answer([samples.happened()])
+        keys.settle(claim, [], [samples.happened()])
+        assert keys.claim(command) == Answer([samples.happened()])
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("PRAGMA synchronous = OFF")
         valid = [
@@ -49,7 +49,7 @@ def test_a_spoilt_answer_or_snapshot_is_refused_as_unreadable_and_the_store_goes
             other.execute("UPDATE claims SET answer = ?", (data,))
             other.execute("UPDATE snapshots SET state = ?", (data,))
             with contextlib.suppress(UnreadableDataError, UnknownVersionError):
-                assert isinstance(claims.take(request), Answer)
+                assert isinstance(keys.claim(command), Answer)
             with contextlib.suppress(UnreadableDataError):
                 assert store.get_latest_snapshot("s") is not None
 
@@ -62,15 +62,15 @@ def test_a_spoilt_answer_or_snapshot_is_refused_as_unreadable_and_the_store_goes
 def test_an_answer_with_a_version_that_no_event_has_is_unreadable(tmp_path: Path, version: int) -> None:
     path = tmp_path / "store.db"
     with EventStore(path) as store:
-        claims = SqliteClaims(store, path, 600.0)
-        request = Request("key", "Command", b"fingerprint")
-        claim = claims.take(request)
+        keys = SqliteIdempotencyStore(store, 600.0)
+        command = KeyedCommand("key", "Command", b"fingerprint")
+        claim = keys.claim(command)
         assert isinstance(claim, Claim)
-        claims.settle(claim, [], [samples.happened()])
+        keys.settle(claim, [], [samples.happened()])
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("UPDATE claims SET answer = ?", (pack_payload([["fuzz.happened", version, b"\x80"]]),))
         with pytest.raises(UnreadableDataError, match="holds something that is no event"):
-            claims.take(request)
+            keys.claim(command)
 
 
 @inputs(0.5)
