@@ -1,8 +1,8 @@
-"""One process of user code as the supervisor holds it: started, asked where it stands, killed, and proven dead."""
+"""One process of user code, as the supervisor sees it: started, asked for its stacks, killed, and proven dead."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL, why_no_answer
@@ -17,7 +17,8 @@ from antistrophe.saga.entries import Lease
 
 @dataclass(slots=True)
 class Ending:
-    """What is to end: ``kill_at``: when its process is killed for it; ``why``, where that is more than its limit."""
+    """An attempt that is to end. ``kill_at``: when its process is killed. ``by_system``: the system stops, or closes a
+    slot. ``why``: the reason, where it is another one than the attempt's time limit."""
 
     kill_at: float
     by_system: bool
@@ -26,39 +27,49 @@ class Ending:
 
 @dataclass(slots=True)
 class ChildProcess:
-    """``lease``: who it is, once it has said so; ``asked``: how it was found when it was asked for its stacks."""
+    """An owned process, or an async worker (``shared``). ``lease``: its identity, once it has reported ready.
+    ``asked``: what it was doing when it was asked for its stacks. ``killed``: it was told to die."""
 
     name: str
     home: str
     address: Address
     process: BaseProcess | None
+    shared: bool = False
     lease: Lease | None = None
     asked: str | None = None
+    killed: bool = False
 
     @property
     def alive(self) -> bool:
-        """False once it has been reaped; and where its fork failed, there never was one."""
+        """False once it has been reaped, and where its fork failed."""
         return self.process is not None and self.process.is_alive()
 
     @property
     def pid(self) -> int | None:
-        """The number of one that lives."""
+        """The pid of a process that lives."""
         return self.process.pid if self.process is not None and self.alive else None
 
+    def lease_named(self, lease_name: str) -> Lease:
+        """The lease of that slot: of the whole process, where it has only one."""
+        assert self.lease is not None, "only a process that is ready is lent"
+        return replace(self.lease, name=lease_name, shared=self.shared)
+
     def ask_for_stacks(self) -> None:
-        """Have it write where its threads stand."""
+        """Have the process write the stacks of its threads."""
         if self.lease is not None:
             self.asked = why_no_answer(self.lease.pid)
             # To the main thread: another might take it after that one has left the call for SIGTERM.
             signal_main_thread(identity_of_lease(self.lease), STACK_SIGNAL)
 
     def kill(self) -> None:
-        """SIGKILL to it and to its group, once it has said that it leads one."""
+        """SIGKILL to the process, and to its group once it has reported that it leads one."""
+        self.killed = True
         if (pid := self.pid) is not None:  # what one that is dead has left is ended before its death is reported
             kill_child(pid, group=self.lease is not None)
 
     def is_fenced(self) -> bool:
-        """Its leader is dead: end what is left of its group and what has left that; True once nothing is."""
+        """The process is dead: end what is left of its group, and the descendants that left the group. True once none
+        of them is left."""
         if self.lease is None:
             return True
         if live_group_members(self.lease.pid):
@@ -68,12 +79,12 @@ class ChildProcess:
         return not end_step_descendants(self.name)
 
     def how_it_ended(self) -> str:
-        """In words, for one that is dead."""
+        """How a dead process ended, in words."""
         exit_code, number = self._exit()
         return f"signal {number}" if number is not None else f"exit code {exit_code}"
 
     def death(self, saga_id: str, lease: Lease, *, by_system: bool, detail: str | None = None) -> ProcessDead:
-        """What the saga is told of it, that had this lease."""
+        """What the saga is told that held this lease."""
         return ProcessDead(saga_id, lease, *self._exit(), by_system, detail, self.asked)
 
     def _exit(self) -> tuple[int | None, int | None]:
@@ -81,20 +92,22 @@ class ChildProcess:
         return (None, -code) if code is not None and code < 0 else (code, None)
 
 
-def start_process(owner: SupervisorPort, actor_class: type, base: Configuration, name: str) -> ChildProcess:
-    """Start one under that name. Raises OSError where the machine has no room for it."""
-    address = owner.createActor(actor_class)
-    held = ChildProcess(name, base.home, address, child_process(owner, address))
-    owner.send(address, StepConfiguration(base, name))
-    return held
+def start_process(
+    supervisor: SupervisorPort, base: Configuration, actor_class: type, name: str, *, shared: bool
+) -> ChildProcess:
+    """Start a process under that name. Raises OSError where the machine has no room for it."""
+    address = supervisor.createActor(actor_class)
+    child = ChildProcess(name, base.home, address, child_process(supervisor, address), shared)
+    supervisor.send(address, StepConfiguration(base, name))
+    return child
 
 
 def end_previous_life(lease: Lease, name: str, home: str) -> list[int]:
-    """End what is left of a process of an earlier life of the system, which was swept before this one began; ``[]`` is
-    the proof that nothing is."""
+    """End what is left of a process of an earlier life of the system. Returns the pids that still live: ``[]`` proves
+    that there are none."""
     return kill_group(identity_of_lease(lease), home=home) or end_step_descendants(name)
 
 
 def identity_of_lease(lease: Lease) -> ProcessIdentity:
-    """Who the process of that lease is."""
+    """The process of that lease."""
     return ProcessIdentity(lease.pid, lease.start_ticks, lease.boot_id)

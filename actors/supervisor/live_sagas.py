@@ -9,8 +9,8 @@ from typing import Any
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess, OpenSaga
-from antistrophe.actors.supervisor.lease_router import LeaseRouter
 from antistrophe.actors.supervisor.ports import SupervisorPort
+from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.saga_host_pool import HostProcess, SagaHostPool
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.messages import (
@@ -68,13 +68,18 @@ class LiveSagas:
     """Every live saga, by id."""
 
     def __init__(
-        self, owner: SupervisorPort, base: Configuration, hosts: SagaHostPool, steps: LeaseRouter, ledger: JournalAccess
+        self,
+        supervisor: SupervisorPort,
+        base: Configuration,
+        hosts: SagaHostPool,
+        processes: ProcessKeeper,
+        journal: JournalAccess,
     ) -> None:
-        self._owner = owner
+        self._supervisor = supervisor
         self._settings = base.settings
         self.hosts = hosts
-        self._steps = steps
-        self._ledger = ledger
+        self._processes = processes
+        self._journal = journal
         self._admission = Admission(base.settings.max_running_sagas)
         self._sagas: dict[str, LiveSaga] = {}
         self._alarms: list[tuple[float, str]] = []
@@ -111,7 +116,7 @@ class LiveSagas:
         spec = message.spec
         if spec.steps:
             # A process that is free at once is granted within this call, before there is an actor to tell.
-            self._steps.ask(live.id, live.client_id, spec.lease_request(0))
+            self._processes.ask(live.id, live.client_id, spec.lease_request(0))
         self._spawn(live, new=True)
 
     def enqueue(self, live: LiveSaga) -> None:
@@ -120,7 +125,7 @@ class LiveSagas:
 
     def remove(self, saga_id: str) -> LiveSaga | None:
         """The saga is final or parked (or was never accepted)."""
-        self._steps.forget(saga_id)
+        self._processes.forget(saga_id)
         self._admission.left(saga_id)
         live = self._sagas.pop(saga_id, None)
         if live is not None:
@@ -133,7 +138,7 @@ class LiveSagas:
         live = self._sagas.get(message.saga_id)
         if live is None:
             return
-        self._steps.forget(live.id)
+        self._processes.forget(live.id)
         self._take_from_host(live)
         live.begin, live.grant = None, None
         live.urgent = message.urgent
@@ -141,7 +146,7 @@ class LiveSagas:
         until = message.until
         if until is None:
             live.refusals += 1
-            until = self._owner.now() + min(UNLOADABLE_MAX_S, UNLOADABLE_WAIT_S * 2.0 ** min(live.refusals - 1, 8))
+            until = self._supervisor.now() + min(UNLOADABLE_MAX_S, UNLOADABLE_WAIT_S * 2.0 ** min(live.refusals - 1, 8))
         else:
             live.refusals = 0
         self._admission.left(live.id)
@@ -183,11 +188,11 @@ class LiveSagas:
 
     def _tell_first(self, live: LiveSaga, host: HostProcess, *, new: bool = False) -> None:
         """Say to an actor what it is for; one that has heard it before ignores it."""
-        heapq.heappush(self._to_tell_again, (self._owner.now() + live.tell_again_s, live.id, live.actors))
+        heapq.heappush(self._to_tell_again, (self._supervisor.now() + live.tell_again_s, live.id, live.actors))
         waiters, orders = tuple(live.waiters.values()), tuple(live.orders)
         begin = live.begin
-        if begin is not None and (new or not self._ledger.knows(live.id)):
-            self._owner.send(
+        if begin is not None and (new or not self._journal.knows(live.id)):
+            self._supervisor.send(
                 host.address,
                 BeginSaga(
                     begin.request_id,
@@ -199,7 +204,7 @@ class LiveSagas:
                 ),
             )
         else:
-            self._owner.send(host.address, ResumeSaga(live.id, waiters, orders))
+            self._supervisor.send(host.address, ResumeSaga(live.id, waiters, orders))
             live.orders.clear()
         live.grant = None
 
@@ -208,9 +213,9 @@ class LiveSagas:
         live = self._sagas.get(saga_id)
         if live is None:
             if isinstance(message, ProcessGrant):
-                self._steps.forget(saga_id)
+                self._processes.forget(saga_id)
         elif live.host is not None:
-            self._owner.send(live.host.address, message)
+            self._supervisor.send(live.host.address, message)
         elif isinstance(message, ProcessGrant):
             live.grant = message
 
@@ -219,20 +224,20 @@ class LiveSagas:
         live = self._sagas.get(message.saga_id)
         if live is not None and live.host is not None and not self._draining:
             self._take_orphan(live)
-            self._steps.ask(live.id, live.client_id, message.request)
+            self._processes.ask(live.id, live.client_id, message.request)
 
     def adopt_process(self, message: AdoptProcess) -> None:
         """A saga asks what became of a process that it was lent."""
         live = self._sagas.get(message.saga_id)
         if live is not None and live.orphan == message.lease.name:
             live.orphan = None
-        self._steps.adopt(message.saga_id, message.lease)
+        self._processes.attempts.adopt(message.saga_id, message.lease)
 
     def _take_orphan(self, live: LiveSaga) -> None:
         """End the process that the saga's last actor held and its new one does not know of: nothing that counts runs
         there, for what runs is in the journal."""
         if live.orphan is not None:
-            self._steps.give_back(live.id, live.orphan, reusable=False)
+            self._processes.give_back(live.id, live.orphan, reusable=False)
             live.orphan = None
 
     def actor_failed(self, saga_id: str) -> None:
@@ -243,18 +248,18 @@ class LiveSagas:
         log.error("saga %s has lost its actor", live.id)
         self._take_from_host(live)
         live.grant = None
-        self._steps.withdraw(live.id)
-        live.orphan = self._steps.leased_to(live.id)
-        delay_s = live.restarts.delay_s(self._owner.now())
+        self._processes.withdraw(live.id)
+        live.orphan = self._processes.lease_of(live.id)
+        delay_s = live.restarts.delay_s(self._supervisor.now())
         if delay_s == 0.0:
             self._spawn(live)
         else:
             self._admission.left(live.id)
-            self._set_alarm(live, self._owner.now() + delay_s)
+            self._set_alarm(live, self._supervisor.now() + delay_s)
 
-    def bury_hosts(self) -> None:
+    def replace_dead_hosts(self) -> None:
         """Give the sagas whose host has died another one."""
-        for host in self.hosts.bury_dead():
+        for host in self.hosts.replace_dead():
             for saga_id in sorted(host.saga_ids):
                 self.actor_failed(saga_id)
 
@@ -265,8 +270,8 @@ class LiveSagas:
 
     def look(self) -> None:
         """Wake the sagas that are due, and notice hosts that died unnoticed."""
-        now = self._owner.now()
-        self.bury_hosts()
+        now = self._supervisor.now()
+        self.replace_dead_hosts()
         while self._alarms and self._alarms[0][0] <= now:
             due, saga_id = heapq.heappop(self._alarms)
             live = self._sagas.get(saga_id)
@@ -283,4 +288,4 @@ class LiveSagas:
     def _set_alarm(self, live: LiveSaga, until: float) -> None:
         live.sleeps_until = until
         heapq.heappush(self._alarms, (until, live.id))
-        self._owner.wake_in(until - self._owner.now())
+        self._supervisor.wake_in(until - self._supervisor.now())

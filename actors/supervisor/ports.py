@@ -1,4 +1,4 @@
-"""The supervisor, as the keepers of its step processes need it, and the wakeups that they ask it for."""
+"""The supervisor, as the other parts of its wing see it, and the wakeups that they ask for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ LOOK_AGAIN_S = 0.02
 
 
 class SupervisorPort(Protocol):
-    """The supervisor: it makes actors, and hears what became of what was lent."""
+    """What the parts of the supervisor ask of the actor: to make actors, to send, to wake them, and to tell a saga what
+    became of its lease."""
 
     def createActor(self, actor_class: type) -> Address: ...  # noqa: N802 - Thespian's name
     def send(self, to: Address, message: Any) -> None: ...
@@ -23,25 +24,25 @@ class SupervisorPort(Protocol):
 
 
 class Wakes:
-    """A keeper's wakeups, which can't be cancelled: one for whatever it waits for, however often that comes up."""
+    """Wakeups that a part asks for. They can't be cancelled, so it asks once for each thing that it waits for."""
 
-    def __init__(self, owner: SupervisorPort) -> None:
-        self._owner = owner
+    def __init__(self, supervisor: SupervisorPort) -> None:
+        self._supervisor = supervisor
         self._looks_again = False
-        self._turn: float | None = None
+        self._start: float | None = None
 
     def looking(self) -> None:
-        """It looks now."""
+        """The part looks now."""
         self._looks_again = False
 
     def look_again(self, in_s: float = LOOK_AGAIN_S) -> None:
-        """Soon, and once, however many there are to look at: each look may ask for the next."""
+        """Wake soon, and once, however many processes are to be looked at. Each look may ask for the next."""
         if not self._looks_again:
             self._looks_again = True
-            self._owner.wake_in(in_s)
+            self._supervisor.wake_in(in_s)
 
-    def at_turn(self, turn: float | None, now: float) -> None:
-        """At that moment, in seconds since the epoch, if there is one to come."""
-        if turn is not None and turn > now and (self._turn is None or not now < self._turn <= turn):
-            self._turn = turn
-            self._owner.wake_in(turn - now)
+    def at_start(self, moment: float | None, now: float) -> None:
+        """Wake when a throttled attempt may start, in seconds since the epoch; None: no attempt waits for its rate."""
+        if moment is not None and moment > now and (self._start is None or not now < self._start <= moment):
+            self._start = moment
+            self._supervisor.wake_in(moment - now)

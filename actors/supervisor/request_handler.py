@@ -41,10 +41,10 @@ _OPTIONAL = {(CancelAsked, "reason"), (RetryAsked, "note")}
 class RequestHandler:
     """Answers each request once, and the same request sent again with the same answer."""
 
-    def __init__(self, owner: SupervisorPort, table: LiveSagas, ledger: JournalAccess) -> None:
-        self._owner = owner
-        self._table = table
-        self._ledger = ledger
+    def __init__(self, supervisor: SupervisorPort, sagas: LiveSagas, journal: JournalAccess) -> None:
+        self._supervisor = supervisor
+        self._sagas = sagas
+        self._journal = journal
 
     # --- start -------------------------------------------------------------------------------------------------
 
@@ -56,10 +56,10 @@ class RequestHandler:
         if wrong is not None:
             self._reject(to, "InvalidDefinitionError", wrong)
             return
-        live = self._table.get(message.spec.id)
+        live = self._sagas.get(message.spec.id)
         if live is not None:
             self._start_live(message, to, live)
-        elif self._ledger.knows(message.spec.id):
+        elif self._journal.knows(message.spec.id):
             self._start_known(message, to)
         else:
             self._start_new(message, to)
@@ -78,55 +78,55 @@ class RequestHandler:
         if message.wait:
             self._wait_for(live, to)
         # One that is not durable yet is acknowledged by its actor, or when this is sent again.
-        if self._ledger.knows(live.id):
-            self._owner.send(to.address, Accepted(to.correlation, live.id, self._ledger.head(), joined=not again))
+        if self._journal.knows(live.id):
+            self._supervisor.send(to.address, Accepted(to.correlation, live.id, self._journal.head(), joined=not again))
 
     def _has_ended(self, saga_id: str) -> bool:
         """Whether its actor has told the end to everybody, and its word of it is still on the way here."""
-        status = self._ledger.status(saga_id)
+        status = self._journal.status(saga_id)
         return status is not None and not status.running
 
     def _spec_of(self, live: LiveSaga) -> SagaSpec:
-        return live.begin.spec if live.begin is not None else self._ledger.load(live.id).spec
+        return live.begin.spec if live.begin is not None else self._journal.load(live.id).spec
 
     def _start_known(self, message: StartSaga, to: Waiter) -> None:
-        saga = self._ledger.load(message.spec.id)
+        saga = self._journal.load(message.spec.id)
         if not saga.spec.same_definition(message.spec):
             text = f"a saga {saga.id!r} of another definition ({saga.spec.name!r}) has finished; choose another id"
             self._reject(to, "SagaExistsError", text)
             return
-        self._owner.send(to.address, Accepted(to.correlation, saga.id, self._ledger.head()))
+        self._supervisor.send(to.address, Accepted(to.correlation, saga.id, self._journal.head()))
         if message.wait:
             self._tell_outcome(saga.id, to)
 
     def _start_new(self, message: StartSaga, to: Waiter) -> None:
         spec = message.spec
-        why = self._table.full(spec)
+        why = self._sagas.full(spec)
         if why is not None:
             try:
-                position = self._ledger.accept_waiting(message.request_id, spec, self._owner.now(), why)
+                position = self._journal.accept_waiting(message.request_id, spec, self._supervisor.now(), why)
             except JournalError as error:
                 self._reject(to, "JournalError", str(error))
                 return
-            live = self._table.add(spec.id, standing_of(spec), message.request_id, message.client_id)
-            self._table.enqueue(live)
-            self._owner.send(to.address, Accepted(to.correlation, spec.id, position))
+            live = self._sagas.add(spec.id, standing_of(spec), message.request_id, message.client_id)
+            self._sagas.enqueue(live)
+            self._supervisor.send(to.address, Accepted(to.correlation, spec.id, position))
             if message.wait:
                 self._wait_for(live, to)
             return
-        live = self._table.add(spec.id, standing_of(spec), message.request_id, message.client_id)
+        live = self._sagas.add(spec.id, standing_of(spec), message.request_id, message.client_id)
         if message.wait:
             live.waiters[to.correlation] = to
-        self._table.begin(live, BeginSaga(message.request_id, spec, None, None if message.wait else to))
+        self._sagas.begin(live, BeginSaga(message.request_id, spec, None, None if message.wait else to))
 
     # --- wait --------------------------------------------------------------------------------------------------
 
     def wait(self, message: AwaitSaga, sender: Address) -> None:
         to = Waiter(sender, message.correlation)
-        live = self._table.get(message.saga_id)
+        live = self._sagas.get(message.saga_id)
         if live is not None:
             self._wait_for(live, to)
-        elif self._ledger.knows(message.saga_id):
+        elif self._journal.knows(message.saga_id):
             self._tell_outcome(message.saga_id, to)
         else:
             self._reject(to, "SagaNotFoundError", f"there is no saga {message.saga_id!r}")
@@ -136,12 +136,12 @@ class RequestHandler:
         live.waiters[to.correlation] = to
         if live.host is not None and not known:
             live.handed_on.append(to)
-            self._owner.send(live.host.address, WaitForSaga(live.id, to))
+            self._supervisor.send(live.host.address, WaitForSaga(live.id, to))
 
     def ended(self, message: SagaEnded) -> None:
         """A saga is final or parked: its actor has told those who wait, but for one whose message it left unread. Or
         the journal took none, and nobody knows yet."""
-        live = self._table.remove(message.saga_id)
+        live = self._sagas.remove(message.saga_id)
         if live is None:
             return
         if message.status is not None:
@@ -153,9 +153,9 @@ class RequestHandler:
             self._reject(to, "JournalError", message.refusal)
 
     def _tell_outcome(self, saga_id: str, to: Waiter) -> None:
-        outcome = outcome_of(self._ledger.load(saga_id))
+        outcome = outcome_of(self._journal.load(saga_id))
         if outcome is not None:
-            self._owner.send(to.address, SagaOutcome(to.correlation, outcome, self._ledger.head()))
+            self._supervisor.send(to.address, SagaOutcome(to.correlation, outcome, self._journal.head()))
 
     # --- order -------------------------------------------------------------------------------------------------
 
@@ -166,36 +166,36 @@ class RequestHandler:
         if wrong is not None:
             self._reject(to, "RequestError", wrong)
             return
-        live = self._table.get(message.saga_id)
+        live = self._sagas.get(message.saga_id)
         if live is not None:
             self._order_live(live, order)
             return
-        status = self._ledger.status(message.saga_id)
+        status = self._journal.status(message.saga_id)
         if status is None:
             self._reject(to, "SagaNotFoundError", f"there is no saga {message.saga_id!r}")
         elif isinstance(message.order, CancelAsked):
-            self._owner.send(to.address, Done(to.correlation, self._ledger.head(), effect=False))
+            self._supervisor.send(to.address, Done(to.correlation, self._journal.head(), effect=False))
         elif status is not SagaStatus.FAILED:
             text = f"saga {message.saga_id!r} is {status.value}: only a saga that is parked can be retried or resolved"
             self._reject(to, "RequestError", text)
         else:
-            request_id = self._ledger.request_id(message.saga_id) or ""
-            live = self._table.add(
-                message.saga_id, self._ledger.standing(message.saga_id), request_id, message.client_id
+            request_id = self._journal.request_id(message.saga_id) or ""
+            live = self._sagas.add(
+                message.saga_id, self._journal.standing(message.saga_id), request_id, message.client_id
             )
             live.urgent = True
             self._order_live(live, order)
 
     def _order_live(self, live: LiveSaga, order: SagaOrder) -> None:
         if live.host is not None:
-            self._owner.send(live.host.address, order)
+            self._supervisor.send(live.host.address, order)
         else:
             live.orders = [each for each in live.orders if each.reply_to.correlation != order.reply_to.correlation]
             live.orders.append(order)
-            self._table.wake(live)
+            self._sagas.wake(live)
 
     def _reject(self, to: Waiter, error: str, text: str) -> None:
-        self._owner.send(to.address, Rejected(to.correlation, error, text))
+        self._supervisor.send(to.address, Rejected(to.correlation, error, text))
 
 
 def _wrong_in(order: CancelAsked | RetryAsked | ResolveStep) -> str | None:

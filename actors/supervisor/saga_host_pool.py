@@ -30,8 +30,8 @@ class HostProcess:
 class SagaHostPool:
     """Starts the hosts, starts them again, and says which sagas have lost their actors."""
 
-    def __init__(self, owner: SupervisorPort, base: Configuration, registry: Address) -> None:
-        self._owner = owner
+    def __init__(self, supervisor: SupervisorPort, base: Configuration, registry: Address) -> None:
+        self._supervisor = supervisor
         self._base = base
         self._registry = registry
         settings = base.settings
@@ -43,7 +43,7 @@ class SagaHostPool:
         """The registry that is reported to from now on; a host that has not heard of its configuration hears it."""
         self._registry = registry
         for host in self._hosts:
-            self._owner.send(host.address, HostConfiguration(self._base, registry))
+            self._supervisor.send(host.address, HostConfiguration(self._base, registry))
 
     def place(self, saga_id: str) -> HostProcess:
         """The host for this saga's actor: the one with the fewest."""
@@ -56,18 +56,18 @@ class SagaHostPool:
     def drain(self) -> None:
         """Start no further attempt."""
         for host in self._hosts:
-            self._owner.send(host.address, DrainSagas())
+            self._supervisor.send(host.address, DrainSagas())
 
-    def bury_dead(self) -> list[HostProcess]:
+    def replace_dead(self) -> list[HostProcess]:
         """Start the hosts again that have died. Returns those, with the sagas that lost their actors."""
         dead = [host for host in self._hosts if not host.alive]
         for host in dead:
             self._hosts.remove(host)
             code = None if host.process is None else host.process.exitcode
             log.error("a host of %d saga actors has died (exit code %s)", len(host.saga_ids), code)
-            self._start_at = self._owner.now() + self._restarts.delay_s(self._owner.now())
+            self._start_at = self._supervisor.now() + self._restarts.delay_s(self._supervisor.now())
         wanted = self._base.settings.saga_hosts
-        if self._owner.now() >= self._start_at:
+        if self._supervisor.now() >= self._start_at:
             while len(self._hosts) < wanted:
                 self._hosts.append(self._start())
         return dead
@@ -83,7 +83,7 @@ class SagaHostPool:
         return rows
 
     def _start(self) -> HostProcess:
-        address = self._owner.createActor(SagaHost)
-        host = HostProcess(address, child_process(self._owner, address))
-        self._owner.send(address, HostConfiguration(self._base, self._registry))
+        address = self._supervisor.createActor(SagaHost)
+        host = HostProcess(address, child_process(self._supervisor, address))
+        self._supervisor.send(address, HostConfiguration(self._base, self._registry))
         return host

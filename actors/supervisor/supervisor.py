@@ -13,9 +13,9 @@ from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.registry import RegistryActor
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.step.attempt_file import remove_all_attempt_files
-from antistrophe.actors.supervisor.lease_router import LeaseRouter
 from antistrophe.actors.supervisor.live_sagas import TELL_AGAIN_S, LiveSagas
 from antistrophe.actors.supervisor.preload import warm_up
+from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.request_handler import RequestHandler
 from antistrophe.actors.supervisor.saga_host_pool import SagaHostPool
 from antistrophe.actors.supervisor.thespian_children import child_process
@@ -87,27 +87,27 @@ class SupervisorActor(RuntimeActor):
         return {Configuration: self._on_configuration}
 
     def _all_handlers(self) -> Mapping[type, Handler]:
-        steps, table, desk = self.steps, self.table, self.desk
+        processes, sagas, requests = self.processes, self.sagas, self.requests
         return {
-            StartSaga: self._answering(desk.start),
-            AwaitSaga: self._answering(desk.wait),
-            OrderSaga: self._answering(desk.order),
+            StartSaga: self._answering(requests.start),
+            AwaitSaga: self._answering(requests.wait),
+            OrderSaga: self._answering(requests.order),
             ListProcesses: self._on_list_processes,
             Query: lambda message, sender: self.send(self._registry, RegistryQuery(message, sender)),
-            ClientLeft: lambda message, _: steps.retire_client(message.client_id),
+            ClientLeft: lambda message, _: processes.retire_client(message.client_id),
             Drain: self._on_drain,
-            RequestLease: lambda message, _: table.ask_process(message),
-            AdoptProcess: lambda message, _: table.adopt_process(message),
-            EndProcess: lambda message, _: steps.end(message.saga_id, message.lease, message.grace_s),
+            RequestLease: lambda message, _: sagas.ask_process(message),
+            AdoptProcess: lambda message, _: sagas.adopt_process(message),
+            EndProcess: lambda message, _: processes.attempts.end(message.saga_id, message.lease, message.grace_s),
             ReturnProcess: self._on_return,
-            SagaActorFailed: lambda message, _: table.actor_failed(message.saga_id),
+            SagaActorFailed: lambda message, _: sagas.actor_failed(message.saga_id),
             SagaEnded: self._on_ended,
-            SagaSleeps: lambda message, _: table.sleeps(message),
-            StepReady: steps.on_ready,
-            CodeLoaded: lambda message, _: steps.on_loaded(message),
-            CodeNotLoaded: lambda message, _: steps.on_not_loaded(message),
-            CallEnded: lambda message, _: steps.on_call_ended(message),
-            LoopBlocked: lambda message, _: steps.on_loop_blocked(message),
+            SagaSleeps: lambda message, _: sagas.sleeps(message),
+            StepReady: processes.on_ready,
+            CodeLoaded: lambda message, _: processes.on_loaded(message),
+            CodeNotLoaded: lambda message, _: processes.on_not_loaded(message),
+            CallEnded: lambda message, _: processes.on_call_ended(message),
+            LoopBlocked: lambda message, _: processes.on_loop_blocked(message),
             ChildActorExited: self._on_child_exit,
             WakeupMessage: self._on_wakeup,
         }
@@ -122,8 +122,8 @@ class SupervisorActor(RuntimeActor):
         self.configure(message)
         self._launcher = identity_of(message.launcher_pid)
         try:
-            ledger = JournalAccess(message)
-            open_sagas = ledger.open_sagas()
+            journal = JournalAccess(message)
+            open_sagas = journal.open_sagas()
         except JournalError as error:
             self.send(sender, SupervisorFailed("JournalError", str(error)))
             return
@@ -133,12 +133,12 @@ class SupervisorActor(RuntimeActor):
         self._start_registry(message)
         settings = message.settings
         self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
-        self.steps = LeaseRouter(self, message, prefix=uuid.uuid4().hex[:12])
+        self.processes = ProcessKeeper(self, message, prefix=uuid.uuid4().hex[:12])
         hosts = SagaHostPool(self, message, self._registry)
-        self.table = LiveSagas(self, message, hosts, self.steps, ledger)
-        self.desk = RequestHandler(self, self.table, ledger)
+        self.sagas = LiveSagas(self, message, hosts, self.processes, journal)
+        self.requests = RequestHandler(self, self.sagas, journal)
         self.also_handle(self._all_handlers())
-        self.table.open(open_sagas)
+        self.sagas.open(open_sagas)
         self.wake_in(TICK_S, "tick")
         self._ready = SupervisorReady(os.getpid(), self._registry_process.pid, len(open_sagas))
         self.send(sender, self._ready)
@@ -151,18 +151,18 @@ class SupervisorActor(RuntimeActor):
     # --- called by the keepers of processes --------------------------------------------------------------------
 
     def granted(self, grant: ProcessGrant) -> None:
-        self.table.tell(grant.saga_id, grant)
+        self.sagas.tell(grant.saga_id, grant)
 
     def refused(self, saga_id: str, reason: str) -> None:
-        self.table.tell(saga_id, ProcessRefusal(saga_id, reason))
+        self.sagas.tell(saga_id, ProcessRefusal(saga_id, reason))
 
     def died(self, dead: ProcessDead) -> None:
-        self.table.tell(dead.saga_id, dead)
+        self.sagas.tell(dead.saga_id, dead)
 
     # --- what comes in -----------------------------------------------------------------------------------------
 
     def _answering(self, handler: Handler) -> Handler:
-        """The front desk reads before it changes anything: where the journal can't be read, it says so."""
+        """The request handler reads before it changes anything: where the journal can't be read, it says so."""
 
         def handle(message: Any, sender: Address) -> None:
             try:
@@ -173,25 +173,25 @@ class SupervisorActor(RuntimeActor):
         return handle
 
     def _on_return(self, message: ReturnProcess, _sender: Address) -> None:
-        self.steps.give_back(message.saga_id, message.lease_name, reusable=message.reusable)
+        self.processes.give_back(message.saga_id, message.lease_name, reusable=message.reusable)
         self._go_on_draining()
 
     def _on_ended(self, message: SagaEnded, sender: Address) -> None:
         if message.returned is not None:
             self._on_return(message.returned, sender)
-        self.desk.ended(message)
+        self.requests.ended(message)
 
     def _on_list_processes(self, message: ListProcesses, sender: Address) -> None:
         mine = [ProcessRecord(os.getpid(), "supervisor"), ProcessRecord(self._registry_process.pid, "registry")]
-        rows = (*mine, *self.table.hosts.records(), *self.steps.records())
+        rows = (*mine, *self.sagas.hosts.records(), *self.processes.records())
         self.send(sender, Processes(message.correlation, rows))
 
     def _on_child_exit(self, message: ChildActorExited, _sender: Address) -> None:
         address = message.childAddress
         if address == self._registry:
             self._registry_died()
-        elif not self.steps.on_exit(address):
-            self.table.bury_hosts()
+        elif not self.processes.on_exit(address):
+            self.sagas.replace_dead_hosts()
 
     def _registry_died(self) -> None:
         assert self.base is not None
@@ -204,7 +204,7 @@ class SupervisorActor(RuntimeActor):
             log.error("the registry has died and is started again")
             self._registry_due = None
             self._start_registry(self.base)
-            self.table.hosts.registry_is(self._registry)
+            self.sagas.hosts.registry_is(self._registry)
 
     def _on_wakeup(self, message: WakeupMessage, _sender: Address) -> None:
         if self._launcher is not None and not is_alive(self._launcher):
@@ -214,8 +214,8 @@ class SupervisorActor(RuntimeActor):
             if not self._registry_process.is_alive():
                 self._registry_died()
             self._introduce_again()
-        self.steps.look()
-        self.table.look()
+        self.processes.look()
+        self.sagas.look()
         self._go_on_draining()
 
     def _introduce_again(self) -> None:
@@ -223,7 +223,7 @@ class SupervisorActor(RuntimeActor):
         if self.now() >= self._introduce_at:
             self._introduce_at = self.now() + TELL_AGAIN_S
             self.send(self._registry, self.base)
-            self.table.hosts.registry_is(self._registry)
+            self.sagas.hosts.registry_is(self._registry)
 
     def _end_everything(self) -> None:
         """The launcher is gone: nobody would end the system later, so it ends now; the journal has all."""
@@ -238,18 +238,18 @@ class SupervisorActor(RuntimeActor):
         if self._draining_for is None:
             self._draining_for = sender
             self._drain_until = self.now() + message.drain_s
-            self.steps.freeze()
-            self.table.drain()
+            self.processes.freeze()
+            self.sagas.drain()
             self.wake_in(message.drain_s)
         self._go_on_draining()
 
     def _go_on_draining(self) -> None:
         if self._draining_for is None:
             return
-        if self.steps.busy:
+        if self.processes.busy:
             if self.now() < self._drain_until:
                 return
-            self._fenced += self.steps.end_all(DRAIN_GRACE_S)
+            self._fenced += self.processes.attempts.end_all(DRAIN_GRACE_S)
             self._drain_until = float("inf")
             return
         self.send(self._draining_for, Drained(self._fenced))

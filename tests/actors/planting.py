@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from antistrophe.actors.registry import RegistryActor
-from antistrophe.actors.supervisor import child_process, process_keeper
+from antistrophe.actors.supervisor import child_process, running_attempts
 from antistrophe.saga.entries import Lease
 from antistrophe.settings import Settings
 
@@ -29,14 +29,14 @@ def _what_left_the_group_lives() -> None:
 
 
 def _a_late_kill() -> None:
-    end = process_keeper.ProcessKeeper.end
+    end = running_attempts.RunningAttempts.end
 
     def late(
-        self: process_keeper.ProcessKeeper, saga_id: str, lease: Lease, grace_s: float, *, by_system: bool = False
+        self: running_attempts.RunningAttempts, saga_id: str, lease: Lease, grace_s: float, *, by_system: bool = False
     ) -> None:
         end(self, saga_id, lease, grace_s + 2.0, by_system=by_system)
 
-    process_keeper.ProcessKeeper.end = late  # type: ignore[method-assign]
+    running_attempts.RunningAttempts.end = late  # type: ignore[method-assign]
 
 
 PLANTED = {

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from antistrophe.actors.supervisor import child_process, process_keeper
+from antistrophe.actors.supervisor import child_process, running_attempts
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.definition.spec import LeaseRequest, Origin
 from antistrophe.linux.process import boot_id
 from antistrophe.messages import Configuration, ProcessDead, ProcessGrant, StepReady
 from antistrophe.saga.entries import Lease
-from antistrophe.scheduling.throttle import Turns
 from antistrophe.settings import Settings
 
 HERE = Origin(None, (), "/")
@@ -66,25 +65,38 @@ class Owner:
 @pytest.fixture
 def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
     monkeypatch.setattr(child_process, "child_process", lambda parent, address: Immortal())
-    monkeypatch.setattr(process_keeper, "send_signal", lambda identity, number: True)
+    monkeypatch.setattr(running_attempts, "send_signal", lambda identity, number: True)
     monkeypatch.setattr(child_process, "kill_child", lambda pid, group: None)
     return Owner()
 
 
 def test_looking_after_many_that_do_not_die_does_not_multiply(owner: Owner, tmp_path: Any) -> None:
     base = Configuration(str(tmp_path), Settings(max_step_processes=8), 0.0, os.getpid())
-    steps = ProcessKeeper(owner, base, "p", Turns())
+    steps = ProcessKeeper(owner, base, "p")
     for number in range(8):
-        steps.pool.ask(f"s{number}", "me", LeaseRequest(HERE, ()))
-        steps.serve()
+        steps.ask(f"s{number}", "me", LeaseRequest(HERE, ()))
         lease = Lease(f"p-{number + 1}", 10_000_000 + number, 1, boot_id())
         steps.on_ready(StepReady(lease), sender=number)
     assert len(owner.grants) == 8
     for grant in owner.grants:
-        steps.end(grant.saga_id, grant.lease, 0.5)
+        steps.attempts.end(grant.saga_id, grant.lease, 0.5)
     owner.clock = 1.0
     owner.wakes.clear()
     for looks in range(1, 20):
         steps.look()
         assert len(owner.wakes) == looks, "each look asks for one more, however many there are"
     assert not owner.deaths, "nobody is reported dead who lives"
+
+
+def test_a_saga_that_lost_its_grant_is_told_again_but_never_of_a_process_that_is_to_end(
+    owner: Owner, tmp_path: Any
+) -> None:
+    base = Configuration(str(tmp_path), Settings(max_step_processes=1), 0.0, os.getpid())
+    steps = ProcessKeeper(owner, base, "p")
+    steps.ask("s", "me", LeaseRequest(HERE, ()))
+    steps.on_ready(StepReady(Lease("p-1", 10_000_000, 1, boot_id())), sender=1)
+    steps.ask("s", "me", LeaseRequest(HERE, ()))
+    assert [grant.lease.name for grant in owner.grants] == ["p-1", "p-1"]
+    steps.attempts.end("s", owner.grants[0].lease, 0.5)
+    steps.ask("s", "me", LeaseRequest(HERE, ()))
+    assert len(owner.grants) == 2

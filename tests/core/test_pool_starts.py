@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from antistrophe.definition.spec import LeaseRequest
 from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolOrder, StartProcess
-from antistrophe.scheduling.process_pool import BRIEF_START_S, ProcessPool
+from antistrophe.scheduling.process_pool import ProcessPool
+from antistrophe.scheduling.process_table import BRIEF_START_S
 from tests.core.test_process_pool import HERE, REFS, ask, start
 
 
@@ -74,7 +75,7 @@ def test_classes_under_which_a_process_died_leave_the_warm_ones_to_others() -> N
     pool.loaded(warm, OTHERS, 1.0)
     assert pool.plan(1.0) == [GrantTo(warm, "other")]
     pool.returned(warm, "other", 1.0, reusable=True)
-    assert pool.dead(bad) == "bad"
+    assert pool.dead(bad) == {bad: "bad"}
     (order,) = ask(pool, "bad again")
     assert isinstance(order, StartProcess)
     assert ask_for(pool, "other again", OTHERS) == [GrantTo(warm, "other again")]
@@ -93,7 +94,7 @@ def test_one_that_dies_while_nothing_runs_there_says_nothing_of_its_classes() ->
     idle, warm = start(pool, "s1"), start(pool, "s2")
     for name, saga_id in ((idle, "s1"), (warm, "s2")):
         pool.returned(name, saga_id, 1.0, reusable=True)
-    assert pool.dead(idle) is None
+    assert pool.dead(idle) == {}
     assert ask(pool, "s3") == [GrantTo(warm, "s3")]
 
 
@@ -129,7 +130,7 @@ def test_what_was_kept_for_a_saga_goes_to_others_when_its_classes_turn_deadly_me
     pool.plan(0.0)
     pool.loaded(bad, REFS, 0.0)
     assert pool.plan(0.0) == [GrantTo(bad, "bad")]
-    assert pool.dead(bad) == "bad"
+    assert pool.dead(bad) == {bad: "bad"}
     pool.loaded(name, OTHERS, 0.0)
     (started,) = pool.plan(0.0)
     assert isinstance(started, StartProcess), "for s3, which needs an unused one now"

@@ -6,7 +6,8 @@ from typing import Any
 
 from antistrophe.definition.spec import LeaseRequest, Origin
 from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess
-from antistrophe.scheduling.process_pool import BRIEF_START_S, ProcessPool
+from antistrophe.scheduling.process_pool import ProcessPool
+from antistrophe.scheduling.process_table import BRIEF_START_S
 
 HERE = PoolKey("me", Origin(None, (), "/a"))
 THERE = PoolKey("you", Origin(None, (), "/b"))
@@ -34,11 +35,11 @@ def lend(pool: ProcessPool, saga_id: str, **options: Any) -> str:
     assert isinstance(order, StartProcess)
     (grant,) = bring_up(pool, order)
     assert isinstance(grant, GrantTo)
-    return grant.name
+    return grant.lease_name
 
 
 def test_for_each_that_was_taken_others_are_made_ready_with_its_classes_imported() -> None:
-    pool = ProcessPool(8, "p", spares=2)
+    pool = ProcessPool(8, "p", prewarm=2)
     assert pool.make_ready(0.0) == []
     lend(pool, "s1", fresh=True)
     assert pool.unready(0.0)
@@ -55,7 +56,7 @@ def test_for_each_that_was_taken_others_are_made_ready_with_its_classes_imported
 
 
 def test_steps_that_take_a_used_process_have_none_made_ready() -> None:
-    pool = ProcessPool(8, "p", spares=2)
+    pool = ProcessPool(8, "p", prewarm=2)
     name = lend(pool, "s1")
     pool.returned(name, "s1", 0.0, reusable=True)
     assert ask(pool, "s2") == [GrantTo(name, "s2")]
@@ -64,7 +65,7 @@ def test_steps_that_take_a_used_process_have_none_made_ready() -> None:
 
 
 def test_a_used_process_goes_before_one_that_is_kept_for_fresh_attempts() -> None:
-    pool = ProcessPool(8, "p", spares=1)
+    pool = ProcessPool(8, "p", prewarm=1)
     used = lend(pool, "s1")
     lend(pool, "s2", fresh=True)
     (spare,) = pool.make_ready(0.0)
@@ -74,7 +75,7 @@ def test_a_used_process_goes_before_one_that_is_kept_for_fresh_attempts() -> Non
 
 
 def test_one_place_is_always_left_to_others() -> None:
-    pool = ProcessPool(3, "p", spares=2)
+    pool = ProcessPool(3, "p", prewarm=2)
     lend(pool, "s1", fresh=True)
     (spare,) = pool.make_ready(0.0)
     (other,) = ask(pool, "s2", THERE)
@@ -83,7 +84,7 @@ def test_one_place_is_always_left_to_others() -> None:
 
 
 def test_idle_processes_that_nobody_needs_give_way_to_a_spare_but_for_one() -> None:
-    pool = ProcessPool(3, "p", spares=2)
+    pool = ProcessPool(3, "p", prewarm=2)
     old, newer, fresh = lend(pool, "s1"), lend(pool, "s2"), lend(pool, "s3", fresh=True)
     assert pool.make_ready(0.0) == [], "all of them are lent"
     pool.returned(old, "s1", 1.0, reusable=True)
@@ -104,7 +105,7 @@ def test_idle_processes_that_nobody_needs_give_way_to_a_spare_but_for_one() -> N
 
 
 def test_where_there_is_no_place_none_is_made_ready_and_none_later() -> None:
-    pool = ProcessPool(1, "p", spares=2)
+    pool = ProcessPool(1, "p", prewarm=2)
     name = lend(pool, "s1", fresh=True)
     assert pool.make_ready(0.0) == []
     pool.returned(name, "s1", 0.0, reusable=False)
@@ -113,7 +114,7 @@ def test_where_there_is_no_place_none_is_made_ready_and_none_later() -> None:
 
 
 def test_a_spare_gives_way_to_whoever_has_no_place() -> None:
-    pool = ProcessPool(2, "p", spares=1)
+    pool = ProcessPool(2, "p", prewarm=1)
     name = lend(pool, "s1", fresh=True)
     pool.returned(name, "s1", 0.0, reusable=False)
     pool.dead(name)
@@ -125,7 +126,7 @@ def test_a_spare_gives_way_to_whoever_has_no_place() -> None:
 
 
 def test_who_comes_while_a_spare_starts_waits_for_that_one() -> None:
-    pool = ProcessPool(8, "p", spares=1)
+    pool = ProcessPool(8, "p", prewarm=1)
     lend(pool, "s1", fresh=True)
     (spare,) = pool.make_ready(0.0)
     assert isinstance(spare, StartProcess)
@@ -137,33 +138,33 @@ def test_who_comes_while_a_spare_starts_waits_for_that_one() -> None:
 
 
 def test_who_comes_while_a_spare_imports_waits_for_that_one_and_hears_of_it_when_it_cannot() -> None:
-    pool = ProcessPool(8, "p", spares=1)
+    pool = ProcessPool(8, "p", prewarm=1)
     lend(pool, "s1", fresh=True)
     (spare,) = pool.make_ready(0.0)
     assert isinstance(spare, StartProcess)
     pool.ready(spare.name, 0.0)
     pool.plan(0.0)
     assert ask(pool, "s2", fresh=True) == []
-    assert pool.not_loaded(spare.name) == ("s2", [Retire(spare.name)])
+    assert pool.not_loaded(spare.name) == (["s2"], [Retire(spare.name)])
 
 
 def test_a_spare_that_cannot_import_or_dies_is_not_started_again_and_again() -> None:
-    pool = ProcessPool(8, "p", spares=2)
+    pool = ProcessPool(8, "p", prewarm=2)
     lend(pool, "s1", fresh=True)
     first, second = pool.make_ready(0.0)
     assert isinstance(first, StartProcess)
     assert isinstance(second, StartProcess)
     pool.ready(first.name, 0.0)
     pool.plan(0.0)
-    assert pool.not_loaded(first.name) == (None, [Retire(first.name)])
-    assert pool.dead(first.name) is None
-    assert pool.dead(second.name) is None
+    assert pool.not_loaded(first.name) == ([], [Retire(first.name)])
+    assert pool.dead(first.name) == {}
+    assert pool.dead(second.name) == {}
     assert pool.plan(0.0) == []
     assert pool.make_ready(0.0) == []
 
 
 def test_a_saga_that_wants_none_any_more_leaves_the_spare_to_the_next() -> None:
-    pool = ProcessPool(8, "p", spares=1)
+    pool = ProcessPool(8, "p", prewarm=1)
     lend(pool, "s1", fresh=True)
     (spare,) = pool.make_ready(0.0)
     assert isinstance(spare, StartProcess)
@@ -174,14 +175,14 @@ def test_a_saga_that_wants_none_any_more_leaves_the_spare_to_the_next() -> None:
 
 
 def test_nobody_who_wants_none_gets_any() -> None:
-    pool = ProcessPool(8, "p", spares=0)
+    pool = ProcessPool(8, "p", prewarm=0)
     lend(pool, "s1", fresh=True)
     assert not pool.unready(0.0)
     assert pool.make_ready(0.0) == []
 
 
 def test_where_no_core_is_left_they_are_made_ready_later() -> None:
-    pool = ProcessPool(8, "p", spares=2, cores=2)
+    pool = ProcessPool(8, "p", prewarm=2, cores=2)
     lend(pool, "s1", fresh=True)
     (first,) = pool.make_ready(0.0)
     assert not pool.unready(0.0), "one starts, and one core is the attempt's"

@@ -1,18 +1,15 @@
-"""The pool of step processes: whom it lends what, told by what it orders and checked against a model."""
+"""The process pool: whom it lends which owned process, told by what it orders."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from antistrophe.definition.spec import LeaseRequest, Origin, Throttle
 from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess
 from antistrophe.scheduling.process_pool import ProcessPool
-from antistrophe.scheduling.throttle import Turns
+from antistrophe.scheduling.throttle import Throttles
 
 ORIGINS = [Origin(None, (), "/a"), Origin("/b/script.py", (), "/b")]
 HERE = PoolKey("me", ORIGINS[0])
@@ -41,8 +38,8 @@ def start(pool: ProcessPool, saga_id: str, key: PoolKey = HERE, **options: Any) 
 def test_a_process_is_started_loaded_lent_given_back_and_lent_again() -> None:
     pool = ProcessPool(2, "p")
     name = start(pool, "s1")
-    assert pool.saga_of(name) == "s1"
-    assert pool.leased_to("s1") == name
+    assert pool.processes.saga_of(name) == "s1"
+    assert pool.processes.leased_to("s1") == [name]
     assert pool.returned(name, "s1", 1.0, reusable=True) == []
     assert ask(pool, "s2") == [GrantTo(name, "s2")], "what it has loaded stays loaded"
 
@@ -63,7 +60,7 @@ def test_room_is_made_by_retiring_one_that_idles() -> None:
     pool.returned(name, "s1", 1.0, reusable=True)
     assert pool.plan(2.0) == [Retire(name)]
     assert pool.plan(2.0) == [], "once"
-    assert pool.dead(name) is None
+    assert pool.dead(name) == {}
     (order,) = pool.plan(3.0)
     assert isinstance(order, StartProcess)
 
@@ -86,17 +83,17 @@ def test_those_who_cannot_be_served_are_not_looked_at_one_by_one(monkeypatch: py
     assert looked == ["s0"]
 
 
-def test_the_next_turn_is_asked_for_each_class_and_not_for_each_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_start_is_asked_for_each_class_and_not_for_each_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     pool, throttle = ProcessPool(1, "p"), Throttle("m:A", None, 2.0)
     start(pool, "s", throttle=throttle)
     for number in range(50):
         ask(pool, f"s{number}", throttle=throttle)
     asked: list[int] = []
-    monkeypatch.setattr(Turns, "next_at", lambda self, waiting: asked.append(len(list(waiting))))
-    pool.next_turn()
+    monkeypatch.setattr(Throttles, "next_start", lambda self, waiting: asked.append(len(list(waiting))))
+    pool.next_start()
     for number in range(50):
         pool.withdraw(f"s{number}")
-    pool.next_turn()
+    pool.next_start()
     assert asked == [1, 0]
 
 
@@ -124,11 +121,11 @@ def test_who_dies_is_replaced_and_who_was_lent_it_is_told() -> None:
     pool = ProcessPool(1, "p")
     name = start(pool, "s1")
     assert ask(pool, "s2") == []
-    assert pool.dead(name) == "s1"
-    assert pool.dead(name) is None
+    assert pool.dead(name) == {name: "s1"}
+    assert pool.dead(name) == {}
     (order,) = pool.plan(1.0)
     assert isinstance(order, StartProcess)
-    assert pool.dead(order.name) is None, "it was lent to nobody yet"
+    assert pool.dead(order.name) == {}, "it was lent to nobody yet"
     (again,) = pool.plan(1.0)
     assert isinstance(again, StartProcess), "and whoever waits for it gets another"
 
@@ -137,13 +134,13 @@ def test_a_process_that_can_not_load_goes_and_its_saga_hears_of_it() -> None:
     pool = ProcessPool(1, "p")
     (order,) = ask(pool, "s1")
     assert isinstance(order, StartProcess)
-    assert pool.not_loaded(order.name) == (None, [])
+    assert pool.not_loaded(order.name) == ([], [])
     pool.ready(order.name, 0.0)
     pool.plan(0.0)
-    assert pool.loading(order.name)
-    assert pool.not_loaded(order.name) == ("s1", [Retire(order.name)])
+    assert pool.processes.loading(order.name)
+    assert pool.not_loaded(order.name) == (["s1"], [Retire(order.name)])
     assert pool.plan(0.0) == []
-    assert pool.dead(order.name) is None
+    assert pool.dead(order.name) == {}
 
 
 def test_what_takes_too_long_and_what_idles_too_long() -> None:
@@ -153,8 +150,8 @@ def test_what_takes_too_long_and_what_idles_too_long() -> None:
     assert pool.retire_idle(69.9, 60.0) == []
     (starting,) = ask(pool, "s2", THERE)
     assert isinstance(starting, StartProcess)
-    assert pool.overdue(29.9, 30.0) == []
-    assert pool.overdue(30.0, 30.0) == [starting.name]
+    assert pool.processes.overdue(29.9, 30.0) == []
+    assert pool.processes.overdue(30.0, 30.0) == [starting.name]
     assert pool.retire_idle(70.0, 60.0) == [Retire(name)]
 
 
@@ -165,7 +162,7 @@ def test_an_application_that_leaves_takes_its_idle_processes_along() -> None:
     for name, saga_id in ((mine, "s1"), (yours, "s2")):
         pool.returned(name, saga_id, 1.0, reusable=True)
     assert pool.retire_client("me") == [Retire(mine)]
-    assert pool.leased() == [busy]
+    assert pool.processes.leased() == [busy]
 
 
 def test_only_who_was_lent_it_can_give_it_back() -> None:
@@ -177,7 +174,7 @@ def test_only_who_was_lent_it_can_give_it_back() -> None:
     assert pool.returned(name, "s1", 1.0, reusable=False) == []
 
 
-# --- turns of a step class ----------------------------------------------------------------------------------------
+# --- throttled step classes ----------------------------------------------------------------------------------------
 
 PAIR = Throttle("m:Pay", 2, None)
 
@@ -208,7 +205,7 @@ def test_what_is_kept_for_one_that_has_to_wait_is_given_to_another() -> None:
         pool.plan(0.0)
         pool.loaded(order.name, REFS, 0.0)
     lent = {order.saga_id for order in pool.plan(0.0) if isinstance(order, GrantTo)}
-    assert lent | {pool.saga_of(name) for name in pool.leased()} == {"s1", "s3"}
+    assert lent | {pool.processes.saga_of(name) for name in pool.processes.leased()} == {"s1", "s3"}
 
 
 def test_a_rate_is_even_and_says_when_the_next_may_start() -> None:
@@ -217,12 +214,12 @@ def test_a_rate_is_even_and_says_when_the_next_may_start() -> None:
     for name, saga_id in [(start(pool, saga_id), saga_id) for saga_id in ("w1", "w2", "w3", "w4")]:
         pool.returned(name, saga_id, 0.0, reusable=True)
     assert [type(order) for order in ask(pool, "s1", now=10.0, throttle=slow)] == [GrantTo]
-    assert pool.next_turn() is None, "nobody waits"
+    assert pool.next_start() is None, "nobody waits"
     assert ask(pool, "s2", now=10.1, throttle=slow) == []
     assert ask(pool, "s3", now=10.2, throttle=slow) == []
-    assert pool.next_turn() == 10.5
+    assert pool.next_start() == 10.5
     assert [order.saga_id for order in pool.plan(10.5) if isinstance(order, GrantTo)] == ["s2"]
-    assert pool.next_turn() == 11.0
+    assert pool.next_start() == 11.0
     assert [order.saga_id for order in pool.plan(100.0) if isinstance(order, GrantTo)] == ["s3"]
     assert ask(pool, "s4", now=100.1, throttle=slow) == [], "nothing is saved up"
 
@@ -245,180 +242,50 @@ def test_compensations_come_first_and_then_the_higher_priority() -> None:
         before = expected
 
 
-# --- against a model ----------------------------------------------------------------------------------------------
+# --- asked again --------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Known:
-    """A process as the model knows it from orders alone."""
-
-    key: PoolKey
-    stage: str = "starting"
-    saga_id: str | None = None
-    step_class: str | None = None
-    lent: int = 0
-    loaded: set[str] = field(default_factory=set)
-    loads: tuple[str, ...] = ()
+def test_who_holds_a_process_and_asks_is_told_of_it_again() -> None:
+    pool = ProcessPool(1, "p")
+    name = start(pool, "s1")
+    assert ask(pool, "s1") == [GrantTo(name, "s1")], "it has not heard of the grant, and there is no other place"
+    assert pool.processes.leased_to("s1") == [name]
+    pool.returned(name, "s1", 1.0, reusable=True)
+    assert ask(pool, "s2") == [GrantTo(name, "s2")], "it waits no more"
 
 
-THROTTLES = (Throttle("one at a time", 1, None), PAIR, Throttle("now and then", 3, 0.3))
-WISHES = st.builds(
-    LeaseRequest,
-    origin=st.sampled_from(ORIGINS),
-    class_refs=st.sampled_from([REFS, ("m:B",), ("m:A", "m:B")]),
-    fresh=st.booleans(),
-    urgent=st.booleans(),
-    priority=st.integers(-1, 1),
-    throttle=st.sampled_from([None, *THROTTLES]),
-)
+def test_who_wants_an_unused_process_is_not_told_again_of_one_that_may_be_used() -> None:
+    pool = ProcessPool(2, "p")
+    name = start(pool, "s1", fresh=True)
+    (order,) = ask(pool, "s1", fresh=True)
+    assert isinstance(order, StartProcess)
+    assert order.name != name
 
 
-class PoolMachine(RuleBasedStateMachine):
-    """Does what the pool orders, in any order, late or never, and kills whom it likes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.limit = 3
-        self.pool = ProcessPool(self.limit, "p", spares=2, cores=2)
-        self.known: dict[str, Known] = {}
-        self.wants: dict[str, LeaseRequest] = {}
-        self.now = 0.0
-
-    def obey(self, orders: list[PoolOrder]) -> None:
-        for order in orders:
-            match order:
-                case StartProcess(name):
-                    assert name not in self.known
-                    self.known[name] = Known(PoolKey("", ORIGINS[0]))
-                case LoadInto(name, origin, class_refs):
-                    process = self.known[name]
-                    assert process.stage == "idle"
-                    process.stage, process.key, process.loads = "loading", PoolKey("", origin), class_refs
-                    assert not process.loaded.intersection(class_refs), "nothing is loaded twice"
-                case GrantTo(name, saga_id, step_class):
-                    process = self.known[name]
-                    wish = self.wants.pop(saga_id)
-                    assert process.stage == "idle"
-                    assert process.saga_id is None
-                    assert not (wish.fresh and process.lent)
-                    assert step_class == (None if wish.throttle is None else wish.throttle.step_class)
-                    process.stage, process.saga_id, process.lent = "leased", saga_id, process.lent + 1
-                    process.step_class = step_class
-                case Retire(name):
-                    assert self.known[name].stage != "leased"
-                    self.known[name].stage = "ending"
-
-    def plan(self) -> None:
-        self.now += 1.0
-        self.obey(self.pool.plan(self.now))
-
-    def names(self, stage: str) -> list[str]:
-        return [name for name, process in self.known.items() if process.stage == stage]
-
-    @rule(saga=st.integers(0, 6), wish=WISHES)
-    def ask(self, saga: int, wish: LeaseRequest) -> None:
-        saga_id = f"s{saga}"
-        if self.pool.leased_to(saga_id) is None:
-            known = self.wants.get(saga_id, wish)
-            self.wants[saga_id] = replace(wish, origin=known.origin)
-            self.pool.ask(saga_id, CLIENTS[known.origin], self.wants[saga_id])
-            self.plan()
-
-    @rule(saga=st.integers(0, 6))
-    def withdraw(self, saga: int) -> None:
-        self.pool.withdraw(f"s{saga}")
-        self.wants.pop(f"s{saga}", None)
-        self.plan()
-
-    def finish_loading(self, name: str) -> None:
-        process = self.known[name]
-        process.stage = "idle"
-        process.loaded.update(process.loads)
-        self.pool.loaded(name, process.loads, self.now)
-
-    @precondition(lambda self: self.names("starting"))
-    @rule(data=st.data())
-    def ready(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(self.names("starting")))
-        self.known[name].stage = "idle"
-        self.pool.ready(name, self.now)
-        self.plan()
-
-    @precondition(lambda self: self.names("loading"))
-    @rule(data=st.data(), well=st.booleans())
-    def load(self, data: st.DataObject, well: bool) -> None:
-        name = data.draw(st.sampled_from(self.names("loading")))
-        if well:
-            self.finish_loading(name)
-        else:
-            self.known[name].stage = "idle"
-            told, orders = self.pool.not_loaded(name)
-            self.obey(orders)
-            if told is not None:
-                self.wants.pop(told)
-        self.plan()
-
-    @precondition(lambda self: self.names("leased"))
-    @rule(data=st.data(), reusable=st.booleans())
-    def give_back(self, data: st.DataObject, reusable: bool) -> None:
-        name = data.draw(st.sampled_from(self.names("leased")))
-        process = self.known[name]
-        saga_id, process.saga_id, process.stage = process.saga_id, None, "idle"
-        assert saga_id is not None
-        self.obey(self.pool.returned(name, saga_id, self.now, reusable=reusable))
-        self.plan()
-
-    @precondition(lambda self: self.known)
-    @rule(data=st.data())
-    def die(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(sorted(self.known)))
-        process = self.known.pop(name)
-        assert self.pool.dead(name) == process.saga_id
-        self.plan()
-
-    @precondition(lambda self: self.pool.unready(self.now))
-    @rule()
-    def make_ready(self) -> None:
-        orders = self.pool.make_ready(self.now)
-        assert orders
-        self.obey(orders)
-        left = self.limit - len(self.known) + len(self.names("idle")) + len(self.names("ending"))
-        assert left > 0, "one place is left"
-        self.plan()
-
-    @rule(idle_s=st.sampled_from([0.0, 3.0, 1000.0]))
-    def idle(self, idle_s: float) -> None:
-        self.obey(self.pool.retire_idle(self.now, idle_s))
-        self.obey(self.pool.retire_client("nobody"))
-        self.plan()
-
-    @invariant()
-    def never_more_than_the_limit(self) -> None:
-        assert len(self.known) <= self.limit
-        assert sorted(self.pool.leased()) == sorted(self.names("leased"))
-        for throttle in THROTTLES:
-            running = [each for each in self.known.values() if each.saga_id and each.step_class == throttle.step_class]
-            assert throttle.max_concurrent is None or len(running) <= throttle.max_concurrent
-
-    def teardown(self) -> None:
-        """Whatever has happened, everybody is served once processes start, load and are given back."""
-        for _ in range(200):
-            if not self.wants:
-                return
-            for name in self.names("ending"):
-                del self.known[name]
-                self.pool.dead(name)
-            for name in self.names("starting"):
-                self.known[name].stage = "idle"
-                self.pool.ready(name, self.now)
-            for name in self.names("loading"):
-                self.finish_loading(name)
-            for name in self.names("leased"):
-                process = self.known[name]
-                saga_id, process.saga_id, process.stage = process.saga_id, None, "idle"
-                self.obey(self.pool.returned(name, saga_id or "", self.now, reusable=True))
-            self.plan()
-        raise AssertionError(f"{sorted(self.wants)} are never served")
+# --- both kinds ---------------------------------------------------------------------------------------------------
 
 
-TestPoolAgainstAModel = PoolMachine.TestCase
+def test_neither_kind_takes_the_places_or_the_processes_of_the_other() -> None:
+    pool = ProcessPool(1, "p", async_limit=1, slots=2)
+    owned = start(pool, "s1")
+    (order,) = ask(pool, "a1", shared=True)
+    assert order == StartProcess("p-a1", shared=True)
+    pool.ready("p-a1", 0.0)
+    assert pool.plan(0.0) == [LoadInto("p-a1", HERE.origin, REFS)]
+    pool.loaded("p-a1", REFS, 0.0)
+    assert pool.plan(0.0) == [GrantTo("p-a1.1", "a1")]
+    assert ask(pool, "s2") == []
+    assert ask(pool, "a2", THERE, shared=True) == []
+    pool.returned(owned, "s1", 1.0, reusable=True)
+    assert pool.plan(1.0) == [GrantTo(owned, "s2")], "the idle process is not ended for an async call"
+    pool.returned("p-a1.1", "a1", 1.0, reusable=True)
+    assert pool.plan(1.0) == [Retire("p-a1")]
+
+
+def test_a_saga_that_wants_the_other_kind_next_waits_for_that_one_alone() -> None:
+    pool = ProcessPool(2, "p", async_limit=1)
+    (owned,) = ask(pool, "s1")
+    assert ask(pool, "s1", shared=True) == [StartProcess("p-a1", shared=True)]
+    assert isinstance(owned, StartProcess)
+    pool.ready(owned.name, 0.0)
+    assert pool.plan(0.0) == [], "nothing is imported for a saga that wants it no more"

@@ -1,36 +1,27 @@
-"""The words of lending: whom a process belongs to, who goes first, and what a pool of step processes orders."""
+"""What the process pool orders, and whom a process belongs to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeAlias
 
-from antistrophe.definition.spec import LeaseRequest, Origin
+from antistrophe.definition.spec import Origin
 
 
 @dataclass(frozen=True, slots=True)
 class PoolKey:
-    """What a step process belongs to: one attached process (its edits of the code are its own) and one origin."""
+    """Whom a step process serves: one client (each has its own edits of the code) and one origin."""
 
     client_id: str
     origin: Origin
 
 
-Rank: TypeAlias = tuple[bool, int, int, str]
-"""Who goes before whom: the urgent, then by priority, in the order of asking; and the saga."""
-
-
-def rank(request: LeaseRequest, arrival: int, saga_id: str) -> Rank:
-    """Where that saga stands among all that wait, as the one that asked at this place."""
-    return not request.urgent, -request.priority, arrival, saga_id
-
-
 @dataclass(frozen=True, slots=True)
 class StartProcess:
-    """Start a step process under this name."""
+    """Start a process under this name; ``shared``: an async worker."""
 
     name: str
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +35,18 @@ class LoadInto:
 
 @dataclass(frozen=True, slots=True)
 class GrantTo:
-    """Lend this process to this saga; ``step_class``: whose turn it is, where attempts of one class wait for it."""
+    """Lend this slot to this saga; ``step_class``: the throttled class that its attempt counts for."""
 
-    name: str
+    lease_name: str
     saga_id: str
     step_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSlot:
+    """End whatever still runs in this slot of an async worker. No saga waits to hear of its end."""
+
+    lease_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +56,4 @@ class Retire:
     name: str
 
 
-PoolOrder: TypeAlias = StartProcess | LoadInto | GrantTo | Retire
-
-
-class ProcessState(Enum):
-    """Where a step process stands."""
-
-    STARTING = "starting"
-    IDLE = "idle"
-    LOADING = "loading"
-    LEASED = "leased"
-    ENDING = "ending"
+PoolOrder: TypeAlias = StartProcess | LoadInto | GrantTo | CloseSlot | Retire

@@ -1,332 +1,286 @@
-"""The pure supervisor: which step process serves which saga.
-
-Nothing here knows an actor, a process or a clock: the supervisor tells what happened and carries out the orders.
-"""
+"""The process pool: which saga gets which slot of which process."""
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from antistrophe.definition.spec import LeaseRequest
-from antistrophe.scheduling.leases import (
-    GrantTo,
-    LoadInto,
-    PoolKey,
-    PoolOrder,
-    ProcessState,
-    Retire,
-    StartProcess,
-)
-from antistrophe.scheduling.prewarm import Spares
-from antistrophe.scheduling.queue import Line, Waiting
-from antistrophe.scheduling.throttle import Turns
-
-BRIEF_START_S = 0.25
-"""How long a process that starts may count as one that keeps a core busy; one whose import takes longer waits, as a
-rule, for something else."""
-
-_COMING = (ProcessState.STARTING, ProcessState.LOADING)
-_TO_COME = (*_COMING, ProcessState.IDLE)
-
-
-@dataclass(slots=True)
-class _Process:
-    name: str
-    key: PoolKey
-    state: ProcessState
-    since: float
-    saga_id: str | None
-    begun: float
-    loaded: set[str] = field(default_factory=set)
-    used: bool = False
-    lent_for: tuple[str, ...] = ()
-    imports_ahead: tuple[str, ...] = ()
-    step_class: str | None = None
+from antistrophe.scheduling.leases import CloseSlot, GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess
+from antistrophe.scheduling.pooled_process import PooledProcess, ProcessState, SlotLease
+from antistrophe.scheduling.prewarm import Prewarm
+from antistrophe.scheduling.process_table import ProcessTable
+from antistrophe.scheduling.queue import LeaseQueue, Waiting
+from antistrophe.scheduling.throttle import Throttles
 
 
 class ProcessPool:
-    """The step processes: at most ``limit`` of them, each lent to one saga at a time, compensations first.
+    """At most ``limit`` owned processes, which make one call at a time, and beside them at most ``async_limit`` async
+    workers with ``slots`` slots each. Neither kind takes the places of the other.
 
-    Call ``plan`` after every change, and carry out what it returns; ``make_ready`` when there is time, where it is
-    ``unready``: it starts processes in advance, up to ``spares`` for each key that wanted one which has run nothing.
+    Call ``plan`` after every change, and carry out what it returns. The cost of a call does not grow with the number of
+    sagas that wait. Where the pool is ``unready``, call ``make_ready`` when there is time: it starts owned processes in
+    advance, up to ``prewarm`` for each key that wanted an unused one. ``processes`` answers questions.
 
-    Sagas with the same classes as one whose process died under it get one that has run nothing, until one of them gives
-    its process back: whoever crashes or hangs again and again does not take the warm processes of others along.
+    If an owned process dies under a saga, all sagas with the same classes get unused processes, until one of them
+    returns its process. So whoever crashes or hangs again and again does not take the warm processes of others along.
 
-    To start and import is hard work for one core: as many start at the same time as there are ``cores``, and one fewer
-    while attempts run, so that those go on beside it.
+    To start and import is hard work for one core. As many owned processes start at the same time as there are
+    ``cores``; while attempts run, one fewer, so that the attempts go on beside the starts.
     """
 
     def __init__(
-        self, limit: int, prefix: str, turns: Turns | None = None, *, spares: int = 0, cores: int = 4_096
+        self, limit: int, prefix: str, *, async_limit: int = 0, slots: int = 1, prewarm: int = 0, cores: int = 4_096
     ) -> None:
-        self._limit = limit
-        self._prefix = prefix
-        self._started = 0
-        self._processes: dict[str, _Process] = {}
-        self._line = Line()
-        self._turns = Turns() if turns is None else turns
-        self._spares = Spares(spares)
-        self._cores = cores
+        self.processes = ProcessTable(limit, prefix, async_limit, slots, cores)
+        self._queue = LeaseQueue()
+        self._throttles = Throttles()
+        self._prewarm = Prewarm(prewarm, self.processes)
         self._deadly: set[tuple[str, ...]] = set()
+        self._told_again: list[GrantTo] = []
+
+    # --- what sagas want ---------------------------------------------------------------------------------------
 
     def ask(self, saga_id: str, client_id: str, request: LeaseRequest) -> None:
-        """A saga wants a process; asking again changes nothing but what is asked for."""
-        self._line.ask(saga_id, PoolKey(client_id, request.origin), request)
+        """A saga wants a lease. To ask again changes nothing but what is asked for. A saga that holds such a lease has
+        not heard of the grant, and is told again."""
+        key, waiting = PoolKey(client_id, request.origin), self._queue.get(saga_id)
+        grant = self._granted_before(saga_id, key, request)
+        if grant is not None:
+            self.withdraw(saga_id)
+            self._told_again.append(grant)
+        elif waiting is None:
+            self._queue.add(saga_id, key, request)
+        elif (waiting.key, waiting.request) != (key, request):
+            if (waiting.key, waiting.request.shared) != (key, request.shared):
+                self._unreserve(waiting)
+            self._queue.change(waiting, key, request)
+
+    def _granted_before(self, saga_id: str, key: PoolKey, request: LeaseRequest) -> GrantTo | None:
+        if request.fresh:  # nobody knows whether an attempt has run there
+            return None
+        step_class = None if request.throttle is None else request.throttle.step_class
+        for lease_name in self.processes.leased_to(saga_id):
+            process, lease = self.processes.lease(lease_name)
+            assert process is not None, "a lease ends with its process"
+            assert lease is not None, "a saga holds leases that exist"
+            if (process.key, process.shared, lease.step_class) == (key, request.shared, step_class):
+                return GrantTo(lease_name, saga_id, step_class)
+        return None
 
     def withdraw(self, saga_id: str) -> None:
-        """The saga wants none any more."""
-        request = self._line.strike_out(saga_id)
-        process = self._processes.get(request.served_by) if request and request.served_by else None
-        if process is not None and process.state is not ProcessState.LEASED:
-            process.saga_id = None
+        """The saga wants no lease any more."""
+        waiting = self._queue.get(saga_id)
+        if waiting is not None:
+            self._unreserve(waiting)
+            self._queue.remove(saga_id)
+
+    def returned(self, lease_name: str, saga_id: str, now: float, *, reusable: bool) -> list[PoolOrder]:
+        """A saga returns its slot; ``reusable``: its call has answered, so that nothing runs there."""
+        process, lease = self.processes.lease(lease_name)
+        if process is None or lease is None or lease.saga_id != saga_id:
+            return []
+        self._take_back(lease_name, lease)
+        if process.shared and not reusable:
+            return [CloseSlot(lease_name)]
+        if not process.shared:
+            self._deadly.discard(lease.class_refs)
+            process.closing = not reusable
+        return self._free(process, lease_name, now, reusable=reusable)
+
+    # --- what became of processes and slots --------------------------------------------------------------------
 
     def ready(self, name: str, now: float) -> None:
         """A process that was started can be used."""
-        process = self._processes.get(name)
+        process = self.processes.get(name)
         if process is not None and process.state is ProcessState.STARTING:
-            process.state, process.since = ProcessState.IDLE, now
+            process.enter(ProcessState.READY, now)
 
     def loaded(self, name: str, class_refs: Iterable[str], now: float) -> None:
         """A process has imported what it was told."""
-        process = self._processes.get(name)
+        process = self.processes.get(name)
         if process is not None and process.state is ProcessState.LOADING:
             process.loaded.update(class_refs)
-            process.state, process.since = ProcessState.IDLE, now
+            process.enter(ProcessState.READY, now)
 
-    def not_loaded(self, name: str) -> tuple[str | None, list[PoolOrder]]:
-        """A process could not import what it was told. Returns the saga that must hear of it; the process goes, for
-        an import that failed half-way leaves it in an unknown state."""
-        process = self._processes.get(name)
+    def not_loaded(self, name: str) -> tuple[list[str], list[PoolOrder]]:
+        """A process could not import what it was told. Returns the sagas that must hear of it. The process ends after
+        its last call, for an import that failed half-way leaves it in an unknown state."""
+        process = self.processes.get(name)
         if process is None or process.state is not ProcessState.LOADING:
+            return [], []
+        if process.shared:
+            sagas = self._queue.sharing(process.key, process.loading)
+        else:
+            sagas = [] if process.reserved_for is None else [process.reserved_for]
+        for saga_id in sagas:
+            self.withdraw(saga_id)
+        process.state, process.closing = ProcessState.READY, True
+        return sagas, [] if process.leases else [process.retire()]
+
+    def closed(self, lease_name: str, now: float) -> tuple[str | None, list[PoolOrder]]:
+        """Nothing runs in that slot, and nothing ever will. Returns the saga that it was lent to."""
+        process, lease = self.processes.lease(lease_name)
+        if process is None or lease is None:
             return None, []
-        saga_id = process.saga_id
-        if saga_id is not None:
-            self._line.strike_out(saga_id)
-        process.state, process.saga_id = ProcessState.ENDING, None
-        return saga_id, [Retire(name)]
+        saga_id = lease.saga_id
+        self._take_back(lease_name, lease)
+        return saga_id, self._free(process, lease_name, now, reusable=False)
 
-    def loading(self, name: str) -> bool:
-        """True while this process imports what it was told."""
-        process = self._processes.get(name)
-        return process is not None and process.state is ProcessState.LOADING
-
-    def returned(self, name: str, saga_id: str, now: float, *, reusable: bool) -> list[PoolOrder]:
-        """A saga gives its process back."""
-        process = self._processes.get(name)
-        if process is None or process.saga_id != saga_id or process.state is not ProcessState.LEASED:
-            return []
-        self._turns.over(process.step_class)
-        process.saga_id = process.step_class = None
-        self._deadly.discard(process.lent_for)
-        if reusable:
-            process.state, process.since = ProcessState.IDLE, now
-            return []
-        process.state = ProcessState.ENDING
-        return [Retire(name)]
-
-    def dead(self, name: str) -> str | None:
-        """A process is proven dead. Returns the saga that it was lent to."""
-        process = self._processes.pop(name, None)
+    def dead(self, name: str) -> dict[str, str]:
+        """A process is proven dead. Returns the sagas that held its slots, by lease."""
+        process = self.processes.get(name)
         if process is None:
-            return None
-        self._turns.over(process.step_class)
-        for request in self._line.served():
-            if request.served_by == name:
-                self._line.keep(request, None)
-        if process.state is not ProcessState.LEASED:
-            return None
-        self._deadly.add(process.lent_for)
-        return process.saga_id
-
-    def leased_to(self, saga_id: str) -> str | None:
-        """The name of the process that is lent to this saga, or None."""
-        for process in self._processes.values():
-            if process.saga_id == saga_id and process.state is ProcessState.LEASED:
-                return process.name
-        return None
-
-    def saga_of(self, name: str) -> str | None:
-        """The saga that this process is lent to, or None."""
-        process = self._processes.get(name)
-        return process.saga_id if process is not None and process.state is ProcessState.LEASED else None
-
-    def leased(self) -> list[str]:
-        """The names of the processes that are lent."""
-        return [process.name for process in self._processes.values() if process.state is ProcessState.LEASED]
+            return {}
+        waiting = None if process.reserved_for is None else self._queue.get(process.reserved_for)
+        if waiting is not None:
+            self._unreserve(waiting)
+        lent = {lease_name: lease.saga_id for lease_name, lease in process.leases.items() if lease.saga_id is not None}
+        for lease_name, lease in process.leases.items():
+            self._take_back(lease_name, lease)
+            if not process.shared:
+                self._deadly.add(lease.class_refs)
+        self.processes.remove(process)
+        return lent
 
     def retire_client(self, client_id: str) -> list[PoolOrder]:
-        """An attached process is gone: so are its idle step processes."""
-        return [self._retire(p) for p in self._idle() if p.key.client_id == client_id]
+        """An attached process is gone: so are the processes that run nothing for it."""
+        return [each.retire() for each in self.processes.all() if each.idle and each.key.client_id == client_id]
 
     def retire_idle(self, now: float, idle_s: float) -> list[PoolOrder]:
         """End the processes that nobody has used for ``idle_s`` seconds."""
-        return [self._retire(process) for process in self._idle() if now - process.since >= idle_s]
+        return [each.retire() for each in self.processes.all() if each.idle and now - each.since >= idle_s]
 
-    def overdue(self, now: float, start_timeout_s: float) -> list[str]:
-        """The processes that take longer than that to start or to import."""
-        return [p.name for p in self._processes.values() if p.state in _COMING and now - p.since >= start_timeout_s]
+    def next_start(self) -> float | None:
+        """When a saga that waits only for its class's rate may have its lease; None where there is none."""
+        return self._throttles.next_start(self._queue.throttles())
+
+    # --- the plan ----------------------------------------------------------------------------------------------
 
     def plan(self, now: float) -> list[PoolOrder]:
-        """What to do for the sagas that want a process."""
-        orders: list[PoolOrder | None] = []
-        for request in self._line if self._has_room(now) else ():
-            orders.append(self._serve(request, now))
-            if not self._has_room(now):
-                # Of those behind, the ones that something is kept for; the others could not be served.
-                orders += [self._serve(each, now) for each in self._line.served() if each.rank > request.rank]
-                break
-        return [order for order in orders if order is not None] + self._import_ahead(now)
+        """What to do now for the sagas that wait, and in the processes that were started in advance."""
+        orders: list[PoolOrder] = [*self._told_again]
+        self._told_again.clear()
+        ranks = self._queue.firsts()
+        heapq.heapify(ranks)
+        while ranks:
+            waiting = self._queue.get(heapq.heappop(ranks)[-1])
+            if waiting is None or (waiting.reserved is None and not self._has_room(waiting.request, now)):
+                continue
+            had_reservation = waiting.reserved is not None
+            order = self._serve(waiting, now)
+            if order is not None:
+                orders.append(order)
+            if not had_reservation and (order is not None or waiting.reserved is not None):
+                following = self._queue.first_of(waiting.group)
+                if following is not None:
+                    heapq.heappush(ranks, following)
+        return orders + self._prewarm.import_ahead(now)
 
     def unready(self, now: float) -> bool:
-        """Whether a process was taken that can be replaced by another one now."""
-        if not self._spares.due or not self._may_start(now):
-            return False
-        return self._has_spare_place() or self._superfluous() is not None
+        """Whether an unused process was lent that can be replaced by another one now."""
+        return self._prewarm.possible(now)
 
     def make_ready(self, now: float) -> list[PoolOrder]:
-        """Start processes in advance, or make room for one."""
-        processes = self._processes.values()
-        ready = Counter(p.key for p in processes if not p.used and p.saga_id is None and p.state in _TO_COME)
-        orders: list[PoolOrder] = []
-        for key, class_refs in self._spares.take_due(ready):
-            if not self._may_start(now):
-                self._spares.taken(key, class_refs)  # later, then
-            elif self._has_spare_place():
-                orders.append(start := self._start(key, None, now))
-                self._processes[start.name].imports_ahead = class_refs
-            elif (old := self._superfluous()) is not None:
-                self._spares.taken(key, class_refs)
-                orders.append(self._retire(old))
-        return orders
+        """Start owned processes in advance, or make room for one."""
+        return self._prewarm.orders(now)
 
-    def _has_spare_place(self) -> bool:
-        """One place is left to whoever wants another kind: a free one, or one whose process is idle."""
-        free = self._limit - len(self._processes)
-        return free > 1 or (free == 1 and any(p.state is ProcessState.IDLE for p in self._processes.values()))
-
-    def _superfluous(self) -> _Process | None:
-        """The one of several idle processes that nobody has used for longest; None while another one ends."""
-        if any(p.state is ProcessState.ENDING for p in self._processes.values()):
-            return None
-        used = sorted((p for p in self._idle() if p.used), key=lambda p: p.since)
-        return used[0] if len(used) > 1 else None
-
-    def _import_ahead(self, now: float) -> list[PoolOrder]:
-        """Have those that were started in advance import what they will be wanted for, if nobody has taken them yet."""
-        orders: list[PoolOrder] = []
-        for process in self._idle():
-            if process.imports_ahead:
-                orders.append(LoadInto(process.name, process.key.origin, process.imports_ahead))
-                process.state, process.since, process.imports_ahead = ProcessState.LOADING, now, ()
-        return orders
-
-    def next_turn(self) -> float | None:
-        """When a saga that waits for no more than its class's rate gets its turn; None where none does."""
-        return self._turns.next_at(self._line.throttles)
+    def _has_room(self, request: LeaseRequest, now: float) -> bool:
+        """Whether anybody who asks for that kind of process can be served."""
+        for process in self.processes.of_kind(shared=request.shared):
+            if process.open or (process.coming and process.reserved_for is None and not process.shared):
+                return True
+        return self.processes.places(shared=request.shared) > 0 and self.processes.may_start(now, shared=request.shared)
 
     def _serve(self, waiting: Waiting, now: float) -> PoolOrder | None:
-        serving = self._processes.get(waiting.served_by) if waiting.served_by else None
-        if serving is not None and serving.state in (ProcessState.LOADING, ProcessState.ENDING):
+        """Do one thing for that saga, if anything can be done."""
+        reserved = self.processes.get(waiting.reserved)
+        if reserved is not None and reserved.state in (ProcessState.LOADING, ProcessState.ENDING):
             return None
-        if not self._turns.free(waiting.request.throttle, now):
-            # What is kept for it would keep others waiting who may run.
-            self._unreserve(waiting)
+        if not self._throttles.may_start(waiting.request.throttle, now):
+            self._unreserve(waiting)  # others may run there meanwhile
             return None
-        process = self._best_idle(waiting)
+        process = self._best_open(waiting)
         if process is not None:
-            return self._lend(process, waiting, now)
-        if serving is not None:
-            if serving.state is ProcessState.STARTING:
+            return self._use(process, waiting, now)
+        if reserved is not None:
+            if reserved.state is ProcessState.STARTING:
                 return None
-            self._unreserve(waiting)  # kept for it when it would have done for it
-        coming = self._oldest_to_come(waiting)
-        if coming is not None:
-            coming.saga_id = waiting.saga_id
-            self._line.keep(waiting, coming.name)
-            return None
-        if len(self._processes) < self._limit:
-            if not self._may_start(now):
-                return None
-            order = self._start(waiting.key, waiting.saga_id, now)
-            self._line.keep(waiting, order.name)
-            return order
-        return self._make_room(waiting)
+            self._unreserve(waiting)  # it was reserved when it would have done
+        return self._wait_for_another(waiting, now)
 
-    def _best_idle(self, waiting: Waiting) -> _Process | None:
-        fitting = [process for process in self._idle(waiting.saga_id) if self._fits(process, waiting)]
+    def _best_open(self, waiting: Waiting) -> PooledProcess | None:
         wanted = set(waiting.request.class_refs)
-        # One that has run nothing is left to those who need such a one.
-        return max(fitting, key=lambda p: (wanted <= p.loaded, p.used, p.since), default=None)
+        mine = self.processes.of_kind(shared=waiting.request.shared)
+        free = (p for p in mine if p.open and p.reserved_for in (None, waiting.saga_id))
+        fitting = (p for p in free if self._fits(p, waiting))
+        # An unused process is left to those who need one.
+        return max(fitting, key=lambda p: (wanted <= p.loaded, -len(p.leases), p.used, p.since), default=None)
 
-    def _fits(self, process: _Process, waiting: Waiting) -> bool:
-        needs_unused = waiting.request.fresh or waiting.request.class_refs in self._deadly
+    def _fits(self, process: PooledProcess, waiting: Waiting) -> bool:
+        request = waiting.request
+        needs_unused = not request.shared and (request.fresh or request.class_refs in self._deadly)
         return process.key == waiting.key and not (process.used and needs_unused)
 
-    def _oldest_to_come(self, waiting: Waiting) -> _Process | None:
-        """The first that fits of those that come for nobody yet, or for somebody who wants none any more."""
-        free = (
-            p for p in self._processes.values() if p.state in _COMING and p.saga_id is None and self._fits(p, waiting)
-        )
-        return min(free, key=lambda p: p.since, default=None)
-
-    def _may_start(self, now: float) -> bool:
-        processes = self._processes.values()
-        busy = sum(p.state in _COMING and now - p.begun < BRIEF_START_S for p in processes)
-        works = any(p.state is ProcessState.LEASED for p in processes)
-        return busy < max(1, self._cores - works)
-
-    def _lend(self, process: _Process, waiting: Waiting, now: float) -> PoolOrder:
-        self._unreserve(waiting, keep=process)
-        missing = tuple(ref for ref in waiting.request.class_refs if ref not in process.loaded)
-        process.saga_id, process.since, process.imports_ahead = waiting.saga_id, now, ()
+    def _use(self, process: PooledProcess, waiting: Waiting, now: float) -> LoadInto | GrantTo:
+        """Have the process import what is missing for that saga, or lend it a slot."""
+        request = waiting.request
+        missing = tuple(ref for ref in request.class_refs if ref not in process.loaded)
         if missing:
-            process.state = ProcessState.LOADING
-            self._line.keep(waiting, process.name)
-            return LoadInto(process.name, process.key.origin, missing)
-        process.state, process.used, process.lent_for = ProcessState.LEASED, True, waiting.request.class_refs
-        if waiting.request.fresh:
-            self._spares.taken(process.key, waiting.request.class_refs)
-        process.step_class = self._turns.take(waiting.request.throttle, now)
-        self._line.strike_out(waiting.saga_id)
-        return GrantTo(process.name, waiting.saga_id, process.step_class)
+            if not process.shared:
+                self._reserve(waiting, process)
+            return process.load(missing, now)
+        self.withdraw(waiting.saga_id)
+        if request.fresh:
+            self._prewarm.lent(process.key, request.class_refs)
+        step_class = self._throttles.start(request.throttle, now)
+        lease_name = self.processes.lend(process, SlotLease(waiting.saga_id, step_class, request.class_refs), now)
+        return GrantTo(lease_name, waiting.saga_id, step_class)
 
-    def _unreserve(self, waiting: Waiting, keep: _Process | None = None) -> None:
-        reserved = self._processes.get(waiting.served_by) if waiting.served_by else None
-        if reserved is not None and reserved is not keep:
-            reserved.saga_id = None
-        self._line.keep(waiting, None)
-
-    def _start(self, key: PoolKey, saga_id: str | None, now: float) -> StartProcess:
-        self._started += 1
-        name = f"{self._prefix}-{self._started}"
-        self._processes[name] = _Process(name, key, ProcessState.STARTING, now, saga_id, now)
-        return StartProcess(name)
-
-    def _make_room(self, waiting: Waiting) -> PoolOrder | None:
-        spare = min(self._idle(), key=lambda process: process.since, default=None)
-        if spare is None:
+    def _wait_for_another(self, waiting: Waiting, now: float) -> StartProcess | Retire | None:
+        """No open process does: have the saga wait for one that comes, for a start, or for a place."""
+        shared = waiting.request.shared
+        mine = self.processes.of_kind(shared=shared)
+        coming = [each for each in mine if each.coming and each.key == waiting.key]
+        if shared and coming:
             return None
-        self._line.keep(waiting, spare.name)
-        return self._retire(spare)
+        free = [each for each in coming if each.reserved_for is None and self._fits(each, waiting)]
+        if free:
+            self._reserve(waiting, min(free, key=lambda each: each.since))
+            return None
+        if self.processes.places(shared=shared) > 0:
+            if not self.processes.may_start(now, shared=shared):
+                return None
+            process = self.processes.start(waiting.key, now, shared=shared)
+            if not shared:
+                self._reserve(waiting, process)
+            return StartProcess(process.name, shared)
+        if shared and any(each.state is ProcessState.ENDING for each in mine):
+            return None
+        old = min((each for each in mine if each.idle), key=lambda each: each.since, default=None)
+        if old is not None and not shared:
+            self._reserve(waiting, old)  # its place, that is: so one saga has one process ended
+        return None if old is None else old.retire()
 
-    def _retire(self, process: _Process) -> Retire:
-        process.state, process.saga_id = ProcessState.ENDING, None
-        return Retire(process.name)
+    # --- small things ------------------------------------------------------------------------------------------
 
-    def _has_room(self, now: float) -> bool:
-        """Whether anybody can be served: there is an idle process, one that comes for nobody, or room for another."""
-        for process in self._processes.values():
-            if process.state is ProcessState.IDLE or (process.state in _COMING and process.saga_id is None):
-                return True
-        return len(self._processes) < self._limit and self._may_start(now)
+    def _take_back(self, lease_name: str, lease: SlotLease) -> None:
+        self._throttles.ended(lease.step_class)
+        lease.step_class = None
+        self.processes.take_back(lease_name, lease)
 
-    def _idle(self, saga_id: str | None = None) -> list[_Process]:
-        """The processes without work that are not held for another saga."""
-        return [
-            process
-            for process in self._processes.values()
-            if process.state is ProcessState.IDLE and process.saga_id in (None, saga_id)
-        ]
+    def _free(self, process: PooledProcess, lease_name: str, now: float, *, reusable: bool) -> list[PoolOrder]:
+        process.free(lease_name, now, reusable=reusable)
+        return [process.retire()] if process.closing and not process.leases else []
+
+    def _reserve(self, waiting: Waiting, process: PooledProcess) -> None:
+        self._unreserve(waiting)
+        process.reserved_for = waiting.saga_id
+        self._queue.reserve(waiting, process.name)
+
+    def _unreserve(self, waiting: Waiting) -> None:
+        process = self.processes.get(waiting.reserved)
+        if process is not None:
+            process.reserved_for = None
+        if waiting.reserved is not None:
+            self._queue.reserve(waiting, None)

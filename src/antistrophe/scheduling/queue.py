@@ -1,88 +1,119 @@
-"""The line of the sagas that want a step process: who goes before whom, and what is kept for whom."""
+"""The queue of the sagas that wait for a lease."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from antistrophe.definition.spec import LeaseRequest, Throttle
-from antistrophe.scheduling.leases import PoolKey, Rank, rank
+from antistrophe.scheduling.leases import PoolKey
+
+Rank: TypeAlias = tuple[bool, int, int, str]
+"""Who goes first: the urgent, then by priority, then in the order of asking; and the saga's id."""
+
+Group: TypeAlias = tuple[PoolKey, bool, tuple[str, ...], bool, Throttle | None]
+"""What decides whether a request can be served: key, shared, classes, fresh, throttle."""
 
 
 @dataclass(slots=True)
 class Waiting:
-    """A saga that waits. ``served_by``: the process that is kept for it."""
+    """A saga that waits. ``reserved``: the name of the process that is reserved for it."""
 
     saga_id: str
     key: PoolKey
     request: LeaseRequest
     arrival: int
-    served_by: str | None = None
+    reserved: str | None = None
 
     @property
     def rank(self) -> Rank:
-        return rank(self.request, self.arrival, self.saga_id)
-
-
-class Line:
-    """Every saga that waits, by rank. To join, to leave and to be found costs the same however many there are, but for
-    the shift of a list."""
-
-    def __init__(self) -> None:
-        self._requests: dict[str, Waiting] = {}
-        self._order: list[Rank] = []
-        self._served: set[str] = set()
-        self._throttles: Counter[Throttle] = Counter()
-        self._arrivals = itertools.count()
-
-    def ask(self, saga_id: str, key: PoolKey, request: LeaseRequest) -> None:
-        """A saga joins the line; asking again changes nothing but what is asked for."""
-        waiting = self._requests.get(saga_id)
-        if waiting is None:
-            self._enter(Waiting(saga_id, key, request, next(self._arrivals)))
-        elif (waiting.key, waiting.request) != (key, request):
-            self.strike_out(saga_id)
-            waiting.key, waiting.request = key, request
-            self._enter(waiting)
-
-    def strike_out(self, saga_id: str) -> Waiting | None:
-        """It waits no more. Answers with what it wanted, if it was there."""
-        request = self._requests.get(saga_id)
-        if request is None:
-            return None
-        del self._order[bisect.bisect_left(self._order, request.rank)]
-        if request.request.throttle is not None:
-            self._throttles -= Counter((request.request.throttle,))
-        self._served.discard(saga_id)
-        return self._requests.pop(saga_id)
-
-    def keep(self, request: Waiting, name: str | None) -> None:
-        """Keep that process for it, or none."""
-        request.served_by = name
-        if name is None:
-            self._served.discard(request.saga_id)
-        elif request.saga_id in self._requests:
-            self._served.add(request.saga_id)
-
-    def __iter__(self) -> Iterator[Waiting]:
-        """Those who waited when this began, by rank."""
-        return (self._requests[rank[-1]] for rank in self._order[:])
-
-    def served(self) -> list[Waiting]:
-        """Those for whom something is kept, by rank."""
-        return sorted((self._requests[saga_id] for saga_id in self._served), key=lambda each: each.rank)
+        """Its place among all that wait."""
+        return not self.request.urgent, -self.request.priority, self.arrival, self.saga_id
 
     @property
-    def throttles(self) -> Counter[Throttle]:
-        """What those wait their turn for, and how many of them."""
-        return self._throttles
+    def group(self) -> Group:
+        """Those that can be served if and only if it can."""
+        request = self.request
+        return self.key, request.shared, request.class_refs, request.fresh, request.throttle
 
-    def _enter(self, request: Waiting) -> None:
-        self._requests[request.saga_id] = request
-        bisect.insort(self._order, request.rank)
-        if request.request.throttle is not None:
-            self._throttles[request.request.throttle] += 1
-        self.keep(request, request.served_by)
+
+class LeaseQueue:
+    """Every saga that waits.
+
+    Where the first of a group can't be served, nobody behind it in that group can. So a plan looks at the first of each
+    group and at those that have a reservation, however many wait. To enter, to leave and to be found costs the same
+    for 10 and for 10,000, but for the shift of a list.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Waiting] = {}
+        self._groups: dict[Group, list[Rank]] = {}
+        self._reserved: dict[str, Waiting] = {}
+        self._arrivals = itertools.count()
+
+    def get(self, saga_id: str) -> Waiting | None:
+        """What that saga waits for, or None."""
+        return self._waiting.get(saga_id)
+
+    def add(self, saga_id: str, key: PoolKey, request: LeaseRequest) -> None:
+        """A saga that does not wait yet comes last among its equals."""
+        self._enter(Waiting(saga_id, key, request, next(self._arrivals)))
+
+    def change(self, waiting: Waiting, key: PoolKey, request: LeaseRequest) -> None:
+        """It wants something else, and keeps its place in the order of asking."""
+        self.remove(waiting.saga_id)
+        waiting.key, waiting.request = key, request
+        self._enter(waiting)
+
+    def remove(self, saga_id: str) -> Waiting | None:
+        """The saga waits no more. Returns what it wanted, if it waited."""
+        waiting = self._waiting.pop(saga_id, None)
+        if waiting is not None:
+            self._leave_line(waiting)
+        return waiting
+
+    def reserve(self, waiting: Waiting, name: str | None) -> None:
+        """Reserve that process for it, or none."""
+        self._leave_line(waiting)
+        waiting.reserved = name
+        self._enter(waiting)
+
+    def firsts(self) -> list[Rank]:
+        """The ranks of the first of each group, and of all that have a reservation."""
+        return [ranks[0] for ranks in self._groups.values()] + [each.rank for each in self._reserved.values()]
+
+    def first_of(self, group: Group) -> Rank | None:
+        """The rank of the first of that group that has no reservation."""
+        ranks = self._groups.get(group)
+        return ranks[0] if ranks else None
+
+    def throttles(self) -> set[Throttle]:
+        """The limits that those who wait are held to."""
+        reserved = (each.group for each in self._reserved.values())
+        return {group[-1] for group in (*self._groups, *reserved) if group[-1] is not None}
+
+    def sharing(self, key: PoolKey, class_refs: Iterable[str]) -> list[str]:
+        """The sagas that wait for a slot in an async worker which has imported these classes."""
+        wanted, sagas = set(class_refs), list[str]()
+        for (group_key, shared, group_refs, _, _), ranks in self._groups.items():
+            if shared and group_key == key and wanted <= set(group_refs):
+                sagas += [saga_id for *_, saga_id in ranks]
+        return sagas
+
+    def _enter(self, waiting: Waiting) -> None:
+        self._waiting[waiting.saga_id] = waiting
+        if waiting.reserved is None:
+            bisect.insort(self._groups.setdefault(waiting.group, []), waiting.rank)
+        else:
+            self._reserved[waiting.saga_id] = waiting
+
+    def _leave_line(self, waiting: Waiting) -> None:
+        if self._reserved.pop(waiting.saga_id, None) is not None:
+            return
+        ranks = self._groups[waiting.group]
+        del ranks[bisect.bisect_left(ranks, waiting.rank)]
+        if not ranks:
+            del self._groups[waiting.group]
