@@ -221,3 +221,12 @@ def test_options_are_checked_like_those_of_a_class() -> None:
 
 @step(timeout_s=0, requires_compensation=False)
 def bad() -> None: ...
+
+
+@step(max_concurrent=4, max_per_second=2.5, requires_compensation=False)
+def throttled() -> None: ...
+
+
+def test_a_function_can_be_throttled() -> None:
+    spec = step_spec(throttled())
+    assert (spec.max_concurrent, spec.max_per_second) == (4, 2.5)

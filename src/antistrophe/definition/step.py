@@ -154,6 +154,8 @@ def step(
     requires_compensation: bool | None = None,
     isolation: Literal["process", "fresh"] | None = None,
     limits: ResourceLimits | None = None,
+    max_concurrent: int | None = None,
+    max_per_second: float | None = None,
 ) -> Callable[[Callable[..., Any]], StepFunction]: ...
 def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a step: ``@step``, or ``@step(timeout_s=5)`` with the options that a step class may set.
