@@ -124,7 +124,7 @@ def test_a_folder_that_is_run_is_a_script(tmp_path: Path) -> None:
 def test_a_program_without_a_file_is_refused(args: tuple[str, ...], stdin: str | None, tmp_path: Path) -> None:
     ended = python(*args, cwd=tmp_path, stdin=stdin)
     assert "InvalidStepError: Debit is defined in a program that has no file (python -c, a notebook" in ended.stderr
-    assert "put it into a module and import it from there" in ended.stderr
+    assert "put Debit into a module and import it from there" in ended.stderr
 
 
 def test_relative_entries_of_the_search_path_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_class_whose_name_means_something_else_is_refused(monkeypatch: pytest.
     with pytest.raises(InvalidStepError, match=r"test_code\.Top is not .*Top.* but 5 \(int\)"):
         class_ref(original)
     monkeypatch.delattr(module, "Top")
-    with pytest.raises(InvalidStepError, match=r"but None.*Keep a step under the name it was defined with"):
+    with pytest.raises(InvalidStepError, match=r"but None.*Keep a step under the name with which it was defined"):
         class_ref(original)
 
 
@@ -228,7 +228,7 @@ def test_a_refusal_is_not_remembered(loaded: Any, monkeypatch: pytest.MonkeyPatc
 
 def test_a_class_of_no_module_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Top, "__module__", "never.imported")
-    with pytest.raises(InvalidStepError, match=r"is of module 'never\.imported', which is not imported"):
+    with pytest.raises(InvalidStepError, match=r"is defined in module 'never\.imported', which is not imported"):
         class_ref(Top)
 
 

@@ -206,9 +206,9 @@ def test_methods_are_checked() -> None:
         step_spec(NoUndo())
     with pytest.raises(InvalidStepError, match="has a yield in it"):
         step_spec(Generating())
-    with pytest.raises(InvalidStepError, match=r"Greedy.execute asks for ctx, amount: it is called as"):
+    with pytest.raises(InvalidStepError, match=r"Greedy.execute has the parameters ctx, amount: a step is called as"):
         step_spec(Greedy())
-    with pytest.raises(InvalidStepError, match=r"GreedyKeyword.compensate asks for amount"):
+    with pytest.raises(InvalidStepError, match=r"GreedyKeyword.compensate has the parameters amount"):
         step_spec(GreedyKeyword())
 
 

@@ -153,7 +153,7 @@ def test_newest_version() -> None:
 def test_two_classes_for_one_type_and_version_are_refused() -> None:
     event("ship.sunk")(make("Sunk"))
     with pytest.raises(
-        InvalidDefinitionError, match=r"event 'ship\.sunk' version 1 is .*\.Sunk already and can't be .*\.Gone too"
+        InvalidDefinitionError, match=r"event 'ship\.sunk' version 1 is already .*\.Sunk and can't be .*\.Gone too"
     ):
         event("ship.sunk")(make("Gone"))
     event("ship.sunk", version=2)(make("Gone"))
@@ -206,13 +206,13 @@ WRONG_VERSIONS: dict[str, Any] = {
 
 @pytest.mark.parametrize("version", WRONG_VERSIONS.values(), ids=WRONG_VERSIONS)
 def test_a_bad_version_is_refused(version: Any) -> None:
-    with pytest.raises(InvalidDefinitionError, match="version is a whole number"):
+    with pytest.raises(InvalidDefinitionError, match="version must be a whole number"):
         event("x", version=version)
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", 5, b"x"])
 def test_a_bad_name_is_refused(name: Any) -> None:
-    with pytest.raises(InvalidDefinitionError, match="named by a printable text"):
+    with pytest.raises(InvalidDefinitionError, match="must be a printable text"):
         event(name)
 
 

@@ -1,4 +1,4 @@
-"""Where user code comes from: naming a class in the application, and loading it again in a step process."""
+"""User code: the application names a step class, and a step process loads the class by that name."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from antistrophe.serialization.type_hints import short
 
 MAIN = "__main__"
 SCRIPT_MODULE = "__antistrophe_main__"
-"""The name under which a step process loads the script: not ``__main__``, so that its guarded part does not run."""
+"""The name under which a step process loads the script. It is not ``__main__``, so the guarded part does not run."""
 
-
-# Modules (name, file) that an import finds; asked for each step of each definition.
+# Modules (name, file) that an import is known to find: the question comes for each step of each definition.
 _importable: set[tuple[str, str | None]] = set()
 
 
 class CodeNotLoadableError(AntistropheError):
-    """User code can't be loaded in this process; the text says which, and why."""
+    """This process can't load user code. The text says which code, why, and what to do."""
 
 
 # --- in the application -------------------------------------------------------------------------------------------
 
 
 def class_ref(source: StepSource) -> str:
-    """``module:qualified.name`` of a step class or step function, by which another process finds it; the module is
-    ``__main__`` for one that the script itself defines. Raises InvalidStepError, with what to do, for one that
-    another process can't find."""
+    """The name by which another process finds a step class or step function: ``module:qualified.name``.
+
+    The module is ``__main__`` where the script itself defines the step. Raises InvalidStepError, which says what to do,
+    where another process could not find the step.
+    """
     module_name, qualname = source.__module__, source.__qualname__
     if "<locals>" in qualname or "<lambda>" in qualname:
         raise InvalidStepError(
@@ -44,18 +45,20 @@ def class_ref(source: StepSource) -> str:
         )
     module = sys.modules.get(module_name)
     if module is None:
-        raise InvalidStepError(f"{qualname} says it is of module {module_name!r}, which is not imported: import it")
+        raise InvalidStepError(
+            f"{qualname} says that it is defined in module {module_name!r}, which is not imported: import that module"
+        )
     if _find(module, qualname) is not source:
         raise InvalidStepError(
             f"{module_name}.{qualname} is not {short(source)} but {short(_find(module, qualname))}: another process "
-            "would get the wrong one. Keep a step under the name it was defined with"
+            "would get the wrong one. Keep a step under the name with which it was defined"
         )
     return f"{_loadable_name(module, qualname)}:{qualname}"
 
 
 def origin_of(sources: Iterable[StepSource]) -> Origin:
-    """Where these step classes come from, as this process sees it; with the script only where one is from there."""
-    # What `-m` names is imported by that name; the script itself is needed only for what has no other.
+    """Where this process found these step classes. The origin has the script only where the script defines one."""
+    # A module that `python -m` runs has a name of its own, so only a script without one is needed.
     needs_script = any(class_ref(source).startswith(f"{MAIN}:") for source in sources)
     cwd = _cwd()
     return Origin(
@@ -68,7 +71,7 @@ def origin_of(sources: Iterable[StepSource]) -> Origin:
 def _cwd() -> str:
     try:
         return os.getcwd()
-    except FileNotFoundError:  # the folder was removed under this process
+    except FileNotFoundError:  # somebody has removed the folder that this process is in
         return "/"
 
 
@@ -86,7 +89,7 @@ def _loadable_name(module: ModuleType, qualname: str) -> str:
         if name == MAIN and _script() is None:
             raise InvalidStepError(
                 f"{qualname} is defined in a program that has no file (python -c, a notebook cell, the interactive "
-                "prompt), so that another process can't load it: put it into a module and import it from there"
+                f"prompt), so another process can't load it: put {qualname} into a module and import it from there"
             )
         return MAIN
     known = (name, getattr(module, "__file__", None))
@@ -101,12 +104,14 @@ def _loadable_name(module: ModuleType, qualname: str) -> str:
 
 
 def _import_problem(name: str, file: str | None) -> str | None:
-    """Why an import of that name elsewhere would not give that file, or None. Asks the finders, as ``find_spec`` of
-    importlib answers from what this process has imported already."""
+    """Why an import of that name in another process would not give that file, or None where it would.
+
+    This asks the finders: ``importlib.util.find_spec`` would answer with what this process has imported already.
+    """
     parent = sys.modules.get(name.rpartition(".")[0])
     path = getattr(parent, "__path__", None)
     for finder in sys.meta_path:
-        find_spec = getattr(finder, "find_spec", None)  # a finder of the oldest kind has none
+        find_spec = getattr(finder, "find_spec", None)  # finders before Python 3.4 have none
         spec = find_spec(name, path) if find_spec is not None else None
         if spec is None:
             continue
@@ -127,33 +132,36 @@ def _find(module: ModuleType, qualname: str) -> Any:
 
 _is_step_process = False
 _loaded: Origin | None = None
-# By their names, for each attempt asks again: what was imported once stays.
+# Steps by their class_ref: each attempt asks, and what was imported once stays.
 _steps: dict[str, StepSource] = {}
 
 
 def mark_step_process() -> None:
-    """Say that this process runs steps and nothing else."""
+    """Note that this process runs steps and nothing else."""
     global _is_step_process
     _is_step_process = True
 
 
 def inside_step_process() -> bool:
-    """True in a process that runs steps, and in what is forked from one."""
+    """True in a process that runs steps, and in every fork of such a process."""
     return _is_step_process
 
 
 def load_origin(origin: Origin) -> None:
-    """Make this process find user code where the application did: search path, folder, and the script under the name
-    ``__antistrophe_main__``. Once per process, and for one origin; raises CodeNotLoadableError."""
+    """Make this process find user code where the application found it.
+
+    This sets the search path and the folder, and loads the script under the name ``__antistrophe_main__``. A process
+    does this once: for another origin, and for what can't be loaded, this raises CodeNotLoadableError.
+    """
     global _loaded
     if _loaded is not None:
         if _loaded != origin:
-            raise CodeNotLoadableError("this process has loaded the code of another application already")
+            raise CodeNotLoadableError("this process has already loaded the code of another application")
         return
     try:
         os.chdir(origin.cwd)
     except OSError as error:
-        raise CodeNotLoadableError(f"the folder it was started in can't be entered: {error}") from error
+        raise CodeNotLoadableError(f"the application's folder can't be entered: {error}") from error
     here = [entry for entry in sys.path if entry not in origin.sys_path]
     sys.path[:] = [*origin.sys_path, *here]
     importlib.invalidate_caches()
@@ -164,14 +172,17 @@ def load_origin(origin: Origin) -> None:
 
 
 def load_step_class(origin: Origin, ref: str) -> StepSource:
-    """The step class or step function of that name. Raises CodeNotLoadableError, with the reason, for everything that
-    can be wrong with it; a name of anything but a step is refused."""
+    """The step class or step function that ``class_ref`` has named, in a process that loads the origin for it.
+
+    Raises CodeNotLoadableError, which says why, for whatever keeps the step from being loaded, and for a name that
+    leads to anything but a step.
+    """
     known = _steps.get(ref)
     if known is not None and _loaded == origin:
         return known
     module_name, colon, qualname = ref.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module_name.split("."), *qualname.split("."))):
-        raise CodeNotLoadableError(f"{ref!r} is no name of a step class")
+        raise CodeNotLoadableError(f"{ref!r} does not name a step class: the form is module:qualified.name")
     load_origin(origin)
     found = _steps[ref] = _load_step(origin, module_name, qualname)
     return found
@@ -181,14 +192,19 @@ def _load_step(origin: Origin, module_name: str, qualname: str) -> StepSource:
     if module_name == MAIN:
         module_name = SCRIPT_MODULE
         if origin.script is None:
-            raise CodeNotLoadableError(f"{qualname} is of a script, and no script is known")
+            raise CodeNotLoadableError(
+                f"{qualname} was defined in the script of the application, and the saga does not say which script that "
+                f"was: put {qualname} into a module and start a new saga"
+            )
     module = _import(module_name)
     try:
         found = _find(module, qualname)
     except Exception as error:  # a module's own __getattr__ may raise anything
-        raise CodeNotLoadableError(f"{qualname} can't be had from module {module_name}: {_text(error)}") from error
+        raise CodeNotLoadableError(f"looking up {qualname} in module {module_name} fails: {_text(error)}") from error
     if found is None:
-        raise CodeNotLoadableError(f"module {_where(module)} has no {qualname} (any more)")
+        raise CodeNotLoadableError(
+            f"module {_where(module)} has no {qualname} (any more): a saga needs it, so put it back"
+        )
     if isinstance(found, StepFunction):
         return found
     if isinstance(found, type) and issubclass(found, SagaStep) and found not in (SagaStep, FunctionStep):
@@ -201,14 +217,16 @@ def _import(module_name: str) -> ModuleType:
         return importlib.import_module(module_name)
     except (KeyboardInterrupt, AttemptCancelled):
         raise
-    except BaseException as error:  # SystemExit, above all: a script without a guard ends itself like that
+    except BaseException as error:  # above all SystemExit, with which a script without a guard ends itself
         raise CodeNotLoadableError(f"the import of module {module_name} fails: {_text(error)}") from error
 
 
 def _load_script(script: str) -> None:
-    """Run the script as a module of another name. It is in ``sys.modules`` before it runs, as dataclasses look there
-    for what their annotations mean. Compiled here and now: a cached .pyc goes by the second, and a script that was
-    edited and run again within one would be the old one."""
+    """Run the script as a module of another name.
+
+    The module is in ``sys.modules`` before it runs, because dataclasses look there for what their annotations mean. The
+    script is compiled anew: a cached .pyc compares whole seconds, so it would miss an edit within the same second.
+    """
     module = ModuleType(SCRIPT_MODULE)
     module.__file__ = script
     sys.modules[SCRIPT_MODULE] = module

@@ -1,4 +1,4 @@
-"""What a step is given when it runs, and what it gives back."""
+"""What a step gets when it runs (StepContext), and what it gives back (StepResult, NOT_APPLIED, UNKNOWN)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 
 class Outputs(Mapping[str, Any]):
-    """The outputs of earlier steps, by the step's name. A missing one raises OutputNotFoundError (a KeyError)."""
+    """The outputs of earlier steps, by the step's name: ``ctx.outputs["Debit"]``.
+
+    Raises OutputNotFoundError, which is a KeyError, for a step without an output.
+    """
 
     __slots__ = ("_asked_by", "_outputs")
 
@@ -31,7 +34,7 @@ class Outputs(Mapping[str, Any]):
         except KeyError:
             there = ", ".join(map(repr, self._outputs)) or "none"
             raise OutputNotFoundError(
-                f"step {step_name!r} has no output that step {self._asked_by!r} could read: it gave none "
+                f"step {step_name!r} has no output that step {self._asked_by!r} could read: it returned none "
                 f"(StepResult(output=...)), it is in doubt, it comes later, or there is no such step. "
                 f"Steps with an output: {there}"
             ) from None
@@ -50,11 +53,21 @@ class Outputs(Mapping[str, Any]):
 class StepContext:
     """What one attempt knows about itself.
 
-    ``step_index`` counts from 0; ``attempt`` from 1, separately forward and back. ``idempotency_key`` is the same over
-    the attempts of one direction and differs between forward and compensation; ``forward_key`` is the forward
-    direction's in both (in ``execute`` and ``verify`` the two are equal). ``outputs`` are those of earlier steps by
-    name; ``output`` is the step's own in a compensation (None if it gave none, or is in doubt). ``in_doubt``: nobody
-    knows whether ``execute`` took effect. ``deadline``: when this attempt is ended, an aware datetime in UTC.
+    ``saga_id``, ``step_name``, ``step_index``: which step this is; indexes count from 0.
+    ``attempt``: counts from 1, separately for ``execute`` and ``compensate``.
+    ``idempotency_key``: a text that is the same in all attempts of one direction, and differs between forward and
+    compensation. ``forward_key``: the key of the forward direction in both. In ``execute`` and ``verify`` the two are
+    equal.
+    ``outputs``: the outputs of earlier steps by name. ``output``: in a compensation the step's own output, None where
+    the step returned none or is in doubt.
+    ``in_doubt``: True where nobody knows whether ``execute`` took effect.
+    ``deadline``: when this attempt is ended, an aware datetime in UTC.
+    ``log``: a logger whose records go to the log of the home.
+
+    A compensation that uses them::
+
+        def compensate(self, ctx: StepContext):
+            bank.refund(self.account, self.amount, key=ctx.idempotency_key, undoes=ctx.forward_key)
     """
 
     saga_id: str
@@ -72,9 +85,16 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True)
 class StepResult(Generic[T]):
-    """What a step gives back: an ``output`` that later steps and its own compensation can read, and ``events``.
+    """What a step gives back: an ``output``, and ``events``.
 
-    Raises TypeError for events that are no list or tuple (which is kept as a tuple).
+    ::
+
+        return StepResult(output=booking.id, events=[Booked(booking.id)])
+
+    Later steps and the step's own compensation can read the output. It is None or a value that travels without a
+    declared type: bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta,
+    Decimal or UUID. The events are a list or a tuple, and are kept as a tuple. Raises TypeError for events of another
+    type.
     """
 
     output: T | None = None
@@ -87,7 +107,7 @@ class StepResult(Generic[T]):
 
 
 class Finding(Enum):
-    """What ``verify`` found, where it is not that the step was applied (which a StepResult says)."""
+    """What ``verify`` found where the step was not applied, or where nobody can tell. (A StepResult says: applied.)"""
 
     NOT_APPLIED = "NOT_APPLIED"
     UNKNOWN = "UNKNOWN"
@@ -97,13 +117,14 @@ class Finding(Enum):
 
 
 NOT_APPLIED: Final[Literal[Finding.NOT_APPLIED]] = Finding.NOT_APPLIED
-"""``verify``: the step did not take effect; it counts as if it had raised."""
+"""Returned by ``verify``: the step did not take effect. The attempt counts as one that raised."""
 UNKNOWN: Final[Literal[Finding.UNKNOWN]] = Finding.UNKNOWN
-"""``verify``: can't tell; the step stays in doubt."""
+"""Returned by ``verify``: nobody can tell. The step stays in doubt."""
 
 
 def normalise_result(value: Any) -> StepResult[Any]:
-    """What ``execute`` or ``compensate`` returned as a StepResult. Raises TypeError that says what to return."""
+    """The StepResult for what ``execute`` or ``compensate`` returned. Raises TypeError, which says what a step returns,
+    for everything else."""
     if value is None:
         return StepResult()
     if isinstance(value, StepResult):

@@ -1,4 +1,4 @@
-"""Events: which classes are events, under which type and version, and their bytes."""
+"""Events: the classes that are events, each under a type and a version, and the bytes of an event."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from antistrophe.serialization.type_hints import is_structured, short
 C = TypeVar("C", bound=type)
 
 _MARK = "__antistrophe_event__"
-# Where the class was written, found out when it is registered: its module may be gone from sys.modules later.
+# Where the class was written. This is read when the class is registered: later its module may have left sys.modules.
 _SOURCE = "__antistrophe_source__"
 _classes: dict[tuple[str, int], type] = {}
-_newest: dict[str, int] = {}  # asked at every read of an event, and maybe while another thread registers one
-
+_newest: dict[str, int] = {}  # every read of an event asks this, maybe while another thread registers a class
 
 NEWEST_POSSIBLE_VERSION = 2**63 - 1
-"""The highest version that a type of events can have: as far as the numbers of their table go."""
+"""The highest version that a type of events can have: the largest integer of a SQLite column."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedEvent:
-    """An event as it is stored and travels: its type's name, that type's version, its fields as msgpack. Raises
-    ValueError for a version that no type can have."""
+    """An event as it is stored and as it travels: the name and the version of its type, and its fields as msgpack.
+
+    Raises ValueError for a version that no type can have.
+    """
 
     type: str
     type_version: int
@@ -38,12 +39,12 @@ class EncodedEvent:
 
     def __post_init__(self) -> None:
         if not is_version(self.type_version):
-            raise ValueError(f"an event's version is a whole number from 1 to {NEWEST_POSSIBLE_VERSION}")
+            raise ValueError(f"an event's version must be a whole number from 1 to {NEWEST_POSSIBLE_VERSION}")
 
 
 @dataclass(frozen=True, slots=True)
 class RawEvent:
-    """An event of a type or version that this program has no class for; ``data`` is the map of its fields."""
+    """An event of a type or version for which this program has no class. ``data`` holds its fields by name."""
 
     type: str
     type_version: int
@@ -51,7 +52,7 @@ class RawEvent:
 
 
 def is_version(version: int) -> bool:
-    """Whether a type of events can have that version."""
+    """Whether a type of events can have this version."""
     return 1 <= version <= NEWEST_POSSIBLE_VERSION
 
 
@@ -62,18 +63,25 @@ def event(name: str | None = None, /, *, version: int = 1) -> Callable[[C], C]: 
 def event(name: Any = None, /, *, version: int = 1) -> Any:
     """Make a dataclass (or attrs class) an event: ``@event``, or ``@event("account.debited", version=2)``.
 
-    The type's name is the class's name unless given. Stands above ``@dataclass(frozen=True)``. Raises
-    InvalidDefinitionError for a class without declared fields, a bad name or version, and for a second, different
-    class of the same name and version; the same class defined anew (a module loaded again) takes the older one's
-    place.
+    ::
+
+        @event
+        @dataclass(frozen=True)
+        class Debited:
+            account: str
+            amount: int
+
+    The type's name is the class's name unless given; versions count from 1. Raises InvalidDefinitionError for a class
+    without declared fields, for a bad name or version, and for a second, different class of the same name and version.
+    The same class defined anew (a module loaded again) takes the place of the older one.
     """
     if isinstance(name, type):
         return _register(name, name.__name__, 1)
     if name is not None and (not isinstance(name, str) or not name.strip() or not name.isprintable()):
-        raise InvalidDefinitionError(f"an event's type is named by a printable text, not by {short(name)}")
+        raise InvalidDefinitionError(f"the name of an event's type must be a printable text, not {short(name)}")
     if isinstance(version, bool) or not isinstance(version, int) or not is_version(version):
         raise InvalidDefinitionError(
-            f"an event's version is a whole number from 1 to {NEWEST_POSSIBLE_VERSION}, not {short(version)}"
+            f"an event's version must be a whole number from 1 to {NEWEST_POSSIBLE_VERSION}, not {short(version)}"
         )
     return lambda cls: _register(cls, name or cls.__name__, version)
 
@@ -85,7 +93,7 @@ def _register(cls: type, name: str, version: int) -> type:
     other = _classes.get((name, version))
     if other is not None and other.__dict__[_SOURCE] != source:
         raise InvalidDefinitionError(
-            f"event {name!r} version {version} is {other.__module__}.{other.__qualname__} already and can't be "
+            f"event {name!r} version {version} is already {other.__module__}.{other.__qualname__} and can't be "
             f'{cls.__module__}.{cls.__qualname__} too: give one a name of its own, @event("...", version=...)'
         )
     _classes[name, version] = cls
@@ -96,31 +104,35 @@ def _register(cls: type, name: str, version: int) -> type:
 
 
 def _source(cls: type) -> tuple[str, str]:
-    """Where a class was written: its module's file, as a script is one module in the application and another in a
-    step process, and may be imported by name besides; the module's name where it has no file."""
+    """Where a class was written: the file of its module and the class's name, or the module's name if it has no file.
+
+    The file counts because one script is a different module in the application, in a step process, and when it is
+    imported by name.
+    """
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return (os.path.realpath(file) if file else cls.__module__), cls.__qualname__
 
 
 def event_key(cls: type) -> tuple[str, int] | None:
-    """Type and version that ``@event`` gave to this very class; None where it is no event (a base's mark is not
-    inherited)."""
+    """The type and version that ``@event`` gave to this class; None where it is no event. Subclasses of an event are
+    none."""
     key: tuple[str, int] | None = cls.__dict__.get(_MARK)
     return key
 
 
 def event_class(type_name: str, version: int) -> type | None:
-    """The class of that type and version, or None."""
+    """The class of this type and version, or None."""
     return _classes.get((type_name, version))
 
 
 def newest_version(type_name: str) -> int | None:
-    """The highest version that a class is registered for, or None where the type is unknown."""
+    """The highest version for which a class is registered, or None where the type is unknown."""
     return _newest.get(type_name)
 
 
 def encode_event(obj: object) -> EncodedEvent:
-    """An event's type, version and bytes. Raises NotSerializableError for what is no event, or can't travel."""
+    """The event with its type and version, packed. Raises NotSerializableError for an object that is no event, and for
+    a field that can't travel."""
     cls = type(obj)
     key = event_key(cls)
     if key is None:
@@ -129,13 +141,13 @@ def encode_event(obj: object) -> EncodedEvent:
 
 
 def decode_event(type_name: str, version: int, data: bytes) -> object:
-    """The event that was encoded, or a RawEvent for an unknown type or version. Raises UnreadableDataError on data
-    that are no event's, or no longer fit the class."""
+    """The event that was encoded, or a RawEvent for an unknown type or version. Raises UnreadableDataError for bytes
+    that are no event, or that no longer fit the class."""
     cls = _classes.get((type_name, version))
     if cls is not None:
         try:
             event: object = hooks(cls)[1](msgpack_values.unpack(data))
-        except Exception:  # the way below takes twice as long, and tells what is wrong
+        except Exception:  # the slower way below finds out what is wrong, and says it
             pass
         else:
             return event
@@ -143,11 +155,11 @@ def decode_event(type_name: str, version: int, data: bytes) -> object:
 
 
 def decode_fields(type_name: str, version: int, fields: dict[str, Any]) -> object:
-    """The same from the unpacked map of fields, so that they can be changed before the object is made."""
+    """As `decode_event`, from fields that are unpacked already: an upcaster may have changed them."""
     cls = _classes.get((type_name, version))
     if cls is not None:
         event: object = structure_fields(fields, cls, what=type_name)
         return event
     if fields.__class__ is not dict:
-        raise UnreadableDataError(f"{type_name} is no map of fields")
+        raise UnreadableDataError(f"the data of event {type_name} are no map of fields")
     return RawEvent(type_name, version, fields)

@@ -1,4 +1,4 @@
-"""A saga's definition: steps in order, checked when they are added."""
+"""The definition of a saga: its steps in order. Each step is checked when it is added."""
 
 from __future__ import annotations
 
@@ -23,15 +23,21 @@ DEFAULT_MAX_PAYLOAD_BYTES = 1_048_576
 
 @dataclass(frozen=True, slots=True, init=False)
 class SagaDefinition:
-    """What a saga is to do: an id of its own, a name that sagas of one kind share (the id unless given), its steps.
+    """What a saga is to do: an id of its own, a name that sagas of one kind share (the id unless given), and its steps.
 
-    ``deadline_s``: seconds that the forward phase may take; None for no limit. ``on_compensation_failure``: when a
-    compensation fails for good, ``"park"`` stops there until an operator has seen to it, ``"continue"`` compensates
-    the steps before it first. ``max_concurrent``: how many sagas of this name may be at work at the same time; further
-    ones are accepted and wait. ``priority``: of what waits, the higher goes first, compensations before all.
+    ::
 
-    Raises InvalidDefinitionError. A definition never changes: ``add_step`` gives a new one, and packs the step's input
-    there and then, so that changing the object later changes nothing.
+        saga = SagaDefinition("transfer-100", name="transfer", deadline_s=60)
+        saga = saga.add_step(Debit("A", 100)).add_step(Credit("B", 100))
+
+    ``deadline_s``: seconds that the forward phase may take; None for no limit.
+    ``on_compensation_failure``: what happens when a compensation fails for good. ``"park"`` stops until an operator has
+    seen to it; ``"continue"`` compensates the steps before it first.
+    ``max_concurrent``: how many sagas of this name may be at work at the same time. More are accepted, and wait.
+    ``priority``: a whole number; of the sagas that wait, those with a higher one go first. Compensations go before all.
+
+    Raises InvalidDefinitionError for a value that is not allowed. A definition never changes: ``add_step`` gives a new
+    one. It packs the input of the step at once, so a later change of the object changes nothing.
     """
 
     id: str
@@ -46,7 +52,7 @@ class SagaDefinition:
 
     def __init__(
         self,
-        id: str,  # noqa: A002 - the word for it everywhere
+        id: str,  # noqa: A002 - the word for a saga's id everywhere
         name: str | None = None,
         deadline_s: float | None = None,
         on_compensation_failure: Literal["park", "continue"] = "park",
@@ -67,7 +73,7 @@ class SagaDefinition:
         ):
             if problem is not None:
                 raise InvalidDefinitionError(f"the {what} of a saga {problem}")
-        # A subclass of str (an Enum's member, say) would travel as something else.
+        # A subclass of str (a member of an Enum, say) would not travel as a plain text.
         self._set("id", str.__str__(id))
         self._set("name", str.__str__(id if name is None else name))
         self._set("deadline_s", None if deadline_s is None else float(deadline_s))
@@ -79,8 +85,11 @@ class SagaDefinition:
         self._set("step_specs", ())
 
     def add_step(self, step: SagaStep) -> SagaDefinition:
-        """A new definition with this step as its last. Raises InvalidStepError (NotSerializableError for a field that
-        can't travel): the message names the step, what is wrong and what to do."""
+        """A new definition with this step at its end.
+
+        Raises InvalidStepError, which names the step, what is wrong and what to do; NotSerializableError, one of those,
+        for a field that can't travel.
+        """
         if not isinstance(step, SagaStep):
             raise InvalidStepError(f"saga {self.id!r}: {_not_a_step(step)}")
         added = step_spec(step)
@@ -97,12 +106,12 @@ class SagaDefinition:
 
     @property
     def status(self) -> SagaStatus:
-        """NOT_STARTED: what became of a saga is asked of the orchestrator."""
+        """Always NOT_STARTED: the orchestrator knows what became of a saga."""
         return SagaStatus.NOT_STARTED
 
     @property
     def metadata(self) -> SagaMetadata:
-        """The definition as monitoring would show it before it starts."""
+        """The saga as monitoring would show it before it starts."""
         return SagaMetadata(
             id=self.id,
             name=self.name,
@@ -118,8 +127,8 @@ class SagaDefinition:
         )
 
     def spec(self, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> SagaSpec:
-        """What of this definition is accepted and journaled. Raises PayloadTooLargeError for a step whose packed
-        input is over the limit."""
+        """The spec that is accepted and journaled. Raises PayloadTooLargeError for a step whose packed input is over
+        ``max_payload_bytes``."""
         for index, each in enumerate(self.step_specs):
             check_size(each.input, max_payload_bytes, f"saga {self.id!r}: the input of step {index} ({each.name})")
         return SagaSpec(

@@ -1,4 +1,4 @@
-"""What of a definition is journaled and travels between processes: plain records, no user object among them."""
+"""Specs: the part of a definition that is journaled and that travels. They hold no object of the user's."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from antistrophe.errors import InvalidStepError
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often an attempt is made and how long to wait in between: exponential, with full jitter.
+    """How often an attempt is made, and how many seconds lie between two attempts.
 
-    The wait before attempt ``n + 1`` is ``min(max_s, initial_s * multiplier ** (n - 1))`` seconds, or with ``jitter``
-    a share of it spread evenly over 0..1 ("full jitter", M. Brooker, AWS Architecture Blog, 2015).
-    Raises InvalidStepError on a policy that can't be followed.
+    ::
+
+        retry = RetryPolicy(max_attempts=5, initial_s=0.2, max_s=10.0)
+
+    The wait before attempt ``n + 1`` is ``min(max_s, initial_s * multiplier ** (n - 1))`` seconds. With ``jitter`` the
+    wait is a random share of that, spread evenly over 0..1 ("full jitter", M. Brooker, AWS Architecture Blog, 2015).
+    Raises InvalidStepError for a policy that can't be followed: ``max_attempts`` is a whole number from 1 on, the other
+    numbers are finite and from 0 on.
     """
 
     max_attempts: int = 3
@@ -33,18 +38,23 @@ class RetryPolicy:
                 raise InvalidStepError(f"RetryPolicy.{name} must be a number from 0 on, not {value!r}")
 
     def delay_s(self, attempts_made: int, share: float) -> float:
-        """Seconds to wait after that many attempts; ``share`` in 0..1 is the jitter's draw."""
+        """The seconds to wait after so many attempts. ``share`` in 0..1 is the random number for the jitter."""
         try:
             full = min(self.max_s, self.initial_s * float(self.multiplier) ** (attempts_made - 1))
-        except OverflowError:  # it has long grown over any limit
+        except OverflowError:  # the power is over every limit
             full = self.max_s if self.initial_s else 0.0
         return full * share if self.jitter else full
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
-    """What one attempt may use of its machine: ``memory_bytes`` of address space beyond what its process has when the
-    attempt starts, ``cpu_s`` seconds of processor time, ``open_files`` descriptors. None: no limit."""
+    """How much of the machine one attempt may use; None stands for no limit.
+
+    ``memory_bytes``: address space beyond what its process has when the attempt starts. ``cpu_s``: seconds of processor
+    time. ``open_files``: descriptors. Raises InvalidStepError for a number that is not over 0. ::
+
+        limits = ResourceLimits(memory_bytes=512 * 1024 * 1024, cpu_s=10)
+    """
 
     memory_bytes: int | None = None
     cpu_s: float | None = None
@@ -59,8 +69,11 @@ class ResourceLimits:
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """What all attempts of one step class share, whatever saga they are of: how many may run at the same time, and how
-    many may start in a second, evenly spaced. None: no such limit. ``step_class`` says which class it is."""
+    """The limits that all attempts of one step class share, in all sagas; None stands for no limit.
+
+    ``step_class`` names the class. ``max_concurrent`` attempts may run at the same time, and ``max_per_second`` may
+    start in a second, evenly spaced.
+    """
 
     step_class: str
     max_concurrent: int | None
@@ -69,10 +82,13 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class StepSpec:
-    """One step as the runtime knows it. ``class_ref`` is ``module:qualified.name`` (module ``__main__``: the script of
-    the saga's origin); ``input`` the packed fields; the rest are its policies, with every default filled in.
-    ``retryable_attempts`` is what bounds RetryableError; ``shared``: its calls are coroutines
-    that may run beside those of other sagas in one process."""
+    """One step as the runtime knows it.
+
+    ``class_ref`` is ``module:qualified.name``; module ``__main__`` is the script of the saga's origin. ``input`` holds
+    the packed fields. All else are the step's policies, with every default filled in. ``retryable_attempts`` bounds the
+    attempts that raise RetryableError. ``shared`` is True where the step's calls are coroutines that may run beside the
+    calls of other sagas in one process.
+    """
 
     name: str
     class_ref: str
@@ -95,14 +111,14 @@ class StepSpec:
 
     @property
     def throttled(self) -> bool:
-        """Whether its attempts have to wait for their turn among those of the same class."""
+        """Whether limits of its class may keep an attempt of this step waiting."""
         return self.max_concurrent is not None or self.max_per_second is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the step classes come from: the search path and folder of the process that started the saga, and the
-    script that was ``__main__`` there (None where it was none, or not needed)."""
+    """Where the application found the step classes: its search path, its folder, and the script that was ``__main__``
+    (None where no step comes from a script)."""
 
     script: str | None
     sys_path: tuple[str, ...]
@@ -129,7 +145,7 @@ class LeaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class SagaSpec:
-    """A whole definition as it is accepted: enough to run it after a restart with nothing but the user's code."""
+    """A whole definition as it is accepted. With this and the user's code a saga runs on after any restart."""
 
     id: str
     name: str
@@ -141,11 +157,11 @@ class SagaSpec:
     priority: int = 0
 
     def throttle(self, index: int) -> Throttle | None:
-        """The limits that the class of that step is held to, or None."""
+        """The limits of the class of the step with this index, or None."""
         step = self.steps[index]
         if not step.throttled:
             return None
-        # What two scripts call alike is not the same class.
+        # Two scripts may use one name for two classes.
         place = f"{self.origin.script}:" if step.class_ref.startswith("__main__:") else ""
         return Throttle(place + step.class_ref, step.max_concurrent, step.max_per_second)
 
@@ -157,7 +173,8 @@ class SagaSpec:
         return LeaseRequest(self.origin, class_refs, step.fresh_process, urgent, self.priority, throttle, step.shared)
 
     def same_definition(self, other: SagaSpec) -> bool:
-        """Same name and, per step, same name, class and encoded fields; policies are those at acceptance."""
+        """Whether both have the same name and, step by step, the same name, class and packed fields. Policies do not
+        count: a saga keeps those with which it was accepted."""
         return self.name == other.name and [(s.name, s.class_ref, s.input) for s in self.steps] == [
             (s.name, s.class_ref, s.input) for s in other.steps
         ]

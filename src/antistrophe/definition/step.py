@@ -1,4 +1,4 @@
-"""Steps: the base class of those written as classes, and those written as functions."""
+"""Steps: the base class of steps written as classes, and the decorator of steps written as functions."""
 
 from __future__ import annotations
 
@@ -20,21 +20,46 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class SagaStep:
-    """The base of every step: a dataclass (or any class with declared fields) with ``execute`` and ``compensate``.
+    """The base of every step: a dataclass, or any class with declared fields, with ``execute`` and ``compensate``.
 
-    Its fields are its frozen input. ``execute`` and ``compensate`` take ``(self, ctx)`` or ``(self)``, may be
-    ``async def``, and return None, a list of events, or StepResult; so does ``verify``, which may also return
-    NOT_APPLIED or UNKNOWN. Class attributes that may be set: ``name``, ``timeout_s``, ``kill_grace_s``, ``retry``,
-    ``compensation_timeout_s``, ``compensation_retry``, ``idempotent``, ``atomic``, ``requires_compensation``,
-    ``isolation``, ``limits``.
+    ::
+
+        @dataclass(frozen=True)
+        class Debit(SagaStep):
+            account: str
+            amount: int
+            timeout_s = 5.0
+
+            def execute(self, ctx: StepContext):
+                return [Debited(self.account, self.amount)]
+
+            def compensate(self, ctx: StepContext):
+                return []
+
+    The fields are the step's input, which ``add_step`` packs. The methods take ``(self, ctx)`` or ``(self)`` and may be
+    ``async def``. ``execute`` and ``compensate`` return None, a list of events, or a StepResult. A step may also have
+    ``verify``, which says whether a step in doubt took effect: it returns a StepResult, NOT_APPLIED or UNKNOWN.
+
+    These class attributes may be set; a field of the same name wins:
+
+    - ``name``: unique within a saga; the class's name by default.
+    - ``timeout_s`` (30.0), ``kill_grace_s`` (5.0): seconds until an attempt is told to end, and from there to the kill.
+    - ``retry``, ``compensation_retry``: a RetryPolicy for attempts forward and back.
+    - ``compensation_timeout_s``: seconds for a compensation (at least 30.0, and ``timeout_s``, by default).
+    - ``idempotent`` (False): it is safe to run ``execute`` again, whatever became of the attempt before.
+    - ``atomic`` (True): an attempt that raised had no effect.
+    - ``requires_compensation`` (True): False allows a step without ``compensate``.
+    - ``isolation``: ``"process"``, or ``"fresh"`` for a new process for each attempt.
+    - ``limits``: a ResourceLimits.
+    - ``max_concurrent``, ``max_per_second``: how many attempts of this class may run at once, and start in a second.
     """
 
-    # Nothing here: a field of any name must be free for the user's own class.
+    # The base defines no attribute, so that a user's class may have a field of any name.
     __slots__ = ()
 
 
 class StepFunction:
-    """A function made a step by ``@step``: called with the step's input, it gives a step of a saga."""
+    """A function under ``@step``. Called with the step's input, it gives a step of a saga."""
 
     __name__: str
     __qualname__: str
@@ -65,35 +90,39 @@ class StepFunction:
         return f"<step function {self.__module__}.{self.__qualname__}>"
 
     def __reduce__(self) -> str:
-        # A copy is the function itself, as a copy of a class is: a step is known by what its name leads to.
+        # A copy or a pickle is the name of the function, as for a class: other processes know a step by its name.
         return self.__qualname__
 
     def compensation(self, function: F) -> F:
-        """Decorator: what undoes the step. It takes the step's parameters or some of them, by name, and ``ctx``."""
+        """Decorator: the function that undoes the step. It takes ``ctx`` and any of the step's parameters, by name.
+
+        Raises InvalidStepError for a parameter that the step does not have, and for a second function.
+        """
         return self._add("compensate", function)
 
     def verify(self, function: F) -> F:
-        """Decorator: what finds out whether a step in doubt took effect. Parameters as in ``compensation``."""
+        """Decorator: the function that finds out whether a step in doubt took effect; otherwise as ``compensation``."""
         return self._add("verify", function)
 
     def _add(self, role: str, function: F) -> F:
         if role in self.functions:
-            raise InvalidStepError(f"{self.__name__} has a function for {role} already: {self.functions[role]!r}")
+            raise InvalidStepError(f"{self.__name__} already has a function for {role}: {self.functions[role]!r}")
         given = self._input_signature.parameters
         for name, parameter in inspect.signature(function).parameters.items():
             required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
             if required and name not in given and not _is_context(parameter):
                 raise InvalidStepError(
-                    f"{function.__name__} asks for {name!r}, which {self.__name__} has not: its parameters are "
-                    f"{', '.join(given) or 'none'} (and ctx)"
+                    f"{function.__name__} has a parameter {name!r}, and step {self.__name__} has no such parameter: "
+                    f"take ctx and any of {', '.join(given) or '(none)'}"
                 )
         self.functions[role] = function
-        # Under the step's own name (as with a property's setter) the name must go on meaning the step.
+        # The function may have the step's own name, like a property's setter: then that name must still mean the step.
         return cast(F, self) if function.__qualname__ == self.__qualname__ else function
 
     @functools.cached_property
     def input_class(self) -> type[Any]:
-        """The function's parameters, without ``ctx``, as a dataclass: what is packed of a step."""
+        """The step's input as a dataclass: a field for each parameter but ``ctx``. Raises InvalidStepError where an
+        annotation has no meaning at run time."""
         try:
             hints = get_type_hints(self.functions["execute"], include_extras=True)
         except Exception as error:
@@ -107,7 +136,7 @@ class StepFunction:
         return dataclasses.make_dataclass(self.__name__, fields, frozen=True, kw_only=True)
 
     def call(self, role: str, given: Any, ctx: StepContext) -> Any:
-        """Call the function of that role with the step's input; the result, or a coroutine of an ``async def``."""
+        """Call the function for ``role`` with the step's input. Its result is a coroutine for an ``async def``."""
         function = self.functions[role]
         signature = self._signature if role == "execute" else inspect.signature(function)
         values = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
@@ -125,7 +154,7 @@ class StepFunction:
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class FunctionStep(SagaStep):
-    """A step made by calling a step function: the function and the input, equal where both are."""
+    """A step made by a step function. Two are equal where function and input are."""
 
     definition: StepFunction
     input: Any
@@ -134,8 +163,15 @@ class FunctionStep(SagaStep):
         return repr(self.input)
 
 
+ContextPassing: TypeAlias = Literal["positional", "keyword", "none"]
+"""How a method takes the context: as its one positional argument, as ``ctx=``, or not at all."""
+
+# Each call asks this, and reading the parameters takes longer than most of what a call takes.
+_passing_of: WeakKeyDictionary[FunctionType, ContextPassing] = WeakKeyDictionary()
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 StepSource: TypeAlias = type[SagaStep] | StepFunction
-"""What a step is made from again in another process."""
+"""The step class, or the step function, from which another process makes a step again."""
 
 
 @overload
@@ -160,13 +196,26 @@ def step(
 def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a step: ``@step``, or ``@step(timeout_s=5)`` with the options that a step class may set.
 
-    A parameter called ``ctx`` (or annotated StepContext) gets the context; the others are the step's input. The step's
-    name is the function's unless given. ``@debit.compensation`` stands above its undo. Raises InvalidStepError for an
-    option that does not exist, and above anything but a function.
+    ::
+
+        @step(timeout_s=5)
+        def debit(ctx, account: str, amount: int):
+            return [Debited(account, amount)]
+
+        @debit.compensation
+        def undo_debit(ctx, account: str, amount: int): ...
+
+        saga = SagaDefinition("transfer-100").add_step(debit("A", 100))
+
+    A parameter called ``ctx``, or annotated StepContext, gets the context; the others are the step's input. The step's
+    name is the function's unless given. Raises InvalidStepError for an option that does not exist, and above anything
+    but a function.
     """
     unknown = options.keys() - OPTIONS
     if unknown:
-        raise InvalidStepError(f"@step knows no option {sorted(unknown)}; there are {', '.join(OPTIONS)}")
+        raise InvalidStepError(
+            f"@step has no option {', '.join(sorted(unknown))}; its options are {', '.join(OPTIONS)}"
+        )
     if function is not None:
         return StepFunction(function, {})
     given = {name: value for name, value in options.items() if value is not None}
@@ -216,17 +265,17 @@ def _field_default(parameter: inspect.Parameter) -> Any:
 
 
 def source_of(step: SagaStep) -> StepSource:
-    """What the step is made from: its class, or its step function."""
+    """The class, or the step function, that the step is made from."""
     return step.definition if isinstance(step, FunctionStep) else type(step)
 
 
 def prepare_step(source: StepSource) -> None:
-    """Do ahead what the first `build_step` of it would do."""
+    """Do ahead of time what the first `build_step` from this source would have to do."""
     prepare_fields(source.input_class if isinstance(source, StepFunction) else source)
 
 
 def build_step(source: StepSource, data: bytes) -> SagaStep:
-    """The step from its packed input. Raises UnreadableDataError where the input does not fit (any more)."""
+    """The step with this packed input. Raises UnreadableDataError where the input does not fit the step (any more)."""
     if isinstance(source, StepFunction):
         given = unpack_fields(data, source.input_class, what=source.__name__, forbid_unknown=True)
         return FunctionStep(source, given)
@@ -234,7 +283,7 @@ def build_step(source: StepSource, data: bytes) -> SagaStep:
 
 
 def method_of(step: SagaStep, role: str) -> Callable[..., Any] | None:
-    """The function or method for ``execute``, ``compensate`` or ``verify``, or None. A field of that name is none."""
+    """The step's function or method for ``execute``, ``compensate`` or ``verify``, or None. A field does not count."""
     if isinstance(step, FunctionStep):
         return step.definition.functions.get(role)
     method = getattr(type(step), role, None)
@@ -242,46 +291,45 @@ def method_of(step: SagaStep, role: str) -> Callable[..., Any] | None:
 
 
 def call_step(step: SagaStep, role: str, ctx: StepContext) -> Any:
-    """Call ``execute``, ``compensate`` or ``verify``, with ``ctx`` where it takes one. Returns what it returns, which
-    is a coroutine for an ``async def``; lets through what it raises."""
+    """Call ``execute``, ``compensate`` or ``verify``, with ``ctx`` where the method takes it.
+
+    Returns what the method returns, which is a coroutine for an ``async def``. Lets every exception through.
+    """
     if isinstance(step, FunctionStep):
         return step.definition.call(role, step.input, ctx)
     method = method_of(step, role)
     if method is None:
         raise InvalidStepError(f"{type(step).__qualname__} has no method {role}")
-    how = how_context_is_taken(type(step).__qualname__, role, method)
-    if how == "positional":
-        return method(ctx)
-    return method(ctx=ctx) if how == "keyword" else method()
+    match context_passing(type(step).__qualname__, role, method):
+        case "positional":
+            return method(ctx)
+        case "keyword":
+            return method(ctx=ctx)
+        case "none":
+            return method()
 
 
-def how_context_is_taken(owner: str, role: str, method: Callable[..., Any]) -> _Taken:
-    """How a bound method takes the context. Raises InvalidStepError where it asks for more than that."""
+def context_passing(owner: str, role: str, method: Callable[..., Any]) -> ContextPassing:
+    """How a bound method takes the context. Raises InvalidStepError where the method takes anything else."""
     function = getattr(method, "__func__", None)
     if not isinstance(function, FunctionType):
-        return _look_at_parameters(owner, role, method)
-    known = _taken.get(function)
+        return _read_parameters(owner, role, method)
+    known = _passing_of.get(function)
     if known is None:
-        known = _taken[function] = _look_at_parameters(owner, role, method)
+        known = _passing_of[function] = _read_parameters(owner, role, method)
     return known
 
 
-def _look_at_parameters(owner: str, role: str, method: Callable[..., Any]) -> _Taken:
+def _read_parameters(owner: str, role: str, method: Callable[..., Any]) -> ContextPassing:
     parameters = inspect.signature(method).parameters.values()
     needed = [each for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
     if len(needed) > 1 or (needed and needed[0].kind is inspect.Parameter.KEYWORD_ONLY and needed[0].name != "ctx"):
         raise InvalidStepError(
-            f"{owner}.{role} asks for {', '.join(each.name for each in needed)}: it is called as {role}(self) or "
-            f"{role}(self, ctx); what else it needs must be the step's fields"
+            f"{owner}.{role} has the parameters {', '.join(each.name for each in needed)}: a step is called as "
+            f"{role}(self) or {role}(self, ctx), so make what else it needs a field of the step"
         )
     context = next((each for each in parameters if each.name == "ctx" and each.kind not in _VARIADIC), None)
     if context is not None and context.kind is not inspect.Parameter.POSITIONAL_ONLY:
         return "keyword"
     takes_any = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters)
-    return "positional" if needed or context is not None or takes_any else "not"
-
-
-_Taken: TypeAlias = Literal["positional", "keyword", "not"]
-# It is asked for each call, and to look at parameters takes longer than most of what is done for one.
-_taken: WeakKeyDictionary[FunctionType, _Taken] = WeakKeyDictionary()
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return "positional" if needed or context is not None or takes_any else "none"

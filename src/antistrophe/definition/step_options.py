@@ -1,4 +1,4 @@
-"""Reading a step: its options checked and filled in, its input packed, and all of it as a StepSpec."""
+"""From a step to its StepSpec: the options are checked and filled in, and the input is packed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antistrophe.definition.step import (
     FunctionStep,
     SagaStep,
     build_step,
-    how_context_is_taken,
+    context_passing,
     method_of,
     source_of,
 )
@@ -26,16 +26,18 @@ from antistrophe.serialization.type_hints import field_types, is_structured, sho
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_KILL_GRACE_S = 5.0
 DEFAULT_COMPENSATION_RETRY = RetryPolicy(max_attempts=12, initial_s=1.0, multiplier=2.0, max_s=60.0, jitter=True)
-# Where a step sets no policy: attempts of an idempotent step, and of any that raises RetryableError.
+# The attempts of a step without a policy: of an idempotent step, and of any step that raises RetryableError.
 DEFAULT_RETRIES = 3
 
 _MISSING = object()
 
 
 def step_spec(step: SagaStep) -> StepSpec:
-    """All that the runtime needs to know of a step. Raises InvalidStepError that names the step, what is wrong and
-    what to do; NotSerializableError where a field can't travel; whatever code of the step's own is asked raises comes
-    out as InvalidStepError too."""
+    """All that the runtime needs to know about a step.
+
+    Raises InvalidStepError, which names the step, what is wrong and what to do, and NotSerializableError for a field
+    that can't travel. An exception in the step's own code (a property, say) comes out as InvalidStepError, too.
+    """
     read = _Options(step)
     name = read.name()
     class_ref_text = class_ref(source_of(step))
@@ -67,7 +69,7 @@ def step_spec(step: SagaStep) -> StepSpec:
 
 
 class _Options:
-    """The options of one step: those of its instance, else of its class, else the defaults."""
+    """The options of one step: the instance's value counts first, then the class's, then the default."""
 
     def __init__(self, step: SagaStep) -> None:
         self._step = step
@@ -78,7 +80,7 @@ class _Options:
     def name(self) -> str:
         name = self._read("name", type(self._step).__name__)
         self._check("name", name_problem(name))
-        # A subclass of str would travel as something else.
+        # A subclass of str would not travel as a plain text.
         plain = str.__str__(name)
         self._label = f"step {plain!r}"
         return plain
@@ -129,7 +131,7 @@ class _Options:
 
 
 def _check_methods(step: SagaStep, name: str, requires_compensation: bool) -> bool:
-    """Refuse what can't be called; True where there is a ``verify``."""
+    """Raise InvalidStepError where a method is missing or can't be called. True where the step has ``verify``."""
     source = source_of(step)
     is_function = isinstance(step, FunctionStep)
     roles = set(step.definition.functions) if isinstance(step, FunctionStep) else _methods(cast(Any, type(step)))
@@ -149,8 +151,8 @@ def _check_methods(step: SagaStep, name: str, requires_compensation: bool) -> bo
 
 
 def _is_shared(step: SagaStep, *, fresh_process: bool, limits: ResourceLimits | None) -> bool:
-    """Whether its calls may run beside others in one process: each of them a coroutine, and nothing asked for that only
-    a process of its own can give."""
+    """Whether the step's calls may run beside others in one process: all of them are coroutines, and the step asks for
+    nothing that needs a process of its own."""
     if fresh_process or limits is not None:
         return False
     calls = (method_of(step, role) for role in ("execute", "compensate", "verify"))
@@ -159,17 +161,17 @@ def _is_shared(step: SagaStep, *, fresh_process: bool, limits: ResourceLimits | 
 
 @functools.cache
 def _methods(cls: type[SagaStep]) -> frozenset[str]:
-    """Which of the three methods a step class has, each of them one that can be called."""
+    """The names of those of the three methods that a step class has. Each can be called as the runtime calls it."""
     found = []
     for role in ("execute", "compensate", "verify"):
         method = getattr(cls, role, None)
         if not callable(method):
             continue
         _refuse_generator(method)
-        # As an instance would have it, which a static method has without itself.
+        # Bind the method as an instance would: a static method gets no ``self``.
         static = inspect.getattr_static(cls, role)
         bound = static.__get__(object.__new__(cls), cls) if hasattr(static, "__get__") else static
-        how_context_is_taken(cls.__qualname__, role, bound)
+        context_passing(cls.__qualname__, role, bound)
         found.append(role)
     return frozenset(found)
 
@@ -177,7 +179,7 @@ def _methods(cls: type[SagaStep]) -> frozenset[str]:
 def _refuse_generator(function: Callable[..., Any]) -> None:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         name = getattr(function, "__qualname__", repr(function))
-        raise InvalidStepError(f"{name} has a yield in it, so that calling it runs nothing: return a list of events")
+        raise InvalidStepError(f"{name} has a yield in it, so calling it runs nothing: return a list of events instead")
 
 
 def _pack_input(step: SagaStep, name: str) -> bytes:
@@ -187,20 +189,20 @@ def _pack_input(step: SagaStep, name: str) -> bytes:
     data = pack_fields(step, cls, what=f"step {name!r}")
     strange = _attributes(step) - field_types(cls).keys()
     if strange:
-        # What a dataclass's __post_init__ or an attrs hook sets is set again in the other process.
+        # The other process runs a dataclass's __post_init__, or the hook of attrs, which sets its attributes again.
         strange -= _attributes(build_step(cls, data))
     lost = sorted(each for each in strange if not _is_cache(cls, each))
     if lost:
         how = "declare it as a field" if is_structured(cls) else f"write `{lost[0]}: <its type>` in the class"
         raise InvalidStepError(
-            f"step {name!r}: attribute {lost[0]!r} is set but not declared in {cls.__qualname__}, so that another "
+            f"step {name!r}: attribute {lost[0]!r} is set but not declared in {cls.__qualname__}, so another "
             f"process would not get it: {how}"
         )
     return data
 
 
 def _attributes(step: SagaStep) -> set[str]:
-    """The names of what the instance itself holds, options left out: their values travel in the spec."""
+    """The names of the attributes that the instance itself holds, without options: those travel in the spec."""
     names = set(getattr(step, "__dict__", ()))
     names.update(each for each in _slots(cast(Any, type(step))) if hasattr(step, each))
     return names - set(OPTIONS)

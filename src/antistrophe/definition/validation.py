@@ -1,4 +1,7 @@
-"""What is wrong with a definition: names, durations, counts; a saga that comes in as a message is held to the same."""
+"""Checks of names, durations and counts, for a definition and for a spec that arrives in a message.
+
+A check answers with what is wrong as the end of a sentence ("must not be empty"), or with None.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ HIGHEST_PRIORITY = 1_000
 
 
 def problem_with(spec: SagaSpec) -> str | None:
-    """What is wrong with it, in words; None where nothing is."""
+    """What is wrong with a spec, as a sentence; None where nothing is."""
     for what, problem in _problems(spec):
         if problem is not None:
             return f"the {what} of a saga {problem}"
@@ -56,7 +59,7 @@ def name_problem(name: object) -> str | None:
         return "must not be empty"
     if len(name) > LONGEST_NAME:
         return f"must have at most {LONGEST_NAME} characters, not {len(name)}"
-    # What is printable has none of these, and most names are.
+    # Most names are printable, and a printable name has no character of these categories.
     if not name.isprintable() and any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in name):
         return f"must have no control characters, line breaks or lone surrogates: {name!a}"
     return None
@@ -66,21 +69,21 @@ def seconds_problem(value: object, zero_is_fine: bool = False) -> str | None:
     """What is wrong with a duration in seconds, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"must be a number of seconds, not {short(value)}"
-    # A comparison with NaN is false.
+    # Every comparison with NaN is false, so NaN is refused here, too.
     if not (0 < value <= LONGEST_S) and not (zero_is_fine and value == 0):
         return f"must be a number of seconds {'from' if zero_is_fine else 'over'} 0, at most ten years, not {value!r}"
     return None
 
 
 def count_problem(value: object) -> str | None:
-    """What is wrong with a limit of how many there may be at the same time, or None."""
+    """What is wrong with a limit on how many may run at the same time, or None."""
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_CONCURRENT:
         return None
     return f"must be a whole number from 1 to {MOST_CONCURRENT:,}, not {short(value)}"
 
 
 def rate_problem(value: object) -> str | None:
-    """What is wrong with a limit of how many may start in a second, or None."""
+    """What is wrong with a limit on how many may start in a second, or None."""
     if isinstance(value, int | float) and not isinstance(value, bool) and LOWEST_RATE <= value <= HIGHEST_RATE:
         return None
     return f"must be a number from {LOWEST_RATE} to {HIGHEST_RATE:,}, not {short(value)}"
@@ -94,7 +97,7 @@ def priority_problem(value: object) -> str | None:
 
 
 def is_text(value: object) -> bool:
-    """Whether the journal can hold it as a text: what a caller sends as one may be anything."""
+    """Whether the journal can store this value as a text. What a caller sends may be anything."""
     if not isinstance(value, str):
         return False
     try:
