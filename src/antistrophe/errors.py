@@ -1,44 +1,53 @@
 """Every exception that antistrophe raises on purpose, as one tree.
 
 AntistropheError
-├── SagaError                        how one saga ended; has ``saga_id``
-│   ├── StepFailedError              a step said no
-│   ├── StepTimeoutError             an attempt passed its limit and was ended
+├── SagaError                        a saga did not complete; has ``saga_id``
+│   ├── StepFailedError              a step raised an exception
+│   ├── StepTimeoutError             an attempt passed its time limit and was ended
 │   ├── StepCrashedError             the process of an attempt died
-│   ├── CompensationFailedError      an undo failed for good: a person is needed
+│   ├── CompensationFailedError      a compensation failed for good: an operator is needed
 │   └── SagaCancelledError           somebody cancelled the saga
 ├── RequestError                     the caller's mistake, found before anything ran
-│   ├── AlreadyExecutingError        that id is live
-│   ├── SagaExistsError              that id belongs to another, finished definition
-│   ├── SagaNotFoundError            no saga has that id
+│   ├── AlreadyExecutingError        a saga with this id is live
+│   ├── SagaExistsError              a finished saga with another definition has this id
+│   ├── SagaNotFoundError            no saga has this id
 │   ├── InvalidSettingsError         a setting, or a file of settings, is wrong (a ValueError too)
-│   └── InvalidDefinitionError       the definition can't be run as it stands
-│       └── InvalidStepError         ... because of one of its steps
+│   └── InvalidDefinitionError       the definition of a saga is wrong (a ValueError too)
+│       └── InvalidStepError         a step of a definition is wrong
 │           ├── NotSerializableError     a value can't travel to another process
 │           └── PayloadTooLargeError     a value is larger than the limit
-├── SystemStateError                 the state of the actor system or its files
+├── SystemStateError                 the actor system or its files can't do this now
 │   ├── SystemUnavailableError       no actor system answers
-│   ├── OverloadedError              the system takes no more work just now
-│   └── JournalError                 the journal can't be used; says which file and what to do
-├── StepSignal                       what a step raises to say how it ended
+│   ├── OverloadedError              the system takes no more requests at the moment
+│   └── JournalError                 the journal can't be used; names the file and what to do
+├── StepSignal                       a step raises one to say how its attempt ended
 │   ├── RetryableError               nothing happened; try again
 │   ├── FatalError                   nothing happened; don't try again
-│   └── InDoubtError                 it may have happened
-├── UnreadableDataError              bytes that are not what they should be, or no longer fit their class
-├── OutputNotFoundError              ``ctx.outputs[...]`` of a step that has none (a KeyError too)
+│   └── InDoubtError                 the effect may have happened
+├── UnreadableDataError              bytes are damaged, or no longer fit their class
+├── OutputNotFoundError              ``ctx.outputs[...]`` of a step without an output (a KeyError too)
 └── CqrsError                        event store, command bus, projections, versions
     ├── ConcurrencyError             ``expected_version`` was not met
     ├── ValidationError              a command's fields are wrong; has ``errors``
     ├── CommandRejectedError         a handler refused a command
-    ├── HandlerNotFoundError         no handler for that command type
-    ├── DuplicateHandlerError        a second handler for one command type
-    ├── IdempotencyConflictError     one key, two different commands
-    ├── UnknownVersionError          an event of a newer version than is known
-    ├── InvalidUpcasterError         a gap, a cycle, a duplicate, or a field without a source
-    └── ProjectionNotFoundError      no projection has that name
+    ├── HandlerNotFoundError         no handler is registered for a command's type
+    ├── DuplicateHandlerError        a handler is registered already for a command's type
+    ├── IdempotencyConflictError     one key was used for two different commands
+    ├── UnknownVersionError          an event's version is newer than every version known here
+    ├── InvalidUpcasterError         upcasters have a gap, a cycle, a duplicate, or a field without a source
+    └── ProjectionNotFoundError      no projection has this name
 
-``AttemptCancelled`` stands outside: it is a BaseException, so that a step's ``except Exception`` does not
-swallow the order to stop.
+``AttemptCancelled`` is not in the tree: it is a BaseException, so that a step's ``except Exception`` does not swallow
+the order to stop.
+
+Code outside a step catches what it can act on::
+
+    try:
+        events = orchestrator.execute(saga)
+    except CompensationFailedError as error:  # the saga waits for an operator
+        page_somebody(error.saga_id, error.step_name)
+    except SagaError as error:  # all that was done is compensated
+        report(error)
 """
 
 from __future__ import annotations
@@ -48,11 +57,12 @@ from dataclasses import dataclass
 
 
 class AntistropheError(Exception):
-    """The base of everything below."""
+    """The base of all errors that antistrophe raises on purpose."""
 
 
 class AttemptCancelled(BaseException):
-    """Raised in a step's main thread when its attempt is to end now (SIGTERM); the kill follows after the grace."""
+    """An attempt must end now. SIGTERM raises this in the step's main thread; the kill comes ``kill_grace_s`` seconds
+    later."""
 
 
 # --- how a saga ended ---------------------------------------------------------------------------------------------
@@ -74,7 +84,7 @@ class _StepOutcomeError(SagaError):
 
 
 class StepFailedError(_StepOutcomeError):
-    """A step raised (``error`` is its text, ``error_type`` the name of the exception's class)."""
+    """A step raised an exception. ``error`` is its text, ``error_type`` the name of its class."""
 
     def __init__(self, *, saga_id: str, step_index: int, step_name: str, error: str, error_type: str) -> None:
         super().__init__(
@@ -88,7 +98,7 @@ class StepFailedError(_StepOutcomeError):
 
 
 class StepTimeoutError(_StepOutcomeError):
-    """An attempt ran past its limit and was ended. ``duration_s`` is the limit in seconds."""
+    """An attempt passed its time limit and was ended. ``duration_s`` is the limit in seconds."""
 
     def __init__(
         self, *, saga_id: str, step_index: int, step_name: str, duration_s: float, detail: str | None = None
@@ -103,7 +113,8 @@ class StepTimeoutError(_StepOutcomeError):
 
 
 class StepCrashedError(_StepOutcomeError):
-    """The process of an attempt died: with ``exit_code``, or by ``signal`` (a number); both None if unknown."""
+    """The process of an attempt died: it left with ``exit_code``, or ``signal`` (a number) ended it. Both are None if
+    nobody knows."""
 
     def __init__(
         self,
@@ -127,7 +138,8 @@ class StepCrashedError(_StepOutcomeError):
 
 
 class CompensationFailedError(_StepOutcomeError):
-    """A compensation failed for good; the saga waits for an operator. ``__cause__``: what made the saga turn back."""
+    """A compensation failed for good, and the saga waits for an operator. ``__cause__`` says what made the saga turn
+    back."""
 
     def __init__(self, *, saga_id: str, step_index: int, step_name: str, error: str) -> None:
         super().__init__(
@@ -141,7 +153,7 @@ class CompensationFailedError(_StepOutcomeError):
 
 
 class SagaCancelledError(SagaError):
-    """The saga was cancelled; what it had done is compensated. ``reason`` is the canceller's, or None."""
+    """Somebody cancelled the saga, and its steps are compensated. ``reason`` is what the canceller gave, or None."""
 
     def __init__(self, *, saga_id: str, reason: str | None = None) -> None:
         super().__init__(f"saga {saga_id!r} was cancelled" + (f": {reason}" if reason else ""), saga_id=saga_id)
@@ -152,46 +164,46 @@ class SagaCancelledError(SagaError):
 
 
 class RequestError(AntistropheError):
-    """The caller asked for something that can't be done; nothing ran."""
+    """The caller asked for something that can't be done. Nothing ran."""
 
 
 class AlreadyExecutingError(RequestError):
-    """A saga of that id is live; join it with ``if_live="join"`` or ``handle(id)``."""
+    """A saga with this id is live. Join it with ``if_live="join"``, or ask ``handle(id)``."""
 
 
 class SagaExistsError(RequestError):
-    """A saga of that id has finished, with another definition; choose a new id."""
+    """A saga with this id and another definition has finished. Choose a new id."""
 
 
 class SagaNotFoundError(RequestError):
-    """No saga has that id."""
+    """No saga has this id."""
 
 
 class InvalidSettingsError(RequestError, ValueError):
-    """A setting is wrong, or a file of settings can't be read. Names the file, the key and what is allowed."""
+    """A setting is wrong, or a file of settings can't be read. The text names the file, the key and what is allowed."""
 
 
 class InvalidDefinitionError(RequestError, ValueError):
-    """The saga's definition can't be run as it stands."""
+    """The definition of a saga is wrong. The text says what is wrong and what is allowed."""
 
 
 class InvalidStepError(InvalidDefinitionError):
-    """One step of a definition can't be run as it stands."""
+    """A step of a definition is wrong. The text names the step, what is wrong and what to do."""
 
 
 class NotSerializableError(InvalidStepError):
-    """A value can't be written as typed msgpack; the message names the field and what to do."""
+    """A value can't travel to another process. The text names the field and what to do."""
 
 
 class PayloadTooLargeError(InvalidStepError):
-    """A value is larger than ``max_payload_bytes``."""
+    """A packed value is larger than the setting ``max_payload_bytes``."""
 
 
 # --- the state of the system --------------------------------------------------------------------------------------
 
 
 class SystemStateError(AntistropheError):
-    """The actor system or its files are not in a state to do this."""
+    """The actor system, or its files, are in a state in which they can't do this."""
 
 
 class SystemUnavailableError(SystemStateError):
@@ -199,22 +211,23 @@ class SystemUnavailableError(SystemStateError):
 
 
 class OverloadedError(SystemStateError):
-    """The system does not read what this application has sent (1,000 requests, or 64 MiB, wait); try again later."""
+    """The system has not yet read what this application has sent: 1,000 requests, or 64 MiB, wait. Try again later."""
 
 
 class JournalError(SystemStateError):
-    """The journal can't be used (corrupt, newer, not writable, another owner's). Names the file and what to do."""
+    """The journal can't be used: it is corrupt, newer than this program, not writable, or another owner's. The text
+    names the file and what to do."""
 
 
 # --- what a step raises -------------------------------------------------------------------------------------------
 
 
-class StepSignal(AntistropheError):  # noqa: N818 - what a step says, not an error of its own
-    """Raised by a step's own code to say how its attempt ended."""
+class StepSignal(AntistropheError):  # noqa: N818 - a step says how it ended, which need not be an error
+    """A step's own code raises one of these to say how its attempt ended."""
 
 
 class RetryableError(StepSignal):
-    """Nothing happened; try again, not before ``after_s`` seconds where that is given."""
+    """Nothing happened: try again, after ``after_s`` seconds at the earliest where that is given."""
 
     def __init__(self, message: str = "", *, after_s: float | None = None) -> None:
         super().__init__(message)
@@ -222,19 +235,19 @@ class RetryableError(StepSignal):
 
 
 class FatalError(StepSignal):
-    """Nothing happened, and trying again is useless."""
+    """Nothing happened, and another attempt would be useless."""
 
 
 class InDoubtError(StepSignal):
-    """The effect may or may not have happened: the step is owed a compensation."""
+    """The effect may or may not have happened, so the step must be compensated."""
 
 
 class UnreadableDataError(AntistropheError, ValueError):
-    """Bytes that are not what they should be: torn, foreign, or written for a class that has changed since."""
+    """Bytes can't be read: they are torn, foreign, or written for a class that has changed since."""
 
 
 class OutputNotFoundError(AntistropheError, KeyError):
-    """``ctx.outputs[name]`` of a step that has no output (or does not exist, or comes later)."""
+    """``ctx.outputs[name]`` was asked for a step that has no output, comes later, or does not exist."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -248,7 +261,7 @@ class CqrsError(AntistropheError):
 
 
 class ConcurrencyError(CqrsError):
-    """``expected_version`` was not met: somebody else wrote to ``stream`` first."""
+    """``expected_version`` was not met: somebody else wrote to ``stream`` first. ``actual`` is the version now."""
 
     def __init__(self, stream: str, *, expected: int, actual: int) -> None:
         super().__init__(f"stream {stream!r} is at version {actual}, not {expected}: read it again, decide again")
@@ -259,7 +272,7 @@ class ConcurrencyError(CqrsError):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One wrong field of a command: its name, what is wrong, and a code that programs can compare."""
+    """One wrong field of a command: its name, what is wrong with it, and a code that programs can compare."""
 
     field: str
     message: str
@@ -267,7 +280,7 @@ class FieldError:
 
 
 class ValidationError(CqrsError):
-    """A command's fields are wrong; ``errors`` has all of them at once."""
+    """Fields of a command are wrong. ``errors`` is a list with a FieldError for each of them."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = list(errors)
@@ -275,28 +288,28 @@ class ValidationError(CqrsError):
 
 
 class CommandRejectedError(CqrsError):
-    """A handler refused a command for a reason of the business."""
+    """A handler refused a command because a rule of the business forbids it."""
 
 
 class HandlerNotFoundError(CqrsError):
-    """No handler is registered for that type of command."""
+    """No handler is registered for this type of command."""
 
 
 class DuplicateHandlerError(CqrsError):
-    """A handler for that type of command is registered already; say ``replace=True`` to mean it."""
+    """A handler is registered already for this type of command. ``replace=True`` replaces it."""
 
 
 class IdempotencyConflictError(CqrsError):
-    """The idempotency key was used before, for another command."""
+    """This idempotency key was used before, for another command."""
 
 
 class UnknownVersionError(CqrsError):
-    """An event is of a newer version than this program knows."""
+    """The version of an event is newer than every version that this program knows."""
 
 
 class InvalidUpcasterError(CqrsError):
-    """An upcaster leaves a gap, a cycle, a duplicate, or a field that has neither source nor default."""
+    """The upcasters of a type have a gap, a cycle or a duplicate, or leave a field without source and default."""
 
 
 class ProjectionNotFoundError(CqrsError):
-    """No projection is registered under that name."""
+    """No projection is registered under this name."""

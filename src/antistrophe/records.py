@@ -1,4 +1,4 @@
-"""What monitoring shows of a saga, its steps and the system's processes."""
+"""The records that monitoring shows: of a saga, of its steps, and of the processes of the system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from enum import Enum
 
 
 class SagaStatus(str, Enum):
-    """Where a saga stands. COMPLETED and COMPENSATED are final; FAILED waits for an operator."""
+    """Where a saga stands. COMPLETED and COMPENSATED are final; a FAILED saga waits for an operator.
+
+    A member is a text, too: ``SagaStatus.COMPLETED == "completed"``.
+    """
 
     NOT_STARTED = "not_started"
     EXECUTING = "executing"
@@ -20,17 +23,18 @@ class SagaStatus(str, Enum):
 
     @property
     def running(self) -> bool:
-        """True while the system works on the saga (or will, as soon as it may)."""
+        """True while the system works on the saga, or will as soon as a limit lets it."""
         return self in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING)
 
     @property
     def final(self) -> bool:
-        """True where nothing can change any more."""
+        """True where nothing about the saga can change any more."""
         return self in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED)
 
 
 class StepStatus(str, Enum):
-    """Where one step of a saga stands."""
+    """Where one step of a saga stands. SKIPPED: the saga turned back before this step began. RESOLVED: an operator has
+    closed it by hand."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -46,9 +50,13 @@ class StepStatus(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One step as monitoring shows it. ``attempts`` counts attempts of ``execute``; ``pid`` is that of the last
-    attempt's process; ``in_doubt`` says that nobody knows whether the step took effect; ``undo_failures`` how often its
-    compensation has failed until now, an operator's retries included."""
+    """One step of a saga as monitoring shows it.
+
+    ``index`` counts from 0. ``attempts``: how many attempts of ``execute`` there were. ``in_doubt``: True where nobody
+    knows whether the step took effect. ``started_at`` and ``finished_at``: aware datetimes in UTC. ``error``: a text.
+    ``pid``: the process of the last attempt. ``undo_failures``: how often the compensation has failed until now, with
+    an operator's retries.
+    """
 
     name: str
     index: int
@@ -64,7 +72,11 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class SagaMetadata:
-    """One saga as monitoring shows it; times are aware and UTC. ``waiting`` says why it does not move, or None."""
+    """One saga as monitoring shows it.
+
+    ``steps_executed`` of ``total_steps`` have succeeded. ``created_at`` and ``updated_at`` are aware datetimes in UTC.
+    ``error`` is the text of what went wrong, and ``waiting`` says why the saga does not move; both may be None.
+    """
 
     id: str
     name: str
@@ -80,8 +92,14 @@ class SagaMetadata:
 
 @dataclass(frozen=True, slots=True)
 class SagaPage:
-    """A part of a list of sagas, newest first; ``cursor`` asks for the next part (None: this was the last). Iterates,
-    has a length and takes an index, as a list does."""
+    """A part of a list of sagas, newest first. It iterates, has a length and takes an index, as a list does.
+
+    ``cursor`` asks for the next part; None says that this part is the last::
+
+        page = orchestrator.list_sagas(limit=100)
+        while page.cursor is not None:
+            page = orchestrator.list_sagas(limit=100, cursor=page.cursor)
+    """
 
     sagas: tuple[SagaMetadata, ...]
     cursor: str | None = None
@@ -98,8 +116,11 @@ class SagaPage:
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """One process of the actor system. ``role``: launcher, admin, logger, supervisor, registry, saga, step or idle
-    (a process in reserve); ``saga_id`` where it works for one."""
+    """One process of the actor system.
+
+    ``role``: launcher, admin, logger, supervisor, registry, saga, step or idle (a step process without work).
+    ``saga_id``: the saga for which it works, or None.
+    """
 
     pid: int
     role: str
@@ -108,7 +129,7 @@ class ProcessRecord:
 
 @dataclass(frozen=True, slots=True)
 class SagaChange:
-    """One lifecycle change of a saga: the journal ``position`` it was committed at and what is true since."""
+    """One change in the life of a saga: the journal ``position`` of its commit, and the saga as it is since."""
 
     position: int
     saga: SagaMetadata
@@ -116,7 +137,11 @@ class SagaChange:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """One journal entry of a saga: its global ``position``, ``seq`` within the saga (from 1), time, kind and data."""
+    """One journal entry of a saga.
+
+    ``position`` counts over all sagas, ``seq`` from 1 within this one. ``at`` is an aware datetime in UTC. ``kind`` is
+    the name of the entry's class, and ``data`` holds its fields by name.
+    """
 
     position: int
     seq: int

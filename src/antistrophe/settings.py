@@ -1,4 +1,8 @@
-"""The settings of one actor system: every limit and time that may be chosen, checked when made, read from TOML."""
+"""The settings of an actor system: every limit and time that a user may choose.
+
+Beside each field of Settings stands an Allowed: what the setting means, and which values it takes. The checks, the
+error texts, config/default.toml and docs/reference/settings.md all come from there.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +22,17 @@ _STEP_PROCESSES_PER_CORE = 4
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What one setting means (``says``), its ``unit`` and the values it takes: numbers from ``low`` to ``high`` (whole
-    ones only where ``whole``), or one of ``words``; ``optional`` ones may be None."""
+    """What a setting means (``says``), its ``unit``, and the values that it takes.
+
+    The values are numbers from ``low`` to ``high``, whole ones where ``whole`` is True, or else one of ``words``. An
+    ``optional`` setting may be None.
+    """
 
     says: str
     unit: str = ""
@@ -42,7 +49,7 @@ class Allowed:
         return f"{'a whole number' if self.whole else 'a number'} from {self.low:g} to {self.high:.10g}"
 
     def admits(self, value: object) -> bool:
-        """True where the value may be used as it is."""
+        """Whether the setting takes this value."""
         if value is None:
             return self.optional
         if self.words:
@@ -71,10 +78,16 @@ def _word(default: str, says: str, *words: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of one actor system; who starts it decides them, who attaches takes them as they are.
+    """The settings of one actor system. Who starts the system decides them; who attaches takes them as they are.
 
-    Every field has a default; names end in their unit. A wrong value raises InvalidSettingsError, all wrong ones at
-    once. What each field means is beside it, in ``Settings.described()`` and in docs/reference/settings.md.
+    ::
+
+        settings = Settings(max_step_processes=8, drain_s=10)
+        with SagaOrchestrator("/var/lib/bank", settings=settings) as orchestrator: ...
+
+    Every field has a default, and a field in seconds or bytes says so in its name. A wrong value raises
+    InvalidSettingsError, which names all wrong values at once. What each field means is beside the field, in
+    ``Settings.described()`` and in docs/reference/settings.md.
     """
 
     max_payload_bytes: int = _count(
@@ -85,7 +98,7 @@ class Settings:
         high=1 << 26,
     )
     max_running_sagas: int = _count(
-        32, "Sagas at work at the same time; further ones are accepted and wait.", low=1, high=100_000
+        32, "Sagas at work at the same time; more sagas are accepted, and wait.", low=1, high=100_000
     )
     max_step_processes: int | None = _count(
         None, "Step processes at the same time; not set: 4 for each core.", low=1, high=4_096
@@ -101,13 +114,13 @@ class Settings:
     )
     loop_block_s: float = _seconds(
         5.0,
-        "How long a call of an `async def` step may keep the event loop that it shares, while others there wait, before"
-        " it is ended with its process.",
+        "How long a call of an `async def` step may block the event loop that it shares while other calls wait there;"
+        " then it is ended with its process.",
         low=0.5,
     )
     spare_processes: int = _count(
         2,
-        'Step processes that are started in advance, once one was taken by a step with `isolation = "fresh"`;'
+        'Step processes that are started in advance, once a step with `isolation = "fresh"` has taken one;'
         " one place of max_step_processes is always left to others.",
         low=0,
         high=256,
@@ -116,7 +129,7 @@ class Settings:
     open_timeout_s: float = _seconds(
         30.0, "How long opening a home waits for a system that starts or stops there.", low=0.1
     )
-    reattach_s: float = _seconds(30.0, "How long a waiting call looks for a system that went away and comes back.")
+    reattach_s: float = _seconds(30.0, "How long a waiting call looks for a system that went away and may come back.")
     start_timeout_s: float = _seconds(
         30.0, "How long a process of the system may take to start, the import of a step's code included.", low=0.1
     )
@@ -129,7 +142,7 @@ class Settings:
     )
     max_restarts: int = _count(
         5,
-        "How often, within restart_window_s, the system starts one of its own actors again before it starts anew as"
+        "How often the system starts one of its own actors again within restart_window_s; after that it starts anew as"
         " a whole.",
         low=0,
         high=1_000,
@@ -154,32 +167,32 @@ class Settings:
         if problems:
             raise InvalidSettingsError("; ".join(problems))
         for name, allowed in described.items():
-            if allowed.unit == "seconds":  # 5 and 5.0 are one setting, and travel as one
+            if allowed.unit == "seconds":  # 5 and 5.0 are the same setting, and must travel as the same
                 object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def step_processes(self) -> int:
-        """``max_step_processes``, with its default worked out for the cores that this process may use."""
+        """``max_step_processes``, or where it is not set, 4 for each core that this process may use."""
         if self.max_step_processes is not None:
             return self.max_step_processes
         return _STEP_PROCESSES_PER_CORE * cores()
 
     @property
     def async_processes(self) -> int:
-        """``max_async_processes``, with its default worked out for the cores that this process may use."""
+        """``max_async_processes``, or where it is not set, 1 for each core that this process may use."""
         return self.max_async_processes or cores()
 
     @staticmethod
     def described() -> dict[str, Allowed]:
-        """What each setting means and takes, by name, in the order of the fields."""
+        """What each setting means and which values it takes, by name, in the order of the fields."""
         return {each.name: each.metadata["allowed"] for each in fields(Settings)}
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Settings:
-        """Read a TOML profile: ``name = value`` lines, without tables; what is not named keeps its default.
+        """Read a TOML profile: ``name = value`` lines without tables. A setting that is not named keeps its default.
 
-        Raises InvalidSettingsError, naming the file and every wrong key in it, where the file is missing, is not
-        TOML, or holds an unknown key or a value that is not allowed.
+        Raises InvalidSettingsError, which names the file and every wrong key, where the file is missing, is not TOML,
+        or has an unknown key or a value that is not allowed.
         """
         profile = _read(Path(path))
         unknown = [_unknown(name, value) for name, value in profile.items() if name not in Settings.described()]
@@ -197,15 +210,15 @@ def _read(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise InvalidSettingsError(f"{path}: can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InvalidSettingsError(f"{path}: is not UTF-8, which TOML has to be: {error}") from error
-    except (ValueError, RecursionError) as error:  # numbers and nesting without end are not a TOMLDecodeError
+        raise InvalidSettingsError(f"{path}: is not UTF-8, and TOML must be: {error}") from error
+    except (ValueError, RecursionError) as error:  # too long a number, or too deep a nesting, is no TOMLDecodeError
         raise InvalidSettingsError(f"{path}: is not TOML: {error}") from error
 
 
 def _short(value: object) -> str:
     try:
         return reprlib.repr(value)
-    except ValueError:  # of a number with more digits than Python writes
+    except ValueError:  # the number has more digits than Python writes
         return f"a {type(value).__name__} that is too long to show"
 
 
