@@ -1,4 +1,4 @@
-"""The one base of our actors: what every process of the system does first, and how a message reaches its handler."""
+"""The base of all actors: what every process of the system does first, and how a message reaches its handler."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ EXIT_AFTER_A_BUG = 70
 """The exit code of an actor that could not handle a message (EX_SOFTWARE of sysexits.h)."""
 
 _this_process = os.getpid()
+# Python's own loggers, kept before Thespian puts others in their place.
 _ROOT, _MANAGER = logging.root, logging.Logger.manager
 
 
 class RuntimeActor(Actor):
     """Hands each message to its handler, once.
 
-    Thespian would deliver a message again whose handler raises. An actor of ours that meets an error it did not expect
-    ends its process instead: whoever supervises it starts another from the journal, which is the only truth.
+    An actor whose handler raises ends its process: its supervisor starts another from the journal, which is the only
+    truth. (Thespian alone would deliver the message again.)
     """
 
     def __init__(self) -> None:
         super().__init__()
         global _this_process
-        # Forks take the parent's value with them, so the child can tell whether its parent is still there.
+        # A fork inherits this value from its parent, so the child can tell whether its parent is still there.
         parent_pid, _this_process = _this_process, os.getpid()
         self.parent_pid = parent_pid
         restore_fatal_signals()
@@ -45,11 +46,11 @@ class RuntimeActor(Actor):
         self._handlers: dict[type, Handler] = dict(self.handlers())
 
     def handlers(self) -> Mapping[type, Handler]:
-        """The handler of each type of message; others are ignored."""
+        """The handler for each type of message. A message of another type is ignored."""
         raise AssertionError("every actor says what it handles")
 
     def receiveMessage(self, message: Any, sender: Address) -> None:  # noqa: N802 - Thespian's name
-        """Called by Thespian."""
+        """Thespian calls this with each message."""
         handler = self._handlers.get(type(message))
         if handler is None:
             return
@@ -61,43 +62,49 @@ class RuntimeActor(Actor):
             os._exit(EXIT_AFTER_A_BUG)
 
     def also_handle(self, handlers: Mapping[type, Handler]) -> None:
-        """Handle these messages too from now on."""
+        """Handle these types of messages, too, from now on."""
         self._handlers |= handlers
 
     def more_is_waiting(self) -> bool:
-        """Whether another message that this actor handles is there already: ``receiveMessage`` will be called with it
-        next, without any wait. What is postponed while this is true can be done for several messages at once, and must
-        be done when it is false. Costs one look at the sockets."""
-        manager: Any = getattr(self, "_myRef")  # noqa: B009 - Thespian's, and unknown to its stubs
+        """Whether another message for this actor is there already, so that ``receiveMessage`` is called next without a
+        wait.
+
+        An actor may postpone work while this is true, to do it once for several messages. It must do the work when this
+        is false. The question costs one look at the sockets.
+        """
+        manager: Any = getattr(self, "_myRef")  # noqa: B009 - an attribute of Thespian's that its stubs do not know
         return bool(manager.transport.more_is_waiting(self._handlers))
 
     def hand_over(self, message: Any) -> None:
-        """From any thread of this process: have this actor receive a message, which does not travel."""
-        manager: Any = getattr(self, "_myRef")  # noqa: B009 - Thespian's, and unknown to its stubs
+        """Have this actor receive a message that does not travel. Any thread of this process may call this."""
+        manager: Any = getattr(self, "_myRef")  # noqa: B009 - an attribute of Thespian's that its stubs do not know
         manager.transport.hand_over(message)
 
     def configure(self, base: Configuration) -> None:
-        """Take in what every actor is told first."""
+        """Take the configuration, which is the first message of every actor, and log to the home from now on."""
         self.base = base
         log_to(Path(base.home), base.settings.log_level)
 
     def die_with_parent(self) -> None:
-        """Have this process end with the one that forked it."""
+        """Have the kernel end this process when the process that forked it dies."""
         die_with_parent(self.parent_pid)
 
     def now(self) -> float:
-        """Seconds since the epoch by the system's steady clock: no jump of the wall clock moves it."""
+        """Seconds since the epoch by the system's steady clock, which no jump of the wall clock moves."""
         assert self.base is not None, "configured before it is asked"
         return time.monotonic() + self.base.clock_offset_s
 
     def wake_in(self, seconds: float, payload: Any = None) -> None:
-        """Have Thespian deliver a WakeupMessage; it can't be cancelled, so it must be safe to come in vain."""
+        """Have Thespian deliver a WakeupMessage after so many seconds. Nobody can cancel it, so its handler must expect
+        that there is nothing to do any more."""
         self.wakeupAfter(timedelta(seconds=max(seconds, 0.0)), payload)
 
 
 class _LogFile:
-    """A text stream whose every write is opened, appended and closed: the file may be moved away at any time, and a
-    disk that is full costs its words and nothing else."""
+    """A text stream that opens the file, appends and closes it for every write.
+
+    So the file may be moved away at any time, and a full disk costs log records and nothing else.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -112,9 +119,9 @@ class _LogFile:
 
 
 def log_to(home: Path, level: str) -> None:
-    """Write this process's log records to the home's log file (each record is one appending write): our own from
-    ``level`` on, and what other code logs as a warning or worse."""
-    # Thespian has put a root logger in their place that sends all to its own logger, and can't be configured.
+    """Write the log records of this process to the log file of the home: our own from ``level`` on, and warnings and
+    worse from all other code. Each record is one appending write."""
+    # Thespian replaces the root logger by one that sends all records to a process of its own. Put Python's back.
     logging.root = logging.Logger.root = _ROOT
     logging.Logger.manager = _MANAGER
     handler = logging.StreamHandler(_LogFile(home / "log" / "system.log"))

@@ -1,4 +1,4 @@
-"""The registry actor: answers monitoring queries from the journal, and feeds those who follow its changes."""
+"""The registry actor: it answers monitoring queries from the journal, and sends changes to those who follow them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from antistrophe.records import SagaStatus
 
 @dataclass(frozen=True, slots=True)
 class _Poll:
-    """Somebody waits for changes after a position, until a moment."""
+    """A client waits for changes after a position until a moment (seconds since the epoch)."""
 
     reply_to: Address
     correlation: str
@@ -27,9 +27,10 @@ class _Poll:
 
 
 class RegistryActor(RuntimeActor):
-    """Reads the journal whenever it is asked, so that an answer is never older than what the asker has seen.
+    """Reads the journal for each query, so that an answer is never older than what the asker has seen.
 
-    Lifecycle reports only wake it for those who wait; one that is lost delays them by ``report_s``.
+    A lifecycle report only tells the registry to look for waiting clients. A lost report delays their answers by
+    ``report_s``.
     """
 
     def __init__(self) -> None:
@@ -150,7 +151,7 @@ class RegistryActor(RuntimeActor):
 
 
 def _no_answer(correlation: str, error: Exception) -> Rejected:
-    """A wrong question (a cursor that is none, an id that can't be stored), or a file that fails: no reason to end."""
+    """The refusal of a query that is wrong (a bad cursor, an id that can't be stored) or that the file can't answer."""
     if isinstance(error, AntistropheError):
         return Rejected(correlation, type(error).__name__, str(error))
     log.warning("a question has no answer: %r", error)
