@@ -17,8 +17,9 @@ from antistrophe.errors import InvalidDefinitionError, InvalidStepError
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.serialization.payload import check_size
 from antistrophe.serialization.type_hints import short
+from antistrophe.settings import Settings
 
-DEFAULT_MAX_PAYLOAD_BYTES = 1_048_576
+DEFAULT_MAX_PAYLOAD_BYTES = Settings().max_payload_bytes
 
 
 @dataclass(frozen=True, slots=True, init=False)
