@@ -42,7 +42,7 @@ BEAT_S = 0.01
 @event("test.played")
 @dataclass(frozen=True)
 class Played:
-    """That an attempt came to its end."""
+    """The event of an attempt that came to its end."""
 
     step: str
     attempt: int
@@ -50,7 +50,8 @@ class Played:
 
 @dataclass(frozen=True)
 class Act(SagaStep):
-    """``forward``, ``back``: the part of each attempt (``"ok"``, ``"exit:3"``, ...); the last one is played on."""
+    """Plays parts. ``forward`` and ``back`` name the part of each attempt (``"ok"``, ``"exit:3"``, ...); later attempts
+    play the last one again."""
 
     log: str
     name: str
@@ -153,7 +154,7 @@ _left: set[asyncio.Task[None]] = set()
 # --- the parts ----------------------------------------------------------------------------------------------------
 
 _AFTER = ("raise-after", "doubt", "exit-after", "kill-after", "unencodable", "late", "shy", "swallow")
-"""Parts that say themselves when the effect is there."""
+"""Parts that write themselves when their effect is there."""
 
 
 def _fail(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
@@ -193,7 +194,7 @@ def _segv(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
 
 
 class _Awkward:
-    """Can't travel, and says so in its own way."""
+    """A value that can't travel; packing it raises an error of its own."""
 
     def __getattribute__(self, name: str) -> Any:
         raise RuntimeError("do not look at me")
@@ -221,7 +222,7 @@ def _hang(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
 
 
 def _spin(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
-    """In C code. With ``deque`` it keeps the GIL and never looks at signals: nothing of Python's runs any more."""
+    """Hang in C code. ``deque`` keeps the GIL and never looks at signals, so that no Python code runs any more."""
     with _beating(step, ctx):
         if argument == "deque":
             collections.deque(itertools.repeat(0), maxlen=0)
@@ -232,7 +233,7 @@ def _spin(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
 
 
 def _stubborn(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
-    """Does not end when it is told to, not even before it has started all that beats."""
+    """Does not end when told to, not even while it still starts what beats."""
     while True:
         try:
             with _beating(step, ctx):
@@ -242,7 +243,7 @@ def _stubborn(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
 
 
 def _late(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
-    """Has its effect, is told to end, and returns all the same, within its grace."""
+    """Has its effect, is told to end, and returns within its grace."""
     try:
         step.say(ends, ctx)  # who reads it may tell it to end at once
         time.sleep(3600)
@@ -272,12 +273,12 @@ def _stop(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
 
 
 def _deaf(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
-    """Takes the handler of SIGTERM away; the process may be used again."""
+    """Removes the handler of SIGTERM; the process may be used again."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _crowd(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
-    """Starts processes that beat: one as any would be, one with an environment of its own."""
+    """Starts two processes that beat: an ordinary one, and one with an environment of its own."""
     for environment in (None, {"PATH": os.environ.get("PATH", "")}):
         _start_beat(step, ctx, environment)
     if argument == "hang":
@@ -287,7 +288,7 @@ def _crowd(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
 
 
 def _stray(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
-    """Starts a process that leaves its group, and that nothing of its environment says whose it is."""
+    """Starts a process in a group and an environment of its own, so that only the inherited mark shows whose it is."""
     _start_beat(step, ctx, {"PATH": os.environ.get("PATH", "")}, leaves=True)
     if argument == "hang":
         time.sleep(3600)
@@ -296,7 +297,7 @@ def _stray(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
 
 
 def _daemon(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
-    """Starts a daemon as the books say: a fork, a session of its own, another fork; its parent is gone at once."""
+    """Starts a daemon as textbooks do: a fork, a session of its own, another fork, and its parent ends at once."""
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -346,7 +347,7 @@ def _fork(step: Act, ctx: StepContext, argument: str, ends: str) -> None:
 
 
 def _context(step: Act, ctx: StepContext, argument: str, ends: str) -> Any:
-    """Tells what it sees of its context."""
+    """Returns what it sees of its context."""
     seen = {
         "saga_id": ctx.saga_id,
         "step_name": ctx.step_name,
@@ -420,7 +421,7 @@ PARTS: dict[str, Callable[[Act, StepContext, str, str], Any]] = {
 
 
 class _beating:  # noqa: N801 - reads as a statement
-    """Signs of life of this very process while the block runs, from a thread and from a child process."""
+    """Writes beats while the block runs, from a thread of this process and from a child process."""
 
     def __init__(self, step: Act, ctx: StepContext) -> None:
         self._step, self._ctx = step, ctx

@@ -1,4 +1,4 @@
-"""Run as a program by a step: signs of life of a process that the step started, until somebody kills it."""
+"""A program that a step starts: it writes beats until somebody kills it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step of an older release: its event is of a version that has been left behind since."""
+"""A step of an older release: its event has a version that newer releases have replaced."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antistrophe import SagaStep, event
 @event("test.paid", version=1)
 @dataclass(frozen=True)
 class PaidV1:
-    """What the older release wrote."""
+    """The event as the older release wrote it."""
 
     euros: int
 
@@ -18,7 +18,7 @@ class PaidV1:
 @event("test.paid", version=2)
 @dataclass(frozen=True)
 class Paid:
-    """The same in cents."""
+    """The event today: the amount is in cents."""
 
     cents: int
 

@@ -15,7 +15,7 @@ from tests.actors.effects import write
 
 @dataclass(frozen=True)
 class Waiter(SagaStep):
-    """Waits for its gate, and to be undone for the gate ``undo``; ``how``: what its first attempt does instead."""
+    """Waits for its gate, and in its undo for the gate ``undo``. ``how`` says what its first attempt does instead."""
 
     log: str
     name: str

@@ -1,4 +1,4 @@
-"""What an attempt sees: its context, its process, and the outputs of the steps before it."""
+"""An attempt sees its context, a process of its own, and the outputs of the steps before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attempts that do not end: each is ended, and seen dead with all that it started, before anything else happens."""
+"""Attempts that hang: the system ends each, and proves it dead with all that it started, before the saga goes on."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.actors.staging import Stage, outcome, seen, signal_to
 from tests.waiting import until
 
 DECIDED_WITHIN_S = 1.5
-"""With a limit and a grace of 0.5 s each; the rest is what the system may take. Of three, the least counts: what others
-do on the machine is not the system's."""
+"""The limit and the grace take 0.5 s each; the system may take the rest. The fastest of three runs counts, because the
+machine may do other work."""
 
 SHORT: dict[str, Any] = {"timeout_s": 0.5, "kill_grace_s": 0.5}
 
@@ -39,7 +39,7 @@ def turn_took_s(orchestrator: SagaOrchestrator, saga_id: str) -> float:
 
 
 def check_fenced(stage: Stage, saga_id: str, step: str) -> None:
-    """The last sign of life of the attempt, and of what it had started, comes before the first of its compensation."""
+    """The last beat of the attempt, and of what it had started, comes before the first line of its compensation."""
     effects = stage.log.read(saga_id)
     undo = next(each for each in effects if each.what == "undo" and each.step == step)
     before = [each for each in effects if each.step == step and each.what in ("begin", "beat", "cancelled", "done")]
@@ -69,7 +69,7 @@ def test_a_hung_attempt_is_decided_in_time_and_dead_before_it_is_compensated(
 
 
 def decide(system: SagaOrchestrator, stage: Stage, part: str, isolation: str) -> float:
-    """A saga whose second step hangs that way, to its end: how long it took to turn back."""
+    """Run a saga whose second step hangs in this way to its end; answer with the seconds until it turned back."""
     saga = stage.saga(stage.act("first"), stage.act("hung", part, isolation=isolation, **SHORT), stage.act("never"))
     began = time.monotonic()
     error = outcome(system, saga)
@@ -221,7 +221,7 @@ def test_neighbours_keep_their_pace_beside_one_that_hangs(system: SagaOrchestrat
 
 
 def test_many_attempts_end_at_once(system: SagaOrchestrator, stage: Stage) -> None:
-    """What looks after those that are being ended must not multiply."""
+    """The timers that look after processes that are being ended must not multiply."""
     handles = [
         system.start(stage.saga(stage.act("hung", "stubborn", timeout_s=0.5, kill_grace_s=0.3, retry=RetryPolicy(1))))
         for _ in range(8)

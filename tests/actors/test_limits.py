@@ -1,4 +1,4 @@
-"""What is over a limit waits: durable, visible, with the reason; compensations first; and nothing is lost."""
+"""Sagas and attempts over a limit wait: durably, visibly, and with the reason. Compensations go first."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_attempts_over_the_limit_wait_for_a_process_and_compensations_come_first
 
 
 def test_a_slow_class_loses_nothing(tmp_path: Path) -> None:
-    """One process, and imports, retries, hangs and fresh ones that all want it."""
+    """One process, wanted by imports, retries, hangs and fresh processes."""
     stage = Stage(tmp_path)
     with SagaOrchestrator(tmp_path / "home", settings=ONE_PROCESS) as orchestrator:
         sagas = [

@@ -1,4 +1,4 @@
-"""What a call does to the event loop that it shares: it blocks it, or leaves something there."""
+"""A call may block the event loop that it shares, or leave a timer or task there: others must not suffer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_timer_that_a_call_has_left_does_not_go_off_beside_the_next(play: Play
 
 
 class Loop:
-    """An event loop of which the test says how it stands."""
+    """An event loop whose state the test sets."""
 
     def __init__(self) -> None:
         self.turned = True

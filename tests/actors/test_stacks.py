@@ -1,4 +1,4 @@
-"""Why did it hang: where an attempt stood when it was ended is kept in its saga's timeline."""
+"""Stack dumps: the timeline of a saga shows where an attempt stood when it was ended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def waits_deep_down() -> None:
 @dataclass(frozen=True)
 class Stuck(SagaStep):
     how: str
-    timeout_s = 1.0  # for a busy machine to come as far as the hang in
+    timeout_s = 1.0  # a busy machine must reach the hang within it
     kill_grace_s = 0.3
 
     def execute(self) -> None:

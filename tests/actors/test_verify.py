@@ -1,4 +1,4 @@
-"""``verify``: asked after a doubt, it decides whether the step counts as done, as not done, or as in doubt."""
+"""``verify`` is called when a step is in doubt: it decides whether the step is done, not done, or stays in doubt."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_late_outcome_counts_and_nobody_is_asked(system: SagaOrchestrator, sta
 
 
 def test_not_applied_takes_back_an_earlier_doubt(system: SagaOrchestrator, stage: Stage) -> None:
-    """Each doubt is asked about; what is not applied in the end is not undone."""
+    """Each doubt calls ``verify``; a step that was not applied in the end is not undone."""
     saga = stage.saga(stage.verified("x", "exit:3", idempotent=True, verdict="not-applied", retry=RetryPolicy(2, 0.01)))
     assert isinstance(outcome(system, saga), StepCrashedError)
     assert stage.log.story(saga.id) == ["begin x", "verify x", "begin x", "verify x"]
