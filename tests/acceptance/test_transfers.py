@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from antistrophe.launcher.control_protocol import Ready
-from antistrophe.launcher.probe import look
+from antistrophe.launcher.probe import probe
 from docs.examples.transfers import generate
 from tests.acceptance.bank_audit import DYING, DYING_ONCE, HANGING, bookings, fate_of, judge
 from tests.acceptance.command import Caller, Ended, finish, write_lines
@@ -135,7 +135,7 @@ def test_what_carries_the_system_dies_and_the_run_goes_on(transfers: Transfers, 
     """kill -9 of one process that all hang on; the same program goes on by itself."""
     run = transfers.start(*transfers.words)
     until(lambda: len(bookings(transfers.bank)) >= ORDINARY // 2, "some are booked", LIMIT_S)
-    ready = look(transfers.home, 10.0)
+    ready = probe(transfers.home, 10.0)
     assert isinstance(ready, Ready)
     os.kill(ready.launcher_pid if role == "launcher" else ready.supervisor_pid, signal.SIGKILL)
     ended = finish(run, LIMIT_S)

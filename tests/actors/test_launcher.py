@@ -15,7 +15,7 @@ import pytest
 
 from antistrophe.errors import SystemUnavailableError
 from antistrophe.launcher import control_protocol
-from antistrophe.launcher.probe import look
+from antistrophe.launcher.probe import probe
 from antistrophe.linux.process import identity_of
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.settings import Settings
@@ -114,7 +114,7 @@ def test_a_home_that_is_stopping_is_waited_for(home: Path, attach: Opener) -> No
     kill(system.supervisor_pid, signal.SIGSTOP)  # its stop takes its time
     closer = threading.Thread(target=leaving.close)
     closer.start()
-    until(lambda: isinstance(look(home), control_protocol.Stopping), "the stop")
+    until(lambda: isinstance(probe(home), control_protocol.Stopping), "the stop")
     _, after = attach()
     assert after.launcher_pid != system.launcher_pid
     assert answers(after)
@@ -145,14 +145,14 @@ def test_a_launcher_that_can_not_be_started_is_told_with_the_end_of_its_log(
 # --- the control socket -------------------------------------------------------------------------------------------
 
 
-def test_a_look_tells_the_state_and_keeps_nothing_up(home: Path, attach: Opener) -> None:
-    assert look(home) is None
+def test_a_probe_tells_the_state_and_keeps_nothing_up(home: Path, attach: Opener) -> None:
+    assert probe(home) is None
     attachment, system = attach()
-    state = look(home)
+    state = probe(home)
     assert isinstance(state, control_protocol.Ready)
     assert state.supervisor_pid == system.supervisor_pid
     attachment.close()
-    assert look(home) is None
+    assert probe(home) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from antistrophe.errors import AntistropheError
 from antistrophe.launcher.control_protocol import Ready
-from antistrophe.launcher.probe import look
+from antistrophe.launcher.probe import probe
 from antistrophe.messages import ListProcesses, Processes
 from antistrophe.transport.mailbox import Mailbox
 
@@ -15,7 +15,7 @@ ANSWER_S = 0.3
 
 def roles_of(home: Path) -> dict[int, str]:
     """The role of each process that is known; empty where the system is not up, or does not answer at once."""
-    state = look(home)
+    state = probe(home)
     if not isinstance(state, Ready):
         return {}
     known = {state.launcher_pid: "launcher", state.admin_pid: "admin", state.logger_pid: "logger"}

@@ -14,7 +14,7 @@ import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings
 from antistrophe.launcher.control_protocol import Stopping
-from antistrophe.launcher.probe import look
+from antistrophe.launcher.probe import probe
 from antistrophe.linux.process import identity_of
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, outcome, pid_of, seen, signal_to
@@ -121,7 +121,7 @@ def test_a_system_ends_with_its_application_however_that_ends(ending: str, tmp_p
 
 def open_gate_in_the_drain(stage: Stage, home: Path) -> None:
     """Some way into the drain, which begins when the launcher says that it stops."""
-    until(lambda: isinstance(look(home), Stopping), "the stop")
+    until(lambda: isinstance(probe(home), Stopping), "the stop")
     into_the_drain = time.monotonic() + 0.3
     until(lambda: time.monotonic() > into_the_drain, "a part of the drain")
     stage.log.open_gate("short")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from antistrophe import SagaDefinition, SagaOrchestrator, Settings
 from antistrophe.launcher import control_protocol
-from antistrophe.launcher.probe import look
+from antistrophe.launcher.probe import probe
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.messages import FROM_APPLICATIONS
 from antistrophe.transport.codec import MESSAGES, pack_message
@@ -100,7 +100,7 @@ def test_messages_that_are_not_for_others_to_send_are_dropped_and_counted(
 
 def test_made_up_requests_are_answered_and_do_no_harm(system: SagaOrchestrator, tmp_path: Path) -> None:
     before = lasting(system)
-    state = look(system.home)
+    state = probe(system.home)
     assert isinstance(state, control_protocol.Ready)
 
     @inputs(1.0)

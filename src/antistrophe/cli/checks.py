@@ -20,7 +20,7 @@ from antistrophe.errors import AntistropheError, JournalError, SystemUnavailable
 from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.launcher.home_lock import LOCK_NAME
-from antistrophe.launcher.probe import look
+from antistrophe.launcher.probe import probe
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.state import replay
@@ -99,7 +99,7 @@ def _look(home: Path) -> _System:
     """The system as it is; a launcher that has only just begun is given a moment to take the home."""
     deadline = time.monotonic() + SETTLE_S
     while True:
-        system = _System(look(home, ANSWER_S), processes_of_home(home), _holders(home))
+        system = _System(probe(home, ANSWER_S), processes_of_home(home), _holders(home))
         if not system.is_left or time.monotonic() > deadline:
             return system
         time.sleep(0.05)

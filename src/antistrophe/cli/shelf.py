@@ -10,7 +10,7 @@ from antistrophe.cli.invocation import Invocation
 from antistrophe.errors import SagaNotFoundError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal
 from antistrophe.launcher.control_protocol import State
-from antistrophe.launcher.probe import look
+from antistrophe.launcher.probe import probe
 from antistrophe.records import SagaMetadata
 
 ANSWER_S = 5.0
@@ -41,6 +41,6 @@ def find(journal: SqliteJournal, saga_id: str, home: Path) -> SagaMetadata:
 def state_of_system(invocation: Invocation) -> State | None:
     """What the launcher of the home says of the actor system; None where there is none, or it does not answer."""
     try:
-        return look(invocation.home, ANSWER_S)
+        return probe(invocation.home, ANSWER_S)
     except SystemUnavailableError:
         return None

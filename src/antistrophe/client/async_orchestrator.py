@@ -228,7 +228,7 @@ class AsyncSagaOrchestrator:
         """The folder of the actor system, absolute."""
         return self._threads.orchestrator.home
 
-    # --- running sagas -----------------------------------------------------------------------------------------
+    # --- running sagas -------------------------------------------------------------------------------------------
 
     async def execute(
         self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise", timeout_s: float | None = None
@@ -244,7 +244,7 @@ class AsyncSagaOrchestrator:
         """The handle of a saga that was accepted before, by any application. Raises SagaNotFoundError."""
         return AsyncSagaHandle(self._threads, await self._threads.call(self._threads.orchestrator.handle, saga_id))
 
-    # --- orders ------------------------------------------------------------------------------------------------
+    # --- orders --------------------------------------------------------------------------------------------------
 
     async def cancel(self, saga_id: str, reason: str | None = None) -> bool:
         """Stop a saga that goes forward and compensate what it has done. Returns False where that had no effect."""
@@ -258,7 +258,7 @@ class AsyncSagaOrchestrator:
         """Say that the failed compensation of a step was settled by other means. ``note`` is journaled."""
         return await self._threads.call(self._threads.orchestrator.resolve, saga_id, step_name, note)
 
-    # --- looking -----------------------------------------------------------------------------------------------
+    # --- looking -------------------------------------------------------------------------------------------------
 
     async def running_count(self) -> int:
         """How many sagas the system works on, or will work on as soon as it may."""
@@ -316,7 +316,7 @@ class AsyncSagaOrchestrator:
         """The store that holds the sagas' events. Its calls are not awaited: they block while they read and write."""
         return self._threads.orchestrator.event_store
 
-    # --- leaving -----------------------------------------------------------------------------------------------
+    # --- leaving -------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
         """Leave the actor system. The last orchestrator to leave waits for the system's end. Calls that still wait

@@ -51,7 +51,7 @@ class SagaOrchestrator:
         """The folder of the actor system, absolute."""
         return self._session.home
 
-    # --- running sagas -----------------------------------------------------------------------------------------
+    # --- running sagas -------------------------------------------------------------------------------------------
 
     def execute(
         self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise", timeout_s: float | None = None
@@ -77,7 +77,7 @@ class SagaOrchestrator:
         """The handle of a saga that was accepted before, by any application. Raises SagaNotFoundError."""
         return SagaHandle(self._session, self._session.require(saga_id).id)
 
-    # --- orders ------------------------------------------------------------------------------------------------
+    # --- orders --------------------------------------------------------------------------------------------------
 
     def cancel(self, saga_id: str, reason: str | None = None) -> bool:
         """Stop a saga that goes forward and compensate what it has done. ``reason`` is journaled.
@@ -103,7 +103,7 @@ class SagaOrchestrator:
         """
         return self._session.order(saga_id, ResolveStep(step_name, note, user_name()))
 
-    # --- looking -----------------------------------------------------------------------------------------------
+    # --- looking -------------------------------------------------------------------------------------------------
 
     def running_count(self) -> int:
         """How many sagas the system works on, or will work on as soon as it may."""
@@ -182,7 +182,7 @@ class SagaOrchestrator:
         """The store that holds the sagas' events. It is closed together with the orchestrator."""
         return self._session.event_store
 
-    # --- leaving -----------------------------------------------------------------------------------------------
+    # --- leaving -------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Leave the actor system. The last orchestrator to leave waits for the system's end (``drain_s`` and a moment).

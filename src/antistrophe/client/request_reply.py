@@ -66,7 +66,7 @@ class Requests:
         self._position = 0
         attachment.on_change(self.wake)
 
-    # --- sagas -------------------------------------------------------------------------------------------------
+    # --- sagas ---------------------------------------------------------------------------------------------------
 
     def start(self, spec: SagaSpec, *, join: bool) -> None:
         """Have a saga accepted: it is durable when this returns. Raises the error that the system rejects it with."""
@@ -104,7 +104,7 @@ class Requests:
             ) from error
         return outcome
 
-    # --- everything else ---------------------------------------------------------------------------------------
+    # --- everything else -----------------------------------------------------------------------------------------
 
     def ask(self, make: Callable[[str], Any], answer: type[T]) -> T:
         """Send the message that ``make`` makes from a correlation, until it is answered. Raises the error that the
@@ -139,7 +139,7 @@ class Requests:
         for _, mailbox in idle:
             mailbox.close()
 
-    # --- until an answer comes ----------------------------------------------------------------------------------
+    # --- until an answer comes -----------------------------------------------------------------------------------
 
     @property
     def _silence_s(self) -> float:
@@ -209,7 +209,7 @@ class Requests:
         with self._lock:
             self._position = max(self._position, position)
 
-    # --- mailboxes ---------------------------------------------------------------------------------------------
+    # --- mailboxes -----------------------------------------------------------------------------------------------
 
     @contextmanager
     def _mailbox(self, system: System, request: _PendingRequest) -> Iterator[Mailbox]:

@@ -75,7 +75,7 @@ class Session:
         """
         return self._attachment.wait_ready(self._attachment.settings.reattach_s)
 
-    # --- sagas -------------------------------------------------------------------------------------------------
+    # --- sagas ---------------------------------------------------------------------------------------------------
 
     def execute(self, saga: SagaDefinition, if_live: str, deadline: Deadline) -> list[object]:
         """Have a saga accepted, wait for its end, and return its events. Raises the SagaError that it ended with."""
@@ -143,7 +143,7 @@ class Session:
         ]
         return [each.event for each in recorded(rows, self._versions)]
 
-    # --- the event store ---------------------------------------------------------------------------------------
+    # --- the event store -----------------------------------------------------------------------------------------
 
     @property
     def event_store(self) -> EventStore:
@@ -157,7 +157,7 @@ class Session:
                 self._store = EventStore(journal_path(self.home), self._versions, synchronous=synchronous)
             return self._store
 
-    # --- leaving -----------------------------------------------------------------------------------------------
+    # --- leaving -------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Leave the system, and wait for its end where nobody else is attached. Does nothing in a fork."""

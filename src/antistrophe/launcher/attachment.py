@@ -1,4 +1,4 @@
-"""An application's hold on the actor system of a home: starts it, stays attached, and finds it again when it dies."""
+"""An application's attachment to the system of a home: starts it, keeps it up, and finds it again after its death."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from antistrophe.errors import (
     UnreadableDataError,
 )
 from antistrophe.launcher import control_protocol
-from antistrophe.launcher.probe import reach
+from antistrophe.launcher.probe import connect
 from antistrophe.launcher.spawn import Started, error_named, log_tail, start_launcher
 from antistrophe.linux.process import identity_of, open_pidfd, wait_readable
 from antistrophe.settings import Settings
@@ -31,14 +31,14 @@ _LONGEST_PAUSE_S = 0.5
 _AFTER_FAILURE_S = 1.0
 _CONNECT_S = 5.0
 _STOP_EXTRA_S = 20.0
-"""What a stop may take beyond its drain: fencing, leaving, the sweep."""
-_LAST_BREATH_S = 2.0
+"""How long a stop may take beyond its drain: fencing, leaving, the sweep."""
+_LAUNCHER_EXIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One life of the actor system, as an application sees it. ``number`` counts those that this application has seen;
-    ``supervisor`` is the path of the supervisor's socket."""
+    """One incarnation of the actor system, as an application sees it. ``number`` counts the incarnations that this
+    attachment has seen, from 1; ``supervisor`` is the path of the supervisor's socket."""
 
     number: int
     supervisor: str
@@ -50,7 +50,11 @@ class System:
 
 
 class Attachment:
-    """Keeps the actor system of a home up while it is open. Any thread may use it; a fork may not."""
+    """Keeps the actor system of a home up while it is open. Any thread may use it; a fork may not.
+
+    Its thread connects to the launcher, or starts one, and follows the states that the launcher tells. When the
+    connection ends, the thread begins again.
+    """
 
     def __init__(self, home: Path, settings: Settings) -> None:
         self.home = home
@@ -60,33 +64,37 @@ class Attachment:
         self._changed = threading.Condition()
         self._system: System | None = None
         self._seen = 0
-        self._state = "not reached yet"
+        self._state = "its launcher was not reached yet"
         self._problem: AntistropheError | None = None
         self._closed = False
         self._connection: socket.socket | None = None
         self._listeners: list[Callable[[], None]] = []
-        self._thread = threading.Thread(target=self._follow_always, name="antistrophe-attachment", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="antistrophe-attachment", daemon=True)
         _open.add(self)
 
     def open(self) -> System:
         """Start or find the system, and wait until it is ready.
 
-        Raises JournalError or SystemUnavailableError when it can't be, or is not within ``open_timeout_s``.
+        Raises JournalError or SystemUnavailableError when the system can't start, or is not ready within
+        ``open_timeout_s``.
         """
         self._thread.start()
         try:
-            return self._wait(self._settings.open_timeout_s, hopeful=False)
+            return self._wait(self._settings.open_timeout_s, retry=False)
         except BaseException:
             self.leave()
-            self._hang_up()
-            self._thread.join(_LAST_BREATH_S)
+            self._disconnect()
+            self._thread.join(_LAUNCHER_EXIT_S)
             raise
 
     def wait_ready(self, timeout_s: float) -> System:
-        """The system as it is now, or as soon as it is back. Raises SystemUnavailableError (or what keeps it from
-        starting) when it is not within ``timeout_s``."""
+        """The system that runs now, or that is ready within ``timeout_s``.
+
+        Raises SystemUnavailableError, JournalError where the journal keeps the system from starting, and
+        SystemStateError in a fork and after `close`.
+        """
         self.check_process()
-        return self._wait(timeout_s, hopeful=True)
+        return self._wait(timeout_s, retry=True)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have ``listener`` called, by another thread, after each change of the system's state."""
@@ -94,11 +102,11 @@ class Attachment:
 
     @property
     def settings(self) -> Settings:
-        """The settings of the system that was seen last; before the first, those to start it with."""
+        """The settings of the system that was seen last; before the first, the settings to start it with."""
         return self._settings
 
     def is_current(self, system: System) -> bool:
-        """Whether that life of the system goes on, as far as is known."""
+        """Whether that incarnation of the system still runs, as far as is known."""
         return self._system is system
 
     @property
@@ -108,11 +116,11 @@ class Attachment:
 
     @property
     def foreign(self) -> bool:
-        """Whether this process is a fork of the one that opened it."""
+        """Whether this process is a fork of the process that opened the attachment."""
         return os.getpid() != self._pid
 
     def check_process(self) -> None:
-        """Raise SystemStateError in a fork of the process that opened this."""
+        """Raise SystemStateError in a fork of the process that opened the attachment."""
         if self.foreign:
             raise SystemStateError(
                 f"{self.home} was opened by process {self._pid} and can't be used in its fork {os.getpid()}: open it"
@@ -120,33 +128,33 @@ class Attachment:
             )
 
     def close(self) -> None:
-        """Leave. Who is the last waits until the system has stopped and nothing of it is left; that takes up to
-        ``drain_s`` and a moment."""
+        """Leave. The last application to leave waits until the system has stopped and nothing of it is left: up to
+        ``drain_s`` and a moment. Does nothing in a fork."""
         if self.foreign:
             return
         self.leave()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(self._settings.drain_s + _STOP_EXTRA_S)
-            self._hang_up()
-            self._thread.join(_LAST_BREATH_S)
+            self._disconnect()
+            self._thread.join(_LAUNCHER_EXIT_S)
 
     def leave(self) -> None:
         """Leave without waiting for anything."""
         with self._changed:
             self._closed = True
-            self._say_goodbye()
+            self._close_our_side()
             self._changed.notify_all()
         self._tell_listeners()
 
     def abandon(self) -> None:
-        """In a fork: close the copy of the connection, by which the launcher would take the fork for its parent."""
+        """In a fork: close the copy of the connection, because the launcher would take it for the parent's."""
         connection = self._connection
         if connection is not None:
             connection.close()
 
-    # --- what others wait for ----------------------------------------------------------------------------------
+    # --- the state that callers wait for -------------------------------------------------------------------------
 
-    def _wait(self, timeout_s: float, *, hopeful: bool) -> System:
+    def _wait(self, timeout_s: float, *, retry: bool) -> System:
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while True:
@@ -154,7 +162,7 @@ class Attachment:
                     raise SystemStateError(f"the orchestrator of {self.home} is closed")
                 if self._system is not None:
                     return self._system
-                if self._problem is not None and not hopeful:
+                if self._problem is not None and not retry:
                     raise self._problem
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
@@ -187,20 +195,20 @@ class Attachment:
         for listener in self._listeners:
             listener()
 
-    # --- the thread --------------------------------------------------------------------------------------------
+    # --- the thread ----------------------------------------------------------------------------------------------
 
-    def _follow_always(self) -> None:
+    def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while not self._closed:
             before = self._seen
             try:
-                connection = self._reach() or self._start()
+                connection = self._connect() or self._start()
                 if connection is not None:
                     self._follow(connection)
             except AntistropheError as error:
                 self._report(error)
             except Exception as error:
-                self._report(SystemUnavailableError(f"attaching to {self.home} failed: {error!r}"))
+                self._report(SystemUnavailableError(f"the attachment to {self.home} failed: {error!r}"))
             if self._seen > before:
                 pause_s = _FIRST_PAUSE_S
                 continue
@@ -212,24 +220,24 @@ class Attachment:
             if not self._closed:
                 self._changed.wait(seconds)
 
-    def _reach(self) -> socket.socket | None:
-        return reach(self.home, control_protocol.Hello(self.client_id, attach=True), _CONNECT_S)
+    def _connect(self) -> socket.socket | None:
+        return connect(self.home, control_protocol.Hello(self.client_id, attach=True), _CONNECT_S)
 
     def _start(self) -> socket.socket | None:
-        """Start a launcher and connect to it; None where another one is in its way, for the moment."""
+        """Start a launcher and connect to it; None where it does not serve, for example because another one does."""
         self._publish("a launcher was started")
         started = start_launcher(self.home, self._settings, self._settings.open_timeout_s)
         self._publish(f"the launcher that was started {started.value}")
-        return self._reach() if started is Started.SERVING else None
+        return self._connect() if started is Started.SERVING else None
 
     def _follow(self, connection: socket.socket) -> None:
-        """Take in what the launcher tells, until it is gone."""
+        """Follow the states that the launcher tells, until the connection ends."""
         with self._changed:
             self._connection = connection
             self._state = "its launcher was reached, but has not said anything"
             if self._closed:
-                self._say_goodbye()
-        pid, _ = control_protocol.peer_of(connection)
+                self._close_our_side()
+        pid, _ = control_protocol.peer_credentials(connection)
         launcher = identity_of(pid)
         pidfd = None if launcher is None else open_pidfd(launcher)
         last: control_protocol.State | None = None
@@ -241,7 +249,7 @@ class Attachment:
                 connection.close()
             if pidfd is not None:
                 if isinstance(last, control_protocol.Stopping | control_protocol.Failed):
-                    wait_readable(pidfd, _LAST_BREATH_S)
+                    wait_readable(pidfd, _LAUNCHER_EXIT_S)
                 os.close(pidfd)
         if not isinstance(last, control_protocol.Failed):
             self._publish("its launcher is gone")
@@ -258,16 +266,16 @@ class Attachment:
             for frame in frames:
                 assert not isinstance(frame, control_protocol.Hello), "the reader takes states only"
                 last = frame
-                self._take_in(frame)
+                self._handle(frame)
             if not data:
                 return last
 
-    def _take_in(self, state: control_protocol.State) -> None:
+    def _handle(self, state: control_protocol.State) -> None:
         match state:
             case control_protocol.Starting():
                 self._publish("it is being started")
             case control_protocol.Restarting(reason):
-                self._publish(f"it is being started anew ({reason})")
+                self._publish(f"it is being started again ({reason})")
             case control_protocol.Stopping():
                 self._publish("it is stopping")
             case control_protocol.Failed(error, text):
@@ -281,7 +289,7 @@ class Attachment:
                 f"the actor system of {self.home} was started by another release of antistrophe (pid"
                 f" {ready.launcher_pid}): use the same one, or close all applications of that home first"
             )
-        # Whoever has to start it again does so as it was.
+        # If this application has to start the system again, it uses the same settings.
         self._settings = control_protocol.unpack_settings(ready.settings)
         self._seen += 1
         return System(
@@ -294,16 +302,16 @@ class Attachment:
             self._settings,
         )
 
-    # --- leaving -----------------------------------------------------------------------------------------------
+    # --- leaving -------------------------------------------------------------------------------------------------
 
-    def _say_goodbye(self) -> None:
-        """Tell the launcher that we go; it ends the connection when it has no more to tell."""
+    def _close_our_side(self) -> None:
+        """Close our side of the connection; the launcher ends it when it has no more to tell."""
         self._system = None
         if self._connection is not None:
             with contextlib.suppress(OSError):
                 self._connection.shutdown(socket.SHUT_WR)
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         with self._changed:
             if self._connection is not None:
                 with contextlib.suppress(OSError):

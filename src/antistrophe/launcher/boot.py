@@ -1,4 +1,4 @@
-"""The first lines of a launcher, run as a script: leaves the application that started it, and finds the package."""
+"""The script that a launcher process begins with: detaches from the application, and makes the package importable."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Called with the home, its settings and the folders of what has to be importable, the latter two as JSON."""
-    # A child of nobody's: no application has to reap it, or is told of its end by SIGCHLD.
+    """Start the launcher. Arguments: the home, its settings (JSON), the folders of the packages to import (JSON)."""
+    # The launcher is no child of the application: nobody has to reap it, and no SIGCHLD tells of its end.
     if os.fork():
         os._exit(0)
     home, settings, folders = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
@@ -25,8 +25,10 @@ def main() -> None:
 
 
 def _make_importable(folders: dict[str, str]) -> None:
-    """The application may have found a package by a search path of its own. Others of its folders are not wanted here:
-    user code runs in step processes only."""
+    """Add the folders of the packages that are not importable as it is: the application may have its own search path.
+
+    No other folder of the application is added, because user code runs in step processes only.
+    """
     from importlib.util import find_spec
 
     for name, folder in folders.items():

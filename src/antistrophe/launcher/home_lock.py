@@ -16,33 +16,33 @@ LOG_FOLDER = "log"
 
 
 def prepare_home(home: Path) -> None:
-    """Make the folder of a home (0700, with its log folder) where it is missing, and check that it can be used.
+    """Make the folder of a home (mode 0700, with its log folder) where it is missing, and check that it can be used.
 
-    Raises JournalError where it belongs to somebody else, is no folder, or can't be written to.
+    Raises JournalError where the folder belongs to another user, is not a folder, or can't be written to.
     """
     refuse_foreign(home)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / LOG_FOLDER).mkdir(mode=0o700, exist_ok=True)
-        with tempfile.TemporaryFile(dir=home):  # permissions alone say little: file systems are mounted read-only
+        with tempfile.TemporaryFile(dir=home):  # permissions are not enough: a file system may be read-only
             pass
     except OSError as error:
         reason = "there is a file of that name" if error.errno in (errno.EEXIST, errno.ENOTDIR) else error.strerror
         raise JournalError(
             f"{home} can't be the home of an actor system: {reason}; choose a folder that you can write to"
         ) from error
-    refuse_foreign(home)  # it may have been made by somebody else meanwhile
+    refuse_foreign(home)  # another user may have made it meanwhile
 
 
 class HomeLock:
-    """The one place of a launcher in a home. The kernel takes it back when the process that took it is dead."""
+    """The lock that only one launcher of a home can hold. The kernel releases it when that process dies."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     @classmethod
     def take(cls, home: Path) -> HomeLock | None:
-        """Take the lock without waiting; None when another launcher has it. Raises JournalError where the file system
+        """Take the lock without waiting; None when another launcher holds it. Raises JournalError where the file system
         can't lock."""
         path = home / LOCK_NAME
         try:
@@ -52,7 +52,7 @@ class HomeLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)  # for people who look; nothing relies on it
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)  # for people; no code reads it
         except BlockingIOError:
             os.close(descriptor)
             return None
@@ -64,5 +64,5 @@ class HomeLock:
         return cls(descriptor)
 
     def release(self) -> None:
-        """Let the next launcher in."""
+        """Release the lock for the next launcher."""
         os.close(self._descriptor)

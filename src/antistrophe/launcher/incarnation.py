@@ -1,4 +1,4 @@
-"""One life of the actor system of a home: started by the launcher, watched, and ended as a whole."""
+"""One incarnation of the actor system of a home: started by the launcher, watched, and ended as a whole."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from antistrophe.transport.address import path_of
 from antistrophe.transport.mailbox import Mailbox
 from antistrophe.transport.system_base import UnixSystemBase, admin_and_logger
 
-_BIRTH_S = 10.0
+_START_S = 10.0
 CONFIGURE_AGAIN_S = 2.0
 
 
 class IncarnationEndedError(Exception):
-    """This life of the actor system is over, or never began; the text says why."""
+    """This incarnation of the actor system has ended, or could not start; the text says why."""
 
 
 class Incarnation:
-    """Thespian's Admin and logger, and our supervisor below them. ``ready`` is what the supervisor said when it was."""
+    """Thespian's Admin and logger, and our supervisor below them. ``ready`` is the supervisor's message that it takes
+    requests, None before it came."""
 
     def __init__(self, folder: Path, configuration: Configuration) -> None:
         self._folder = folder
@@ -44,23 +45,25 @@ class Incarnation:
         self.supervisor = ""
         self.pids: dict[str, int] = {}
 
-    def begin(self) -> None:
-        """Start all processes of the system within moments. Raises IncarnationEndedError. Only for the main thread:
-        the processes die with the thread that starts them."""
+    def start(self) -> None:
+        """Start all processes of the system, within 10 s. Raises IncarnationEndedError.
+
+        Only for the main thread: the processes die with the thread that started them.
+        """
         try:
-            with _bounded(_BIRTH_S):
-                self._start()
+            with _bounded(_START_S):
+                self._start_processes()
         except (AntistropheError, ActorSystemException, ImportError, OSError) as error:
             raise IncarnationEndedError(f"the actor system could not be started: {error}") from error
 
-    def _start(self) -> None:
+    def _start_processes(self) -> None:
         log_folder = Path(self._configuration.home) / "log"
-        self._base = UnixSystemBase(self._folder, log_folder=log_folder, timeout_s=_BIRTH_S)
+        self._base = UnixSystemBase(self._folder, log_folder=log_folder, timeout_s=_START_S)
         admin, logger = admin_and_logger(self._folder)
         self._watch("admin", admin)
         self._watch("logger", logger)
         address = ActorSystem(self._base, transientUnique=True).createActor(SupervisorActor)
-        # Thespian does not tell pids. Its Admin has two children: the logger and the actor that was just made.
+        # Thespian does not tell the pid of an actor. Its Admin has two children: the logger and the new actor.
         children = [pid for pid in children_of(self.pids["admin"]) if pid != self.pids["logger"]]
         self._watch("supervisor", identity_of(children[0]) if children else None)
         self.supervisor = path_of(address) or ""
@@ -69,8 +72,8 @@ class Incarnation:
         self._configure_at = time.monotonic() + CONFIGURE_AGAIN_S
 
     def configure_again(self) -> None:
-        """Tell the supervisor, which is not ready yet, what it was told first: it may not have heard it, or its answer
-        was lost."""
+        """Send the configuration again to a supervisor that is not ready, every 2 s: the message or its answer may be
+        lost."""
         if time.monotonic() >= self._configure_at:
             self._configure_at = time.monotonic() + CONFIGURE_AGAIN_S
             self.send(self._configuration)
@@ -84,11 +87,11 @@ class Incarnation:
 
     @property
     def pidfds(self) -> dict[str, int]:
-        """What to poll, by role: readable means dead."""
+        """The pidfds to poll, by role. A readable one means that the process is dead."""
         return dict(self._pidfds)
 
     def dead(self) -> str | None:
-        """The role of a process that is dead, or None: all live."""
+        """The role of a process that is dead; None while all of them live."""
         poll = select.poll()
         for pidfd in self._pidfds.values():
             poll.register(pidfd, select.POLLIN)
@@ -96,8 +99,8 @@ class Incarnation:
         return next((role for role, pidfd in self._pidfds.items() if pidfd in gone), None)
 
     def send(self, message: Any) -> None:
-        """Send to the supervisor. One that has not read a thousand messages does not get another: it is as good as
-        hung, and nothing of what it is sent from here is vital."""
+        """Send a message to the supervisor. The message is dropped where the supervisor has a thousand unread messages:
+        it hangs then, and no message of the launcher is vital."""
         if self._mailbox is not None:
             with contextlib.suppress(OverloadedError):
                 self._mailbox.send(message)
@@ -107,7 +110,7 @@ class Incarnation:
         return None if self._mailbox is None else self._mailbox.receive(timeout_s)
 
     def close(self) -> None:
-        """Let go of it. Its processes are the sweep's business."""
+        """Close the descriptors and the mailbox. The launcher's sweep ends the processes."""
         self.drop_descriptors()
         if self._base is not None:
             self._base.close()
@@ -123,7 +126,7 @@ class Incarnation:
 
 @contextlib.contextmanager
 def _bounded(seconds: float) -> Iterator[None]:
-    """Thespian waits for up to 50 s for an answer that will not come; this ends it."""
+    """End the block after so many seconds: Thespian waits up to 50 s for an answer that does not come."""
 
     def too_long(_signal: int, _frame: FrameType | None) -> None:
         raise IncarnationEndedError(f"the actor system did not start within {seconds:g} s")

@@ -1,7 +1,7 @@
 """The launcher of a home: the small process that starts the actor system, watches it, and ends it completely.
 
-It lives as long as an application is attached. If one of the processes that carry the system dies, everything is swept
-away and started anew; the journal resumes.
+It runs as long as an application is attached. If one of the processes that carry the system dies, the launcher kills
+the rest and starts the system again; sagas resume from the journal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.launcher import control_protocol
-from antistrophe.launcher.connections import Peers
+from antistrophe.launcher.connections import ClientConnections
 from antistrophe.launcher.home_lock import HomeLock, prepare_home
 from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
 from antistrophe.launcher.signals import Signals
@@ -43,7 +43,7 @@ from antistrophe.transport.sockets import (
 log = logging.getLogger("antistrophe.launcher")
 
 CHECKED_JOURNAL_BYTES = 16 << 20
-"""Up to this size the whole journal is checked before it is used; a larger one where it is read."""
+"""Up to this size the whole journal is checked before it is used. A larger one is checked where it is read."""
 
 _FIRST_HELLO_S = 3.0
 _START_LOOK_S = 0.02
@@ -53,22 +53,22 @@ _SWEEP_S = 5.0
 
 
 def launch(home: str, settings: dict[str, Any]) -> None:
-    """The whole life of a launcher. Tells on standard output how it stands, in one line of JSON, then serves."""
+    """Run a launcher from its start to its end. It reports on standard output, in one line of JSON, and then serves."""
     _log_to_standard_error()
     try:
         launcher = Launcher.open(Path(home), Settings(**settings))
     except AntistropheError as error:
-        _say({ERROR: type(error).__name__, "text": str(error)})
+        _report({ERROR: type(error).__name__, "text": str(error)})
         return
     except Exception as error:
         log.exception("the launcher can't start")
-        _say({ERROR: SystemUnavailableError.__name__, "text": f"the launcher can't start: {error!r}"})
+        _report({ERROR: SystemUnavailableError.__name__, "text": f"the launcher can't start: {error!r}"})
         return
     if launcher is None:
-        _say({HELD: True})
+        _report({HELD: True})
         return
-    _say({SERVING: True})
-    # Nothing that is started here keeps the application's pipe; what steps print is found in the log, at once.
+    _report({SERVING: True})
+    # No child keeps the application's pipe open. What steps print goes to the log, line by line.
     os.dup2(2, 1)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     launcher.run()
@@ -82,37 +82,37 @@ def _log_to_standard_error() -> None:
     log.propagate = False
 
 
-def _say(line: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # the application may be gone
+def _report(line: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # the application may have ended
         os.write(1, json.dumps(line).encode() + b"\n")
 
 
 class Launcher:
-    """Holds the lock of its home. ``run`` returns when nothing of the system is left."""
+    """Holds the lock of its home until `run` returns. Then nothing of the system is left."""
 
     def __init__(self, home: Path, settings: Settings, folder: Path, lock: HomeLock, now_s: float) -> None:
         self._home = home
         self._settings = settings
         self._folder = folder
         self._lock = lock
-        # One steady clock for the whole system, whatever becomes of the wall clock.
+        # The whole system uses one steady clock, so a change of the wall clock has no effect.
         self._configuration = Configuration(str(home), settings, now_s - time.monotonic(), os.getpid())
         self._selector = selectors.DefaultSelector()
         self._signals = Signals(self._selector)
         listener = control_protocol.listen(control_protocol.control_path(folder))
-        self._peers = Peers(self._selector, listener, control_protocol.Starting(), self._client_left)
+        self._connections = ClientConnections(self._selector, listener, control_protocol.Starting(), self._client_left)
         self._restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
-        self._life: Incarnation | None = None
+        self._incarnation: Incarnation | None = None
         self._generation = 0
         self._start_until = 0.0
         self._first_hello_until = time.monotonic() + _FIRST_HELLO_S
         self._failed = False
-        self._own = True
-        os.register_at_fork(after_in_child=self._leave_to_parent)
+        self._owner = True
+        os.register_at_fork(after_in_child=self._release_in_fork)
 
     @classmethod
     def open(cls, home: Path, settings: Settings) -> Launcher | None:
-        """Take the home and clear it of what an earlier system left; None when another launcher has it.
+        """Take the home and remove what an earlier system left there; None when another launcher holds the home.
 
         Raises JournalError and SystemUnavailableError.
         """
@@ -124,165 +124,165 @@ class Launcher:
         become_subreaper()
         mark_home_descendants(home)
         found_system()
-        _sweep(home)
+        _sweep_leftovers(home)
         folder = socket_folder(home)
         remove_leftover_sockets(folder)
         last_at = _check_journal(journal_path(home), settings)
         return cls(home, settings, folder, lock, _now_s(last_at))
 
     def run(self) -> None:
-        """Serve until there is no more reason to, then end everything."""
+        """Serve until no application is attached, or SIGTERM, or a failure; then end everything."""
         log.info("the launcher of %s starts", self._home)
         try:
             while not self._is_over():
-                self._turn()
+                self._run_once()
         except Exception:
-            log.exception("the launcher of %s fails", self._home)
+            log.exception("the launcher of %s failed", self._home)
         finally:
             self._stop()
         log.info("the launcher of %s ends", self._home)
 
-    # --- the loop ----------------------------------------------------------------------------------------------
+    # --- the loop ------------------------------------------------------------------------------------------------
 
     def _is_over(self) -> bool:
         if self._failed or self._signals.asked_to_stop:
             return True
-        if self._peers.attached_ever:
-            return self._peers.attached == 0
+        if self._connections.attached_ever:
+            return self._connections.attached == 0
         return time.monotonic() > self._first_hello_until
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         try:
-            if self._life is None:
-                self._begin_life()
-            elif self._life.ready is None:
+            if self._incarnation is None:
+                self._start_incarnation()
+            elif self._incarnation.ready is None:
                 self._select(0.0)
-                self._await_supervisor(self._life)
+                self._await_supervisor(self._incarnation)
             else:
-                self._select(None if self._peers.attached_ever else self._first_hello_until - time.monotonic())
-            if self._life is not None and (role := self._life.dead()) is not None:
+                self._select(None if self._connections.attached_ever else self._first_hello_until - time.monotonic())
+            if self._incarnation is not None and (role := self._incarnation.dead()) is not None:
                 raise IncarnationEndedError(f"the {role} died")
         except IncarnationEndedError as error:
-            self._start_anew(str(error))
+            self._restart(str(error))
 
     def _select(self, timeout_s: float | None) -> None:
         for key, mask in self._selector.select(timeout_s):
             key.data(mask)
         self._signals.reap()
 
-    def _begin_life(self) -> None:
+    def _start_incarnation(self) -> None:
         self._generation += 1
         self._start_until = time.monotonic() + self._settings.open_timeout_s
-        self._life = Incarnation(self._folder, self._configuration)
-        self._life.begin()
-        for pidfd in self._life.pidfds.values():
+        self._incarnation = Incarnation(self._folder, self._configuration)
+        self._incarnation.start()
+        for pidfd in self._incarnation.pidfds.values():
             self._selector.register(pidfd, selectors.EVENT_READ, lambda _mask: None)
 
-    def _await_supervisor(self, life: Incarnation) -> None:
-        said = life.receive(_START_LOOK_S)
-        if isinstance(said, SupervisorReady):
-            life.ready = said
-            log.info("the actor system is up, with %d open sagas", said.open_sagas)
-            self._peers.tell(self._ready(life))
-        elif isinstance(said, SupervisorFailed):
-            self._fail(said.error, said.text)
+    def _await_supervisor(self, incarnation: Incarnation) -> None:
+        message = incarnation.receive(_START_LOOK_S)
+        if isinstance(message, SupervisorReady):
+            incarnation.ready = message
+            log.info("the actor system is up, with %d open sagas", message.open_sagas)
+            self._connections.tell(self._ready(incarnation))
+        elif isinstance(message, SupervisorFailed):
+            self._fail(message.error, message.text)
         elif time.monotonic() > self._start_until:
             raise IncarnationEndedError(f"the supervisor was not ready within {self._settings.open_timeout_s:g} s")
         else:
-            life.configure_again()
+            incarnation.configure_again()
 
-    def _ready(self, life: Incarnation) -> control_protocol.Ready:
+    def _ready(self, incarnation: Incarnation) -> control_protocol.Ready:
         return control_protocol.Ready(
             protocol=control_protocol.PROTOCOL,
             generation=self._generation,
-            supervisor=life.supervisor,
+            supervisor=incarnation.supervisor,
             launcher_pid=os.getpid(),
-            admin_pid=life.pids["admin"],
-            logger_pid=life.pids["logger"],
-            supervisor_pid=life.pids["supervisor"],
+            admin_pid=incarnation.pids["admin"],
+            logger_pid=incarnation.pids["logger"],
+            supervisor_pid=incarnation.pids["supervisor"],
             settings=control_protocol.pack_settings(self._settings),
         )
 
     def _client_left(self, client_id: str) -> None:
         remove_dead_sockets(self._folder)
-        if self._life is not None and self._life.ready is not None:
-            self._life.send(ClientLeft(client_id))
+        if self._incarnation is not None and self._incarnation.ready is not None:
+            self._incarnation.send(ClientLeft(client_id))
 
-    # --- when it dies ------------------------------------------------------------------------------------------
+    # --- when the system dies ------------------------------------------------------------------------------------
 
-    def _start_anew(self, reason: str) -> None:
-        log.error("%s: the actor system ends and is started anew", reason)
-        self._end_life()
+    def _restart(self, reason: str) -> None:
+        log.error("%s: the actor system is ended and started again", reason)
+        self._end_incarnation()
         left = sweep(self._home, deadline_s=_SWEEP_S)
         if left:
             self._fail(SystemUnavailableError.__name__, _survivors(self._home, left))
         elif self._restarts.delay_s(time.monotonic()) > 0.0:
-            often, window_s = self._settings.max_restarts, self._settings.restart_window_s
-            text = f"the actor system of {self._home} died more than {often} times in {window_s:g} s, at last: {reason}"
-            self._fail(SystemUnavailableError.__name__, text)
+            limit, window_s = self._settings.max_restarts, self._settings.restart_window_s
+            often = f"the actor system of {self._home} died more than {limit} times in {window_s:g} s"
+            self._fail(SystemUnavailableError.__name__, f"{often}; the last time: {reason}")
         else:
-            self._peers.tell(control_protocol.Restarting(reason))
+            self._connections.tell(control_protocol.Restarting(reason))
 
     def _fail(self, error: str, text: str) -> None:
-        log.error("giving up: %s: %s", error, text)
+        log.error("the launcher gives up: %s: %s", error, text)
         self._failed = True
-        self._peers.tell(control_protocol.Failed(error, text))
+        self._connections.tell(control_protocol.Failed(error, text))
 
-    def _end_life(self) -> None:
-        if self._life is not None:
-            for pidfd in self._life.pidfds.values():
+    def _end_incarnation(self) -> None:
+        if self._incarnation is not None:
+            for pidfd in self._incarnation.pidfds.values():
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(pidfd)
-            self._life.close()
-            self._life = None
+            self._incarnation.close()
+            self._incarnation = None
 
-    # --- the end -----------------------------------------------------------------------------------------------
+    # --- the end -------------------------------------------------------------------------------------------------
 
     def _stop(self) -> None:
-        """Leave nothing running, whatever hangs: each part has an end in time, and none can keep the others from it."""
+        """End everything, even where something hangs: each part ends in bounded time, and none can stop the others."""
         steps: tuple[Callable[[], None], ...] = (
-            self._say_stopping,
+            self._tell_stopping,
             self._drain,
-            self._end_life,
+            self._end_incarnation,
             self._sweep_last,
             self._signals.reap,
-            self._settle_journal,
+            self._checkpoint_journal,
             self._remove_sockets,
             self._lock.release,
-            self._peers.close,
+            self._connections.close,
         )
         for step in steps:
             try:
                 step()
             except Exception:
-                log.exception("a part of the stop failed")
+                log.exception("%s failed while the launcher stopped", step.__name__)
 
-    def _say_stopping(self) -> None:
+    def _tell_stopping(self) -> None:
         if not self._failed:
-            self._peers.tell(control_protocol.Stopping())
+            self._connections.tell(control_protocol.Stopping())
 
     def _drain(self) -> None:
-        life = self._life
-        if life is None or life.ready is None:
+        incarnation = self._incarnation
+        if incarnation is None or incarnation.ready is None:
             return
         drain_s = self._settings.drain_s
         until = time.monotonic() + drain_s + _FENCE_S
-        life.send(Drain(drain_s))
-        while time.monotonic() < until and life.dead() is None:
-            said = life.receive(_DRAIN_LOOK_S)
+        incarnation.send(Drain(drain_s))
+        while time.monotonic() < until and incarnation.dead() is None:
+            message = incarnation.receive(_DRAIN_LOOK_S)
             self._select(0.0)
-            if isinstance(said, Drained):
-                log.info("drained; %d attempts had to be ended", said.fenced)
+            if isinstance(message, Drained):
+                log.info("the system is drained; %d attempts had to be ended", message.fenced)
                 return
-        log.error("the supervisor did not drain; everything is ended as it stands")
+        log.error("the supervisor did not drain in time; its processes are killed")
 
     def _sweep_last(self) -> None:
         left = sweep(self._home, deadline_s=_SWEEP_S)
         if left:
             log.error("%s", _survivors(self._home, left))
 
-    def _settle_journal(self) -> None:
-        # The last connection to close moves the log of the last commits into the file: one file is easier to copy.
+    def _checkpoint_journal(self) -> None:
+        # Closing the last connection moves the write-ahead log into the file: one file is easier to copy.
         with contextlib.suppress(JournalError):
             open_database(journal_path(self._home), synchronous=self._settings.synchronous).close()
 
@@ -290,22 +290,22 @@ class Launcher:
         remove_leftover_sockets(self._folder)
         leave_socket_folder(self._home, self._folder)
 
-    def _leave_to_parent(self) -> None:
-        """In a fork, which is or becomes an actor: keep nothing of the launcher's. A copy of the lock would outlive it,
-        and with a copy of a connection no application would notice its death."""
-        if not self._own:
+    def _release_in_fork(self) -> None:
+        """In a fork, which becomes an actor: close everything of the launcher's. A copy of the lock would outlive the
+        launcher, and with a copy of a connection no application would notice the launcher's death."""
+        if not self._owner:
             return
-        self._own = False
+        self._owner = False
         self._signals.forget()
-        self._peers.drop_descriptors()
+        self._connections.drop_descriptors()
         self._selector.close()
         with contextlib.suppress(OSError):
             self._lock.release()
-        if self._life is not None:
-            self._life.drop_descriptors()
+        if self._incarnation is not None:
+            self._incarnation.drop_descriptors()
 
 
-def _sweep(home: Path) -> None:
+def _sweep_leftovers(home: Path) -> None:
     left = sweep(home, deadline_s=_SWEEP_S)
     if left:
         raise SystemUnavailableError(_survivors(home, left))
@@ -313,13 +313,13 @@ def _sweep(home: Path) -> None:
 
 def _survivors(home: Path, pids: list[int]) -> str:
     return (
-        f"processes of an earlier actor system of {home} can't be killed: pid {', '.join(map(str, pids))}; they have to"
-        " be gone before another can start (look at their state in /proc/PID/status)"
+        f"processes of an earlier actor system of {home} can't be killed: pid {', '.join(map(str, pids))}; no system"
+        " can start there until they are gone (see their state in /proc/PID/status)"
     )
 
 
 def _check_journal(path: Path, settings: Settings) -> float:
-    """The moment of its last entry, in seconds since the epoch; 0 where there is none."""
+    """Check the journal. Returns the time of its last entry in seconds since the epoch, 0 where it has none."""
     journal = SqliteJournal(path, synchronous=settings.synchronous)
     try:
         if path.stat().st_size <= CHECKED_JOURNAL_BYTES:
@@ -330,9 +330,12 @@ def _check_journal(path: Path, settings: Settings) -> float:
 
 
 def _now_s(last_at: float) -> float:
-    """The time of day, but never before what the journal has seen: a clock that was set back would hold up every retry
-    and deadline for as long as it was set back by."""
+    """The time of day, but not earlier than the journal's last entry: after a clock was set back, every retry and
+    deadline would wait until the clock has caught up."""
     now = time.time()
     if now < last_at:
-        log.warning("this machine's clock is %.0f s behind the journal, whose time goes on", last_at - now)
+        log.warning(
+            "this machine's clock is %.0f s behind the journal: the system goes on from the journal's time",
+            last_at - now,
+        )
     return max(now, last_at)

@@ -1,4 +1,4 @@
-"""Reach the launcher of a home where one runs, without starting one."""
+"""Connect to the launcher of a home, or ask it for its state, without starting one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from antistrophe.launcher import control_protocol
 from antistrophe.transport.sockets import existing_socket_folder
 
 
-def reach(home: Path, hello: control_protocol.Hello, timeout_s: float) -> socket.socket | None:
-    """A connection to the launcher, which has been greeted; None where there is none, or it does not listen.
+def connect(home: Path, hello: control_protocol.Hello, timeout_s: float) -> socket.socket | None:
+    """A connection to the launcher, over which ``hello`` was sent; None where no launcher listens.
 
-    Raises SystemUnavailableError where the home's sockets are not this user's alone.
+    Raises SystemUnavailableError where the home's sockets do not belong to this user alone.
     """
     folder = existing_socket_folder(home)
     if folder is None:
@@ -24,7 +24,7 @@ def reach(home: Path, hello: control_protocol.Hello, timeout_s: float) -> socket
     try:
         connection.settimeout(timeout_s)
         connection.connect(control_protocol.control_path(folder))
-        pid, uid = control_protocol.peer_of(connection)
+        pid, uid = control_protocol.peer_credentials(connection)
         if uid != os.geteuid():
             raise SystemUnavailableError(f"{folder} is served by process {pid} of another user (uid {uid})")
         connection.sendall(control_protocol.encode(hello))
@@ -38,12 +38,12 @@ def reach(home: Path, hello: control_protocol.Hello, timeout_s: float) -> socket
     return connection
 
 
-def look(home: Path, timeout_s: float = 1.0) -> control_protocol.State | None:
-    """What the launcher of a home says at this moment, without keeping the system up; None where none is running.
+def probe(home: Path, timeout_s: float = 1.0) -> control_protocol.State | None:
+    """The state of a home's launcher at this moment; None where no launcher answers. It does not keep the system up.
 
-    Raises SystemUnavailableError where the home's sockets are not this user's alone.
+    Raises SystemUnavailableError where the home's sockets do not belong to this user alone.
     """
-    connection = reach(home, control_protocol.Hello(uuid.uuid4().hex, attach=False), timeout_s)
+    connection = connect(home, control_protocol.Hello(uuid.uuid4().hex, attach=False), timeout_s)
     if connection is None:
         return None
     with connection:

@@ -1,4 +1,4 @@
-"""The launcher's signals, as events of its loop: the order to stop, and children to be reaped."""
+"""The launcher's signals, as events of its loop: SIGTERM asks it to stop, SIGCHLD to reap children."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
 
 class Signals:
-    """``asked_to_stop`` is true from SIGTERM on. Only for the main thread."""
+    """Wakes the selector at every signal. ``asked_to_stop`` is true from SIGTERM on. Only for the main thread."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self.asked_to_stop = False
-        # The application that started this process may have ignored or blocked some, and that is inherited.
+        # A process inherits the signals that its parent ignored or blocked: undo that first.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
@@ -28,13 +28,13 @@ class Signals:
         selector.register(self._reader, selectors.EVENT_READ, self._empty)
 
     def reap(self) -> None:
-        """Bury the dead: orphans of the actor system become children of the launcher."""
+        """Reap every dead child. Orphans of the actor system become children of the launcher."""
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
 
     def forget(self) -> None:
-        """In a fork: no handler and no descriptor of the launcher's stays."""
+        """In a fork: remove the launcher's handlers, and close its descriptors."""
         signal.set_wakeup_fd(-1)
         for number in (*_HANDLED, *_IGNORED, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Start the launcher of a home from an application, and hear from it whether it serves."""
+"""Start the launcher of a home from an application, and learn whether it serves."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ _TAIL_BYTES = 2_000
 
 
 class Started(Enum):
-    """What became of a launcher: it SERVES at the control socket, another one has the home (HELD), it ended without a
-    word (DIED), or said nothing in time (SILENT)."""
+    """What became of a launcher that was started.
+
+    SERVING: it listens at the control socket. HELD: another launcher holds the home. DIED: it ended without a report.
+    SILENT: it has not reported in time.
+    """
 
     SERVING = "serves"
     HELD = "is not needed: another one holds the home, but does not answer"
@@ -40,17 +43,17 @@ class Started(Enum):
 
 
 def start_launcher(home: Path, settings: Settings, timeout_s: float) -> Started:
-    """Start a launcher and wait for up to ``timeout_s`` until it says how it stands.
+    """Start a launcher and wait up to ``timeout_s`` for its report.
 
-    Raises JournalError for a home that can't be used, and whatever error the launcher tells.
+    Raises JournalError for a home that can't be used, and the error that the launcher reports.
     """
     prepare_home(home)
     deadline = time.monotonic() + timeout_s
     with _start(home, settings) as process:
-        assert process.stdout is not None, "it was asked for"
+        assert process.stdout is not None, "a pipe was asked for"
         line = _read_to_end(process.stdout.fileno(), deadline)
         process.stdout.close()
-        process.wait()  # it has left its place to a child of its own, at once
+        process.wait()  # it ends at once, and its child goes on as the launcher
     if line is None:
         return Started.SILENT
     try:
@@ -63,7 +66,7 @@ def start_launcher(home: Path, settings: Settings, timeout_s: float) -> Started:
 
 
 def error_named(name: str, text: str) -> errors.AntistropheError:
-    """The exception of that name in antistrophe.errors; SystemUnavailableError where there is none to be made."""
+    """An error of that class in antistrophe.errors; SystemUnavailableError where no such class can be made."""
     cls = getattr(errors, name, None)
     if isinstance(cls, type) and issubclass(cls, errors.RequestError | errors.SystemStateError):
         return cls(text)
@@ -71,7 +74,7 @@ def error_named(name: str, text: str) -> errors.AntistropheError:
 
 
 def log_tail(home: Path) -> str:
-    """The last lines that the launcher of that home wrote to its log, as the end of a message; or nothing."""
+    """The last lines of the log of a home's launcher, as the end of a message; empty where there is no log."""
     path = home / LOG_FOLDER / LAUNCHER_LOG
     try:
         with path.open("rb") as file:
@@ -84,7 +87,9 @@ def log_tail(home: Path) -> str:
 
 def _start(home: Path, settings: Settings) -> subprocess.Popen[bytes]:
     if not sys.executable:
-        raise errors.SystemUnavailableError("this Python does not know its own program (sys.executable is empty)")
+        raise errors.SystemUnavailableError(
+            "the launcher can't be started: this Python does not know its program (sys.executable is empty)"
+        )
     log = home / LOG_FOLDER / LAUNCHER_LOG
     try:
         if log.exists() and log.stat().st_size > _LOG_BYTES_KEPT:
@@ -120,7 +125,7 @@ def _folders() -> dict[str, str]:
 
 
 def _read_to_end(descriptor: int, deadline: float) -> bytes | None:
-    """What is written until the pipe ends: with the launcher, or when it serves. None when it does not in time."""
+    """All bytes until the pipe ends: when the launcher serves, or when it ends. None when the deadline comes first."""
     data = b""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.definition.spec import StepSpec
 from antistrophe.errors import InvalidDefinitionError, RequestError
-from antistrophe.launcher.probe import look
+from antistrophe.launcher.probe import probe
 from antistrophe.serialization.type_hints import short
 from antistrophe.testing.verification.injections import RETURNED
 from antistrophe.testing.verification.points import SUPERVISOR, Point, points_of, points_within
@@ -265,7 +265,7 @@ def _folders(home: str | os.PathLike[str] | None) -> Iterator[tuple[Path, Path]]
         files = Path(folder) / "runs"
         files.mkdir()
         place = Path(folder) / "home" if home is None else Path(home)
-        if place.exists() and look(place) is not None:
+        if place.exists() and probe(place) is not None:
             raise RequestError(
                 f"an actor system runs in {place}, and verifying kills the system again and again: give another home"
             )
