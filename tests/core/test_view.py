@@ -121,7 +121,7 @@ def test_a_process_that_does_not_die_is_seen() -> None:
     told = Told(step("pay"))
     told.run()
     told.tell(CancelAsked("too dear", "me"))
-    assert metadata_of(told.saga).waiting == ("process 1 is being ended, in which the attempt to execute pay runs")
+    assert metadata_of(told.saga).waiting == "process 1, which runs the attempt to execute pay, is being ended"
 
 
 def test_attempts_that_never_reached_the_call_are_not_shown_as_attempts() -> None:

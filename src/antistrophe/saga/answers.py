@@ -1,4 +1,4 @@
-"""How the end of an attempt is booked: the entries that an answer, or the death of its process, makes true."""
+"""How an attempt ends: the entries that follow from its answer, or from the death of its process."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from antistrophe.saga.state import Saga
 _WITHOUT_CALL = frozenset({FailureKind.NEVER_RAN, FailureKind.REFUSED})
 
 _NOT_ITS_DOING = frozenset({FailureKind.NEVER_RAN, FailureKind.INTERRUPTED})
-"""The deaths that say nothing about a ``verify``: it is asked again."""
+"""Kinds of death that say nothing about a ``verify``, so that verify is asked again."""
 
 
 def entries_of_answer(
     current: AttemptStarted, answer: Answer, now: float, *, adopted: bool = False
 ) -> tuple[Entry, ...]:
-    """What the answer of the current attempt makes true; ``adopted``: its process left it, and is dead."""
+    """The entries that follow from the answer of the current attempt. ``adopted``: the answer was read from what the
+    dead process left."""
     match answer:
         case Refused(reason):
             return (_failed(current, Failure(FailureKind.REFUSED, reason), now), SagaWaits(now, reason))
@@ -43,7 +44,7 @@ def entries_of_answer(
             )
             return (result,)
         case Unencodable(error, error_type) if current.action is Action.COMPENSATE:
-            # It did run, and an undo owes nobody a result.
+            # The undo did run, and nobody needs the result of an undo.
             warning = f"{error_type}: {error}"
             done = AttemptSucceeded(
                 now, current.step, current.action, current.attempt, warning=warning, adopted=adopted
@@ -59,7 +60,8 @@ def entries_of_answer(
 
 
 def entries_of_death(saga: Saga, current: AttemptStarted, fenced: Fenced, now: float) -> tuple[Entry, ...]:
-    """What the proven death of the current attempt's process makes true: the outcome that it left, else its death."""
+    """The entries that follow from the proven death of the current attempt's process: those of the outcome that the
+    process left, or else those of its death."""
     if fenced.answer is not None:
         return entries_of_answer(current, fenced.answer, now, adopted=True)
     failure = _death(saga, current, fenced)
@@ -86,7 +88,7 @@ def _no_verdict(current: AttemptStarted, detail: str, now: float) -> VerdictGive
 
 
 def _failed(current: AttemptStarted, failure: Failure, now: float) -> AttemptFailed:
-    # What the system itself ended is repeated, however often that happens, unless it goes forward.
+    # A compensation or verify that the system itself ended is repeated, however often that happens.
     spared = failure.kind is FailureKind.INTERRUPTED and current.action is not Action.EXECUTE
     counts = failure.kind not in _WITHOUT_CALL and not spared
     return AttemptFailed(now, current.step, current.action, current.attempt, failure, counts)
@@ -95,12 +97,13 @@ def _failed(current: AttemptStarted, failure: Failure, now: float) -> AttemptFai
 def _death(saga: Saga, current: AttemptStarted, fenced: Fenced) -> Failure:
     exit_code, signal, detail = fenced.exit_code, fenced.signal, fenced.detail
     if fenced.began is False:
-        # However often the system ends a compensation before its call, that never gives it up.
+        # A compensation is never given up because the system ended it before its call.
         spared = fenced.by_system and current.action is Action.COMPENSATE
         kind = FailureKind.INTERRUPTED if spared else FailureKind.NEVER_RAN
         return Failure(kind, detail or "its process ended before the call", exit_code=exit_code, signal=signal)
     if fenced.by_system:
-        # Even where it had expired: after a long stop, an attempt is past its limit that never ran that long.
+        # This holds for an expired attempt, too: after a long stop it is past its limit although it never ran that
+        # long.
         text = detail or "the system was ended"
         return Failure(FailureKind.INTERRUPTED, text, exit_code=exit_code, signal=signal)
     if saga.expired:

@@ -1,4 +1,4 @@
-"""What to do once entries are durable: the difference between two states of a saga, or what a recovered one needs."""
+"""The effects to perform once entries are durable: they follow from two states of a saga, or from a recovered state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RunAttempt:
 
 @dataclass(frozen=True, slots=True)
 class AdoptAttempt:
-    """Find out what became of an attempt that an earlier life of this saga started."""
+    """Find out what became of an attempt that an earlier actor of this saga started."""
 
     started: AttemptStarted
 
@@ -42,7 +42,7 @@ class EndProcess:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseProcess:
-    """Give the process back; ``reusable``: it may serve other attempts."""
+    """Give the process back. ``reusable``: the process may serve other attempts."""
 
     lease: Lease
     reusable: bool
@@ -58,14 +58,15 @@ Effect: TypeAlias = RequestLease | RunAttempt | AdoptAttempt | EndProcess | Rele
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The next attempt: of which step, calling what."""
+    """The next attempt: its step, and what it calls."""
 
     step: int
     action: Action
 
 
 def next_work(saga: Saga) -> Work | None:
-    """The attempt that comes next, or None where there is none to make (ended, parked, one is running, all done)."""
+    """The attempt that comes next. None if the saga has ended, is parked, runs an attempt, or has nothing left to
+    do."""
     if saga.ended or saga.parked or saga.current is not None:
         return None
     if saga.unsettled is not None and not saga.backward:
@@ -87,12 +88,12 @@ def wake_at(saga: Saga) -> float | None:
         return None
     if saga.current is not None:
         return None if saga.ending else saga.current.deadline
-    # While verify is to be asked, the deadline changes nothing: the forward phase ends with its answer.
+    # A verify that is due ends the forward phase with its answer, so until then the deadline changes nothing.
     return None if saga.backward or saga.unsettled is not None else saga.deadline
 
 
 def effects_of(before: Saga | None, after: Saga) -> tuple[Effect, ...]:
-    """What to do once the entries between the two states are durable."""
+    """The effects to perform once the entries between the two states are durable."""
     effects: list[Effect] = []
     old = before.current if before is not None else None
     new = after.current
@@ -111,7 +112,7 @@ def effects_of(before: Saga | None, after: Saga) -> tuple[Effect, ...]:
 
 
 def _refused(before: Saga, after: Saga, index: int) -> bool:
-    """Whether its process could not make the call: it has loaded code that does not fit, and would go on refusing."""
+    """Whether the process could not make the call: it has loaded code that does not fit, and would refuse again."""
     old, new = before.steps[index], after.steps[index]
     counts = (
         (old.refused, new.refused),
@@ -122,7 +123,7 @@ def _refused(before: Saga, after: Saga, index: int) -> bool:
 
 
 def resume(saga: Saga) -> tuple[Effect, ...]:
-    """What a saga needs whose actor has just read it from the journal."""
+    """The effects to perform for a saga that was just read from the journal."""
     if saga.current is not None:
         return (_end(saga, saga.current),) if saga.ending else (AdoptAttempt(saga.current),)
     return _without_attempt(saga)

@@ -23,7 +23,7 @@ class Action(str, Enum):
 
 
 class FailureKind(str, Enum):
-    """How an attempt ended that did not succeed."""
+    """How an attempt failed."""
 
     RAISED = "raised"  # an exception of the step's own
     RETRYABLE = "retryable"  # RetryableError
@@ -57,9 +57,9 @@ class TurnReason(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The process that an attempt runs in: who it is (pid, start in clock ticks since boot, boot) and ``name``,
-    unique for ever, which also names the file that it writes its start marker and its outcome to. ``shared``: a slot in
-    a process that makes the calls of other sagas at the same time."""
+    """The process that an attempt runs in. ``pid``, ``start_ticks`` (clock ticks since the boot) and ``boot_id``
+    identify the process. ``name`` is unique for ever, and names the attempt file of the process. ``shared``: a slot in
+    an async worker, which makes the calls of other sagas at the same time."""
 
     name: str
     pid: int
@@ -70,7 +70,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How an attempt ended that did not succeed; only what applies is set."""
+    """How an attempt failed. Only the fields that apply are set."""
 
     kind: FailureKind
     error: str
@@ -83,7 +83,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class TurnCause:
-    """Why a saga turned back, at which step, and the failure that made it (None for a cancel)."""
+    """Why a saga turned back, at which step, and after which failure (None for a cancel)."""
 
     reason: TurnReason
     step: int
@@ -93,7 +93,8 @@ class TurnCause:
 
 @dataclass(frozen=True, slots=True)
 class SagaAccepted:
-    """The saga exists: its whole definition as it was accepted, and the request that a re-sent one is known by."""
+    """The saga exists: its whole definition as it was accepted, and the id of the request, by which the same request is
+    known when it is sent again."""
 
     at: float
     request_id: str
@@ -102,7 +103,7 @@ class SagaAccepted:
 
 @dataclass(frozen=True, slots=True)
 class SagaWaits:
-    """The saga can't move, for this reason; the next attempt that starts ends the wait."""
+    """The saga can't move, for this reason. The wait ends with the start of the next attempt."""
 
     at: float
     reason: str
@@ -111,7 +112,7 @@ class SagaWaits:
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
     """The intent: this attempt is about to run in the leased process. ``limit_s`` is its time limit in seconds,
-    ``deadline`` the earliest moment at which it can have passed it."""
+    ``deadline`` the earliest moment at which the limit can have passed."""
 
     at: float
     step: int
@@ -124,7 +125,8 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptSucceeded:
-    """The attempt returned; ``output`` is packed msgpack or None. ``adopted``: read from what its process left."""
+    """The attempt returned. ``output`` is packed msgpack or None. ``adopted``: the answer was read from what the dead
+    process left."""
 
     at: float
     step: int
@@ -138,7 +140,7 @@ class AttemptSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class AttemptExpired:
-    """The attempt ran past its limit; its process is to be ended, and nothing else happens until it is."""
+    """The attempt ran past its limit. Its process is being ended, and nothing else happens until that is done."""
 
     at: float
     step: int
@@ -164,8 +166,8 @@ class AttemptFailed:
 
 @dataclass(frozen=True, slots=True)
 class VerdictGiven:
-    """``verify`` answered (or could not): applied, with output and events as if the step had returned; or not.
-    ``stack`` and ``no_stack``: as of an attempt that failed, where it was ended or crashed."""
+    """``verify`` answered, or could not. Applied: with output and events, as if the step had returned. ``stack`` and
+    ``no_stack``: as of an attempt that failed, where it was ended or crashed."""
 
     at: float
     step: int
@@ -180,7 +182,7 @@ class VerdictGiven:
 
 @dataclass(frozen=True, slots=True)
 class RetryScheduled:
-    """The next attempt of the same action comes, not before then."""
+    """The same action is attempted again, but not before ``not_before``."""
 
     at: float
     step: int
@@ -223,7 +225,7 @@ class SagaParked:
 
 @dataclass(frozen=True, slots=True)
 class CompensationRetried:
-    """An operator gave the compensations that were given up their full policy again."""
+    """An operator had the compensations that were given up tried again, with their full policy."""
 
     at: float
     by: str
@@ -249,7 +251,7 @@ class SagaCompleted:
 
 @dataclass(frozen=True, slots=True)
 class SagaCompensated:
-    """Final: every step that was owed a compensation has one, or an operator's word."""
+    """Final: every effect was compensated, or settled by an operator."""
 
     at: float
 

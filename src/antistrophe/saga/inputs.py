@@ -1,4 +1,4 @@
-"""What a saga is told: answers of its attempts, deaths of their processes, time, and orders from outside."""
+"""The inputs of a saga: answers of its attempts, deaths of their processes, time, and orders from outside."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ ANSWER_TYPES: tuple[type, ...] = (Returned, Raised, Unencodable, Verified, Refus
 
 @dataclass(frozen=True, slots=True)
 class ProcessGranted:
-    """A step process is lent to the saga; ``used``: attempts have run in it; ``step_class``: for an attempt of that
-    class, which had to wait for its turn."""
+    """A step process is leased to the saga. ``used``: attempts have run in it. ``step_class``: the throttled class that
+    it was granted for, or None."""
 
     lease: Lease
     used: bool = False
@@ -69,14 +69,14 @@ class ProcessGranted:
 
 @dataclass(frozen=True, slots=True)
 class ProcessRefused:
-    """No step process can be had, and asking again at once won't help."""
+    """The saga gets no step process, and asking again at once won't help."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An attempt answered; it echoes which one it is."""
+    """An attempt answered. The other fields say which attempt."""
 
     step: int
     action: Action
@@ -105,8 +105,8 @@ class Fenced:
 
 @dataclass(frozen=True, slots=True)
 class TimePassed:
-    """It is later now. ``began_at``: when the current attempt's call began, as far as can be known; where it can't,
-    the attempt gets ``allowance_s`` more to begin."""
+    """Time has passed. ``began_at``: when the current attempt's call began, or None if nobody can know; then the
+    attempt gets ``allowance_s`` more to begin."""
 
     began_at: float | None = None
     allowance_s: float = 0.0
@@ -114,12 +114,12 @@ class TimePassed:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The saga was read from the journal: decide what the last entry left undecided."""
+    """The saga was read from the journal: decide what follows from its last entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class CancelAsked:
-    """Somebody wants the saga undone."""
+    """Somebody cancels the saga."""
 
     reason: str | None
     by: str
@@ -127,7 +127,7 @@ class CancelAsked:
 
 @dataclass(frozen=True, slots=True)
 class RetryAsked:
-    """An operator wants the compensations that were given up tried again; ``note``: why."""
+    """An operator asks for another try of the compensations that were given up. ``note``: why."""
 
     by: str
     note: str | None = None

@@ -1,8 +1,8 @@
-"""What becomes true of a saga when it is told something: ``decide``. Nothing else in the system decides.
+"""Decides what becomes true of a saga when it gets an input: ``decide``. Nothing else in the system decides.
 
-The rules are those of the table "what happens when" in docs/explanation/guarantees.md. ``decide`` reads no clock: the
-caller says what time it is. The jitter's draw is a function of the saga, the step and the attempt, so that the same
-journal always gives the same decision.
+The rules are the table "what happens when" in docs/explanation/guarantees.md. ``decide`` reads no clock: the caller
+says what time it is. The jitter is drawn from the saga, the step and the attempt, so that the same journal always gives
+the same decision.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from antistrophe.saga.inputs import (
 from antistrophe.saga.state import Saga, StepState, evolve, leaves_doubt
 
 NEVER_RAN_LIMIT = 10
-"""How often an attempt of one step may fail to reach its call before that counts as a failure of the step."""
+"""How many attempts of one step may end before their call. One more counts as a failure of the step."""
 
 REFUSED_DELAY_S = 5.0
 """The first wait after a process could not make the call; doubled up to REFUSED_MAX_S."""
@@ -67,15 +67,15 @@ _TURN_REASONS = {
 
 
 def decide(saga: Saga, said: Input, now: float, *, dispatch: bool = True) -> tuple[Entry, ...]:
-    """The entries that are now true; none where the input changes nothing (stale, doubled, too early).
+    """The entries that are now true; none if the input changes nothing (it is stale, doubled or too early).
 
-    ``dispatch`` False (a system that stops): no further attempt starts.
+    ``dispatch`` False: no further attempt starts, because the system stops.
     """
     return transition(saga, said, now, dispatch=dispatch)[0]
 
 
 def transition(saga: Saga, said: Input, now: float, *, dispatch: bool = True) -> tuple[tuple[Entry, ...], Saga]:
-    """The same entries, and the state that they lead to: what ``evolve`` over them would give."""
+    """The entries of ``decide``, and the state that they lead to, as ``evolve`` computes it."""
     draft = _Draft(saga, now)
     if not saga.ended:
         draft.hear(said, dispatch)
@@ -83,7 +83,7 @@ def transition(saga: Saga, said: Input, now: float, *, dispatch: bool = True) ->
 
 
 class _Draft:
-    """Entries in the making, and the state that they lead to."""
+    """The entries of one decision so far, and the state that they lead to."""
 
     def __init__(self, saga: Saga, now: float) -> None:
         self.saga = saga
@@ -99,7 +99,7 @@ class _Draft:
             self.add(entry)
 
     def hear(self, said: Input, dispatch: bool) -> None:
-        """Add what an input makes true."""
+        """Add the entries that follow from an input."""
         saga, now = self.saga, self.now
         match said:
             case ProcessGranted(lease, used, step_class):
@@ -136,8 +136,9 @@ class _Draft:
     # --- what follows ------------------------------------------------------------------------------------------
 
     def advance(self, lease: Lease | None, *, used: bool = False, step_class: str | None = None) -> None:
-        """Add all that follows from the state as it is, up to the next attempt where ``lease`` can run it (``used``:
-        its process has run another; ``step_class``: whose turn it was to get it)."""
+        """Add everything that follows from the present state, up to the next attempt if ``lease`` can run it. ``used``:
+        the process of the lease has run an attempt before. ``step_class``: the throttled class that the lease was
+        granted for."""
         if self.saga.current is not None or self.saga.ended or self.saga.parked:
             return
         if self.saga.unsettled is not None:
@@ -154,7 +155,7 @@ class _Draft:
             self._start(work.step, work.action, lease)
 
     def _settle_forward(self, failed: AttemptFailed) -> None:
-        """Decide what follows a failed attempt: ask verify (it stays unsettled), try again, or turn back."""
+        """Decide what follows a failed attempt: ask verify (the attempt stays unsettled), try again, or turn back."""
         failure = failed.failure
         spec, step = self.saga.spec.steps[failed.step], self.saga.steps[failed.step]
         doubtful = leaves_doubt(spec, failure) and self.saga.verdict is not Verdict.NOT_APPLIED
@@ -178,7 +179,7 @@ class _Draft:
         return not asked and never_ran <= NEVER_RAN_LIMIT and failed.failure.kind is not FailureKind.UNENCODABLE
 
     def _settle_backward(self, failed: AttemptFailed) -> None:
-        """Decide what follows a failed compensation: try again, or give it up."""
+        """Decide what follows a failed compensation: try again, or give up."""
         failure = failed.failure
         spec, step = self.saga.spec.steps[failed.step], self.saga.steps[failed.step]
         if failure.kind is FailureKind.NEVER_RAN:
@@ -209,7 +210,7 @@ class _Draft:
     def _turn_if_due(self) -> None:
         work = next_work(self.saga)
         if self.saga.cancel is not None:
-            # Even where every step has succeeded meanwhile: the cancel was accepted first.
+            # The saga turns back even if every step has succeeded meanwhile: the cancel was accepted first.
             step = work.step if work is not None else max(len(self.saga.steps) - 1, 0)
             self._turn(TurnReason.CANCELLED, step, None)
         elif work is not None and self._past_deadline():
@@ -290,7 +291,7 @@ def _refused_delay_s(times: int) -> float:
 
 
 def _may_retry(spec: StepSpec, step: StepState, failure: Failure, doubtful: bool) -> bool:
-    """True where the step's policy has another attempt of ``execute`` after this failure."""
+    """True if the step's policy allows another attempt of ``execute`` after this failure."""
     if failure.kind is FailureKind.REFUSED:
         return True
     if failure.kind is FailureKind.NEVER_RAN:

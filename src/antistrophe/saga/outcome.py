@@ -1,4 +1,4 @@
-"""What a saga tells those who wait for it: its events, or the error that says how it ended."""
+"""The outcome of a saga for those who wait: its events, or the error that says how it ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from antistrophe.saga.state import Saga
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """The first compensation that failed for good, in the order of compensation."""
+    """The compensation that failed for good; of several the first in the order of compensation."""
 
     step: int
     step_name: str
@@ -29,7 +29,7 @@ class GivenUp:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a saga ended, or that it is parked (FAILED); plain enough to travel. ``events`` are in step order."""
+    """How a saga ended, or that it is parked (FAILED), in values that can travel. ``events`` are in step order."""
 
     saga_id: str
     status: SagaStatus
@@ -52,7 +52,7 @@ def status_of(saga: Saga) -> SagaStatus:
 
 
 def outcome_of(saga: Saga) -> Outcome | None:
-    """What to tell the callers of a saga that has ended or is parked; None of one that runs."""
+    """The outcome of a saga that has ended or is parked; None while it runs."""
     status = status_of(saga)
     if status.running:
         return None
@@ -81,8 +81,8 @@ def _given_up(saga: Saga) -> GivenUp | None:
 
 
 def error_of(outcome: Outcome) -> SagaError | None:
-    """The exception that a caller gets, with what made the saga turn back as ``__cause__`` of a failed compensation;
-    None where the saga completed."""
+    """The exception that a caller gets; None if the saga completed. The ``__cause__`` of a failed compensation is what
+    made the saga turn back."""
     if outcome.cause is None:
         return None
     turned = _turn_error(outcome, outcome.cause)

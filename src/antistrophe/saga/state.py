@@ -1,7 +1,7 @@
-"""What is true of one saga: the fold of its entries.
+"""The state of one saga: the fold of its entries.
 
-``evolve`` is the only way from one state to the next; a state is never changed in place, so that every prefix of a
-journal is a state of its own.
+``evolve`` is the only way from one state to the next. A state is never changed in place, so every prefix of a journal
+has a state of its own.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ from antistrophe.serialization.fast_records import changed
 _DOUBTFUL = frozenset(
     {FailureKind.IN_DOUBT, FailureKind.TIMEOUT, FailureKind.CRASH, FailureKind.INTERRUPTED, FailureKind.UNENCODABLE}
 )
-"""The ways in which any ``execute`` can end that leave open, or certain, that it took effect."""
+"""The failures after which an ``execute`` may have taken effect, or surely has."""
 
 _EXCEPTIONS = frozenset({FailureKind.RAISED, FailureKind.RETRYABLE, FailureKind.FATAL})
 
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """What is true of one step. ``started`` counts intents and numbers the attempts; ``never_ran`` those that died
-    before the call, ``refused`` those whose process could not make it; ``counted`` those that ended and count against
-    the policy (``undo_*``: of compensate, ``verify_*``: of verify). ``undo_failures`` counts on where an
-    operator's retry gives the policy anew."""
+    """The state of one step. ``started`` counts the intents, and numbers the attempts. ``never_ran`` counts the
+    attempts that died before the call, ``refused`` those whose process could not make the call, ``counted`` those that
+    count against the policy. ``undo_*`` are the same numbers for compensate, ``verify_*`` for verify. ``undo_failures``
+    is never reset, not even by an operator's retry, which resets ``undo_counted``."""
 
     started: int = 0
     never_ran: int = 0
@@ -79,14 +79,14 @@ class StepState:
 
     @property
     def settled_back(self) -> bool:
-        """True where nothing is left to compensate, or an operator said so."""
+        """True if nothing is left to compensate, or an operator has said so."""
         return self.undone or self.resolved
 
 
 @dataclass(frozen=True, slots=True)
 class Saga:
-    """One saga. ``current`` is the attempt that may be running; ``unsettled`` an attempt that has ended, what follows
-    from which is not decided yet; ``not_before`` the earliest moment of the next attempt."""
+    """The state of one saga. ``current``: the attempt that may be running. ``unsettled``: an attempt that has ended,
+    while it is not yet decided what follows. ``not_before``: the earliest moment of the next attempt."""
 
     spec: SagaSpec
     request_id: str
@@ -113,32 +113,34 @@ class Saga:
 
     @property
     def ended(self) -> bool:
-        """True once a final entry is there."""
+        """True once the journal has a final entry."""
         return self.completed or self.compensated
 
     @property
     def backward(self) -> bool:
-        """True once the saga has turned back; it never turns again."""
+        """True once the saga has turned back, which it does at most once."""
         return self.cause is not None
 
     @property
     def ending(self) -> bool:
-        """True while the current attempt's process is to be ended, and only its death settles the attempt."""
+        """True while the current attempt's process is being ended. Only the death of the process settles the attempt
+        then."""
         return self.current is not None and (self.expired or (self.cancel is not None and not self.backward))
 
     @property
     def deadline(self) -> float | None:
-        """When the forward phase is over, in seconds since the epoch."""
+        """The end of the forward phase, in seconds since the epoch; None without a limit."""
         return None if self.spec.deadline_s is None else self.accepted_at + self.spec.deadline_s
 
 
 def leaves_doubt(spec: StepSpec, failure: Failure) -> bool:
-    """True where an ``execute`` that ended so may have taken effect; of a step that is not atomic, any exception."""
+    """True if an ``execute`` that ended like this may have taken effect. In a step that is not atomic, any exception
+    may."""
     return failure.kind in _DOUBTFUL or (not spec.atomic and failure.kind in _EXCEPTIONS)
 
 
 def is_owed(spec: StepSpec, state: StepState) -> bool:
-    """True where the step took effect, or may have, and its effect is still to be undone."""
+    """True if the step took effect, or may have, and still has to be undone."""
     return spec.requires_compensation and (state.succeeded or state.in_doubt) and not state.settled_back
 
 

@@ -1,4 +1,4 @@
-"""The pure registry: a saga's state as monitoring shows it."""
+"""A saga's state as monitoring shows it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from antistrophe.saga.state import Saga, StepState, is_owed
 
 @dataclass(frozen=True, slots=True)
 class SagaView:
-    """One saga as the journal keeps it for monitoring: what ``metadata_of`` gives, as plain values. ``steps`` are lists
-    of the fields of StepRecord but for the index; moments are seconds since the epoch."""
+    """One saga as the journal keeps it for monitoring: the result of ``metadata_of`` in plain values. Each step is a
+    list of the fields of StepRecord without the index. Moments are seconds since the epoch."""
 
     id: str
     name: str
@@ -31,7 +31,7 @@ class SagaView:
 
 
 def view_of(saga: Saga) -> SagaView:
-    """The same in less than half the time: every append has one."""
+    """The view of a saga. Every append needs one, and it takes less than half the time of ``metadata_of``."""
     return SagaView(
         id=saga.id,
         name=saga.spec.name,
@@ -116,21 +116,20 @@ def _waiting(saga: Saga) -> str | None:
     current = saga.current
     if current is not None and saga.ending:
         name = saga.spec.steps[current.step].name
-        return f"process {current.lease.pid} is being ended, in which the attempt to {current.action.value} {name} runs"
+        return f"process {current.lease.pid}, which runs the attempt to {current.action.value} {name}, is being ended"
     work = next_work(saga)
     if work is None:
         return None
     name = saga.spec.steps[work.step].name
     if saga.not_before is not None and saga.not_before > saga.updated_at:
         due = at(saga.not_before).isoformat()
-        return (
-            f"the next attempt to {work.action.value} {name} comes at {due}, in the first step process free from then"
-        )
+        action = work.action.value
+        return f"the next attempt to {action} {name} comes at {due}, in the first step process that is free then"
     return f"a step process to {work.action.value} {name} in{_limits(saga.spec.steps[work.step])}"
 
 
 def _limits(step: StepSpec) -> str:
-    """How the limits of its class are told with what the saga waits for."""
+    """The limits of the step's class in words, for the reason why the saga waits."""
     limits = [] if step.max_concurrent is None else [f"at most {step.max_concurrent} run at the same time"]
     limits += [] if step.max_per_second is None else [f"at most {step.max_per_second:g} start in a second"]
     return f" (of its class, {' and '.join(limits)})" if limits else ""
