@@ -100,7 +100,8 @@ class SqlBalances:
         """Add it up."""
         paid: Any = recorded_event.event
         connection.execute(
-            f"INSERT INTO {self._table} VALUES (?1, ?2) ON CONFLICT(account) DO UPDATE SET amount = amount + ?2",
+            f"INSERT INTO {self._table} VALUES (?, ?)"
+            " ON CONFLICT(account) DO UPDATE SET amount = amount + excluded.amount",
             (paid.account, paid.amount),
         )
 

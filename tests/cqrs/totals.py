@@ -68,7 +68,8 @@ class SqlTotals:
         paid = recorded_event.event
         if isinstance(paid, Paid):
             connection.execute(
-                f"INSERT INTO {self.totals} VALUES (?1, ?2) ON CONFLICT(account) DO UPDATE SET total = total + ?2",
+                f"INSERT INTO {self.totals} VALUES (?, ?)"
+                " ON CONFLICT(account) DO UPDATE SET total = total + excluded.total",
                 (paid.account, paid.amount),
             )
         connection.executemany(f"INSERT INTO {self.seen}(position) VALUES (?)", [(recorded_event.position,)])
