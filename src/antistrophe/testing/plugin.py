@@ -1,4 +1,10 @@
-"""The pytest plugin: a running orchestrator, or the proof that a saga can be undone, for a test that asks for it."""
+"""The pytest plugin: a running orchestrator, or the proof that a saga can be undone, for a test that asks for it.
+
+The fixtures are ``antistrophe_orchestrator`` and ``antistrophe_verify_compensable``. The short names ``orchestrator``
+and ``verify_compensable`` give the same objects. A fixture of a short name in the user's own conftest or test module
+wins over ours, by pytest's rules. With ``antistrophe_short_fixtures = false`` in the pytest configuration the plugin
+registers no short name at all.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +21,43 @@ from antistrophe.settings import Settings
 from antistrophe.testing.verification.report import Report
 from antistrophe.testing.verification.verify import verify_compensable as verify
 
+_SHORT_NAMES = "antistrophe_short_fixtures"
 _GONE_WITHIN_S = 10.0
 # A test's failure should not wait for the attempts that it left running.
 _SETTINGS = Settings(drain_s=0.5)
 
 
+class ShortNames:
+    """A plugin of its own, so that it can be left out: pytest registers the fixtures of a plugin all together."""
+
+    @pytest.fixture
+    def orchestrator(self, antistrophe_orchestrator: SagaOrchestrator) -> SagaOrchestrator:
+        """Short for ``antistrophe_orchestrator``."""
+        return antistrophe_orchestrator
+
+    @pytest.fixture
+    def verify_compensable(self, antistrophe_verify_compensable: Callable[..., Report]) -> Callable[..., Report]:
+        """Short for ``antistrophe_verify_compensable``."""
+        return antistrophe_verify_compensable
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The setting that turns the short names off."""
+    text = "also offer the fixtures of antistrophe as `orchestrator` and `verify_compensable` (default: true)"
+    parser.addini(_SHORT_NAMES, text, type="bool", default=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the short names, unless they are turned off."""
+    if config.getini(_SHORT_NAMES):
+        config.pluginmanager.register(ShortNames(), _SHORT_NAMES)
+
+
 @pytest.fixture
-def orchestrator() -> Iterator[SagaOrchestrator]:
+def antistrophe_orchestrator() -> Iterator[SagaOrchestrator]:
     """A SagaOrchestrator with an actor system of its own, in a temporary home.
 
-    After the test the system is stopped; the test fails where one of its processes is left.
+    After the test the system is stopped. A process of the system that is still there fails the test.
     """
     # Not pytest's tmp_path: its long names would move the sockets out of the home.
     with TemporaryDirectory(prefix="antistrophe-", ignore_cleanup_errors=True) as folder:
@@ -38,9 +71,12 @@ def orchestrator() -> Iterator[SagaOrchestrator]:
 
 
 @pytest.fixture
-def verify_compensable() -> Callable[..., Report]:
-    """``antistrophe.testing.verify_compensable`` as a check: called with the same arguments, it fails the test with
-    the printed report unless all is well, and returns the Report where it is."""
+def antistrophe_verify_compensable() -> Callable[..., Report]:
+    """``antistrophe.testing.verify_compensable`` as a check.
+
+    Called with the same arguments, the check returns the Report, or fails the test with the printed report where
+    something is wrong.
+    """
 
     def check(*arguments: Any, **options: Any) -> Report:
         __tracebackhide__ = True
