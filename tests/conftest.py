@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import leaks
+from tests.tiers import is_slow
 
 # A test's own examples are drawn anew each run; the seed in the header repeats a run.
 settings.register_profile(
@@ -58,6 +59,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """The seed, so that every run can be repeated."""
     return f"seed: {config.stash[_SEED]} (repeat with --hypothesis-seed={config.stash[_SEED]})"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow before ``-m`` chooses."""
+    for item in items:
+        if is_slow(item.nodeid):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(trylast=True)

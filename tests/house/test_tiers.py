@@ -1,0 +1,45 @@
+"""The fast tier leaves out what tests/tiers.py names, and still looks at every part of the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.house.tree import ROOT, files_of_tests, functions_of, name_of
+from tests.tiers import TIERS, is_slow
+
+
+@pytest.mark.parametrize("start", TIERS)
+def test_what_a_tier_names_exists(start: str) -> None:
+    file, _, name = start.partition("::")
+    if file.endswith("/"):
+        assert (ROOT / file).is_dir()
+    else:
+        assert (ROOT / file).is_file()
+    if name:
+        assert name.partition("[")[0] in [function for function, _ in functions_of(ROOT / file)]
+
+
+def test_each_folder_of_tests_has_some_that_are_fast() -> None:
+    modules = [path for path in files_of_tests() if path.name.startswith("test_")]
+    folders = {path.parent for path in modules}
+    fast = {path.parent for path in modules if not _is_slow(path)}
+    assert folders == fast
+
+
+def test_the_longer_start_counts() -> None:
+    assert is_slow("tests/actors/test_hangs.py::test_any")
+    assert not is_slow("tests/actors/test_context.py::test_any")
+    assert not is_slow("tests/core/test_payload.py::test_any")
+
+
+def test_a_run_of_the_fast_tier_leaves_out_the_slow_and_no_other(request: pytest.FixtureRequest) -> None:
+    wrong = [
+        item.nodeid for item in request.session.items if is_slow(item.nodeid) and not item.get_closest_marker("slow")
+    ]
+    assert not wrong
+
+
+def _is_slow(path: Path) -> bool:
+    return is_slow(f"{name_of(path)}::test")

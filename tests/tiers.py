@@ -1,0 +1,50 @@
+"""Which tests are slow: ``pytest -m "not slow"`` leaves them out and still looks at every wing.
+
+Chosen by measured durations. A table and not a mark in each file, so that one look shows what the fast tier leaves out.
+"""
+
+from __future__ import annotations
+
+SLOW, FAST = True, False
+
+# The start of a test's id, and its tier: of two that fit the longer one counts. What fits none is fast.
+TIERS = {
+    "tests/acceptance/": SLOW,
+    "tests/acceptance/test_doctor.py": FAST,
+    "tests/acceptance/test_inline_like_system.py": FAST,
+    "tests/acceptance/test_words.py": FAST,
+    "tests/actors/": SLOW,
+    "tests/actors/test_async_steps.py": FAST,
+    "tests/actors/test_attempts_back.py": FAST,
+    "tests/actors/test_cancel_and_deadline.py": FAST,
+    "tests/actors/test_context.py": FAST,
+    "tests/actors/test_ids.py": FAST,
+    "tests/actors/test_orchestrator.py": FAST,
+    "tests/actors/test_wrong_questions.py": FAST,
+    "tests/chaos/": SLOW,
+    "tests/chaos/test_oracle.py": FAST,
+    "tests/contract/test_base_failures.py": SLOW,
+    "tests/contract/test_base_load.py": SLOW,
+    "tests/contract/test_base_start.py": SLOW,
+    "tests/contract/test_event_store_processes.py": SLOW,
+    "tests/contract/test_journal_file.py::test_writers_that_are_killed_leave_whole_appends_only": SLOW,
+    "tests/core/test_code.py": SLOW,
+    "tests/core/test_database.py::test_several_processes_may_make_the_file_at_once": SLOW,
+    "tests/cqrs/test_idempotency_crash.py": SLOW,
+    "tests/cqrs/test_projection_crash.py": SLOW,
+    "tests/fuzz/test_files.py": SLOW,
+    "tests/fuzz/test_live.py": SLOW,
+    "tests/house/test_conftest.py": SLOW,
+    "tests/house/test_coverage.py": SLOW,
+    "tests/house/test_docs.py::test_what_a_page_shows_runs_and_says_what_the_page_says": SLOW,
+    "tests/house/test_packaging.py::test_a_checkout_that_lost_the_symlink_does_not_build": SLOW,
+    "tests/house/test_packaging.py::test_the_wheel_has_the_actors_and_the_mark_of_typed_code": SLOW,
+    "tests/house/test_tools.py::test_the_checker_is_content[types]": SLOW,
+    "tests/simulation/test_worlds.py::test_every_world_keeps_every_promise": SLOW,
+}
+
+
+def is_slow(node_id: str) -> bool:
+    """True where the fast tier leaves out the test of this id."""
+    fitting = [start for start in TIERS if node_id.startswith(start)]
+    return bool(fitting) and TIERS[max(fitting, key=len)]
