@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: ``python -m tests.house.reference`` puts them into docs/reference/."""
+"""Writes the pages that are made from the code: ``python -m tests.house.reference`` puts them into docs/."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from antistrophe import errors
 from antistrophe.settings import Settings
+from tests.house.packages import packages_page
 from tests.house.tree import ROOT
 
-FOLDER = ROOT / "docs" / "reference"
+DOCS = ROOT / "docs"
 MADE = "This page is made from the code by `python -m tests.house.reference`."
 
 
@@ -65,7 +66,11 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"settings.md": settings_page, "errors.md": errors_page}
+PAGES = {
+    "reference/settings.md": settings_page,
+    "reference/errors.md": errors_page,
+    "explanation/packages.md": packages_page,
+}
 
 
 def _public_errors() -> Iterator[type[BaseException]]:
@@ -92,7 +97,7 @@ def _fields(error: type[BaseException]) -> list[str]:
 def main() -> None:
     """Write every page."""
     for name, page in PAGES.items():
-        (FOLDER / name).write_text(page(), "utf-8")
+        (DOCS / name).write_text(page(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -11,16 +11,18 @@ from antistrophe.saga.entries import ENTRY_TYPES
 from antistrophe.serialization import msgpack_values
 from antistrophe.storage import schema
 from tests.house.pages import blocks_of
-from tests.house.reference import FOLDER, PAGES
+from tests.house.reference import DOCS, PAGES
+
+FILE_FORMAT = DOCS / "reference" / "file-format.md"
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_made_from_the_code_is_up_to_date(name: str) -> None:
-    assert (FOLDER / name).read_text("utf-8") == PAGES[name](), "make it again: python -m tests.house.reference"
+    assert (DOCS / name).read_text("utf-8") == PAGES[name](), "make it again: python -m tests.house.reference"
 
 
 def test_the_schema_is_shown_as_it_is() -> None:
-    page = (FOLDER / "file-format.md").read_text("utf-8")
+    page = FILE_FORMAT.read_text("utf-8")
     (shown,) = [block.text for block in blocks_of(page) if block.language == "sql"]
     statements = [statement for migration in schema.MIGRATIONS for statement in migration]
     assert shown.split() == " ".join(f"{statement};" for statement in statements).split()
@@ -29,7 +31,7 @@ def test_the_schema_is_shown_as_it_is() -> None:
 
 
 def test_every_kind_of_entry_is_shown_with_its_fields_and_meaning() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", (FOLDER / "file-format.md").read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", FILE_FORMAT.read_text("utf-8"), re.MULTILINE)
     shown = {kind: (re.findall(r"`(\w+)`", fields), meaning) for kind, fields, meaning in rows}
     assert shown == {
         entry.__name__: (
@@ -41,6 +43,6 @@ def test_every_kind_of_entry_is_shown_with_its_fields_and_meaning() -> None:
 
 
 def test_every_code_of_a_value_is_shown() -> None:
-    page = (FOLDER / "file-format.md").read_text("utf-8")
+    page = FILE_FORMAT.read_text("utf-8")
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     assert codes == set(range(msgpack_values.TUPLE, msgpack_values.UUID_ + 1))
