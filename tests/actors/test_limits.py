@@ -16,7 +16,7 @@ from antistrophe import RetryPolicy, SagaCancelledError, SagaOrchestrator, SagaS
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, seen, wait_for_status
 from tests.chaos.killing import kill_all
-from tests.chaos.oracle import Tally, judge
+from tests.chaos.oracle import Tally, check
 from tests.waiting import until
 
 NARROW = Settings(drain_s=0.2, max_running_sagas=2, max_step_processes=2)
@@ -134,7 +134,7 @@ def test_two_hundred_at_once_of_which_three_in_ten_fail(tmp_path: Path, run_seed
         took_s = time.monotonic() - began
         tally = Tally()
         for saga in sagas:
-            judge(saga, seen(orchestrator, saga.id).status, stage.log.read(saga.id), tally)
+            check(saga, seen(orchestrator, saga.id).status, stage.log.read(saga.id), tally)
         counts = (orchestrator.running_count(), orchestrator.history_count())
         listed = Counter(saga.status for saga in orchestrator.get_history())
         left = {each.role for each in orchestrator.processes()}

@@ -54,9 +54,9 @@ class Call:
 
 
 def kill(orchestrator: SagaOrchestrator, *roles: str) -> None:
-    victims = [record for record in orchestrator.processes() if record.role in roles or not roles]
-    assert victims
-    for record in victims:
+    targets = [record for record in orchestrator.processes() if record.role in roles or not roles]
+    assert targets
+    for record in targets:
         identity = identity_of(record.pid)
         killed = identity is not None and send_signal(identity, signal.SIGKILL)
         assert killed or not roles, "of all, one may have died of another's death"

@@ -84,7 +84,7 @@ def cast(crash: Crash) -> None:
 
 
 def come_to_the_points(crash: Crash) -> None:
-    """Have each saga come to where it is to be struck."""
+    """Bring each saga to the point at which its process is killed."""
     log = crash.stage.log
     for saga in crash.sagas.values():
         crash.system.start(saga)

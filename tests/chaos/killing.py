@@ -15,7 +15,7 @@ from antistrophe.linux.process import identity_of, send_signal
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.saga.entries import Action
 from tests.actors.staging import Stage, seen
-from tests.chaos.oracle import Tally, judge
+from tests.chaos.oracle import Tally, check
 from tests.waiting import until
 
 ROLES = ("launcher", "admin", "logger", "supervisor", "registry", "saga", "step")
@@ -34,8 +34,8 @@ def kill_role(orchestrator: SagaOrchestrator, role: str, draw: random.Random) ->
 
 def kill(pid: int) -> bool:
     """kill -9; False where there was nobody left to kill."""
-    victim = identity_of(pid)
-    return victim is not None and send_signal(victim, signal.SIGKILL)
+    process = identity_of(pid)
+    return process is not None and send_signal(process, signal.SIGKILL)
 
 
 def kill_all(home: Path) -> int:
@@ -57,11 +57,11 @@ def spin(draw: random.Random) -> None:
 
 
 def settle(orchestrator: SagaOrchestrator, stage: Stage, sagas: Sequence[SagaDefinition]) -> Tally:
-    """Wait for the end of all, and judge them."""
+    """Wait until all sagas have ended, and check each."""
     orchestrator.wait_idle(90.0)
     tally = Tally()
     for saga in sagas:
-        judge(saga, seen(orchestrator, saga.id).status, stage.log.read(saga.id), tally)
+        check(saga, seen(orchestrator, saga.id).status, stage.log.read(saga.id), tally)
     assert not tally.faults, "\n".join(tally.faults)
     assert tally.completed + tally.compensated + tally.parked == len(sagas)
     assert orchestrator.running_count() == 0

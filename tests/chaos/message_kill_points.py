@@ -21,10 +21,10 @@ from antistrophe.linux.process import ProcessIdentity, identity_of, is_alive, pa
 from antistrophe.linux.termination import processes_of_home
 
 FOLDER = "ANTISTROPHE_TEST_KILL_AT_MESSAGE"
-VICTIMS = ("launcher", "supervisor", "saga", "registry", "step", "everything")
+TARGETS = ("launcher", "supervisor", "saga", "registry", "step", "everything")
 _ACTORS = {"supervisor": "SupervisorActor", "saga": "SagaHost", "registry": "RegistryActor", "step": "StepActor"}
 _TYPES = frozenset(getattr(messages, name) for name in messages.__all__ if isinstance(getattr(messages, name), type))
-# What comes of its own accord, or once in the life of a process, is no part of the run of a saga.
+# Messages that come by themselves, or once for each process, are not part of the run of a saga.
 _APART = frozenset({"Configuration", "HostConfiguration", "StepConfiguration", "StepReady", "Query", "RegistryQuery"})
 _APART_WHEN_SENT = _APART | {"QueryAnswer", "Processes"}
 _HELD_S = 20.0
@@ -33,20 +33,21 @@ _HELD_S = 20.0
 @dataclass(frozen=True, slots=True)
 class KillPoint:
     """At the ``number``-th message (from 1) of that type that this kind of actor has ``sent``, or that it is to handle
-    (``before``) or has handled (``after``), kill the victim."""
+    (``before``) or has handled (``after``), kill the target."""
 
     actor: str
     message: str
     number: int
     when: str
-    victim: str
+    target: str
 
     def __str__(self) -> str:
-        return f"{self.actor}-{self.message}-{self.number}-{self.when}-{self.victim}"
+        return f"{self.actor}-{self.message}-{self.number}-{self.when}-{self.target}"
 
 
-class Ring:
-    """One folder: what is counted now, the point that is planned, and whether it fell. Beside it: who each actor is."""
+class KillPlan:
+    """The plan of a test, in a folder that all processes see: whose messages are counted, the next kill point, and
+    whether the kill took place. A second folder names the process of each actor."""
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
@@ -54,11 +55,11 @@ class Ring:
         self._actors.mkdir(exist_ok=True)
 
     def open(self, saga_id: str, point: KillPoint | None) -> None:
-        """Count the messages from now on, for this saga, and strike at ``point``."""
+        """Count the messages of this saga from now on, and kill at ``point``."""
         for file in self._folder.iterdir():
             file.unlink()
         if point is not None:
-            plan = f"{point.actor} {point.message} {point.number} {point.when} {point.victim}"
+            plan = f"{point.actor} {point.message} {point.number} {point.when} {point.target}"
             (self._folder / "plan").write_text(plan)
         (self._folder / "saga").write_text(saga_id)
 
@@ -67,8 +68,8 @@ class Ring:
         (self._folder / "saga").unlink(missing_ok=True)
 
     def moments(self) -> set[tuple[str, str, int, str]]:
-        """Actor, message, number and when: all that there was to strike at. A call that its process did not survive
-        has a moment before it and none after it."""
+        """Actor, message, number and when: every moment at which a process could have been killed. A call that its
+        process did not survive has a moment before it and none after it."""
         found: set[tuple[str, str, int, str]] = set()
         for file in self._folder.iterdir():
             actor, _, kind = file.name.partition("+")
@@ -77,24 +78,24 @@ class Ring:
                 found |= {(actor, message, int(number), when) for number in file.read_text().split()}
             elif when:
                 found |= {(actor, message, number, when) for number in range(1, file.stat().st_size + 1)}
-        # What an earlier saga has left may be through only now, with a number of its own.
+        # The message of an earlier saga may be handled only now, under a number of its own.
         return {each for each in found if each[3] != "after" or (*each[:3], "before") in found}
 
-    def fell(self) -> bool:
-        return (self._folder / "fell").exists()
+    def killed(self) -> bool:
+        return (self._folder / "killed").exists()
 
-    def in_vain(self) -> bool:
-        """Whether the point was reached when the step process had ended already, by itself or for its time limit."""
-        return (self._folder / "in-vain").exists()
+    def nobody_to_kill(self) -> bool:
+        """Whether the step process had already ended, by itself or by its time limit, when the point was reached."""
+        return (self._folder / "nobody-to-kill").exists()
 
     def planned(self) -> KillPoint | None:
         with contextlib.suppress(FileNotFoundError, ValueError):
-            actor, message, number, when, victim = (self._folder / "plan").read_text().split()
-            return KillPoint(actor, message, int(number), when, victim)
+            actor, message, number, when, target = (self._folder / "plan").read_text().split()
+            return KillPoint(actor, message, int(number), when, target)
         return None
 
     def count(self, actor: str, message: Any, *, sent: bool) -> int | None:
-        """Book a message; answers which one of its type it is, or None where it is not counted."""
+        """Count a message. Returns its number among those of its type, or None if it is not counted."""
         try:
             saga_id = (self._folder / "saga").read_text()
         except FileNotFoundError:
@@ -107,11 +108,11 @@ class Ring:
         return _append(self._folder / f"{actor}+{name}@{'sent' if sent else 'before'}", b".")
 
     def handled(self, actor: str, message: Any, number: int) -> None:
-        """Book that the actor is through with that message."""
+        """Note that the actor has handled that message."""
         _append(self._folder / f"{actor}+{type(message).__name__}@after", b"%d " % number)
 
     def introduce(self, actor: str) -> None:
-        """Note that this process is that actor."""
+        """Note that this process runs that actor."""
         me = identity_of(os.getpid())
         assert me is not None, "this process lives"
         (self._actors / f"{actor}.{me.pid}").write_text(f"{me.pid} {me.start_ticks} {me.boot_id}")
@@ -124,40 +125,40 @@ class Ring:
             return identity if is_alive(identity) else None
         return None
 
-    def strike(self, victim: str) -> None:
-        """Kill it, and see it dead. Returns only where this process is not to die with it."""
-        target = self._living(_ACTORS[victim]) if victim in _ACTORS else None
+    def kill(self, target: str) -> None:
+        """Kill the target and see it dead. Returns only if this process does not die with it."""
+        process = self._living(_ACTORS[target]) if target in _ACTORS else None
         (self._folder / "plan").unlink(missing_ok=True)
-        if victim in _ACTORS and target is None:
-            if victim == "step":
-                (self._folder / "in-vain").touch()
+        if target in _ACTORS and process is None:
+            if target == "step":
+                (self._folder / "nobody-to-kill").touch()
             return
-        (self._folder / "fell").touch()
+        (self._folder / "killed").touch()
         me, home = os.getpid(), os.environ["ANTISTROPHE_HOME"]
-        if target is not None and target.pid == me:
+        if process is not None and process.pid == me:
             os.kill(me, signal.SIGKILL)
-        if target is not None:
-            send_signal(target, signal.SIGKILL)
+        if process is not None:
+            send_signal(process, signal.SIGKILL)
             until = time.monotonic() + _HELD_S
-            while is_alive(target) and time.monotonic() < until:
+            while is_alive(process) and time.monotonic() < until:
                 pass
-            if victim == "supervisor":
+            if target == "supervisor":
                 _die_of_it()
             return
         others = [pid for pid in processes_of_home(home) if pid != me]
-        if victim == "launcher":
+        if target == "launcher":
             others = [pid for pid in others if parent_of(pid) not in (*others, me)]
         for pid in others:
             identity = identity_of(pid)
             if identity is not None:
                 send_signal(identity, signal.SIGKILL)
-        if victim == "everything":
+        if target == "everything":
             os.kill(me, signal.SIGKILL)
         _die_of_it()
 
 
 def _append(file: Path, note: bytes) -> int:
-    """One write; answers with the size."""
+    """Append with one write. Returns the size of the file."""
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(descriptor, note)
     size = os.fstat(descriptor).st_size
@@ -166,7 +167,7 @@ def _append(file: Path, note: bytes) -> int:
 
 
 def _die_of_it() -> None:
-    """The death of those above is this one's, in a moment; nothing is done until then."""
+    """Do nothing until the death of the parents ends this process, too."""
     held_until = time.monotonic() + _HELD_S
     while time.monotonic() < held_until:
         signal.pause()
@@ -174,36 +175,36 @@ def _die_of_it() -> None:
 
 def install(folder: str) -> None:
     """In every process of the system: look at each message when it is sent, and before and after it is handled."""
-    ring = Ring(folder)
+    plan = KillPlan(folder)
     send = RuntimeActor.send
     known: set[int] = set()
 
-    def strike_if_due(actor: str, message: Any, number: int, when: str) -> None:
-        point = ring.planned()
-        if point is not None and point == KillPoint(actor, type(message).__name__, number, when, point.victim):
-            ring.strike(point.victim)
+    def kill_if_due(actor: str, message: Any, number: int, when: str) -> None:
+        point = plan.planned()
+        if point is not None and point == KillPoint(actor, type(message).__name__, number, when, point.target):
+            plan.kill(point.target)
 
     def handling(original: Callable[..., None]) -> Callable[..., None]:
         def handle(self: RuntimeActor, message: Any, sender: Any) -> None:
             actor = type(self).__name__
             if os.getpid() not in known or actor == "StepActor":  # of several, the one that was spoken to last
                 known.add(os.getpid())
-                ring.introduce(actor)
-            number = ring.count(actor, message, sent=False)
+                plan.introduce(actor)
+            number = plan.count(actor, message, sent=False)
             if number is not None:
-                strike_if_due(actor, message, number, "before")
+                kill_if_due(actor, message, number, "before")
             original(self, message, sender)
             if number is not None:
-                ring.handled(actor, message, number)
-                strike_if_due(actor, message, number, "after")
+                plan.handled(actor, message, number)
+                kill_if_due(actor, message, number, "after")
 
         return handle
 
     def tell(self: RuntimeActor, to: Any, message: Any) -> None:
         send(self, to, message)
-        number = ring.count(type(self).__name__, message, sent=True)
+        number = plan.count(type(self).__name__, message, sent=True)
         if number is not None:
-            strike_if_due(type(self).__name__, message, number, "sent")
+            kill_if_due(type(self).__name__, message, number, "sent")
 
     for cls in (SupervisorActor, SagaHost, RegistryActor, StepActor):
         cls.receiveMessage = handling(cls.receiveMessage)  # type: ignore[method-assign]

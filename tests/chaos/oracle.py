@@ -1,4 +1,4 @@
-"""Judges sagas by what their steps wrote and nothing else: order, overlap, repetition, what was done and not undone."""
+"""Checks sagas by what their steps wrote and nothing else: order, overlap, repetition, what was done and not undone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Tally:
         )
 
 
-def judge(saga: SagaDefinition, status: SagaStatus, effects: Iterable[Effect], tally: Tally) -> None:
+def check(saga: SagaDefinition, status: SagaStatus, effects: Iterable[Effect], tally: Tally) -> None:
     """Add this saga to the tally, with every fault that is found."""
     runs = runs_of(effects)
     faults = _faults(saga, status, runs, tally)

@@ -75,8 +75,8 @@ def test_a_file_system_without_space(small_disk: Path, tmp_path: Path, run_seed:
 
 
 @pytest.mark.timeout(120)  # sagas that were refused wait, and wait longer each time
-@pytest.mark.parametrize("victim", [None, "saga", "supervisor", "everything"] if LONG else [None, "supervisor"])
-def test_writes_that_fail_in_every_process(victim: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", [None, "saga", "supervisor", "everything"] if LONG else [None, "supervisor"])
+def test_writes_that_fail_in_every_process(target: str | None, tmp_path: Path) -> None:
     """Without rights to mount: no process of the system can write to a file; then one of them is killed as well."""
     stage = Stage(tmp_path)
     home = tmp_path / "home"
@@ -95,12 +95,12 @@ def test_writes_that_fail_in_every_process(victim: str | None, tmp_path: Path) -
         until(lambda: written_outcomes(home, "held"), "the step to be done, and its outcome marked")
         assert seen(orchestrator, "held").status is SagaStatus.EXECUTING
         assert not stage.log.find("held", "begin", "c")
-        if victim == "everything":
+        if target == "everything":
             kill_all(home)
-        elif victim is not None:
-            kill(pid_of(orchestrator, victim))
+        elif target is not None:
+            kill(pid_of(orchestrator, target))
         # The host dies in each case: should it be able to write once more before that, the next step would begin.
-        until(lambda: victim is None or not is_alive(host), "the death of the host")
+        until(lambda: target is None or not is_alive(host), "the death of the host")
         until(lambda: ended_without_limit(orchestrator), "the end of the saga", 60.0)
         tally = settle(orchestrator, stage, [held])
         assert tally.completed == 1

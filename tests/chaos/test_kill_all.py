@@ -90,22 +90,22 @@ def one_at_its_outcome(orchestrator: SagaOrchestrator, stage: Stage, part: str) 
     return saga.id
 
 
-@pytest.mark.parametrize("victims", ["saga", "supervisor", "all"])
-def test_an_outcome_that_was_marked_and_not_journaled_is_adopted(victims: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("targets", ["saga", "supervisor", "all"])
+def test_an_outcome_that_was_marked_and_not_journaled_is_adopted(targets: str, tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     home = tmp_path / "home"
     with SagaOrchestrator(home, settings=Settings(drain_s=0.3)) as orchestrator:
         saga_id = one_at_its_outcome(orchestrator, stage, "gate:second")
-        if victims == "all":
+        if targets == "all":
             kill_all(home)
         else:
-            kill(pid_of(orchestrator, victims))
+            kill(pid_of(orchestrator, targets))
         orchestrator.wait_idle(60.0)
         assert seen(orchestrator, saga_id).status is SagaStatus.COMPLETED
         events = [recorded.event for recorded in orchestrator.event_store.get_events(saga_id)]
         assert len(events) == 3
         adopted = [entry for entry in orchestrator.get_timeline(saga_id) if entry.data.get("adopted")]
-        assert len(adopted) == (0 if victims == "saga" else 1), "the process lived on beside the dead saga actor"
+        assert len(adopted) == (0 if targets == "saga" else 1), "the process lived on beside the dead saga actor"
     assert stage.log.story(saga_id) == [
         "begin first", "done first", "begin second", "done second", "begin third", "done third",
     ]  # fmt: skip

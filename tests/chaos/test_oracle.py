@@ -1,4 +1,4 @@
-"""The judge of the chaos tests: each promise that is broken in an effect log is seen, and an honest one passes."""
+"""The oracle of the chaos tests sees each promise that is broken in an effect log, and passes an honest log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from antistrophe import SagaStatus
 from tests.actors.effects import Effect
 from tests.actors.staging import Stage
-from tests.chaos.oracle import Tally, judge
+from tests.chaos.oracle import Tally, check
 from tests.chaos.sample_sagas import ONCE, saga_of
 
 FORWARD = ["begin a 1", "done a 1", "begin b 1", "done b 1", "begin c 1"]
@@ -18,14 +18,14 @@ COMPLETED, COMPENSATED, FAILED = SagaStatus.COMPLETED, SagaStatus.COMPENSATED, S
 
 
 def faults(tmp_path: Path, kind: str, status: SagaStatus, lines: list[str]) -> list[str]:
-    saga = saga_of(Stage(tmp_path), kind, "judged", retry=ONCE)
+    saga = saga_of(Stage(tmp_path), kind, "checked", retry=ONCE)
     effects = []
     for moment, line in enumerate(lines):
         what, step, attempt = line.split()
         back = what in ("undo", "undone")
         effects.append(Effect(what, saga.id, step, int(attempt), 7, float(moment), back=back))
     tally = Tally()
-    judge(saga, status, effects, tally)
+    check(saga, status, effects, tally)
     return tally.faults
 
 
