@@ -30,7 +30,7 @@ settings.load_profile("ci")  # before the tests are imported; --hypothesis-profi
 
 _PREFIX = "as-test-"
 SHARED = "shared-"  # homes in folders of that name may outlive a test, but not its module
-# What is being ended may take that long to be gone.
+# A process that is being ended gets this long to be gone.
 _GRACE_S = float(os.environ.get("ANTISTROPHE_TEST_GRACE_S", "20"))
 _SEED = pytest.StashKey[int]()
 _ROOT = pytest.StashKey[Path]()
@@ -71,12 +71,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Remember how it ended: the files of a failed run are kept."""
+    """Remember how the run ended: the files of a failed run are kept."""
     session.config.stash[_STATUS] = int(exitstatus)
 
 
 def _remove_old(folder: Path) -> None:
-    """What failed runs left is kept for a day."""
+    """Remove what failed runs left, after a day."""
     for old in folder.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             if old.owner() == Path("/proc/self").owner() and old.stat().st_mtime < time.time() - 86_400:
@@ -90,7 +90,7 @@ def _remove_if_green(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
-    """After the last fixture has gone: nothing of this test may run any more."""
+    """After the last fixture has ended, no process of this test may run any more."""
     yield
     last_of_module = nextitem is None or nextitem.path != item.path
     root, known = item.config.stash[_ROOT], item.config.stash[_KNOWN]

@@ -1,4 +1,4 @@
-"""Finds and ends the processes that a test left behind, from /proc alone: what is under test has no say in it."""
+"""Finds and ends the processes that a test left behind, from /proc alone: code under test is not asked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def leftovers(root: Path, known: Collection[int] = ()) -> list[Leftover]:
 
 
 def end(process: Leftover) -> None:
-    """Kill it, unless its pid belongs to another process by now."""
+    """Kill the process, unless its pid belongs to another one by now."""
     with contextlib.suppress(ProcessLookupError):
         handle = os.pidfd_open(process.pid)
         try:

@@ -90,7 +90,7 @@ def run(sagas: int, limit_s: float) -> None:
     rows: tuple[tuple[str, _Step, int], ...] = (
         ("an answer, in an async step", AnsweredAt, all_of_them),
         ("a retry", NotBefore, all_of_them),
-        ("their turn (32 running)", NotBefore, 32),
+        ("admission (32 running)", NotBefore, 32),
     )
     for label, step, running in rows:
         try:

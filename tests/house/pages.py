@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _FENCE = re.compile(r"^```(?P<words>[^\n`]*)\n(?P<text>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"`((?:[\w-]+/)+[\w.-]+\.(?:py|md|toml))`")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -43,6 +44,11 @@ def links_of(page: str) -> list[str]:
     """The targets of the page's links, outside fenced blocks, that are paths of this project."""
     targets = _LINK.findall(_FENCE.sub("", page))
     return [target.partition("#")[0] for target in targets if "://" not in target and not target.startswith("#")]
+
+
+def files_of(page: str) -> list[str]:
+    """The paths of files that the page names in backticks, from the root or from the package."""
+    return _FILE.findall(_FENCE.sub("", page))
 
 
 def agrees(expected: str, said: str) -> bool:

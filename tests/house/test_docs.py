@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from antistrophe.settings import Settings
-from tests.house.pages import Block, agrees, blocks_of, commands_of, links_of
-from tests.house.tree import ROOT, name_of, pages
+from tests.house.pages import Block, agrees, blocks_of, commands_of, files_of, links_of
+from tests.house.tree import PACKAGE, ROOT, name_of, pages
 
 BLOCK_S = 60.0  # what one block may take
 PAGES = {name_of(path): path.read_text("utf-8") for path in pages()}
@@ -40,6 +40,12 @@ def test_what_a_page_shows_runs_and_says_what_the_page_says(name: str, tmp_path:
 def test_the_links_of_a_page_lead_somewhere(name: str) -> None:
     folder = (ROOT / name).parent
     assert not [link for link in links_of(PAGES[name]) if not (folder / link).exists()]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_files_that_a_page_names_exist(name: str) -> None:
+    roots = (ROOT, PACKAGE, (ROOT / name).parent)
+    assert not [file for file in files_of(PAGES[name]) if not any((root / file).exists() for root in roots)]
 
 
 @pytest.mark.parametrize("name", PAGES)
