@@ -54,7 +54,7 @@ def test_an_entry_that_can_not_be_read_is_named(path: Path, entry: bytes) -> Non
         run(journal, "s", *FORWARD)
         by_hand(path, "UPDATE journal SET entry = ? WHERE seq = 3", entry)
         for read in (lambda: journal.load("s"), lambda: journal.timeline("s"), lambda: journal.records(0, 99)):
-            with pytest.raises(JournalError, match=r"journal\.db: entry 3 of saga 's' can't be read .*: where a newer"):
+            with pytest.raises(JournalError, match=r"journal\.db: entry 3 of saga 's' can't be read .*: if a newer"):
                 read()
         assert ids(journal.history()) == ["s"]  # what does not need the entry goes on
 
@@ -118,7 +118,7 @@ def test_a_state_that_can_not_be_read_is_named(path: Path, state: bytes | None) 
         run(journal, "s", *FORWARD)
         by_hand(path, "UPDATE journal SET state = ? WHERE seq = 6", state)
         for read in (lambda: journal.metadata("s"), journal.history, journal.list):
-            with pytest.raises(JournalError, match=r"saga 's': what was true of the saga can't be read"):
+            with pytest.raises(JournalError, match=r"saga 's': the state of the saga can't be read"):
                 read()
         assert len(journal.load("s")) == 6
 

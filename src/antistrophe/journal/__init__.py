@@ -1,4 +1,22 @@
-"""The journal: the append-only record of every saga, and the only truth about it."""
+"""The journal: the append-only record of every saga, and the only truth about it.
+
+A saga is a list of entries, from ``SagaAccepted`` on. One append adds entries to a saga, their events to the event
+store and a row to the list of sagas, in one transaction that is synced. Who reads the entries back in order knows the
+saga.
+
+The rules:
+
+- Entries are never changed or deleted. Each has a ``position`` over all sagas and a ``seq`` within its saga.
+- An append names the seq that it expects. If somebody else has gone on with the saga, the append fails and nothing is
+  written: two actors can't both write the next entry.
+- The row of a saga (its status, its steps) is a projection of its entries, for lists, counts and monitoring. It is
+  written in the same transaction and can't disagree with them.
+- What can't be read is a JournalError that names the file and the entry.
+
+Each file answers one question: ``journal`` what a journal does, ``sqlite`` how it does that in the home's file,
+``group`` how appends share a transaction, ``rows`` how entries and sagas are packed, ``timeline`` how people see
+entries, and ``paging`` how a list comes in pages. Start reading in ``journal``. ``actors/saga/journal_access.py`` is
+how the actors use it. """
 
 from __future__ import annotations
 

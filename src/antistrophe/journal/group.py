@@ -1,4 +1,4 @@
-"""Group commit: what several appends write becomes durable in one transaction, or nothing of it does."""
+"""Group commit: several appends become durable in one transaction, or none of them does."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from antistrophe.storage.database import Database
 
 
 class GroupCommit:
-    """Appends between ``open`` and its end share one transaction, and so one sync of the log.
+    """Appends between ``open`` and ``commit`` share one transaction, and so one sync of the log.
 
-    What they write is seen by this connection alone until ``commit``. Once one of them has failed, the group is
-    ``broken``: it can't be committed any more, for nobody knows what the failed one has left in the transaction.
+    Until ``commit`` this connection alone sees what they write. When one of them fails, the group is ``broken`` and
+    can't be committed any more: the failed append may have left a part of its rows in the transaction.
     """
 
     def __init__(self, database: Database) -> None:
@@ -20,23 +20,23 @@ class GroupCommit:
         self.broken = False
 
     def open(self) -> None:
-        """Let appends share from now on. The file's lock is taken by the first of them."""
+        """Let appends share a transaction from now on. The first of them takes the file's lock."""
         self.broken = False
         self._database.share(self)
 
     def commit(self) -> None:
-        """Make all of it durable, and let no more take part. Raises JournalError where the file can't be written, or
-        RuntimeError where the group is broken; nothing of it counts then, and the journal stays usable."""
+        """Make all appends durable and end the group. Raises JournalError if the file can't be written, and
+        RuntimeError if the group is broken. Then none of the appends counts, and the journal stays usable."""
         if self.broken:
             self.roll_back()
-            raise RuntimeError("one of the appends has failed; the group can only be rolled back")
+            raise RuntimeError("an append of this group has failed; the group can only be rolled back")
         self._database.share(None)
         if self._begun:
             self._begun = False
             self._database.end(commit=True)
 
     def roll_back(self) -> None:
-        """Undo all of it, and let no more take part."""
+        """Undo all appends and end the group."""
         self._database.share(None)
         if self._begun:
             self._begun = False

@@ -1,4 +1,4 @@
-"""What every journal does, and the records that it takes and gives."""
+"""What a journal does: its protocol, and the records that go in and come out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from antistrophe.serialization.payload import pack_payload
 
 
 class SeqConflictError(AntistropheError):
-    """Somebody else has written to this saga: it is not at the seq that was expected, but at ``actual``."""
+    """Somebody else has written to this saga. It is at seq ``actual``, not at the ``expected`` one."""
 
     def __init__(self, saga_id: str, *, expected: int, actual: int) -> None:
         super().__init__(f"saga {saga_id!r} is at seq {actual} of its journal, not {expected}: load it again")
@@ -28,8 +28,8 @@ class SeqConflictError(AntistropheError):
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event of a saga for the event store: ``data`` is packed, ``metadata`` plain values; ``event_id`` (a UUID in
-    text) names it for ever, so that it is stored once."""
+    """An event of a saga for the event store. ``data`` is packed, and ``metadata`` are plain values. ``event_id`` (a
+    UUID as text) names the event for ever, so that it is stored once."""
 
     stream: str
     type: str
@@ -41,7 +41,7 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class JournalRecord:
-    """One entry and its place: ``position`` over all sagas, ``seq`` within its saga, both from 1."""
+    """One entry and its place. ``position`` counts over all sagas, ``seq`` within its saga; both begin at 1."""
 
     position: int
     saga_id: str
@@ -51,15 +51,15 @@ class JournalRecord:
 
 @dataclass(frozen=True, slots=True)
 class SagaPage:
-    """A part of a list. ``cursor`` asks for the next part; None where there is none."""
+    """One page of a list. ``cursor`` asks for the next page; None after the last one."""
 
     sagas: tuple[SagaMetadata, ...]
     cursor: str | None = None
 
 
 class Journal(Protocol):
-    """The record of every saga. Any thread may use it. Every method raises JournalError where the file can't be used,
-    or holds what can't be read."""
+    """The record of every saga. Any thread may use it. Every method raises JournalError if the file can't be used, or
+    if something in it can't be read."""
 
     def append(
         self,
@@ -70,33 +70,32 @@ class Journal(Protocol):
         events: Sequence[NewEvent] = (),
         row: SagaMetadata,
     ) -> int:
-        """Add entries to a saga that is at ``expected_seq`` (0: a new one), their events to the event store, and
-        ``row`` as what is true of the saga since; all of it durably, or nothing.
+        """Add entries to a saga that is at ``expected_seq`` (0: a new saga), their events to the event store, and
+        ``row`` as the saga's state since. All of this becomes durable, or nothing.
 
-        Answers with the position of the last entry; the first gets seq ``expected_seq + 1``. Raises SeqConflictError
-        where the saga is at another seq.
-        """
+        The first entry gets seq ``expected_seq + 1``. Returns the position of the last entry. Raises SeqConflictError
+        if the saga is at another seq. """
 
     def load(self, saga_id: str) -> tuple[Entry, ...]:
-        """All entries of a saga, in order; none where there is no such saga."""
+        """Return all entries of a saga, in order. There are none if there is no such saga."""
 
     def timeline(self, saga_id: str) -> builtins.list[TimelineEntry]:
-        """All entries of a saga for people to read: inputs, outputs and events unpacked."""
+        """Return all entries of a saga for people to read, with inputs, outputs and events unpacked."""
 
     def records(self, after_position: int = 0, limit: int = 1000) -> builtins.list[JournalRecord]:
-        """The entries of all sagas behind a position, in order, at most ``limit``."""
+        """Return the entries of all sagas behind a position, in order, at most ``limit``."""
 
     def head(self) -> int:
-        """The position of the last entry; 0 in a new journal."""
+        """Return the position of the last entry, or 0 in a new journal."""
 
     def metadata(self, saga_id: str) -> SagaMetadata | None:
-        """What is true of a saga, or None where there is no such saga."""
+        """Return the state of a saga as monitoring shows it, or None if there is no such saga."""
 
     def accepted(self, saga_id: str) -> SagaAccepted | None:
-        """How a saga began, or None where there is no such saga."""
+        """Return the first entry of a saga, or None if there is no such saga."""
 
     def request_id(self, saga_id: str) -> str | None:
-        """The request that the saga was accepted for, or None where there is no such saga."""
+        """Return the id of the request that started the saga, or None if there is no such saga."""
 
     def list(
         self,
@@ -107,31 +106,32 @@ class Journal(Protocol):
         limit: int = 100,
         cursor: str | None = None,
     ) -> SagaPage:
-        """The sagas of that status and name, whose id, name, error or reason to wait contains ``text`` (ASCII letters
-        in either case), the last accepted first. A saga that is accepted meanwhile moves no other to another page.
+        """Return a page of the sagas of that status and name, the last accepted first. ``text`` must occur in their id,
+        name, error or reason to wait; the case of ASCII letters does not matter.
 
-        Raises RequestError for a limit under 1 and for a cursor that is none.
+        A saga that is accepted meanwhile moves no other saga to another page. Raises RequestError for a limit under 1,
+        and for a text that is no cursor.
         """
 
     def history(self, limit: int = 1000) -> builtins.list[SagaMetadata]:
-        """The last ``limit`` sagas that have finished or are parked, in order of finishing."""
+        """Return the last ``limit`` sagas that have finished or are parked, in order of finishing."""
 
     def live(self) -> builtins.list[tuple[str, bool]]:
-        """Id of each saga that is neither finished nor parked, and whether it is compensating; in order of
+        """Return the id of each saga that is neither finished nor parked, and whether it compensates, in order of
         acceptance."""
 
     def counts(self) -> dict[SagaStatus, int]:
-        """How many sagas there are of each status, those of which there are none included."""
+        """Count the sagas of each status. A status without sagas counts 0."""
 
     def changes(self, after_position: int = 0, limit: int = 1000) -> builtins.list[SagaChange]:
-        """What became true of sagas behind a position, in order, at most ``limit``: one for each append."""
+        """Return the state of the saga after each append behind a position, in order, at most ``limit``."""
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
+        """Close the file. A second call does nothing."""
 
 
 def check_append(saga_id: str, expected_seq: int, entries: Sequence[Entry], row: SagaMetadata | SagaView) -> None:
-    """Raise ValueError on what no journal can hold: a mistake of our own."""
+    """Raise ValueError for an append that no journal can hold. Such an append is a mistake in this program."""
     if not entries or row.id != saga_id:
         raise ValueError(f"an append to saga {saga_id!r} needs entries, and a row of that saga")
     if isinstance(entries[0], SagaAccepted) != (expected_seq == 0):
@@ -139,7 +139,7 @@ def check_append(saga_id: str, expected_seq: int, entries: Sequence[Entry], row:
 
 
 def by_stream(events: Sequence[NewEvent]) -> builtins.list[tuple[str, builtins.list[backend.NewEvent]]]:
-    """The events as the event store takes them, in runs of one stream."""
+    """Turn events into those of the event store, in runs of one stream."""
     runs: builtins.list[tuple[str, builtins.list[backend.NewEvent]]] = []
     for event in events:
         if not runs or runs[-1][0] != event.stream:

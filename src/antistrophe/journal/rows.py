@@ -1,4 +1,4 @@
-"""How entries and sagas are stored in a journal."""
+"""How entries and sagas are packed for a journal, and read back."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from antistrophe.serialization.payload import pack_payload, pack_record, unpack_
 T = TypeVar("T")
 
 _ADVICE = (
-    "where a newer release wrote it, upgrade this one; else the file is damaged: restore it from a backup (it was left"
+    "if a newer release wrote it, upgrade this one; else the file is damaged: restore it from a backup (it was left"
     " as it is)"
 )
 
 
 def pack_entry(entry: Entry) -> bytes:
-    """An entry as it is stored."""
+    """Pack an entry."""
     return pack_record(entry)
 
 
 def unpack_entry(data: bytes, where: str) -> Entry:
-    """The entry that was stored. Raises JournalError, which says ``where`` it stands."""
+    """Read a packed entry. Raises JournalError, which says ``where`` the entry is."""
     try:
         return cast("Entry", unpack_record(data, ENTRY_TYPES))
     except UnreadableDataError as error:
@@ -33,10 +33,10 @@ def unpack_entry(data: bytes, where: str) -> Entry:
 
 
 def pack_metadata(row: SagaMetadata | SagaView) -> bytes:
-    """A saga as monitoring shows it, as it is stored.
+    """Pack the state of a saga as monitoring shows it.
 
-    A map of plain values, not a record: it is written with every append and read by the hundred, and a datetime costs
-    twenty times what a number does.
+    It is a map of plain values, not a record. Every append writes one, lists read hundreds, and a datetime costs twenty
+    times as much as a number.
     """
     shot = row if isinstance(row, SagaView) else _snapshot_of(row)
     return pack_payload(
@@ -70,7 +70,7 @@ def _snapshot_of(row: SagaMetadata) -> SagaView:
 
 
 def unpack_metadata(data: bytes | None, where: str) -> SagaMetadata:
-    """The same, read again. Raises JournalError, which says ``where`` it stands."""
+    """Read the packed state of a saga. Raises JournalError, which says ``where`` it is."""
     try:
         row = unpack_payload(data or b"")
         return SagaMetadata(
@@ -86,7 +86,7 @@ def unpack_metadata(data: bytes | None, where: str) -> SagaMetadata:
             steps=tuple(_step_in(index, step) for index, step in enumerate(row["steps"])),
         )
     except (UnreadableDataError, LookupError, TypeError, ValueError, OverflowError, OSError) as error:
-        raise JournalError(f"{where}: what was true of the saga can't be read ({error!r}): {_ADVICE}") from error
+        raise JournalError(f"{where}: the state of the saga can't be read ({error!r}): {_ADVICE}") from error
 
 
 def _step_out(step: StepRecord) -> list[Any]:
@@ -105,7 +105,7 @@ def _step_out(step: StepRecord) -> list[Any]:
 
 def _step_in(index: int, step: list[Any]) -> StepRecord:
     name, status, attempts, in_doubt, started_at, finished_at, error, pid, *later = step
-    undo_failures = later[0] if later else 0  # rows of the first files end before it
+    undo_failures = later[0] if later else 0  # rows of the first release end before this value
     return StepRecord(
         name=_is(str, name),
         index=index,
@@ -123,7 +123,7 @@ def _step_in(index: int, step: list[Any]) -> StepRecord:
 def _is(kind: type[T], value: object) -> T:
     if isinstance(value, kind):
         return value
-    raise TypeError(f"{value!r} is no {kind.__name__}")
+    raise TypeError(f"{value!r} is not of type {kind.__name__}")
 
 
 def _may_be(kind: type[T], value: object) -> T | None:
@@ -131,5 +131,5 @@ def _may_be(kind: type[T], value: object) -> T | None:
 
 
 def missing(where: str) -> JournalError:
-    """What to raise for an entry that is not there, although later ones are."""
+    """Make the error for an entry that is missing although later ones exist."""
     return JournalError(f"{where} is missing: {_ADVICE}")

@@ -56,7 +56,7 @@ class SqliteJournal:
         self._database = (
             place if isinstance(place, Database) else open_database(place, synchronous=synchronous, read_only=read_only)
         )
-        # Sagas that are final stay so: how many there are, up to the last finish that was seen.
+        # Final sagas stay final: how many there are of each status, up to the last finish that was counted.
         self._counted: tuple[int, dict[SagaStatus, int]] = (0, {})
 
     def append(
@@ -68,7 +68,7 @@ class SqliteJournal:
         events: Sequence[NewEvent] = (),
         row: SagaMetadata | SagaView,
     ) -> int:
-        """See ``Journal``. Where the disk is full nothing is written, and the journal stays usable."""
+        """See ``Journal``. If the disk is full nothing is written, and the journal stays usable."""
         check_append(saga_id, expected_seq, entries, row)
         rows = [
             [saga_id, seq, round(entry.at * 1e6), type(entry).__name__, pack_entry(entry), None]
@@ -105,13 +105,13 @@ class SqliteJournal:
         )
 
     def _update(self, row: SagaMetadata | SagaView, position: int, seq: int) -> bool:
-        """False where there is no saga of that id which has come as far as ``seq``."""
+        """Update the row of a saga. False if there is no such saga at ``seq``."""
         status = row.status.value
         same = self._database.execute(
             f"UPDATE sagas SET updated = ?, error = ?, waiting = ? WHERE status = ? AND {_IS_AT}",
             (position, row.error, row.waiting, status, row.id, seq),
         )
-        if same.rowcount:  # as a rule; it touches no index, and a parked saga keeps its place in the history
+        if same.rowcount:  # most appends end here: no index changes, and a parked saga keeps its place in the history
             return True
         finished = None if status in _LIVE else position
         changed = self._database.execute(
@@ -121,13 +121,13 @@ class SqliteJournal:
         return bool(changed.rowcount)
 
     def _conflict(self, saga_id: str, expected: int, up_to: int | None = None) -> SeqConflictError:
-        """What to raise where the saga is not at the seq that was expected; ``up_to``: which are not ours."""
+        """Make the error for a saga at another seq. ``up_to``: later entries are those of this append."""
         last = "SELECT max(seq) FROM journal WHERE saga_id = ? AND seq <= coalesce(?, seq)"
         found = self._database.row(last, (saga_id, up_to))
         return SeqConflictError(saga_id, expected=expected, actual=found[0] or 0)
 
     def group(self) -> GroupCommit:
-        """For appends that share one transaction."""
+        """Make a group for appends that share one transaction."""
         return GroupCommit(self._database)
 
     def load(self, saga_id: str) -> tuple[Entry, ...]:
@@ -176,7 +176,7 @@ class SqliteJournal:
         return int(self._database.row("SELECT max(position) FROM journal")[0] or 0)
 
     def last_at(self) -> float:
-        """When the last entry was made, in seconds since the epoch; 0 in a new journal."""
+        """Return the time of the last entry in seconds since the epoch, or 0 in a new journal."""
         found = self._database.row("SELECT at FROM journal ORDER BY position DESC LIMIT 1")
         return found[0] / 1e6 if found is not None and isinstance(found[0], int) else 0.0
 
@@ -212,8 +212,8 @@ class SqliteJournal:
         """See ``Journal``."""
         before = check_page(limit, cursor)
         wanted: builtins.list[tuple[str, tuple[Any, ...]]] = []
-        # Of two indexes the one to go by: there may be any number of final sagas, and there are few others. The plus
-        # sign hides the other.
+        # Search by the better of two indexes: there may be any number of final sagas, and there are few others. A plus
+        # sign hides the other index from SQLite.
         by_name = status is None or status.final
         if status is not None:
             wanted.append((f"{'+' if by_name and name is not None else ''}sagas.status = ?", (status.value,)))
@@ -245,8 +245,8 @@ class SqliteJournal:
     def counts(self) -> dict[SagaStatus, int]:
         """See ``Journal``."""
         up_to, counted = self._counted
-        # One statement, so that all numbers are of one moment. It looks at what has finished since, and at what has
-        # not; the plus signs keep it from looking at each status from the beginning.
+        # One statement sees one moment. It reads the sagas that have finished since the last count, and those that have
+        # not finished. The plus signs keep SQLite from reading each status from the beginning.
         rows = self._database.rows(
             "SELECT status, count(*), max(finished) FROM sagas"
             f" WHERE finished > ? AND +status IN {_FINAL} GROUP BY +status"
@@ -261,8 +261,8 @@ class SqliteJournal:
         return counts
 
     def check(self) -> None:
-        """Read the structure of the whole file; raises JournalError where it is damaged. Takes time in proportion to
-        its size."""
+        """Read the structure of the whole file. Raises JournalError if it is damaged. This takes time in proportion to
+        the file's size."""
         self._database.check()
 
     def close(self) -> None:
@@ -270,7 +270,7 @@ class SqliteJournal:
         self._database.close()
 
     def _states(self, sql: str, parameters: Sequence[Any]) -> builtins.list[tuple[SagaMetadata, int]]:
-        """Each saga, and the position at which it was accepted."""
+        """Read the state of each saga, and the position of its acceptance."""
         return [
             (unpack_metadata(state, self._where(saga_id)), accepted)
             for state, saga_id, accepted in self._database.rows(sql, parameters)

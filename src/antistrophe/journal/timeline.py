@@ -1,4 +1,4 @@
-"""A saga's entries for people to read: packed values unpacked, times as datetimes, what can't be shown shortened."""
+"""A saga's entries for people to read: values are unpacked, times are datetimes, and unreadable bytes are shortened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOMENTS = {"deadline", "not_before"}
 
 
 def timeline_entry(record: JournalRecord) -> TimelineEntry:
-    """One record as the timeline shows it; ``data`` holds what the entry says beside its time."""
+    """Make the timeline's entry of one record. ``data`` holds the fields of the entry without its time."""
     data = {name: value for name, value in _fields(record.entry).items() if name != "at"}
     moment = datetime.fromtimestamp(record.entry.at, UTC)
     return TimelineEntry(record.position, record.seq, moment, type(record.entry).__name__, data)
