@@ -138,7 +138,7 @@ def test_what_can_not_be_stored_appends_nothing(store: EventStore) -> None:
 
 @pytest.mark.parametrize("stream", ["", None, 1, b"a"])
 def test_a_stream_has_a_name(store: EventStore, stream: Any) -> None:
-    with pytest.raises(ValueError, match="a stream is named by a text"):
+    with pytest.raises(ValueError, match="the name of a stream must be a text"):
         store.append(stream, [ONE])
 
 

@@ -179,8 +179,8 @@ def test_a_poll_waits_as_long_as_it_was_told_to(store: EventStore) -> None:
         assert subscription.poll(timeout_s) is None
         assert timeout_s <= time.monotonic() - begun < timeout_s + 5
     reader = Reader(subscription)
-    wait_for(subscription._turn.locked)
-    assert subscription.poll(0.01) is None  # another thread has its turn
+    wait_for(subscription._reader.locked)
+    assert subscription.poll(0.01) is None  # another thread waits as the reader
     subscription.close()
     assert reader.ended() == []
 

@@ -1,4 +1,4 @@
-"""Turn the data of one `@event` class into those of its next version, by the fields of the two classes."""
+"""Turn the data of one `@event` class into the data of its next version, by the fields of the two classes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from antistrophe.serialization.type_hints import field_types
 
 
 class AutoUpcaster:
-    """From ``old`` to ``new``, two classes of one event type: ``new.from_previous(old_event)`` where ``new`` defines
-    it; else the fields of the same name are taken over, and the others get the defaults of ``new``.
+    """An upcaster from ``old`` to ``new``, two classes of one event type.
 
-    Raises InvalidUpcasterError where one of the classes is no event, the types differ, or a field of ``new`` has
-    neither a field of that name in ``old`` nor a default.
+    If ``new`` defines ``from_previous``, the new event is ``new.from_previous(old_event)``. Otherwise it takes over the
+    fields of the same name, and gets the defaults of ``new`` for the others.
+
+    Raises InvalidUpcasterError if a class is no event, if the types differ, or if a field of ``new`` has neither a
+    field of that name in ``old`` nor a default.
     """
 
     def __init__(self, old: type, new: type) -> None:
@@ -30,7 +32,7 @@ class AutoUpcaster:
                 f"{old.__qualname__} is of event type {self.old_key[0]!r} and {new.__qualname__} of"
                 f" {self.new_key[0]!r}: an upcaster leads from one version to another of the same type"
             )
-        # Its own, not an inherited one: where a version derives from the one before, that one's takes another class.
+        # An inherited from_previous does not count: it was written for the version before ``old``.
         self._converts = "from_previous" in vars(new)
         self._taken_over: frozenset[str] = frozenset()
         if self._converts:
@@ -39,16 +41,16 @@ class AutoUpcaster:
             self._taken_over = _fields_to_take_over(old, new)
 
     def upcast(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The data of ``old`` as those of ``new``; raises UnreadableDataError where they fit neither class."""
+        """Turn data of ``old`` into data of ``new``. Raises UnreadableDataError if the data do not fit the classes."""
         before: Any = structure_fields(data, self.old)
         if not self._converts:
-            fields = hooks(self.old)[0](before)  # with the defaults of its class, which the data may lack
+            fields = hooks(self.old)[0](before)  # adds the defaults of fields that the data lack
             taken = {name: value for name, value in fields.items() if name in self._taken_over}
             return hooks(self.new)[0](structure_fields(taken, self.new))
         after = self.new.from_previous(before)  # type: ignore[attr-defined]
         if type(after) is not self.new:
             raise TypeError(f"{self.new.__qualname__}.from_previous returned {type(after).__qualname__}")
-        # Packed, because what a user's code has made may not be what the fields declare.
+        # Pack and unpack: the user's code may have made values that the fields do not declare.
         result: dict[str, Any] = unpack_payload(pack_fields(after, self.new))
         return result
 
@@ -86,5 +88,5 @@ def _has_default(cls: type, name: str) -> bool:
             default is not dataclasses.MISSING for default in (fields[name].default, fields[name].default_factory)
         )
     attributes: Any = getattr(cls, "__attrs_attrs__", ())
-    # attrs is no dependency: its mark for "no default" is known by its name.
+    # attrs is no dependency, so its mark for "no default" is known by its name.
     return any(each.name == name and repr(each.default) != "NOTHING" for each in attributes)

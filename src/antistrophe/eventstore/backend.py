@@ -1,6 +1,6 @@
-"""What an event store needs of the place where its events lie: the protocol of a backend, and the rows it deals in.
+"""The contract between an event store and its backend: the protocol, and the rows that go through it.
 
-A backend knows bytes only. Whoever writes one runs ``antistrophe.testing.store_contract`` over it.
+A backend knows bytes only. If you write one, run ``antistrophe.testing.store_contract`` over it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from antistrophe.storage.database import Database
 
 StoredEvent: TypeAlias = tuple[int, str, int, str, int, bytes, bytes | None, int]
 """One stored event: position, stream, version, type, type_version, data, metadata, recorded_at (microseconds since the
-epoch). A tuple, because it is what SQLite hands out, by the hundred thousand."""
+epoch). It is a tuple because SQLite returns tuples, and readers get hundreds of thousands of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to be appended: its fields and its metadata are packed msgpack. One with an ``event_id`` (16 bytes) that
-    is stored already, in any stream, is passed over."""
+    """An event to append. ``data`` and ``metadata`` are packed msgpack. An event whose ``event_id`` (16 bytes) is
+    stored already, in any stream, is not stored again."""
 
     type: str
     type_version: int
@@ -31,7 +31,7 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredSnapshot:
-    """The packed state of a stream as of ``version``; ``recorded_at`` in microseconds since the epoch."""
+    """The packed state of a stream at ``version``. ``recorded_at`` is in microseconds since the epoch."""
 
     stream: str
     version: int
@@ -41,7 +41,7 @@ class StoredSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """How much a store holds, and what else its ``backend`` tells (for people, not for programs)."""
+    """How much a store holds, and what its ``backend`` adds for people to read."""
 
     events: int
     streams: int
@@ -50,50 +50,50 @@ class StoreStats:
 
 
 class EventWriter(Protocol):
-    """What can be done within a backend's transaction."""
+    """Appends events within a backend's transaction."""
 
     @property
     def database(self) -> Database | None:
         """The connection of the transaction, for other rows in it. None if the backend has no such connection."""
 
     def append(self, stream: str, events: Sequence[NewEvent], expected_version: int | None = None) -> int:
-        """Add the events to the end of the stream and answer with its version. Raises ConcurrencyError where
-        ``expected_version`` is given and is not the stream's."""
+        """Append the events to the stream and return its version. Raises ConcurrencyError if ``expected_version`` is
+        given and is not the stream's version."""
 
 
 class EventBackend(Protocol):
-    """Where events lie. Any thread may call anything at any time; what ``transaction`` has not committed is not seen.
+    """Where events are stored. Any thread may call any method at any time. Nobody sees what is not committed.
 
-    Positions count from 1 over all streams, versions from 1 within each, both without a gap and in the order of the
-    commits.
+    Positions count from 1 over all streams, and versions count from 1 within each stream. Both are without a gap, in
+    the order of the commits.
     """
 
     def transaction(self) -> AbstractContextManager[EventWriter]:
-        """All that is appended within is there at the end, or (after an exception) nothing of it."""
+        """Commit everything that is appended within at the end, or nothing after an exception."""
 
     def read(self, after_position: int, limit: int | None) -> list[StoredEvent]:
-        """The events behind that position, at most ``limit``."""
+        """Return the events behind that position, at most ``limit``."""
 
     def read_stream(self, stream: str, after_version: int) -> list[StoredEvent]:
-        """The events of a stream behind that version."""
+        """Return the events of a stream behind that version."""
 
     def version(self, stream: str) -> int:
-        """The version of a stream: that of its last event, 0 where there is none."""
+        """Return the version of a stream: that of its last event, or 0."""
 
     def head(self) -> int:
-        """The position of the last event, 0 where there is none."""
+        """Return the position of the last event, or 0."""
 
     def save_snapshot(self, snapshot: StoredSnapshot) -> None:
-        """Keep it, in place of an older one of the same stream and version."""
+        """Keep the snapshot. It replaces an older one of the same stream and version."""
 
     def latest_snapshot(self, stream: str) -> StoredSnapshot | None:
-        """The one of the highest version."""
+        """Return the snapshot of the highest version, or None."""
 
     def flush(self) -> None:
-        """Come back when everything that is committed will survive a power loss."""
+        """Return when everything that is committed will survive a power loss."""
 
     def stats(self) -> StoreStats:
-        """How much there is."""
+        """Count what is stored."""
 
     def close(self) -> None:
-        """Give back files and connections; a second time does nothing."""
+        """Close files and connections. A second call does nothing."""

@@ -1,4 +1,4 @@
-"""What readers of an event store get: recorded events, decoded when they are looked at, and snapshots."""
+"""What readers of an event store get: recorded events, which are decoded when they are used, and snapshots."""
 
 from __future__ import annotations
 
@@ -17,43 +17,47 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Upcasts(Protocol):
-    """What brings the data of old events up to date; ``VersionRegistry`` is one."""
+    """Brings the data of old events up to date. ``VersionRegistry`` does."""
 
     def upcast(self, event_type: str, version: int, data: dict[str, Any], /) -> tuple[int, dict[str, Any]]:
-        """The newest version of that type and the data in its form. Raises UnknownVersionError on a version that is
-        newer than any known one."""
+        """Return the newest version of that type, and the data in its form. Raises UnknownVersionError if ``version``
+        is newer than any known one."""
 
 
 def moment_of(microseconds: int) -> datetime:
-    """Microseconds since the epoch as an aware UTC datetime. Raises UnreadableDataError where there is no such time."""
+    """Turn microseconds since the epoch into an aware UTC datetime. Raises UnreadableDataError if a datetime can't hold
+    that time."""
     try:
         return _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError as error:
-        raise UnreadableDataError(f"{microseconds} microseconds since 1970 are no time") from error
+        raise UnreadableDataError(
+            f"a time of {microseconds} microseconds since 1970 is outside the years 1 to 9999"
+        ) from error
 
 
 def _map_of(data: bytes, what: str) -> dict[str, Any]:
     fields = unpack_payload(data, what=what)
     if not isinstance(fields, dict):
-        raise UnreadableDataError(f"{what} is no map of fields")
+        raise UnreadableDataError(f"{what} is not a map of fields")
     return fields
 
 
 class RecordedEvent:
-    """One event as it is recorded: its ``position`` in the store (from 1), its ``stream`` and ``version`` there (from
-    1), its ``type`` and ``type_version``, and what it says.
+    """One event as it is stored.
 
-    ``data`` is the map of its fields, ``event`` the object made from them (a RawEvent where this program has no class
-    for it), ``metadata`` what its writer added, ``recorded_at`` an aware UTC datetime. An upcast event has the
-    version, data and event that it was brought to. Bytes are decoded when they are first asked for: they raise
-    UnreadableDataError where they do not fit (any more). Leave what you get as it is: others may hold
-    it too.
+    ``position`` is its place in the store and ``version`` its place in its ``stream``; both count from 1. ``type`` and
+    ``type_version`` say what it is. ``data`` is the map of its fields, ``event`` the object made from them (a RawEvent
+    if this program has no class for the type), ``metadata`` what its writer added, and ``recorded_at`` an aware UTC
+    datetime. An upcast event has the version, data and event of the newest version.
+
+    The bytes are decoded at the first use of ``data``, ``event`` or ``metadata``, which raises UnreadableDataError if
+    they can't be read, or do not fit the class. Don't change what you get: other readers may hold the same objects.
     """
 
     __slots__ = ("_data", "_event", "_metadata", "_row")
 
     _row: StoredEvent
-    # None: not decoded yet. No event is None.
+    # None means not decoded yet. No event is None.
     _data: dict[str, Any] | None
     _event: object
     _metadata: dict[str, Any] | None
@@ -109,7 +113,7 @@ class RecordedEvent:
             row = self._row
             if self._data is not None:
                 event = decode_fields(row[3], row[4], self._data)
-            else:  # who asks for the object seldom asks for the map as well, so that is not kept
+            else:  # the map is not kept, for a reader of the object seldom needs it
                 event = decode_event(row[3], row[4], row[5])
             self._event = event
         return event
@@ -146,7 +150,7 @@ class RecordedEvent:
 
 
 def recorded(rows: Sequence[StoredEvent], versions: Upcasts | None) -> list[RecordedEvent]:
-    """Stored rows as readers get them. Raises UnknownVersionError where a row is of a newer version than is known, and
+    """Make recorded events of stored rows. Raises UnknownVersionError if a row is of a newer version than is known, and
     what the upcasters raise."""
     old = {kind for kind in {(row[3], row[4]) for row in rows} if not _is_newest(kind, versions)}
     if not old or versions is None:
@@ -159,8 +163,8 @@ def _is_newest(kind: tuple[str, int], versions: Upcasts | None) -> bool:
     newest = newest_version(type_name)
     if versions is None and newest is not None and version > newest:
         raise UnknownVersionError(
-            f"an event of type {type_name!r} is of version {version}; this program knows versions up to {newest}: it"
-            " was written by a newer release, so upgrade this one"
+            f"an event of type {type_name!r} is of version {version}; this program knows versions up to {newest}: a"
+            " newer release wrote the event, so upgrade this one"
         )
     return version == newest
 
@@ -183,7 +187,7 @@ def _upcast(row: StoredEvent, versions: Upcasts) -> RecordedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The ``state`` of a stream (a plain value) as of ``version``; ``recorded_at`` is an aware UTC datetime."""
+    """The ``state`` of a stream (a plain value) at ``version``. ``recorded_at`` is an aware UTC datetime."""
 
     stream: str
     version: int

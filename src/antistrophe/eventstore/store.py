@@ -1,4 +1,4 @@
-"""The event store: streams of events, versions, one order over all of them, snapshots and subscriptions."""
+"""The event store: it appends events to streams, reads them in order, and keeps snapshots and subscriptions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,19 @@ _LAST_POSITION = 2**63 - 1
 
 
 class EventStore:
-    """Events in a SQLite file, or with ``":memory:"`` in this process alone; or in a backend of your own.
+    """Events in a SQLite file, in memory (``":memory:"``), or in a backend of your own.
+
+    ::
+
+        with EventStore("events.db") as store:
+            store.append("account A", [Credited("A", 5)], expected_version=0)
+            for recorded in store.get_events("account A"):
+                print(recorded.position, recorded.event)
 
     ``versions`` (a VersionRegistry) brings old events up to date whenever events are read. ``synchronous`` is FULL
-    (what ``append`` has written survives a power loss) or NORMAL. One store may be used from many threads, and several
-    processes may open one file; a fork must open it anew. Raises JournalError where the file can't be used.
+    (what ``append`` has written survives a power loss) or NORMAL. Many threads may use one store. Several processes may
+    open one file, and a fork opens it again; what is in memory belongs to one process. Raises JournalError if the file
+    can't be used.
     """
 
     def __init__(
@@ -56,11 +64,11 @@ class EventStore:
         expected_version: int | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> int:
-        """Add ``@event`` objects to the end of a stream, all or none; answers with the stream's new version.
+        """Append ``@event`` objects to a stream, all or none, and return the stream's new version.
 
-        With ``expected_version`` (0: the stream is empty) only if the stream is at that version, else ConcurrencyError.
-        ``metadata``: plain values that every one of the events carries. Raises NotSerializableError, before anything is
-        written, for what is no event or can't be stored.
+        With ``expected_version`` (0: the stream is empty) the stream must be at that version, else ConcurrencyError is
+        raised. ``metadata`` are plain values that each of the events carries. Raises NotSerializableError, before
+        anything is written, if an object is no event or can't be stored.
         """
         encoded = _encode(events, metadata)
         with self.transaction() as transaction:
@@ -68,8 +76,8 @@ class EventStore:
 
     @contextmanager
     def transaction(self) -> Iterator[StoreTransaction]:
-        """``with store.transaction() as transaction:`` what is appended within is there together at the end, or (after
-        an exception) nothing of it. Other writers wait meanwhile, so be quick; the events are not seen before the end.
+        """``with store.transaction() as transaction:`` commits everything that is appended within at the end, or
+        nothing after an exception. Other writers wait meanwhile, so be quick. Nobody sees the events before the end.
         """
         self._check_usable()
         with self.backend.transaction() as writer:
@@ -79,22 +87,22 @@ class EventStore:
     # --- reading -----------------------------------------------------------------------------------------------
 
     def get_events(self, stream: str) -> list[RecordedEvent]:
-        """All events of a stream, in order; none for a stream that does not exist."""
+        """Return all events of a stream, in order. A stream that does not exist has none."""
         return self.get_events_after(stream, 0)
 
     def get_events_after(self, stream: str, version: int) -> list[RecordedEvent]:
-        """The events of a stream behind that version."""
+        """Return the events of a stream behind that version."""
         self._check_usable()
         return recorded(self.backend.read_stream(stream, _not_negative("version", version)), self.versions)
 
     def get_all_events(self) -> list[RecordedEvent]:
-        """Every event, in order of position. With many, read in parts or subscribe."""
+        """Return every event, in order of position. With many, read in parts or subscribe."""
         return self.read()
 
     def read(self, from_position: int = 0, limit: int | None = None) -> list[RecordedEvent]:
-        """The events behind a position (the last one already seen), at most ``limit``, in order of position.
+        """Return the events behind a position (the last one already seen), at most ``limit``, in order of position.
 
-        Raises UnknownVersionError where one is of a newer version than this program knows.
+        Raises UnknownVersionError if an event is of a newer version than this program knows.
         """
         self._check_usable()
         after = _not_negative("from_position", from_position)
@@ -102,8 +110,8 @@ class EventStore:
         return recorded(self.backend.read(after, most), self.versions)
 
     def subscribe(self, from_position: int = 0) -> Subscription:
-        """Every event behind a position (the last one already seen), then the new ones as they are committed, by any
-        process. Ends when it is closed, or the store is."""
+        """Iterate over the events behind a position (the last one already seen), and then over new ones as any process
+        commits them. The iteration ends when the subscription or the store is closed."""
         self._check_usable()
         return Subscription(
             self._rows_behind,
@@ -113,21 +121,21 @@ class EventStore:
         )
 
     def version(self, stream: str) -> int:
-        """The version of a stream: how many events it has."""
+        """Return the version of a stream: how many events it has."""
         self._check_usable()
         return self.backend.version(stream)
 
     def head(self) -> int:
-        """The position of the last event; 0 where there is none."""
+        """Return the position of the last event, or 0 in an empty store."""
         self._check_usable()
         return self.backend.head()
 
     # --- snapshots ---------------------------------------------------------------------------------------------
 
     def save_snapshot(self, stream: str, version: int, state: Any) -> None:
-        """Keep ``state`` (a plain value, such as a dict) as what the first ``version`` events of the stream amount to.
+        """Keep ``state`` (a plain value, such as a dict) as the result of the first ``version`` events of the stream.
 
-        Raises CqrsError where the stream has not come to that version, NotSerializableError for what is no plain value.
+        Raises CqrsError if the stream has no such version, and NotSerializableError if ``state`` is no plain value.
         """
         packed = pack_payload(state, what="the snapshot")
         actual = self.version(stream)
@@ -136,7 +144,8 @@ class EventStore:
         self.backend.save_snapshot(StoredSnapshot(stream, version, packed, time.time_ns() // 1000))
 
     def get_latest_snapshot(self, stream: str) -> Snapshot | None:
-        """The snapshot of the highest version, or None; go on with ``get_events_after(stream, snapshot.version)``."""
+        """Return the snapshot of the highest version, or None. Go on with ``get_events_after(stream,
+        snapshot.version)``."""
         self._check_usable()
         found = self.backend.latest_snapshot(stream)
         if found is None:
@@ -147,24 +156,24 @@ class EventStore:
     # --- the store itself --------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Come back when everything that is committed will survive a power loss, with NORMAL too."""
+        """Return when everything that is committed will survive a power loss, with ``synchronous="NORMAL"`` too."""
         self._check_usable()
         self.backend.flush()
 
     def stats(self) -> StoreStats:
-        """How many events, streams and snapshots there are, and what the backend says of itself."""
+        """Count the events, streams and snapshots, and add what the backend says of itself."""
         self._check_usable()
         return self.backend.stats()
 
     def close(self) -> None:
-        """End the subscriptions and close the file; a second time does nothing."""
+        """End the subscriptions and close the file. A second call does nothing."""
         if not self._commits.over:
             self._commits.end()
             self.backend.close()
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed: it can't be used any more."""
+        """Whether the store was closed. A closed store can't be used any more."""
         return self._commits.over
 
     def __enter__(self) -> Self:
@@ -214,12 +223,18 @@ class StoreTransaction:
         return self.append_encoded(stream, _encode(events, metadata), expected_version)
 
     def append_encoded(self, stream: str, events: Sequence[NewEvent], expected_version: int | None = None) -> int:
-        """The same for events that are encoded already."""
+        """Append events that are encoded already. Raises ValueError if ``stream`` is no text or is empty."""
         if not isinstance(stream, str) or not stream:
-            raise ValueError(f"a stream is named by a text that is not empty, not by {stream!r}")
+            raise ValueError(f"the name of a stream must be a text of at least one character, not {stream!r}")
         if expected_version is not None:
             _not_negative("expected_version", expected_version)
         return self._writer.append(stream, events, expected_version)
+
+
+def database_of(transaction: StoreTransaction) -> Database:
+    """The database of a transaction, for a store that is known to have one."""
+    assert transaction.database is not None, "a store with a backend of its user's own has no database"
+    return transaction.database
 
 
 def _encode(events: Iterable[object], metadata: Mapping[str, Any] | None) -> list[NewEvent]:

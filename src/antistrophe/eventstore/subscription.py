@@ -1,4 +1,4 @@
-"""Follow an event store: each event once and in order, from any position, soon after its commit."""
+"""Follow an event store from any position: get each event once, in order, soon after its commit."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from antistrophe.eventstore.recorded import RecordedEvent
 _PAGE = 256
 _SHORTEST_WAIT_S = 0.001
 _LONGEST_WAIT_S = 0.025
-"""Commits of other processes are looked for at these intervals: short when something has just come, longer after."""
+"""How long a reader waits before it looks for commits of other processes: short after an event, then longer and
+longer."""
 
 Fetch = Callable[[int, int], Sequence[StoredEvent]]
 Decode = Callable[[Sequence[StoredEvent]], Sequence[RecordedEvent]]
 
 
 class Commits:
-    """Tells the readers in this process that something was committed, or that it is over."""
+    """Tells the readers in this process that there was a commit, or that the store is closed."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -31,13 +32,13 @@ class Commits:
         self.over = False
 
     def tell(self) -> None:
-        """Something was committed; never waits for a reader."""
+        """Tell of a commit. This never waits for a reader."""
         with self._changed:
             self.count += 1
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Nothing more will come."""
+        """Tell that the store is closed."""
         with self._changed:
             self.over = True
             self._changed.notify_all()
@@ -48,26 +49,32 @@ class Commits:
             self._changed.notify_all()
 
     def wait(self, seen: int, timeout_s: float) -> None:
-        """Wait until more than ``seen`` commits were told, at most that long; may come back early."""
+        """Wait until ``tell`` was called more than ``seen`` times, at most ``timeout_s`` seconds. May return early."""
         with self._changed:
             if self.count == seen and not self.over:
                 self._changed.wait(timeout_s)
 
 
 class Subscription:
-    """An iterator over the events behind a position that waits for new ones; it ends when it or its store is closed.
+    """An iterator over the events behind a position, which waits for new ones. It ends when it or its store is closed.
 
-    An event is handed out only after its commit. Several threads may iterate over one subscription: each event goes to
-    one of them, in order of position; for every event in every thread make one subscription each. A reader that is slow
-    costs nobody anything. An event that can't be read (of a newer version, say) raises, and raises again when asked
-    again: nothing is passed over.
+    ::
+
+        with store.subscribe(from_position=last_seen) as subscription:
+            for recorded in subscription:
+                print(recorded.position, recorded.event)
+
+    An event comes only after its commit. Several threads may share one subscription, and each event goes to one of
+    them, in order of position; for every event in every thread make one subscription per thread. A slow reader delays
+    nobody. An event that can't be read (one of a newer version, for instance) raises, and raises again at the next
+    attempt: no event is skipped.
     """
 
     def __init__(self, fetch: Fetch, decode: Decode, commits: Commits, from_position: int) -> None:
         self._fetch = fetch
         self._decode = decode
         self._commits = commits
-        self._turn = threading.Lock()
+        self._reader = threading.Lock()
         self._ready: deque[RecordedEvent] = deque()
         self._closed = False
         self._from_position = self._fetched = from_position
@@ -75,24 +82,24 @@ class Subscription:
 
     @property
     def position(self) -> int:
-        """The position of the last event that was handed out (at first, the one to start behind)."""
+        """The position of the last event that a reader got; at first the position to start behind."""
         return self._from_position if self._last is None else self._last.position
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> RecordedEvent:
-        event = self._handed_out() or self._next(None)
+        event = self._fetched_event() or self._next(None)
         if event is None:
             raise StopIteration
         return event
 
     def poll(self, timeout_s: float = 0.0) -> RecordedEvent | None:
-        """The next event, or None where none comes within ``timeout_s`` seconds or the subscription has ended."""
-        return self._handed_out() or self._next(time.monotonic() + timeout_s)
+        """Return the next event. None if none comes within ``timeout_s`` seconds, or if the subscription has ended."""
+        return self._fetched_event() or self._next(time.monotonic() + timeout_s)
 
     def close(self) -> None:
-        """End it: whoever waits for an event stops waiting."""
+        """End the subscription. Readers that wait for an event stop waiting."""
         self._closed = True
         self._commits.wake()
 
@@ -105,18 +112,18 @@ class Subscription:
         self.close()
 
     def _next(self, deadline: float | None) -> RecordedEvent | None:
-        if not self._turn.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
+        if not self._reader.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
             return None
         try:
-            # In turns, for another thread may have taken everything that came.
-            while (event := self._handed_out()) is None and self._wait_for_events(deadline):
+            # Look again after each wait, because another thread may have taken all events that came.
+            while (event := self._fetched_event()) is None and self._wait_for_events(deadline):
                 pass
             return event
         finally:
-            self._turn.release()
+            self._reader.release()
 
-    def _handed_out(self) -> RecordedEvent | None:
-        """The next of the events that are here already. Takes no turn: two threads never get the same one."""
+    def _fetched_event(self) -> RecordedEvent | None:
+        """Take the next event that is fetched already. No lock is needed: two threads never get the same one."""
         if self._closed or self._commits.over:
             return None
         try:
@@ -126,7 +133,7 @@ class Subscription:
         return event
 
     def _wait_for_events(self, deadline: float | None) -> bool:
-        """Fetch the next events; False where none came in time, or none will come any more."""
+        """Fetch the next events. False if none came in time, or if the subscription has ended."""
         wait_s = _SHORTEST_WAIT_S
         while not (self._closed or self._commits.over):
             seen = self._commits.count
@@ -154,5 +161,5 @@ class Subscription:
         try:
             return self._decode(rows)
         except AntistropheError:
-            # What stands before the one that can't be read comes first.
+            # Some event of the page can't be read. The events before it come first.
             return self._decode(rows[:1])

@@ -1,8 +1,8 @@
-"""Bring the data of old events up to date: chains of upcasters, one for each version that a type has left behind.
+"""Bring the data of old events up to date, with a chain of upcasters for each type.
 
-An upcaster takes the data of an event as a dict of plain values (as they were stored: a nested dataclass is a dict)
-and returns them in the form of a later version. Reading walks from the version that was stored to the newest one:
-the version of the `@event` class of that type, or the end of the chain where no such class is loaded.
+An upcaster takes the data of an event as a dict of plain values (a nested dataclass is a dict too) and returns the data
+in the form of a later version. Reading goes from the stored version along the chain to the newest one. That is the
+version of the newest `@event` class of the type, or the end of the chain if no such class is loaded.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Upcast: TypeAlias = Callable[[EventData], EventData]
 _Function = TypeVar("_Function", bound=Upcast)
 
 _MOST_GAPS = 20
-"""How many missing links of one type are told: a version may be any number, a date for instance."""
+"""How many gaps of one type are reported. A version may be any number, a date for instance, so there may be many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One link of a chain: what turns version ``from_version`` of ``event_type`` into ``to_version``. ``upcaster`` is
-    its name, for people."""
+    """One link of a chain, from ``from_version`` of ``event_type`` to ``to_version``. ``upcaster`` is the name of its
+    function, for people."""
 
     event_type: str
     from_version: int
@@ -44,21 +44,35 @@ class _Link:
 
 
 class VersionRegistry:
-    """The upcasters that an event store applies to everything it reads. Safe to use from many threads.
+    """The upcasters that an event store applies to every event it reads. Many threads may use it.
 
-    A type without any upcaster is read as it was stored: as an object of an older registered class, too.
+    ::
+
+        versions = VersionRegistry()
+
+        @versions.upcaster("user.created", from_version=1)
+        def split_name(data):
+            first, _, last = data["name"].partition(" ")
+            return {"first": first, "last": last}
+
+        store = EventStore("events.db", versions=versions)
+
+    An event of a type without upcasters is read as it was stored, if need be as an object of an older class.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Replaced and never changed, so that reading needs no lock: type -> from_version -> link.
+        # By type, then by from_version. The dict is replaced and never changed, so that reading needs no lock.
         self._chains: dict[str, dict[int, _Link]] = {}
 
     def upcaster(
         self, event_type: str, from_version: int, to_version: int | None = None
     ) -> Callable[[_Function], _Function]:
-        """Decorate the function that turns the data of ``from_version`` into those of ``to_version`` (the next one
-        unless given). Raises InvalidUpcasterError on a duplicate, or where the version does not grow."""
+        """Decorate the function that turns data of ``from_version`` into data of ``to_version`` (by default the next
+        one).
+
+        Raises InvalidUpcasterError if there is such an upcaster already, and if the version does not grow.
+        """
 
         def register(function: _Function) -> _Function:
             name = getattr(function, "__qualname__", type(function).__qualname__)
@@ -69,37 +83,37 @@ class VersionRegistry:
         return register
 
     def register_upcaster(self, upcaster: AutoUpcaster) -> None:
-        """Add the link between two classes of one event type; raises InvalidUpcasterError as `upcaster` does."""
+        """Add the link between two classes of one event type. Raises InvalidUpcasterError as ``upcaster`` does."""
         old, new = upcaster.old_key, upcaster.new_key
         name = f"AutoUpcaster({upcaster.old.__qualname__}, {upcaster.new.__qualname__})"
         self._add(_Link(Migration(old[0], old[1], new[1], name), upcaster.upcast))
 
     def has_upcaster(self, event_type: str, from_version: int) -> bool:
-        """Whether a link of the type's chain starts at that version."""
+        """Whether there is an upcaster from that version of the type."""
         return from_version in self._chains.get(event_type, {})
 
     @property
     def upcaster_count(self) -> int:
-        """How many upcasters there are, over all types."""
+        """How many upcasters there are for all types together."""
         return sum(len(chain) for chain in self._chains.values())
 
     def migrations_for(self, event_type: str) -> list[Migration]:
-        """The chain of one type, oldest version first; empty for a type without upcasters."""
+        """Return the chain of one type, oldest version first. It is empty for a type without upcasters."""
         chain = self._chains.get(event_type, {})
         return [chain[version].migration for version in sorted(chain)]
 
     def check(self) -> None:
-        """Raise InvalidUpcasterError unless every version, from 1 on, of every type with upcasters reaches the newest
-        one. Call it once everything is registered: when the application starts, and in its tests."""
+        """Raise InvalidUpcasterError unless each version from 1 on, of each type with upcasters, reaches the newest
+        one. Call this when everything is registered: at the start of the application, and in its tests."""
         problems = [problem for event_type in sorted(self._chains) for problem in self._problems(event_type)]
         if problems:
             raise InvalidUpcasterError("; ".join(problems))
 
     def upcast(self, event_type: str, version: int, data: EventData) -> tuple[int, EventData]:
-        """Bring ``data`` from ``version`` to the newest version; answers with that version and its data.
+        """Bring ``data`` from ``version`` to the newest version. Returns that version and its data.
 
-        ``data`` itself is left alone. Raises UnknownVersionError on a version that is newer than any known one, and
-        InvalidUpcasterError on a gap in the chain or an upcaster that fails.
+        ``data`` itself is not changed. Raises UnknownVersionError if ``version`` is newer than any known one, and
+        InvalidUpcasterError if the chain has a gap or an upcaster fails.
         """
         chain = self._chains.get(event_type, {})
         newest = _newest(event_type, chain)
@@ -146,18 +160,18 @@ class VersionRegistry:
 
     @staticmethod
     def _beyond(event_type: str, version: int, newest: int, chain: dict[int, _Link]) -> int:
-        """A version that the chain names is known, although no class has it: it is read as it is."""
+        """Accept a version beyond the newest class if the chain names it. Its data are read as they are."""
         known = max([newest, *(link.migration.to_version for link in chain.values())])
         if version > known:
             raise UnknownVersionError(
                 f"an event of type {event_type!r} is of version {version}; this program knows versions up to {known}:"
-                " it was written by a newer release, so upgrade this one"
+                " a newer release wrote the event, so upgrade this one"
             )
         return version
 
 
 def _newest(event_type: str, chain: dict[int, _Link]) -> int | None:
-    """The version to bring events to; None for a type that is not known at all."""
+    """The version to bring events to. None for a type that is not known."""
     newest = newest_version(event_type)
     if newest is None and chain:
         return max(link.migration.to_version for link in chain.values())
@@ -193,8 +207,8 @@ def _applied(link: _Link, data: EventData) -> EventData:
         f" (version {step.from_version} to {step.to_version})"
     )
     try:
-        # A copy: an upcaster may change what it gets, and what it gets may be shared (by the next reader, or with a
-        # constant of the upcaster before it).
+        # An upcaster gets a copy, because it may change its argument, and others may share the data: the next reader,
+        # or the upcaster before, which may return a constant.
         result = link.upcast({name: _copied(value) for name, value in data.items()})
     except Exception as error:
         raise InvalidUpcasterError(f"{what} raised {type(error).__name__}: {error}") from error
@@ -206,7 +220,7 @@ def _applied(link: _Link, data: EventData) -> EventData:
 
 
 def _copied(value: object) -> object:
-    """A copy of a plain value; of those only dict and list can be changed, and tuple can hold them."""
+    """Copy a plain value. Only dicts, lists and sets can change, and a tuple can hold them."""
     if isinstance(value, dict):
         return {key: _copied(each) for key, each in value.items()}
     if isinstance(value, list):

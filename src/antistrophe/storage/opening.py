@@ -83,7 +83,7 @@ def open_in_memory() -> Database:
     database = Database(Path(":memory:"), connection, in_memory=True)
     with database.transaction():
         migrate(database, 0)
-    # Nobody need close a database that has no file, but Python warns of a connection that was never closed.
+    # Nobody has to close a database without a file, but Python warns about a connection that was never closed.
     weakref.finalize(database, _close_in, os.getpid(), connection)
     return database
 

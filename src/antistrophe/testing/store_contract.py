@@ -1,12 +1,12 @@
-"""The contract of an event backend, as checks that anybody can run over theirs.
+"""The contract of an event backend, as checks that you can run over a backend of your own.
 
-With pytest, for a backend that ``make_backend`` opens, new and empty::
+With pytest, where ``make_backend`` opens a new, empty backend::
 
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
     def test_contract(check):
         check(make_backend())
 
-Each check closes the backend that it was given, and raises AssertionError where the backend breaks the contract.
+Each check closes the backend that it was given, and raises AssertionError if the backend breaks the contract.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _places(rows: Sequence[StoredEvent]) -> list[tuple[int, str, int, str]]:
 
 
 def a_new_backend_is_empty(backend: EventBackend) -> None:
-    """Nothing is in it."""
+    """A new backend holds nothing."""
     with closing(backend):
         _equal(backend.read(0, None), [], "all events")
         _equal(backend.read_stream("s", 0), [], "a stream that does not exist")
@@ -56,7 +56,7 @@ def a_new_backend_is_empty(backend: EventBackend) -> None:
 
 
 def events_come_back_as_they_were(backend: EventBackend) -> None:
-    """Texts, bytes and metadata are not changed."""
+    """A backend does not change texts, bytes or metadata."""
     with closing(backend):
         data = bytes(range(256))
         with backend.transaction() as writer:
@@ -70,7 +70,7 @@ def events_come_back_as_they_were(backend: EventBackend) -> None:
 
 
 def positions_count_over_all_streams(backend: EventBackend) -> None:
-    """Positions count over all streams, versions within each; both ways of reading keep their order and bounds."""
+    """Positions count over all streams, versions within each. Both ways of reading keep the order and the bounds."""
     with closing(backend):
         _equal(_append(backend, "a", "a1", "a2"), 2, "version after two")
         _equal(_append(backend, "b", "b1"), 1, "version of another stream")
@@ -89,7 +89,7 @@ def positions_count_over_all_streams(backend: EventBackend) -> None:
 
 
 def an_expected_version_is_kept(backend: EventBackend) -> None:
-    """A wrong one appends nothing and says which is right."""
+    """A wrong expected version appends nothing, and the error says which is right."""
     with closing(backend):
         _append(backend, "s", "1", expected=0)
         for wrong in (0, 2):
@@ -105,7 +105,7 @@ def an_expected_version_is_kept(backend: EventBackend) -> None:
 
 
 def a_transaction_is_all_or_nothing(backend: EventBackend) -> None:
-    """After an exception nothing of it is there, and no position is used up."""
+    """After an exception nothing of the transaction is there, and no position is used up."""
     with closing(backend):
         _append(backend, "s", "1")
         try:
@@ -125,7 +125,7 @@ def a_transaction_is_all_or_nothing(backend: EventBackend) -> None:
 
 
 def what_is_not_committed_is_not_seen(backend: EventBackend) -> None:
-    """Not even by the thread whose transaction it is."""
+    """Nobody sees what is not committed, not even the thread whose transaction it is."""
     with closing(backend):
         seen: list[object] = []
 
@@ -140,7 +140,7 @@ def what_is_not_committed_is_not_seen(backend: EventBackend) -> None:
 
 
 def an_event_id_is_stored_once(backend: EventBackend) -> None:
-    """A second event of the same id is passed over, whatever its stream."""
+    """A second event with the same id is not stored, whatever its stream."""
     with closing(backend):
         one, two = (NewEvent(str(number), 1, b"", event_id=bytes([number] * 16)) for number in (1, 2))
         with backend.transaction() as writer:
@@ -153,7 +153,7 @@ def an_event_id_is_stored_once(backend: EventBackend) -> None:
 
 
 def the_latest_snapshot_is_that_of_the_highest_version(backend: EventBackend) -> None:
-    """Whatever the order in which they were saved."""
+    """The latest snapshot does not depend on the order of saving."""
     with closing(backend):
         for version, state in ((2, b"two"), (10, b"ten"), (9, b"nine"), (10, b"ten again")):
             backend.save_snapshot(StoredSnapshot("s", version, state, 1_000_000 + version))
@@ -198,7 +198,7 @@ def _append_after_retries(backend: EventBackend, name: str) -> None:
 
 
 def it_can_be_flushed_and_closed_twice(backend: EventBackend) -> None:
-    """Flushing loses nothing, and closing again does nothing."""
+    """Flushing loses nothing, and a second close does nothing."""
     _append(backend, "s", "1")
     backend.flush()
     backend.flush()
