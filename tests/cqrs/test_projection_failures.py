@@ -189,7 +189,7 @@ def test_a_state_that_can_not_be_loaded_is_made_again_from_the_events(
             registry.start_subscription()
             registry.wait_for("totals", pay(store, 5), 30)
             assert registry.get("totals").positions() == list(range(1, store.head() + 1))
-    assert "'totals' begins at the first event: its saved state can't be loaded" in caplog.text
+    assert "'totals' begins at the first event, because its saved state can't be loaded" in caplog.text
 
 
 def test_a_saved_state_is_not_made_again(store: EventStore) -> None:

@@ -84,7 +84,7 @@ def test_wrong_sql_is_the_projections_fault_and_wrong_queries_the_readers(
         tables.query("SELECT * FROM nowhere")
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         tables.query(f"DELETE FROM {tables.name('totals')}")
-    with pytest.raises(ValueError, match="named by letters"):
+    with pytest.raises(ValueError, match="must be letters, digits and _"):
         tables.name('x"; DROP TABLE events; --')
 
 

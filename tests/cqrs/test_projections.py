@@ -263,8 +263,8 @@ def test_a_name_can_be_taken_once(registry: ProjectionRegistry) -> None:
 @pytest.mark.parametrize(
     ("name", "factory", "message"),
     [
-        ("", MemoryTotals, "is named by a text"),
-        (5, MemoryTotals, "is named by a text"),
+        ("", MemoryTotals, "must be a text of at least one character"),
+        (5, MemoryTotals, "must be a text of at least one character"),
         ("totals", MemoryTotals(), "can't be called"),
         ("totals", lambda: UserGreeted("x"), "has no method apply"),
         ("totals", lambda: None, "has no method apply"),

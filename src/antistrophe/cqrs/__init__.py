@@ -1,4 +1,25 @@
-"""Events, commands and projections around the sagas: the public names."""
+"""Commands, events and projections: the public names of ``antistrophe.cqrs``.
+
+A command goes in at the ``CommandBus``, and its handler returns events. The ``EventStore`` appends them to streams and
+gives every event a position, one order over all streams. A ``ProjectionRegistry`` follows the store and keeps views up
+to date. The steps of sagas write their events into the same store, and a handler may start a saga::
+
+    command ──> CommandBus ──> handler ──> events ──> EventStore ──> projections
+                                  └──────> saga ──> events ─┘
+
+The rules:
+
+- All events of a command are stored together with the answer of its idempotency key, or nothing is stored.
+- The events are the truth. A projection can be made again from them at any time, and its state says how far it came.
+- Events are never changed. ``VersionRegistry`` brings old ones up to date when they are read.
+- Several processes may share one SQLite file. With ``":memory:"``, or without a store, all of it works in one process.
+- Sagas don't need this package: nothing below imports it.
+
+Start reading in ``bus`` (a dispatch from end to end), then ``idempotency`` (keys and claims) with
+``idempotency_sqlite``. On the other side ``projection`` says what a projection is, ``projections`` is the registry,
+``follower`` keeps one of them up to date, and ``projection_builds`` and ``table_builds`` say how its state is kept. The
+event store is a wing of its own: ``antistrophe.eventstore``.
+"""
 
 from __future__ import annotations
 

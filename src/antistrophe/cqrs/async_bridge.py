@@ -1,4 +1,4 @@
-"""Run coroutines from code that does not await, and blocking code from coroutines, without blocking a loop."""
+"""Run coroutines from synchronous code, and synchronous code from coroutines, without blocking an event loop."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether a call of it gives a coroutine (a function, a method, or an object with an async ``__call__``)."""
+    """Whether a call returns a coroutine. ``function`` is a function, a method, or an object with ``__call__``."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def refuse_to_block_a_loop() -> None:
-    """Raise CqrsError where an event loop runs in this thread: to wait for a coroutine here would stop that loop, and
-    the coroutine with it."""
+    """Raise CqrsError if an event loop runs in this thread. Waiting for a coroutine here would stop that loop, and the
+    coroutine with it."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -32,7 +32,7 @@ def refuse_to_block_a_loop() -> None:
 
 
 def wait_here(value: Any) -> Any:
-    """Run an awaitable to its end in a loop of its own; anything else is handed back as it is."""
+    """Run an awaitable to its end in a new event loop, and return its result. Return any other value as it is."""
     if not inspect.isawaitable(value):
         return value
     try:
@@ -45,7 +45,7 @@ def wait_here(value: Any) -> Any:
 
 
 class WaitOnLoop:
-    """Runs awaitables on an event loop that belongs to another thread, and waits for them in this one."""
+    """Runs awaitables on the event loop of another thread, and waits for them in this thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -53,13 +53,13 @@ class WaitOnLoop:
         self._cancelled = False
 
     def __call__(self, value: Any) -> Any:
-        """As ``wait_here``."""
+        """Run an awaitable to its end, as ``wait_here`` does."""
         if not inspect.isawaitable(value):
             return value
         coroutine = _as_coroutine(value)
         try:
             self._running = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        except RuntimeError:  # the loop has been closed meanwhile
+        except RuntimeError:  # the loop was closed meanwhile
             coroutine.close()
             raise
         if self._cancelled:
@@ -67,17 +67,17 @@ class WaitOnLoop:
         return self._running.result()
 
     def cancel(self) -> None:
-        """Cancel what runs, and what is yet to be run."""
+        """Cancel the awaitable that runs, and every later one."""
         self._cancelled = True
         if self._running is not None:
             self._running.cancel()
 
 
 async def in_thread(function: Callable[[], T], *, on_cancel: Callable[[], None]) -> T:
-    """Call ``function`` in a thread of its own and wait for it without blocking the loop.
+    """Call ``function`` in a new thread, and wait for it without blocking the event loop.
 
-    Not in the loop's pool: a call may make another one and wait for it, which would deadlock once the pool is full. A
-    cancelled wait calls ``on_cancel`` and leaves the thread to end by itself.
+    The thread is not one of the loop's pool: one call may make another and wait for it, and in a full pool both would
+    wait for ever. A cancelled wait calls ``on_cancel``, and the thread ends by itself.
     """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
@@ -94,7 +94,7 @@ async def in_thread(function: Callable[[], T], *, on_cancel: Callable[[], None])
             tell(outcome.set_result, result)
 
     def tell(settle: Callable[[Any], None], value: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits any more
             loop.call_soon_threadsafe(lambda: None if outcome.done() else settle(value))
 
     threading.Thread(target=run, name="antistrophe-dispatch", daemon=True).start()

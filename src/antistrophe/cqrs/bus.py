@@ -1,4 +1,4 @@
-"""The command bus: one handler for each type of command, its events stored, its answer remembered under a key."""
+"""The command bus: it hands each command to its handler, stores the events, and remembers the answer of a key."""
 
 from __future__ import annotations
 
@@ -38,14 +38,17 @@ Middleware: TypeAlias = Callable[[Any, Next], list[Any]]
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
-# What the events of a dispatch, and of those that its handler makes in turn, have in common.
+# The id that the events of a dispatch share with those of the dispatches that its handler makes.
 _correlation: ContextVar[str | None] = ContextVar("antistrophe_correlation", default=None)
 
 
 @dataclass(slots=True)
 class _Dispatch:
-    """One call of ``dispatch``: what its events carry, what runs async code for it, its claim where it has a key, and
-    whether that claim is settled."""
+    """One call of ``dispatch``.
+
+    ``metadata`` is what its events carry, packed, and ``wait`` runs its async code. With a key it has a ``claim``, and
+    ``settled`` says whether the claim is settled.
+    """
 
     metadata: bytes
     wait: Wait
@@ -56,13 +59,23 @@ class _Dispatch:
 class CommandBus:
     """Dispatches commands (plain frozen dataclasses) to their handlers. Any thread may use it.
 
-    A handler takes the command and returns events (their stream is the command's type name), ``Appends(stream, events,
-    expected_version)`` or several of them, a ``SagaDefinition``, or None; it may be ``async``. With a ``store`` the
-    events are appended, all or none; without one they are only answered. ``sagas`` is the orchestrator that runs the
-    sagas that handlers return; their events are in the store by themselves. ``keys_expire_s``: for how many seconds
-    the answer of an idempotency key is remembered.
+    ::
 
-    What a handler raises reaches the caller unchanged.
+        bus = CommandBus(EventStore("events.db"))
+
+        @bus.handles(OpenAccount)
+        def open_account(command):
+            return [AccountOpened(command.owner)]
+
+        bus.dispatch(OpenAccount("Ada"), idempotency_key="request 7")
+
+    A handler takes the command and returns events (their stream is the command's type name), ``Appends(stream, events,
+    expected_version)`` or several of them, a ``SagaDefinition``, or None. It may be ``async``. With a ``store`` the
+    events are appended, all or none; without a store they are only answered. ``sagas`` is the orchestrator that runs
+    the sagas that handlers return; the system itself stores their events. ``keys_expire_s`` is how many seconds the
+    answer of an idempotency key is remembered.
+
+    The caller gets what a handler raises, unchanged.
     """
 
     def __init__(
@@ -79,7 +92,7 @@ class CommandBus:
         self._keys_expire_s = keys_expire_s
         self._keys: tuple[int, IdempotencyStore] | None = None  # with the process that opened it
         self._lock = threading.Lock()
-        # Replaced and never changed, so that a dispatch needs no lock: a handler may register another one.
+        # Each is replaced and never changed, so a dispatch reads it without a lock. A handler may register another.
         self._handlers: dict[type, Handler] = {}
         self._checks: dict[type, tuple[Check, ...]] = {}
         self._middleware: tuple[Middleware, ...] = ()
@@ -96,8 +109,11 @@ class CommandBus:
         return register
 
     def register(self, command_type: type, handler: Handler, replace: bool = False) -> None:
-        """Let ``handler`` handle the commands of exactly this type. Raises DuplicateHandlerError where there is one
-        already, unless ``replace``."""
+        """Let ``handler`` handle the commands of exactly this type.
+
+        Raises DuplicateHandlerError if the type has a handler, unless ``replace``, and CqrsError if ``handler`` can't
+        handle commands.
+        """
         _check_type(command_type)
         if isinstance(handler, type) or not callable(handler):
             raise CqrsError(f"{short(handler)} can't handle commands: register a function or a callable object")
@@ -110,8 +126,8 @@ class CommandBus:
             self._handlers = {**self._handlers, command_type: handler}
 
     def validates(self, command_type: type) -> Callable[[_Handler], _Handler]:
-        """Decorate a check that runs before the handler: it gives the FieldErrors of a command (or raises
-        ValidationError). What all checks find comes out as one ValidationError."""
+        """Decorate a check that runs before the handler. It returns the FieldErrors of a command, or raises
+        ValidationError. One ValidationError tells the caller what all checks have found."""
 
         def register(check: _Handler) -> _Handler:
             _check_type(command_type)
@@ -123,10 +139,11 @@ class CommandBus:
         return register
 
     def add_middleware(self, middleware: _Handler) -> _Handler:
-        """Let ``middleware(command, next)`` stand around every handling that comes after; it may decorate a function.
+        """Let ``middleware(command, next)`` run around every later dispatch. This may decorate a function.
 
-        ``next(command)`` checks, handles and stores the command and answers with its events; the middleware answers in
-        turn. The first that was added is the outermost. What it answers instead of calling ``next`` is not stored.
+        ``next(command)`` checks and handles the command, stores its events and returns them. What the middleware
+        returns is the answer. The middleware that was added first is the outermost. Events of a middleware that does
+        not call ``next`` are not stored.
         """
         _check_sync(middleware, "middleware")
         with self._lock:
@@ -143,14 +160,14 @@ class CommandBus:
     def dispatch(
         self, command: Any, idempotency_key: str | None = None, *, timeout_s: float | None = None
     ) -> list[Any]:
-        """Handle a command, store its events and answer with them.
+        """Handle a command, store its events and return them.
 
-        With a key the handler runs once: whoever dispatches the same command with that key again, from any thread or
-        process, gets the same events; while it runs they wait, at most ``timeout_s`` seconds (None: no limit), then
-        TimeoutError. A handler that failed, or whose process died before its events were stored, runs again. Another
-        command with that key raises IdempotencyConflictError.
+        With a key the handler runs once. A later dispatch of the same command with the same key, from any thread or
+        process, returns the same events. While the handler runs, such a dispatch waits, and raises TimeoutError after
+        ``timeout_s`` seconds (None: no limit). A handler that failed, or whose process died before its events were
+        stored, runs again. Another command with the key raises IdempotencyConflictError.
 
-        Raises HandlerNotFoundError, ValidationError (all wrong fields at once), ConcurrencyError, and what the handler
+        Raises HandlerNotFoundError, ValidationError (with all wrong fields), ConcurrencyError, and what the handler
         raises. An async handler runs to its end here; inside a running event loop use ``dispatch_async``.
         """
         if is_async(self._handler_of(command)):
@@ -160,10 +177,11 @@ class CommandBus:
     async def dispatch_async(
         self, command: Any, idempotency_key: str | None = None, *, timeout_s: float | None = None
     ) -> list[Any]:
-        """The same without blocking the running event loop. An async handler runs on that loop; all else in a thread.
+        """Dispatch without blocking the running event loop. An async handler runs on that loop, all other code in a
+        thread.
 
-        Cancelling it cancels an async handler; a sync one goes on to its end, and its events are stored.
-        """
+        Cancelling this call cancels an async handler. A synchronous handler goes on to its end, and its events are
+        stored."""
         wait = WaitOnLoop(asyncio.get_running_loop())
         return await in_thread(lambda: self._dispatch(command, idempotency_key, timeout_s, wait), on_cancel=wait.cancel)
 
@@ -196,8 +214,8 @@ class CommandBus:
             return events
 
     def _idempotency_store(self) -> IdempotencyStore:
-        """Where the keys are. The store is opened when the first key comes. A bus without an event store has its keys
-        in memory, and a fork of its process begins without any."""
+        """Where the keys are. It is opened when the first key comes. A bus without an event store has its keys in
+        memory, and begins without keys in a fork."""
         keys = self._keys
         if keys is None or keys[0] != os.getpid():
             with self._lock:
@@ -236,7 +254,7 @@ class CommandBus:
         handler = self._handlers.get(type(command))
         if handler is None:
             raise HandlerNotFoundError(
-                f"no handler is registered for {type(command).__qualname__}: write one under"
+                f"no handler is registered for {type(command).__qualname__}: decorate one with"
                 f" @bus.handles({type(command).__qualname__})"
             )
         return handler
@@ -264,9 +282,9 @@ def _batch(appends: Appends, metadata: bytes) -> Batch:
 
 def _check_type(command_type: Any) -> None:
     if not isinstance(command_type, type):
-        raise CqrsError(f"{short(command_type)} is no type of command: pass the class of the commands")
+        raise CqrsError(f"{short(command_type)} is not a class: pass the class of the commands")
 
 
 def _check_sync(function: Any, what: str) -> None:
     if not callable(function) or is_async(function):
-        raise CqrsError(f"{short(function)} can't be {what}: it has to be a function that is not async")
+        raise CqrsError(f"{short(function)} can't be {what}: pass a function that is not async")

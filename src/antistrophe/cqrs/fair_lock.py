@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 class FairLock:
-    """Who may touch a thing: one thread at a time, and who comes by way of ``first`` before who comes by way of
-    ``last``. The thread that has it may take it again.
+    """A lock that one thread holds at a time. The thread that holds it may take it again.
 
-    A plain lock would let a thread that releases it take it again at once, for as long as it has work.
+    Threads that take it by ``first`` go before those that take it by ``last``. The busiest user takes it by ``last``:
+    with a plain lock it could release the lock and take it again at once, for as long as it has work.
     """
 
     def __init__(self) -> None:
@@ -21,13 +21,13 @@ class FairLock:
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """Have it as soon as it is free."""
+        """Hold the lock as soon as it is free."""
         with self._taken(as_first=True):
             yield
 
     @contextmanager
     def last(self) -> Iterator[None]:
-        """Have it when it is free and nobody waits by way of ``first``."""
+        """Hold the lock when it is free and no thread waits for it by ``first``."""
         with self._taken(as_first=False):
             yield
 

@@ -1,4 +1,4 @@
-"""Keep one projection up to date: catch up, then follow, in a thread of its own; rebuild it while it answers."""
+"""Keep one projection up to date in a thread of its own: catch up, follow, and rebuild while the old build answers."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ from antistrophe.eventstore.subscription import Subscription
 _PAGE = 512
 _LONGEST_WAIT_S = 30.0
 _RETRY_S = 0.5
-"""After the file has failed, so long until the next attempt."""
+"""How long to wait before the next attempt after the file has failed."""
 
 _log = logging.getLogger("antistrophe.cqrs")
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectionMetadata:
-    """Where a projection stands: the ``position`` of the last event it holds (0: none), when it took that in (aware,
-    UTC; None: not in this process), whether it is being rebuilt beside, why it has ``failed`` (a text, or None), and
-    its ``lag``: how many positions it is behind the store."""
+    """How far a projection has come.
+
+    ``position`` is that of the last event it holds (0: none), and ``updated_at`` is when it got that event (aware, UTC;
+    None: not in this process). ``rebuilding`` says whether a rebuild runs, ``failed`` why the projection has failed (a
+    text, or None), and ``lag`` how many positions it is behind the store.
+    """
 
     name: str
     position: int
@@ -41,7 +44,7 @@ class ProjectionMetadata:
 
 
 class Follower:
-    """One registered projection. Any thread may call anything at any time."""
+    """One registered projection. Any thread may call any method at any time."""
 
     def __init__(self, name: str, store: EventStore, builds: BuildStore, checkpoint_s: float) -> None:
         self.name = name
@@ -53,9 +56,9 @@ class Follower:
         self._changed = threading.Condition()
         self._waiters = 0
         self._updated_at: float | None = None
-        self._fault: str | None = None  # the build that answers has failed, for good
-        self._rebuild_fault: str | None = None  # the last rebuild has failed
-        self._trouble: str | None = None  # the file fails; tried again
+        self._fault: str | None = None  # why the build that answers has failed for good
+        self._rebuild_fault: str | None = None  # why the last rebuild has failed
+        self._trouble: str | None = None  # why the file fails now; the follower tries again
         self._rebuilds = 0
         self._rebuild_lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -67,17 +70,17 @@ class Follower:
 
     @property
     def projection(self) -> Any:
-        """The object that answers."""
+        """The projection of the build that answers."""
         return self._build.projection
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
-        """The object that answers, which takes in nothing meanwhile."""
+        """Give the projection that answers. It gets no event inside the ``with``."""
         with self._fair_lock.first():
             yield self._build.projection
 
     def metadata(self) -> ProjectionMetadata:
-        """Where it stands. Waits for nobody."""
+        """How far the projection has come. Does not wait for the follower."""
         position, updated_at = self._build.position, self._updated_at
         return ProjectionMetadata(
             name=self.name,
@@ -89,7 +92,7 @@ class Follower:
         )
 
     def wait_for(self, position: int, timeout_s: float | None) -> None:
-        """Wait until the event at that position is taken in."""
+        """Wait until the projection has the event at that position."""
         with self._changed:
             self._waiters += 1
             try:
@@ -109,7 +112,7 @@ class Follower:
     # --- following ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to follow, unless it does already."""
+        """Begin to follow, unless the thread runs already."""
         while True:
             with self._thread_lock:
                 thread = self._thread
@@ -125,14 +128,14 @@ class Follower:
             thread.join()
 
     def tell_to_stop(self) -> None:
-        """Take in nothing more; come back at once."""
+        """Apply no further event. Does not wait for the one that is being applied."""
         self._stopping.set()
         waiting = self._waiting
         if waiting is not None:
             waiting.close()
 
     def stop(self, deadline: float) -> bool:
-        """Wait until it has stopped and written down where it is; False where it has not by the deadline."""
+        """Wait until the thread has saved its state and ended. False if it has not by the deadline."""
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -144,9 +147,9 @@ class Follower:
     def _run(self) -> None:
         while True:
             self._follow()
-            self._keep_at_the_end()
+            self._checkpoint_at_the_end()
             with self._thread_lock:
-                # A rebuild may have mended it meanwhile, and has found this thread alive.
+                # A rebuild may have replaced the failed build meanwhile, and did not start a thread beside this one.
                 if not self._goes_on():
                     self._thread = None
                     return
@@ -155,17 +158,17 @@ class Follower:
         return not self._stopping.is_set() and self._fault is None and not self._store.closed
 
     def _follow(self) -> None:
-        kept_at = time.monotonic()
+        saved_at = time.monotonic()
         superseded = False
         while self._goes_on():
             try:
                 if superseded:
-                    self._adopt()
+                    self._use_current()
                     superseded = False
-                self._advance(kept_at + self._checkpoint_s)
-                if time.monotonic() >= kept_at + self._checkpoint_s:
-                    self._keep()
-                    kept_at = time.monotonic()
+                self._advance(saved_at + self._checkpoint_s)
+                if time.monotonic() >= saved_at + self._checkpoint_s:
+                    self._checkpoint()
+                    saved_at = time.monotonic()
                 self._trouble = None
             except Superseded:
                 superseded = True
@@ -179,12 +182,12 @@ class Follower:
                     self._fail(f"{type(error).__name__}: {error}")
 
     def _advance(self, until: float) -> None:
-        """Take in the next events, or wait for one until then."""
+        """Apply the next events. If there are none, wait for one until then."""
         build = self._build
         events = _next_events(self._store, build.position)
         if not events:
             events = self._wait_for_one(build, until)
-        self._take_in(build, events)
+        self._apply(build, events)
 
     def _wait_for_one(self, build: Build, until: float) -> list[RecordedEvent]:
         with self._store.subscribe(build.position) as waiting:
@@ -194,58 +197,58 @@ class Follower:
             event = waiting.poll(min(max(0.0, until - time.monotonic()), _LONGEST_WAIT_S))
             return [] if event is None else [event]
 
-    def _take_in(self, build: Build, events: Sequence[RecordedEvent]) -> None:
+    def _apply(self, build: Build, events: Sequence[RecordedEvent]) -> None:
         while events and not self._stopping.is_set():
             with self._fair_lock.last():
-                if self._build is not build:  # a rebuilt one is in its place; it has a position of its own
+                if self._build is not build:  # a rebuild has replaced it, and has a position of its own
                     return
                 before = build.position
                 try:
                     build.apply(events)
                 finally:
                     if build.position > before:
-                        self._tell()
+                        self._notify()
             if build.position <= before:
                 return
             events = [event for event in events if event.position > build.position]
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._updated_at = time.time()
         if self._waiters:
             with self._changed:
                 self._changed.notify_all()
 
     def _fail(self, text: str) -> None:
-        _log.error("projection %r has failed, and is not kept up to date any more: %s", self.name, text)
+        _log.error("projection %r has failed and is not kept up to date any more: %s", self.name, text)
         with self._changed:
             self._fault = text
             self._changed.notify_all()
 
-    def _keep(self) -> None:
+    def _checkpoint(self) -> None:
         with self._fair_lock.last():
-            self._build.keep()
+            self._build.checkpoint()
 
-    def _keep_at_the_end(self) -> None:
+    def _checkpoint_at_the_end(self) -> None:
         if self._store.closed:
             return
         try:
-            self._keep()
+            self._checkpoint()
         except (AntistropheError, ProjectionFault) as error:
-            # Nothing is lost: what is not written down is made again from the events.
+            # Nothing is lost: the next process applies the events since the last checkpoint again.
             _log.warning("the state of projection %r could not be saved: %s", self.name, error)
 
-    def _adopt(self) -> None:
-        """Another process has rebuilt it: go on with what is there now."""
+    def _use_current(self) -> None:
+        """Go on with the build that answers now: another process has rebuilt the projection."""
         current = self._builds.current()
         with self._fair_lock.last():
-            self._put(current)
+            self._replace(current)
 
     # --- rebuilding --------------------------------------------------------------------------------------------
 
     def rebuild(self) -> None:
-        """Make a new build from the first event to the last, while this one answers, and put it in its place.
+        """Make a new build from every event, and then let it answer instead of the old one.
 
-        Raises CqrsError where the projection (or the reading of an event) fails; then the old build stays.
+        Raises CqrsError if the projection fails, or if an event can't be read. Then the old build stays.
         """
         with self._changed:
             self._rebuilds += 1
@@ -267,21 +270,21 @@ class Follower:
         fresh = self._builds.fresh()
         if fresh.projection is self._build.projection:
             raise CqrsError(
-                f"projection {self.name!r} can't be rebuilt: its factory gave the same object again; it has to make a"
-                " new one each time"
+                f"projection {self.name!r} can't be rebuilt: its factory returned the same object again; it must make"
+                " a new one each time"
             )
         try:
             _catch_up(fresh, self._store)
             with self._fair_lock.first():
                 _catch_up(fresh, self._store)
                 fresh.publish()
-                self._put(fresh)
+                self._replace(fresh)
         except (ProjectionFault, Superseded):
-            if not fresh.overtaken():
+            if not fresh.superseded_by_rebuild():
                 raise
-            self._adopt()
+            self._use_current()
 
-    def _put(self, build: Build) -> None:
+    def _replace(self, build: Build) -> None:
         with self._changed:
             self._build = build
             self._fault = None
@@ -293,12 +296,12 @@ def _next_events(store: EventStore, position: int) -> list[RecordedEvent]:
     try:
         return store.read(position, _PAGE)
     except CqrsError:
-        # What stands before the one that can't be read comes first.
+        # Some event of the page can't be read. The events before it come first.
         return store.read(position, 1)
 
 
 def _catch_up(build: Build, store: EventStore) -> None:
-    """Take in what is stored so far."""
+    """Apply every event that is stored so far."""
     head = store.head()
     while build.position < head:
         events = _next_events(store, build.position)

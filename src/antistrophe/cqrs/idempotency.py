@@ -51,7 +51,7 @@ class KeyedCommand:
         """Raises ValueError for a key that is no text or is empty, and NotSerializableError for a command whose fields
         can't be stored."""
         if not isinstance(key, str) or not key:
-            raise ValueError(f"an idempotency key must be a text of at least one character, and {key!r} is not")
+            raise ValueError(f"an idempotency key must be a text of at least one character, not {key!r}")
         cls = type(command)
         name = cls.__name__
         fields = pack_fields(command, cls, what=f"command {name}")

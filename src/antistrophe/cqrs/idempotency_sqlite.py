@@ -25,7 +25,7 @@ from antistrophe.cqrs.idempotency import (
 from antistrophe.cqrs.idempotency_answers import Answers, LiveAnswers, PackedAnswers
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.sqlite import SqliteEvents
-from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.store import EventStore, database_of
 from antistrophe.linux.process import ProcessIdentity, identity_of, is_alive
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database
@@ -109,12 +109,12 @@ class SqliteIdempotencyStore:
     @contextmanager
     def _transaction(self) -> Iterator[Database]:
         with self._keys.transaction() as transaction:
-            yield _of(transaction.database)
+            yield database_of(transaction)
 
     def _settle_within(self, claim: Claim, batches: Sequence[Batch], answer: bytes) -> None:
         """Settle a claim whose key is where the events go, in one transaction."""
         with self._keys.transaction() as transaction:
-            _settle(_of(transaction.database), claim, answer)
+            _settle(database_of(transaction), claim, answer)
             for batch in batches:
                 transaction.append_encoded(batch.stream, batch.events, batch.expected_version)
 
@@ -223,11 +223,6 @@ def _myself() -> ProcessIdentity:
     me = identity_of(os.getpid())
     assert me is not None  # this process lives
     return me
-
-
-def _of(database: Database | None) -> Database:
-    assert database is not None  # the keys are in an event store with a SQLite database
-    return database
 
 
 def _now_us() -> int:

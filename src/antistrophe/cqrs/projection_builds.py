@@ -1,6 +1,7 @@
-"""One build of a projection: the object, the position that it has come to, and how it takes in events.
+"""Builds of a projection: an object that the application's factory made, and the events that it has been given.
 
-A projection has one build that answers; a rebuild makes another one beside it, and puts it in its place.
+One build of a projection answers its readers. A rebuild makes another build beside it, from every event, and then lets
+the new build answer instead. A build store makes the builds, and knows where an earlier one has saved its state.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Any, Protocol
 
 from antistrophe.cqrs.projection import Projection, SavedProjection
 from antistrophe.eventstore.recorded import RecordedEvent
-from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.store import EventStore, database_of
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.storage.database import Database
 
 _AT_ONCE = 64
-"""So many events are taken in before others get a turn."""
+"""How many events are applied before readers may go ahead."""
 
 _log = logging.getLogger("antistrophe.cqrs")
 
@@ -25,7 +26,7 @@ Factory = Callable[[], Any]
 
 
 class ProjectionFault(Exception):  # noqa: N818 - never reaches an application: it becomes a text, or a CqrsError
-    """The projection's own code failed; no fault of the store's."""
+    """The code of the projection failed, not the store."""
 
     def __init__(self, error: BaseException, event: RecordedEvent | None = None) -> None:
         where = "" if event is None else f" at position {event.position} ({event.type} of stream {event.stream!r})"
@@ -33,52 +34,53 @@ class ProjectionFault(Exception):  # noqa: N818 - never reaches an application: 
         self.error = error
 
 
-class Superseded(Exception):  # noqa: N818 - a signal: another process has put a rebuilt build in the place of this one
-    """The build that answers is another one now."""
+class Superseded(Exception):  # noqa: N818 - a signal: another process has rebuilt the projection
+    """Another build answers now."""
 
 
 class Build(Protocol):
-    """One build. ``position`` is that of the last event it holds; it may be read at any time, all else is called by
-    one thread at a time."""
+    """One build. ``position`` is that of the last event it has been given. Any thread may read it at any time; the
+    methods are called by one thread at a time."""
 
     projection: Any
     position: int
 
     def apply(self, events: Sequence[RecordedEvent]) -> None:
-        """Take in at least the first of the events (the first is the next one), as many as is sensible at a time.
+        """Apply the first of the events, and as many of the others as go well together. The first is the one that
+        follows ``position``.
 
-        Raises ProjectionFault, with everything before the culprit taken in, and Superseded.
+        Raises ProjectionFault when the projection fails; the events before the failing one are applied then. Raises
+        Superseded when another build answers.
         """
 
-    def keep(self) -> bool:
-        """Write down state and position where that is not done by ``apply``; False where nothing had to be."""
+    def checkpoint(self) -> bool:
+        """Save state and position, unless ``apply`` has saved them. False if there was nothing to save."""
 
     def publish(self) -> None:
-        """From now on this is the build that answers, for who comes later and for other processes, too. Raises what
-        ``apply`` does."""
+        """Let this build answer from now on, in other processes too. Raises what ``apply`` raises."""
 
-    def overtaken(self) -> bool:
-        """Whether a rebuild that another process began later is finished already."""
+    def superseded_by_rebuild(self) -> bool:
+        """Whether another process has begun a rebuild after this one and has finished it."""
 
 
 class BuildStore(Protocol):
-    """Where the builds of one projection come from."""
+    """Makes the builds of one projection."""
 
     def current(self) -> Build:
-        """The one that answers, as it was left; a new one at position 0 where there is none."""
+        """Make the build that answers, with the state and position that were saved, or at position 0."""
 
     def fresh(self) -> Build:
-        """A new one at position 0, for a rebuild."""
+        """Make a build at position 0, for a rebuild."""
 
     def close(self) -> None:
-        """Give back what is open; it is opened again when it is needed."""
+        """Close open connections. They are opened again when they are needed."""
 
 
 # --- in memory ----------------------------------------------------------------------------------------------------
 
 
 class MemoryBuild:
-    """A projection that lives in memory only."""
+    """A projection whose state is in memory only."""
 
     def __init__(self, projection: Projection) -> None:
         self.projection = projection
@@ -94,20 +96,20 @@ class MemoryBuild:
                 raise ProjectionFault(error, event) from error
             self.position = event.position
 
-    def keep(self) -> bool:
+    def checkpoint(self) -> bool:
         """See ``Build``."""
         return False
 
     def publish(self) -> None:
         """See ``Build``."""
 
-    def overtaken(self) -> bool:
+    def superseded_by_rebuild(self) -> bool:
         """See ``Build``."""
         return False
 
 
 class MemoryBuildStore:
-    """Builds that begin at the first event, each time."""
+    """Makes builds that begin at the first event."""
 
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
@@ -124,55 +126,55 @@ class MemoryBuildStore:
         """See ``BuildStore``."""
 
 
-# --- in memory, written down from time to time ---------------------------------------------------------------------
+# --- in memory, saved from time to time ---------------------------------------------------------------------------
 
 
 class SavedBuild(MemoryBuild):
-    """A projection in memory whose state is written, in one row with its position, to the store's file."""
+    """A projection in memory whose state is saved in the store's file, in one row with its position."""
 
     def __init__(self, builds: SavedBuildStore, projection: SavedProjection, generation: int) -> None:
         super().__init__(projection)
         self._builds = builds
-        self._saved = projection
-        self._kept = 0
+        self._projection = projection
+        self._saved_position = 0
         self._broken = False
         self.generation = generation
 
     def load(self, state: bytes, position: int) -> None:
-        """Take over what was written down."""
-        self._saved.load(unpack_payload(state, what="the state of the projection"))
-        self.position = self._kept = position
+        """Take over a saved state."""
+        self._projection.load(unpack_payload(state, what="the state of the projection"))
+        self.position = self._saved_position = position
 
     def apply(self, events: Sequence[RecordedEvent]) -> None:
         """See ``Build``."""
         try:
             super().apply(events)
         except BaseException:
-            self._broken = True  # the culprit may have changed half of what it would have
+            self._broken = True  # the failing event may have changed half of the state
             raise
 
-    def keep(self) -> bool:
+    def checkpoint(self) -> bool:
         """See ``Build``."""
-        if self._broken or self.position == self._kept:
+        if self._broken or self.position == self._saved_position:
             return False
         self._builds.write(self, self._packed())
-        self._kept = self.position
+        self._saved_position = self.position
         return True
 
     def publish(self) -> None:
         """See ``Build``."""
         self._builds.write_rebuilt(self, self._packed())
-        self._kept = self.position
+        self._saved_position = self.position
 
     def _packed(self) -> bytes:
         try:
-            return pack_payload(self._saved.save(), what="the state of the projection")
+            return pack_payload(self._projection.save(), what="the state of the projection")
         except Exception as error:
             raise ProjectionFault(error) from error
 
 
 class SavedBuildStore:
-    """Builds that begin where the last one was written down."""
+    """Makes builds that begin at the last checkpoint."""
 
     def __init__(self, store: EventStore, name: str, factory: Factory) -> None:
         self._store = store
@@ -182,7 +184,7 @@ class SavedBuildStore:
     def current(self) -> Build:
         """See ``BuildStore``."""
         with self._store.transaction() as transaction:
-            row = row_of(_of(transaction.database), self._name)
+            row = row_of(database_of(transaction), self._name)
         generation, position, state = row
         build = SavedBuild(self, self._factory(), generation)
         if state is None:
@@ -190,9 +192,11 @@ class SavedBuildStore:
         try:
             build.load(state, position)
         except Exception as error:
-            # The events are the truth: what was saved by other code than this is made again from them.
+            # Other code than this saved the state. The events are the truth, and are applied again.
             _log.warning(
-                "projection %r begins at the first event: its saved state can't be loaded: %r", self._name, error
+                "projection %r begins at the first event, because its saved state can't be loaded: %r",
+                self._name,
+                error,
             )
             return SavedBuild(self, self._factory(), generation)
         return build
@@ -205,18 +209,18 @@ class SavedBuildStore:
         """See ``BuildStore``."""
 
     def write(self, build: SavedBuild, state: bytes) -> None:
-        """Write down a build, unless a rebuilt one or a later state is there already (another process's)."""
+        """Save a build, unless another process has saved a rebuilt one or a later state."""
         with self._store.transaction() as transaction:
-            _of(transaction.database).execute(
+            database_of(transaction).execute(
                 "UPDATE projections SET position = ?, state = ?, updated_at = ?"
                 " WHERE name = ? AND generation = ? AND (position < ? OR state IS NULL)",
                 (build.position, state, now_us(), self._name, build.generation, build.position),
             )
 
     def write_rebuilt(self, build: SavedBuild, state: bytes) -> None:
-        """Write down a rebuilt build, whatever was there."""
+        """Save a rebuilt build over any saved state."""
         with self._store.transaction() as transaction:
-            database = _of(transaction.database)
+            database = database_of(transaction)
             row_of(database, self._name)
             database.execute(
                 "UPDATE projections SET generation = last_generation + 1, last_generation = last_generation + 1,"
@@ -230,7 +234,8 @@ class SavedBuildStore:
 
 
 def row_of(database: Database, name: str) -> tuple[int, int, bytes | None]:
-    """Generation, position and state of a projection; its row is made where there is none. Call it in a transaction."""
+    """Read generation, position and state of a projection. Makes its row if there is none. Call this in a
+    transaction."""
     row = database.row("SELECT generation, position, state FROM projections WHERE name = ?", (name,))
     if row is None:
         database.execute(
@@ -243,10 +248,5 @@ def row_of(database: Database, name: str) -> tuple[int, int, bytes | None]:
 
 
 def now_us() -> int:
-    """The time as it is stored."""
+    """The time now as it is stored, in microseconds since the epoch."""
     return time.time_ns() // 1000
-
-
-def _of(database: Database | None) -> Database:
-    assert database is not None  # build stores of this kind are made for stores in a SQLite file only
-    return database

@@ -1,4 +1,4 @@
-"""The projections of one event store, by name: followed, looked at, waited for, rebuilt."""
+"""The projections of one event store, by name: follow them, read them, wait for them, rebuild them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,18 @@ _STOP_TIMEOUT_S = 30.0
 class ProjectionRegistry:
     """Keeps projections up to date with an event store. Any thread may use it.
 
-    Every projection gets each event once and in order, from the first one on, in a thread of its own: a slow one makes
-    nobody wait, and one that fails is marked and stops alone. ``checkpoint_s``: how often, in seconds, the state of a
-    projection with ``save`` is written to the store's file; events since then are taken in again after a crash.
+    Every projection has a thread of its own, and gets each event once and in order, from the first one on. A slow one
+    delays no other, and one that fails is marked and stops alone. ``checkpoint_s``: how often, in seconds, the state of
+    a projection with ``save`` is saved in the store's file; after a crash the events since then are applied again.
+
+    ::
+
+        with EventStore("events.db") as store, ProjectionRegistry(store) as registry:
+            registry.register("balances", Balances)
+            registry.start_subscription()
+            store.append("A", [Credited("A", 5)])
+            registry.wait_for("balances", store.head(), timeout_s=5)
+            print(registry.get("balances").of["A"])
     """
 
     def __init__(self, store: EventStore, *, checkpoint_s: float = 1.0) -> None:
@@ -34,22 +43,23 @@ class ProjectionRegistry:
             raise ValueError(f"checkpoint_s must be a number over 0, not {checkpoint_s!r}")
         self._store = store
         self._checkpoint_s = checkpoint_s
-        self._lock = threading.RLock()  # a factory may ask this registry for another projection
+        self._lock = threading.RLock()  # a factory may use this registry to get another projection
         self._followers: dict[str, Follower] = {}
         self._subscribed = False
 
     def register(self, name: str, factory: Callable[[], Projection | SavedProjection | SqlProjection]) -> None:
-        """Add a projection: ``factory`` (its class will do) makes an empty one, now and for every rebuild.
+        """Add a projection. ``factory`` makes an empty one, now and for every rebuild; its class will do.
 
-        It begins where its saved state or its tables end, else before the first event, and follows from now on if the
-        subscription is started. Raises CqrsError on a name that is taken, and for what is no projection.
+        The projection begins where its saved state or its tables end, else before the first event. It follows from now
+        on if the subscription is started. Raises CqrsError if the name is taken or empty, and if ``factory`` does not
+        make a projection.
         """
         if not isinstance(name, str) or not name:
-            raise CqrsError(f"a projection is named by a text that is not empty, not by {name!r}")
+            raise CqrsError(f"the name of a projection must be a text of at least one character, not {name!r}")
         if not callable(factory):
             raise CqrsError(
-                f"projection {name!r}: {short(factory)} can't be called: register what makes a projection, such as its"
-                " class, and not a projection; every rebuild needs a new one"
+                f"projection {name!r}: {short(factory)} can't be called: register a factory, such as the class of the"
+                " projection; every rebuild makes a new projection with it"
             )
         with self._lock:
             if name in self._followers:
@@ -67,43 +77,44 @@ class ProjectionRegistry:
     # --- looking -----------------------------------------------------------------------------------------------
 
     def get(self, name: str) -> Any:
-        """The projection as it is; after a rebuild it is another object. It goes on taking in events while you look:
-        where that matters use ``reading``. Raises ProjectionNotFoundError."""
+        """Return the projection. After a rebuild it is another object. It gets events while you read it; use
+        ``reading`` if that matters. Raises ProjectionNotFoundError."""
         return self._follower(name).projection
 
     def reading(self, name: str) -> AbstractContextManager[Any]:
-        """``with registry.reading(name) as projection:`` it takes in no event meanwhile, so be quick."""
+        """``with registry.reading(name) as projection:`` gives a projection that gets no event meanwhile, so be
+        quick."""
         return self._follower(name).reading()
 
     def get_metadata(self, name: str) -> ProjectionMetadata:
-        """Where it stands. Raises ProjectionNotFoundError."""
+        """How far the projection has come. Raises ProjectionNotFoundError."""
         return self._follower(name).metadata()
 
     def get_all_metadata(self) -> list[ProjectionMetadata]:
-        """Where all of them stand, in the order in which they were registered."""
+        """How far each projection has come, in the order of registration."""
         return [follower.metadata() for follower in self._all()]
 
     def wait_for(self, name: str, position: int, timeout_s: float | None = None) -> None:
-        """Wait until a projection holds the event at that position, to read what you have written.
+        """Wait until a projection has the event at that position, to read what you have written.
 
-        Raises TimeoutError after ``timeout_s`` seconds (None: no limit), CqrsError at once where the projection has
-        failed before it came there, and ProjectionNotFoundError.
+        Raises TimeoutError after ``timeout_s`` seconds (None: no limit), CqrsError at once if the projection has failed
+        before that position, and ProjectionNotFoundError.
         """
         self._follower(name).wait_for(position, timeout_s)
 
     # --- following ---------------------------------------------------------------------------------------------
 
     def start_subscription(self) -> None:
-        """Let all projections, and those that are registered later, catch up and then follow. Comes back at once; a
-        second time does nothing."""
+        """Let all projections, and those that are registered later, catch up and then follow. Returns at once. A second
+        call does nothing."""
         with self._lock:
             self._subscribed = True
             for follower in self._followers.values():
                 follower.start()
 
     def stop(self, timeout_s: float = _STOP_TIMEOUT_S) -> None:
-        """Stop following, with every state saved; ``start_subscription`` goes on from there. Raises TimeoutError where
-        a projection still takes in an event after ``timeout_s`` seconds."""
+        """Save every state and stop following; ``start_subscription`` goes on from there. Raises TimeoutError if a
+        projection is still busy with an event after ``timeout_s`` seconds."""
         with self._lock:
             self._subscribed = False
             followers = list(self._followers.values())
@@ -125,20 +136,20 @@ class ProjectionRegistry:
     # --- rebuilding --------------------------------------------------------------------------------------------
 
     def rebuild(self, name: str) -> None:
-        """Make a projection anew from every event of the store, while the old one answers, then put it in its place.
+        """Make a projection again from every event of the store. The old one answers until the new one is ready.
 
-        A failed projection is in order again afterwards. Raises ProjectionNotFoundError, and CqrsError where the new
-        one fails: then the old one stays.
+        A failed projection works again afterwards. Raises ProjectionNotFoundError, and CqrsError if the new one fails:
+        then the old one stays.
         """
         follower = self._follower(name)
         follower.rebuild()
         with self._lock:
             if self._subscribed:
-                follower.start()  # it had stopped if it had failed
+                follower.start()  # a projection that has failed does not follow any more
 
     def rebuild_all(self) -> None:
-        """Rebuild every projection, one after another; those that fail do not keep the others from it, and are named
-        in one CqrsError at the end."""
+        """Rebuild every projection, one after another. If some fail, the others are rebuilt all the same, and one
+        CqrsError at the end names those that failed."""
         failures: list[CqrsError] = []
         for follower in self._all():
             try:

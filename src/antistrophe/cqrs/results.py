@@ -1,4 +1,4 @@
-"""What a command handler may return, and what of it is to be answered and stored."""
+"""What a command handler may return, and which events the bus then answers and stores."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from antistrophe.errors import CqrsError
 from antistrophe.serialization.type_hints import short
 
 Wait: TypeAlias = Callable[[Any], Any]
-"""Runs an awaitable to its end and answers with its result; hands back anything else as it is."""
+"""Runs an awaitable to its end and returns its result. Returns any other value as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Appends:
-    """Events for one stream, in order; with ``expected_version`` only if the stream is at that version (0: empty)."""
+    """Events for one stream, in order, which a handler returns.
+
+    With ``expected_version`` they are appended only if the stream is at that version (0: empty)::
+
+        return Appends("cart-7", [ItemAdded("book")], expected_version=3)
+    """
 
     stream: str
     events: Sequence[Any]
@@ -28,37 +33,37 @@ class Appends:
 
 
 class RunsSagas(Protocol):
-    """What the bus needs of an orchestrator."""
+    """The part of an orchestrator that the bus uses."""
 
     def execute(self, saga: SagaDefinition, /, *, if_live: Any) -> Any:
-        """Run the saga or, with ``if_live="join"``, join the run that there is; answers with its events, or raises its
-        SagaError."""
+        """Run the saga. With ``if_live="join"``, join the run of it that is on its way. Returns its events, or raises
+        its SagaError."""
 
 
 @runtime_checkable
 class StartedSaga(Protocol):
-    """The handle of a saga that the handler itself has started."""
+    """The handle of a saga that the handler has started itself."""
 
     @property
     def id(self) -> str:
         """The saga's id."""
 
     def result(self) -> Any:
-        """Wait for the saga's end; answers with its events, or raises its SagaError."""
+        """Wait for the end of the saga. Returns its events, or raises its SagaError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """``events`` is what the dispatch answers; ``appends`` is what the bus has to store of it: nothing for a saga,
-    whose events are in the store before it ends."""
+    """``events`` are the answer of the dispatch, and ``appends`` is what the bus has to store. That is nothing for a
+    saga: its events are in the store before it ends."""
 
     events: list[Any]
     appends: tuple[Appends, ...] = ()
 
 
 def result_of(returned: object, *, stream: str, sagas: RunsSagas | None, wait: Wait) -> Result:
-    """Read what a handler returned: nothing, an event, events (which go to ``stream``), Appends, several Appends, the
-    definition of a saga or the handle of a started one. Raises CqrsError for anything else."""
+    """Read what a handler returned: None, an event or several (for ``stream``), one ``Appends`` or several, the
+    definition of a saga, or the handle of a started one. Raises CqrsError for anything else."""
     if returned is None:
         return Result([])
     if isinstance(returned, SagaDefinition):
@@ -93,8 +98,8 @@ def _to_store(appends: tuple[Appends, ...]) -> Result:
 def _run(saga: SagaDefinition, sagas: RunsSagas | None, wait: Wait) -> list[Any]:
     if sagas is None:
         raise CqrsError(
-            f"the handler returned the saga {saga.id!r}, and this bus has nothing to run it with: make it with"
+            f"the handler returned the saga {saga.id!r}, and this bus has no orchestrator to run it: make the bus with"
             " CommandBus(store, sagas=orchestrator)"
         )
-    # Joined, not refused: a dispatch that is repeated after a crash finds the saga of its first run, by its id.
+    # Join: a dispatch that is repeated after a crash finds the saga of its first run by its id.
     return list(wait(sagas.execute(saga, if_live="join")))

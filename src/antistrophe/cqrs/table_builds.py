@@ -1,8 +1,8 @@
 """Builds of a projection whose state is in tables of the store's file, committed together with its position.
 
 Every build has a generation, which is part of its tables' names. Processes share the tables of the generation that
-answers: each takes in only what no other has taken in before. A rebuild fills tables of a new generation, and the
-tables that it replaces stay until the next one, for who still reads them.
+answers: each process applies only the events that no other has applied. A rebuild fills tables of a new generation. The
+tables that it replaces stay until the next rebuild, because other threads and processes may still read them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from antistrophe.cqrs.projection import ProjectionConnection, SqlProjection, Tab
 from antistrophe.cqrs.projection_builds import Build, Factory, ProjectionFault, Superseded, now_us, row_of
 from antistrophe.errors import CqrsError, JournalError
 from antistrophe.eventstore.recorded import RecordedEvent
-from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.store import EventStore, database_of
 from antistrophe.storage.database import Database, refusal
 from antistrophe.storage.opening import open_database
 
 _HOLD_S = 0.01
-"""So long a transaction takes in events; then the file's write lock is let go, and left alone for half of that."""
+"""How long one transaction applies events. Then the file's write lock stays free for half of that time."""
 
 _PAGE = 256
 _PLAIN_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_")
-# The file's fault and not the projection's: it may be better later.
+# Errors of the file, not of the projection. A later attempt may succeed.
 _OF_THE_FILE = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -41,7 +41,7 @@ _OF_THE_FILE = {
 
 
 class TableBuild:
-    """A projection with tables of its own. ``live``: it is the generation that answers."""
+    """A projection with tables of its own. ``live``: its generation is the one that answers."""
 
     def __init__(self, builds: TableBuildStore, projection: SqlProjection, generation: int, position: int) -> None:
         self.projection = projection
@@ -58,32 +58,32 @@ class TableBuild:
             try:
                 self._commit(events)
                 break
-            except _Stopped as stopped:
-                # Rolled back as a whole, those before the culprit too: they are taken in again, without it.
+            except _RolledBack as stopped:
+                # The whole transaction was rolled back. The events before the failing one are applied again.
                 fault = stopped.fault
                 events = events[: stopped.index]
         if fault is not None:
             raise fault
         held_s = time.monotonic() - began
         if held_s >= _HOLD_S:
-            time.sleep(held_s / 2)  # SQLite's queue is not fair: who waits must find the lock free
+            time.sleep(held_s / 2)  # SQLite's lock is not fair: other writers must find it free
 
-    def keep(self) -> bool:
+    def checkpoint(self) -> bool:
         """See ``Build``."""
         return False
 
     def publish(self) -> None:
-        """See ``Build``. Nobody can write meanwhile, so it is not behind the build that it replaces, anywhere."""
+        """See ``Build``. The transaction keeps all writers out, so no event is missing that the replaced build has."""
         with self._builds.store.transaction() as transaction:
-            database = _of(transaction.database)
+            database = database_of(transaction)
             before = row_of(database, self._builds.name)[0]
             if before > self.generation:
                 raise Superseded
             position = self.position
             try:
                 while events := self._builds.store.read(position, _PAGE):
-                    position = self._take_in(database, events, position, None)
-            except _Stopped as stopped:
+                    position = self._apply(database, events, position, None)
+            except _RolledBack as stopped:
                 raise stopped.fault from stopped.__cause__
             database.execute(
                 "UPDATE projections SET generation = ?, position = ?, state = NULL, updated_at = ? WHERE name = ?",
@@ -93,13 +93,13 @@ class TableBuild:
         self.position = position
         self.live = True
 
-    def overtaken(self) -> bool:
+    def superseded_by_rebuild(self) -> bool:
         """See ``Build``."""
         with self._builds.store.transaction() as transaction:
-            return row_of(_of(transaction.database), self._builds.name)[0] > self.generation
+            return row_of(database_of(transaction), self._builds.name)[0] > self.generation
 
     def create(self, database: Database) -> None:
-        """Let the projection make its tables. Call it in a transaction."""
+        """Let the projection create its tables. Call this in a transaction."""
         try:
             self.projection.create_in(ProjectionConnection(database.usable()), self._builds.tables(self.generation))
         except Exception as error:
@@ -107,16 +107,16 @@ class TableBuild:
 
     def _commit(self, events: Sequence[RecordedEvent]) -> None:
         with self._builds.store.transaction() as transaction:
-            database = _of(transaction.database)
+            database = database_of(transaction)
             begin = self.position
             if self.live:
                 generation, begin, _ = row_of(database, self._builds.name)
                 if generation != self.generation:
                     raise Superseded
-                if begin < self.position:  # the file is an older one than it was: read again from there
+                if begin < self.position:  # an older file was put in place: apply the events from there again
                     self.position = begin
                     return
-            reached = self._take_in(database, events, begin, time.monotonic() + _HOLD_S)
+            reached = self._apply(database, events, begin, time.monotonic() + _HOLD_S)
             if self.live and reached > begin:
                 database.execute(
                     "UPDATE projections SET position = ?, updated_at = ? WHERE name = ?",
@@ -124,8 +124,8 @@ class TableBuild:
                 )
         self.position = reached
 
-    def _take_in(self, database: Database, events: Sequence[RecordedEvent], reached: int, until: float | None) -> int:
-        """Apply the events behind ``reached`` in the open transaction; answers with the position come to."""
+    def _apply(self, database: Database, events: Sequence[RecordedEvent], reached: int, until: float | None) -> int:
+        """Apply the events behind ``reached`` in the open transaction. Returns the position of the last one."""
         raw = database.usable()
         connection = ProjectionConnection(raw)
         for index, event in enumerate(events):
@@ -134,11 +134,11 @@ class TableBuild:
             try:
                 self.projection.apply_in(connection, event)
                 if not raw.in_transaction:
-                    raise CqrsError("apply_in ended the transaction that it was given; it must not commit or roll back")
+                    raise CqrsError("apply_in ended the transaction of the event; it must not commit or roll back")
             except (Exception, SystemExit) as error:
                 problem = _problem(database, error, event)
                 if isinstance(problem, ProjectionFault):
-                    raise _Stopped(index, problem) from error
+                    raise _RolledBack(index, problem) from error
                 raise problem from error
             reached = event.position
             if until is not None and time.monotonic() > until:
@@ -146,7 +146,7 @@ class TableBuild:
         return reached
 
 
-class _Stopped(Exception):  # noqa: N818 - rolls back, and tells where to
+class _RolledBack(Exception):  # noqa: N818 - leaves the transaction, which rolls it back, and tells which event failed
     def __init__(self, index: int, fault: ProjectionFault) -> None:
         super().__init__(str(fault))
         self.index = index
@@ -154,7 +154,7 @@ class _Stopped(Exception):  # noqa: N818 - rolls back, and tells where to
 
 
 class TableBuildStore:
-    """Builds that begin where the committed tables end."""
+    """Makes builds that begin at the position of the committed tables."""
 
     def __init__(self, store: EventStore, path: Path, name: str, factory: Factory) -> None:
         self.store = store
@@ -169,9 +169,9 @@ class TableBuildStore:
         """See ``BuildStore``."""
         projection = self._factory()
         with self.store.transaction() as transaction:
-            database = _of(transaction.database)
+            database = database_of(transaction)
             generation, position, state = row_of(database, self.name)
-            if state is not None:  # of the time when this projection saved its state: there are no tables for it
+            if state is not None:  # this projection was a SavedProjection before, and has no tables
                 generation, position = self._next_generation(database), 0
                 database.execute(
                     "UPDATE projections SET generation = ?, position = 0, state = NULL WHERE name = ?",
@@ -186,22 +186,23 @@ class TableBuildStore:
         """See ``BuildStore``."""
         projection = self._factory()
         with self.store.transaction() as transaction:
-            database = _of(transaction.database)
+            database = database_of(transaction)
             row_of(database, self.name)
             build = TableBuild(self, projection, self._next_generation(database), 0)
             build.create(database)
         return build
 
     def tables(self, generation: int) -> Tables:
-        """The names of the tables of a generation, and how to read them."""
+        """The tables of a generation."""
         return Tables(f"{self._stem}{generation}:", self._query)
 
     def drop_all_but(self, database: Database, kept: set[int], *, up_to: int) -> None:
-        """Drop the tables of generations up to that one: older ones, and those of rebuilds that were never finished."""
+        """Drop the tables of older generations, those of unfinished rebuilds too. Those of ``kept`` and of generations
+        after ``up_to`` stay."""
         prefix = self._stem
         for kind, full_name in database.rows(
             "SELECT type, name FROM sqlite_master WHERE substr(name, 1, ?) = ? AND type IN ('table', 'view')"
-            " ORDER BY type = 'table', sql NOT LIKE 'CREATE VIRTUAL%'",  # a virtual table before what it is made of
+            " ORDER BY type = 'table', sql NOT LIKE 'CREATE VIRTUAL%'",  # a virtual table before its shadow tables
             (len(prefix), prefix),
         ):
             generation = int(full_name[len(prefix) :].partition(":")[0])
@@ -227,7 +228,7 @@ class TableBuildStore:
                 raise
 
     def close(self) -> None:
-        """Close what the queries use; the next one opens it again."""
+        """Close the connection of the queries. The next query opens it again."""
         with self._reader_lock:
             if self._reader is not None:
                 self._reader.close()
@@ -235,7 +236,7 @@ class TableBuildStore:
 
 
 def _problem(database: Database, error: BaseException, event: RecordedEvent | None) -> Exception:
-    """What to raise for what a projection's code has raised: it may have been the file that failed."""
+    """What to raise for an error from a projection's code: the projection may have failed, or the file."""
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _OF_THE_FILE:
         return refusal(database.path, error)
@@ -243,10 +244,6 @@ def _problem(database: Database, error: BaseException, event: RecordedEvent | No
 
 
 def _letters(name: str) -> str:
-    """A name as part of a table's name: SQLite does not tell capital letters from small ones, and : is ours."""
+    """Encode a name as part of a table's name. SQLite ignores the case of letters there, and ``:`` separates the
+    parts."""
     return "".join(chr(byte) if byte in _PLAIN_LETTERS else f"%{byte:02x}" for byte in name.encode())
-
-
-def _of(database: Database | None) -> Database:
-    assert database is not None  # these builds are made for stores in a SQLite file only
-    return database
