@@ -11,7 +11,7 @@ from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
-from antistrophe.journal import GroupCommit, NewEvent, SqliteJournal, journal_path
+from antistrophe.journal import GroupCommit, SagaEvent, SqliteJournal, journal_path
 from antistrophe.messages import Configuration
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Action, AttemptSucceeded, Entry, SagaAccepted, SagaWaits, VerdictGiven
@@ -100,8 +100,8 @@ class JournalAccess:
         return Standing(saga_id) if accepted is None else standing_of(accepted.spec)
 
 
-def _events(saga: Saga, seq: int, entries: Sequence[Entry]) -> list[NewEvent]:
-    events: list[NewEvent] = []
+def _events(saga: Saga, seq: int, entries: Sequence[Entry]) -> list[SagaEvent]:
+    events: list[SagaEvent] = []
     for offset, entry in enumerate(entries, start=1):
         if isinstance(entry, AttemptSucceeded):
             events += _stored(saga, seq + offset, entry.step, entry.action, entry.attempt, entry.events)
@@ -112,7 +112,7 @@ def _events(saga: Saga, seq: int, entries: Sequence[Entry]) -> list[NewEvent]:
 
 def _stored(
     saga: Saga, seq: int, step: int, action: Action, attempt: int, events: Sequence[EncodedEvent]
-) -> list[NewEvent]:
+) -> list[SagaEvent]:
     metadata = {
         "saga_id": saga.id,
         "saga": saga.spec.name,
@@ -124,7 +124,7 @@ def _stored(
         "causation": f"{saga.id}/{seq}",
     }
     return [
-        NewEvent(
+        SagaEvent(
             stream=saga.id,
             type=event.type,
             type_version=event.type_version,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
-from antistrophe.journal import NewEvent, SqliteJournal
+from antistrophe.journal import SagaEvent, SqliteJournal
 from antistrophe.saga.entries import Action, AttemptStarted, AttemptSucceeded, Entry, Lease, SagaAccepted, SagaCompleted
 from antistrophe.saga.state import Saga, evolve
 from antistrophe.saga.view import metadata_of
@@ -51,7 +51,7 @@ def _spec(saga_id: str) -> SagaSpec:
     return SagaSpec(saga_id, "bench", None, True, steps, Origin("/srv/app.py", ("/srv", "/usr/lib/python3.11"), "/srv"))
 
 
-def saga_parts(saga_id: str) -> Iterator[tuple[Saga, list[Entry], list[NewEvent]]]:
+def saga_parts(saga_id: str) -> Iterator[tuple[Saga, list[Entry], list[SagaEvent]]]:
     """The appends of a saga of three steps: what is true after each, its entries and events."""
     now = time.time()
     lease = Lease("lease", 4242, 1, "boot")
@@ -71,7 +71,7 @@ def saga_parts(saga_id: str) -> Iterator[tuple[Saga, list[Entry], list[NewEvent]
         assert saga is not None
         metadata = {"saga_id": saga_id, "step": number, "attempt": 1}
         name = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{saga_id}/{number}"))
-        events = [NewEvent(saga_id, encoded.type, 1, encoded.data, metadata, name)] if number else []
+        events = [SagaEvent(saga_id, encoded.type, 1, encoded.data, metadata, name)] if number else []
         yield saga, part, events
 
 

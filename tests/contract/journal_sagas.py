@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
-from antistrophe.journal import Journal, NewEvent
+from antistrophe.journal import Journal, SagaEvent
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.entries import (
     Action,
@@ -98,7 +98,7 @@ def waits(reason: str) -> SagaWaits:
     return SagaWaits(START + 1, reason)
 
 
-def append(journal: Journal, saga_id: str, *entries: Entry, events: tuple[NewEvent, ...] = ()) -> int:
+def append(journal: Journal, saga_id: str, *entries: Entry, events: tuple[SagaEvent, ...] = ()) -> int:
     """Go on with a saga by these entries, with the row that follows from them."""
     known = journal.load(saga_id)
     row = metadata_of(replay((*known, *entries)))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from antistrophe.eventstore.store import EventStore
-from antistrophe.journal import Journal, NewEvent, SeqConflictError
+from antistrophe.journal import Journal, SagaEvent, SeqConflictError
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import (
     ENTRY_TYPES,
@@ -45,9 +45,9 @@ from tests.contract.journal_sagas import (
 )
 
 
-def event(number: int, *, stream: str = "s", name: uuid.UUID | None = None) -> NewEvent:
+def event(number: int, *, stream: str = "s", name: uuid.UUID | None = None) -> SagaEvent:
     key = uuid.uuid5(uuid.NAMESPACE_OID, f"{stream}/{number}") if name is None else name
-    return NewEvent(stream, DEBITED.type, 1, DEBITED.data, {"step": "Debit", "attempt": number}, str(key))
+    return SagaEvent(stream, DEBITED.type, 1, DEBITED.data, {"step": "Debit", "attempt": number}, str(key))
 
 
 # --- append and load ----------------------------------------------------------------------------------------------

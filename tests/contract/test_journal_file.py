@@ -17,7 +17,7 @@ import pytest
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.errors import JournalError
 from antistrophe.eventstore.store import EventStore
-from antistrophe.journal import NewEvent, SqliteJournal, journal_path
+from antistrophe.journal import SagaEvent, SqliteJournal, journal_path
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import AttemptSucceeded
 from antistrophe.saga.state import replay
@@ -35,7 +35,7 @@ from tests.contract.journal_sagas import (
 )
 
 ROOT = Path(__file__).parents[2]
-EVENT = NewEvent("s", "t", 1, b"\x80", {}, "6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+EVENT = SagaEvent("s", "t", 1, b"\x80", {}, "6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_a_fork_can_not_use_the_journal(path: Path) -> None:
 
 WRITE_FOR_EVER = """
 import sys
-from antistrophe.journal import NewEvent, SqliteJournal
+from antistrophe.journal import SagaEvent, SqliteJournal
 from tests.contract.journal_sagas import FORWARD, accepted, append
 import uuid
 journal = SqliteJournal(sys.argv[1], synchronous="NORMAL")
@@ -206,7 +206,7 @@ while True:
     saga_id = f"{sys.argv[2]}-{number}"
     for part in ((accepted(saga_id),), *FORWARD):
         # As many events as there are entries in the part: so a half append could be seen.
-        events = tuple(NewEvent(saga_id, "t", 1, b"x" * 500, {}, str(uuid.uuid4())) for _ in part)
+        events = tuple(SagaEvent(saga_id, "t", 1, b"x" * 500, {}, str(uuid.uuid4())) for _ in part)
         append(journal, saga_id, *part, events=events)
         print(saga_id, flush=True)
     number += 1

@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from antistrophe.cqrs.projections import ProjectionRegistry
+from antistrophe.cqrs.projection_registry import ProjectionRegistry
 from antistrophe.eventstore.store import EventStore
 from tests.cqrs import totals
 

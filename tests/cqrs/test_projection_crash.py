@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from antistrophe.cqrs.projections import ProjectionRegistry
+from antistrophe.cqrs.projection_registry import ProjectionRegistry
 from antistrophe.eventstore.store import EventStore
 from antistrophe.serialization.payload import unpack_payload
 from antistrophe.storage.database import Database

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from antistrophe.cqrs.projection import ProjectionConnection, Tables
-from antistrophe.cqrs.projections import ProjectionRegistry
+from antistrophe.cqrs.projection_registry import ProjectionRegistry
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore

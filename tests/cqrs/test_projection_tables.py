@@ -11,7 +11,7 @@ import pytest
 
 from antistrophe.cqrs import table_builds
 from antistrophe.cqrs.projection import ProjectionConnection
-from antistrophe.cqrs.projections import ProjectionRegistry
+from antistrophe.cqrs.projection_registry import ProjectionRegistry
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore
 from antistrophe.storage.opening import open_database

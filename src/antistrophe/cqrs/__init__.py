@@ -12,11 +12,11 @@ The rules:
 - All events of a command are stored together with the answer of its idempotency key, or nothing is stored.
 - The events are the truth. A projection can be made again from them at any time, and its state says how far it came.
 - Events are never changed. ``VersionRegistry`` brings old ones up to date when they are read.
-- Several processes may share one SQLite file. With ``":memory:"``, or without a store, all of it works in one process.
+- Several processes may share one SQLite file. A store in memory serves one process, without tables of projections.
 - Sagas don't need this package: nothing below imports it.
 
 Start reading in ``bus`` (a dispatch from end to end), then ``idempotency`` (keys and claims) with
-``idempotency_sqlite``. On the other side ``projection`` says what a projection is, ``projections`` is the registry,
+``idempotency_sqlite``. On the other side ``projection`` says what a projection is. ``projection_registry`` has all,
 ``follower`` keeps one of them up to date, and ``projection_builds`` and ``table_builds`` say how its state is kept. The
 event store is a wing of its own: ``antistrophe.eventstore``.
 """
@@ -26,7 +26,7 @@ from __future__ import annotations
 from antistrophe.cqrs.bus import CommandBus
 from antistrophe.cqrs.follower import ProjectionMetadata
 from antistrophe.cqrs.projection import Projection, ProjectionConnection, SavedProjection, SqlProjection, Tables
-from antistrophe.cqrs.projections import ProjectionRegistry
+from antistrophe.cqrs.projection_registry import ProjectionRegistry
 from antistrophe.cqrs.results import Appends
 from antistrophe.definition.events import RawEvent, event
 from antistrophe.errors import (

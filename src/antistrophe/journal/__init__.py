@@ -16,14 +16,14 @@ The rules:
 Each file answers one question: ``journal`` what a journal does, ``sqlite`` how it does that in the home's file,
 ``group`` how appends share a transaction, ``rows`` how entries and sagas are packed, ``timeline`` how people see
 entries, and ``paging`` how a list comes in pages. Start reading in ``journal``. ``actors/saga/journal_access.py`` is
-how the actors use it. """
+how the actors use it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from antistrophe.journal.group import GroupCommit
-from antistrophe.journal.journal import Journal, JournalRecord, NewEvent, SagaPage, SeqConflictError
+from antistrophe.journal.journal import Journal, JournalRecord, SagaEvent, SagaPage, SeqConflictError
 from antistrophe.journal.sqlite import SqliteJournal
 
 FILE_NAME = "journal.db"
@@ -39,7 +39,7 @@ __all__ = [
     "GroupCommit",
     "Journal",
     "JournalRecord",
-    "NewEvent",
+    "SagaEvent",
     "SagaPage",
     "SeqConflictError",
     "SqliteJournal",

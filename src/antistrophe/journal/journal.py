@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from antistrophe.errors import AntistropheError
-from antistrophe.eventstore import backend
+from antistrophe.eventstore.backend import NewEvent
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.view import SagaView
@@ -27,7 +27,7 @@ class SeqConflictError(AntistropheError):
 
 
 @dataclass(frozen=True, slots=True)
-class NewEvent:
+class SagaEvent:
     """An event of a saga for the event store. ``data`` is packed, and ``metadata`` are plain values. ``event_id`` (a
     UUID as text) names the event for ever, so that it is stored once."""
 
@@ -67,14 +67,14 @@ class Journal(Protocol):
         *,
         expected_seq: int,
         entries: Sequence[Entry],
-        events: Sequence[NewEvent] = (),
+        events: Sequence[SagaEvent] = (),
         row: SagaMetadata,
     ) -> int:
         """Add entries to a saga that is at ``expected_seq`` (0: a new saga), their events to the event store, and
         ``row`` as the saga's state since. All of this becomes durable, or nothing.
 
         The first entry gets seq ``expected_seq + 1``. Returns the position of the last entry. Raises SeqConflictError
-        if the saga is at another seq. """
+        if the saga is at another seq."""
 
     def load(self, saga_id: str) -> tuple[Entry, ...]:
         """Return all entries of a saga, in order. There are none if there is no such saga."""
@@ -138,13 +138,13 @@ def check_append(saga_id: str, expected_seq: int, entries: Sequence[Entry], row:
         raise ValueError(f"saga {saga_id!r} begins with its acceptance, and is accepted once")
 
 
-def by_stream(events: Sequence[NewEvent]) -> builtins.list[tuple[str, builtins.list[backend.NewEvent]]]:
+def by_stream(events: Sequence[SagaEvent]) -> builtins.list[tuple[str, builtins.list[NewEvent]]]:
     """Turn events into those of the event store, in runs of one stream."""
-    runs: builtins.list[tuple[str, builtins.list[backend.NewEvent]]] = []
+    runs: builtins.list[tuple[str, builtins.list[NewEvent]]] = []
     for event in events:
         if not runs or runs[-1][0] != event.stream:
             runs.append((event.stream, []))
         metadata = pack_payload(dict(event.metadata), what="the metadata") if event.metadata else None
         event_id = uuid.UUID(event.event_id).bytes
-        runs[-1][1].append(backend.NewEvent(event.type, event.type_version, event.data, metadata, event_id))
+        runs[-1][1].append(NewEvent(event.type, event.type_version, event.data, metadata, event_id))
     return runs

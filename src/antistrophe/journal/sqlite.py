@@ -13,7 +13,7 @@ from antistrophe.eventstore.sqlite import insert_events
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import (
     JournalRecord,
-    NewEvent,
+    SagaEvent,
     SagaPage,
     SeqConflictError,
     by_stream,
@@ -65,7 +65,7 @@ class SqliteJournal:
         *,
         expected_seq: int,
         entries: Sequence[Entry],
-        events: Sequence[NewEvent] = (),
+        events: Sequence[SagaEvent] = (),
         row: SagaMetadata | SagaView,
     ) -> int:
         """See ``Journal``. If the disk is full nothing is written, and the journal stays usable."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from antistrophe.errors import JournalError
 from antistrophe.storage.database import ADVICE, Database, refusal
-from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS, Migration, migrate
+from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS, SchemaMigration, migrate
 
 BUSY_TIMEOUT_S = 60.0
 """How long a statement waits for other processes. The limit is long because SQLite's lock is not fair."""
@@ -38,7 +38,7 @@ def open_database(
     synchronous: str = "FULL",
     read_only: bool = False,
     busy_timeout_s: float = BUSY_TIMEOUT_S,
-    migrations: Sequence[Migration] = MIGRATIONS,
+    migrations: Sequence[SchemaMigration] = MIGRATIONS,
 ) -> Database:
     """Open the file. A new or older file is brought to the newest schema. Several processes may do so at once.
 
@@ -139,7 +139,7 @@ def _create(file: Path) -> None:
 
 
 def _prepare(
-    database: Database, synchronous: str, write_timeout_s: float | None, migrations: Sequence[Migration]
+    database: Database, synchronous: str, write_timeout_s: float | None, migrations: Sequence[SchemaMigration]
 ) -> None:
     version = _version_of(database, len(migrations))
     if write_timeout_s is None:
@@ -200,7 +200,7 @@ def _is_busy(error: BaseException | None) -> bool:
     return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def _bring_up_to_date(database: Database, migrations: Sequence[Migration]) -> None:
+def _bring_up_to_date(database: Database, migrations: Sequence[SchemaMigration]) -> None:
     with database.transaction():
         version = _version_of(database, len(migrations))  # another process may have done this meanwhile
         try:

@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 APPLICATION_ID = 0x616E7469
 """The number that marks a SQLite file as one of this program's ("anti")."""
 
-Migration: TypeAlias = tuple[str, ...]
+SchemaMigration: TypeAlias = tuple[str, ...]
 """The statements that turn one version of the schema into the next."""
 
 _JOURNAL = (
@@ -97,7 +97,7 @@ _AROUND = (
     "CREATE INDEX claims_by_age ON claims(updated_at)",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_JOURNAL + _EVENTS + _AROUND,)
+MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS + _AROUND,)
 """The migration at index n leads from version n to n + 1; version 0 is an empty file. A released migration is never
 edited."""
 
@@ -109,7 +109,7 @@ class Executes(Protocol):
         """Run one statement."""
 
 
-def migrate(connection: Executes, version: int, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+def migrate(connection: Executes, version: int, migrations: Sequence[SchemaMigration] = MIGRATIONS) -> None:
     """Bring the file from ``version`` to the newest version. Call this inside a transaction."""
     for migration in migrations[version:]:
         for statement in migration:
