@@ -177,11 +177,10 @@ class CommandBus:
     async def dispatch_async(
         self, command: Any, idempotency_key: str | None = None, *, timeout_s: float | None = None
     ) -> list[Any]:
-        """Dispatch without blocking the running event loop. An async handler runs on that loop, all other code in a
-        thread.
+        """Dispatch without blocking the running event loop. An async handler runs on that loop, all else in a thread.
 
-        Cancelling this call cancels an async handler. A synchronous handler goes on to its end, and its events are
-        stored."""
+        Cancelling this call cancels an async handler. A synchronous handler goes on, and its events are stored.
+        """
         wait = WaitOnLoop(asyncio.get_running_loop())
         return await in_thread(lambda: self._dispatch(command, idempotency_key, timeout_s, wait), on_cancel=wait.cancel)
 

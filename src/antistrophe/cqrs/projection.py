@@ -3,7 +3,8 @@
 There are three kinds. A ``Projection`` has ``apply``, and its state is in memory. A ``SavedProjection`` also has
 ``save`` and ``load``: from time to time its state is saved in the store's file, together with its position. A
 ``SqlProjection`` has ``create_in`` and ``apply_in``: its state is in tables of that file, and every change of the
-tables is committed together with the position."""
+tables is committed together with the position.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +75,7 @@ class ProjectionConnection:
 
 
 class Tables:
-    """The tables of one build of a projection. Their names are given, because a rebuild makes new tables beside
-    them."""
+    """The tables of one build of a projection. Their names are given: a rebuild makes new tables beside them."""
 
     def __init__(self, prefix: str, query: Callable[[str, Sequence[Any]], list[Any]]) -> None:
         self._prefix = prefix

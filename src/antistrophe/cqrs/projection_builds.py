@@ -234,8 +234,7 @@ class SavedBuildStore:
 
 
 def row_of(database: Database, name: str) -> tuple[int, int, bytes | None]:
-    """Read generation, position and state of a projection. Makes its row if there is none. Call this in a
-    transaction."""
+    """Read generation, position and state of a projection. Makes its row if needed. Call this in a transaction."""
     row = database.row("SELECT generation, position, state FROM projections WHERE name = ?", (name,))
     if row is None:
         database.execute(

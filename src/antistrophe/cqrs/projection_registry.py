@@ -82,8 +82,7 @@ class ProjectionRegistry:
         return self._follower(name).projection
 
     def reading(self, name: str) -> AbstractContextManager[Any]:
-        """``with registry.reading(name) as projection:`` gives a projection that gets no event meanwhile, so be
-        quick."""
+        """``with registry.reading(name) as projection:`` holds all events back meanwhile, so be quick."""
         return self._follower(name).reading()
 
     def get_metadata(self, name: str) -> ProjectionMetadata:

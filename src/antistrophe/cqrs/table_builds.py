@@ -244,6 +244,5 @@ def _problem(database: Database, error: BaseException, event: RecordedEvent | No
 
 
 def _letters(name: str) -> str:
-    """Encode a name as part of a table's name. SQLite ignores the case of letters there, and ``:`` separates the
-    parts."""
+    """Encode a name as part of a table's name. SQLite ignores the case there, and ``:`` separates the parts."""
     return "".join(chr(byte) if byte in _PLAIN_LETTERS else f"%{byte:02x}" for byte in name.encode())

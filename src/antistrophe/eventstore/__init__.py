@@ -14,4 +14,5 @@ versions are brought up to date by ``versions``; a version that is newer than th
 over.
 
 Start reading in ``store`` (the public face), then ``backend`` (the contract) and ``sqlite``. ``recorded`` is what
-readers get, ``subscription`` is how they wait, ``versions`` and ``auto_upcaster`` are how old events are read."""
+readers get, ``subscription`` is how they wait, ``versions`` and ``auto_upcaster`` are how old events are read.
+"""

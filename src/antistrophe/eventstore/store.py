@@ -144,8 +144,7 @@ class EventStore:
         self.backend.save_snapshot(StoredSnapshot(stream, version, packed, time.time_ns() // 1000))
 
     def get_latest_snapshot(self, stream: str) -> Snapshot | None:
-        """Return the snapshot of the highest version, or None. Go on with ``get_events_after(stream,
-        snapshot.version)``."""
+        """The snapshot of the highest version, or None. Go on with ``get_events_after(stream, snapshot.version)``."""
         self._check_usable()
         found = self.backend.latest_snapshot(stream)
         if found is None:

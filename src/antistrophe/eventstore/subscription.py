@@ -16,8 +16,7 @@ from antistrophe.eventstore.recorded import RecordedEvent
 _PAGE = 256
 _SHORTEST_WAIT_S = 0.001
 _LONGEST_WAIT_S = 0.025
-"""How long a reader waits before it looks for commits of other processes: short after an event, then longer and
-longer."""
+"""How long a reader waits before it looks for commits of other processes: short after an event, then longer."""
 
 Fetch = Callable[[int, int], Sequence[StoredEvent]]
 Decode = Callable[[Sequence[StoredEvent]], Sequence[RecordedEvent]]

@@ -1,8 +1,7 @@
 """The journal: the append-only record of every saga, and the only truth about it.
 
 A saga is a list of entries, from ``SagaAccepted`` on. One append adds entries to a saga, their events to the event
-store and a row to the list of sagas, in one transaction that is synced. Who reads the entries back in order knows the
-saga.
+store and a row to the list of sagas, in one transaction that is synced. The entries, read in order, are the saga.
 
 The rules:
 
@@ -16,7 +15,8 @@ The rules:
 Each file answers one question: ``journal`` what a journal does, ``sqlite`` how it does that in the home's file,
 ``group`` how appends share a transaction, ``rows`` how entries and sagas are packed, ``timeline`` how people see
 entries, and ``paging`` how a list comes in pages. Start reading in ``journal``. ``actors/saga/journal_access.py`` is
-how the actors use it."""
+how the actors use it.
+"""
 
 from __future__ import annotations
 

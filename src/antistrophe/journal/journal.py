@@ -74,7 +74,8 @@ class Journal(Protocol):
         ``row`` as the saga's state since. All of this becomes durable, or nothing.
 
         The first entry gets seq ``expected_seq + 1``. Returns the position of the last entry. Raises SeqConflictError
-        if the saga is at another seq."""
+        if the saga is at another seq.
+        """
 
     def load(self, saga_id: str) -> tuple[Entry, ...]:
         """Return all entries of a saga, in order. There are none if there is no such saga."""
