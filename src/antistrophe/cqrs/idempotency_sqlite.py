@@ -43,8 +43,8 @@ _keys_beside_lock = threading.Lock()
 class SqliteIdempotencyStore:
     """The SQLite variant of ``IdempotencyStore``. No transaction is open while a handler runs.
 
-    The keys are in the database of ``store``, together with its events. Where there is none (no store, or one with a
-    backend of one's own) they are in a database in memory: all buses of one store share it.
+    The keys are in the database of ``store``, together with its events. If there is no such database (no store, or a
+    store with a backend of its own) the keys are in a database in memory, which all buses of one store share.
     """
 
     def __init__(self, store: EventStore | None, expire_s: float) -> None:
@@ -69,10 +69,9 @@ class SqliteIdempotencyStore:
         except BaseException:
             drop_token(token)
             raise
-        if isinstance(taken, Claim):
-            return taken
-        drop_token(token)
-        return Answer(self._answers.unpack(taken)) if isinstance(taken, bytes) else taken
+        if not isinstance(taken, Claim):
+            drop_token(token)
+        return taken
 
     def settle(self, claim: Claim, batches: Sequence[Batch], events: Sequence[Any]) -> None:
         """See ``IdempotencyStore``."""
@@ -95,8 +94,8 @@ class SqliteIdempotencyStore:
             )
 
     def await_change(self, command: KeyedCommand, held: Held, timeout_s: float) -> None:
-        """See ``IdempotencyStore``. A handler of this process tells of its end; those of other processes are looked for
-        again and again, on a connection that only reads."""
+        """See ``IdempotencyStore``. A handler of this process signals its end. For a handler of another process the row
+        is polled, on a connection that only reads."""
         if runs_here(held.token):
             await_end_here(held.token, timeout_s)
         elif self._path is not None:
@@ -119,8 +118,8 @@ class SqliteIdempotencyStore:
                 transaction.append_encoded(batch.stream, batch.events, batch.expected_version)
 
     def _settle_beside(self, claim: Claim, batches: Sequence[Batch], answer: bytes) -> None:
-        """Settle a claim whose key is not where the events go. The events come first: what ends this process in between
-        ends the keys too, and while it lives nobody else can take the claim."""
+        """Settle a claim whose key is not where the events go. The events come first. If this process ends in between,
+        the keys end with it, and while it lives nobody else can take the claim."""
         if batches and self._store is not None:
             with self._store.transaction() as transaction:
                 with self._transaction() as database:
@@ -130,7 +129,7 @@ class SqliteIdempotencyStore:
         with self._transaction() as database:
             _settle(database, claim, answer)
 
-    def _claim(self, database: Database, command: KeyedCommand, token: str) -> Claim | bytes | Held:
+    def _claim(self, database: Database, command: KeyedCommand, token: str) -> Claim | Answer | Held:
         self._purge(database)
         row = database.row(
             f"SELECT {_OWNER}, command_type, command_hash, answer, updated_at FROM claims WHERE key = ?",
@@ -139,8 +138,7 @@ class SqliteIdempotencyStore:
         if row is not None and row[7] >= self._oldest_us():
             check_command(command, row[4], row[5])
             if row[6] is not None:
-                answer: bytes = row[6]
-                return answer
+                return Answer(self._answers.unpack(row[6]))
         if row is not None and row[6] is None and _runs(row):
             check_command(command, row[4], row[5])
             return Held(row[0], row[1])
