@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from thespian.actors import WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
-from antistrophe.errors import AntistropheError, RequestError
+from antistrophe.errors import AntistropheError
 from antistrophe.journal import Journal, SqliteJournal, journal_path
-from antistrophe.messages import Address, Configuration, LifecycleReport, QueryAnswer, RegistryQuery, Rejected
-from antistrophe.records import SagaStatus
+from antistrophe.messages import (
+    Address,
+    AwaitChanges,
+    Changes,
+    Configuration,
+    CountSagas,
+    GetSaga,
+    GetTimeline,
+    LifecycleReport,
+    ListHistory,
+    ListRunning,
+    ListSagas,
+    RegistryQuery,
+    Rejected,
+    SagaCounts,
+    SagaFound,
+    SagaList,
+    Timeline,
+)
+from antistrophe.records import SagaMetadata, SagaStatus
+
+_SAGAS_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +66,13 @@ class RegistryActor(RuntimeActor):
             return
         self.configure(message)
         self._read: Journal = SqliteJournal(journal_path(message.home), synchronous=message.settings.synchronous)
-        self._questions: dict[str, Callable[..., Any]] = {
-            "get": self._read.metadata,
-            "running": self._running,
-            "counts": self._counts,
-            "history": self._read.history,
-            "list": self._list,
-            "timeline": self._timeline,
+        self._answers: dict[type, Callable[[Any], Any]] = {
+            GetSaga: self._get_saga,
+            GetTimeline: self._get_timeline,
+            CountSagas: self._count_sagas,
+            ListRunning: self._list_running,
+            ListHistory: self._list_history,
+            ListSagas: self._list_sagas,
         }
         self.also_handle(
             {RegistryQuery: self._on_query, LifecycleReport: self._on_report, WakeupMessage: self._on_wakeup}
@@ -61,15 +81,10 @@ class RegistryActor(RuntimeActor):
     def _on_query(self, message: RegistryQuery, _sender: Address) -> None:
         query, to = message.query, message.reply_to
         try:
-            if query.what == "changes":
-                self._poll(to, query.correlation, **query.arguments)
-                return
-            question = self._questions.get(query.what)
-            if question is None:
-                known = ", ".join(self._questions)
-                raise RequestError(f"the registry has no answer to {query.what!r}; it knows {known} and changes")
-            position = self._read.head()
-            self.send(to, QueryAnswer(query.correlation, question(**query.arguments), position))
+            if isinstance(query, AwaitChanges):
+                self._await_changes(query, to)
+            else:
+                self.send(to, self._answers[type(query)](query))
         except Exception as error:
             self.send(to, _no_answer(query.correlation, error))
 
@@ -80,49 +95,52 @@ class RegistryActor(RuntimeActor):
         self._serve_polls()
         self._tick()
 
-    # --- questions ---------------------------------------------------------------------------------------------
+    # --- queries -----------------------------------------------------------------------------------------------
 
-    def _running(self) -> list[Any]:
-        sagas = [saga for status in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING) for saga in self._all(status)]
-        return sorted(sagas, key=lambda saga: saga.created_at)
+    def _get_saga(self, query: GetSaga) -> SagaFound:
+        return SagaFound(query.correlation, self._read.metadata(query.saga_id))
 
-    def _all(self, status: SagaStatus) -> list[Any]:
-        sagas: list[Any] = []
-        cursor: str | None = None
-        while True:
-            page, cursor = self._list(status=status, limit=1_000, cursor=cursor)
-            sagas += page
-            if cursor is None:
-                return sagas
+    def _get_timeline(self, query: GetTimeline) -> Timeline:
+        known = self._read.metadata(query.saga_id) is not None
+        return Timeline(query.correlation, tuple(self._read.timeline(query.saga_id)) if known else None)
 
-    def _counts(self) -> tuple[int, int]:
+    def _count_sagas(self, query: CountSagas) -> SagaCounts:
         counts = self._read.counts()
         running = sum(number for status, number in counts.items() if status.running)
-        return running, sum(counts.values()) - running
+        return SagaCounts(query.correlation, running, sum(counts.values()) - running)
 
-    def _list(
-        self,
-        status: SagaStatus | None = None,
-        name: str | None = None,
-        text: str | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-    ) -> tuple[list[Any], str | None]:
-        page = self._read.list(status=status, name=name, text=text, limit=limit, cursor=cursor)
-        return list(page.sagas), page.cursor
+    def _list_running(self, query: ListRunning) -> SagaList:
+        sagas = [saga for status in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING) for saga in self._all(status)]
+        return SagaList(query.correlation, tuple(sorted(sagas, key=lambda saga: saga.created_at)))
 
-    def _timeline(self, saga_id: str) -> list[Any] | None:
-        return None if self._read.metadata(saga_id) is None else list(self._read.timeline(saga_id))
+    def _all(self, status: SagaStatus) -> Iterator[SagaMetadata]:
+        cursor: str | None = None
+        while True:
+            page = self._read.list(status=status, limit=_SAGAS_AT_ONCE, cursor=cursor)
+            yield from page.sagas
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def _list_history(self, query: ListHistory) -> SagaList:
+        return SagaList(query.correlation, tuple(self._read.history(query.limit)))
+
+    def _list_sagas(self, query: ListSagas) -> SagaList:
+        page = self._read.list(
+            status=query.status, name=query.name, text=query.text, limit=query.limit, cursor=query.cursor
+        )
+        return SagaList(query.correlation, tuple(page.sagas), page.cursor)
 
     # --- changes -----------------------------------------------------------------------------------------------
 
-    def _poll(self, reply_to: Address, correlation: str, after_position: int | None, limit: int, wait_s: float) -> None:
-        if after_position is None:
-            self.send(reply_to, QueryAnswer(correlation, ([], self._read.head()), self._read.head()))
+    def _await_changes(self, query: AwaitChanges, reply_to: Address) -> None:
+        if query.after_position is None:
+            self.send(reply_to, Changes(query.correlation, (), self._read.head()))
             return
-        self._polls = [poll for poll in self._polls if poll.correlation != correlation]
+        self._polls = [poll for poll in self._polls if poll.correlation != query.correlation]
         was_idle = not self._polls
-        self._polls.append(_Poll(reply_to, correlation, after_position, limit, self.now() + wait_s))
+        until = self.now() + query.wait_s
+        self._polls.append(_Poll(reply_to, query.correlation, query.after_position, query.limit, until))
         self._serve_polls()
         if was_idle:
             self._tick()
@@ -137,14 +155,13 @@ class RegistryActor(RuntimeActor):
         left: list[_Poll] = []
         for poll in self._polls:
             try:
-                changes = list(self._read.changes(poll.after_position, poll.limit))
+                changes = tuple(self._read.changes(poll.after_position, poll.limit))
             except Exception as error:
                 self.send(poll.reply_to, _no_answer(poll.correlation, error))
                 continue
             if changes or now >= poll.until:
                 position = changes[-1].position if changes else poll.after_position
-                answer = QueryAnswer(poll.correlation, (changes, position), self._read.head())
-                self.send(poll.reply_to, answer)
+                self.send(poll.reply_to, Changes(poll.correlation, changes, position))
             else:
                 left.append(poll)
         self._polls = left

@@ -23,6 +23,7 @@ from antistrophe.errors import JournalError
 from antistrophe.linux.process import die_with_parent, identity_of, is_alive
 from antistrophe.linux.termination import sweep
 from antistrophe.messages import (
+    QUERIES,
     Address,
     AdoptProcess,
     AwaitSaga,
@@ -41,7 +42,6 @@ from antistrophe.messages import (
     Processes,
     ProcessGrant,
     ProcessRefusal,
-    Query,
     RegistryQuery,
     Rejected,
     RequestLease,
@@ -93,7 +93,7 @@ class SupervisorActor(RuntimeActor):
             AwaitSaga: self._answering(requests.wait),
             OrderSaga: self._answering(requests.order),
             ListProcesses: self._on_list_processes,
-            Query: lambda message, sender: self.send(self._registry, RegistryQuery(message, sender)),
+            **dict.fromkeys(QUERIES, lambda query, sender: self.send(self._registry, RegistryQuery(query, sender))),
             ClientLeft: lambda message, _: processes.retire_client(message.client_id),
             Drain: self._on_drain,
             RequestLease: lambda message, _: sagas.ask_process(message),

@@ -24,9 +24,11 @@ FOLDER = "ANTISTROPHE_TEST_KILL_AT_MESSAGE"
 TARGETS = ("launcher", "supervisor", "saga", "registry", "step", "everything")
 _ACTORS = {"supervisor": "SupervisorActor", "saga": "SagaHost", "registry": "RegistryActor", "step": "StepActor"}
 _TYPES = frozenset(getattr(messages, name) for name in messages.__all__ if isinstance(getattr(messages, name), type))
+_QUERIES = frozenset(cls.__name__ for cls in messages.QUERIES)
+_ANSWERS = frozenset(cls.__name__ for cls in messages.ANSWERS)
 # Messages that come by themselves, or once for each process, are not part of the run of a saga.
-_APART = frozenset({"Configuration", "HostConfiguration", "StepConfiguration", "StepReady", "Query", "RegistryQuery"})
-_APART_WHEN_SENT = _APART | {"QueryAnswer", "Processes"}
+_APART = _QUERIES | {"Configuration", "HostConfiguration", "StepConfiguration", "StepReady", "RegistryQuery"}
+_APART_WHEN_SENT = _APART | _ANSWERS | {"Processes"}
 _HELD_S = 20.0
 
 

@@ -24,15 +24,12 @@ from thespian.system.messages.multiproc import EndpointConnected, LoggerConnecte
 
 from antistrophe import messages
 from antistrophe.messages.message import ADDRESS
-from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, StepRecord, StepStatus, TimelineEntry
 from antistrophe.serialization.type_hints import field_types
 from antistrophe.transport.address import address_of
 from antistrophe.transport.codec import MESSAGES, pack_message
 
 PEER = address_of("/run/peer-\udcff")
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
-STEP = StepRecord("Debit", 0, StepStatus.RUNNING, 1, False, NOW, None, None, 123)
-SAGA = SagaMetadata("s", "transfer", SagaStatus.EXECUTING, 1, 2, NOW, NOW, steps=(STEP,))
 SCALARS: dict[Any, tuple[Any, ...]] = {
     str: ("", "text \udc80 ü"),
     bytes: (b"", b"\x00\xff" * 40),
@@ -42,7 +39,7 @@ SCALARS: dict[Any, tuple[Any, ...]] = {
     datetime: (NOW,),
     type(None): (None,),
 }
-OPEN = ({"a": [1, (2, {3}), None]}, [SAGA, SagaChange(7, SAGA)], (TimelineEntry(1, 1, NOW, "k", {"x": 2**70}), PEER))
+OPEN = ({"a": [1, (2, {3}), None]}, ["text \udc80", PEER, NOW], ({"x": 2**70}, PEER))
 
 
 def examples(hint: Any) -> list[Any]:
@@ -50,7 +47,7 @@ def examples(hint: Any) -> list[Any]:
     if hint is ADDRESS:
         return [PEER]
     if hint in (Any, object) or get_origin(hint) is dict:
-        return list(OPEN) if get_origin(hint) is not dict else [{}, {"status": SagaStatus.FAILED, "limit": 10**30}]
+        return list(OPEN) if get_origin(hint) is not dict else [{}, {"text": "\udc80", "at": NOW, "limit": 10**30}]
     if hint in SCALARS:
         return list(SCALARS[hint])
     origin, arguments = get_origin(hint), get_args(hint)

@@ -95,7 +95,7 @@ def test_what_is_on_no_list_can_not_be_sent(value: Any) -> None:
 def test_a_child_s_address_travels_as_soon_as_it_is_known() -> None:
     manager: Any = ActorAddressManager(address_of("/admin"), address_of("/me"))  # type: ignore[call-arg]
     local = manager.createLocalAddress()
-    for message in (messages.RegistryQuery(messages.Query("c", "get"), local), ("plain", local)):
+    for message in (messages.RegistryQuery(messages.GetSaga("c", "s"), local), ("plain", local)):
         with pytest.raises(CannotPickleAddress):
             pack_message(message)
     manager.associateUseableAddress(address_of("/me"), 0, address_of("/child"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from antistrophe.client.arguments import check_number, check_text
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.handle import SagaHandle
 from antistrophe.client.session import Session, user_name
@@ -15,7 +16,17 @@ from antistrophe.client.subscription import ChangeSubscription
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.eventstore.recorded import Upcasts
 from antistrophe.eventstore.store import EventStore
-from antistrophe.messages import ListProcesses, Processes, ResolveStep
+from antistrophe.messages import (
+    GetTimeline,
+    ListHistory,
+    ListProcesses,
+    ListRunning,
+    ListSagas,
+    Processes,
+    ResolveStep,
+    SagaList,
+    Timeline,
+)
 from antistrophe.records import ProcessRecord, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
 from antistrophe.saga.inputs import RetryAsked
 from antistrophe.settings import Settings
@@ -92,6 +103,7 @@ class SagaOrchestrator:
         ``note`` says what was repaired; it is journaled with the user's name. Raises SagaNotFoundError, and
         RequestError for a saga that is not parked.
         """
+        check_text(note, "note of an order", optional=True)
         return self._session.order(saga_id, RetryAsked(user_name(), note))
 
     def resolve(self, saga_id: str, step_name: str, note: str) -> bool:
@@ -101,6 +113,8 @@ class SagaOrchestrator:
         ``note`` is journaled with the user's name. Raises SagaNotFoundError, and RequestError for a step whose
         compensation has not failed.
         """
+        check_text(step_name, "step's name")
+        check_text(note, "note of an order")
         return self._session.order(saga_id, ResolveStep(step_name, note, user_name()))
 
     # --- looking -------------------------------------------------------------------------------------------------
@@ -119,11 +133,12 @@ class SagaOrchestrator:
 
     def get_running_sagas(self) -> list[SagaMetadata]:
         """The sagas that `running_count` counts."""
-        return list(self._session.requests.query("running").value)
+        return list(self._session.requests.ask(ListRunning, SagaList).sagas)
 
     def get_history(self, limit: int = 1000) -> list[SagaMetadata]:
         """The last ``limit`` sagas that finished or were parked, in order of finishing."""
-        return list(self._session.requests.query("history", limit=_positive(limit)).value)
+        check_number(limit, "limit", 1)
+        return list(self._session.requests.ask(lambda correlation: ListHistory(correlation, limit), SagaList).sagas)
 
     def list_sagas(
         self,
@@ -142,17 +157,21 @@ class SagaOrchestrator:
             more = orchestrator.list_sagas(status=SagaStatus.FAILED, cursor=page.cursor) if page.cursor else None
         """
         wanted = None if status is None else SagaStatus(status)
-        sagas, following = self._session.requests.query(
-            "list", status=wanted, name=name, text=text, limit=_positive(limit), cursor=cursor
-        ).value
-        return SagaPage(tuple(sagas), following)
+        for value, what in ((name, "name"), (text, "text"), (cursor, "cursor")):
+            check_text(value, what, optional=True)
+        check_number(limit, "limit", 1)
+        page = self._session.requests.ask(
+            lambda correlation: ListSagas(correlation, wanted, name, text, limit, cursor), SagaList
+        )
+        return SagaPage(page.sagas, page.cursor)
 
     def get_timeline(self, saga_id: str) -> list[TimelineEntry]:
         """Every journal entry of a saga, in order. Raises SagaNotFoundError."""
-        entries: list[TimelineEntry] | None = self._session.requests.query("timeline", saga_id=saga_id).value
+        check_text(saga_id, "saga's id")
+        entries = self._session.requests.ask(lambda correlation: GetTimeline(correlation, saga_id), Timeline).entries
         if entries is None:
             raise self._session.not_found(saga_id)
-        return entries
+        return list(entries)
 
     def subscribe(self, from_position: int | None = None) -> ChangeSubscription:
         """Follow the lifecycle of all sagas: an iterator of SagaChange that ends when it or the orchestrator is closed.
@@ -207,9 +226,3 @@ class SagaOrchestrator:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.home)!r})"
-
-
-def _positive(limit: int) -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise ValueError(f"limit must be a whole number from 1 on, not {limit!r}")
-    return limit

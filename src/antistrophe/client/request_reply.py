@@ -15,7 +15,7 @@ from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import OverloadedError, SystemUnavailableError
 from antistrophe.launcher.attachment import Attachment, System
 from antistrophe.launcher.spawn import error_named
-from antistrophe.messages import Accepted, AwaitSaga, Query, QueryAnswer, Rejected, SagaOutcome, StartSaga
+from antistrophe.messages import Accepted, AwaitSaga, Rejected, SagaOutcome, StartSaga
 from antistrophe.saga.outcome import Outcome
 from antistrophe.transport.mailbox import Mailbox
 
@@ -52,8 +52,8 @@ class _PendingRequest:
 class Requests:
     """Sends the requests of one session, from any number of threads.
 
-    Every answer carries a position of the journal. Each query asks the registry to answer from at least the highest
-    position seen so far, so that a caller reads its own writes. Every call raises SystemStateError in a fork and after
+    A query is answered from the journal as it is when the registry reads the query, so that a caller sees its own
+    writes. Every call raises SystemStateError in a fork and after
     the attachment was closed.
     """
 
@@ -63,7 +63,6 @@ class Requests:
         self._lock = threading.Lock()
         self._idle: list[tuple[System, Mailbox]] = []
         self._busy: set[Mailbox] = set()
-        self._position = 0
         attachment.on_change(self.wake)
 
     # --- sagas ---------------------------------------------------------------------------------------------------
@@ -106,24 +105,21 @@ class Requests:
 
     # --- everything else -----------------------------------------------------------------------------------------
 
-    def ask(self, make: Callable[[str], Any], answer: type[T]) -> T:
-        """Send the message that ``make`` makes from a correlation, until it is answered. Raises the error that the
-        system rejects it with."""
+    def ask(
+        self,
+        make: Callable[[str], Any],
+        answer: type[T],
+        *,
+        answer_within_s: float = 0.0,
+        deadline: Deadline | None = None,
+    ) -> T:
+        """Send the message that ``make`` makes from a correlation, until it is answered; the answer may be held back
+        for ``answer_within_s`` seconds. Raises the error that the system rejects the message with."""
         correlation = _new_id()
-        request = _PendingRequest(correlation, make(correlation), answer, self._silence_s, self._resend_s)
-        found: T = self._ask(request, Deadline())
-        return found
-
-    def query(
-        self, what: str, *, answer_within_s: float = 0.0, deadline: Deadline | None = None, **arguments: Any
-    ) -> QueryAnswer:
-        """Ask the registry. It may hold the answer back for ``answer_within_s`` seconds."""
-        correlation = _new_id()
-        message = Query(correlation, what, arguments, at_least=self._position)
         silence_s, resend_s = self._silence_s + answer_within_s, self._resend_s + answer_within_s
-        request = _PendingRequest(correlation, message, QueryAnswer, silence_s, resend_s)
-        answer: QueryAnswer = self._ask(request, deadline or Deadline())
-        return answer
+        request = _PendingRequest(correlation, make(correlation), answer, silence_s, resend_s)
+        found: T = self._ask(request, deadline or Deadline())
+        return found
 
     def wake(self) -> None:
         """Have every thread that waits for an answer look at its deadline and at the state of the system."""
@@ -196,7 +192,6 @@ class Requests:
             answer = mailbox.receive(left_s)
             if getattr(answer, "correlation", None) != request.correlation:
                 continue
-            self._saw(getattr(answer, "position", 0))
             if isinstance(answer, Rejected):
                 raise error_named(answer.error, answer.text)
             if isinstance(answer, request.answer):
@@ -204,10 +199,6 @@ class Requests:
             if isinstance(answer, Accepted) and request.then is not None:
                 request.accepted()
         return None
-
-    def _saw(self, position: int) -> None:
-        with self._lock:
-            self._position = max(self._position, position)
 
     # --- mailboxes -----------------------------------------------------------------------------------------------
 

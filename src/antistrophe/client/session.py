@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+from antistrophe.client.arguments import check_text
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.request_reply import Requests
 from antistrophe.definition.code_loading import inside_step_process
@@ -18,7 +19,7 @@ from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import journal_path
 from antistrophe.launcher.attachment import Attachment, System
 from antistrophe.linux.termination import HOME_VARIABLE
-from antistrophe.messages import Done, OrderSaga, ResolveStep
+from antistrophe.messages import CountSagas, Done, GetSaga, OrderSaga, ResolveStep, SagaCounts, SagaFound
 from antistrophe.records import SagaMetadata
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome, error_of
@@ -92,12 +93,13 @@ class Session:
 
     def result(self, saga_id: str, deadline: Deadline) -> list[object]:
         """Wait for the end of a saga and return its events. Raises the SagaError that it ended with."""
+        check_text(saga_id, "saga's id")
         return self._events_of(self.requests.outcome(saga_id, deadline))
 
     def find(self, saga_id: str) -> SagaMetadata | None:
         """One saga, or None where no saga has that id."""
-        found: SagaMetadata | None = self.requests.query("get", saga_id=saga_id).value
-        return found
+        check_text(saga_id, "saga's id")
+        return self.requests.ask(lambda correlation: GetSaga(correlation, saga_id), SagaFound).saga
 
     def require(self, saga_id: str) -> SagaMetadata:
         """One saga. Raises SagaNotFoundError."""
@@ -112,17 +114,19 @@ class Session:
 
     def cancel(self, saga_id: str, reason: str | None) -> bool:
         """Order a saga to turn back. False where it has ended or turned back already."""
+        check_text(reason, "reason of an order", optional=True)
         return self.order(saga_id, CancelAsked(reason, user_name()))
 
     def order(self, saga_id: str, order: CancelAsked | RetryAsked | ResolveStep) -> bool:
         """Give a saga an order, and return whether the order had an effect."""
+        check_text(saga_id, "saga's id")
         client_id = self._attachment.client_id
         return self.requests.ask(lambda correlation: OrderSaga(correlation, saga_id, order, client_id), Done).effect
 
     def counts(self) -> tuple[int, int]:
         """How many sagas run, and how many have finished or are parked."""
-        running, finished = self.requests.query("counts").value
-        return running, finished
+        counts = self.requests.ask(CountSagas, SagaCounts)
+        return counts.running, counts.finished
 
     def wait_idle(self, deadline: Deadline) -> None:
         """Wait until no saga runs. Raises TimeoutError."""

@@ -7,9 +7,11 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+from antistrophe.client.arguments import check_number
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.session import Session
 from antistrophe.errors import SystemStateError
+from antistrophe.messages import AwaitChanges, Changes
 from antistrophe.records import SagaChange
 
 _CHANGES_AT_ONCE = 256
@@ -29,15 +31,15 @@ class ChangeSubscription:
 
     def __init__(self, session: Session, from_position: int | None) -> None:
         session.check_process()
-        if from_position is not None and (isinstance(from_position, bool) or from_position < 0):
-            raise ValueError(f"from_position must be a whole number from 0 on, or None, not {from_position!r}")
+        if from_position is not None:
+            check_number(from_position, "from_position, where it is not None,", 0)
         self._session = session
         self._lock = threading.Lock()
         self._waiting: Deadline | None = None
         self._closed = False
         self._ready: deque[SagaChange] = deque()
         # "From now on" means from this call on, however late the first change is asked for.
-        self._position = self._fetch(None, 0.0, Deadline())[1] if from_position is None else from_position
+        self._position = self._fetch(None, 0.0, Deadline()).position if from_position is None else from_position
 
     @property
     def position(self) -> int:
@@ -60,8 +62,8 @@ class ChangeSubscription:
             self._waiting = deadline
             try:
                 while not (self._ready or self._closed or self._session.closed or deadline.over):
-                    changes, _ = self._fetch(self._position, _POLL_S, deadline)
-                    self._ready.extend(change for change in changes if change.position > self._position)
+                    news = self._fetch(self._position, _POLL_S, deadline)
+                    self._ready.extend(change for change in news.changes if change.position > self._position)
             except (SystemStateError, TimeoutError):
                 if not (self._closed or self._session.closed or deadline.over):
                     raise
@@ -93,14 +95,10 @@ class ChangeSubscription:
     ) -> None:
         self.close()
 
-    def _fetch(self, after_position: int | None, wait_s: float, deadline: Deadline) -> tuple[list[SagaChange], int]:
-        answer = self._session.requests.query(
-            "changes",
+    def _fetch(self, after_position: int | None, wait_s: float, deadline: Deadline) -> Changes:
+        return self._session.requests.ask(
+            lambda correlation: AwaitChanges(correlation, after_position, _CHANGES_AT_ONCE, wait_s),
+            Changes,
             answer_within_s=wait_s,
             deadline=deadline,
-            after_position=after_position,
-            limit=_CHANGES_AT_ONCE,
-            wait_s=wait_s,
         )
-        changes, position = answer.value
-        return changes, position

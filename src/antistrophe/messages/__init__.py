@@ -8,6 +8,24 @@ come twice, so each is safe to send again.
 from __future__ import annotations
 
 from antistrophe.messages.message import Address, Configuration, message
+from antistrophe.messages.queries import (
+    ANSWERS,
+    QUERIES,
+    AwaitChanges,
+    Changes,
+    CountSagas,
+    GetSaga,
+    GetTimeline,
+    ListHistory,
+    ListRunning,
+    ListSagas,
+    Query,
+    RegistryQuery,
+    SagaCounts,
+    SagaFound,
+    SagaList,
+    Timeline,
+)
 from antistrophe.messages.requests import (
     Accepted,
     AwaitSaga,
@@ -18,9 +36,6 @@ from antistrophe.messages.requests import (
     ListProcesses,
     OrderSaga,
     Processes,
-    Query,
-    QueryAnswer,
-    RegistryQuery,
     Rejected,
     ResolveStep,
     SagaOutcome,
@@ -61,7 +76,7 @@ from antistrophe.messages.steps import (
     StepReady,
 )
 
-FROM_APPLICATIONS: frozenset[type] = frozenset((StartSaga, AwaitSaga, OrderSaga, ListProcesses, Query))
+FROM_APPLICATIONS: frozenset[type] = frozenset((StartSaga, AwaitSaga, OrderSaga, ListProcesses, *QUERIES))
 """What processes outside the system may say to an actor."""
 
 REPEATED: frozenset[type] = frozenset(
@@ -71,7 +86,7 @@ REPEATED: frozenset[type] = frozenset(
         AwaitSaga,
         OrderSaga,
         ListProcesses,
-        Query,
+        *QUERIES,
         # and so ask for these again.
         RegistryQuery,
         Accepted,
@@ -79,7 +94,7 @@ REPEATED: frozenset[type] = frozenset(
         SagaOutcome,
         Done,
         Processes,
-        QueryAnswer,
+        *ANSWERS,
         # Sagas ask these until they are answered.
         RequestLease,
         AdoptProcess,
@@ -95,27 +110,37 @@ REPEATED: frozenset[type] = frozenset(
 listed is never refused; there is a bound to how much of it each saga and each process can cause."""
 
 __all__ = [
+    "ANSWERS",
     "FROM_APPLICATIONS",
+    "QUERIES",
     "REPEATED",
     "Accepted",
     "Address",
     "AdoptProcess",
+    "AwaitChanges",
     "AwaitSaga",
     "BeginSaga",
     "CallEnded",
+    "Changes",
     "ClientLeft",
     "CodeLoaded",
     "CodeNotLoaded",
     "Configuration",
+    "CountSagas",
     "Done",
     "Drain",
     "DrainSagas",
     "Drained",
     "EndCall",
     "EndProcess",
+    "GetSaga",
+    "GetTimeline",
     "HostConfiguration",
     "LifecycleReport",
+    "ListHistory",
     "ListProcesses",
+    "ListRunning",
+    "ListSagas",
     "LoadCode",
     "LoopBlocked",
     "OrderSaga",
@@ -124,7 +149,6 @@ __all__ = [
     "ProcessRefusal",
     "Processes",
     "Query",
-    "QueryAnswer",
     "RegistryQuery",
     "Rejected",
     "RequestLease",
@@ -133,7 +157,10 @@ __all__ = [
     "ReturnProcess",
     "RunStep",
     "SagaActorFailed",
+    "SagaCounts",
     "SagaEnded",
+    "SagaFound",
+    "SagaList",
     "SagaOrder",
     "SagaOutcome",
     "SagaSleeps",
@@ -143,6 +170,7 @@ __all__ = [
     "StepReady",
     "SupervisorFailed",
     "SupervisorReady",
+    "Timeline",
     "WaitForSaga",
     "Waiter",
     "message",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import Any
-
 from antistrophe.definition.spec import SagaSpec
-from antistrophe.messages.message import Address, message
+from antistrophe.messages.message import message
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome
@@ -62,25 +59,6 @@ class ListProcesses:
     correlation: str
 
 
-@message
-class Query:
-    """A question to the registry, which must have seen the journal up to ``at_least`` before it answers with
-    QueryAnswer. ``what`` is the name of a question that the registry knows, ``arguments`` its keyword arguments."""
-
-    correlation: str
-    what: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    at_least: int = 0
-
-
-@message
-class RegistryQuery:
-    """A question as the supervisor hands it on, with whom to answer."""
-
-    query: Query
-    reply_to: Address
-
-
 # --- answers to applications --------------------------------------------------------------------------------------
 
 
@@ -127,15 +105,6 @@ class Processes:
 
     correlation: str
     processes: tuple[ProcessRecord, ...]
-
-
-@message
-class QueryAnswer:
-    """What the registry knows at that journal position."""
-
-    correlation: str
-    value: Any
-    position: int
 
 
 # --- launcher <-> supervisor --------------------------------------------------------------------------------------

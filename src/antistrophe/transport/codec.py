@@ -11,7 +11,6 @@ import dataclasses
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from enum import Enum
 from typing import Any
 
 import msgpack
@@ -23,7 +22,6 @@ from thespian.system.addressManager import ActorLocalAddress, CannotPickleAddres
 from antistrophe import messages
 from antistrophe.definition.spec import Origin, ResourceLimits, RetryPolicy
 from antistrophe.errors import NotSerializableError
-from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, StepRecord, StepStatus, TimelineEntry
 from antistrophe.saga.entries import Lease
 from antistrophe.serialization import msgpack_values
 from antistrophe.transport.address import UnixAddress, address_of
@@ -36,7 +34,7 @@ _KEPT_BYTES = 1024 * 1024
 PLAIN = ""
 """The kind of a plain value."""
 
-_ADDRESS, _RECORD, _WORD = range(msgpack_values.FIRST_OTHER, msgpack_values.FIRST_OTHER + 3)
+_ADDRESS = msgpack_values.FIRST_OTHER
 _AS_DATETIME = 3
 
 MESSAGES: dict[str, type] = {
@@ -45,10 +43,6 @@ MESSAGES: dict[str, type] = {
     if isinstance(value, type) and hasattr(value, "__dataclass_fields__")
 }
 """The messages of the runtime, by kind."""
-
-# What else may be within a plain value: the answers of the registry are made of these.
-_RECORDS = {cls.__name__: cls for cls in (SagaMetadata, StepRecord, SagaChange, TimelineEntry)}
-_WORDS: dict[str, type[Enum]] = {cls.__name__: cls for cls in (SagaStatus, StepStatus)}
 
 
 class MalformedError(Exception):
@@ -184,33 +178,11 @@ def _pack_plain(value: Any) -> bytes:
 
 
 def _unpack_plain(data: bytes) -> Any:
-    return msgpack_values.unpack(data, others=_extension_in_plain)
+    return msgpack_values.unpack(data, others=_extension)
 
 
 def _other_in_plain(value: Any) -> msgpack.ExtType | None:
-    kind = type(value)
-    if _RECORDS.get(kind.__name__) is kind:
-        return msgpack.ExtType(_RECORD, _pack(_structs.writer(kind)(value)))
-    if _WORDS.get(kind.__name__) is kind:
-        return msgpack.ExtType(_WORD, _pack((kind.__name__, value.value)))
-    if kind is ActorAddress:
-        return _packed_address(value)
-    return None
-
-
-def _extension_in_plain(code: int, data: bytes) -> Any:
-    if code == _ADDRESS:
-        return _extension(code, data)
-    values = msgpack.unpackb(
-        data, use_list=False, ext_hook=_extension, unicode_errors="surrogatepass", timestamp=_AS_DATETIME
-    )
-    if code == _WORD:
-        name, word = values
-        return _WORDS[name](word)
-    if code == _RECORD:
-        struct = _structs.struct(_RECORDS[values[0]])
-        return _structs.record(msgspec.convert(values, struct, builtin_types=(bytes, datetime)))
-    raise MalformedError(f"an extension type {code}")
+    return _packed_address(value) if type(value) is ActorAddress else None
 
 
 _structs = RecordStructs((_pack_plain, _unpack_plain), shared=(RetryPolicy, ResourceLimits, Origin, Lease))

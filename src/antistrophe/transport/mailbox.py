@@ -9,9 +9,9 @@ from typing import Any
 from thespian.actors import ActorExitRequest, ActorSystemFailure
 from thespian.system.transport import ReceiveEnvelope, SendStatus
 
-from antistrophe.errors import OverloadedError, RequestError, SystemUnavailableError
+from antistrophe.errors import OverloadedError, SystemUnavailableError
 from antistrophe.transport.address import address_of
-from antistrophe.transport.codec import MalformedError, pack_message, unpack_message
+from antistrophe.transport.codec import pack_message
 from antistrophe.transport.connection import framed
 from antistrophe.transport.outgoing_message import OutgoingMessage
 from antistrophe.transport.transport import UnixTransport
@@ -49,15 +49,6 @@ class Backlog:
 _backlog = Backlog()
 
 
-def _checked(frame: bytes) -> bytes:
-    """What applications ask is made of what their callers gave: the system would drop what does not fit, unanswered."""
-    try:
-        unpack_message(frame)
-    except MalformedError as error:
-        raise RequestError(f"that can't be asked: {error}") from error
-    return frame
-
-
 class Mailbox:
     """For one thread at a time. Messages may be lost, so there is no error for one that can't be delivered.
 
@@ -77,12 +68,13 @@ class Mailbox:
     def send(self, message: Any) -> None:
         """Send to the supervisor, without waiting for it to read; not again what it has not begun to read.
 
-        Raises OverloadedError where too much waits for it already; RequestError (NotSerializableError,
-        PayloadTooLargeError) for what can't travel, or is not what its field declares.
+        Raises OverloadedError where too much waits for it already, NotSerializableError for what can't travel, and
+        PayloadTooLargeError. The system drops a message with a field of another type than declared, and nobody answers:
+        the caller has checked what users gave.
         """
         if self._unread is message:
             return
-        frame = framed(_checked(pack_message(message)))
+        frame = framed(pack_message(message))
         self._backlog.add(len(frame))
         self._unread = message
         try:

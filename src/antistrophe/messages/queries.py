@@ -1,0 +1,137 @@
+"""What applications ask about sagas, and what they hear: the supervisor hands each query on to the registry."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from antistrophe.messages.message import Address, message
+from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
+
+# --- application -> supervisor ------------------------------------------------------------------------------------
+
+
+@message
+class GetSaga:
+    """What is true of one saga? Answered by SagaFound."""
+
+    correlation: str
+    saga_id: str
+
+
+@message
+class GetTimeline:
+    """All journal entries of a saga. Answered by Timeline."""
+
+    correlation: str
+    saga_id: str
+
+
+@message
+class CountSagas:
+    """How many sagas are there? Answered by SagaCounts."""
+
+    correlation: str
+
+
+@message
+class ListRunning:
+    """The sagas that run, in the order in which they were accepted. Answered by SagaList."""
+
+    correlation: str
+
+
+@message
+class ListHistory:
+    """The last ``limit`` sagas that have finished or are parked, in order of finishing. Answered by SagaList."""
+
+    correlation: str
+    limit: int
+
+
+@message
+class ListSagas:
+    """A page of sagas, the last accepted first: those of that status and name that contain ``text``. Answered by
+    SagaList."""
+
+    correlation: str
+    status: SagaStatus | None
+    name: str | None
+    text: str | None
+    limit: int
+    cursor: str | None
+
+
+@message
+class AwaitChanges:
+    """What has changed behind a position of the journal (None: nothing, only where the journal is now). Answered by
+    Changes, as soon as there are some, else after ``wait_s`` seconds."""
+
+    correlation: str
+    after_position: int | None
+    limit: int
+    wait_s: float
+
+
+Query: TypeAlias = GetSaga | GetTimeline | CountSagas | ListRunning | ListHistory | ListSagas | AwaitChanges
+
+QUERIES: tuple[type, ...] = (GetSaga, GetTimeline, CountSagas, ListRunning, ListHistory, ListSagas, AwaitChanges)
+
+
+# --- supervisor -> registry ---------------------------------------------------------------------------------------
+
+
+@message
+class RegistryQuery:
+    """A query as the supervisor hands it on, and where to send the answer."""
+
+    query: Query
+    reply_to: Address
+
+
+# --- registry -> application --------------------------------------------------------------------------------------
+
+
+@message
+class SagaFound:
+    """One saga; None where no saga has that id."""
+
+    correlation: str
+    saga: SagaMetadata | None
+
+
+@message
+class Timeline:
+    """The entries of a saga in their order; None where no saga has that id."""
+
+    correlation: str
+    entries: tuple[TimelineEntry, ...] | None
+
+
+@message
+class SagaCounts:
+    """How many sagas run, and how many have finished or are parked."""
+
+    correlation: str
+    running: int
+    finished: int
+
+
+@message
+class SagaList:
+    """Sagas; ``cursor`` asks for the page behind them, None where there is none."""
+
+    correlation: str
+    sagas: tuple[SagaMetadata, ...]
+    cursor: str | None = None
+
+
+@message
+class Changes:
+    """What has changed, in order of position; ``position`` is the one to ask behind next time."""
+
+    correlation: str
+    changes: tuple[SagaChange, ...]
+    position: int
+
+
+ANSWERS: tuple[type, ...] = (SagaFound, Timeline, SagaCounts, SagaList, Changes)
