@@ -62,21 +62,21 @@ def least(act: Callable[[], object]) -> int:
 
 
 def test_a_message_costs_the_same_among_two_peers_and_two_hundred(make: Callable[[], UnixTransport]) -> None:
-    hub, friend = make(), make()
+    centre, friend = make(), make()
 
     def round_trip() -> None:
-        send(hub, friend, "there")
+        send(centre, friend, "there")
         assert receive(friend) == "there"
-        send(friend, hub, "and back")
-        assert receive(hub) == "and back"
+        send(friend, centre, "and back")
+        assert receive(centre) == "and back"
 
     round_trip()
     few = work(round_trip)
     others = [make() for _ in range(200)]
     for other in others:
-        send(hub, other, "hello")
-        send(other, hub, "hello")
-    assert [receive(hub) for _ in others] == ["hello"] * 200
+        send(centre, other, "hello")
+        send(other, centre, "hello")
+    assert [receive(centre) for _ in others] == ["hello"] * 200
     assert work(round_trip) == few
 
 
@@ -136,7 +136,7 @@ class Brood:
             _pendingActorReady=self._ready,
         )
         self.end = SimpleNamespace(forget_peer=lambda path: None)
-        self.custody = ActorManager(self.manager, self.end, lambda drain: None, "/run/nobody")
+        self.actor_manager = ActorManager(self.manager, self.end, lambda drain: None, "/run/nobody")
         self.born = 0
 
     def _hear(self, envelope: ReceiveEnvelope) -> bool:
@@ -152,7 +152,7 @@ class Brood:
         local = self.manager._addrManager.createLocalAddress()
         child = SimpleNamespace(childAddr=local, childProc=Process(), childNum=local.addressDetails.addressInstanceNum)
         self.manager._child_procs.append(child)
-        self.custody.forked()
+        self.actor_manager.forked()
         envelope = ReceiveEnvelope(address_of(f"/run/{self.born}"), EndpointConnected(child.childNum))
         self.manager.h_EndpointConnected(envelope)
         self.born += 1
@@ -161,7 +161,7 @@ class Brood:
     def bury(self, child: Any) -> None:
         """The end of a child, twice told."""
         child.childProc.alive = False
-        self.custody._died(child.childNum)
+        self.actor_manager._died(child.childNum)
         self.manager._handleChildExited(child.childRealAddr)
 
 
@@ -181,8 +181,8 @@ def test_a_child_costs_the_same_among_two_and_a_thousand_and_after_thousands_of_
     for _ in range(3_000):
         life()
     assert work(life) == few
-    assert len(brood.manager._children) == len(brood.custody.processes) == len(living)
-    assert brood.custody._addresses.kept <= len(living) + 200
+    assert len(brood.manager._children) == len(brood.actor_manager.processes) == len(living)
+    assert brood.actor_manager._addresses.kept <= len(living) + 200
     assert len(brood.manager._awaitingAddressUpdate._intents) == 0
 
 
@@ -204,7 +204,7 @@ def test_what_waits_for_a_child_that_dies_before_it_reports_has_failed() -> None
     brood.manager._awaitingAddressUpdate.add(local, SimpleNamespace(tx_done=done.append))
     child = SimpleNamespace(childAddr=local, childProc=Process(), childNum=0)
     brood.manager._child_procs.append(child)
-    brood.custody.forked()
+    brood.actor_manager.forked()
     child.childProc.alive = False
     brood.manager.childDied()
     assert len(done) == 1

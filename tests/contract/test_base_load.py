@@ -36,7 +36,7 @@ def make(tmp_path: Path) -> Iterator[Callable[[], UnixTransport]]:
 
 def dispatch(end: UnixTransport, to: UnixTransport, message: Any) -> None:
     """Send as an actor does."""
-    end._hub.dispatch(path_of(to.myAddress) or "", framed(pack_message(message)), to.myAddress, message)
+    end._loop.dispatch(path_of(to.myAddress) or "", framed(pack_message(message)), to.myAddress, message)
 
 
 def test_between_actors_what_is_not_repeated_waits_and_what_is_repeated_is_refused(

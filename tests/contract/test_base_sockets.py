@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe.errors import SystemUnavailableError
-from antistrophe.transport.connection import PREAMBLE_MAGIC, BrokenStreamError, Incoming, framed, preamble
+from antistrophe.transport.connection import PREAMBLE_MAGIC, BrokenStreamError, IncomingConnection, framed, preamble
 from antistrophe.transport.sockets import (
     MAX_PATH_BYTES,
     existing_socket_folder,
@@ -215,11 +215,11 @@ def test_the_sockets_of_the_dead_are_removed_while_others_are_used(home: Path) -
 # --- the stream ---------------------------------------------------------------------------------------------------
 
 
-def received(*pieces: bytes) -> tuple[list[bytes], Incoming, bool]:
+def received(*pieces: bytes) -> tuple[list[bytes], IncomingConnection, bool]:
     """What a reader makes of a stream that comes in these pieces, and then ends."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    incoming, payloads, goes_on = Incoming(theirs), [], True
+    incoming, payloads, goes_on = IncomingConnection(theirs), [], True
     with ours, theirs:
         for piece in pieces:
             ours.sendall(piece)

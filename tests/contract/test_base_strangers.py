@@ -16,7 +16,7 @@ from thespian.system.transport import SendStatus
 from antistrophe.transport.address import path_of
 from antistrophe.transport.codec import pack_message
 from antistrophe.transport.connection import framed, preamble
-from antistrophe.transport.drop_counters import MALFORMED, STRANGERS
+from antistrophe.transport.drop_counters import MALFORMED, OTHER_USERS
 from antistrophe.transport.transport import UnixTransport
 from tests.contract.base_system import until
 from tests.contract.ends import ends_in, receive, send, settle
@@ -79,7 +79,7 @@ def test_a_process_of_another_user_is_not_heard(make: Callable[[], UnixTransport
     assert as_nobody(intrude) == b"sent"
     send(friend, receiver, "from a friend")
     assert receive(receiver) == "from a friend"
-    assert receiver.counts == {STRANGERS: 1}
+    assert receiver.counts == {OTHER_USERS: 1}
 
 
 @as_root
@@ -98,7 +98,7 @@ def test_a_process_of_another_user_is_told_nothing(make: Callable[[], UnixTransp
         outcome = send(sender, str(trap), "secret")
         settle(sender)
         assert outcome == [SendStatus.Failed]
-        assert sender.counts == {STRANGERS: 1}
+        assert sender.counts == {OTHER_USERS: 1}
         assert trap.exists(), "what belongs to others is left alone"
         connection, _ = listener.accept()
         with connection:
@@ -112,11 +112,11 @@ def test_strangers_are_known_by_their_uid(make: Callable[[], UnixTransport], mon
     settle(sender)
     assert outcome == [SendStatus.Failed]
     monkeypatch.undo()
-    assert sender.counts == {STRANGERS: 1}
+    assert sender.counts == {OTHER_USERS: 1}
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.connect(path_of(receiver.myAddress) or "")
         monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
-        until(lambda: looked(receiver).counts[STRANGERS] == 2)
+        until(lambda: looked(receiver).counts[OTHER_USERS] == 2)
 
 
 def test_malformed_frames_are_counted_and_those_behind_them_arrive(

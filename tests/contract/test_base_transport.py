@@ -75,7 +75,7 @@ def test_what_a_child_has_sent_is_taken_in_before_the_end_of_its_process(
         return wait(self, timeout_s) if len(looked) > 1 else [(pidfd, 1)]
 
     try:
-        parent._hub.watch_child(pidfd, ChildEnded(7))
+        parent._loop.watch_child(pidfd, ChildEnded(7))
         monkeypatch.setattr(Poller, "wait", sees_the_end_first)
         assert [receive(parent) for _ in range(21)] == [*range(20), ChildEnded(7)]
     finally:

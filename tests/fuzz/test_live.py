@@ -21,7 +21,7 @@ from antistrophe.linux.termination import processes_of_home
 from antistrophe.messages import FROM_APPLICATIONS
 from antistrophe.transport.codec import MESSAGES, pack_message
 from antistrophe.transport.connection import PREAMBLE_MAGIC, framed, preamble
-from antistrophe.transport.drop_counters import MALFORMED, UNASKED
+from antistrophe.transport.drop_counters import FROM_OUTSIDERS, MALFORMED
 from antistrophe.transport.sockets import existing_socket_folder
 from tests.actors.steps_act import Act
 from tests.contract.sent import OPEN, frames, thespian_messages
@@ -95,7 +95,7 @@ def test_messages_that_are_not_for_others_to_send_are_dropped_and_counted(
 
     check()
     check_goes_on(system, tmp_path / "effects", before)
-    until(lambda: UNASKED in told(system.home), "what was dropped is counted in the log")
+    until(lambda: FROM_OUTSIDERS in told(system.home), "what was dropped is counted in the log")
 
 
 def test_made_up_requests_are_answered_and_do_no_harm(system: SagaOrchestrator, tmp_path: Path) -> None:

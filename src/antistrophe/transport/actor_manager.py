@@ -1,4 +1,4 @@
-"""The short way of a message between the transport and an actor, and the custody of its children.
+"""The short way of a message between the transport and an actor, and the actor_manager of its children.
 
 Thespian's actor manager would describe each message for a log that is off, wrap it, look for it in lists and throttle
 it; and it loses news of deaths and forgets nothing. What it does for each message and each child is done here instead,
@@ -38,7 +38,7 @@ log = logging.getLogger("antistrophe.transport")
 Handle = Callable[[ReceiveEnvelope], Any]
 
 
-class End(Protocol):
+class ActorEventLoop(Protocol):
     """What goes in and out of the actor's process, as this needs it."""
 
     def keep(self, message: Any) -> None: ...
@@ -48,7 +48,9 @@ class End(Protocol):
     def forget_peer(self, path: str) -> None: ...
 
 
-def shorten(handler: Any, end: End, abort: Callable[..., None], nobody: str) -> tuple[Handle, ActorManager | None]:
+def fast_handler(
+    handler: Any, loop: ActorEventLoop, abort: Callable[..., None], nobody: str
+) -> tuple[Handle, ActorManager | None]:
     """What is to be called for each message, in place of ``handler``: the same, where it is not an actor's manager.
 
     The Admin, which has one child and little to say, is only kept from what would harm: when it has reported a death
@@ -57,15 +59,15 @@ def shorten(handler: Any, end: End, abort: Callable[..., None], nobody: str) -> 
     """
     manager = getattr(handler, "__self__", None)
     if isinstance(manager, MultiProcReplicator):
-        manager._childExited = _strike_off_nobody
+        manager._childExited = _remove_no_child
         manager._governer = RateThrottle(sys.maxsize)
     if not isinstance(manager, MultiProcManager):
         return handler, None
-    custody = ActorManager(manager, end, abort, nobody)
-    return custody.handle, custody
+    actor_manager = ActorManager(manager, loop, abort, nobody)
+    return actor_manager.handle, actor_manager
 
 
-def _strike_off_nobody(_address: ActorAddress) -> None:
+def _remove_no_child(_address: ActorAddress) -> None:
     """In place of Thespian's own."""
 
 
@@ -83,11 +85,11 @@ _TO_THE_ACTOR = frozenset((*MESSAGES.values(), WakeupMessage))
 class ActorManager:
     """One actor's manager, and what is done in its place."""
 
-    def __init__(self, manager: Any, end: End, abort: Callable[..., None], nobody: str) -> None:
+    def __init__(self, manager: Any, loop: ActorEventLoop, abort: Callable[..., None], nobody: str) -> None:
         self._manager = manager
         self._state = vars(manager)
         self._actor = manager.actorInst
-        self._end = end
+        self._loop = loop
         self._abort = abort
         self._own = manager.transport.myAddress
         self._own_path = path_of(self._own)
@@ -124,7 +126,7 @@ class ActorManager:
                 self._poisoned(message, envelope.sender)
             if result is not None or self._watching:
                 self._watching = isinstance(result, ThespianWatch)
-                self._end.set_watch(result.filenos if isinstance(result, ThespianWatch) else ())
+                self._loop.set_watch(result.filenos if isinstance(result, ThespianWatch) else ())
         while manager._receiveQueue:
             if not manager._handleOneMessage(manager._receiveQueue.pop(0)):
                 return False
@@ -145,14 +147,14 @@ class ActorManager:
                 return
             details = known.addressDetails
         if details.path == self._own_path:
-            self._end.keep(message)
+            self._loop.keep(message)
             return
         try:
             frame = framed(pack_message(message))
         except CannotPickleAddress:
             self._postpone(target, message)
         else:
-            self._end.dispatch(details.path, frame, target, message)
+            self._loop.dispatch(details.path, frame, target, message)
 
     def _postpone(self, target: ActorAddress, message: Any) -> None:
         """A child that it goes to, or that it speaks of, has not reported yet: Thespian keeps it until then."""
@@ -168,7 +170,7 @@ class ActorManager:
             self.processes.unwatched.add(child.childNum)
         else:
             self._pidfds[child.childNum] = pidfd
-            self._end.watch_child(pidfd, ChildEnded(child.childNum))
+            self._loop.watch_child(pidfd, ChildEnded(child.childNum))
 
     def look_for_deaths(self) -> bool:
         """Look at those children that can't be watched."""
@@ -207,7 +209,7 @@ class ActorManager:
         known = manager._addrManager.exportAddr(address) or address
         path = path_of(known)
         if path is not None:
-            self._end.forget_peer(path)
+            self._loop.forget_peer(path)
             self._reported.remove(path)
         else:
             for intent in manager._awaitingAddressUpdate.remove_intents_for_address(address):

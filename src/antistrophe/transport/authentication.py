@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import os
 
-SEAL_BYTES = 16
+CODE_BYTES = 16
 
 _secret: bytes | None = None
 
@@ -21,14 +21,14 @@ def found_system() -> None:
     _secret = os.urandom(32)
 
 
-def seal(sender: str, receiver: str) -> bytes:
+def authentication_code(sender: str, receiver: str) -> bytes:
     """What shows ``receiver`` that ``sender`` is of the same system; nothing in a process that is of none."""
     if _secret is None:
         return b""
     ends = f"{os.path.realpath(sender)}\0{os.path.realpath(receiver)}".encode("utf-8", "surrogateescape")
-    return hmac.digest(_secret, ends, hashlib.sha256)[:SEAL_BYTES]
+    return hmac.digest(_secret, ends, hashlib.sha256)[:CODE_BYTES]
 
 
 def is_outsider(sender: str, receiver: str, shown: bytes) -> bool:
     """Whether who has shown this is none of this process's own system. A process that is of none has no guests."""
-    return _secret is not None and not hmac.compare_digest(seal(sender, receiver), shown)
+    return _secret is not None and not hmac.compare_digest(authentication_code(sender, receiver), shown)

@@ -31,7 +31,7 @@ from antistrophe.transport.thespian_messages import FORMS, Form
 _BUFFER_BYTES = 64 * 1024
 _KEPT_BYTES = 1024 * 1024
 
-PLAIN = ""
+PAYLOAD = ""
 """The kind of a plain value."""
 
 _ADDRESS = msgpack_values.FIRST_OTHER
@@ -63,7 +63,7 @@ def pack_message(message: Any) -> bytes:
         form = FORMS.get(kind)
         if form is not None and form.cls is type(message):
             return _pack((kind, *_written(form.write(message), form.nested)))
-        return _pack((PLAIN, _pack_plain(message)))
+        return _pack((PAYLOAD, _pack_payload(message)))
     except (CannotPickleAddress, NotSerializableError):
         raise
     except Exception as error:
@@ -100,7 +100,7 @@ def _culprit(value: Any) -> str:
     for field in dataclasses.fields(value) if dataclasses.is_dataclass(value) else ():
         inner = getattr(value, field.name)
         try:
-            _pack_plain(inner) if not dataclasses.is_dataclass(inner) else _pack((inner,))
+            _pack_payload(inner) if not dataclasses.is_dataclass(inner) else _pack((inner,))
         except Exception:
             return f"{cls.__name__}.{field.name}: {_culprit(inner)}"
     return f"a {cls.__qualname__}"
@@ -173,19 +173,19 @@ def _packed_address(address: ActorAddress) -> msgpack.ExtType:
 # --- plain values -----------------------------------------------------------------------------------------------------
 
 
-def _pack_plain(value: Any) -> bytes:
-    return msgpack_values.pack(value, others=_other_in_plain)
+def _pack_payload(value: Any) -> bytes:
+    return msgpack_values.pack(value, others=_other_in_payload)
 
 
-def _unpack_plain(data: bytes) -> Any:
+def _unpack_payload(data: bytes) -> Any:
     return msgpack_values.unpack(data, others=_extension)
 
 
-def _other_in_plain(value: Any) -> msgpack.ExtType | None:
+def _other_in_payload(value: Any) -> msgpack.ExtType | None:
     return _packed_address(value) if type(value) is ActorAddress else None
 
 
-_structs = RecordStructs((_pack_plain, _unpack_plain), shared=(RetryPolicy, ResourceLimits, Origin, Lease))
+_structs = RecordStructs((_pack_payload, _unpack_payload), shared=(RetryPolicy, ResourceLimits, Origin, Lease))
 _writers = {cls: _structs.writer(cls) for cls in MESSAGES.values()}
 _writers_within: dict[type, Any] = {ActorAddress: _packed_address}
 _packers = _Packers()
@@ -194,7 +194,7 @@ _packers = _Packers()
 _kinds = {
     **{kind: _structs.struct(cls) for kind, cls in MESSAGES.items()},
     **{kind: make_struct(kind, [(f"f{n}", hint) for n, hint in enumerate(form.hints)]) for kind, form in FORMS.items()},
-    PLAIN: make_struct(PLAIN, [("value", bytes)]),
+    PAYLOAD: make_struct(PAYLOAD, [("value", bytes)]),
 }
-_readers = {**{_kinds[kind]: _reader_of(form) for kind, form in FORMS.items()}, _kinds[PLAIN]: _unpack_plain}
+_readers = {**{_kinds[kind]: _reader_of(form) for kind, form in FORMS.items()}, _kinds[PAYLOAD]: _unpack_payload}
 _decoder = msgspec.msgpack.Decoder(union_of(_kinds.values()), ext_hook=_extension)

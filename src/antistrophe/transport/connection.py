@@ -13,7 +13,7 @@ import struct
 from collections import deque
 
 from antistrophe.errors import PayloadTooLargeError
-from antistrophe.transport.authentication import seal
+from antistrophe.transport.authentication import authentication_code
 from antistrophe.transport.outgoing_message import OutgoingMessage
 
 PREAMBLE_MAGIC = b"ASM2"
@@ -39,7 +39,7 @@ class BrokenStreamError(Exception):
     """What came in is no stream of ours."""
 
 
-class StrangerError(OSError):
+class OtherUserError(OSError):
     """At the other end is a process of another user."""
 
 
@@ -52,14 +52,16 @@ def framed(payload: bytes) -> bytes:
 
 def preamble(sender: str, receiver: str = "") -> bytes:
     """What opens a connection: who sends on it, and its seal, where it is of a system."""
-    return PREAMBLE_MAGIC + framed(sender.encode("utf-8", "surrogateescape") + b"\0" + seal(sender, receiver))
+    return PREAMBLE_MAGIC + framed(
+        sender.encode("utf-8", "surrogateescape") + b"\0" + authentication_code(sender, receiver)
+    )
 
 
 def check_peer(sock: socket.socket) -> None:
-    """Raise StrangerError where the process at the other end runs for another user."""
+    """Raise OtherUserError where the process at the other end runs for another user."""
     pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     if uid != os.geteuid():
-        raise StrangerError(errno.EPERM, f"process {pid} is of another user (uid {uid})")
+        raise OtherUserError(errno.EPERM, f"process {pid} is of another user (uid {uid})")
 
 
 def somebody_listens(path: str) -> bool:
@@ -74,7 +76,7 @@ def somebody_listens(path: str) -> bool:
     return True
 
 
-class Outgoing:
+class OutgoingConnection:
     """What goes to one peer: a connection made when it is needed, and a queue for what the kernel does not take yet."""
 
     __slots__ = (
@@ -144,10 +146,10 @@ class Outgoing:
         self._offset = sent
         return False
 
-    def enqueue(self, letter: OutgoingMessage) -> None:
-        """Have a letter wait for its turn."""
-        self.queue.append(letter)
-        self._bytes += len(letter.frame)
+    def enqueue(self, outgoing: OutgoingMessage) -> None:
+        """Have a outgoing wait for its turn."""
+        self.queue.append(outgoing)
+        self._bytes += len(outgoing.frame)
 
     def flush(self) -> list[OutgoingMessage]:
         """Write what the kernel takes; answers with the letters of which it has all. Raises OSError: broken."""
@@ -173,12 +175,12 @@ class Outgoing:
 
     def take_expired(self, now: float) -> list[OutgoingMessage]:
         """Remove the letters that have waited too long; a connection with one of them half written is closed."""
-        expired = [letter for letter in self.queue if letter.quit_at is not None and letter.quit_at <= now]
+        expired = [outgoing for outgoing in self.queue if outgoing.quit_at is not None and outgoing.quit_at <= now]
         if expired:
             if self._offset and self.queue[0] in expired:
                 self.close()
-            self.queue = deque(letter for letter in self.queue if letter not in expired)
-            self._bytes = sum(len(letter.frame) for letter in self.queue)
+            self.queue = deque(outgoing for outgoing in self.queue if outgoing not in expired)
+            self._bytes = sum(len(outgoing.frame) for outgoing in self.queue)
         return expired
 
     def take_all(self) -> list[OutgoingMessage]:
@@ -197,15 +199,15 @@ class Outgoing:
             self.sock = None
 
 
-class Incoming:
+class IncomingConnection:
     """One connection from a peer."""
 
-    __slots__ = ("_buffer", "_magic_seen", "_missing", "seal", "sender", "sock")
+    __slots__ = ("_buffer", "_magic_seen", "_missing", "authentication", "sender", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.sender: str | None = None
-        self.seal = b""
+        self.authentication = b""
         self._buffer = bytearray()
         self._missing = 0  # so much of a frame is known to be still to come
         self._magic_seen = False
@@ -276,7 +278,7 @@ class Incoming:
             begin, start = start + _HEADER_BYTES, end
             payload = buffer[begin:end] if type(buffer) is bytes else bytes(memoryview(buffer)[begin:end])
             if self.sender is None:
-                path, _, self.seal = payload.partition(b"\0")
+                path, _, self.authentication = payload.partition(b"\0")
                 self.sender = path.decode("utf-8", "surrogateescape")
             else:
                 payloads.append(payload)

@@ -7,10 +7,10 @@ from collections import Counter
 
 log = logging.getLogger("antistrophe.transport")
 
-STRANGERS = "connections with processes of other users were refused"
+OTHER_USERS = "connections with processes of other users were refused"
 MALFORMED = "malformed frames were dropped"
 BROKEN = "connections were closed that brought no stream of ours"
-UNASKED = "messages of processes outside the system were dropped that only its own may send"
+FROM_OUTSIDERS = "messages of processes outside the system were dropped that only its own may send"
 REFUSED = "messages were refused because their receiver does not read"
 
 

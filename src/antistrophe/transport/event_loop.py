@@ -25,12 +25,12 @@ from antistrophe.messages import REPEATED
 from antistrophe.transport.actor_manager import ChildEnded
 from antistrophe.transport.address import path_of
 from antistrophe.transport.codec import pack_message
-from antistrophe.transport.connection import Incoming, Outgoing, framed
+from antistrophe.transport.connection import IncomingConnection, OutgoingConnection, framed
 from antistrophe.transport.drop_counters import REFUSED, DropCounters
 from antistrophe.transport.outgoing_message import OutgoingMessage
 from antistrophe.transport.poller import READABLE, Poller
-from antistrophe.transport.receiver import Envelope, Inbox
-from antistrophe.transport.sender import Outbox
+from antistrophe.transport.receiver import Envelope, Receiver
+from antistrophe.transport.sender import Sender
 from antistrophe.transport.sockets import remove_socket
 
 # After a child's death, what it had sent is read first; other peers may keep sending, so there is an end to that.
@@ -40,7 +40,7 @@ _WAKE = object()
 _WATCH = object()
 
 
-class Hub:
+class EventLoop:
     """Listens at ``own``; dead letters go to ``admin``. One thread waits for what happens, any may send; ``lock`` keeps
     them apart."""
 
@@ -49,11 +49,11 @@ class Hub:
         self.lock = threading.RLock()
         self._own, self._admin = own, admin
         self._path = path_of(own) or ""
-        self.tally = DropCounters()
+        self.drop_counters = DropCounters()
         self._poller = Poller()
-        self.outbox = Outbox(self._poller, self._path, self.tally)
-        self.inbox = Inbox(self._poller, self._path, self.tally)
-        self.received = self.inbox.received
+        self.sender = Sender(self._poller, self._path, self.drop_counters)
+        self.receiver = Receiver(self._poller, self._path, self.drop_counters)
+        self.received = self.receiver.received
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poller.watch(self._wake_fd, READABLE, _WAKE)
         self._watches: frozenset[int] = frozenset()
@@ -72,29 +72,29 @@ class Hub:
 
     def holds(self, kinds: Container[type]) -> bool:
         """Whether a message of one of these types is in ``received``, or can be had without waiting."""
-        if not self.inbox.holds(kinds) and not self.closed:
+        if not self.receiver.holds(kinds) and not self.closed:
             self.wait(0.0)
-        return self.inbox.holds(kinds)
+        return self.receiver.holds(kinds)
 
     # --- sending --------------------------------------------------------------------------------------------------
 
-    def send(self, path: str | None, letter: OutgoingMessage) -> None:
+    def send(self, path: str | None, outgoing: OutgoingMessage) -> None:
         """Send, or queue, or fail where too much waits already. What became of it is told now if it has been sent, else
         by `settle`. Raises ActorSystemFailure at an end that is closed."""
         if self.closed or path is None:
             raise ActorSystemFailure("this end of the actor system is closed (or its process was forked)")
         with self.lock:
-            status = self.outbox.write(path, letter.frame)
-            if status is None and self.outbox.is_full(path):
-                self.tally.add(REFUSED, f"a {type(letter.message).__name__} to {path}")
+            status = self.sender.write(path, outgoing.frame)
+            if status is None and self.sender.is_full(path):
+                self.drop_counters.add(REFUSED, f"a {type(outgoing.message).__name__} to {path}")
                 status = SendStatus.Failed
             if status is None:
-                self.outbox.queue(path, letter)
+                self.sender.queue(path, outgoing)
             elif status is not SendStatus.Sent:
                 # Told from within the run, as Thespian expects: the caller has not begun to listen for it yet.
-                self.outbox.finished.append((letter, status))
+                self.sender.finished.append((outgoing, status))
         if status is SendStatus.Sent:
-            letter.settle(status)
+            outgoing.settle(status)
         if self.waiter not in (None, threading.get_ident()):
             self.wake()
 
@@ -104,36 +104,36 @@ class Hub:
         with self.lock:
             if self.closed:
                 raise ActorSystemFailure("this end of the actor system is closed")
-            status = self.outbox.write(path, frame)
+            status = self.sender.write(path, frame)
             if status is SendStatus.Sent:
                 return
-            letter = OutgoingMessage(frame, target, message, self._undelivered, None)
+            outgoing = OutgoingMessage(frame, target, message, self._undelivered, None)
             if status is not None:
-                letter.settle(status)
-            elif type(message) in REPEATED and self.outbox.is_full(path):
-                self.tally.add(REFUSED, f"a {type(message).__name__} to {path}")
+                outgoing.settle(status)
+            elif type(message) in REPEATED and self.sender.is_full(path):
+                self.drop_counters.add(REFUSED, f"a {type(message).__name__} to {path}")
             else:
-                self.outbox.queue(path, letter)
+                self.sender.queue(path, outgoing)
 
     def settle(self) -> None:
         """Tell what became of the letters that had to wait, or failed."""
-        finished = self.outbox.finished
+        finished = self.sender.finished
         with contextlib.suppress(IndexError):  # another thread may have taken the last one
             while finished:
-                letter, status = finished.popleft()
-                letter.settle(status)
+                outgoing, status = finished.popleft()
+                outgoing.settle(status)
 
     def forget_peer(self, path: str) -> None:
         """That peer is dead."""
         with self.lock:
-            self.outbox.forget(path)
+            self.sender.forget(path)
 
-    def _undelivered(self, status: SendStatus.BASE, letter: OutgoingMessage) -> None:
+    def _undelivered(self, status: SendStatus.BASE, outgoing: OutgoingMessage) -> None:
         """Dead letters go to the Admin, which keeps the address of whoever wants to see them."""
         admin = path_of(self._admin)
-        unwanted = isinstance(letter.message, DeadEnvelope | ChildActorExited)
-        if status is SendStatus.DeadTarget and not unwanted and path_of(letter.target) != admin and not self.closed:
-            message = DeadEnvelope(letter.target, letter.message)
+        unwanted = isinstance(outgoing.message, DeadEnvelope | ChildActorExited)
+        if status is SendStatus.DeadTarget and not unwanted and path_of(outgoing.target) != admin and not self.closed:
+            message = DeadEnvelope(outgoing.target, outgoing.message)
             with contextlib.suppress(NotSerializableError, PayloadTooLargeError, CannotPickleAddress):
                 self.dispatch(admin or "", framed(pack_message(message)), self._admin, message)
 
@@ -165,7 +165,7 @@ class Hub:
 
     def wait(self, timeout_s: float | None) -> None:
         """Wait for something to happen, and take it in."""
-        rest_s = self.outbox.rest_s()
+        rest_s = self.sender.rest_s()
         if rest_s is not None and (timeout_s is None or rest_s < timeout_s):
             timeout_s = rest_s
         events = self._poller.wait(timeout_s)
@@ -173,7 +173,7 @@ class Hub:
             if self.closed:
                 return
             ready = [fileno for fileno, happened in events if self._take_in(fileno, happened)]
-            self.outbox.tend()
+            self.sender.tend()
             if self._check_children or self._exit_signalled:
                 self._take_in_signals()
         if ready:
@@ -182,12 +182,12 @@ class Hub:
     def _take_in(self, fileno: int, happened: int) -> bool:
         """Handle one event; True when it is of a descriptor that the actor watches."""
         owner = self._poller.owner(fileno)
-        if isinstance(owner, Incoming):
-            self.inbox.read(owner)
-        elif isinstance(owner, Outgoing):
-            self.outbox.ready(owner, happened)
-        elif owner is self.inbox:
-            self.inbox.accept()
+        if isinstance(owner, IncomingConnection):
+            self.receiver.read(owner)
+        elif isinstance(owner, OutgoingConnection):
+            self.sender.ready(owner, happened)
+        elif owner is self.receiver:
+            self.receiver.accept()
         elif isinstance(owner, ChildEnded):
             self._poller.forget(fileno)
             self._hear_last_words()
@@ -219,7 +219,7 @@ class Hub:
 
     def _brings_messages(self, fileno: int) -> bool:
         owner = self._poller.owner(fileno)
-        return isinstance(owner, Incoming) or owner is self.inbox
+        return isinstance(owner, IncomingConnection) or owner is self.receiver
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -230,8 +230,8 @@ class Hub:
                 return
             self.wake()
             self.closed = True
-            self.outbox.close()
-            self.inbox.close()
+            self.sender.close()
+            self.receiver.close()
             remove_socket(self._path)
             if self.waiter in (None, threading.get_ident()):
                 self.release()
@@ -241,8 +241,8 @@ class Hub:
         """In a fork: let go of the descriptors that are the parent's, and of nothing else."""
         if not self.closed:
             self.closed = True
-            self.outbox.drop_descriptors()
-            self.inbox.close()
+            self.sender.drop_descriptors()
+            self.receiver.close()
             self.release()
 
     def release(self) -> None:

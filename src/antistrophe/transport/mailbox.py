@@ -100,8 +100,8 @@ class Mailbox:
         """Leave the actor system: what is still sent here fails at its sender."""
         self._transport.close()
 
-    def _settled(self, _status: SendStatus.BASE, letter: OutgoingMessage) -> None:
+    def _settled(self, _status: SendStatus.BASE, outgoing: OutgoingMessage) -> None:
         """The kernel has it, or nobody ever will."""
-        self._backlog.remove(len(letter.frame))
-        if self._unread is letter.message:
+        self._backlog.remove(len(outgoing.frame))
+        if self._unread is outgoing.message:
             self._unread = None

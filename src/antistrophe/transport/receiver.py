@@ -17,8 +17,8 @@ from antistrophe.messages import FROM_APPLICATIONS
 from antistrophe.transport.address import address_of
 from antistrophe.transport.authentication import is_outsider
 from antistrophe.transport.codec import MalformedError, unpack_message
-from antistrophe.transport.connection import BrokenStreamError, Incoming, StrangerError, check_peer
-from antistrophe.transport.drop_counters import BROKEN, MALFORMED, STRANGERS, UNASKED, DropCounters
+from antistrophe.transport.connection import BrokenStreamError, IncomingConnection, OtherUserError, check_peer
+from antistrophe.transport.drop_counters import BROKEN, FROM_OUTSIDERS, MALFORMED, OTHER_USERS, DropCounters
 from antistrophe.transport.poller import READABLE, Poller
 
 _BACKLOG = 1024
@@ -38,17 +38,17 @@ class Envelope(ReceiveEnvelope):
         return "a message"
 
 
-class Inbox:
+class Receiver:
     """Listens on ``path`` and gathers messages in ``received``. Not for several threads at once."""
 
-    def __init__(self, poller: Poller, path: str, tally: DropCounters) -> None:
+    def __init__(self, poller: Poller, path: str, drop_counters: DropCounters) -> None:
         self.received: deque[ReceiveEnvelope] = deque()
         self._poller = poller
-        self._tally = tally
+        self._drop_counters = drop_counters
         self._path = path
-        self._addresses: dict[Incoming, ActorAddress | None] = {}
-        self._guests: set[Incoming] = set()
-        self._latest: dict[str, Incoming] = {}
+        self._addresses: dict[IncomingConnection, ActorAddress | None] = {}
+        self._outsiders: set[IncomingConnection] = set()
+        self._latest: dict[str, IncomingConnection] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._listener.bind(path)
@@ -73,37 +73,37 @@ class Inbox:
             sock.setblocking(False)
             try:
                 check_peer(sock)
-            except StrangerError as error:
-                self._tally.add(STRANGERS, error.strerror)
+            except OtherUserError as error:
+                self._drop_counters.add(OTHER_USERS, error.strerror)
                 sock.close()
                 continue
-            incoming = Incoming(sock)
-            self._poller.watch(sock.fileno(), READABLE, incoming)
-            self._addresses[incoming] = None
-            self.read(incoming)
+            connection = IncomingConnection(sock)
+            self._poller.watch(sock.fileno(), READABLE, connection)
+            self._addresses[connection] = None
+            self.read(connection)
 
-    def read(self, incoming: Incoming) -> None:
+    def read(self, connection: IncomingConnection) -> None:
         """Take in what a peer has sent."""
         try:
-            payloads, goes_on = incoming.receive()
+            payloads, goes_on = connection.receive()
         except BrokenStreamError as error:
-            self._tally.add(BROKEN, error)
+            self._drop_counters.add(BROKEN, error)
             payloads, goes_on = [], False
         if payloads:
-            sender = self._addresses[incoming] or self._introduced(incoming)
+            sender = self._addresses[connection] or self._introduced(connection)
             for payload in payloads:
-                self._take(payload, sender, incoming in self._guests)
+                self._take(payload, sender, connection in self._outsiders)
         if not goes_on:
-            self._forget(incoming)
+            self._forget(connection)
 
-    def _take(self, payload: bytes, sender: ActorAddress, guest: bool) -> None:
+    def _take(self, payload: bytes, sender: ActorAddress, from_outsider: bool) -> None:
         try:
             message = unpack_message(payload)
         except MalformedError as error:
-            self._tally.add(MALFORMED, f"{error}, from {sender}")
+            self._drop_counters.add(MALFORMED, f"{error}, from {sender}")
             return
-        if guest and type(message) not in FROM_APPLICATIONS:
-            self._tally.add(UNASKED, f"a {type(message).__name__}, from {sender}")
+        if from_outsider and type(message) not in FROM_APPLICATIONS:
+            self._drop_counters.add(FROM_OUTSIDERS, f"a {type(message).__name__}, from {sender}")
             return
         self.received.append(Envelope(sender, message))
 
@@ -113,16 +113,16 @@ class Inbox:
 
     def close(self) -> None:
         """Stop listening and close all connections."""
-        for incoming in self._addresses:
-            incoming.close()
+        for connection in self._addresses:
+            connection.close()
         self._addresses.clear()
-        self._guests.clear()
+        self._outsiders.clear()
         self._latest.clear()
         self._listener.close()
 
-    def _introduced(self, incoming: Incoming) -> ActorAddress:
+    def _introduced(self, connection: IncomingConnection) -> ActorAddress:
         """A sender's first messages on a connection: those on the one that it has closed for it come before them."""
-        path = incoming.sender
+        path = connection.sender
         assert path is not None, "there is no message before the preamble"
         before = self._latest.get(path)
         while before is not None and before in self._addresses:
@@ -130,16 +130,16 @@ class Inbox:
             self.read(before)
             if len(self.received) == unread:
                 break
-        self._latest[path] = incoming
-        if is_outsider(path, self._path, incoming.seal):
-            self._guests.add(incoming)
-        address = self._addresses[incoming] = address_of(path)
+        self._latest[path] = connection
+        if is_outsider(path, self._path, connection.authentication):
+            self._outsiders.add(connection)
+        address = self._addresses[connection] = address_of(path)
         return address
 
-    def _forget(self, incoming: Incoming) -> None:
-        self._poller.forget(incoming.sock.fileno())
-        del self._addresses[incoming]
-        self._guests.discard(incoming)
-        if incoming.sender is not None and self._latest.get(incoming.sender) is incoming:
-            del self._latest[incoming.sender]
-        incoming.close()
+    def _forget(self, connection: IncomingConnection) -> None:
+        self._poller.forget(connection.sock.fileno())
+        del self._addresses[connection]
+        self._outsiders.discard(connection)
+        if connection.sender is not None and self._latest.get(connection.sender) is connection:
+            del self._latest[connection.sender]
+        connection.close()

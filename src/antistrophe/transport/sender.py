@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from thespian.system.transport import SendStatus
 
-from antistrophe.transport.connection import Outgoing, StrangerError, preamble
-from antistrophe.transport.drop_counters import STRANGERS, DropCounters
+from antistrophe.transport.connection import OtherUserError, OutgoingConnection, preamble
+from antistrophe.transport.drop_counters import OTHER_USERS, DropCounters
 from antistrophe.transport.outgoing_message import OutgoingMessage
 from antistrophe.transport.poller import BROKEN, WRITABLE, Poller
 from antistrophe.transport.sockets import remove_socket
@@ -20,16 +20,16 @@ _SHARE = 4
 _LOOK_AT_QUEUES_S = 1.0
 
 
-class Outbox:
+class Sender:
     """All connections to peers. Not for several threads at once: its owner holds a lock."""
 
-    def __init__(self, poller: Poller, own_path: str, tally: DropCounters) -> None:
+    def __init__(self, poller: Poller, own_path: str, drop_counters: DropCounters) -> None:
         self.finished: deque[tuple[OutgoingMessage, SendStatus.BASE]] = deque()
         self._poller = poller
         self._own_path = own_path
-        self._tally = tally
-        self._connections: OrderedDict[str, Outgoing] = OrderedDict()  # least recently used first
-        self._waiting: dict[Outgoing, None] = {}
+        self._drop_counters = drop_counters
+        self._connections: OrderedDict[str, OutgoingConnection] = OrderedDict()  # least recently used first
+        self._waiting: dict[OutgoingConnection, None] = {}
         self._look_again_at = 0.0
         # A process needs descriptors for other things as well, and for those who connect to it.
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -41,65 +41,65 @@ class Outbox:
     @property
     def pending(self) -> int:
         """How many letters wait to be written."""
-        return sum(len(outgoing.queue) for outgoing in self._waiting)
+        return sum(len(connection.queue) for connection in self._waiting)
 
     def is_full(self, path: str) -> bool:
         """Whether so much waits for that peer that no more should."""
-        outgoing = self._connections.get(path)
-        return outgoing is not None and outgoing.full
+        connection = self._connections.get(path)
+        return connection is not None and connection.full
 
     def write(self, path: str, frame: bytes) -> SendStatus.BASE | None:
         """Hand a frame to the kernel. Answers how that went, or None: it has to be queued, by the next call."""
-        outgoing = self._connections.get(path)
-        if outgoing is None or outgoing.armed != 0 or len(self._connections) >= self._crowded_from:
+        connection = self._connections.get(path)
+        if connection is None or connection.armed != 0 or len(self._connections) >= self._crowded_from:
             opened = self._open(path)
-            if not isinstance(opened, Outgoing):
+            if not isinstance(opened, OutgoingConnection):
                 return opened
-            outgoing = opened
+            connection = opened
         try:
-            if not outgoing.write(frame):
+            if not connection.write(frame):
                 return None
         except OSError:
-            self._disarm(outgoing)
-            if outgoing.lost():
+            self._disarm(connection)
+            if connection.lost():
                 return None
-            self._give_up(outgoing, SendStatus.Failed)
+            self._give_up(connection, SendStatus.Failed)
             return SendStatus.Failed
-        if outgoing.armed is None:
-            self._arm(outgoing)
+        if connection.armed is None:
+            self._arm(connection)
         return SendStatus.Sent
 
-    def queue(self, path: str, letter: OutgoingMessage) -> None:
-        """Have a letter wait whose frame `write` has just not handed over whole; it ends up in ``finished``."""
-        outgoing = self._connections[path]
-        outgoing.enqueue(letter)
-        if outgoing.sock is None and outgoing.retry_at <= time.monotonic():
-            self._connect_and_flush(outgoing)
+    def queue(self, path: str, outgoing: OutgoingMessage) -> None:
+        """Have a outgoing wait whose frame `write` has just not handed over whole; it ends up in ``finished``."""
+        connection = self._connections[path]
+        connection.enqueue(outgoing)
+        if connection.sock is None and connection.retry_at <= time.monotonic():
+            self._connect_and_flush(connection)
         else:
-            self._arm(outgoing)
+            self._arm(connection)
 
-    def ready(self, outgoing: Outgoing, events: int) -> None:
+    def ready(self, connection: OutgoingConnection, events: int) -> None:
         """Something happened on a connection."""
         try:
             if events & BROKEN:
                 raise ConnectionResetError
-            self._written(outgoing.flush())
+            self._written(connection.flush())
         except OSError:
-            self._reconnect(outgoing)
+            self._reconnect(connection)
         else:
-            self._arm(outgoing)
+            self._arm(connection)
 
     def tend(self) -> None:
         """Connect again where it is time to, and end what has waited too long."""
         if not self._waiting:
             return
         now = time.monotonic()
-        for outgoing in [each for each in self._waiting if each.sock is None and each.retry_at <= now]:
-            self._connect_and_flush(outgoing)
+        for connection in [each for each in self._waiting if each.sock is None and each.retry_at <= now]:
+            self._connect_and_flush(connection)
         if now >= self._look_again_at:
             self._look_again_at = now + _LOOK_AT_QUEUES_S
-            for outgoing in list(self._waiting):
-                self._end_expired(outgoing, now)
+            for connection in list(self._waiting):
+                self._end_expired(connection, now)
 
     def rest_s(self) -> float | None:
         """In how many seconds `tend` has something to do; None: never."""
@@ -110,109 +110,109 @@ class Outbox:
 
     def forget(self, path: str) -> None:
         """That peer is dead: what waits for it fails, and its socket file goes, for nobody will have it again."""
-        outgoing = self._connections.get(path)
-        if outgoing is not None:
-            self._give_up(outgoing, SendStatus.DeadTarget)
+        connection = self._connections.get(path)
+        if connection is not None:
+            self._give_up(connection, SendStatus.DeadTarget)
         else:
             remove_socket(path)
 
     def waiting(self) -> list[OutgoingMessage]:
         """The letters that wait."""
-        return [letter for outgoing in self._waiting for letter in outgoing.queue]
+        return [outgoing for connection in self._waiting for outgoing in connection.queue]
 
     def close(self) -> None:
         """Close all connections; what waits has failed."""
-        for outgoing in list(self._connections.values()):
-            self._give_up(outgoing, SendStatus.Failed)
+        for connection in list(self._connections.values()):
+            self._give_up(connection, SendStatus.Failed)
 
     def drop_descriptors(self) -> None:
         """Close this process's copies of the descriptors, and nothing else."""
-        for outgoing in self._connections.values():
-            outgoing.close()
+        for connection in self._connections.values():
+            connection.close()
 
-    def _open(self, path: str) -> Outgoing | SendStatus.BASE:
+    def _open(self, path: str) -> OutgoingConnection | SendStatus.BASE:
         """What goes to that peer, connected where that can be had now; or how it failed."""
-        outgoing = self._connections.get(path)
-        if outgoing is None:
+        connection = self._connections.get(path)
+        if connection is None:
             self._make_room()
-            outgoing = self._connections[path] = Outgoing(path, preamble(self._own_path, path))
+            connection = self._connections[path] = OutgoingConnection(path, preamble(self._own_path, path))
         self._connections.move_to_end(path)
         try:
-            if outgoing.sock is None and not outgoing.queue:
-                outgoing.connect(time.monotonic())
+            if connection.sock is None and not connection.queue:
+                connection.connect(time.monotonic())
         except OSError as error:
-            return self._refused(outgoing, error)
-        return outgoing
+            return self._refused(connection, error)
+        return connection
 
-    def _refused(self, outgoing: Outgoing, error: OSError) -> SendStatus.BASE:
-        if isinstance(error, StrangerError):
-            self._tally.add(STRANGERS, f"{error.strerror} listens on {outgoing.path}")
-            self._give_up(outgoing, SendStatus.Failed)
+    def _refused(self, connection: OutgoingConnection, error: OSError) -> SendStatus.BASE:
+        if isinstance(error, OtherUserError):
+            self._drop_counters.add(OTHER_USERS, f"{error.strerror} listens on {connection.path}")
+            self._give_up(connection, SendStatus.Failed)
             return SendStatus.Failed
-        self._give_up(outgoing, SendStatus.DeadTarget)
+        self._give_up(connection, SendStatus.DeadTarget)
         return SendStatus.DeadTarget
 
-    def _connect_and_flush(self, outgoing: Outgoing) -> None:
+    def _connect_and_flush(self, connection: OutgoingConnection) -> None:
         try:
-            if outgoing.connect(time.monotonic()):
-                self._written(outgoing.flush())
+            if connection.connect(time.monotonic()):
+                self._written(connection.flush())
         except OSError as error:
-            if outgoing.sock is None:
-                self._refused(outgoing, error)
+            if connection.sock is None:
+                self._refused(connection, error)
             else:
-                self._reconnect(outgoing)
+                self._reconnect(connection)
         else:
-            self._arm(outgoing)
+            self._arm(connection)
 
-    def _reconnect(self, outgoing: Outgoing) -> None:
+    def _reconnect(self, connection: OutgoingConnection) -> None:
         """A connection broke: its peer is dead, and then nobody listens there, or has closed it and reads anew."""
-        self._disarm(outgoing)
-        if outgoing.lost() and outgoing.queue:
-            self._connect_and_flush(outgoing)
+        self._disarm(connection)
+        if connection.lost() and connection.queue:
+            self._connect_and_flush(connection)
         else:
-            self._give_up(outgoing, SendStatus.Failed)
+            self._give_up(connection, SendStatus.Failed)
 
-    def _give_up(self, outgoing: Outgoing, status: SendStatus.BASE) -> None:
-        self._disarm(outgoing)
-        self._waiting.pop(outgoing, None)
-        self._connections.pop(outgoing.path, None)
-        self.finished.extend((letter, status) for letter in outgoing.take_all())
+    def _give_up(self, connection: OutgoingConnection, status: SendStatus.BASE) -> None:
+        self._disarm(connection)
+        self._waiting.pop(connection, None)
+        self._connections.pop(connection.path, None)
+        self.finished.extend((outgoing, status) for outgoing in connection.take_all())
         if status is SendStatus.DeadTarget:
-            remove_socket(outgoing.path)
+            remove_socket(connection.path)
 
     def _written(self, letters: Iterable[OutgoingMessage]) -> None:
-        self.finished.extend((letter, SendStatus.Sent) for letter in letters)
+        self.finished.extend((outgoing, SendStatus.Sent) for outgoing in letters)
 
-    def _arm(self, outgoing: Outgoing) -> None:
+    def _arm(self, connection: OutgoingConnection) -> None:
         # What the kernel is to look at: room to write, or at least the peer's death.
-        if outgoing.queue:
-            self._waiting[outgoing] = None
+        if connection.queue:
+            self._waiting[connection] = None
         else:
-            self._waiting.pop(outgoing, None)
-        if outgoing.sock is None:
+            self._waiting.pop(connection, None)
+        if connection.sock is None:
             return
-        events = WRITABLE if outgoing.queue else 0
-        if outgoing.armed != events:
-            self._poller.watch(outgoing.sock.fileno(), events, outgoing)
-            outgoing.armed = events
+        events = WRITABLE if connection.queue else 0
+        if connection.armed != events:
+            self._poller.watch(connection.sock.fileno(), events, connection)
+            connection.armed = events
 
-    def _disarm(self, outgoing: Outgoing) -> None:
-        if outgoing.armed is not None and outgoing.sock is not None:
-            self._poller.forget(outgoing.sock.fileno())
-        outgoing.armed = None
+    def _disarm(self, connection: OutgoingConnection) -> None:
+        if connection.armed is not None and connection.sock is not None:
+            self._poller.forget(connection.sock.fileno())
+        connection.armed = None
 
-    def _end_expired(self, outgoing: Outgoing, now: float) -> None:
-        self._disarm(outgoing)
-        self.finished.extend((letter, SendStatus.Failed) for letter in outgoing.take_expired(now))
-        self._arm(outgoing)
+    def _end_expired(self, connection: OutgoingConnection, now: float) -> None:
+        self._disarm(connection)
+        self.finished.extend((outgoing, SendStatus.Failed) for outgoing in connection.take_expired(now))
+        self._arm(connection)
 
     def _make_room(self) -> None:
         """Close the connection that has been idle the longest, where there are too many; one with a queue is put to the
         end of the row, so that it is looked at once and not each time."""
         for _ in range(len(self._connections) + 1 - self._most_open):
             for _ in range(len(self._connections)):
-                path, outgoing = next(iter(self._connections.items()))
-                if not outgoing.queue:
-                    self._give_up(outgoing, SendStatus.Sent)
+                path, connection = next(iter(self._connections.items()))
+                if not connection.queue:
+                    self._give_up(connection, SendStatus.Sent)
                     break
                 self._connections.move_to_end(path)

@@ -11,7 +11,7 @@ from thespian.actors import WakeupMessage
 from thespian.system.timing import timePeriodSeconds
 
 
-class Alarms:
+class Timers:
     """A heap: setting and taking one costs the logarithm of how many there are. Moments are of the monotonic clock."""
 
     def __init__(self) -> None:

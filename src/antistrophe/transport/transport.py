@@ -26,16 +26,16 @@ from thespian.system.transport import (
     TransmitOnly,
 )
 
-from antistrophe.transport.actor_manager import ActorManager, Handle, shorten
+from antistrophe.transport.actor_manager import ActorManager, Handle, fast_handler
 from antistrophe.transport.address import address_of, path_of
 from antistrophe.transport.codec import pack_message
 from antistrophe.transport.connection import framed, somebody_listens
 from antistrophe.transport.endpoint import ADMIN_PATH, UnixEndpoint, keep_out_of_tmp, register_end
-from antistrophe.transport.event_loop import Hub
+from antistrophe.transport.event_loop import EventLoop
 from antistrophe.transport.outgoing_message import Notify, OutgoingMessage
 from antistrophe.transport.receiver import Envelope
 from antistrophe.transport.sockets import new_socket_path
-from antistrophe.transport.timers import Alarms
+from antistrophe.transport.timers import Timers
 
 
 class UnixTransport:
@@ -56,12 +56,12 @@ class UnixTransport:
         folder = Path(path_of(self._adminAddr) or "").parent
         self.myAddress: ActorAddress = own or address_of(new_socket_path(folder))
         self._path = path_of(self.myAddress)
-        self._hub = Hub(self.myAddress, self._adminAddr)
-        self._alarms = Alarms()
+        self._loop = EventLoop(self.myAddress, self._adminAddr)
+        self._timers = Timers()
         self._aborting: bool | None = None  # else whether to drain first
         self._nobody = str(folder / "nobody")
-        self._short: tuple[Any, Handle] | None = None
-        self._custody: ActorManager | None = None
+        self._fast_path: tuple[Any, Handle] | None = None
+        self._actor_manager: ActorManager | None = None
         register_end(self)
 
     # --- what Thespian asks of a transport ------------------------------------------------------------------------
@@ -94,8 +94,8 @@ class UnixTransport:
 
     def connectEndpoint(self, endpoint: UnixEndpoint) -> None:  # noqa: N802, ARG002
         """The child connects when it reports; its death is looked out for from now on."""
-        if self._custody is not None:
-            self._custody.forked()
+        if self._actor_manager is not None:
+            self._actor_manager.forked()
 
     def external_transport_clone(self) -> UnixTransport:
         """Another end for this process, whose messages do not mix with those of this one."""
@@ -107,11 +107,11 @@ class UnixTransport:
 
     def protectedFileNumList(self) -> list[int]:  # noqa: N802
         """The descriptors that belong to this transport."""
-        return self._hub.filenos
+        return self._loop.filenos
 
     def set_watch(self, filenos: Iterable[int]) -> None:
         """Watch these descriptors beside our own, instead of those before."""
-        self._hub.set_watch(filenos)
+        self._loop.set_watch(filenos)
 
     def lostRemote(self, address: ActorAddress) -> None: ...  # noqa: N802 - there are no other hosts to lose
 
@@ -121,59 +121,59 @@ class UnixTransport:
 
     def interrupt_wait(self, signal_shutdown: bool = False, check_children: bool = False) -> None:
         """Wake the run, with the reason. Signal handlers call this: it takes no lock."""
-        # The children that an actor's custody watches need no look.
-        look = check_children and (self._custody is None or bool(self._custody.processes.unwatched))
-        self._hub.wake(signal_exit=signal_shutdown, check_children=look)
+        # The children that an actor's actor_manager watches need no look.
+        look = check_children and (self._actor_manager is None or bool(self._actor_manager.processes.unwatched))
+        self._loop.wake(signal_exit=signal_shutdown, check_children=look)
 
     def deadAddress(self, manager: Any, address: ActorAddress) -> None:  # noqa: N802
         """A child is dead: what waits for it has failed, and its socket goes."""
         path = path_of(manager.exportAddr(address) or address)
         if path is not None:
-            self._hub.forget_peer(path)
+            self._loop.forget_peer(path)
 
     def addWakeup(self, period: Any, payload: Any) -> None:  # noqa: N802
         """Have a WakeupMessage delivered after ``period``: seconds or a timedelta."""
-        self._alarms.set(time.monotonic(), period, payload)
+        self._timers.set(time.monotonic(), period, payload)
 
     def close(self) -> None:
         """Leave the actor system, from any thread. What waits to be sent has failed; a run ends."""
-        self._hub.close()
-        if self._custody is not None:
-            self._custody.close()
+        self._loop.close()
+        if self._actor_manager is not None:
+            self._actor_manager.close()
 
     def abandon(self) -> None:
         """In a fork: let go of the descriptors that are the parent's, and of nothing else."""
-        self._hub.abandon()
-        if self._custody is not None:
-            self._custody.close()
+        self._loop.abandon()
+        if self._actor_manager is not None:
+            self._actor_manager.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_hub"):
+        if hasattr(self, "_loop"):
             self.close()
 
     def _updateStatusResponse(self, response: Any) -> None:  # noqa: N802
         now = time.monotonic()
-        with self._hub.lock:
-            for letter in self._hub.outbox.waiting():
-                response.addPendingMessage(self.myAddress, letter.target, str(letter.message))
-            for envelope in self._hub.received:
+        with self._loop.lock:
+            for outgoing in self._loop.sender.waiting():
+                response.addPendingMessage(self.myAddress, outgoing.target, str(outgoing.message))
+            for envelope in self._loop.received:
                 response.addReceivedMessage(envelope.sender, self.myAddress, str(envelope.message))
-            response.addWakeups([(self.myAddress, ExpirationTimer(due - now)) for due in self._alarms.pending()])
+            response.addWakeups([(self.myAddress, ExpirationTimer(due - now)) for due in self._timers.pending()])
 
     def more_is_waiting(self, kinds: Container[type]) -> bool:
         """Whether a message of one of these types has arrived that is not handed over yet; looks once at the sockets
         and does not wait. For the thread that runs this end, in a handler."""
-        return not self._hub.closed and self._aborting is None and self._hub.holds(kinds)
+        return not self._loop.closed and self._aborting is None and self._loop.holds(kinds)
 
     def hand_over(self, message: Any) -> None:
         """Have a message delivered to the actor of this end, from any of its threads."""
-        self._hub.keep(message)
-        self._hub.wake()
+        self._loop.keep(message)
+        self._loop.wake()
 
     @property
     def counts(self) -> Mapping[str, int]:
         """What this end has turned away, by what it was."""
-        return self._hub.tally.counts
+        return self._loop.drop_counters.counts
 
     # --- sending --------------------------------------------------------------------------------------------------
 
@@ -187,19 +187,19 @@ class UnixTransport:
             intent.changeTargetAddr(known)
         path = path_of(intent.targetAddr)
         if path == self._path:
-            self._hub.keep(intent.message)
+            self._loop.keep(intent.message)
             intent.tx_done(SendStatus.Sent)
             return
         left_s = intent.expiration().view().remainingSeconds()
         quit_at = None if left_s is None else time.monotonic() + left_s
         frame = framed(pack_message(intent.message))
         settle: Notify = lambda status, _: intent.tx_done(status)  # noqa: E731
-        self._hub.send(path, OutgoingMessage(frame, intent.targetAddr, intent.message, settle, quit_at))
+        self._loop.send(path, OutgoingMessage(frame, intent.targetAddr, intent.message, settle, quit_at))
 
     def post(self, target: ActorAddress, frame: bytes, message: Any, notify: Notify) -> None:
         """Send a message of an application's, of which this is the frame; ``notify`` hears what became of it, at once,
         in a later run or when this end is closed. Raises ActorSystemFailure at an end that is closed."""
-        self._hub.send(path_of(target), OutgoingMessage(frame, target, message, notify, None))
+        self._loop.send(path_of(target), OutgoingMessage(frame, target, message, notify, None))
 
     # --- the run --------------------------------------------------------------------------------------------------
 
@@ -209,76 +209,78 @@ class UnixTransport:
         falsely."""
         seconds = None if maximumDuration is None else timePeriodSeconds(maximumDuration)
         until = float("inf") if seconds is None else time.monotonic() + seconds
-        with self._hub.lock:
+        with self._loop.lock:
             self._aborting = None
-            self._hub.waiter = threading.get_ident()
+            self._loop.waiter = threading.get_ident()
         try:
             if incomingHandler is TransmitOnly or isinstance(incomingHandler, TransmitOnly):
                 return self._run_to_send(until)
-            return self._run_to_receive(self._shortened(incomingHandler), until)
+            return self._run_to_receive(self._fast_handler(incomingHandler), until)
         finally:
-            with self._hub.lock:
-                self._hub.waiter = None
-                if self._hub.closed:
-                    self._hub.release()
+            with self._loop.lock:
+                self._loop.waiter = None
+                if self._loop.closed:
+                    self._loop.release()
 
-    def _shortened(self, handler: Any) -> Handle | None:
+    def _fast_handler(self, handler: Any) -> Handle | None:
         if handler is None:
             return None
-        if self._short is None or self._short[0] != handler:
-            handle, custody = shorten(handler, self._hub, self.abort_run, self._nobody)
-            self._short, self._custody = (handler, handle), custody
-        return self._short[1]
+        if self._fast_path is None or self._fast_path[0] != handler:
+            handle, actor_manager = fast_handler(handler, self._loop, self.abort_run, self._nobody)
+            self._fast_path, self._actor_manager = (handler, handle), actor_manager
+        return self._fast_path[1]
 
     def _run_to_send(self, until: float) -> int:
         while True:
-            self._hub.settle()
-            pending = self._hub.outbox.pending
+            self._loop.settle()
+            pending = self._loop.sender.pending
             left_s = until - time.monotonic()
-            if not pending or self._hub.closed or self._aborting is False or left_s <= 0:
+            if not pending or self._loop.closed or self._aborting is False or left_s <= 0:
                 return pending
-            self._hub.wait(left_s)
+            self._loop.wait(left_s)
 
     def _run_to_receive(self, handle: Handle | None, until: float) -> Any:
-        received, finished = self._hub.received, self._hub.outbox.finished
+        received, finished = self._loop.received, self._loop.sender.finished
         looked = False  # at the sockets: at least once, even when there is no time
         while True:
             if finished:
-                self._hub.settle()
+                self._loop.settle()
             if self._is_over:
                 return Thespian__Run_Terminated()
             result = self._handle_received(handle) if received else None
             now = time.monotonic()
-            if result is None and self._alarms.next_at <= now:
+            if result is None and self._timers.next_at <= now:
                 result = self._ring(handle, now)
             if result is not None:
                 return result
             if looked and now >= until:
                 return Thespian__Run_Expired()
             waits = not received and not finished
-            due = min(until, self._alarms.next_at)
-            self._hub.wait((None if due == float("inf") else max(0.0, due - now)) if waits else 0.0)
+            due = min(until, self._timers.next_at)
+            self._loop.wait((None if due == float("inf") else max(0.0, due - now)) if waits else 0.0)
             looked = True
 
     @property
     def _is_over(self) -> bool:
-        return self._hub.closed or self._aborting is False or (self._aborting is True and not self._hub.outbox.pending)
+        return (
+            self._loop.closed or self._aborting is False or (self._aborting is True and not self._loop.sender.pending)
+        )
 
     def _handle_received(self, handle: Handle | None) -> Any:
-        received = self._hub.received
+        received = self._loop.received
         for _ in range(len(received)):
             envelope = received.popleft()
             if handle is None:
                 return envelope
             if not handle(envelope):
                 return Thespian__Run_HandlerResult(False)
-            if self._aborting is not None or (self._alarms and self._alarms.next_at <= time.monotonic()):
+            if self._aborting is not None or (self._timers and self._timers.next_at <= time.monotonic()):
                 break
         return None
 
     def _ring(self, handle: Handle | None, now: float) -> Any:
         """Deliver the wakeups that are due, in the order in which they came due; not those that are asked for now."""
-        while (wakeup := self._alarms.take_due(now)) is not None:
+        while (wakeup := self._timers.take_due(now)) is not None:
             envelope = Envelope(self.myAddress, wakeup)
             if handle is None:
                 return envelope
