@@ -1,8 +1,28 @@
 """Every message between the actors of a system and the applications that are attached to it.
 
-Requests carry a ``correlation`` that their answer echoes: whoever asks ignores answers to other questions. All are
-frozen records of builtins and addresses; user data travel in them as packed bytes only. Any message may be lost or
-come twice, so each is safe to send again.
+How it works: a message is a frozen record of numbers, texts, bytes, addresses and other records; ``transport`` packs it
+as a row of its class's name and its fields. Users' values travel in messages as packed bytes only.
+
+    application ─ requests, queries ─► supervisor ─ sagas ─► saga actors ─ steps ─► step actors
+         ▲                                 │  queries            │
+         └────────── answers ──────────────┴─► registry ◄────────┘ LifecycleReport
+
+- ``requests``: what applications and the launcher tell the supervisor, and what they hear.
+- ``queries``: what applications ask about sagas; the registry answers.
+- ``sagas``: what the supervisor, the saga actors and the registry tell each other.
+- ``steps``: what a step actor hears and says. ``message``: what makes a class a message.
+
+Rules: any message may be lost or come twice, so each is safe to send again. A request carries a ``correlation`` that
+its answer echoes; whoever asks ignores answers to other questions.
+
+What is checked where:
+
+- What callers give is checked where they give it: steps and their inputs by ``add_step``, the size of each input and
+  where the classes come from by ``SagaDefinition.spec``, ids, texts and limits by the orchestrator's methods.
+- That a message has exactly the fields of its class, each of its type, is checked where a frame comes in (``codec``).
+- Who may send the message is checked there too (``receiver``): an outsider may send FROM_APPLICATIONS and nothing else.
+- What a request says is checked by the supervisor's request handler, because an outsider's request has passed no
+  orchestrator: the definition by ``problem_with``, the texts of an order by length and encoding.
 """
 
 from __future__ import annotations
@@ -77,17 +97,17 @@ from antistrophe.messages.steps import (
 )
 
 FROM_APPLICATIONS: frozenset[type] = frozenset((StartSaga, AwaitSaga, OrderSaga, ListProcesses, *QUERIES))
-"""What processes outside the system may say to an actor."""
+"""The messages that a process outside the system may send to an actor."""
 
 REPEATED: frozenset[type] = frozenset(
     (
-        # Applications send these until they are answered,
+        # Applications send these until they are answered.
         StartSaga,
         AwaitSaga,
         OrderSaga,
         ListProcesses,
         *QUERIES,
-        # and so ask for these again.
+        # So these are handed on and answered again.
         RegistryQuery,
         Accepted,
         Rejected,
@@ -106,8 +126,8 @@ REPEATED: frozenset[type] = frozenset(
         HostConfiguration,
     )
 )
-"""What may be refused where the receiver does not read: it is sent again, or another way leads there. What is not
-listed is never refused; there is a bound to how much of it each saga and each process can cause."""
+"""The messages that are refused while their receiver does not read and its queue is full: each is sent again, or its
+receiver looks by itself. No other message is refused; each saga and each process can cause a bounded number of them."""
 
 __all__ = [
     "ANSWERS",

@@ -10,10 +10,10 @@ from antistrophe.settings import Settings
 T = TypeVar("T")
 
 Address = Annotated[Any, "address"]
-"""A Thespian ActorAddress; this floor does not know Thespian."""
+"""A Thespian ActorAddress. This package does not import Thespian."""
 
 ADDRESS: Any = Address
-"""The same, for those who look at the types of fields."""
+"""Address as a value, for code that looks at the type hints of fields."""
 
 
 def _name_alone(self: object) -> str:
@@ -24,7 +24,13 @@ def _name_alone(self: object) -> str:
 def message(cls: type[T]) -> type[T]:
     """Make a class a message: a frozen record that prints as its name alone.
 
-    Thespian formats every message several times per hop for its debug log; a large one would cost milliseconds.
+    Thespian formats every message several times per hop for its debug log; the fields of a large one would cost
+    milliseconds. A field's type must be one that msgspec decodes, a record, Address, or (for users' values) a dict::
+
+        @message
+        class SagaSlept:
+            saga_id: str
+            until: float | None = None
     """
     made = dataclass(frozen=True, repr=False, slots=True)(cls)
     made.__repr__ = _name_alone  # type: ignore[method-assign]
@@ -33,8 +39,8 @@ def message(cls: type[T]) -> type[T]:
 
 @message
 class Configuration:
-    """What every actor of ours is told first. ``clock_offset_s`` is the system's: seconds since the epoch are
-    CLOCK_MONOTONIC plus it; ``launcher_pid`` is whose death ends the system."""
+    """The first message to every actor of ours. CLOCK_MONOTONIC plus ``clock_offset_s`` is the system's time in seconds
+    since the epoch; the death of the process ``launcher_pid`` ends the system."""
 
     home: str
     settings: Settings

@@ -13,8 +13,8 @@ from antistrophe.saga.outcome import Outcome
 
 @message
 class StartSaga:
-    """Run this saga. Answered by Accepted or Rejected; where ``wait``, by SagaOutcome in the end, and by Accepted only
-    when it is sent again. ``client_id`` names the attached process, whose step processes will be used."""
+    """Run this saga. Answered by Accepted or Rejected; with ``wait`` by SagaOutcome when the saga ends, and by Accepted
+    only when the request is sent again. The saga uses the step processes of the attached process ``client_id``."""
 
     correlation: str
     request_id: str
@@ -26,7 +26,8 @@ class StartSaga:
 
 @message
 class AwaitSaga:
-    """Answer with SagaOutcome when the saga has ended or is parked (at once where it has); Rejected if unknown."""
+    """Tell me the end of this saga. Answered by SagaOutcome as soon as the saga has ended or is parked, by Rejected
+    where there is no such saga."""
 
     correlation: str
     saga_id: str
@@ -34,8 +35,8 @@ class AwaitSaga:
 
 @message
 class OrderSaga:
-    """An order to a saga: to be cancelled, or what an operator says. Answered by Done or Rejected. ``client_id`` names
-    the attached process, whose step processes a parked saga uses from now on."""
+    """An order to a saga: a cancel, or an operator's word. Answered by Done or Rejected. From now on a parked saga uses
+    the step processes of the attached process ``client_id``."""
 
     correlation: str
     saga_id: str
@@ -45,7 +46,7 @@ class OrderSaga:
 
 @message
 class ResolveStep:
-    """An operator's word that a step's compensation is settled; by the step's name."""
+    """An operator says that the compensation of the step of this name is settled."""
 
     step_name: str
     note: str
@@ -64,7 +65,7 @@ class ListProcesses:
 
 @message
 class Accepted:
-    """The saga is durable (or was; ``joined``: it is live for somebody else's request)."""
+    """The saga is durable, or was before; ``joined``: it is live, and was accepted for another request."""
 
     correlation: str
     saga_id: str
@@ -112,7 +113,7 @@ class Processes:
 
 @message
 class SupervisorReady:
-    """The supervisor has read the journal and takes requests; its and the registry's pid."""
+    """The supervisor has read the journal and takes requests."""
 
     supervisor_pid: int
     registry_pid: int
@@ -129,20 +130,21 @@ class SupervisorFailed:
 
 @message
 class ClientLeft:
-    """An attached process is gone; its idle step processes can go too."""
+    """An attached process is gone. Its idle step processes can be ended."""
 
     client_id: str
 
 
 @message
 class Drain:
-    """Dispatch nothing new, let running attempts come to an end, fence the rest; then answer Drained."""
+    """Start no attempt, let those that run come to an end for ``drain_s`` seconds, fence the rest; then answer
+    Drained."""
 
     drain_s: float
 
 
 @message
 class Drained:
-    """No attempt runs any more. ``fenced``: how many had to be ended."""
+    """No attempt runs any more; ``fenced`` of them had to be ended."""
 
     fenced: int

@@ -12,7 +12,7 @@ from antistrophe.saga.inputs import CancelAsked, RetryAsked
 
 @message
 class HostConfiguration:
-    """What a host of saga actors is told first."""
+    """The first message to a host of saga actors."""
 
     base: Configuration
     registry: Address
@@ -20,7 +20,7 @@ class HostConfiguration:
 
 @message
 class Waiter:
-    """Somebody who is to hear of a saga's end: where to, and the correlation to echo."""
+    """Who waits for the end of a saga: the address to send to, and the correlation to echo."""
 
     address: Address
     correlation: str
@@ -28,8 +28,8 @@ class Waiter:
 
 @message
 class BeginSaga:
-    """Accept and run this saga; ``grant`` where a step process is free at once, ``asked`` where one has been asked for
-    already and will be granted. ``acknowledge`` hears of the acceptance, ``waiters`` of the end."""
+    """Accept and run this saga. ``grant``: a step process that is free at once; ``asked``: one was requested and
+    will be granted. ``acknowledge`` is told the acceptance, ``waiters`` the end."""
 
     request_id: str
     spec: SagaSpec
@@ -41,7 +41,7 @@ class BeginSaga:
 
 @message
 class ResumeSaga:
-    """Go on with this saga from its journal, after these orders."""
+    """Carry out these orders, then go on with this saga from its journal."""
 
     saga_id: str
     waiters: tuple[Waiter, ...] = ()
@@ -50,7 +50,8 @@ class ResumeSaga:
 
 @message
 class ProcessGrant:
-    """A step process is lent to the saga; ``step_class``: for an attempt of that class, whose turn it is."""
+    """A step process is lent to the saga; ``step_class``: only for an attempt of this class, which had to wait for its
+    throttle."""
 
     saga_id: str
     lease: Lease
@@ -60,7 +61,7 @@ class ProcessGrant:
 
 @message
 class ProcessRefusal:
-    """No step process can be had for this saga: its code can't be loaded."""
+    """The saga gets no step process, because its code can't be loaded."""
 
     saga_id: str
     reason: str
@@ -68,8 +69,8 @@ class ProcessRefusal:
 
 @message
 class ProcessDead:
-    """The process of that lease is proven dead, with its whole group. ``by_system``: a stop, not its own doing;
-    ``asked``: how it was found when it was asked for its stack, None where it was not."""
+    """The process of this lease is proven dead, with its whole group. ``by_system``: the system ended it. ``asked``:
+    what came of the request for its stack, None where nobody asked."""
 
     saga_id: str
     lease: Lease
@@ -91,7 +92,7 @@ class SagaOrder:
 
 @message
 class WaitForSaga:
-    """Somebody else waits for this saga."""
+    """One more waits for the end of this saga."""
 
     saga_id: str
     waiter: Waiter
@@ -112,7 +113,7 @@ class RequestLease:
 
 @message
 class AdoptProcess:
-    """What became of this lease? Answered by ProcessGrant where the process lives, else by ProcessDead."""
+    """Does the process of this lease live? Answered by ProcessGrant or ProcessDead."""
 
     saga_id: str
     lease: Lease
@@ -129,7 +130,7 @@ class EndProcess:
 
 @message
 class ReturnProcess:
-    """The saga has settled what ran there; ``reusable``: others may have the process."""
+    """The saga needs the process of this lease no longer; ``reusable``: another saga may have it."""
 
     saga_id: str
     lease_name: str
@@ -138,7 +139,7 @@ class ReturnProcess:
 
 @message
 class SagaActorFailed:
-    """The actor of this saga met an error that it did not expect, and is gone."""
+    """The actor of this saga is gone, because of an error that it did not expect."""
 
     saga_id: str
 
@@ -171,6 +172,6 @@ class SagaEnded:
 
 @message
 class LifecycleReport:
-    """The journal has news, up to that position."""
+    """The journal has new entries, up to this position."""
 
     position: int

@@ -10,7 +10,7 @@ from antistrophe.saga.inputs import Answer
 
 @message
 class StepConfiguration:
-    """What a step actor is told first; ``name`` is the name of its leases and of its outcome file."""
+    """The first message to a step actor; ``name`` is the name of its leases and of its attempt file."""
 
     base: Configuration
     name: str
@@ -33,7 +33,7 @@ class LoadCode:
 
 @message
 class CodeLoaded:
-    """They are there."""
+    """The step classes are imported."""
 
     lease_name: str
     class_refs: tuple[str, ...]
@@ -41,7 +41,7 @@ class CodeLoaded:
 
 @message
 class CodeNotLoaded:
-    """They can't be imported, for this reason."""
+    """The step classes can't be imported, for this reason."""
 
     lease_name: str
     reason: str
@@ -49,8 +49,9 @@ class CodeNotLoaded:
 
 @message
 class RunStep:
-    """Make this call, once: the same attempt told again is answered with what it gave. ``attempt`` numbers the
-    intent, ``run`` is what the user sees. ``outputs``: packed outputs of other steps by name; ``output``: its own."""
+    """Make this call once; the same attempt sent again is answered with the first answer. ``attempt`` is the number of
+    the journaled intent, ``run`` the number that the user sees. ``outputs``: the packed outputs of other steps by name;
+    ``output``: that of this step."""
 
     saga_id: str
     step: int
@@ -74,23 +75,23 @@ class RunStep:
 
 @message
 class EndCall:
-    """End the call of this lease, which is a slot, and make no other there. Answered by CallEnded, once nothing of it
-    is left; safe to say again."""
+    """End the call in the slot of this lease, and make no other call there. Answered by CallEnded, once nothing of the
+    call is left."""
 
     lease_name: str
 
 
 @message
 class CallEnded:
-    """Nothing runs in that slot, and nothing ever will."""
+    """Nothing runs in the slot of this lease, and nothing ever will."""
 
     lease_name: str
 
 
 @message
 class LoopBlocked:
-    """The call of this lease, which is a slot, has kept the loop from turning for ``blocked_s`` seconds, while others
-    there wait; said again until its process is killed."""
+    """The call in the slot of this lease has blocked the event loop for ``blocked_s`` seconds, while other calls wait
+    for it. Sent again until the process is killed."""
 
     lease_name: str
     blocked_s: float
@@ -98,7 +99,7 @@ class LoopBlocked:
 
 @message
 class StepAnswer:
-    """How the call ended; echoes the attempt and the lease."""
+    """How the call ended. Echoes the attempt and the lease."""
 
     saga_id: str
     step: int

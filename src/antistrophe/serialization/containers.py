@@ -1,4 +1,5 @@
-"""What a type hint lets through that has other hints inside: collections, tuples, classes, unions."""
+"""Type hints that hold other hints: collections, tuples, classes, unions; what each lets through, and how it
+travels."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ def _collection_out(hint: Any, converter: Converter) -> Out:
         items = [write_item(item) for item in value]
         if kind is tuple:
             return tuple(items)
-        # An item that has become a dict can't be in a set: a list, in an order that does not depend on hashes.
+        # An item that has become a dict can't be in a set, so a list is written, in an order that no hash decides.
         return items if kind is list else sorted(items, key=msgpack_values.pack)
 
     return write
@@ -166,7 +167,7 @@ def _class_out(hint: Any, converter: Converter) -> Out:
     write_fields = converter.gen_unstructure_attrs_fromdict(hint)
 
     def write(value: Any) -> Any:
-        # A subclass would lose what it adds, and come back as its base.
+        # A subclass would lose the fields that it adds, and come back as its base.
         if value.__class__ is not cls:
             raise mismatch(hint, value)
         return write_fields(value)
@@ -188,7 +189,7 @@ def _class_in(hint: Any, converter: Converter) -> In:
 
 
 def _split_union(hint: Any) -> tuple[frozenset[type], dict[str, Any]]:
-    """The classes that pass as they are, and the other members by the tag that their values get."""
+    """The classes whose values pass as they are, and the other members by the tag that is written with their values."""
     scalars: set[type] = set()
     tagged: dict[str, Any] = {}
     for member in get_args(hint):
@@ -218,9 +219,9 @@ def _union_out(hint: Any, converter: Converter) -> Out:
         for tag, write_member, read_member, part in members:
             try:
                 encoded = write_member(value)
-                # Writing does not look into what packs itself: only reading tells list[int] from list[str].
+                # Writing does not look into a list of scalars: only reading tells list[int] from list[str].
                 read_member(encoded, part)
-            except Exception:  # not this member; a user's __post_init__ may raise anything
+            except Exception:  # the value is not of this member; a user's __post_init__ may raise anything
                 continue
             return {"type": tag, "value": encoded}
         raise mismatch(hint, value)
@@ -277,8 +278,8 @@ def _is_union(hint: Any) -> bool:
 
 Factories: TypeAlias = tuple[Callable[[Any], bool], Callable[[Any, Converter], Out], Callable[[Any, Converter], In]]
 
-# Which hints, the way out, the way in; of two that fit, the later one counts.
-NESTED: tuple[Factories, ...] = (
+# Which hints, how to write them, how to read them. Of two entries that fit, the later one counts.
+CONTAINERS: tuple[Factories, ...] = (
     (_is_mapping, _mapping_out, _mapping_in),
     (_is_collection, _collection_out, _collection_in),
     (_is_fixed_tuple, _fixed_tuple_out, _fixed_tuple_in),

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NewType, TypeAlias, cast, get_origin
 
 from cattrs import Converter
 
-from antistrophe.serialization.containers import NESTED
+from antistrophe.serialization.containers import CONTAINERS
 from antistrophe.serialization.type_hints import (
     SCALARS,
     field_types,
@@ -34,18 +34,18 @@ Read: TypeAlias = Callable[[Any], Any]
 
 @cache
 def make_converter(detailed: bool, forbid_unknown: bool) -> Converter:
-    """A converter to and from what ``wire`` packs. ``detailed``: errors on the way in tell where; ``forbid_unknown``:
-    a key that is no field is an error."""
+    """A converter between typed objects and the values that ``msgpack_values`` packs. ``detailed``: an error in reading
+    says where; ``forbid_unknown``: a key that is no field is an error."""
     converter = Converter(detailed_validation=detailed, forbid_extra_keys=forbid_unknown)
     for kind, accepted in SCALARS.items():
         converter.register_structure_hook(kind, scalar_in(accepted))
     for path in (PurePath, Path):
         converter.register_unstructure_hook(path, path_out)
         converter.register_structure_hook(path, path_in)
-    # The predicate that is registered last is asked first.
+    # cattrs asks the predicate first that is registered last.
     for predicate, write, read in (
-        (_is_no_business_of_cattrs, unknown_out, unknown_in),
-        *NESTED,
+        (_is_not_for_cattrs, unknown_out, unknown_in),
+        *CONTAINERS,
         (_is_literal, literal_out, literal_in),
     ):
         converter.register_unstructure_hook_factory(predicate, write)
@@ -53,8 +53,8 @@ def make_converter(detailed: bool, forbid_unknown: bool) -> Converter:
     return converter
 
 
-def _is_no_business_of_cattrs(hint: Any) -> bool:
-    """True for all that cattrs would take and not keep exactly (deque, Counter, protocols, any class at all)."""
+def _is_not_for_cattrs(hint: Any) -> bool:
+    """True for a hint whose values cattrs would take and not keep exactly (deque, Counter, protocols, any class)."""
     wrapped = isinstance(hint, NewType) or (get_origin(hint) or hint) in (typing.Annotated, Final)
     return not wrapped and not typing.is_typeddict(hint) and type(hint).__name__ != "TypeAliasType"
 
@@ -65,16 +65,16 @@ def _is_literal(hint: Any) -> bool:
 
 @cache
 def hooks(cls: type, detailed: bool = False, forbid_unknown: bool = False) -> tuple[Write, Read]:
-    """Two functions, object -> dict of self-describing values and back. Both raise some Exception on a value that
-    does not fit; with ``detailed`` the second one's tells where (``cattrs.transform_error``), at a cost in time."""
+    """Two functions: from an object to a dict of self-describing values, and back. Both raise some Exception on a value
+    that does not fit. With ``detailed`` the second says where (``cattrs.transform_error``), and takes longer."""
     converter = make_converter(detailed, forbid_unknown)
     if not is_structured(cls):
-        return _plain_class(cls, converter, forbid_unknown)
-    # A class's way in takes the fields alone, as it knows its class.
+        return _annotated_class(cls, converter, forbid_unknown)
+    # The hook that reads a class takes the fields alone, because it knows the class.
     return converter.get_unstructure_hook(cls), cast(Read, converter.get_structure_hook(cls))
 
 
-def _plain_class(cls: type, converter: Converter, forbid_unknown: bool) -> tuple[Write, Read]:
+def _annotated_class(cls: type, converter: Converter, forbid_unknown: bool) -> tuple[Write, Read]:
     hints = field_types(cls)
     for hint in hints.values():
         learn_enums(hint, converter)
@@ -86,7 +86,7 @@ def _plain_class(cls: type, converter: Converter, forbid_unknown: bool) -> tuple
     def read(fields: Any) -> Any:
         if type(fields) is not dict or (forbid_unknown and fields.keys() - parts.keys()):
             raise mismatch(cls, fields)
-        # As pickle does it: __init__ may take anything, the fields are what counts.
+        # As pickle does: __init__ may take any arguments, and only the fields matter.
         value: Any = object.__new__(cls)
         for name, (_, read_field, hint) in parts.items():
             if name in fields:

@@ -1,4 +1,5 @@
-"""Frozen records of values: what ``dataclasses.replace`` and a class's own ``__init__`` do, in a part of the time."""
+"""Frozen dataclasses with slots: copies them as ``dataclasses.replace`` does and makes them as ``__init__`` does,
+faster."""
 
 from __future__ import annotations
 
@@ -12,8 +13,11 @@ T = TypeVar("T")
 
 
 def changed(record: T, **changes: Any) -> T:
-    """A copy of a frozen dataclass with slots in which these fields have other values. Raises AttributeError for a
-    field that it does not have. Its ``__init__`` is not called."""
+    """A copy of a frozen dataclass with slots, with these fields changed::
+
+        later = changed(lease, pid=4711)
+
+    Raises AttributeError for a field that the class does not have. ``__init__`` is not called."""
     cls: Any = type(record)
     values, draft = _parts(cls)
     twin = draft(*values(record))
@@ -24,8 +28,8 @@ def changed(record: T, **changes: Any) -> T:
 
 
 def maker(cls: type) -> Callable[..., Any]:
-    """What makes a record of ``cls`` of the values of all its fields in their order: the class itself where it is not
-    frozen with slots, or looks at them in ``__post_init__``."""
+    """A function that makes a record of ``cls`` from the values of all its fields, in their order. It is the class
+    itself where the class has no slots, no fields, or a ``__post_init__``."""
     if not hasattr(cls, "__slots__") or hasattr(cls, "__post_init__") or not fields(cast(Any, cls)):
         return cls
     _, draft = _parts(cls)
@@ -40,7 +44,7 @@ def maker(cls: type) -> Callable[..., Any]:
 
 @cache
 def _parts(cls: type) -> tuple[Any, Any]:
-    """What gets the values of all fields, and a class of the same slots that is not frozen: an object of that can be
-    filled as fast as any, where a frozen one goes through a call for each field."""
+    """A function that gets the values of all fields, and a draft class with the same slots that is not frozen. Filling
+    a draft and changing its class is fast; ``__init__`` of a frozen class makes a call for each field."""
     names = [field.name for field in fields(cls)]
     return attrgetter(*names), make_dataclass(f"{cls.__name__}Draft", names, slots=True)

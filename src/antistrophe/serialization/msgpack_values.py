@@ -1,7 +1,7 @@
 """Self-describing values as msgpack: written and read again exactly, without type hints and without pickle.
 
 None, bool, int, float, str, bytes, list and dict are plain msgpack. What msgpack does not know travels as extension
-types: whole numbers over 64 bit, datetime, date, time, timedelta, Decimal, UUID, set and frozenset; a tuple is an
+types: whole numbers over 64 bits, datetime, date, time, timedelta, Decimal, UUID, set and frozenset; a tuple is an
 array that opens with a mark. Sets are written in the order of their items' encoding, so that equal values of one
 type give equal bytes (a dict keeps its own order). A bytearray or memoryview comes back as bytes.
 """
@@ -23,24 +23,24 @@ import msgpack
 # The codes are the file format: never renumber them.
 TUPLE, SET, FROZENSET, BIG_INT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_ = range(1, 11)
 FIRST_OTHER = 64
-"""From here on codes are free for types of the caller's."""
+"""The first code that is free for types of the caller's."""
 
-# What is no container; whatever is none of these and no builtin container can't travel by itself.
+# The types that are no containers. A value of another type travels only in a builtin container or a declared field.
 SCALARS = frozenset(
     (type(None), bool, int, float, str, bytes, bytearray, memoryview, datetime, date, time, timedelta, Decimal, UUID)
 )
-# Each set within a set is packed by a packer of its own; the limit keeps the C stack of both directions small.
+# Each set within a set takes a packer or unpacker of its own; the limit keeps the C stack small.
 MAX_SETS_WITHIN_SETS = 8
 _TUPLE_MARK = msgpack.ExtType(TUPLE, b"")
-# However its length of 0 is written (in 1, 2 or 4 bytes), the mark holds these two bytes.
+# The mark holds these two bytes, whether its length of 0 is written in 1, 2 or 4 bytes.
 _NEAR_A_MARK = bytes((0, TUPLE))
 _DURATION = struct.Struct(">iii")
 _SUFFIX = re.compile(r"\[([^\[\]]+)\]")
 
 
 def pack(value: Any, _sets_around: int = 0, *, others: Callable[[Any], msgpack.ExtType | None] | None = None) -> bytes:
-    """One value as msgpack. ``others`` says how types travel that are not listed above, outside of sets; with codes
-    from FIRST_OTHER on. Raises TypeError (any other type) or ValueError (nested too deep)."""
+    """One value as msgpack. ``others`` packs types that are not listed above, outside of sets, with codes from
+    FIRST_OTHER on. Raises TypeError (any other type) or ValueError (nested too deep)."""
     encode = _ENCODERS[_sets_around]
     packer = msgpack.Packer(
         # strict_types: a subclass of a builtin would come back as the builtin.
@@ -57,9 +57,9 @@ def pack(value: Any, _sets_around: int = 0, *, others: Callable[[Any], msgpack.E
 def unpack(data: bytes, _sets_around: int = 0, *, others: Callable[[int, bytes], Any] | None = None) -> Any:
     """The value that ``pack`` wrote; ``others`` reads the codes from FIRST_OTHER on. Raises some Exception on anything
     else; never runs code, and needs memory in proportion to ``data``."""
-    # Not `in`, which takes ten times as long: it first tries to read what it looks for as a number.
+    # `in` would take ten times as long: it first tries to read what it looks for as a number.
     if data.find(_NEAR_A_MARK) < 0 and others is None:
-        # No mark, no tuple: no call for each array is needed.
+        # There is no tuple without a mark, so no array needs a call.
         return _unpack(data, _EXTENSIONS[_sets_around], None)
     reader = _Reader(_sets_around, others)
     value = _unpack(data, reader.extension, reader.array)
@@ -80,7 +80,7 @@ def _unpack(data: bytes, extension: Callable[[int, bytes], Any], array: Callable
 
 
 class _Reader:
-    """Puts tuples together again. ``open_marks`` counts the marks that have not become one."""
+    """Makes tuples of the arrays that open with a mark. ``open_marks`` counts the marks that have not made one."""
 
     __slots__ = ("open_marks", "others", "sets_around")
 
@@ -181,7 +181,7 @@ def _decode_datetime(data: bytes) -> datetime:
     if zone is None:
         return stored.replace(fold=fold)
     local = stored.replace(tzinfo=zone, fold=fold)
-    # Where the zone's rules have changed since, the moment counts, not the wall clock.
+    # If the rules of the zone have changed since, the moment is kept, not the wall clock.
     return local if local.utcoffset() == stored.utcoffset() else stored.astimezone(zone)
 
 

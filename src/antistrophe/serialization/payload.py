@@ -1,8 +1,11 @@
-"""What may travel between processes and lie in the journal: typed values <-> msgpack, exactly or not at all.
+"""Packs what travels between processes and what is journaled: typed values <-> msgpack, exactly or not at all.
 
-``pack_payload``: self-describing values. ``pack_fields``: the fields of a step or an event, by their type hints.
-``pack_record``: the runtime's own records. Nothing is ever pickled; reading can't run anything but the ``__init__``
-of the class that the caller names. Every reader raises UnreadableDataError on data that it can't read, and only that.
+``pack_payload`` packs self-describing values, ``pack_fields`` the fields of a step or an event along their type hints,
+``pack_record`` the runtime's own records. Nothing is pickled, and reading runs no code but the ``__init__`` of the
+class that the caller names. A reader raises UnreadableDataError on data that it can't read, and no other error::
+
+    data = pack_fields(Debit("alice", 5), Debit)
+    assert unpack_fields(data, Debit) == Debit("alice", 5)
 """
 
 from __future__ import annotations
@@ -43,7 +46,8 @@ _WHAT_TRAVELS = (
 
 
 def pack_payload(value: Any, *, what: str = "the value") -> bytes:
-    """A self-describing value as msgpack. Raises NotSerializableError that names the place of what can't travel."""
+    """A self-describing value as msgpack. Raises NotSerializableError, which names the place of the value that can't
+    travel."""
     try:
         return msgpack_values.pack(value)
     except Exception as error:
@@ -65,9 +69,8 @@ def unpack_payload(data: bytes, *, what: str = "the data") -> Any:
 def pack_fields(obj: Any, cls: type, *, what: str | None = None) -> bytes:
     """The fields of a dataclass, attrs class or annotated plain class as a msgpack map by field name.
 
-    They are read again at once: what does not come back as it was raises NotSerializableError, which names ``what``
-    (the class, where nothing is given), the field, its declared type and its value.
-    """
+    The fields are read again at once. A field that does not come back as it was raises NotSerializableError, which
+    names ``what`` (by default the class), the field, its declared type and its value."""
     try:
         write, read = hooks(cls)
         data = msgpack_values.pack(write(obj))
@@ -81,8 +84,8 @@ def pack_fields(obj: Any, cls: type, *, what: str | None = None) -> bytes:
 
 
 def prepare_fields(cls: type) -> None:
-    """Have generated now what `unpack_fields` with ``forbid_unknown`` needs of that class. What is wrong with the class
-    is told when it is used."""
+    """Generate now the code that `unpack_fields` with ``forbid_unknown`` needs for this class. An error in the class is
+    raised later, when its fields are unpacked."""
     with contextlib.suppress(Exception):
         hooks(cls, False, True)
 
@@ -95,7 +98,7 @@ def unpack_fields(data: bytes, cls: type[T], *, what: str | None = None, forbid_
 
 
 def structure_fields(fields: Any, cls: type[T], *, what: str | None = None, forbid_unknown: bool = False) -> T:
-    """The same from the unpacked map (``unpack_payload`` of the data), so that it can be changed before."""
+    """As `unpack_fields`, from a map that ``unpack_payload`` gave; the caller may have changed the map before."""
     try:
         obj: T = hooks(cast(Any, cls), False, forbid_unknown)[1](fields)
     except Exception as error:
@@ -117,8 +120,8 @@ def pack_record(record: Any) -> bytes:
 
 
 def unpack_record(data: bytes, types: tuple[type[T], ...]) -> T:
-    """What ``pack_record`` wrote, if it is of one of these classes; UnreadableDataError on anything else. Unknown
-    fields are ignored and missing ones take their defaults, so that older and newer programs read each other."""
+    """The record that ``pack_record`` wrote, if its class is one of these. Raises UnreadableDataError on anything else.
+    Unknown fields are ignored and missing ones take their defaults, so older and newer programs read each other."""
     try:
         name, fields = msgpack_values.unpack(data)
         read = _readers(types)[name]
@@ -167,12 +170,12 @@ def _same_fields(one: Any, other: Any, cls: type) -> bool:
 def _same(one: Any, other: Any) -> bool:
     try:
         return bool(one == other)
-    except Exception:  # a user's __eq__ may raise anything; then they are not known to be equal
+    except Exception:  # a user's __eq__ may raise anything; then nobody knows that they are equal
         return False
 
 
 def _why_not(obj: Any, cls: type, what: str, error: Exception | None) -> str:
-    """Go through the fields one by one to find the one to blame."""
+    """Why the object can't travel: go through its fields one by one, up to the one that can't."""
     try:
         hints = field_types(cls)
     except Exception as hint_error:
@@ -222,23 +225,23 @@ def _locate(error: Exception) -> str:
 
 
 def _culprit(value: Any, written: Any, error: Exception) -> tuple[str, str]:
-    """Path and reason of the first thing that can't travel: inside the value, where Enums, paths and classes may be
-    what the field declares, or inside what was written of it, where they may not."""
+    """Path and reason of the first part that can't travel. The value itself is searched first, where Enums, paths and
+    classes may be declared; then what was written of the value, where none may stand."""
     if isinstance(error, RecursionError) or "recursion limit" in str(error):
         return "", "it is nested too deep, or contains itself"
     try:
-        found = next(_strangers(value, "", set(), True), None)
+        found = next(_foreign_parts(value, "", set(), True), None)
         if found is None and not isinstance(error, Mismatch):
-            found = next(_strangers(written, "", set(), False), None)
+            found = next(_foreign_parts(written, "", set(), False), None)
     except RecursionError:
         found = None
     if found is None:
         return "", _text(error)
-    path, stranger = found
-    return path, f"{short(stranger)}. {_advice(stranger)}"
+    path, part = found
+    return path, f"{short(part)}. {_advice(part)}"
 
 
-def _strangers(value: Any, path: str, seen: set[int], may_be_declared: bool) -> Iterator[tuple[str, Any]]:
+def _foreign_parts(value: Any, path: str, seen: set[int], may_be_declared: bool) -> Iterator[tuple[str, Any]]:
     kind = type(value)
     if kind in msgpack_values.SCALARS or id(value) in seen or (may_be_declared and isinstance(value, Enum | PurePath)):
         return
@@ -255,14 +258,14 @@ def _strangers(value: Any, path: str, seen: set[int], may_be_declared: bool) -> 
         yield path, value
         return
     for part_path, part in parts:
-        yield from _strangers(part, part_path, seen, may_be_declared)
+        yield from _foreign_parts(part, part_path, seen, may_be_declared)
 
 
-def _advice(stranger: Any) -> str:
-    if isinstance(stranger, io.IOBase):
+def _advice(part: Any) -> str:
+    if isinstance(part, io.IOBase):
         return "Pass the file's path, and open it in execute."
-    if isinstance(stranger, types.FunctionType | types.BuiltinFunctionType | types.MethodType | type):
+    if isinstance(part, types.FunctionType | types.BuiltinFunctionType | types.MethodType | type):
         return "Pass a name for it, and look it up in execute."
-    if isinstance(stranger, types.GeneratorType):
+    if isinstance(part, types.GeneratorType):
         return "Pass its items as a tuple."
     return f"Pass what it is made from, and make it in execute; {_WHAT_TRAVELS}."

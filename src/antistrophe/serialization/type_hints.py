@@ -1,7 +1,7 @@
-"""What a type hint of one value lets through: scalars, enums, literals, paths, and what stands for any.
+"""What the type hint of one value lets through: scalars, Enums, Literals, paths and Any.
 
 cattrs by itself coerces (``int("5")``, ``list("abc")``), which would change a step's input on its way. Here a value
-passes only as what its field declares; anything else raises, on the way out and on the way in.
+passes only if it is of the type that its field declares; any other value raises, in writing and in reading.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cattrs.fns import identity
 Out: TypeAlias = Callable[[Any], Any]
 In: TypeAlias = Callable[[Any, Any], Any]
 
-# What a declared type accepts at run time; a whole number may stand where a float is declared.
+# The classes of the values that a declared type accepts. An int may stand where a float is declared.
 SCALARS: dict[Any, tuple[type, ...]] = {
     **{kind: (kind,) for kind in (bool, str, bytes, datetime, date, time, timedelta, Decimal, UUID, types.NoneType)},
     int: (int, bool),
@@ -37,7 +37,7 @@ class Mismatch(TypeError):  # noqa: N818 - always answered with an error of the 
 
 
 def mismatch(declared: Any, value: Any) -> Mismatch:
-    """The error that says so."""
+    """The error for a value that is not of the declared type."""
     return Mismatch(f"{type_text(declared)} is declared, the value is {short(value)}")
 
 
@@ -45,7 +45,7 @@ def short(value: Any) -> str:
     """A value and its type for a message, in at most about 120 characters."""
     try:
         text = repr(value)
-    except Exception:  # whatever a user's __repr__ does (or a number of too many digits), the message must come out
+    except Exception:  # a user's __repr__ may raise anything, and so may a number of too many digits
         text = "..."
     return f"{text if len(text) <= 100 else text[:97] + '...'} ({type(value).__qualname__})"
 
@@ -84,7 +84,7 @@ def _field_types(cls: type) -> Mapping[str, Any]:
 
 
 def writing(hint: Any, converter: Converter) -> Out:
-    """The way out for one hint; found again at each call where the hint is inside itself."""
+    """The function that writes values of one hint; a hint that holds itself is looked up again at each call."""
     try:
         return converter.get_unstructure_hook(hint)
     except RecursionError:
@@ -92,14 +92,14 @@ def writing(hint: Any, converter: Converter) -> Out:
 
 
 def reading(hint: Any, converter: Converter) -> In:
-    """The way in for one hint."""
+    """The function that reads values of one hint."""
     try:
         return converter.get_structure_hook(hint)
     except RecursionError:
         return converter.structure
 
 
-# --- scalars, and what stands for any -----------------------------------------------------------------------------
+# --- scalars and Any -----------------------------------------------------------------------------
 
 
 def _as_it_is(value: Any, _: Any) -> Any:
@@ -107,29 +107,36 @@ def _as_it_is(value: Any, _: Any) -> Any:
 
 
 def unknown_out(hint: Any, _: Converter) -> Out:
-    """None, scalars and Any pass as they are; a type of no known kind lets nothing through."""
+    """None, scalars and Any pass as they are; a hint of no known kind lets nothing through."""
     if hint in SCALARS or hint in (Any, object, None):
         return identity
 
     def refuse(_: Any) -> Any:
-        raise Mismatch(f"{type_text(hint)} is declared, which is no type that can travel")
+        raise _cannot_travel(hint)
 
     return refuse
 
 
 def unknown_in(hint: Any, _converter: Converter) -> In:
-    """The same way back."""
+    """Any passes as it is; a hint of no known kind lets nothing through."""
     if hint in (Any, object):
         return _as_it_is
 
     def refuse(_: Any, __: Any) -> Any:
-        raise Mismatch(f"{type_text(hint)} is declared, which is no type that can travel")
+        raise _cannot_travel(hint)
 
     return refuse
 
 
+def _cannot_travel(hint: Any) -> Mismatch:
+    return Mismatch(
+        f"values of type {type_text(hint)} can't travel; declare a type whose values do, such as a list, a dict or a"
+        " dataclass"
+    )
+
+
 def scalar_in(accepted: tuple[type, ...]) -> In:
-    """A value of exactly one of these classes."""
+    """Reads a value whose class is one of these, no subclass."""
 
     def read(value: Any, hint: Any) -> Any:
         if value.__class__ in accepted:
@@ -140,14 +147,14 @@ def scalar_in(accepted: tuple[type, ...]) -> In:
 
 
 def path_out(value: Any) -> str:
-    """A path as its text."""
+    """Writes a path as its text."""
     if not isinstance(value, PurePath):
         raise mismatch(Path, value)
     return str(value)
 
 
 def path_in(value: Any, hint: Any) -> Any:
-    """A path of the declared class from its text."""
+    """Reads a path of the declared class from its text."""
     if value.__class__ is not str:
         raise mismatch(hint, value)
     return hint(value)
@@ -191,7 +198,7 @@ def _learn_enum(cls: type[Enum], converter: Converter) -> None:
 
 
 def literal_out(hint: Any, _converter: Converter) -> Out:
-    """One of the listed values; a member of an Enum as its name."""
+    """Writes one of the listed values, and a member of an Enum as its name."""
 
     def write(value: Any) -> Any:
         if not any(value == choice and value.__class__ is choice.__class__ for choice in get_args(hint)):
@@ -202,7 +209,7 @@ def literal_out(hint: Any, _converter: Converter) -> Out:
 
 
 def literal_in(hint: Any, _converter: Converter) -> In:
-    """The listed value again."""
+    """Reads one of the listed values."""
     choices = [(choice.name if isinstance(choice, Enum) else choice, choice) for choice in get_args(hint)]
 
     def read(value: Any, _: Any) -> Any:

@@ -1,8 +1,8 @@
-"""The short way of a message between the transport and an actor, and the actor_manager of its children.
+"""The fast path of a message between the transport and an actor, and the bookkeeping of the actor's children.
 
-Thespian's actor manager would describe each message for a log that is off, wrap it, look for it in lists and throttle
-it; and it loses news of deaths and forgets nothing. What it does for each message and each child is done here instead,
-by attributes of the one manager at hand; what is seldom is left to it.
+For each message, Thespian's manager of an actor formats it for a log that is off, wraps it, searches lists for it and
+throttles it. It also misses deaths and forgets no child. So what it does for each message and each child is done here,
+by replacing attributes of that one manager; Thespian does the rest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Handle = Callable[[ReceiveEnvelope], Any]
 
 
 class ActorEventLoop(Protocol):
-    """What goes in and out of the actor's process, as this needs it."""
+    """What the manager needs of the event loop."""
 
     def keep(self, message: Any) -> None: ...
     def dispatch(self, path: str, frame: bytes, target: ActorAddress, message: Any) -> None: ...
@@ -51,11 +51,10 @@ class ActorEventLoop(Protocol):
 def fast_handler(
     handler: Any, loop: ActorEventLoop, abort: Callable[..., None], nobody: str
 ) -> tuple[Handle, ActorManager | None]:
-    """What is to be called for each message, in place of ``handler``: the same, where it is not an actor's manager.
+    """The function to call for each message in place of ``handler``; ``handler`` itself where it belongs to no actor.
 
-    The Admin, which has one child and little to say, is only kept from what would harm: when it has reported a death
-    it would strike all dead children off its list, and never report those that died since it last looked; and it would
-    sleep when it sends much, to save a network that is not there.
+    Two faults of the Admin's manager are mended. After it has reported one death it would forget all dead children, and
+    never report those that died since it last looked. And it would sleep when it sends much, to spare a network.
     """
     manager = getattr(handler, "__self__", None)
     if isinstance(manager, MultiProcReplicator):
@@ -68,22 +67,22 @@ def fast_handler(
 
 
 def _remove_no_child(_address: ActorAddress) -> None:
-    """In place of Thespian's own."""
+    """Replaces Thespian's method, which forgets all dead children."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildEnded:
-    """The transport's word, among the messages, that the process of a child has ended."""
+    """The event loop tells, among the messages, that the process of a child has ended."""
 
     number: int
 
 
 _TO_THE_ACTOR = frozenset((*MESSAGES.values(), WakeupMessage))
-"""What no manager of Thespian's has a word in; so is anything else that is not Thespian's."""
+"""Messages that go to the actor without Thespian's manager, as everything does that is not Thespian's own."""
 
 
 class ActorManager:
-    """One actor's manager, and what is done in its place."""
+    """Does for one actor what Thespian's manager would do for each message and each child."""
 
     def __init__(self, manager: Any, loop: ActorEventLoop, abort: Callable[..., None], nobody: str) -> None:
         self._manager = manager
@@ -110,14 +109,14 @@ class ActorManager:
     # --- messages ----------------------------------------------------------------------------------------------
 
     def handle(self, envelope: ReceiveEnvelope) -> Any:
-        """Hand a message to the actor; falsy when that was its last."""
+        """Hand a message to the actor; falsy where it was the last one."""
         message, manager = envelope.message, self._manager
         if type(message) not in _TO_THE_ACTOR:
             if type(message) is ChildEnded:
                 return self._died(message.number)
             if isinstance(message, ActorSystemMessage | logging.LogRecord):
                 return manager.handleMessages(envelope)
-        if "_exiting" not in self._state:  # which it has from then on
+        if "_exiting" not in self._state:  # Thespian sets it when the actor begins to exit
             result = None
             try:
                 result = self._actor.receiveMessage(message, envelope.sender)
@@ -133,12 +132,12 @@ class ActorManager:
         return True
 
     def _poisoned(self, message: Any, sender: ActorAddress) -> None:
-        """The actor could not handle it. Thespian would have it try again, and so do twice what it did before."""
+        """Tell the sender that the actor raised. Thespian would call the actor again, which would act twice."""
         if not isinstance(message, PoisonMessage | WakeupMessage):
             self.send(sender, PoisonMessage(message, traceback.format_exc()))
 
     def send(self, target: ActorAddress, message: Any) -> None:
-        """What ``Actor.send`` does. Raises NotSerializableError for what can't travel."""
+        """Send a message, in place of ``Actor.send``. Raises NotSerializableError."""
         details = target.addressDetails
         if type(details) is not UnixAddress:
             known = self._manager._addrManager.exportAddr(target)
@@ -157,13 +156,13 @@ class ActorManager:
             self._loop.dispatch(details.path, frame, target, message)
 
     def _postpone(self, target: ActorAddress, message: Any) -> None:
-        """A child that it goes to, or that it speaks of, has not reported yet: Thespian keeps it until then."""
+        """Have Thespian keep the message until the child has reported that is its target, or whose address it holds."""
         type(self._manager).actor_send(self._manager, target, message)
 
     # --- children ----------------------------------------------------------------------------------------------
 
     def forked(self) -> None:
-        """A child was forked just now: its death will be noticed."""
+        """A child was forked just now: watch for its death."""
         child = self.processes.latest()
         pidfd = death_watch(child)
         if pidfd is None:
@@ -173,13 +172,13 @@ class ActorManager:
             self._loop.watch_child(pidfd, ChildEnded(child.childNum))
 
     def look_for_deaths(self) -> bool:
-        """Look at those children that can't be watched."""
+        """Look whether a child has died that can't be watched."""
         for number in list(self.processes.unwatched):
             self._died(number)
         return True
 
     def _died(self, number: int) -> Any:
-        """That child has ended, and its last words have been heard: its parent is told."""
+        """Tell the actor that a child has ended. All messages of the child are handled before."""
         child = self.processes.get(number)
         if child is None or child.childProc.is_alive():
             return True
@@ -191,7 +190,7 @@ class ActorManager:
         return self._manager.handleMessages(ReceiveEnvelope(self._own, ChildActorExited(address)))
 
     def close(self) -> None:
-        """Let go of what belongs to this process."""
+        """Close the descriptors of this process."""
         for pidfd in self._pidfds.values():
             os.close(pidfd)
         self._pidfds.clear()

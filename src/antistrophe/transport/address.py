@@ -6,7 +6,7 @@ from thespian.actors import ActorAddress
 
 
 class UnixAddress:
-    """The details inside an ActorAddress of ours. A path is used once: an address never comes to mean another actor."""
+    """The details inside an ActorAddress of ours. A path is used only once, so an address never means another actor."""
 
     __slots__ = ("path",)
 
@@ -29,6 +29,6 @@ def address_of(path: str) -> ActorAddress:
 
 
 def path_of(address: ActorAddress) -> str | None:
-    """The path on which that actor listens; None for a child that has not reported yet."""
+    """The path on which the actor listens; None for a child that has not reported yet."""
     details = address.addressDetails
     return details.path if isinstance(details, UnixAddress) else None

@@ -1,7 +1,8 @@
-"""Tells the processes of one system from its guests: only what its launcher has forked can seal its connections.
+"""Tells the processes of one system from outsiders: applications, and whatever else runs for the same user.
 
-Applications, and whatever else runs for the same user, may ask; what the actors tell each other is theirs alone. The
-secret is inherited by fork and never written anywhere; a seal is good for one sender and one receiver.
+Outsiders may send requests; only the system's own processes may send what actors tell each other. The launcher makes a
+secret before it forks. Forks inherit it, and it is written nowhere. A process that knows the secret opens a connection
+with a code, an HMAC of the paths of the sender and the receiver, which is good for these two alone.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ _secret: bytes | None = None
 
 
 def found_system() -> None:
-    """In the launcher, before it forks: from now on there is an inside and an outside."""
+    """Make the secret of a new system: in the launcher, before it forks."""
     global _secret
     _secret = os.urandom(32)
 
 
 def authentication_code(sender: str, receiver: str) -> bytes:
-    """What shows ``receiver`` that ``sender`` is of the same system; nothing in a process that is of none."""
+    """The code that shows ``receiver`` that ``sender`` belongs to the same system; empty in a process of no system."""
     if _secret is None:
         return b""
     ends = f"{os.path.realpath(sender)}\0{os.path.realpath(receiver)}".encode("utf-8", "surrogateescape")
@@ -30,5 +31,6 @@ def authentication_code(sender: str, receiver: str) -> bytes:
 
 
 def is_outsider(sender: str, receiver: str, shown: bytes) -> bool:
-    """Whether who has shown this is none of this process's own system. A process that is of none has no guests."""
+    """Whether the sender that has shown this code is outside of this process's system. A process that belongs to no
+    system has no outsiders."""
     return _secret is not None and not hmac.compare_digest(authentication_code(sender, receiver), shown)

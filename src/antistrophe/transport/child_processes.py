@@ -1,5 +1,5 @@
-"""The children of one actor, in place of the lists in which Thespian keeps them: each act costs the same however many
-there are, live or dead."""
+"""The children of one actor, in tables that replace Thespian's lists: each operation costs the same, however many
+children live or have died."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from thespian.system.addressManager import ActorLocalAddress
 
 from antistrophe.transport.address import path_of
 
-# The news of a death may come twice, within moments. Until then a child's address still has to equal its former self.
+# A death may be reported twice within moments. Until the second report, the child's address must still be known.
 _REMEMBERED = 100
 
 
 class Processes:
-    """In place of ``_child_procs``: what Thespian keeps of each child's process, by the child's number."""
+    """Replaces ``_child_procs``: Thespian's record of each child's process, by the child's number."""
 
     def __init__(self) -> None:
         self._by_number: dict[int, Any] = {}
@@ -38,7 +38,7 @@ class Processes:
         return len(self._by_number)
 
     def get(self, number: int) -> Any | None:
-        """The child of that number."""
+        """The child with this number."""
         return self._by_number.get(number)
 
     def latest(self) -> Any:
@@ -46,13 +46,13 @@ class Processes:
         return next(reversed(self._by_number.values()))
 
     def take(self, number: int) -> Any | None:
-        """Remove a child whose process has ended."""
+        """Remove and return a child whose process has ended."""
         self.unwatched.discard(number)
         return self._by_number.pop(number, None)
 
 
 def death_watch(child: Any) -> int | None:
-    """A descriptor that is readable once that child's process has ended; None where there is none to be had."""
+    """A descriptor that becomes readable when the child's process ends; None where none can be opened."""
     try:
         return os.pidfd_open(child.childProc.pid)
     except OSError:
@@ -60,10 +60,10 @@ def death_watch(child: Any) -> int | None:
 
 
 class Addresses:
-    """In place of the address manager's ``_managed``: the address from which each child has reported, by number."""
+    """Replaces the address manager's ``_managed``: the address from which each child has reported, by number."""
 
     def __init__(self, nobody: ActorAddress, known: list[ActorAddress | None]) -> None:
-        self._nobody = nobody  # one address that no process has, for all the dead
+        self._nobody = nobody  # one address that no process has stands for all the dead
         self._addresses: dict[int, ActorAddress | None] = dict(enumerate(known))
         self._numbers: dict[str, int] = {}
         self._dead: deque[int] = deque()
@@ -86,11 +86,11 @@ class Addresses:
 
     @property
     def kept(self) -> int:
-        """How many are remembered, the dead included."""
+        """How many addresses are kept, those of dead children included."""
         return len(self._addresses)
 
     def died(self, address: ActorAddress) -> None:
-        """A child is dead. Its own address is forgotten once many others have died."""
+        """A child is dead. Its address is forgotten after many others have died."""
         details = address.addressDetails
         local = isinstance(details, ActorLocalAddress)
         number = details.addressInstanceNum if local else self._numbers.pop(path_of(address) or "", None)
@@ -102,7 +102,7 @@ class Addresses:
 
 
 class Reported:
-    """In place of ``_children``: the addresses of the children that have reported and live."""
+    """Replaces ``_children``: the addresses of the children that have reported and live."""
 
     def __init__(self, known: list[ActorAddress]) -> None:
         self._by_path = {path_of(address) or "": address for address in known}
@@ -112,7 +112,7 @@ class Reported:
         self._by_path[path_of(address) or ""] = address
 
     def remove(self, path: str) -> None:
-        """It is dead."""
+        """The child at this path is dead."""
         self._by_path.pop(path, None)
 
     def __iter__(self) -> Iterator[ActorAddress]:
@@ -123,20 +123,20 @@ class Reported:
 
 
 class Postponed:
-    """In place of ``_awaitingAddressUpdate``: what waits for a child to report, by the child's number."""
+    """Replaces ``_awaitingAddressUpdate``: messages that wait until a child reports, by the child's number."""
 
     def __init__(self) -> None:
         self._intents: dict[int, list[Any]] = {}
 
     def add(self, address: ActorAddress, intent: Any) -> None:
-        """This has to wait for the child of that local address."""
+        """Keep a message until the child with this local address reports."""
         self._intents.setdefault(address.addressDetails.addressInstanceNum, []).append(intent)
 
     def remove_intents_for_address(self, address: ActorAddress) -> list[Any]:
-        """What has waited for it."""
+        """Remove and return the messages that wait for this child."""
         return self._intents.pop(address.addressDetails.addressInstanceNum, [])
 
     def fmap(self, visit: Any) -> None:
-        """Show how much waits, for Thespian's status report."""
+        """Call ``visit`` for what waits for each child; Thespian's status report needs it."""
         for number, intents in self._intents.items():
             visit((f"child {number}", intents))

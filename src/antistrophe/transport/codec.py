@@ -1,8 +1,8 @@
-"""Messages <-> frames of msgpack. Nothing that a frame holds is ever run, and no class is looked up by its name.
+"""Messages <-> frames of msgpack. Nothing in a frame is run, and no class is looked up by a name from a frame.
 
-A frame is a row: the kind of the message, then its fields. There are three sorts of kinds: the messages of the runtime,
-those of Thespian's own that are listed, and "", a plain value, whose one field is self-describing. A frame of any other
-kind, or with a field that is not what its kind says, is malformed.
+A frame is a row: the kind of the message, then its fields. The kinds are the messages of the runtime, the listed
+messages of Thespian's own, and "", a payload, whose one field is a self-describing value. A frame of another kind, or
+with a field that its kind does not have or of another type, is malformed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BUFFER_BYTES = 64 * 1024
 _KEPT_BYTES = 1024 * 1024
 
 PAYLOAD = ""
-"""The kind of a plain value."""
+"""The kind of a payload."""
 
 _ADDRESS = msgpack_values.FIRST_OTHER
 _AS_DATETIME = 3
@@ -46,18 +46,18 @@ MESSAGES: dict[str, type] = {
 
 
 class MalformedError(Exception):
-    """What came in is no message of a known kind."""
+    """A frame is no message of a known kind."""
 
 
 def pack_message(message: Any) -> bytes:
-    """The frame of a message. Raises NotSerializableError for what can't travel, and Thespian's CannotPickleAddress
-    while an address in it is that of a child which has not reported yet."""
+    """The frame of a message. Raises NotSerializableError for a value that can't travel, and Thespian's
+    CannotPickleAddress where an address is that of a child that has not reported yet."""
     try:
         write = _writers.get(type(message))
         if write is not None:
             frame: bytes = _packers.pack(write(message))
             if len(frame) > _KEPT_BYTES:
-                _packers.renew()  # its buffer has grown, and would stay so
+                _packers.renew()  # its buffer has grown, and would stay large
             return frame
         kind = type(message).__name__
         form = FORMS.get(kind)
@@ -86,8 +86,8 @@ def _decode(frame: bytes) -> Any:
     try:
         return _decoder.decode(frame)
     except UnicodeDecodeError:
-        # A file name that is not UTF-8 reaches Python as lone surrogates, and so may any text of a user's. msgspec does
-        # not decode them; msgpack does, and then msgspec looks at the values.
+        # A file name that is not UTF-8 reaches Python as lone surrogates, and a user's text may hold some too. msgspec
+        # does not decode them. msgpack does, and then msgspec checks the values as strictly.
         row = msgpack.unpackb(
             frame, use_list=False, ext_hook=_extension, unicode_errors="surrogatepass", timestamp=_AS_DATETIME
         )
@@ -95,7 +95,7 @@ def _decode(frame: bytes) -> Any:
 
 
 def _culprit(value: Any) -> str:
-    """The type of what can't travel, and in a record the field in which it is."""
+    """The type of the value that can't travel, and the fields of the records that hold the value."""
     cls = type(value)
     for field in dataclasses.fields(value) if dataclasses.is_dataclass(value) else ():
         inner = getattr(value, field.name)
@@ -107,14 +107,14 @@ def _culprit(value: Any) -> str:
 
 
 def _written(values: tuple[Any, ...], nested: int | None) -> tuple[Any, ...]:
-    """Thespian wraps a message in another where it could not be delivered."""
+    """The fields, with a frame in place of the message that Thespian has wrapped, because it was not delivered."""
     if nested is None:
         return values
     return (*values[:nested], pack_message(values[nested]), *values[nested + 1 :])
 
 
 def _reader_of(form: Form) -> Callable[..., Any]:
-    """From the fields of such a message of Thespian's to the message."""
+    """A function that makes a message of Thespian's from its fields."""
     if form.nested is None:
         return form.read
     read, nested = form.read, form.nested
@@ -126,8 +126,8 @@ def _packer(buffer_bytes: int) -> Any:
 
 
 class _Packers(threading.local):
-    """A packer for each thread, whose buffer is used for one message after another. Not for what is within a message,
-    which is packed while the message is."""
+    """A packer for each thread; one message after another uses its buffer. What is packed while a message is, such as a
+    payload within it, needs a packer of its own."""
 
     def __init__(self) -> None:
         self.renew()
@@ -142,7 +142,7 @@ def _pack(values: tuple[Any, ...]) -> bytes:
 
 
 def _other(value: Any) -> Any:
-    """What msgpack does not know: the records in a message, and addresses."""
+    """Write what msgpack does not know: the records in a message, and addresses."""
     write = _writers_within.get(type(value))
     if write is not None:
         return write(value)
@@ -170,7 +170,7 @@ def _packed_address(address: ActorAddress) -> msgpack.ExtType:
     return msgpack.ExtType(_ADDRESS, details.path.encode("utf-8", "surrogateescape"))
 
 
-# --- plain values -----------------------------------------------------------------------------------------------------
+# --- payloads ---------------------------------------------------------------------------------------------------------
 
 
 def _pack_payload(value: Any) -> bytes:
@@ -190,7 +190,7 @@ _writers = {cls: _structs.writer(cls) for cls in MESSAGES.values()}
 _writers_within: dict[type, Any] = {ActorAddress: _packed_address}
 _packers = _Packers()
 
-# Every kind of frame there is, with its Struct; and what makes a message of the fields where it is no record of ours.
+# The Struct of every kind of frame; and what makes the message of its fields where the message is no record of ours.
 _kinds = {
     **{kind: _structs.struct(cls) for kind, cls in MESSAGES.items()},
     **{kind: make_struct(kind, [(f"f{n}", hint) for n, hint in enumerate(form.hints)]) for kind, form in FORMS.items()},

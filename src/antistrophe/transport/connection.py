@@ -1,7 +1,7 @@
-"""Connections between actors: each carries frames one way, from the process that connected to the one that listens.
+"""Connections between processes: each carries frames one way, from the process that connected to the one that listens.
 
-A connection opens with a preamble that names its sender; after it come frames: four bytes of length, then msgpack.
-Both sides look at who the other is, by the kernel's word: a process of another user is neither heard nor spoken to.
+A connection opens with a preamble that names its sender. After the preamble come frames: four bytes of length, then
+msgpack. Both sides ask the kernel for the user of the other: a process of another user is neither heard nor spoken to.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.5
 _MAX_RECONNECTS = 3
 
-# A full backlog of the listener (EAGAIN) and a lack of descriptors pass; both are tried again.
+# A full backlog of the listener (EAGAIN) and a lack of descriptors pass, so connecting is tried again.
 _PASSING = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class BrokenStreamError(Exception):
-    """What came in is no stream of ours."""
+    """The bytes that came in are no stream of frames."""
 
 
 class OtherUserError(OSError):
-    """At the other end is a process of another user."""
+    """The process at the other end runs for another user."""
 
 
 def framed(payload: bytes) -> bytes:
-    """One frame; PayloadTooLargeError when it can't travel."""
+    """A payload with its length before it. Raises PayloadTooLargeError."""
     if len(payload) > MAX_FRAME_BYTES:
         raise PayloadTooLargeError(f"a message of {len(payload)} bytes is over the limit of {MAX_FRAME_BYTES}")
     return _LENGTH.pack(len(payload)) + payload
 
 
 def preamble(sender: str, receiver: str = "") -> bytes:
-    """What opens a connection: who sends on it, and its seal, where it is of a system."""
+    """The bytes that open a connection: the path of the sender, and its authentication code where it has one."""
     return PREAMBLE_MAGIC + framed(
         sender.encode("utf-8", "surrogateescape") + b"\0" + authentication_code(sender, receiver)
     )
@@ -65,19 +65,20 @@ def check_peer(sock: socket.socket) -> None:
 
 
 def somebody_listens(path: str) -> bool:
-    """Whether a connection to this socket would be taken in."""
+    """Whether a process accepts connections on this socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(path)
         except BlockingIOError:
-            return True  # so many want to connect that we'd have to wait
+            return True  # the backlog of the listener is full
         except OSError:
             return False
     return True
 
 
 class OutgoingConnection:
-    """What goes to one peer: a connection made when it is needed, and a queue for what the kernel does not take yet."""
+    """The connection to one peer, made when it is needed, and the queue of messages that the kernel does not take
+    yet."""
 
     __slots__ = (
         "_bytes",
@@ -106,12 +107,12 @@ class OutgoingConnection:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more should be queued that can be done without."""
+        """Whether messages that are sent again anyway should be refused."""
         return len(self.queue) >= MAX_QUEUED_MESSAGES or self._bytes >= MAX_QUEUED_BYTES
 
     def connect(self, now: float) -> bool:
-        """Try to connect. False: not now, try again at ``retry_at``. Raises OSError when the peer is gone, or of
-        another user."""
+        """Try to connect. False: try again at ``retry_at``. Raises OSError where the peer is gone or runs for another
+        user."""
         try:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             try:
@@ -133,8 +134,8 @@ class OutgoingConnection:
         return True
 
     def write(self, frame: bytes) -> bool:
-        """Hand a frame to the kernel, where nothing else waits; True when it has all of it. What it has not taken has
-        to be queued next. Raises OSError: broken."""
+        """Write a frame, if nothing else waits; True when the kernel has all of it. Otherwise the caller has to enqueue
+        the message next. Raises OSError where the connection is broken."""
         if self.sock is None or self.queue:
             return False
         try:
@@ -147,12 +148,13 @@ class OutgoingConnection:
         return False
 
     def enqueue(self, outgoing: OutgoingMessage) -> None:
-        """Have a outgoing wait for its turn."""
+        """Add a message to the queue."""
         self.queue.append(outgoing)
         self._bytes += len(outgoing.frame)
 
     def flush(self) -> list[OutgoingMessage]:
-        """Write what the kernel takes; answers with the letters of which it has all. Raises OSError: broken."""
+        """Write as much as the kernel takes; return the messages that are written whole. Raises OSError where the
+        connection is broken."""
         written: list[OutgoingMessage] = []
         while self.queue and self.sock is not None:
             data = self.queue[0].frame
@@ -168,13 +170,13 @@ class OutgoingConnection:
         return written
 
     def lost(self) -> bool:
-        """The connection broke: what is queued starts over. False when that has happened too often in a row."""
+        """The connection broke: the first queued message starts over. False where that happened too often in a row."""
         self.close()
         self._reconnects += 1
         return self._reconnects <= _MAX_RECONNECTS
 
     def take_expired(self, now: float) -> list[OutgoingMessage]:
-        """Remove the letters that have waited too long; a connection with one of them half written is closed."""
+        """Remove and return the messages that have waited too long; close the connection where one is half written."""
         expired = [outgoing for outgoing in self.queue if outgoing.quit_at is not None and outgoing.quit_at <= now]
         if expired:
             if self._offset and self.queue[0] in expired:
@@ -184,7 +186,7 @@ class OutgoingConnection:
         return expired
 
     def take_all(self) -> list[OutgoingMessage]:
-        """Remove and answer all that is queued, and close."""
+        """Remove and return all queued messages, and close the connection."""
         taken = list(self.queue)
         self.queue.clear()
         self._bytes = 0
@@ -209,14 +211,14 @@ class IncomingConnection:
         self.sender: str | None = None
         self.authentication = b""
         self._buffer = bytearray()
-        self._missing = 0  # so much of a frame is known to be still to come
+        self._missing = 0  # how many bytes of the last frame are still to come
         self._magic_seen = False
 
     def receive(self) -> tuple[list[bytes], bool]:
-        """Read what is there: the complete payloads, and whether the stream goes on.
+        """Read what has arrived: return the complete payloads, and whether the stream goes on.
 
-        Raises BrokenStreamError for a stream that is not ours. The preamble sets ``sender`` and ``seal``; it is no
-        payload.
+        The preamble is no payload: it sets ``sender`` and ``authentication``. Raises BrokenStreamError for bytes that
+        are no stream of frames.
         """
         payloads: list[bytes] = []
         budget = _READ_BUDGET_BYTES
@@ -231,7 +233,7 @@ class IncomingConnection:
                 return payloads, False
             budget -= len(data)
             if self._take(data, payloads):
-                break  # most often there is no more, and the kernel says so if there is
+                break  # most often nothing more has arrived, and if it has, the next wait says so
         return payloads, True
 
     def close(self) -> None:
@@ -239,7 +241,7 @@ class IncomingConnection:
         self.sock.close()
 
     def _take(self, data: bytes, payloads: list[bytes]) -> bool:
-        """Add what was read; True when no frame is left half."""
+        """Add what was read; True where no frame is incomplete."""
         if self._magic_seen and not self._buffer:
             start = self._take_frames(data, payloads)
             if start < len(data):
@@ -265,7 +267,7 @@ class IncomingConnection:
         return True
 
     def _take_frames(self, buffer: bytes | bytearray, payloads: list[bytes]) -> int:
-        """Cut off the whole frames; answers with where the rest begins."""
+        """Cut off the whole frames; return the offset of the rest."""
         start, size = 0, len(buffer)
         while size >= start + _HEADER_BYTES:
             (length,) = _LENGTH.unpack_from(buffer, start)

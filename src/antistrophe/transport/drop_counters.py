@@ -1,4 +1,4 @@
-"""What an end of the actor system turned away: counted, and said in the log."""
+"""What a process of the actor system dropped or refused: counted and logged."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ REFUSED = "messages were refused because their receiver does not read"
 
 
 class DropCounters:
-    """Counts by what it was. The first of each is logged, then the 10th, the 100th and so on: who sends garbage all day
-    must not fill the disk as well."""
+    """Counts each kind of drop. The 1st, 10th, 100th ... of each kind is logged, so that garbage without end does not
+    fill the disk."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
 
     def add(self, what: str, detail: object) -> None:
-        """One more of that; ``detail`` is for the log alone."""
+        """Count one more drop of this kind; ``detail`` is for the log only."""
         self.counts[what] += 1
         number = self.counts[what]
         if str(number).rstrip("0") == "1":

@@ -1,6 +1,6 @@
-"""What a process of the actor system is told at its birth, and what forks must not take along.
+"""What a new process of the actor system is told, and what a fork must let go of.
 
-Endpoints are made in the parent, by fork; the child moves in before it does anything else.
+The parent makes the endpoint before it forks; the child calls `move_in` before it does anything else.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ADOPTION_PAUSE_S = 0.001
 
 
 class UnixEndpoint(TransportInit__Base):
-    """Who a new process is: its number among its parent's children, the Admin, and the process that made it."""
+    """Who a new process is: its number among its parent's children, the address of the Admin, and its creator."""
 
     def __init__(
         self, instance: int | None, assigned: ActorAddress | None, admin: ActorAddress, role: str | None
@@ -47,7 +47,7 @@ class UnixEndpoint(TransportInit__Base):
 
     @classmethod
     def for_child(cls, assigned: ActorAddress, admin: ActorAddress) -> UnixEndpoint:
-        """For the child that is known here as ``assigned``: a local address, or the Admin's own."""
+        """The endpoint of the child that this process knows as ``assigned``: a local address, or that of the Admin."""
         details = assigned.addressDetails
         if not isinstance(details, ActorLocalAddress):
             return cls(None, assigned, admin, "admin")
@@ -55,11 +55,11 @@ class UnixEndpoint(TransportInit__Base):
         return cls(number, None, admin, "logger" if number == _LOGGER_INSTANCE else None)
 
     def move_in(self) -> None:
-        """In the new process: die with the creator from now on, and write down who has this role."""
-        assert self._creator is not None, "the creator lived when it wrote this"
+        """In the new process: die with the creator from now on, and write the pid file of the role."""
+        assert self._creator is not None, "the creator lived when it made the endpoint"
         _await_adoption(self._creator)
         die_with_parent(self._creator.pid)
-        # This process will end like a child of multiprocessing, which runs these and not what atexit knows.
+        # This process ends like a child of multiprocessing, which runs finalizers and not what atexit knows.
         multiprocessing.util.Finalize(None, _close_all, exitpriority=0)
         path = path_of(self.admin)
         if self._role is not None and path is not None:
@@ -67,13 +67,14 @@ class UnixEndpoint(TransportInit__Base):
 
 
 def keep_out_of_tmp() -> None:
-    """Where nobody says otherwise, Thespian writes a log under a name in /tmp that anybody can guess: not here."""
+    """Have Thespian write no log of its own, unless the user has named a file: its default is a file in /tmp whose name
+    anybody can guess."""
     if "THESPLOG_FILE" not in os.environ:
         thesplog_control(logging.CRITICAL, useLogging=False, tmpFileMaxSize=0)
 
 
 def read_identity(folder: Path, role: str) -> ProcessIdentity | None:
-    """Who has that role in the system of this socket folder; None when nobody alive has."""
+    """The live process that has this role in the system of this socket folder, or None."""
     try:
         pid, start_ticks, boot = pid_file(folder, role).read_text("ascii").split()
         identity = ProcessIdentity(int(pid), int(start_ticks), boot)
@@ -83,8 +84,8 @@ def read_identity(folder: Path, role: str) -> ProcessIdentity | None:
 
 
 def _await_adoption(creator: ProcessIdentity) -> None:
-    # Thespian forks its Admin twice. The starter is a subreaper, so the orphan falls to it, a moment later; a parent
-    # death signal that is asked for before would come with the death of the process in between.
+    # Thespian forks its Admin twice. The creator is a subreaper, so it becomes the parent of the orphan a moment later.
+    # A parent death signal that is set before would come with the death of the process in between.
     deadline = time.monotonic() + _ADOPTION_S
     while os.getppid() != creator.pid:
         if time.monotonic() > deadline or not is_alive(creator):
@@ -113,10 +114,10 @@ _ends: weakref.WeakSet[_End] = weakref.WeakSet()
 
 
 def register_end(end: _End) -> None:
-    """Have this end closed when its process ends, and abandoned in every fork of it.
+    """Have this end closed when its process ends, and abandoned in every fork of the process.
 
-    A forked copy of a listening socket would keep the address of a dead process alive: what is sent to it would
-    neither arrive nor fail.
+    A fork's copy of a listening socket would keep the address of a dead process alive: messages to it would neither
+    arrive nor fail.
     """
     _ends.add(end)
 

@@ -1,4 +1,4 @@
-"""All that goes in and out of one process of the actor system: its sockets, its children's deaths, its signals."""
+"""The event loop of one process of the actor system: waits for sockets, deaths of children and signals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from antistrophe.transport.receiver import Envelope, Receiver
 from antistrophe.transport.sender import Sender
 from antistrophe.transport.sockets import remove_socket
 
-# After a child's death, what it had sent is read first; other peers may keep sending, so there is an end to that.
+# After a child's death its last messages are read first. Other peers may keep sending, so that many reads are enough.
 _MAX_READS_AFTER_A_DEATH = 64
 
 _WAKE = object()
@@ -41,8 +41,8 @@ _WATCH = object()
 
 
 class EventLoop:
-    """Listens at ``own``; dead letters go to ``admin``. One thread waits for what happens, any may send; ``lock`` keeps
-    them apart."""
+    """Listens on the socket of ``own``; dead letters go to ``admin``. One thread waits for events, any thread may send;
+    ``lock`` keeps them apart."""
 
     def __init__(self, own: ActorAddress, admin: ActorAddress) -> None:
         self.closed = True
@@ -63,15 +63,15 @@ class EventLoop:
 
     @property
     def filenos(self) -> list[int]:
-        """The descriptors that are looked at."""
+        """The descriptors that are watched."""
         return self._poller.filenos
 
     def keep(self, message: Any) -> None:
-        """Have a message to oneself delivered. It does not travel, and may hold what can't."""
+        """Deliver a message to this process itself. It does not travel, so it may hold values that can't travel."""
         self.received.append(Envelope(self._own, message))
 
     def holds(self, kinds: Container[type]) -> bool:
-        """Whether a message of one of these types is in ``received``, or can be had without waiting."""
+        """Whether a message of one of these types is in ``received``, or can be read without waiting."""
         if not self.receiver.holds(kinds) and not self.closed:
             self.wait(0.0)
         return self.receiver.holds(kinds)
@@ -79,8 +79,8 @@ class EventLoop:
     # --- sending --------------------------------------------------------------------------------------------------
 
     def send(self, path: str | None, outgoing: OutgoingMessage) -> None:
-        """Send, or queue, or fail where too much waits already. What became of it is told now if it has been sent, else
-        by `settle`. Raises ActorSystemFailure at an end that is closed."""
+        """Send a message, or queue it, or refuse it where the queue is full. A message that is sent is settled now, any
+        other by `settle`. Raises ActorSystemFailure after `close` and in a fork."""
         if self.closed or path is None:
             raise ActorSystemFailure("this end of the actor system is closed (or its process was forked)")
         with self.lock:
@@ -91,7 +91,7 @@ class EventLoop:
             if status is None:
                 self.sender.queue(path, outgoing)
             elif status is not SendStatus.Sent:
-                # Told from within the run, as Thespian expects: the caller has not begun to listen for it yet.
+                # Thespian expects to hear this from within the run: the caller does not listen yet.
                 self.sender.finished.append((outgoing, status))
         if status is SendStatus.Sent:
             outgoing.settle(status)
@@ -99,8 +99,8 @@ class EventLoop:
             self.wake()
 
     def dispatch(self, path: str, frame: bytes, target: ActorAddress, message: Any) -> None:
-        """Send a message of an actor's, of which this is the frame. It waits as long as its receiver lives; only one
-        that is sent again until it is answered is refused where too much waits already."""
+        """Send the frame of an actor's message. The message waits as long as its receiver lives. Only a message that is
+        sent again until it is answered is refused where the queue is full."""
         with self.lock:
             if self.closed:
                 raise ActorSystemFailure("this end of the actor system is closed")
@@ -116,7 +116,7 @@ class EventLoop:
                 self.sender.queue(path, outgoing)
 
     def settle(self) -> None:
-        """Tell what became of the letters that had to wait, or failed."""
+        """Report what became of the messages that had to wait, or failed."""
         finished = self.sender.finished
         with contextlib.suppress(IndexError):  # another thread may have taken the last one
             while finished:
@@ -124,12 +124,12 @@ class EventLoop:
                 outgoing.settle(status)
 
     def forget_peer(self, path: str) -> None:
-        """That peer is dead."""
+        """That peer is dead: fail what waits for it."""
         with self.lock:
             self.sender.forget(path)
 
     def _undelivered(self, status: SendStatus.BASE, outgoing: OutgoingMessage) -> None:
-        """Dead letters go to the Admin, which keeps the address of whoever wants to see them."""
+        """Send a dead letter to the Admin, which keeps the address of the actor that handles dead letters."""
         admin = path_of(self._admin)
         unwanted = isinstance(outgoing.message, DeadEnvelope | ChildActorExited)
         if status is SendStatus.DeadTarget and not unwanted and path_of(outgoing.target) != admin and not self.closed:
@@ -140,16 +140,16 @@ class EventLoop:
     # --- waiting --------------------------------------------------------------------------------------------------
 
     def wake(self, *, signal_exit: bool = False, check_children: bool = False) -> None:
-        """End a wait, with the reason. Signal handlers call this: it takes no lock."""
+        """End the wait, for this reason. Signal handlers call this, so it takes no lock."""
         self._exit_signalled |= signal_exit
         self._check_children |= check_children
-        # A fork of an actor keeps its signal handlers; there the number may be a file of somebody else's by now.
+        # A fork keeps an actor's signal handlers; there the descriptor's number may belong to another file by now.
         if not self.closed:
             with contextlib.suppress(OSError):
                 os.eventfd_write(self._wake_fd, 1)
 
     def set_watch(self, filenos: Iterable[int]) -> None:
-        """Watch these descriptors beside our own, instead of those before. One that is closed is watched no longer."""
+        """Watch these descriptors for the actor, in place of the last ones. A closed one is not watched."""
         wanted = frozenset(filenos)
         if wanted != self._watches:
             for fileno in self._watches - wanted:
@@ -160,11 +160,11 @@ class EventLoop:
             self._watches = wanted
 
     def watch_child(self, pidfd: int, ended: ChildEnded) -> None:
-        """Deliver ``ended`` once that process has, after all that it had sent."""
+        """Deliver ``ended`` when the process of this pidfd has ended, after all messages that it had sent."""
         self._poller.watch(pidfd, READABLE, ended)
 
     def wait(self, timeout_s: float | None) -> None:
-        """Wait for something to happen, and take it in."""
+        """Wait for events, and handle them."""
         rest_s = self.sender.rest_s()
         if rest_s is not None and (timeout_s is None or rest_s < timeout_s):
             timeout_s = rest_s
@@ -180,7 +180,7 @@ class EventLoop:
             self.keep(WatchMessage(ready))
 
     def _take_in(self, fileno: int, happened: int) -> bool:
-        """Handle one event; True when it is of a descriptor that the actor watches."""
+        """Handle one event; True where the actor watches its descriptor."""
         owner = self._poller.owner(fileno)
         if isinstance(owner, IncomingConnection):
             self.receiver.read(owner)
@@ -209,7 +209,7 @@ class EventLoop:
             self.keep(ActorExitRequest())
 
     def _hear_last_words(self) -> None:
-        """What a child had sent comes before the news of its death."""
+        """Read the messages that a child had sent before its death is delivered."""
         for _ in range(_MAX_READS_AFTER_A_DEATH):
             events = [(n, e) for n, e in self._poller.wait(0.0) if self._brings_messages(n)]
             for fileno, happened in events:
@@ -224,7 +224,7 @@ class EventLoop:
     # --- the end --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leave the actor system, from any thread. What waits to be sent has failed."""
+        """Leave the actor system, from any thread. Messages that wait to be sent have failed."""
         with self.lock:
             if self.closed:
                 return
@@ -238,7 +238,7 @@ class EventLoop:
         self.settle()
 
     def abandon(self) -> None:
-        """In a fork: let go of the descriptors that are the parent's, and of nothing else."""
+        """In a fork: close the copies of the parent's descriptors, and do nothing else."""
         if not self.closed:
             self.closed = True
             self.sender.drop_descriptors()
@@ -246,7 +246,7 @@ class EventLoop:
             self.release()
 
     def release(self) -> None:
-        """Let go of what a wait needs. The thread that waits does it, so that no number is closed under it."""
+        """Close the descriptors that a wait needs. The thread that waits does this, so that none is closed under it."""
         if self._wake_fd >= 0:
             self._poller.close()
             os.close(self._wake_fd)

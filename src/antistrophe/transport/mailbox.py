@@ -1,4 +1,4 @@
-"""One private end in a running actor system: sends to its supervisor, and receives what is sent back."""
+"""An application's end in a running actor system: it sends requests to the supervisor, and receives the answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ MAX_UNREAD_BYTES = 64 * 1024 * 1024
 
 
 class Backlog:
-    """What this application has sent to a system that has not read it, at all its ends together. From any thread."""
+    """Counts the requests that this process has sent and the system has not read, over all mailboxes. Any thread may
+    use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,18 +30,18 @@ class Backlog:
         self.size = 0
 
     def add(self, size: int) -> None:
-        """Raises OverloadedError where this would be too much; a single request never is."""
+        """Count a request. Raises OverloadedError where too much waits already; a single request is always taken."""
         with self._lock:
             if self.requests and (self.requests >= MAX_UNREAD_REQUESTS or self.size + size > MAX_UNREAD_BYTES):
                 raise OverloadedError(
-                    f"the actor system does not read: {self.requests} requests ({self.size} bytes) of this application"
-                    " wait for it; try again later"
+                    f"the actor system does not read: {self.requests} requests ({self.size} bytes) of this process are"
+                    " waiting for it to read them; try again later"
                 )
             self.requests += 1
             self.size += size
 
     def remove(self, size: int) -> None:
-        """It was read, or will never be."""
+        """A request of this size was read, or will never be."""
         with self._lock:
             self.requests -= 1
             self.size -= size
@@ -50,10 +51,14 @@ _backlog = Backlog()
 
 
 class Mailbox:
-    """For one thread at a time. Messages may be lost, so there is no error for one that can't be delivered.
+    """One thread at a time may use a mailbox. A message may be lost, so one that can't be delivered raises no error::
 
-    ``supervisor`` is the path of its socket. ``transport``: use this end, instead of one made here. Raises
-    SystemUnavailableError where there is no place for a socket.
+        mailbox = Mailbox(ready.supervisor)
+        mailbox.send(GetSaga("c", "order-17"))
+        answer = mailbox.receive(timeout_s=1.0)
+
+    ``supervisor`` is the path of the supervisor's socket; ``transport`` is used in place of one made here. Raises
+    SystemUnavailableError where no socket can be made.
     """
 
     def __init__(self, supervisor: str, transport: UnixTransport | None = None, backlog: Backlog = _backlog) -> None:
@@ -66,7 +71,8 @@ class Mailbox:
             raise SystemUnavailableError(str(error)) from error
 
     def send(self, message: Any) -> None:
-        """Send to the supervisor, without waiting for it to read; not again what it has not begun to read.
+        """Send to the supervisor without waiting for it to read. A message that it has not begun to read is not sent
+        again.
 
         Raises OverloadedError where too much waits for it already, NotSerializableError for what can't travel, and
         PayloadTooLargeError. The system drops a message with a field of another type than declared, and nobody answers:
@@ -92,16 +98,16 @@ class Mailbox:
 
     def wake(self) -> None:
         """End a `receive` that another thread is in, or the next one."""
-        # The reason is one that the transport does not forget when no run is under way just then; what it delivers for
-        # it is no message of ours.
+        # The transport keeps this reason until the next run, if none is under way; `receive` ignores the message that
+        # it delivers for it.
         self._transport.interrupt_wait(signal_shutdown=True)
 
     def close(self) -> None:
-        """Leave the actor system: what is still sent here fails at its sender."""
+        """Leave the actor system: messages that are still sent here fail at their sender."""
         self._transport.close()
 
     def _settled(self, _status: SendStatus.BASE, outgoing: OutgoingMessage) -> None:
-        """The kernel has it, or nobody ever will."""
+        """The kernel has taken the message, or it has failed."""
         self._backlog.remove(len(outgoing.frame))
         if self._unread is outgoing.message:
             self._unread = None

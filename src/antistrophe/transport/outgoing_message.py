@@ -1,4 +1,4 @@
-"""A message on its way out, while the kernel does not take it."""
+"""A message that waits to be sent because the kernel does not take it yet."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Notify = Callable[[SendStatus.BASE, "OutgoingMessage"], None]
 
 
 class OutgoingMessage:
-    """A frame, what it is the frame of, and who is told what becomes of it. ``quit_at``: when it has waited too long,
-    by the monotonic clock; None: it waits as long as its receiver lives."""
+    """The frame of a message, the message itself, its target, and a function that hears what became of it. ``quit_at``:
+    when it has waited too long, by the monotonic clock; None: it waits as long as its receiver lives."""
 
     __slots__ = ("_notify", "frame", "message", "quit_at", "target")
 
@@ -27,6 +27,6 @@ class OutgoingMessage:
         self._notify = notify
 
     def settle(self, status: SendStatus.BASE) -> None:
-        """Tell what became of it."""
+        """Report what became of the message."""
         if self._notify is not None:
             self._notify(status, self)

@@ -1,4 +1,4 @@
-"""What a process receives: a listening socket, a connection from each peer that sends, and the messages from them."""
+"""Receives the messages of one process: a listening socket, and a connection from each peer that sends."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ _NO_DESCRIPTOR_PAUSE_S = 0.01
 
 
 class Envelope(ReceiveEnvelope):
-    """A message and its sender. Thespian describes it for a debug log that is off; str(message) would cost the most."""
+    """A message and its sender. Thespian calls `identify` for a debug log that is off, and its own calls
+    str(message)."""
 
     def __init__(self, sender: ActorAddress, message: Any) -> None:
         self._sender = sender
         self._message = message
 
     def identify(self) -> str:
-        """What the debug log would say."""
+        """The text for the debug log."""
         return "a message"
 
 
 class Receiver:
-    """Listens on ``path`` and gathers messages in ``received``. Not for several threads at once."""
+    """Listens on ``path`` and puts messages into ``received``. One thread at a time may use it."""
 
     def __init__(self, poller: Poller, path: str, drop_counters: DropCounters) -> None:
         self.received: deque[ReceiveEnvelope] = deque()
@@ -59,14 +60,15 @@ class Receiver:
         poller.watch(self._listener.fileno(), READABLE, self)
 
     def accept(self) -> None:
-        """Take in those who have connected, and what they have sent already."""
+        """Accept the connections that wait, and read what they have sent already."""
         for _ in range(_ACCEPTS_AT_ONCE):
             try:
                 sock, _address = self._listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
-                # Most likely no descriptor is free. Whoever wants to connect waits until one is, and we do not spin.
+                # Most likely no descriptor is free. Peers wait until one is, and the pause keeps this loop from
+                # spinning.
                 thesplog("can't accept a connection: %s", error, level=logging.WARNING)
                 time.sleep(_NO_DESCRIPTOR_PAUSE_S)
                 return
@@ -83,7 +85,7 @@ class Receiver:
             self.read(connection)
 
     def read(self, connection: IncomingConnection) -> None:
-        """Take in what a peer has sent."""
+        """Read what a peer has sent."""
         try:
             payloads, goes_on = connection.receive()
         except BrokenStreamError as error:
@@ -121,7 +123,8 @@ class Receiver:
         self._listener.close()
 
     def _introduced(self, connection: IncomingConnection) -> ActorAddress:
-        """A sender's first messages on a connection: those on the one that it has closed for it come before them."""
+        """The sender of a connection that brings its first messages. Messages on the sender's connection before this
+        one, which it has closed, are read first."""
         path = connection.sender
         assert path is not None, "there is no message before the preamble"
         before = self._latest.get(path)

@@ -1,4 +1,4 @@
-"""What a process sends: one connection per peer, and what waits because a peer does not read."""
+"""Sends the messages of one process: one connection for each peer, and a queue where a peer does not read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOOK_AT_QUEUES_S = 1.0
 
 
 class Sender:
-    """All connections to peers. Not for several threads at once: its owner holds a lock."""
+    """All connections to peers. One thread at a time may use it: its owner holds a lock."""
 
     def __init__(self, poller: Poller, own_path: str, drop_counters: DropCounters) -> None:
         self.finished: deque[tuple[OutgoingMessage, SendStatus.BASE]] = deque()
@@ -31,25 +31,25 @@ class Sender:
         self._connections: OrderedDict[str, OutgoingConnection] = OrderedDict()  # least recently used first
         self._waiting: dict[OutgoingConnection, None] = {}
         self._look_again_at = 0.0
-        # A process needs descriptors for other things as well, and for those who connect to it.
+        # A process needs descriptors for other things too, and for the peers that connect to it.
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         unlimited = descriptors == resource.RLIM_INFINITY
         self._most_open = _MAX_OPEN_CONNECTIONS if unlimited else min(_MAX_OPEN_CONNECTIONS, descriptors // _SHARE + 1)
-        # Which connection was used last counts only where some will have to be closed.
+        # The order of use is kept only where connections may have to be closed soon.
         self._crowded_from = self._most_open // 2
 
     @property
     def pending(self) -> int:
-        """How many letters wait to be written."""
+        """How many messages wait to be written."""
         return sum(len(connection.queue) for connection in self._waiting)
 
     def is_full(self, path: str) -> bool:
-        """Whether so much waits for that peer that no more should."""
+        """Whether the queue for that peer is full."""
         connection = self._connections.get(path)
         return connection is not None and connection.full
 
     def write(self, path: str, frame: bytes) -> SendStatus.BASE | None:
-        """Hand a frame to the kernel. Answers how that went, or None: it has to be queued, by the next call."""
+        """Write a frame. Return how that went, or None: the caller has to queue the message next."""
         connection = self._connections.get(path)
         if connection is None or connection.armed != 0 or len(self._connections) >= self._crowded_from:
             opened = self._open(path)
@@ -70,7 +70,7 @@ class Sender:
         return SendStatus.Sent
 
     def queue(self, path: str, outgoing: OutgoingMessage) -> None:
-        """Have a outgoing wait whose frame `write` has just not handed over whole; it ends up in ``finished``."""
+        """Queue the message whose frame `write` has not written whole; it ends up in ``finished``."""
         connection = self._connections[path]
         connection.enqueue(outgoing)
         if connection.sock is None and connection.retry_at <= time.monotonic():
@@ -79,7 +79,7 @@ class Sender:
             self._arm(connection)
 
     def ready(self, connection: OutgoingConnection, events: int) -> None:
-        """Something happened on a connection."""
+        """Handle an event on a connection."""
         try:
             if events & BROKEN:
                 raise ConnectionResetError
@@ -90,7 +90,7 @@ class Sender:
             self._arm(connection)
 
     def tend(self) -> None:
-        """Connect again where it is time to, and end what has waited too long."""
+        """Connect again where it is time to, and fail the messages that have waited too long."""
         if not self._waiting:
             return
         now = time.monotonic()
@@ -102,14 +102,15 @@ class Sender:
                 self._end_expired(connection, now)
 
     def rest_s(self) -> float | None:
-        """In how many seconds `tend` has something to do; None: never."""
+        """In how many seconds `tend` has something to do; None: nothing waits."""
         if not self._waiting:
             return None
         due = min([self._look_again_at, *(each.retry_at for each in self._waiting if each.sock is None)])
         return max(0.0, due - time.monotonic())
 
     def forget(self, path: str) -> None:
-        """That peer is dead: what waits for it fails, and its socket file goes, for nobody will have it again."""
+        """That peer is dead: fail the messages that wait for it, and remove its socket file, which nobody uses
+        again."""
         connection = self._connections.get(path)
         if connection is not None:
             self._give_up(connection, SendStatus.DeadTarget)
@@ -117,21 +118,21 @@ class Sender:
             remove_socket(path)
 
     def waiting(self) -> list[OutgoingMessage]:
-        """The letters that wait."""
+        """The messages that wait."""
         return [outgoing for connection in self._waiting for outgoing in connection.queue]
 
     def close(self) -> None:
-        """Close all connections; what waits has failed."""
+        """Close all connections; the messages that wait have failed."""
         for connection in list(self._connections.values()):
             self._give_up(connection, SendStatus.Failed)
 
     def drop_descriptors(self) -> None:
-        """Close this process's copies of the descriptors, and nothing else."""
+        """Close this process's copies of the descriptors, and do nothing else."""
         for connection in self._connections.values():
             connection.close()
 
     def _open(self, path: str) -> OutgoingConnection | SendStatus.BASE:
-        """What goes to that peer, connected where that can be had now; or how it failed."""
+        """The connection to that peer, connected if that is possible now; or how connecting failed."""
         connection = self._connections.get(path)
         if connection is None:
             self._make_room()
@@ -165,7 +166,7 @@ class Sender:
             self._arm(connection)
 
     def _reconnect(self, connection: OutgoingConnection) -> None:
-        """A connection broke: its peer is dead, and then nobody listens there, or has closed it and reads anew."""
+        """A connection broke: its peer is dead, or has closed the connection and reads from a new one."""
         self._disarm(connection)
         if connection.lost() and connection.queue:
             self._connect_and_flush(connection)
@@ -180,11 +181,11 @@ class Sender:
         if status is SendStatus.DeadTarget:
             remove_socket(connection.path)
 
-    def _written(self, letters: Iterable[OutgoingMessage]) -> None:
-        self.finished.extend((outgoing, SendStatus.Sent) for outgoing in letters)
+    def _written(self, written: Iterable[OutgoingMessage]) -> None:
+        self.finished.extend((outgoing, SendStatus.Sent) for outgoing in written)
 
     def _arm(self, connection: OutgoingConnection) -> None:
-        # What the kernel is to look at: room to write, or at least the peer's death.
+        # Watch for room to write where something waits, else only for the peer's death.
         if connection.queue:
             self._waiting[connection] = None
         else:
@@ -207,8 +208,8 @@ class Sender:
         self._arm(connection)
 
     def _make_room(self) -> None:
-        """Close the connection that has been idle the longest, where there are too many; one with a queue is put to the
-        end of the row, so that it is looked at once and not each time."""
+        """Where too many connections are open, close the one that was idle the longest. One with a queue goes to the
+        end of the order, so that it is looked at once and not each time."""
         for _ in range(len(self._connections) + 1 - self._most_open):
             for _ in range(len(self._connections)):
                 path, connection = next(iter(self._connections.items()))

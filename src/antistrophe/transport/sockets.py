@@ -1,4 +1,4 @@
-"""Where the sockets of a home live: a folder that only its owner can enter, with a path short enough for the kernel."""
+"""The folder for the sockets of a home: only its owner can enter it, and its path is short enough for the kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from antistrophe.errors import SystemUnavailableError
 
 MAX_PATH_BYTES = 107
-"""What fits into the kernel's ``sun_path``, without the closing NUL."""
+"""The longest path of a socket: the kernel's ``sun_path`` without the closing NUL."""
 
 ADMIN_LINK = "admin"
 """The name of the symlink, in the socket folder, to the socket of the running system's Admin."""
@@ -29,16 +29,16 @@ _SHORT_FOLDER = Path("/tmp")
 
 
 def new_socket_path(folder: Path) -> str:
-    """A path in ``folder`` that no socket has had, and none will have again."""
+    """A path in ``folder`` that no socket has had before, or will have again."""
     return str(folder / uuid.uuid4().hex)
 
 
 def socket_folder(home: Path) -> Path:
-    """Make the socket folder of a home ready (0700, owned by this user) and write down in the home where it is.
+    """Make the socket folder of a home ready (0700, owned by this user), and write its path into the home.
 
     It is ``<home>/sockets`` where the paths fit and the file system takes sockets, else a folder under
     ``$XDG_RUNTIME_DIR``, else one under the temporary folder (/tmp, where ``$TMPDIR`` is too deep as well). Raises
-    SystemUnavailableError if none will do.
+    SystemUnavailableError where none of them is fit.
     """
     home = Path(os.path.realpath(home))
     reasons: list[str] = []
@@ -52,9 +52,9 @@ def socket_folder(home: Path) -> Path:
 
 
 def existing_socket_folder(home: Path) -> Path | None:
-    """The socket folder that a home says it has; None when there is none. Creates nothing.
+    """The socket folder whose path is written in the home; None where there is none. Creates nothing.
 
-    Raises SystemUnavailableError when that folder is not this user's alone: whoever can enter it can run code here.
+    Raises SystemUnavailableError where other users can enter the folder: they could give orders to the system.
     """
     try:
         folder = Path(os.fsdecode((home / _POINTER).read_bytes().rstrip(b"\n")))
@@ -77,7 +77,7 @@ def existing_socket_folder(home: Path) -> Path | None:
 
 
 def remove_leftover_sockets(folder: Path) -> int:
-    """Remove what a dead system left in its socket folder; answers with how many files. Only while none runs there."""
+    """Remove the files that a dead system left in its socket folder; return their number. No system may run there."""
     removed = 0
     for entry in _entries(folder):
         link = entry.name == ADMIN_LINK and entry.is_symlink()
@@ -88,8 +88,8 @@ def remove_leftover_sockets(folder: Path) -> int:
 
 
 def remove_dead_sockets(folder: Path) -> int:
-    """Remove the sockets of processes that died while the system runs on; answers with how many. What somebody still
-    listens on stays."""
+    """Remove the sockets of dead processes of a system that runs; return their number. A socket on which a process
+    listens stays."""
     candidates = [entry.path for entry in _entries(folder) if len(entry.name) == _NAME_BYTES and _is_socket(entry)]
     alive = _bound_sockets() if candidates else set()
     dead = [path for path in candidates if path not in alive and _refuses(path)]
@@ -99,21 +99,21 @@ def remove_dead_sockets(folder: Path) -> int:
 
 
 def leave_socket_folder(home: Path, folder: Path) -> None:
-    """Remove a socket folder that is outside its home, if nothing is left in it. Only while none runs there."""
+    """Remove an empty socket folder that is outside its home. No system may run there."""
     if folder.parent != Path(os.path.realpath(home)):
         with contextlib.suppress(OSError):
             folder.rmdir()
 
 
 def remove_socket(path: str) -> None:
-    """Remove the socket of a dead process, if there is one. Nothing but a socket is ever removed."""
+    """Remove the socket of a dead process, if it exists. Nothing but a socket is removed."""
     with contextlib.suppress(OSError, ValueError):
         if stat.S_ISSOCK(Path(path).lstat().st_mode):
             Path(path).unlink()
 
 
 def pid_file(folder: Path, role: str) -> Path:
-    """Where the process of that role writes down who it is."""
+    """The file in which the process with this role writes its identity."""
     return folder / f"{role}{_PID_SUFFIX}"
 
 
@@ -183,7 +183,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _bound_sockets() -> set[str]:
-    """The paths that the kernel knows, so that nobody alive is bothered; it knows those of this network namespace."""
+    """The paths of the sockets that live processes of this network namespace listen on, as the kernel lists them."""
     lines = Path("/proc/net/unix").read_bytes().splitlines()[1:]
     return {os.fsdecode(fields[7]) for fields in (line.split(maxsplit=7) for line in lines) if len(fields) > 7}
 

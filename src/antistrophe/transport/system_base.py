@@ -1,4 +1,4 @@
-"""The system base for Thespian's ActorSystem: it starts the actor system of a socket folder, or attaches to it."""
+"""The system base for Thespian's ActorSystem: starts the actor system of a socket folder, or attaches to it."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ _LOG_FILE = "thespian.log"
 class UnixSystemBase(systemBase):
     """The actor system of one socket folder, as this process sees it.
 
-    ``ActorSystem(UnixSystemBase(folder, log_folder=...), transientUnique=True)`` starts the system, or attaches where
-    one answers. With ``attach_only`` it never starts one. Whoever starts becomes a subreaper, and its death is the
-    death of the whole system; so only a small process of its own should start. Raises SystemUnavailableError.
+    ``ActorSystem(UnixSystemBase(folder, log_folder=...), transientUnique=True)`` attaches to the system that answers in
+    the folder, or starts one; with ``attach_only`` it never starts one. The process that starts the system becomes a
+    subreaper, and the whole system dies with it, so a small process of its own should do it. Raises
+    SystemUnavailableError.
     """
 
     def __init__(
         self, folder: Path, *, log_folder: Path | None = None, attach_only: bool = False, timeout_s: float = 10.0
     ) -> None:
-        # None of Thespian's own constructors: they retry for eleven seconds, start an Admin where none answers, and
-        # set TZ in the environment of the application.
+        # Thespian's own constructors are not called: they retry for eleven seconds, start an Admin where none answers,
+        # and set TZ in the environment of the application.
         running = _running_admin(folder)
         if running is None and attach_only:
             raise SystemUnavailableError(f"no actor system runs in {folder}")
@@ -104,14 +105,15 @@ class UnixSystemBase(systemBase):
 
 
 def admin_and_logger(folder: Path) -> tuple[ProcessIdentity | None, ProcessIdentity | None]:
-    """Who Thespian's Admin and its logger are in the system of that folder; None for one that does not live."""
+    """The processes of Thespian's Admin and of its logger in the system of this folder; None for a dead one."""
     return read_identity(folder, "admin"), read_identity(folder, "logger")
 
 
 def log_definitions(log_folder: Path) -> dict[str, Any]:
-    """What Thespian's logger is to do: append warnings and worse to a file in that folder, which is made if need be.
+    """The configuration of Thespian's logger: append warnings and worse to a file in this folder, which is made if it
+    does not exist.
 
-    Raises SystemUnavailableError when the file can't be written: Thespian itself would say nothing, and not start.
+    Raises SystemUnavailableError where the file can't be written: Thespian would not start, and not say why.
     """
     file = log_folder / _LOG_FILE
     definitions: dict[str, Any] = {
@@ -137,8 +139,8 @@ def log_definitions(log_folder: Path) -> dict[str, Any]:
 
 
 def _direct_thesplog(log_folder: Path) -> None:
-    # Thespian's own log. It asks for the temporary folder even where it is told a file; the first to ask tries it out,
-    # which fails in a process without a free descriptor, and would end it. Forks know the answer.
+    # Thespian's own log asks for the temporary folder even if a file is named. The first call tries the folder out, and
+    # in a process without a free descriptor this fails and would end it. So it is done here, and forks know the answer.
     os.environ["THESPLOG_FILE"] = str(log_folder / _LOG_FILE)
     try:
         tempfile.gettempdir()
@@ -157,7 +159,7 @@ def _capabilities(admin: ActorAddress) -> dict[str, Any]:
 
 
 def _running_admin(folder: Path) -> ActorAddress | None:
-    """The Admin that answers in that folder. Each has a path of its own, so that what is meant for a dead one fails."""
+    """The Admin that answers in this folder. Each Admin has a path of its own, so a message to a dead one fails."""
     try:
         admin = address_of(str(folder / (folder / ADMIN_LINK).readlink()))
     except OSError:

@@ -1,6 +1,7 @@
-"""The messages of Thespian's own that may travel, each with its fields as plain values: the whole list.
+"""The complete list of Thespian's own messages that may travel, with the fields of each.
 
-Others exist (for conventions of several hosts, for loading sources, for shells); a system of ours has no use for them.
+Thespian has more (for conventions of several hosts, for loading sources, for shells); a system of ours does not use
+them.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ _LOG_FIELDS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One class of messages: how to get its fields, their type hints, and how to make it of them. The field at
-    ``nested`` is a message, which travels as a frame within the frame."""
+    """One class of messages: a function that gets its fields, their type hints, and a function that makes the message
+    of them. The field at index ``nested`` is a message, which travels as a frame within the frame."""
 
     cls: type
     write: Callable[[Any], tuple[Any, ...]]
@@ -116,4 +117,4 @@ _LISTED = (
 )
 
 FORMS: dict[str, Form] = {form.cls.__name__: form for form in _LISTED}
-"""By the name of the class, which is the kind of its frames."""
+"""The forms by the name of their class, which is the kind of their frames."""

@@ -1,8 +1,7 @@
-"""How messages travel between the processes of one actor system: Thespian's transport over Unix-domain sockets.
+"""Thespian's transport over Unix-domain sockets: how messages travel between the processes of one actor system.
 
-Each process listens on a socket of its own and keeps one connection to each process that it sends to. A message is
-sent when the kernel has it; it is delivered at most once, in order per sender and receiver. Peers that do not read
-hold up nobody but themselves. Nothing here opens a port, and nothing that comes in is unpickled.
+A message counts as sent when the kernel has taken it. It is delivered at most once, in order for each sender and
+receiver. A peer that does not read holds up nobody else. No port is opened, and nothing that comes in is unpickled.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ from antistrophe.transport.timers import Timers
 
 
 class UnixTransport:
-    """The end of one process (or of one private context of an application) in the actor system.
+    """The end of one process in the actor system, or of one mailbox of an application.
 
-    A child of the system dies with the process that made it, from the moment its transport exists.
+    From the moment its transport exists, a child of the system dies with the process that made it.
     """
 
     def __init__(self, init: object, *details: Any) -> None:
@@ -81,7 +80,7 @@ class UnixTransport:
 
     @staticmethod
     def probeAdmin(address: ActorAddress) -> bool:  # noqa: N802
-        """Whether somebody listens there."""
+        """Whether a process listens on this address."""
         return somebody_listens(path_of(address) or "")
 
     def setAddressManager(self, manager: Any) -> None: ...  # noqa: N802 - it comes with each call that needs it
@@ -89,20 +88,20 @@ class UnixTransport:
     def enableRXPauseFlowControl(self, enable: bool = True) -> None: ...  # noqa: N802 - receiving never pauses
 
     def prepEndpoint(self, assigned: ActorAddress, capabilities: dict[str, Any]) -> UnixEndpoint:  # noqa: N802, ARG002
-        """What a child of this process needs to know to make its own transport."""
+        """What a child of this process needs for its own transport."""
         return UnixEndpoint.for_child(assigned, self._adminAddr)
 
     def connectEndpoint(self, endpoint: UnixEndpoint) -> None:  # noqa: N802, ARG002
-        """The child connects when it reports; its death is looked out for from now on."""
+        """A child was forked: watch for its death. It connects by itself when it reports."""
         if self._actor_manager is not None:
             self._actor_manager.forked()
 
     def external_transport_clone(self) -> UnixTransport:
-        """Another end for this process, whose messages do not mix with those of this one."""
+        """Another end for this process; messages to the two ends do not mix."""
         return UnixTransport(None, self._adminAddr)
 
     def childResetFileNumList(self) -> list[int]:  # noqa: N802
-        """None: forks have closed all of it by the time this is used, and the numbers may be something else's."""
+        """No descriptors: forks have closed them by then, and their numbers may belong to other files."""
         return []
 
     def protectedFileNumList(self) -> list[int]:  # noqa: N802
@@ -110,23 +109,23 @@ class UnixTransport:
         return self._loop.filenos
 
     def set_watch(self, filenos: Iterable[int]) -> None:
-        """Watch these descriptors beside our own, instead of those before."""
+        """Watch these descriptors for the actor, in place of the last ones."""
         self._loop.set_watch(filenos)
 
     def lostRemote(self, address: ActorAddress) -> None: ...  # noqa: N802 - there are no other hosts to lose
 
     def abort_run(self, drain: bool = False) -> None:
-        """End the present run; with ``drain``, once all is sent."""
+        """End the current run; with ``drain`` only when everything is sent."""
         self._aborting = drain
 
     def interrupt_wait(self, signal_shutdown: bool = False, check_children: bool = False) -> None:
-        """Wake the run, with the reason. Signal handlers call this: it takes no lock."""
-        # The children that an actor's actor_manager watches need no look.
+        """Wake the run, for this reason. Signal handlers call this, so it takes no lock."""
+        # The actor manager watches most children by their pidfd; only the others need a look.
         look = check_children and (self._actor_manager is None or bool(self._actor_manager.processes.unwatched))
         self._loop.wake(signal_exit=signal_shutdown, check_children=look)
 
     def deadAddress(self, manager: Any, address: ActorAddress) -> None:  # noqa: N802
-        """A child is dead: what waits for it has failed, and its socket goes."""
+        """A child is dead: fail what waits for it, and remove its socket."""
         path = path_of(manager.exportAddr(address) or address)
         if path is not None:
             self._loop.forget_peer(path)
@@ -136,13 +135,13 @@ class UnixTransport:
         self._timers.set(time.monotonic(), period, payload)
 
     def close(self) -> None:
-        """Leave the actor system, from any thread. What waits to be sent has failed; a run ends."""
+        """Leave the actor system, from any thread. Messages that wait to be sent have failed; a run ends."""
         self._loop.close()
         if self._actor_manager is not None:
             self._actor_manager.close()
 
     def abandon(self) -> None:
-        """In a fork: let go of the descriptors that are the parent's, and of nothing else."""
+        """In a fork: close the copies of the parent's descriptors, and do nothing else."""
         self._loop.abandon()
         if self._actor_manager is not None:
             self._actor_manager.close()
@@ -161,25 +160,25 @@ class UnixTransport:
             response.addWakeups([(self.myAddress, ExpirationTimer(due - now)) for due in self._timers.pending()])
 
     def more_is_waiting(self, kinds: Container[type]) -> bool:
-        """Whether a message of one of these types has arrived that is not handed over yet; looks once at the sockets
-        and does not wait. For the thread that runs this end, in a handler."""
+        """Whether a message of one of these types has arrived and is not handled yet. Looks once at the sockets and
+        does not wait. Only the thread that runs this end may call it, in a handler."""
         return not self._loop.closed and self._aborting is None and self._loop.holds(kinds)
 
     def hand_over(self, message: Any) -> None:
-        """Have a message delivered to the actor of this end, from any of its threads."""
+        """Deliver a message to the actor of this end, from any thread."""
         self._loop.keep(message)
         self._loop.wake()
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What this end has turned away, by what it was."""
+        """How much this end has dropped or refused, by kind."""
         return self._loop.drop_counters.counts
 
     # --- sending --------------------------------------------------------------------------------------------------
 
     def scheduleTransmit(self, manager: Any, intent: TransmitIntent, has_exclusive_flag: bool = False) -> None:  # noqa: N802, ARG002
-        """Send as Thespian does. Raises CannotPickleAddress while a child that it goes to, or speaks of, has not
-        reported; NotSerializableError for what can't travel; ActorSystemFailure at an end that is closed."""
+        """Send a message for Thespian. Raises CannotPickleAddress where the target or an address in the message is that
+        of a child that has not reported yet, NotSerializableError, and ActorSystemFailure after `close`."""
         if manager is not None:
             known = manager.exportAddr(intent.targetAddr)
             if known is None:
@@ -197,16 +196,18 @@ class UnixTransport:
         self._loop.send(path, OutgoingMessage(frame, intent.targetAddr, intent.message, settle, quit_at))
 
     def post(self, target: ActorAddress, frame: bytes, message: Any, notify: Notify) -> None:
-        """Send a message of an application's, of which this is the frame; ``notify`` hears what became of it, at once,
-        in a later run or when this end is closed. Raises ActorSystemFailure at an end that is closed."""
+        """Send the frame of an application's message. ``notify`` is called with what became of it: at once, in a later
+        run, or in `close`. Raises ActorSystemFailure after `close`."""
         self._loop.send(path_of(target), OutgoingMessage(frame, target, message, notify, None))
 
     # --- the run --------------------------------------------------------------------------------------------------
 
     def run(self, incomingHandler: Any, maximumDuration: Any = None) -> Any:  # noqa: N803 - Thespian's names
-        """Receive and send for so long (None: without end). With no handler, until there is a message, which is the
-        answer; with TransmitOnly, until all is sent: answers with how much is not; else until the handler answers
-        falsely."""
+        """Receive and send, at most for that time (None: without a limit).
+
+        Without a handler, return the first message. With TransmitOnly, return as soon as everything is sent: how many
+        messages are not. Else call the handler with each message until it returns something false.
+        """
         seconds = None if maximumDuration is None else timePeriodSeconds(maximumDuration)
         until = float("inf") if seconds is None else time.monotonic() + seconds
         with self._loop.lock:
@@ -241,7 +242,7 @@ class UnixTransport:
 
     def _run_to_receive(self, handle: Handle | None, until: float) -> Any:
         received, finished = self._loop.received, self._loop.sender.finished
-        looked = False  # at the sockets: at least once, even when there is no time
+        looked = False  # at the sockets; that is done at least once, even where no time is given
         while True:
             if finished:
                 self._loop.settle()
@@ -250,7 +251,7 @@ class UnixTransport:
             result = self._handle_received(handle) if received else None
             now = time.monotonic()
             if result is None and self._timers.next_at <= now:
-                result = self._ring(handle, now)
+                result = self._deliver_wakeups(handle, now)
             if result is not None:
                 return result
             if looked and now >= until:
@@ -278,8 +279,8 @@ class UnixTransport:
                 break
         return None
 
-    def _ring(self, handle: Handle | None, now: float) -> Any:
-        """Deliver the wakeups that are due, in the order in which they came due; not those that are asked for now."""
+    def _deliver_wakeups(self, handle: Handle | None, now: float) -> Any:
+        """Deliver the wakeups that were due at ``now``, in that order; not those that a handler asks for meanwhile."""
         while (wakeup := self._timers.take_due(now)) is not None:
             envelope = Envelope(self.myAddress, wakeup)
             if handle is None:
