@@ -1,5 +1,4 @@
-"""The attempt file: what a step process leaves behind of its attempt, so that its death leaves no doubt where there
-need be none.
+"""The attempt file: a step process writes there what others must know about its attempt after its death.
 
 The file holds two records: the call begins, and the call has ended. Each is one unsynced write. The write survives the
 death of the process but not of the machine, so a record counts only within the same boot. The file holds the last

@@ -13,11 +13,11 @@ from antistrophe.linux import process, termination
 from antistrophe.linux.process import ProcessIdentity
 
 SLEEP = "import time; time.sleep(600)"
-# Each says its pid (and those of its children) on standard output before it goes to sleep.
+# Each prints its pid, and those of its children, before it goes to sleep.
 SAY_AND_SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 FORK_AND_SLEEP = "import os, time; child = os.fork(); child and print(child, flush=True); time.sleep(600)"
 
-# Without what the package itself imports: the children have nothing but the standard library.
+# This imports a module without the package's own imports: the children have only the standard library.
 IMPORT_PROCESS = (
     "import sys, types\n"
     "package = sys.modules['antistrophe'] = types.ModuleType('antistrophe')\n"
@@ -27,7 +27,7 @@ IMPORT_PROCESS = (
 
 
 class Nursery:
-    """Starts processes for one test and sees to it that they and their groups are gone after it."""
+    """Starts processes for one test, and ends them and their groups after it."""
 
     def __init__(self) -> None:
         self._children: list[subprocess.Popen[str]] = []
@@ -49,7 +49,7 @@ class Nursery:
         return child
 
     def number(self, child: subprocess.Popen[str]) -> int:
-        """The next pid that a child says; that process is ended with the test, too."""
+        """The next pid that a child prints. That process is ended with the test, too."""
         assert child.stdout is not None
         pid = int(child.stdout.readline())
         identity = process.identity_of(pid)
@@ -76,7 +76,7 @@ def known(pid: int) -> ProcessIdentity:
 
 
 def zombie(nursery: Nursery) -> tuple[subprocess.Popen[str], ProcessIdentity]:
-    """A child that has died and is not reaped, and who it was."""
+    """A child that has died and is not reaped, and its identity."""
     child = nursery.start(SAY_AND_SLEEP)
     identity = known(nursery.number(child))
     child.kill()

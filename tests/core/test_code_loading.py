@@ -62,7 +62,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """As if this process had loaded nothing yet; what a test loads is forgotten after it."""
+    """This process has loaded nothing yet, and forgets after a test what it loaded."""
     monkeypatch.setattr(code_loading, "_loaded", None)
     monkeypatch.setattr(code_loading, "_is_step_process", False)
     monkeypatch.setattr(events, "_classes", dict(events._classes))
@@ -109,7 +109,7 @@ def test_a_module_is_found_by_the_search_path_of_the_application(origin: Origin,
 
 
 def test_an_edited_script_is_read_anew(origin: Origin, tmp_path: Path) -> None:
-    """Within the same second and of the same size, which is what a .pyc would not see."""
+    """The edit comes within the same second and keeps the size: a .pyc would not notice it."""
     assert load_step_class(origin, "__main__:Debit").__module__
     script = tmp_path / "script.py"
     assert not list(tmp_path.glob("__pycache__/script*"))
@@ -255,7 +255,7 @@ def test_a_script_without_py_is_a_script(tmp_path: Path) -> None:
 
 
 def test_the_application_and_a_step_process_agree(tmp_path: Path) -> None:
-    """What the one names, the other loads, with nothing in between but the spec."""
+    """A step process loads what the application names, from the spec alone."""
     (tmp_path / "helper.py").write_text("NAME = 1\n")
     (tmp_path / "app.py").write_text(
         SCRIPT.replace(

@@ -31,7 +31,7 @@ class Debit(SagaStep):
 
 
 def variant(base: type[SagaStep] = Debit, **attributes: Any) -> SagaStep:
-    """Debit("A", 1) with these attributes on the instance, where they count as those of the class would."""
+    """Debit("A", 1) with these attributes on the instance; they count like attributes of the class."""
     step: Any = base("A", 1)  # type: ignore[call-arg]
     for name, value in attributes.items():
         object.__setattr__(step, name, value)

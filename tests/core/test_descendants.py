@@ -15,7 +15,7 @@ from antistrophe.linux import descendants, process, termination
 from antistrophe.linux.process import ProcessIdentity, identity_of
 from tests.waiting import until
 
-# Says who it is and what it has started; what is started has left every group and every environment behind.
+# Prints the pid of a child that has left its group, its session and its environment behind, and ends.
 MARKED = """
 import os, subprocess, sys
 from antistrophe.linux import descendants, process, termination
@@ -33,7 +33,7 @@ os._exit(0)
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path) -> Iterator[None]:
-    """This process is of the home, as the supervisor is; its own limit is put back."""
+    """Mark this process as one of the home, like a supervisor; its limits are put back after the test."""
     before = resource.getrlimit(10)
     descendants.mark_home_descendants(tmp_path)
     yield
@@ -41,7 +41,7 @@ def _home(tmp_path: Path) -> Iterator[None]:
 
 
 def orphan(*arguments: str) -> ProcessIdentity:
-    """A process whose starter, marked so, is gone already."""
+    """A process whose parent carried these marks and has ended."""
     starter = subprocess.run([sys.executable, "-c", MARKED, *arguments], stdout=subprocess.PIPE, check=True, timeout=30)
     found = identity_of(int(starter.stdout))
     assert found is not None

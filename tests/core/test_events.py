@@ -1,4 +1,4 @@
-"""Events: which classes are events, under which type and version, and what of them can be read again."""
+"""Events: which classes are events, under which type and version, and which events can be read again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from antistrophe.serialization.payload import pack_payload, unpack_payload
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone after it."""
+    """The classes that a test registers are gone after it."""
     monkeypatch.setattr(events, "_classes", dict(events._classes))
     monkeypatch.setattr(events, "_newest", dict(events._newest))
 
@@ -62,7 +62,7 @@ class Unmarked(Debited):
 
 
 def make(qualname: str = "Made", module: str = __name__, **annotations: type) -> Any:
-    """A new class each time, as if written in that module under that name."""
+    """A new class each time, as if it were written in this module under this name."""
     space = {"__annotations__": annotations, "__qualname__": qualname, "__module__": module}
     return dataclass(frozen=True)(type(qualname.rpartition(".")[2], (), space))
 
@@ -163,7 +163,7 @@ def test_the_same_class_defined_again_takes_the_place_of_the_older_one() -> None
     old = event(make("Again", text=str))
     new = event(make("Again", text=str))
     assert event_class("Again", 1) is new
-    # An object of the older class is still an event, and is read as the newer one's.
+    # An object of the older class is still an event, and reading it gives an object of the newer class.
     encoded = encode_event(old("x"))
     assert type(decode_event(encoded.type, 1, encoded.data)) is new
 

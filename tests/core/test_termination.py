@@ -36,7 +36,7 @@ def test_a_group_whose_leader_is_a_zombie_is_killed(nursery: Nursery) -> None:
     until(lambda: termination.kill_group(identity) == [], "the end of the group")
 
 
-def test_a_group_without_its_leader_is_killed_by_the_marker_of_a_member(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_group_without_its_leader_is_killed_by_the_variables_of_a_member(nursery: Nursery, tmp_path: Path) -> None:
     leader = nursery.start(FORK_AND_SLEEP, home=tmp_path)
     member = nursery.number(leader)
     identity = known(leader.pid)
@@ -47,10 +47,10 @@ def test_a_group_without_its_leader_is_killed_by_the_marker_of_a_member(nursery:
     until(lambda: termination.kill_group(identity, home=tmp_path) == [], "the end of the group")
 
 
-def test_a_group_without_its_leader_is_killed_by_the_marker_of_a_member_s_parent(
+def test_a_group_without_its_leader_is_killed_by_the_variables_of_a_member_s_parent(
     nursery: Nursery, tmp_path: Path
 ) -> None:
-    # The root is a subreaper with markers; its child leads a group and starts a member with an empty environment.
+    # The root is a subreaper with both variables. Its child leads a group, and starts a member with no environment.
     code = (
         "import os, sys, time\n"
         f"{IMPORT_PROCESS}"
@@ -111,14 +111,14 @@ def test_groups_that_mean_everybody_are_refused(pgid: int) -> None:
 # --- the processes of a home ------------------------------------------------------------------------------------------
 
 
-def test_the_environment_of_a_system_gets_both_markers_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_the_environment_of_a_system_gets_both_variables_and_keeps_the_rest(tmp_path: Path) -> None:
     base = {"PATH": "/bin", "ANTISTROPHE_HOME": "/a/users/own"}
     environment = termination.system_environment(tmp_path, base)
     assert environment.items() >= {"PATH": "/bin", "ANTISTROPHE_HOME": str(tmp_path), "ANTISTROPHE_SYSTEM": "1"}.items()
     assert base["ANTISTROPHE_HOME"] == "/a/users/own"
 
 
-def test_only_processes_with_both_markers_of_exactly_this_home_count(nursery: Nursery, tmp_path: Path) -> None:
+def test_only_processes_with_both_variables_of_exactly_this_home_count(nursery: Nursery, tmp_path: Path) -> None:
     home = tmp_path / "home"
     marked = nursery.start(FORK_AND_SLEEP, home=home)
     fork = nursery.number(marked)
@@ -168,8 +168,8 @@ def test_a_sweep_spares_whom_it_is_told_and_ends_the_rest(nursery: Nursery, tmp_
 
 
 def test_a_sweep_outruns_processes_that_keep_forking(nursery: Nursery, tmp_path: Path) -> None:
-    # Each generation forks the next and ends: whoever is looked at is gone a moment later. One that forked as fast as
-    # it can would be ahead of every scan on a machine that is busy.
+    # Each generation forks the next and ends, so every process is gone a moment after it is looked at. Processes that
+    # fork as fast as they can would outrun every scan on a busy machine.
     code = (
         "import os, signal, time\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
@@ -187,7 +187,7 @@ def test_a_sweep_outruns_processes_that_keep_forking(nursery: Nursery, tmp_path:
 
 
 def test_a_sweep_names_what_it_could_not_end(nursery: Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Uninterruptible sleep can't be had at will: here the kill is simply lost.
+    # Uninterruptible sleep can't be made at will, so here the kill is lost.
     child = nursery.start(SAY_AND_SLEEP, home=tmp_path)
     nursery.number(child)
     with monkeypatch.context() as patch:

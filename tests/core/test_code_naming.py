@@ -1,4 +1,4 @@
-"""Naming step classes in the application: how another process finds them, and which it could not."""
+"""Naming step classes in the application: by which name another process finds them, and which it could not find."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_class_whose_name_means_something_else_is_refused(monkeypatch: pytest.
     module = sys.modules[__name__]
     original = Top
     monkeypatch.setattr(module, "Top", 5)
-    with pytest.raises(InvalidStepError, match=r"test_code\.Top is not .*Top.* but 5 \(int\)"):
+    with pytest.raises(InvalidStepError, match=r"test_code_naming\.Top is not .*Top.* but 5 \(int\)"):
         class_ref(original)
     monkeypatch.delattr(module, "Top")
     with pytest.raises(InvalidStepError, match=r"but None.*Keep a step under the name with which it was defined"):
@@ -180,7 +180,7 @@ def test_a_class_whose_name_means_something_else_is_refused(monkeypatch: pytest.
 
 @pytest.fixture
 def loaded(tmp_path: Path) -> Iterator[Any]:
-    """Loads a file as a module of any name, as plugin systems do; forgotten after the test."""
+    """Loads a file as a module of any name, as plugin systems do. After the test the module is forgotten."""
     names: list[str] = []
 
     def load(name: str, source: str = BANK) -> ModuleType:
