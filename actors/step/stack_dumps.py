@@ -95,7 +95,7 @@ def why_no_answer(pid: int) -> str:
     if int(status.get("SigBlk", "0"), 16) & _STACK_BIT:
         return "held back all signals"
     if status and not int(status.get("SigCgt", "0"), 16) & _STACK_BIT:
-        return "had lost its handler of that signal: something in it put another in its place"
+        return "had lost its handler of that signal: something in the process has set another one"
     return "did not answer before it was killed"
 
 

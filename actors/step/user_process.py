@@ -39,7 +39,7 @@ def configure_user_process(actor: RuntimeActor, message: StepConfiguration) -> S
 
 
 def load_code(message: LoadCode, name: str) -> CodeLoaded | CodeNotLoaded:
-    """Import the step classes that the message names; the answer of the process of that name."""
+    """Import the step classes that the message names. ``name`` is the process's own, for its answer."""
     try:
         for ref in message.class_refs:
             prepare_step(load_step_class(message.origin, ref))

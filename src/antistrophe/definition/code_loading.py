@@ -104,7 +104,7 @@ def _loadable_name(module: ModuleType, qualname: str) -> str:
 
 
 def _import_problem(name: str, file: str | None) -> str | None:
-    """Why an import of that name in another process would not give that file, or None where it would.
+    """Why an import of this name in another process would not find this file, or None where it would.
 
     This asks the finders: ``importlib.util.find_spec`` would answer with what this process has imported already.
     """

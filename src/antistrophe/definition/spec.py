@@ -166,8 +166,10 @@ class SagaSpec:
         return Throttle(place + step.class_ref, step.max_concurrent, step.max_per_second)
 
     def lease_request(self, index: int, *, urgent: bool = False) -> LeaseRequest:
-        """What to ask for an attempt of that step; ``urgent``: it compensates. A process imports the classes of all
-        steps, so that it can serve the next ones too."""
+        """The request for an attempt of the step with this index; ``urgent`` for a compensation.
+
+        The process imports the classes of all steps, so that it can serve later steps, too.
+        """
         step, class_refs = self.steps[index], tuple(dict.fromkeys(step.class_ref for step in self.steps))
         throttle = self.throttle(index)
         return LeaseRequest(self.origin, class_refs, step.fresh_process, urgent, self.priority, throttle, step.shared)
