@@ -201,6 +201,11 @@ def test_functions_are_checked() -> None:
         @forgotten.compensation
         def undo(amounts: int) -> None: ...
 
+    with pytest.raises(InvalidStepError, match=r"step note has no such parameter: take ctx alone$"):
+
+        @note.compensation
+        def unnote(text: str) -> None: ...
+
     with pytest.raises(InvalidStepError, match="debit already has a function for compensate"):
         debit.compensation(undo_debit)
 

@@ -111,9 +111,10 @@ class StepFunction:
         for name, parameter in inspect.signature(function).parameters.items():
             required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
             if required and name not in given and not _is_context(parameter):
+                allowed = f"ctx and any of {', '.join(given)}" if given else "ctx alone"
                 raise InvalidStepError(
                     f"{function.__name__} has a parameter {name!r}, and step {self.__name__} has no such parameter: "
-                    f"take ctx and any of {', '.join(given) or '(none)'}"
+                    f"take {allowed}"
                 )
         self.functions[role] = function
         # The function may have the step's own name, like a property's setter: then that name must still mean the step.
