@@ -1,4 +1,4 @@
-"""What an order from outside means to the saga that it is for."""
+"""Turns an order to a saga into an input of its machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from antistrophe.saga.state import Saga
 
 
 def input_of(order: SagaOrder, saga: Saga) -> Input:
-    """The order as the machine hears it. Raises RequestError where there is nothing in the saga that it could mean."""
+    """The input that the machine gets for this order. Raises RequestError if the order does not fit the saga."""
     said = order.order
     if not isinstance(said, ResolveStep):
         return said

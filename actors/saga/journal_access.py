@@ -1,4 +1,5 @@
-"""The journal as the actors use it: sagas in and out, each entry with its events and the row that monitoring reads."""
+"""The journal as the actors use it. They write and read whole sagas; each entry is stored with its events, and with the
+row that monitoring reads."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from antistrophe.scheduling.admission import Standing, standing_of
 
 @dataclass(frozen=True, slots=True)
 class OpenSaga:
-    """A saga that an earlier life of the system left unfinished."""
+    """A saga that an earlier incarnation of the system left unfinished."""
 
     id: str
     request_id: str
@@ -31,15 +32,15 @@ class OpenSaga:
 
 
 class JournalAccess:
-    """One actor's hold on the journal. Every method raises JournalError where the file can't be used."""
+    """The journal for one actor. Every method raises JournalError if the file can't be used."""
 
     def __init__(self, base: Configuration) -> None:
         self._journal = SqliteJournal(journal_path(base.home), synchronous=base.settings.synchronous)
         self.position = 0
 
     def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry]) -> int:
-        """Make the entries between two states durable, with their events. Returns the position of the last; raises
-        SeqConflictError where somebody else has gone on with this saga."""
+        """Make the entries between two states durable, with their events. Returns the position of the last entry.
+        Raises SeqConflictError if another actor has gone on with this saga."""
         seq = 0 if before is None else before.seq
         self.position = self._journal.append(
             after.id,
@@ -51,11 +52,11 @@ class JournalAccess:
         return self.position
 
     def group(self) -> GroupCommit:
-        """For commits that become durable together."""
+        """A new group of commits that become durable together."""
         return self._journal.group()
 
     def accept_waiting(self, request_id: str, spec: SagaSpec, now: float, why: str) -> int:
-        """Accept a saga that has to wait for its turn."""
+        """Accept a saga that has to wait until it is admitted."""
         entries: tuple[Entry, ...] = (SagaAccepted(now, request_id, spec), SagaWaits(now, why))
         saga: Saga | None = None
         for entry in entries:
@@ -64,7 +65,7 @@ class JournalAccess:
         return self.commit(None, saga, entries)
 
     def load(self, saga_id: str) -> Saga:
-        """The saga as its journal tells it."""
+        """The saga, replayed from its journal entries."""
         self.position = self._journal.head()
         return replay(self._journal.load(saga_id))
 
@@ -72,7 +73,7 @@ class JournalAccess:
         return self._journal.head()
 
     def status(self, saga_id: str) -> SagaStatus | None:
-        """Where the saga stands, or None where there is none of that id."""
+        """The status of the saga, or None if no saga has that id."""
         row = self._journal.metadata(saga_id) if is_text(saga_id) else None
         return None if row is None else row.status
 
@@ -80,7 +81,7 @@ class JournalAccess:
         return self.request_id(saga_id) is not None
 
     def request_id(self, saga_id: str) -> str | None:
-        """The request that the saga was accepted for, or None where there is none of that id."""
+        """The id of the request that the saga was accepted for, or None if no saga has that id."""
         return self._journal.request_id(saga_id) if is_text(saga_id) else None
 
     def open_sagas(self) -> list[OpenSaga]:
@@ -91,10 +92,10 @@ class JournalAccess:
         ]
 
     def standing(self, saga_id: str) -> Standing:
-        """Where the saga stands among those that wait."""
+        """What decides when the saga may run."""
         try:
             accepted = self._journal.accepted(saga_id)
-        except JournalError as error:  # its actor will meet it too; the other sagas go on
+        except JournalError as error:  # the saga's actor will meet the same error; the other sagas go on
             log.error("%s", error)
             accepted = None
         return Standing(saga_id) if accepted is None else standing_of(accepted.spec)

@@ -1,4 +1,4 @@
-"""From the intent of an attempt to the message that has a step process make the call."""
+"""Makes the message that tells a step process to make the call of an attempt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from antistrophe.saga.state import Saga
 
 
 def run_step(saga: Saga, started: AttemptStarted) -> RunStep:
-    """The call of that attempt, with all that its context shows."""
+    """The message for that attempt, with everything that the step's context shows."""
     spec, state = saga.spec.steps[started.step], saga.steps[started.step]
     forward_key = f"{saga.id}:{started.step}:forward"
     back = started.action is Action.COMPENSATE

@@ -1,4 +1,4 @@
-"""Who hears of a saga: those who wait for its end, and whoever started it or gave it an order."""
+"""The waiters of a saga, and the answers to whoever started it or gave it an order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from antistrophe.saga.outcome import Outcome
 
 
 class Sender(Protocol):
-    """Where the messages to the audience leave from."""
+    """Sends the messages to the waiters."""
 
     def send(self, to: Address, message: Any) -> None:
         """Send a message."""
@@ -18,13 +18,13 @@ class Sender(Protocol):
 class Waiters:
     """The waiters of one saga."""
 
-    def __init__(self, desk: Sender, saga_id: str) -> None:
-        self._desk = desk
+    def __init__(self, sender: Sender, saga_id: str) -> None:
+        self._sender = sender
         self._saga_id = saga_id
         self._waiters: dict[str, Waiter] = {}
 
     def __copy__(self) -> Waiters:
-        twin = Waiters(self._desk, self._saga_id)
+        twin = Waiters(self._sender, self._saga_id)
         twin._waiters = self._waiters.copy()
         return twin
 
@@ -33,20 +33,20 @@ class Waiters:
         return tuple(self._waiters.values())
 
     def join(self, waiters: tuple[Waiter, ...]) -> None:
-        """These wait from now on; one that waits already is not told twice."""
+        """Add waiters. One that waits already is not told twice."""
         self._waiters |= {waiter.correlation: waiter for waiter in waiters}
 
     def accepted(self, to: Waiter, position: int) -> None:
-        self._desk.send(to.address, Accepted(to.correlation, self._saga_id, position))
+        self._sender.send(to.address, Accepted(to.correlation, self._saga_id, position))
 
     def rejected(self, to: Waiter, error: str, text: str) -> None:
-        self._desk.send(to.address, Rejected(to.correlation, error, text))
+        self._sender.send(to.address, Rejected(to.correlation, error, text))
 
     def done(self, to: Waiter, position: int, *, effect: bool) -> None:
-        self._desk.send(to.address, Done(to.correlation, position, effect))
+        self._sender.send(to.address, Done(to.correlation, position, effect))
 
     def ended(self, outcome: Outcome, position: int) -> None:
         """Tell all who wait, once."""
         for waiter in self.waiters:
-            self._desk.send(waiter.address, SagaOutcome(waiter.correlation, outcome, position))
+            self._sender.send(waiter.address, SagaOutcome(waiter.correlation, outcome, position))
         self._waiters.clear()
