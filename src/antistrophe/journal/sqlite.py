@@ -83,7 +83,7 @@ class SqliteJournal:
                     f"INSERT INTO journal(saga_id, seq, at, kind, entry, state) VALUES {places}",
                     list(chain.from_iterable(rows)),
                 ).lastrowid
-            except sqlite3.IntegrityError as error:  # somebody has made the next entry of this saga
+            except sqlite3.IntegrityError as error:  # another actor has written the next entry of this saga
                 raise self._conflict(saga_id, expected_seq) from error
             assert position is not None  # at least one row was inserted
             first = entries[0]

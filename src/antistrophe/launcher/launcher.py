@@ -43,7 +43,7 @@ from antistrophe.transport.sockets import (
 log = logging.getLogger("antistrophe.launcher")
 
 CHECKED_JOURNAL_BYTES = 16 << 20
-"""Up to this size the whole journal is checked before it is used. A larger one is checked where it is read."""
+"""Up to this size the whole journal is checked before it is used. A larger one is checked as it is read."""
 
 _FIRST_HELLO_S = 3.0
 _START_LOOK_S = 0.02

@@ -1,4 +1,4 @@
-"""What makes a class a message, and what every actor is told first."""
+"""The decorator that makes a class a message, and the first message to every actor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What applications ask about sagas, and what they hear: the supervisor hands each query on to the registry."""
+"""The queries of applications about sagas, and the answers. The supervisor hands each query on to the registry."""
 
 from __future__ import annotations
 

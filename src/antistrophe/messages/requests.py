@@ -1,4 +1,4 @@
-"""What applications and the launcher say to the supervisor, and what they hear."""
+"""The messages between the supervisor and the applications and the launcher."""
 
 from __future__ import annotations
 

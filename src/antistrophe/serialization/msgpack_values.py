@@ -46,7 +46,7 @@ def pack(value: Any, _sets_around: int = 0, *, others: Callable[[Any], msgpack.E
         # strict_types: a subclass of a builtin would come back as the builtin.
         default=encode if others is None else lambda each: others(each) or encode(each),
         strict_types=True,
-        # A file name that is not UTF-8 reaches Python as lone surrogates; they come back as they were.
+        # A file name that is not UTF-8 reaches Python with lone surrogates, which have to come back as they were.
         unicode_errors="surrogatepass",
         buf_size=1024,
     )
@@ -56,7 +56,7 @@ def pack(value: Any, _sets_around: int = 0, *, others: Callable[[Any], msgpack.E
 
 def unpack(data: bytes, _sets_around: int = 0, *, others: Callable[[int, bytes], Any] | None = None) -> Any:
     """The value that ``pack`` wrote; ``others`` reads the codes from FIRST_OTHER on. Raises some Exception on anything
-    else; never runs code, and needs memory in proportion to ``data``."""
+    else. Never runs code from the data, and needs memory in proportion to them."""
     # `in` would take ten times as long: it first tries to read what it looks for as a number.
     if data.find(_NEAR_A_MARK) < 0 and others is None:
         # There is no tuple without a mark, so no array needs a call.
@@ -154,7 +154,8 @@ def _decode_int(data: bytes) -> int:
 
 
 def _encode_moment(value: datetime | time) -> bytes:
-    """ISO 8601, and as in RFC 9557 the time zone's name in brackets; ``[fold=1]`` where the second pass is meant."""
+    """ISO 8601, and as in RFC 9557 the time zone's name in brackets; ``[fold=1]`` marks the second of two equal wall
+    clock times."""
     text = value.isoformat()
     zone = value.tzinfo
     if isinstance(zone, ZoneInfo) and zone.key is not None:

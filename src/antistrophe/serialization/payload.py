@@ -158,7 +158,7 @@ def _text(error: BaseException) -> str:
         return f"{short(error.args[0]).rpartition(' ')[0]} is missing"
     try:
         text = str(error)
-    except ValueError:  # it shows a number of more digits than Python writes
+    except ValueError:  # the text would show a number with more digits than Python writes
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
