@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 
 from antistrophe import errors
+from antistrophe.saga.entries import ENTRY_TYPES
 from antistrophe.settings import Settings
 from tests.house.packages import packages_page
 from tests.house.tree import ROOT
@@ -60,17 +62,34 @@ def errors_page() -> str:
     ]
     for error in _public_errors():
         carries = ", ".join(f"`{name}`" for name in _fields(error)) or "-"
-        says = " ".join((inspect.getdoc(error) or "").split()).replace("``", "`")
         below = ", ".join(f"`{base.__name__}`" for base in _public_bases(error))
-        lines.append(f"| `{error.__name__}` | {below} | {carries} | {says} |")
+        lines.append(f"| `{error.__name__}` | {below} | {carries} | {_meaning(error)} |")
     return "\n".join(lines) + "\n"
+
+
+def file_format_page() -> str:
+    """The page as it is, with the table of the kinds of entries made anew."""
+    rows = ["| kind | fields | meaning |", "|---|---|---|"]
+    for entry in ENTRY_TYPES:
+        names = ", ".join(f"`{name}`" for name in inspect.signature(entry).parameters)
+        rows.append(f"| `{entry.__name__}` | {names} | {_meaning(entry)} |")
+    page = (DOCS / "reference" / "file-format.md").read_text("utf-8")
+    before, rest = page.split(f"{rows[0]}\n", 1)
+    after = re.sub(r"\A(\|.*\n)+", "", rest)
+    return before + "\n".join(rows) + "\n" + after
 
 
 PAGES = {
     "reference/settings.md": settings_page,
     "reference/errors.md": errors_page,
+    "reference/file-format.md": file_format_page,
     "explanation/packages.md": packages_page,
 }
+
+
+def _meaning(documented: type) -> str:
+    """The docstring in one line of Markdown."""
+    return " ".join((inspect.getdoc(documented) or "").split()).replace("``", "`")
 
 
 def _public_errors() -> Iterator[type[BaseException]]:
