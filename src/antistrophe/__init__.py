@@ -1,4 +1,32 @@
-"""Sagas on supervised processes: the public names."""
+"""Sagas on supervised step processes.
+
+A saga is a list of steps, each with a compensation. The steps run in order. When one of them fails, every step that
+took effect, or may have, is compensated, in the opposite order. Steps run in processes that can be killed, so that no
+compensation starts while its step may still be working. Every decision is in a journal on disk before it takes
+effect::
+
+    from dataclasses import dataclass
+    from antistrophe import SagaDefinition, SagaOrchestrator, SagaStep
+
+    @dataclass(frozen=True)
+    class Greet(SagaStep):
+        name: str
+
+        def execute(self):
+            print("hello", self.name)
+
+        def compensate(self):
+            print("never mind,", self.name)
+
+    if __name__ == "__main__":
+        with SagaOrchestrator("greetings") as orchestrator:
+            orchestrator.execute(SagaDefinition("greet-eva").add_step(Greet("eva")))
+
+This package is the public face: every name that an application needs is here, or in ``antistrophe.cqrs`` (event
+store, command bus, projections) or ``antistrophe.testing``. No module inside imports from here. Each package below
+answers one question, and says in its first lines how it works. Start reading at ``client`` (what an application holds),
+``saga`` (the rules, as pure functions) and ``actors`` (the processes that follow them).
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def wrong(caller: Caller) -> dict[str, Any]:
 def test_a_home_that_is_well(copy: Caller) -> None:
     assert wrong(copy) == {}
     said = copy.ask("doctor").out
-    assert "3 of 3 folded again" in said
+    assert "3 of 3 replayed" in said
     assert "1 parked" in said
     assert "WRONG" not in said
 

@@ -23,7 +23,7 @@ def test_retry_parks_again_until_what_was_broken_is_repaired(ran: Caller) -> Non
     assert repaired.code == 0
     assert repaired.json()["status"] == "compensated"
     assert book(ran)[-2:] == ["refund flute", "unreserve flute"]
-    assert "had the undo tried again: the till is open." in ran.ask("explain", "stuck").out
+    assert "ordered a retry of the undo: the till is open." in ran.ask("explain", "stuck").out
     assert "note=the till is open" in ran.ask("show", "stuck").out
 
 

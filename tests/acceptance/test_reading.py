@@ -104,12 +104,12 @@ def test_show_has_steps_and_every_entry(history: Caller) -> None:
 def test_explain_says_what_happened_what_is_owed_and_what_to_do(history: Caller) -> None:
     said = history.ask("explain", "stuck").out
     for sentence in (
-        "It was accepted with 3 steps: Reserve, Charge, Ship.",
+        "The saga was accepted with 3 steps: Reserve, Charge, Ship.",
         "raised ValueError: no flute left.",
-        "It turned back; done until here: Reserve, Charge.",
+        "The saga turned back. Steps done: Reserve, Charge.",
         "raised OSError: the bank is closed.",
         "Ship failed: ValueError: no flute left.",
-        "the undo of Charge (it took effect), and was given up after it had failed 2 times: OSError",
+        "the undo of Charge (it took effect); given up after it failed 2 times: OSError",
         "the undo of Reserve (it took effect)",
     ):
         assert sentence in said
@@ -141,7 +141,7 @@ def test_a_home_that_was_killed_can_be_read(shop: Caller) -> None:
     assert (status["system"], status["running"]) == (None, 1)
     assert shop.saga("slow-one")["status"] == "executing"
     said = shop.ask("explain", "slow-one").out
-    assert "Ship began in process" in said
+    assert "Ship started in process" in said
     assert "No actor system runs in this home" in said
     assert f"antistrophe --home {shop.home} serve" in said
 

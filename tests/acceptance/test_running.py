@@ -194,7 +194,7 @@ def test_a_function_that_returns_no_saga_makes_a_wrong_line(shop: Caller) -> Non
     write_lines(shop.folder / "orders.jsonl", [GOOD])
     ended = shop("run", "shop.py:not_a_saga", "--input", "orders.jsonl")
     assert ended.code == 2
-    assert "orders.jsonl:1: no SagaDefinition was returned for it, but str" in ended.err
+    assert "orders.jsonl:1: no SagaDefinition was returned for the line, but str" in ended.err
 
 
 def test_a_home_that_cannot_be_used_is_wrong_use(shop: Caller) -> None:

@@ -116,7 +116,7 @@ def test_the_demo_shows_the_undo_and_leaves_nothing(tmp_path_factory: pytest.Tem
     assert demo["saga"]["steps"][2]["in_doubt"]
     said = finish(shown)
     assert said.code == 0
-    for words in (*demo["world"], "Pay in doubt", "its process is proven dead", "all that it did is undone"):
+    for words in (*demo["world"], "Pay in doubt", "its process is proven dead", "everything it did is undone"):
         assert words in said.out
     assert [*tmp_path.iterdir(), *temporary.iterdir()] == [], "neither its own home nor ours is there"
 

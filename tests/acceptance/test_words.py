@@ -17,10 +17,10 @@ import pytest
 from rich.console import Console
 
 from antistrophe.cli import screen
+from antistrophe.cli.entry_sentences import SENTENCES
 from antistrophe.cli.explanation import explain
 from antistrophe.cli.group import VERBS
 from antistrophe.cli.invocation import places
-from antistrophe.cli.sentences import TELLERS
 from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import (
@@ -77,7 +77,7 @@ def failed(kind: FailureKind, action: Action = Action.EXECUTE, index: int = 0) -
 
 
 def story(entries: Sequence[Entry]) -> list[str]:
-    return [told.text for told in explain(entries, system_runs=True).story]
+    return [each.text for each in explain(entries, system_runs=True).story]
 
 
 @pytest.mark.parametrize("kind", FailureKind)
@@ -97,7 +97,7 @@ def test_each_way_in_which_an_attempt_can_end_has_its_words(kind: FailureKind) -
 
 
 def test_every_kind_of_entry_has_its_words() -> None:
-    assert set(TELLERS) == set(ENTRY_TYPES)
+    assert set(SENTENCES) == set(ENTRY_TYPES)
 
 
 def test_a_saga_that_turned_back_on_a_timeout() -> None:
@@ -116,25 +116,25 @@ def test_a_saga_that_turned_back_on_a_timeout() -> None:
         started(1, Action.COMPENSATE),
     ]
     explanation = explain(entries, system_runs=True)
-    assert [told.text for told in explanation.story] == [
-        "It was accepted with 2 steps: debit, Credit, to be done within 9 s.",
-        "It waits: its turn.",
+    assert [each.text for each in explanation.story] == [
+        "The saga was accepted with 2 steps: debit, Credit; its deadline is 9 s.",
+        "The saga waits: its turn.",
         "debit (process 4711, 1.000 s) succeeded.",
         "Credit ran past its limit of 3 s, so its process is ended.",
         (
             "Credit (process 4711, 0.000 s) was killed after 3 s, and its process is proven dead: nobody knows whether"
-            " it took effect, so it is in doubt.\nWhere it stood is not known: its process had been stopped."
+            " it took effect, so it is in doubt.\nIts stack is not known: its process had been stopped."
         ),
         (
-            "The look whether Credit took effect could not find out (no answer).\nIt stood at:\n"
+            "The check whether Credit took effect could not find out (no answer).\nIts stack at that moment:\n"
             'File "a.py", line 1 in verify'
         ),
-        "It turned back; done until here: debit.",
-        "The undo of Credit began in process 4711, with 3 s to do it in.",
+        "The saga turned back. Steps done: debit.",
+        "The undo of Credit started in process 4711; its limit is 3 s.",
     ]
-    assert explanation.turned_back == "Credit did not end within 3 s and had to be killed."
+    assert explanation.turned_back == "Credit did not end within 3 s and was killed."
     assert explanation.owed == (
-        "the undo of Credit (it is in doubt: nobody knows whether it took effect)",
+        "the undo of Credit (in doubt: nobody knows whether it took effect)",
         "the undo of debit (it took effect)",
     )
     assert (explanation.status, explanation.orders) == (SagaStatus.COMPENSATING, ())
@@ -157,10 +157,8 @@ def parked() -> list[Entry]:
 
 def test_a_parked_saga_says_what_a_person_can_do() -> None:
     explanation = explain(parked(), system_runs=False)
-    assert explanation.turned_back == "It was cancelled (a mistake)."
-    assert explanation.owed == (
-        "the undo of Debit (it took effect), and was given up after it had failed once: OSError: closed",
-    )
+    assert explanation.turned_back == "The saga was cancelled (a mistake)."
+    assert explanation.owed == ("the undo of Debit (it took effect); given up after it failed once: OSError: closed",)
     assert explanation.orders == (
         "retry 'order 7'",
         "resolve 'order 7' Debit --note 'how it was settled'",
@@ -183,13 +181,15 @@ def test_what_a_person_is_to_type_means_what_it_says(arguments: tuple[str, ...])
 
 def test_what_a_person_did_is_told() -> None:
     retried = [*parked(), CompensationRetried(105.0, "eva"), RetryScheduled(105.0, 0, Action.COMPENSATE, 105.5)]
-    assert story(retried)[-2:] == ["eva had the undo tried again.", "The undo of Debit is tried again in 0.5 s."]
+    assert story(retried)[-2:] == ["eva ordered a retry of the undo.", "The undo of Debit is tried again in 0.5 s."]
     noted = [*parked(), CompensationRetried(105.0, "eva", "the bank is open")]
-    assert story(noted)[-1] == "eva had the undo tried again: the bank is open."
+    assert story(noted)[-1] == "eva ordered a retry of the undo: the bank is open."
     resolved = [*parked(), StepResolved(105.0, 0, "paid in cash", "eva"), SagaCompensated(105.0)]
     explanation = explain(resolved, system_runs=False)
-    assert "eva settled the undo of Debit by other means: paid in cash." in [told.text for told in explanation.story]
-    assert explanation.standing == "It was compensated: all that it did is undone (Debit: by an operator's word)."
+    assert "eva settled the undo of Debit by other means: paid in cash." in [each.text for each in explanation.story]
+    assert (
+        explanation.standing == "The saga was compensated: everything it did is undone (Debit: settled by an operator)."
+    )
     assert (explanation.owed, explanation.orders) == ((), ())
 
 
@@ -220,7 +220,7 @@ def test_json_has_plain_values(value: object, expected: Any, capsys: pytest.Capt
 def test_no_text_commands_the_terminal() -> None:
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True, color_system=None, markup=False, emoji=False)
-    console.print(screen.words("red \x1b[31m\x07 [bold]:smile: x\x00"))
+    console.print(screen.safe("red \x1b[31m\x07 [bold]:smile: x\x00"))
     assert "\x1b" not in shown.getvalue()
     assert "red \\x1b[31m\\x07 [bold]:smile: x\\x00" in shown.getvalue()
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from antistrophe import SagaDefinition, Settings
 from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId, AttemptRecord, attempt_path, read_attempt_file
 from antistrophe.cli import main
-from antistrophe.cli.exits import DONE, SAGA_FAILED, WRONG_USE
-from antistrophe.cli.source import read_lines
+from antistrophe.cli.exit_codes import DONE, SAGA_FAILED, WRONG_USE
+from antistrophe.cli.input_file import read_lines
 from antistrophe.errors import InvalidSettingsError
 from antistrophe.saga.entries import Action
 from tests.fuzz import samples

@@ -1,4 +1,4 @@
-"""Many sagas, some at a time: each line's saga is started or joined, and waited for."""
+"""Many sagas, some at a time: the saga of each line is started or joined, and waited for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from antistrophe.cli.source import Line
+from antistrophe.cli.input_file import Line
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import (
@@ -19,13 +19,14 @@ from antistrophe.errors import (
 )
 from antistrophe.records import SagaStatus
 
-STILL_S = 5.0
-"""After so long without a saga that ended, it is asked what they wait for."""
+QUIET_S = 5.0
+"""After so long without an ended saga, `run` asks what the sagas wait for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one line. ``status`` is None where the line was wrong; ``why`` is short, ``error`` whole."""
+    """The result of one line. ``status`` is None where the line was wrong. ``error`` is the whole text, ``why`` a short
+    reason that many sagas may share."""
 
     line: int
     saga_id: str | None
@@ -35,7 +36,7 @@ class Result:
 
 
 @dataclass(slots=True)
-class Tally:
+class Totals:
     """The results so far."""
 
     statuses: dict[str, SagaStatus] = field(default_factory=dict)
@@ -44,7 +45,7 @@ class Tally:
     reasons: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, result: Result) -> None:
-        """Count one more."""
+        """Count one more result."""
         if result.status is None or result.saga_id is None:
             self.wrong += 1
             return
@@ -55,7 +56,7 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """How many lines are settled."""
+        """How many lines have a result."""
         return self.counts.total() + self.wrong
 
     @property
@@ -82,12 +83,12 @@ class Batch:
 
     @property
     def under_way(self) -> int:
-        """How many sagas were started and have not ended yet."""
+        """How many sagas were started and have not ended."""
         return len(self._under_way)
 
     def run(self, lines: Iterable[Line]) -> Iterator[Result | None]:
-        """The results, as they come; None where nothing has ended for a while. Raises what keeps the system from
-        working (SystemStateError)."""
+        """The results, as they come; None where no saga has ended for a while. Raises SystemStateError when the system
+        can't work."""
         for line in lines:
             if line.saga is None:
                 yield Result(line.number, None, None, line.problem)
@@ -99,7 +100,7 @@ class Batch:
             yield from self._some_ended()
 
     def waiting(self) -> str | None:
-        """What one of the sagas under way waits for, or None where none says so."""
+        """The reason why one of these sagas waits, or None where none of them does."""
         for line in list(self._under_way.values()):
             found = None if line.saga is None else self._orchestrator.get_saga(line.saga.id)
             if found is not None and found.waiting:
@@ -107,7 +108,7 @@ class Batch:
         return None
 
     def _some_ended(self) -> Iterator[Result | None]:
-        ended, _ = wait(self._under_way, timeout=STILL_S, return_when=FIRST_COMPLETED)
+        ended, _ = wait(self._under_way, timeout=QUIET_S, return_when=FIRST_COMPLETED)
         if not ended:
             yield None
         for each in ended:
@@ -131,7 +132,7 @@ class Batch:
 
 
 def _why(error: SagaError) -> str:
-    """A reason that many sagas may share."""
+    """A short reason that many sagas may share."""
     kind = type(error).__name__.removesuffix("Error")
     name = getattr(error, "step_name", None)
     if isinstance(error, StepFailedError):

@@ -1,4 +1,4 @@
-"""What `doctor` looks at. Nothing here writes, locks or starts anything."""
+"""The checks of `doctor`. None of them writes, locks or starts anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from antistrophe.cli.shelf import ANSWER_S
+from antistrophe.cli.stored_journal import ANSWER_S
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.launcher.control_protocol import Ready, State
@@ -29,11 +29,11 @@ from antistrophe.transport.sockets import existing_socket_folder
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE_BYTES = 100 << 20
-FOLDED_AGAIN = 2_000
-"""How many of the last sagas of each final status are folded again, besides those that are not final."""
+REPLAYED_EACH = 2_000
+"""How many of the last sagas of each final status are replayed, besides every saga that is not final."""
 
 PAGE = 500
-_LOOKS = 5
+_COMPARISONS = 5
 _STATUSES = (
     SagaStatus.EXECUTING,
     SagaStatus.COMPENSATING,
@@ -46,7 +46,7 @@ SETTLE_S = 3.0
 
 
 class Health(str, Enum):
-    """How one thing stands."""
+    """The result of one check."""
 
     WELL = "well"
     NOTE = "note"
@@ -55,7 +55,7 @@ class Health(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """What one check has found."""
 
     health: Health
     subject: str
@@ -65,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _System:
-    """What there is of the actor system: what its launcher says, its processes, and who holds the home."""
+    """The actor system from outside: the state its launcher tells, its processes, the holders of the home's lock."""
 
     state: State | None
     pids: list[int]
@@ -73,30 +73,30 @@ class _System:
 
     @property
     def is_up(self) -> bool:
-        """Whether nothing is about to change."""
+        """Whether the system takes requests."""
         return isinstance(self.state, Ready)
 
     @property
     def is_left(self) -> bool:
-        """Whether there are processes that nobody answers for."""
+        """Whether there are processes without a launcher."""
         return self.state is None and bool(self.pids) and not self.holders
 
 
 def examine(home: Path, *, all_sagas: bool) -> list[Finding]:
-    """All findings about a home that exists, in the order in which they are best read."""
+    """All findings about a home that exists, in the order in which to read them."""
     findings = [*_versions(), *_folder(home), *_space(home)]
     try:
-        system = _look(home)
+        system = _observe(home)
     except SystemUnavailableError as error:
-        findings.append(_wrong("system", str(error), "see the sockets above"))
+        findings.append(_wrong("system", str(error), "see the finding about the sockets"))
         system = _System(None, [], [])
     else:
         findings += _of_system(system)
     return [*findings, *_journal(home, system, all_sagas=all_sagas)]
 
 
-def _look(home: Path) -> _System:
-    """The system as it is; a launcher that has only just begun is given a moment to take the home."""
+def _observe(home: Path) -> _System:
+    """The system at this moment. A launcher that has just started gets some time to take the lock of the home."""
     deadline = time.monotonic() + SETTLE_S
     while True:
         system = _System(probe(home, ANSWER_S), processes_of_home(home), _holders(home))
@@ -106,7 +106,7 @@ def _look(home: Path) -> _System:
 
 
 def _holders(home: Path) -> list[str]:
-    """Who holds the home's lock, as the kernel tells it; asking for the lock would stand in a launcher's way."""
+    """The pids that hold the home's lock, from the kernel's list: taking the lock would keep a launcher out."""
     try:
         status = (home / LOCK_NAME).stat()
     except OSError:
@@ -126,7 +126,7 @@ def _wrong(subject: str, says: str, what_to_do: str) -> Finding:
 
 def _versions() -> Iterator[Finding]:
     if sys.platform != "linux":
-        yield _wrong("machine", f"{sys.platform}: only Linux is promised", "run it on Linux")
+        yield _wrong("machine", f"{sys.platform}: only Linux is supported", "run it on Linux")
     if sys.version_info < OLDEST_PYTHON:
         yield _wrong("Python", platform.python_version(), "use Python 3.11 or newer")
     else:
@@ -141,13 +141,13 @@ def _folder(home: Path) -> Iterator[Finding]:
     elif not os.access(home, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         yield _wrong("home", f"{home} can't be written to", f"chmod u+rwx {home}, or choose another home")
     else:
-        yield _well("home", f"{home}, mode {mode:o}, this user's")
+        yield _well("home", f"{home}, mode {mode:o}, owned by this user")
     try:
         folder = existing_socket_folder(home)
     except SystemUnavailableError as error:
-        yield _wrong("sockets", str(error), "see that it belongs to you alone, or remove it while no system runs")
+        yield _wrong("sockets", str(error), "make it yours alone (chown, chmod 700), or remove it while no system runs")
     else:
-        yield _well("sockets", str(folder) if folder is not None else "no folder yet: it is made at the next start")
+        yield _well("sockets", str(folder) if folder is not None else "no folder yet: the next start makes it")
 
 
 def _space(home: Path) -> Iterator[Finding]:
@@ -162,18 +162,20 @@ def _space(home: Path) -> Iterator[Finding]:
 def _of_system(system: _System) -> Iterator[Finding]:
     state, pids = system.state, system.pids
     if isinstance(state, Ready):
-        yield _well("system", f"runs: {len(pids)} processes, launcher {state.launcher_pid}, life {state.generation}")
+        yield _well(
+            "system", f"runs: {len(pids)} processes, launcher {state.launcher_pid}, incarnation {state.generation}"
+        )
     elif system.is_left:
         yield _wrong(
             "system",
             f"no launcher answers, but processes of this home are left: pid {', '.join(map(str, pids))}",
-            "the next start ends them; or end them by hand (kill -9)",
+            "the next start ends them, or end them by hand (kill -9)",
         )
     elif state is not None or system.holders:
         word = "a launcher holds the home, but does not answer yet" if state is None else type(state).__name__.lower()
         reason = getattr(state, "reason", getattr(state, "text", None))
         says = f"{word}: {reason}" if reason else word
-        yield Finding(Health.NOTE, "system", says, "look again in a moment; if it stays so, see log/ in the home")
+        yield Finding(Health.NOTE, "system", says, "run doctor again; if nothing has changed, see log/ in the home")
     else:
         yield _well("system", "does not run; a program that opens the home starts it")
     yield _well("lock", f"held by process {', '.join(system.holders)}" if system.holders else "free")
@@ -185,22 +187,22 @@ def _of_system(system: _System) -> Iterator[Finding]:
 def _journal(home: Path, system: _System, *, all_sagas: bool) -> Iterator[Finding]:
     file = journal_path(home)
     if not file.exists():
-        yield _well("journal", "there is none yet: nothing has run here")
+        yield _well("journal", "there is no journal yet: nothing has run here")
         return
     try:
         journal = SqliteJournal(file, read_only=True)
     except JournalError as error:
         if system.holders and not system.is_up:
-            yield Finding(Health.NOTE, "journal", str(error), "it may just be being made: look again in a moment")
+            yield Finding(Health.NOTE, "journal", str(error), "a launcher may be making it: run doctor again")
         else:
-            yield _wrong("journal", str(error), "do what it says; nothing was changed")
+            yield _wrong("journal", str(error), "do what the message says; doctor has changed nothing")
         return
     try:
         yield from _structure(journal, file)
         yield from _sagas(journal, all_sagas=all_sagas)
         yield from _attention(journal)
     except JournalError as error:
-        yield _wrong("journal", str(error), "do what it says; nothing was changed")
+        yield _wrong("journal", str(error), "do what the message says; doctor has changed nothing")
     finally:
         journal.close()
 
@@ -212,29 +214,29 @@ def _structure(journal: SqliteJournal, file: Path) -> Iterator[Finding]:
 
 
 def _sagas(journal: SqliteJournal, *, all_sagas: bool) -> Iterator[Finding]:
-    """Fold the sagas again, and see whether what monitoring shows of them agrees."""
+    """Replay the sagas from their entries, and compare the result with what monitoring shows."""
     broken: list[str] = []
-    looked = 0
+    checked = 0
     for status in _STATUSES:
         seen: set[str] = set()
         for saga in _all(journal, status):
-            if status.final and len(seen) >= FOLDED_AGAIN and not all_sagas:
+            if status.final and len(seen) >= REPLAYED_EACH and not all_sagas:
                 break
-            looked += 1
-            problem = "another saga is shown as this one" if saga.id in seen else _disagreement(journal, saga, status)
+            checked += 1
+            problem = "another saga is listed as this one" if saga.id in seen else _disagreement(journal, saga, status)
             seen.add(saga.id)
             if problem is not None:
                 broken.append(f"{saga.id}: {problem}")
-    total = max(looked, sum(journal.counts().values()))  # more may have been accepted meanwhile
+    total = max(checked, sum(journal.counts().values()))  # more may have been accepted meanwhile
     if broken:
         some = "; ".join(broken[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
         yield _wrong(
             "sagas",
-            f"{len(broken)} of {looked} do not agree with their journal: {some}",
-            "restore journal.db from a backup, or report this with the file: the journal's entries are the truth",
+            f"{len(broken)} of {checked} do not agree with their journal entries: {some}",
+            "restore journal.db from a backup, or report this with the file; the journal's entries are the truth",
         )
     else:
-        yield _well("sagas", f"{looked} of {total} folded again: what is shown of them is what their journal says")
+        yield _well("sagas", f"{checked} of {total} replayed: the list shows what their journal entries say")
 
 
 def _all(journal: SqliteJournal, status: SagaStatus) -> Iterator[SagaMetadata]:
@@ -250,23 +252,24 @@ def _all(journal: SqliteJournal, status: SagaStatus) -> Iterator[SagaMetadata]:
 def _disagreement(journal: SqliteJournal, listed: SagaMetadata, status: SagaStatus) -> str | None:
     if listed.status is not status:
         return f"listed as {status.value}, but shown as {listed.status.value}"
-    for _ in range(_LOOKS):
+    for _ in range(_COMPARISONS):
         shown = journal.metadata(listed.id)
         try:
-            folded = metadata_of(replay(journal.load(listed.id)))
+            replayed = metadata_of(replay(journal.load(listed.id)))
         except (AntistropheError, ValueError) as error:
             return str(error)
-        if shown == folded:
+        if shown == replayed:
             return None
-        if journal.metadata(listed.id) == shown:  # else it has just gone on: look again
-            return f"shown as {'nothing' if shown is None else shown.status.value}, but it is {folded.status.value}"
+        if journal.metadata(listed.id) == shown:  # else it has just changed: compare again
+            word = "nothing" if shown is None else shown.status.value
+            return f"shown as {word}, but its entries say {replayed.status.value}"
     return None
 
 
 def _attention(journal: SqliteJournal) -> Iterator[Finding]:
     parked = journal.counts()[SagaStatus.FAILED]
     if parked:
-        says = f"{parked} parked: their undo failed for good"
+        says = f"{parked} parked: an undo failed for good"
         yield Finding(Health.NOTE, "attention", says, "antistrophe list --status failed, then antistrophe explain ID")
     waiting = Counter(saga.waiting for saga in _all(journal, SagaStatus.EXECUTING) if saga.waiting)
     waiting.update(saga.waiting for saga in _all(journal, SagaStatus.COMPENSATING) if saga.waiting)

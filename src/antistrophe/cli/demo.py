@@ -1,4 +1,4 @@
-"""`demo`: a saga whose last step hangs, killed and undone before one's eyes, in a home that is gone afterwards."""
+"""`demo`: shows how a saga is undone whose last step hangs and is killed. Its home is removed afterwards."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.text import Text
 
 from antistrophe.cli import screen
 from antistrophe.cli.demo_steps import HANG_LIMIT_S, BookFlight, BookHotel, Pay
-from antistrophe.cli.exits import DONE
-from antistrophe.cli.explanation import explain, told_table
+from antistrophe.cli.exit_codes import DONE
+from antistrophe.cli.explanation import explain, story_table
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.definition.saga_definition import SagaDefinition
@@ -23,15 +23,15 @@ from antistrophe.records import SagaMetadata
 
 INTRODUCTION = (
     "A trip in three steps: flight, hotel, payment. The payment takes the money and then hangs in synchronous code."
-    f" After {HANG_LIMIT_S:g} s its process is killed and seen dead, and only then is anything undone.\n"
+    f" After {HANG_LIMIT_S:g} s its process is killed. When it is proven dead, and not before, the saga is undone.\n"
 )
 
 
-@click.command("demo", short_help="A small saga whose last step hangs: see how it is undone.")
+@click.command("demo", short_help="See how a small saga is undone whose last step hangs.")
 @everywhere
 @pass_invocation
 def demo_verb(invocation: Invocation) -> int:
-    """Run a small saga whose last step hangs, and show how it is undone. It takes some seconds, and leaves nothing."""
+    """Run a small saga whose last step hangs, and show how it is undone. It takes some seconds and leaves no files."""
     settings = invocation.settings()
     with tempfile.TemporaryDirectory(prefix="antistrophe-demo-") as folder:
         world = Path(folder) / "world.txt"
@@ -54,7 +54,7 @@ def demo_verb(invocation: Invocation) -> int:
 
 
 def _changes(orchestrator: SagaOrchestrator, trip: SagaDefinition) -> Iterator[SagaMetadata]:
-    """Start the saga, and give what is true of it each time that changes, until it has ended."""
+    """Start the saga, and yield its metadata after each change until it has ended."""
     with orchestrator.subscribe(from_position=0) as changes:
         orchestrator.start(trip)
         for change in changes:
@@ -80,7 +80,7 @@ def _picture(saga: SagaMetadata, world: Path) -> RenderableType:
     return Group(
         head,
         screen.steps_table(saga.steps),
-        screen.words("\nWhat the steps did to the world", style="bold"),
+        screen.safe("\nWhat the steps did to the world", style="bold"),
         *_seen(world),
     )
 
@@ -88,7 +88,7 @@ def _picture(saga: SagaMetadata, world: Path) -> RenderableType:
 def _seen(world: Path) -> list[Text]:
     lines = world.read_text("utf-8").splitlines() if world.exists() else []
     undone = ("back", "nothing was paid")
-    return [screen.words(f"  {line}", style="magenta" if line.endswith(undone) else "green") for line in lines]
+    return [screen.safe(f"  {line}", style="magenta" if line.endswith(undone) else "green") for line in lines]
 
 
 def _finish(invocation: Invocation, journal: SqliteJournal, saga_id: str, world: Path) -> None:
@@ -101,5 +101,5 @@ def _finish(invocation: Invocation, journal: SqliteJournal, saga_id: str, world:
     console = screen.output()
     if not console.is_terminal:
         screen.section(console, "What the steps did to the world", Group(*_seen(world)))
-    screen.section(console, "The same as its journal tells it (antistrophe explain)", told_table(explanation.story))
+    screen.section(console, "The same from its journal (antistrophe explain)", story_table(explanation.story))
     console.print(f"\n{explanation.standing}")

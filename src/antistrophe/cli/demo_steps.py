@@ -1,4 +1,4 @@
-"""The steps of the demo: a trip, of which the payment hangs after the money has left."""
+"""The steps of the demo: a trip whose payment hangs after the money has left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from antistrophe.definition.events import event
 from antistrophe.definition.step import SagaStep
 
 PAUSE_S = 0.35
-"""What each call takes, so that one can watch."""
+"""How long each call takes, so that a person can watch."""
 
 HANG_LIMIT_S = 1.2
 
@@ -25,7 +25,7 @@ class Noted:
 
 
 def note(world: str, text: str) -> list[Noted]:
-    """Write what happened into the world: a file that only the steps write to."""
+    """Write a line into the world: a file that only the steps write to."""
     with Path(world).open("a", encoding="utf-8") as file:
         file.write(text + "\n")
     return [Noted(text)]
@@ -77,7 +77,7 @@ class Pay(SagaStep):
 
     def compensate(self, ctx: StepContext) -> list[Noted]:
         time.sleep(PAUSE_S)
-        # In doubt there is no output to go by: whether the money has left is asked of the world.
+        # The step is in doubt, so it has no output: look into the world whether the money has left.
         paid = "800 euros paid" in Path(self.world).read_text("utf-8").splitlines()
         ctx.log.info("paid before it was killed: %s", paid)
         return note(self.world, "800 euros paid back" if paid else "nothing was paid")

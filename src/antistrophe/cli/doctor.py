@@ -1,4 +1,4 @@
-"""`doctor`: looks at a home from outside, and says what is wrong with it and what to do."""
+"""`doctor`: checks a home from outside, and says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import click
 
 from antistrophe.cli import screen
 from antistrophe.cli.checks import Finding, Health, examine
-from antistrophe.cli.exits import DONE, SAGA_FAILED
+from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 
 MARKS = {Health.WELL: ("ok", "green"), Health.NOTE: ("note", "yellow"), Health.WRONG: ("WRONG", "bold red")}
 
 
-@click.command("doctor", short_help="Look for what is wrong with a home.")
-@click.option("--all", "all_sagas", is_flag=True, help="Fold every saga again, not only the live and the last ones.")
+@click.command("doctor", short_help="Check a home, and say what is wrong.")
+@click.option("--all", "all_sagas", is_flag=True, help="Replay every saga, not only the live and the last ones.")
 @everywhere
 @pass_invocation
 def doctor_verb(invocation: Invocation, all_sagas: bool) -> int:
-    """Look at the home, its processes and its journal, and say what to do. Changes nothing.
+    """Check the home, its processes and its journal, and say what to do. Changes nothing.
 
     Exit code: 0 all is well, 1 something is wrong.
     """
@@ -35,8 +35,8 @@ def _print(findings: list[Finding]) -> None:
     made = screen.grid(3)
     for finding in findings:
         word, style = MARKS[finding.health]
-        said = screen.words(finding.says)
+        said = screen.safe(finding.says)
         if finding.what_to_do:
             said.append(f"\n→ {finding.what_to_do}", style="bold")
-        made.add_row(screen.words(word, style=style), finding.subject, said)
+        made.add_row(screen.safe(word, style=style), finding.subject, said)
     screen.output().print(made)

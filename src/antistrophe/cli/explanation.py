@@ -1,4 +1,4 @@
-"""One saga in sentences: what happened, why it turned back, what is owed, and what can be done now."""
+"""One saga in sentences: what happened, why it turned back, what is owed, and what to do now."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from antistrophe.cli import screen
+from antistrophe.cli.entry_sentences import Sentence, running_attempt, sentences_of
 from antistrophe.cli.invocation import places
-from antistrophe.cli.sentences import Told, running, tell
 from antistrophe.records import SagaStatus
 from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import Entry, TurnReason
@@ -20,13 +20,14 @@ from antistrophe.saga.view import metadata_of
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``story`` are moments with a sentence each; ``orders`` the words that can follow `antistrophe` now."""
+    """``story``: one sentence for each moment. ``owed``: the compensations that are still to be done. ``orders``: the
+    words that can follow `antistrophe` on a command line now."""
 
     id: str
     name: str
     status: SagaStatus
     standing: str
-    story: tuple[Told, ...]
+    story: tuple[Sentence, ...]
     turned_back: str | None
     owed: tuple[str, ...]
     advice: tuple[str, ...]
@@ -34,15 +35,15 @@ class Explanation:
 
 
 def explain(entries: Sequence[Entry], *, system_runs: bool) -> Explanation:
-    """The explanation of a saga whose journal this is. Raises ValueError on a broken one."""
+    """The explanation of a saga from its journal entries. Raises ValueError where they are broken."""
     saga: Saga | None = None
-    story: list[Told] = []
+    story: list[Sentence] = []
     for entry in entries:
         before, saga = saga, evolve(saga, entry)
-        story.extend(tell(before, entry, saga))
+        story.extend(sentences_of(before, entry, saga))
     if saga is None:
         raise ValueError("a saga without entries")
-    story.extend(running(saga))
+    story.extend(running_attempt(saga))
     advice, orders = _advice(saga, system_runs)
     return Explanation(
         id=saga.id,
@@ -57,11 +58,11 @@ def explain(entries: Sequence[Entry], *, system_runs: bool) -> Explanation:
     )
 
 
-def told_table(story: Iterable[Told]) -> Table:
-    """Sentences with their times, one a line."""
+def story_table(story: Iterable[Sentence]) -> Table:
+    """A table of sentences with their times, one a line."""
     made = screen.grid(2)
-    for told in story:
-        made.add_row(screen.words(screen.local_time(told.at, date=False), style="dim"), screen.words(told.text))
+    for sentence in story:
+        made.add_row(screen.safe(screen.local_time(sentence.at, date=False), style="dim"), screen.safe(sentence.text))
     return made
 
 
@@ -70,17 +71,18 @@ def _names(saga: Saga, steps: Iterable[int]) -> str:
 
 
 def _standing(saga: Saga) -> str:
-    """Where it stands, in one sentence."""
+    """The state of the saga, in one sentence."""
     if saga.completed:
-        return "It completed: every step succeeded."
+        return "The saga completed: every step succeeded."
     if saga.compensated:
         resolved = _names(saga, (index for index, step in enumerate(saga.steps) if step.resolved))
-        by_hand = f" ({resolved}: by an operator's word)" if resolved else ""
+        by_hand = f" ({resolved}: settled by an operator)" if resolved else ""
         undone = any(step.undone or step.resolved for step in saga.steps)
-        return f"It was compensated: {'all that it did is undone' if undone else 'it had nothing to undo'}{by_hand}."
+        proof = "everything it did is undone" if undone else "it had nothing to undo"
+        return f"The saga was compensated: {proof}{by_hand}."
     if saga.parked:
-        return "It is parked: an undo failed for good, and a person has to see to it."
-    direction = "It is on its way back." if saga.backward else "It is going forward."
+        return "The saga is parked: an undo failed for good, and a person has to settle it."
+    direction = "The saga is being compensated." if saga.backward else "The saga goes forward."
     waiting = metadata_of(saga).waiting
     return f"{direction} It waits: {waiting}." if waiting else direction
 
@@ -94,12 +96,12 @@ def _turned_back(saga: Saga) -> str | None:
     match cause.reason:
         case TurnReason.CANCELLED:
             note = f" ({cause.note})" if cause.note else ""
-            return f"It was cancelled{note}."
+            return f"The saga was cancelled{note}."
         case TurnReason.DEADLINE:
-            return f"Its deadline of {saga.spec.deadline_s or 0:g} s passed while {name} was due."
+            return f"The saga's deadline of {saga.spec.deadline_s or 0:g} s passed before {name} was done."
         case TurnReason.STEP_TIMED_OUT:
             limit_s = cause.failure.duration_s if cause.failure is not None else None
-            return f"{name} did not end within {limit_s or 0:g} s and had to be killed."
+            return f"{name} did not end within {limit_s or 0:g} s and was killed."
         case TurnReason.STEP_CRASHED:
             return f"The process of {name} died{why}."
         case _:
@@ -111,9 +113,9 @@ def _owed(saga: Saga) -> Iterable[str]:
         return
     for index in owed(saga):
         spec, step = saga.spec.steps[index], saga.steps[index]
-        because = "it is in doubt: nobody knows whether it took effect" if step.in_doubt else "it took effect"
-        often = f" after it had failed {screen.times(step.undo_failures)}" if step.undo_failures else ""
-        given_up = f", and was given up{often}: {describe(step.given_up)}" if step.given_up is not None else ""
+        because = "in doubt: nobody knows whether it took effect" if step.in_doubt else "it took effect"
+        often = f" after it failed {screen.times(step.undo_failures)}" if step.undo_failures else ""
+        given_up = f"; given up{often}: {describe(step.given_up)}" if step.given_up is not None else ""
         yield f"the undo of {spec.name} ({because}){given_up}"
 
 
@@ -126,14 +128,16 @@ def _advice(saga: Saga, system_runs: bool) -> tuple[list[str], list[str]]:
         note = "--note 'how it was settled'"
         orders += [f"resolve {places(saga.id, saga.spec.steps[i].name, options=note)}" for i in given_up]
         return [
-            "Repair what kept the undo from working, then have it tried again with `retry`.",
-            "Or settle it by other means, and say how with `resolve`; the steps before it are then compensated.",
+            "Repair the cause of the failed undo, then try the undo again with `retry`.",
+            "Or settle the undo by other means, and say how with `resolve`; the saga then undoes the steps before it.",
         ], orders
     advice = []
     if not system_runs:
-        advice.append("No actor system runs in this home: it goes on as soon as a program opens the home, or now with")
+        advice.append(
+            "No actor system runs in this home. The saga goes on as soon as a program opens the home, or now with:"
+        )
         return advice, ["serve"]
-    advice.append("Nothing: it goes on by itself.")
+    advice.append("Nothing: the saga goes on by itself.")
     if saga.waiting is not None and next_work(saga) is not None:
-        advice = ["Remove what it waits for; it then goes on by itself."]
+        advice = ["Remove the reason why the saga waits; it then goes on by itself."]
     return advice, [] if saga.backward else [f"cancel {places(saga.id)}"]

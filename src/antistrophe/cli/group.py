@@ -1,4 +1,4 @@
-"""The verbs, and how a call ends: its exit code, and one line that says what went wrong."""
+"""The verbs, and how a call ends: with an exit code, and with one line that says what went wrong."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from io import TextIOWrapper
 import click
 
 from antistrophe.cli import screen
-from antistrophe.cli.exits import DONE, INTERNAL, INTERRUPTED, SAGA_FAILED, WRONG_USE
+from antistrophe.cli.exit_codes import DONE, INTERNAL, INTERRUPTED, SAGA_FAILED, WRONG_USE
 from antistrophe.cli.invocation import everywhere
 from antistrophe.errors import AntistropheError, SagaError
 
 TRACEBACK = "ANTISTROPHE_TRACEBACK"
 
-# Verb by verb, where it is: what one verb needs is not loaded for another.
+# The module of each verb. It is imported when the verb is called, so that no verb loads what another one needs.
 VERBS = {
     "demo": "demo",
     "run": "run",
@@ -27,16 +27,16 @@ VERBS = {
     "list": "read",
     "show": "read",
     "watch": "watch",
-    "cancel": "orders",
-    "retry": "orders",
-    "resolve": "orders",
+    "cancel": "operator_commands",
+    "retry": "operator_commands",
+    "resolve": "operator_commands",
     "explain": "read",
     "doctor": "doctor",
 }
 
 
 class Verbs(click.Group):
-    """The verbs, each loaded when it is asked for, in the order of the documentation."""
+    """The verbs, in the order of the documentation. Each is loaded when it is called."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return list(VERBS)
@@ -69,9 +69,9 @@ def antistrophe() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one call and return its exit code; every error is one clear line on standard error."""
+    """Run one call and return its exit code. Every error is one line on standard error."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a name that the terminal can't show is no reason to say nothing
+        if isinstance(stream, TextIOWrapper):  # a name that the terminal can't show must not end the call
             stream.reconfigure(errors="backslashreplace")
     try:
         code = antistrophe.main(arguments, prog_name="antistrophe", standalone_mode=False)
@@ -90,18 +90,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get(TRACEBACK):
             raise
         return _say(
-            f"this is a bug of antistrophe's: {type(error).__name__}: {error} ({TRACEBACK}=1 shows where)", INTERNAL
+            f"this is a bug in antistrophe: {type(error).__name__}: {error} ({TRACEBACK}=1 shows where)", INTERNAL
         )
     return code if isinstance(code, int) else DONE
 
 
 def _say(text: str, code: int) -> int:
-    line = screen.words("antistrophe: ", style="bold red").append_text(screen.one_line(text, style="default not bold"))
+    line = screen.safe("antistrophe: ", style="bold red").append_text(screen.safe_line(text, style="default not bold"))
     screen.errors().print(line, soft_wrap=True)
     return code
 
 
 def _reader_left() -> int:
-    # What is still in the buffer would raise again when the interpreter ends.
+    # The rest of the buffer would raise again when the interpreter ends.
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the end
     return DONE

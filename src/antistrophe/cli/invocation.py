@@ -1,4 +1,4 @@
-"""What one call of the command line was given: home, form of output, settings; the options that every verb takes."""
+"""The options that every verb takes, and what one call was given in them: home, settings, form of output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(slots=True)
 class Invocation:
-    """Filled from the options, wherever on the line they stand; the later one wins."""
+    """The values of these options, before or after the verb. The later one wins."""
 
     home_option: Path | None = None
     as_json: bool = False
@@ -30,7 +30,7 @@ class Invocation:
 
     @property
     def home(self) -> Path:
-        """The home: ``--home``, else ``$ANTISTROPHE_HOME``, else ``.antistrophe``; absolute, without links."""
+        """The home: ``--home``, else ``$ANTISTROPHE_HOME``, else ``.antistrophe``; absolute, without symbolic links."""
         return home_of(self.home_option)
 
     def settings(self) -> Settings:
@@ -38,9 +38,9 @@ class Invocation:
         return Settings() if self.settings_file is None else Settings.load(self.settings_file)
 
     def existing_home(self) -> Path:
-        """The home, which has to be there: nothing is made by asking. Raises JournalError."""
+        """The home, which has to exist: a verb that asks makes nothing. Raises JournalError."""
         home = self.home
-        refuse_foreign(home)  # and what can't even be looked at, such as a name that is too long
+        refuse_foreign(home)  # this also refuses what can't be looked at, such as a name that is too long
         if not home.exists():
             raise JournalError(
                 f"there is no home at {home}: nothing has run there yet, or it is elsewhere (--home DIR, or"
@@ -51,21 +51,21 @@ class Invocation:
         return home
 
     def journal_file(self) -> Path:
-        """The journal of the home, which has to be there. Raises JournalError."""
+        """The journal of the home, which has to exist. Raises JournalError."""
         file = journal_path(self.existing_home())
         if not file.exists():
             raise JournalError(f"{self.home} has no journal: nothing has run there yet, or the home is elsewhere")
         return file
 
     def command(self, words: str, *arguments: str) -> str:
-        """A line that a person can type to go on here: ``words`` as they are and ``arguments`` quoted, with the home
-        where it has to be named."""
+        """A command line that a person can type: ``words`` as they are, then ``arguments`` quoted. It names the home
+        where this call was given one."""
         named = "" if self.home_option is None else f" --home {shlex.quote(str(self.home_option))}"
         return " ".join([f"antistrophe{named}", words, *([places(*arguments)] if arguments else [])])
 
 
 def places(*arguments: str, options: str = "") -> str:
-    """Arguments and options as a person is to type them: no argument is taken for an option, however it begins."""
+    """Arguments and options as a person has to type them, so that no argument is taken for an option."""
     quoted = " ".join(map(shlex.quote, arguments))
     parts = [options, "--", quoted] if any(each.startswith("-") for each in arguments) else [quoted, options]
     return " ".join(filter(None, parts))

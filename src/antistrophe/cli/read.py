@@ -1,4 +1,4 @@
-"""`status`, `list`, `show` and `explain`: what the journal says, whether a system runs or not."""
+"""`status`, `list`, `show` and `explain`: read the journal, whether a system runs or not."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 from rich.table import Table
 
 from antistrophe.cli import screen
-from antistrophe.cli.exits import DONE
-from antistrophe.cli.explanation import Explanation, explain, told_table
+from antistrophe.cli.exit_codes import DONE
+from antistrophe.cli.explanation import Explanation, explain, story_table
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.cli.shelf import find, opened, state_of_system
+from antistrophe.cli.stored_journal import find_saga, open_journal, system_state
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.records import SagaMetadata, SagaStatus, TimelineEntry
@@ -26,9 +26,9 @@ STATUS_WORDS = [status.value for status in SagaStatus if status is not SagaStatu
 @pass_invocation
 def status_verb(invocation: Invocation) -> int:
     """Is the actor system running, and how many sagas are there in which status?"""
-    with opened(invocation) as journal:
+    with open_journal(invocation) as journal:
         counts = {status: number for status, number in journal.counts().items() if status.value in STATUS_WORDS}
-    system = state_of_system(invocation)
+    system = system_state(invocation)
     processes = processes_of_home(invocation.home)
     launcher = system.launcher_pid if isinstance(system, Ready) else None
     running = sum(number for status, number in counts.items() if status.running)
@@ -44,11 +44,11 @@ def status_verb(invocation: Invocation) -> int:
             }
         )
         return DONE
-    up = screen.words("does not run", "dim")
+    up = screen.safe("does not run", "dim")
     if system is not None:
-        up = screen.words(f"{_word(system)}: {len(processes)} processes, launcher {launcher}", "green")
+        up = screen.safe(f"{_word(system)}: {len(processes)} processes, launcher {launcher}", "green")
     elif processes:
-        up = screen.words(f"does not answer, but {len(processes)} processes are there; see antistrophe doctor", "red")
+        up = screen.safe(f"does not answer, but {len(processes)} processes are there; see antistrophe doctor", "red")
     rows: list[tuple[str, Any]] = [("home", invocation.home), ("actor system", up)]
     rows += [(status.value, str(number)) for status, number in counts.items()]
     console = screen.output()
@@ -56,7 +56,9 @@ def status_verb(invocation: Invocation) -> int:
     if counts[SagaStatus.FAILED]:
         console.print(f"\nParked sagas need a person: {invocation.command('list --status failed')}")
     if running and system is None:
-        console.print(f"\nSagas go on when a program opens the home, or now with: {invocation.command('serve')}")
+        console.print(
+            f"\nUnfinished sagas go on when a program opens the home, or now with: {invocation.command('serve')}"
+        )
     return DONE
 
 
@@ -64,20 +66,20 @@ def _word(state: State) -> str:
     return type(state).__name__.lower()
 
 
-@click.command("list", short_help="The sagas, the last accepted first.")
-@click.option("--status", type=click.Choice(STATUS_WORDS, case_sensitive=False), help="Only those of this status.")
-@click.option("--name", metavar="NAME", help="Only those of this name.")
-@click.option("--text", metavar="TEXT", help="Only those that have TEXT in id, name, error or reason to wait.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
-@click.option("--cursor", metavar="CURSOR", help="Go on behind the page before, which names its cursor.")
+@click.command("list", short_help="List the sagas, the last accepted first.")
+@click.option("--status", type=click.Choice(STATUS_WORDS, case_sensitive=False), help="Only sagas of this status.")
+@click.option("--name", metavar="NAME", help="Only sagas of this name.")
+@click.option("--text", metavar="TEXT", help="Only sagas with TEXT in their id, name, error or reason to wait.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many sagas.")
+@click.option("--cursor", metavar="CURSOR", help="The cursor that the page before has shown: go on after it.")
 @everywhere
 @pass_invocation
 def list_verb(
     invocation: Invocation, status: str | None, name: str | None, text: str | None, limit: int, cursor: str | None
 ) -> int:
-    """The sagas, the last accepted first."""
+    """List the sagas, the last accepted first."""
     wanted = None if status is None else SagaStatus(status)
-    with opened(invocation) as journal:
+    with open_journal(invocation) as journal:
         page = journal.list(status=wanted, name=name, text=text, limit=limit, cursor=cursor)
     if invocation.as_json:
         screen.print_json({"sagas": page.sagas, "cursor": page.cursor})
@@ -91,18 +93,18 @@ def list_verb(
     else:
         console.print(screen.sagas_table(page.sagas))
     if page.cursor is not None:
-        console.print(screen.words(f"there are more: --cursor {page.cursor}", style="dim"))
+        console.print(screen.safe(f"there are more sagas: --cursor {page.cursor}", style="dim"))
     return DONE
 
 
-@click.command("show", short_help="One saga: its steps, and every entry of its journal.")
+@click.command("show", short_help="Show one saga: its steps, and every entry of its journal.")
 @click.argument("saga_id", metavar="ID")
 @everywhere
 @pass_invocation
 def show_verb(invocation: Invocation, saga_id: str) -> int:
-    """One saga: its steps, and every entry of its journal."""
-    with opened(invocation) as journal:
-        saga = find(journal, saga_id, invocation.home)
+    """Show one saga: its steps, and every entry of its journal."""
+    with open_journal(invocation) as journal:
+        saga = find_saga(journal, saga_id, invocation.home)
         timeline = journal.timeline(saga_id)
     if invocation.as_json:
         screen.print_json({"saga": saga, "timeline": timeline})
@@ -134,13 +136,16 @@ def _timeline(saga: SagaMetadata, timeline: list[TimelineEntry]) -> Table:
         step = data.pop("step", None)
         name = saga.steps[step].name if isinstance(step, int) and 0 <= step < len(saga.steps) else ""
         made.add_row(
-            screen.local_time(entry.at, date=False), entry.kind, screen.words(name), screen.words(_details(entry, data))
+            screen.local_time(entry.at, date=False),
+            entry.kind,
+            screen.safe(name),
+            screen.safe(_details(entry, data)),
         )
     return made
 
 
 def _details(entry: TimelineEntry, data: dict[str, object]) -> str:
-    """What an entry says, in a line; the whole of it is in the JSON."""
+    """The data of an entry in one line. `--json` shows all of it."""
     if entry.kind == SagaAccepted.__name__:
         return ""
     lease = data.pop("lease", None)
@@ -149,7 +154,7 @@ def _details(entry: TimelineEntry, data: dict[str, object]) -> str:
         data["pid"] = lease.get("pid")
     flat = {**data, **(_inner(data.pop("failure", None))), **(_inner(data.pop("cause", None)))}
     flat = {name: value for name, value in flat.items() if name in data or name not in ("failure", "cause")}
-    said = {name: screen.plain(value) for name, value in flat.items() if value not in (None, "", [], False)}
+    said = {name: screen.json_value(value) for name, value in flat.items() if value not in (None, "", [], False)}
     line = "  ".join(f"{name}={value}" for name, value in said.items())
     return f"{line}\n{stack}" if stack else line
 
@@ -161,19 +166,19 @@ def _inner(value: object) -> dict[str, object]:
     return {**inner, **_inner(inner.pop("failure", None))}
 
 
-@click.command("explain", short_help="What happened to a saga, in sentences, and what to do.")
+@click.command("explain", short_help="Explain what happened to a saga, and what to do.")
 @click.argument("saga_id", metavar="ID")
 @everywhere
 @pass_invocation
 def explain_verb(invocation: Invocation, saga_id: str) -> int:
-    """In sentences: what happened to a saga, why it turned back, what is owed, and what to do now."""
-    with opened(invocation) as journal:
-        find(journal, saga_id, invocation.home)
+    """Explain in sentences what happened to a saga, why it turned back, what is owed, and what to do now."""
+    with open_journal(invocation) as journal:
+        find_saga(journal, saga_id, invocation.home)
         entries = journal.load(saga_id)
-    explanation = explain(entries, system_runs=state_of_system(invocation) is not None)
+    explanation = explain(entries, system_runs=system_state(invocation) is not None)
     if invocation.as_json:
         orders = [invocation.command(order) for order in explanation.orders]
-        screen.print_json({**screen.plain(explanation), "orders": orders})
+        screen.print_json({**screen.json_value(explanation), "orders": orders})
     else:
         _print(invocation, explanation)
     return DONE
@@ -181,15 +186,15 @@ def explain_verb(invocation: Invocation, saga_id: str) -> int:
 
 def _print(invocation: Invocation, explanation: Explanation) -> None:
     console = screen.output()
-    head = screen.words(explanation.id, style="bold")
+    head = screen.safe(explanation.id, style="bold")
     if explanation.name != explanation.id:
         head.append(f" ({explanation.name})", style="not bold")
     console.print(head, "  ", screen.status_text(explanation.status))
-    console.print(screen.words(explanation.standing))
-    screen.section(console, "What happened", told_table(explanation.story))
+    console.print(screen.safe(explanation.standing))
+    screen.section(console, "What happened", story_table(explanation.story))
     if explanation.turned_back is not None:
-        screen.section(console, "Why it turned back", screen.words(explanation.turned_back))
-        screen.section(console, "What is owed", screen.words("\n".join(explanation.owed) or "nothing"))
-    screen.section(console, "What to do", screen.words("\n".join(explanation.advice)))
+        screen.section(console, "Why it turned back", screen.safe(explanation.turned_back))
+        screen.section(console, "What is owed", screen.safe("\n".join(explanation.owed) or "nothing"))
+    screen.section(console, "What to do", screen.safe("\n".join(explanation.advice)))
     for order in explanation.orders:
-        console.print(screen.words("  " + invocation.command(order), style="cyan"), soft_wrap=True)
+        console.print(screen.safe("  " + invocation.command(order), style="cyan"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`run`: one saga for each line of a file, many at a time; lines that were run before are joined, not repeated."""
+"""`run`: one saga for each line of a file, many at a time. A line that was run before is joined, not repeated."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from antistrophe.cli import screen
-from antistrophe.cli.batch import Batch, Result, Tally
-from antistrophe.cli.exits import DONE, INTERRUPTED, SAGA_FAILED, WRONG_USE
+from antistrophe.cli.batch import Batch, Result, Totals
+from antistrophe.cli.exit_codes import DONE, INTERRUPTED, SAGA_FAILED, WRONG_USE
+from antistrophe.cli.input_file import count_lines, read_lines
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.cli.source import HOOK, Source, count_lines, find_source, read_lines
+from antistrophe.cli.target import HOOK, Source, find_source
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.records import SagaStatus
 
@@ -35,17 +36,17 @@ EXAMPLES_SHOWN = 3
     required=True,
     metavar="FILE.jsonl",
     type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
-    help="One JSON object a line, each for one saga.",
+    help="One JSON object a line; each line is one saga.",
 )
 @click.option(
     "--concurrency",
     type=click.IntRange(1, MOST_AT_A_TIME),
-    help="How many sagas are under way at the same time; by default as many as the system runs (max_running_sagas).",
+    help="How many sagas run at the same time; by default as many as the system runs (max_running_sagas).",
 )
 @click.option(
     "--allow-compensated",
     is_flag=True,
-    help="Count a saga that was compensated as done: the exit code is 1 only where one is parked.",
+    help="Count a compensated saga as done: the exit code is 1 only where a saga is parked.",
 )
 @everywhere
 @pass_invocation
@@ -55,13 +56,13 @@ def run_verb(invocation: Invocation, target: str, file: Path, concurrency: int |
     MODULE is a dotted module or the path of a .py file, both as seen from the current folder. SAGA is a function in it:
     it gets a line's JSON object as a dict, and returns a SagaDefinition.
 
-    A line whose saga has finished gives its recorded outcome; one whose saga is live is waited for. So a run that was
-    killed is gone on with by running it again. A wrong line is told, and the others still run.
+    A line whose saga has finished gives its recorded outcome; a line whose saga is live waits for that saga. So a run
+    that was killed goes on when you run it again. A wrong line is reported, and the other lines still run.
 
-    If the module has a function after_run, it is called at the end with a dict from each saga's id to its SagaStatus,
-    and what it returns (a text, or a mapping) is printed; if it raises, the run has failed.
+    If the module has a function after_run, it is called at the end with a dict from each saga's id to its SagaStatus.
+    What it returns (a text, or a mapping) is printed; if it raises, the run has failed.
 
-    Exit code: 0 every saga completed, 1 one was compensated or is parked, 2 a line was wrong.
+    Exit code: 0 every saga completed, 1 a saga was compensated or is parked, 2 a line was wrong.
     """
     source = _quietly(invocation, lambda: find_source(target))
     run = _Run(invocation, source, file)
@@ -81,23 +82,23 @@ class _Run:
         self._invocation = invocation
         self._source = source
         self._file = file
-        self._tally = Tally()
+        self._totals = Totals()
         self._total = count_lines(file)
         self._told: set[str] = set()
         self._errors = screen.errors()
 
     def go(self, concurrency: int | None) -> None:
-        """Run all of it; what is wrong with a line is told at once."""
+        """Run every line. A wrong line is reported at once."""
         settings = self._invocation.settings()
         at_a_time = concurrency or min(settings.max_running_sagas, MOST_AT_A_TIME)
         lines = read_lines(self._file, self._make)
         with ExitStack() as stack:
-            # Left in the opposite order: those who wait in the pool are let go when the orchestrator is closed.
+            # These are closed in the opposite order: closing the orchestrator ends the waits in the pool's threads.
             progress = stack.enter_context(self._progress())
             pool = stack.enter_context(ThreadPoolExecutor(at_a_time, "antistrophe-run"))
             orchestrator = stack.enter_context(SagaOrchestrator(self._invocation.home, settings=settings))
             batch = Batch(orchestrator, pool, at_a_time)
-            task = progress.add_task("", total=self._total, tally="")
+            task = progress.add_task("", total=self._total, totals="")
             for result in batch.run(lines):
                 if result is None:
                     self._tell_once(batch.waiting())
@@ -108,27 +109,27 @@ class _Run:
         return _quietly(self._invocation, lambda: self._source.make(fields))
 
     def _take(self, result: Result, progress: Progress, task: TaskID) -> None:
-        tally = self._tally
-        tally.add(result)
+        totals = self._totals
+        totals.add(result)
         if result.status is None:
-            self._errors.print(screen.one_line(f"{self._file}:{result.line}: {result.error}", "red"), soft_wrap=True)
+            self._errors.print(screen.safe_line(f"{self._file}:{result.line}: {result.error}", "red"), soft_wrap=True)
         if self._invocation.as_json:
             word = "wrong" if result.status is None else result.status.value
             screen.print_json_line({"line": result.line, "id": result.saga_id, "status": word, "error": result.error})
-        text = f"{tally.completed} completed · {tally.compensated} compensated · {tally.parked} parked"
-        progress.update(task, completed=tally.done, tally=text)
+        text = f"{totals.completed} completed · {totals.compensated} compensated · {totals.parked} parked"
+        progress.update(task, completed=totals.done, totals=text)
 
     def _tell_once(self, waiting: str | None) -> None:
         if waiting is not None and waiting not in self._told:
             self._told.add(waiting)
-            self._errors.print(screen.one_line(waiting, "yellow"), soft_wrap=True)
+            self._errors.print(screen.safe_line(waiting, "yellow"), soft_wrap=True)
 
     def _progress(self) -> Progress:
         return Progress(
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[tally]}"),
+            TextColumn("{task.fields[totals]}"),
             console=self._errors,
             transient=True,
             disable=not self._errors.is_terminal,
@@ -139,44 +140,44 @@ class _Run:
     def say_how_to_go_on(self) -> None:
         """After Ctrl-C."""
         self._errors.print(
-            screen.words(
-                f"stopped: {self._tally.done} of {self._total} lines are settled. What was started goes on when the"
-                " home is opened again; run the same command again to go on with it and with the rest"
+            screen.safe(
+                f"stopped: {self._totals.done} of {self._total} lines are settled. Sagas that were started go on when"
+                " the home is opened again; run the same command again to wait for them and to run the rest"
             ),
             soft_wrap=True,
         )
 
     def finish(self, seconds: float, *, allow_compensated: bool) -> int:
-        """Say how it went, and return the exit code."""
-        tally = self._tally
+        """Print the results, and return the exit code."""
+        totals = self._totals
         said, failure = self._after_run()
         if self._invocation.as_json:
             self._print_summary_line(seconds, said, failure)
         else:
             self._print_summary(seconds, said)
         if failure is not None:
-            self._errors.print(screen.one_line(failure, "bold red"), soft_wrap=True)
-        if tally.wrong:
+            self._errors.print(screen.safe_line(failure, "bold red"), soft_wrap=True)
+        if totals.wrong:
             return WRONG_USE
-        undone = 0 if allow_compensated else tally.compensated
-        return SAGA_FAILED if undone or tally.parked or failure is not None else DONE
+        undone = 0 if allow_compensated else totals.compensated
+        return SAGA_FAILED if undone or totals.parked or failure is not None else DONE
 
     def _after_run(self) -> tuple[Any, str | None]:
         hook = self._source.after_run
         if hook is None:
             return None, None
         try:
-            return _quietly(self._invocation, lambda: hook(dict(self._tally.statuses))), None
+            return _quietly(self._invocation, lambda: hook(dict(self._totals.statuses))), None
         except Exception as error:  # the user's own code
             return None, f"{HOOK}: {type(error).__name__}: {error}"
 
     def _print_summary_line(self, seconds: float, said: Any, failure: str | None) -> None:
-        tally = self._tally
+        totals = self._totals
         summary = {
-            "completed": tally.completed,
-            "compensated": tally.compensated,
-            "parked": tally.parked,
-            "wrong": tally.wrong,
+            "completed": totals.completed,
+            "compensated": totals.compensated,
+            "parked": totals.parked,
+            "wrong": totals.wrong,
             "seconds": round(seconds, 3),
             HOOK: said,
             "error": failure,
@@ -184,33 +185,33 @@ class _Run:
         screen.print_json_line({"summary": summary})
 
     def _print_summary(self, seconds: float, said: Any) -> None:
-        tally = self._tally
+        totals = self._totals
         rows: list[tuple[str, Any]] = [
-            ("completed", screen.words(str(tally.completed), style="green")),
-            ("compensated", screen.words(str(tally.compensated), style="magenta" if tally.compensated else "")),
-            ("parked", screen.words(str(tally.parked), style="bold red" if tally.parked else "")),
+            ("completed", screen.safe(str(totals.completed), style="green")),
+            ("compensated", screen.safe(str(totals.compensated), style="magenta" if totals.compensated else "")),
+            ("parked", screen.safe(str(totals.parked), style="bold red" if totals.parked else "")),
         ]
-        if tally.wrong:
-            rows.append(("wrong lines", screen.words(str(tally.wrong), style="bold red")))
+        if totals.wrong:
+            rows.append(("wrong lines", screen.safe(str(totals.wrong), style="bold red")))
         console = screen.output()
-        console.print(screen.words(f"{self._total} lines in {seconds:.1f} s", style="bold"))
+        console.print(screen.safe(f"{self._total} lines in {seconds:.1f} s", style="bold"))
         console.print(screen.pairs(rows))
-        if tally.reasons:
+        if totals.reasons:
             reasons = screen.table("why", "sagas", "such as")
-            for why, ids in sorted(tally.reasons.items(), key=lambda item: -len(item[1])):
-                reasons.add_row(screen.words(why), str(len(ids)), screen.words(", ".join(ids[:EXAMPLES_SHOWN])))
+            for why, ids in sorted(totals.reasons.items(), key=lambda item: -len(item[1])):
+                reasons.add_row(screen.safe(why), str(len(ids)), screen.safe(", ".join(ids[:EXAMPLES_SHOWN])))
             screen.section(console, "Why they turned back", reasons)
-        parked = [saga_id for saga_id, status in tally.statuses.items() if status is SagaStatus.FAILED]
+        parked = [saga_id for saga_id, status in totals.statuses.items() if status is SagaStatus.FAILED]
         if parked:
-            lines = [screen.words("  " + self._invocation.command("explain", each)) for each in parked[:EXAMPLES_SHOWN]]
-            screen.section(console, "Parked sagas need a person; what to do is told by", Group(*lines))
+            lines = [screen.safe("  " + self._invocation.command("explain", each)) for each in parked[:EXAMPLES_SHOWN]]
+            screen.section(console, "Parked sagas need a person; these commands say what to do", Group(*lines))
         if isinstance(said, Mapping):
             screen.section(console, "After the run", screen.pairs((str(name), value) for name, value in said.items()))
         elif said is not None:
-            console.print(screen.words(f"\n{said}"))
+            console.print(screen.safe(f"\n{said}"))
 
 
 def _quietly(invocation: Invocation, call: Any) -> Any:
-    """Call the user's code; where programs read standard output, what it prints goes to standard error."""
+    """Call the user's code. With `--json`, what it prints goes to standard error, because programs read the output."""
     with contextlib.redirect_stdout(sys.stderr if invocation.as_json else sys.stdout):
         return call()

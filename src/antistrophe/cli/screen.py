@@ -1,4 +1,4 @@
-"""How things look: colours, tables, times and JSON, on a terminal and in a pipe."""
+"""How output looks: colours, tables, times and JSON, on a terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.text import Text
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 
 PIPE_WIDTH = 400
-"""Columns of what is not a terminal: nothing there says how wide it is."""
+"""The width of lines where the output is not a terminal, in columns."""
 
 STYLES: Mapping[str, str] = {
     SagaStatus.NOT_STARTED.value: "dim",
@@ -38,40 +38,40 @@ STYLES: Mapping[str, str] = {
 
 
 def output() -> Console:
-    """Standard output. A pipe gets neither colours nor lines that are folded to a narrow screen."""
+    """Standard output. A pipe gets no colours, and its lines are not folded to a narrow screen."""
     return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def errors() -> Console:
-    """Standard error: what went wrong, and progress."""
+    """Standard error: for problems and progress."""
     return Console(
         stderr=True, markup=False, emoji=False, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH
     )
 
 
 def print_json(value: Any) -> None:
-    """One document; records, times and paths in their plain form."""
-    sys.stdout.write(json.dumps(plain(value), indent=2) + "\n")
+    """Print a value as one JSON document."""
+    sys.stdout.write(json.dumps(json_value(value), indent=2) + "\n")
 
 
 def print_json_line(value: Any) -> None:
-    """One line of JSON, told at once: somebody may be following."""
-    sys.stdout.write(json.dumps(plain(value)) + "\n")
+    """Print a value as one line of JSON, and flush it: a program may be following."""
+    sys.stdout.write(json.dumps(json_value(value)) + "\n")
     sys.stdout.flush()
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON has it: times in ISO 8601, durations in seconds, bytes in hexadecimal."""
+def json_value(value: Any) -> Any:
+    """A value that JSON can hold: times in ISO 8601, durations in seconds, bytes in hexadecimal."""
     if isinstance(value, Enum):
-        return plain(value.value)
+        return json_value(value.value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
-        return {str(plain(key)): plain(item) for key, item in value.items()}
+        return {str(json_value(key)): json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
+        return [json_value(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+        return {each.name: json_value(getattr(value, each.name)) for each in dataclasses.fields(value)}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, timedelta):
@@ -81,30 +81,30 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else repr(value)
 
 
-def words(text: str, style: str = "") -> Text:
-    """A text as it is, but that nothing in it can command a terminal: it may come from anywhere."""
+def safe(text: str, style: str = "") -> Text:
+    """A text without control characters: it may come from anywhere, and must not control the terminal."""
     return Text("".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text), style=style)
 
 
-def one_line(text: str, style: str = "") -> Text:
-    """The same, in one line."""
-    return words(" ".join(text.split()), style)
+def safe_line(text: str, style: str = "") -> Text:
+    """The same in one line."""
+    return safe(" ".join(text.split()), style)
 
 
 def status_text(status: Enum) -> Text:
     """A status in its colour."""
     word = str(status.value)
-    return words(word.replace("_", " "), style=STYLES.get(word, ""))
+    return safe(word.replace("_", " "), style=STYLES.get(word, ""))
 
 
 def section(console: Console, title: str, body: RenderableType) -> None:
-    """A part of what is shown, below its title and apart from what came before."""
-    console.print(words(f"\n{title}", style="bold"))
+    """Print a part of the output: an empty line, a title, a body."""
+    console.print(safe(f"\n{title}", style="bold"))
     console.print(body)
 
 
 def table(*columns: str) -> Table:
-    """An empty table in the house's style."""
+    """An empty table with these columns."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold")
@@ -112,22 +112,22 @@ def table(*columns: str) -> Table:
 
 
 def grid(columns: int) -> Table:
-    """An empty table without a head."""
+    """An empty table without headers."""
     made = table(*[""] * columns)
     made.show_header = False
     return made
 
 
 def pairs(rows: Iterable[tuple[str, Any]]) -> Table:
-    """Names and values, one pair a line."""
+    """A table of names and values, one pair a line."""
     made = grid(2)
     for name, value in rows:
-        made.add_row(words(name, style="dim"), value if isinstance(value, Text) else words(str(value)))
+        made.add_row(safe(name, style="dim"), value if isinstance(value, Text) else safe(str(value)))
     return made
 
 
 def local_time(moment: datetime | None, *, date: bool = True) -> str:
-    """A moment in the reader's own time zone, to the millisecond."""
+    """A moment in the reader's time zone, to the millisecond; without the day where ``date`` is False."""
     if moment is None:
         return ""
     form = "%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S"
@@ -136,27 +136,27 @@ def local_time(moment: datetime | None, *, date: bool = True) -> str:
 
 
 def sagas_table(sagas: Iterable[SagaMetadata]) -> Table:
-    """Sagas, one a line."""
+    """A table of sagas, one a line."""
     made = table("saga", "name", "status", "steps", "changed", "why")
     for saga in sagas:
         made.add_row(
-            words(saga.id),
-            words(saga.name),
+            safe(saga.id),
+            safe(saga.name),
             status_text(saga.status),
             f"{saga.steps_executed}/{saga.total_steps}",
             local_time(saga.updated_at),
-            words(_why(saga)),
+            safe(_why(saga)),
         )
     return made
 
 
 def parked_table(sagas: Iterable[SagaMetadata], now: datetime) -> Table:
-    """Sagas that wait for a person, one a line: since when, and which undo failed how often and how."""
+    """A table of parked sagas, one a line: for how long, and which undo failed, how often and why."""
     made = table("saga", "name", "parked for", "the undo that failed")
     for saga in sagas:
         failed = [step for step in saga.steps if step.status is StepStatus.COMPENSATION_FAILED]
         undo = "; ".join(f"{step.name}{_how_often(step)}: {step.error}" for step in failed) or _why(saga)
-        made.add_row(words(saga.id), words(saga.name), age(now - saga.updated_at), one_line(undo))
+        made.add_row(safe(saga.id), safe(saga.name), age(now - saga.updated_at), safe_line(undo))
     return made
 
 
@@ -170,7 +170,7 @@ def _how_often(step: StepRecord) -> str:
 
 
 def age(passed: timedelta) -> str:
-    """How long ago, in its two largest units."""
+    """A duration in its two largest units, such as `2 h 5 min`."""
     parts: list[str] = []
     left = max(0, int(passed.total_seconds()))
     for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
@@ -181,7 +181,7 @@ def age(passed: timedelta) -> str:
 
 
 def _why(saga: SagaMetadata) -> str:
-    """What keeps it where it is: of a parked one what went wrong, for that it waits for a person is its status."""
+    """Why a saga does not go on: its reason to wait, or its error. A parked saga shows its error first."""
     first, second = saga.waiting, saga.error
     if saga.status is SagaStatus.FAILED:
         first, second = second, first
@@ -189,7 +189,7 @@ def _why(saga: SagaMetadata) -> str:
 
 
 def steps_table(steps: Iterable[StepRecord]) -> Table:
-    """Steps of one saga, one a line."""
+    """A table of one saga's steps, one a line."""
     made = table("step", "", "status", "attempts", "from", "to", "why")
     for step in steps:
         status = status_text(step.status)
@@ -197,11 +197,11 @@ def steps_table(steps: Iterable[StepRecord]) -> Table:
             status.append(" (was in doubt)", style="yellow")
         made.add_row(
             str(step.index),
-            words(step.name),
+            safe(step.name),
             status,
             str(step.attempts),
             local_time(step.started_at, date=False),
             local_time(step.finished_at, date=False),
-            words(step.error or ""),
+            safe(step.error or ""),
         )
     return made

@@ -1,4 +1,4 @@
-"""`serve`: keeps the actor system of a home up, in the foreground, until it is told to stop."""
+"""`serve`: keeps the actor system of a home running, in the foreground, until a signal stops it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from types import FrameType
 import click
 
 from antistrophe.cli import screen
-from antistrophe.cli.exits import DONE
+from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.orchestrator import SagaOrchestrator
 
 LOOK_S = 2.0
-"""How often it asks whether the system answers. One that can't be had any more ends `serve`, with an error."""
+"""How often `serve` asks whether the system answers. A system that stays away ends `serve` with an error."""
 
 
 @click.command("serve", short_help="Keep the actor system of the home running.")
@@ -26,7 +26,7 @@ LOOK_S = 2.0
 def serve_verb(invocation: Invocation) -> int:
     """Keep the actor system of the home running until SIGTERM, SIGINT or SIGHUP.
 
-    It counts as one attached process: the system runs as long as this or another one is attached. Sagas that an earlier
+    `serve` counts as one attached program: the system runs as long as any program is attached. Sagas that an earlier
     run left unfinished go on at once.
     """
     settings = invocation.settings()
@@ -34,7 +34,7 @@ def serve_verb(invocation: Invocation) -> int:
         _say_ready(invocation, orchestrator)
         while not stop.wait(LOOK_S):
             orchestrator.running_count()
-        _say(invocation, "stopping: running attempts get their time to end; the rest goes on at the next start")
+        _say(invocation, "stopping: running attempts get drain_s to end; unfinished sagas go on at the next start")
     return DONE
 
 
@@ -64,4 +64,4 @@ def _say_ready(invocation: Invocation, orchestrator: SagaOrchestrator) -> None:
 
 def _say(invocation: Invocation, text: str) -> None:
     if not invocation.as_json:
-        screen.errors().print(screen.words(text), soft_wrap=True)
+        screen.errors().print(screen.safe(text), soft_wrap=True)

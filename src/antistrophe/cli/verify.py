@@ -1,4 +1,4 @@
-"""`verify`: shows that a saga can be undone, whatever goes wrong, or where it can't."""
+"""`verify`: shows that a saga can be undone whatever goes wrong, or where it can't."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from antistrophe.cli import screen
-from antistrophe.cli.exits import DONE, INTERRUPTED, SAGA_FAILED
+from antistrophe.cli.exit_codes import DONE, INTERRUPTED, SAGA_FAILED
+from antistrophe.cli.input_file import read_lines
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.cli.source import InputError, find, read_lines
+from antistrophe.cli.target import InputError, find_object
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.testing.verification.points import Point
 from antistrophe.testing.verification.report import Report
@@ -29,19 +30,19 @@ _BOUNDS = Bounds()
 @click.command("verify", short_help="Show that a saga can be undone, or where it can't.")
 @click.argument("target", metavar="MODULE:SAGA")
 @click.option(
-    "--world", metavar="MODULE:CALLABLE", help="Returns a snapshot of what the saga touches, as plain values."
+    "--world", metavar="MODULE:CALLABLE", help="Returns a snapshot of everything the saga changes, as plain values."
 )
-@click.option("--reset", metavar="MODULE:CALLABLE", help="Called before each run: makes the world as it was.")
+@click.option("--reset", metavar="MODULE:CALLABLE", help="Called before each run: resets the world to its first state.")
 @click.option(
     "--input",
     "file",
     metavar="FILE.jsonl",
     type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
-    help="SAGA takes a JSON object, as with run: that of the first line.",
+    help="SAGA takes a JSON object, as with run; it gets the first line's.",
 )
-@click.option("--only", metavar="POINT", multiple=True, help="Run this point only, or those of a pattern; repeatable.")
-@click.option("--sample", metavar="N", type=click.IntRange(1), help="Run at most so many points, drawn at random.")
-@click.option("--seed", metavar="N", type=click.IntRange(0), help="Draw the same sample again.")
+@click.option("--only", metavar="POINT", multiple=True, help="Run only this point, or those of a pattern; repeatable.")
+@click.option("--sample", metavar="N", type=click.IntRange(1), help="Run at most N points, drawn at random.")
+@click.option("--seed", metavar="N", type=click.IntRange(0), help="Draw the sample of this seed again.")
 @click.option(
     "--lines",
     type=click.IntRange(0),
@@ -72,14 +73,13 @@ def verify_verb(
     lines: int,
     total_s: float,
 ) -> int:
-    """Run a saga again and again in real processes, each time with something else going wrong, and see whether all of
-    it is undone.
+    """Run a saga again and again in real processes. Each time something else goes wrong, and the saga must be undone.
 
     SAGA is a SagaDefinition, a function that makes one for a saga's id, or, with --input, one for a JSON object. Its
     steps must succeed by themselves. CALLABLE takes nothing, or a saga's id. The saga is run for real: give it a world
-    to play with. Without --home this happens in a temporary home.
+    to play with. Without --home the runs use a temporary home.
 
-    Exit code: 0 everything was undone at every point, 1 it was not, 2 wrong use.
+    Exit code: 0 everything was undone at every point, 1 something was not, 2 wrong use.
     """
     saga = _saga(invocation, target, file)
     try:
@@ -105,9 +105,9 @@ def verify_verb(
 
 
 def _saga(invocation: Invocation, target: str, file: Path | None) -> SagaDefinition | Callable[[str], SagaDefinition]:
-    """What MODULE:SAGA names, as it can be verified. Raises InputError."""
+    """The saga that MODULE:SAGA names, or the function that makes it. Raises InputError."""
     with _quiet(invocation):
-        _, found = find(target, "a SagaDefinition, or a function that returns one")
+        _, found = find_object(target, "a SagaDefinition, or a function that returns one")
         if file is not None:
             if not callable(found):
                 raise InputError(f"{target} is {type(found).__name__}, not a function of a line's JSON object")
@@ -128,10 +128,10 @@ def _of_line(file: Path, make: Callable[[dict[str, Any]], Any]) -> SagaDefinitio
 
 
 def _callable(target: str | None) -> Callable[..., Any] | None:
-    """What an option names. Raises InputError."""
+    """The function that an option names. Raises InputError."""
     if target is None:
         return None
-    _, found = find(target, "a function")
+    _, found = find_object(target, "a function")
     if not callable(found):
         raise InputError(f"{target} is {type(found).__name__}, not a function")
 
@@ -147,7 +147,7 @@ def _callable(target: str | None) -> Callable[..., Any] | None:
 
 @contextlib.contextmanager
 def _quiet(invocation: Invocation) -> Iterator[None]:
-    """Where programs read standard output, what the user's code prints goes to standard error."""
+    """With `--json`, what the user's code prints goes to standard error, because programs read standard output."""
     with contextlib.redirect_stdout(sys.stderr if invocation.as_json else sys.stdout):
         yield
 

@@ -1,4 +1,4 @@
-"""One sentence for each thing that happened to a saga; an attempt and its end make one sentence together."""
+"""Journal entries as sentences: one for each entry, but an attempt and its end make one sentence together."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ from antistrophe.saga.view import at
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One sentence about one moment."""
+class Sentence:
+    """What happened at one moment, in one sentence."""
 
     at: datetime
     text: str
 
 
-def tell(before: Saga | None, entry: Entry, after: Saga) -> Iterable[Told]:
-    """The sentences for one entry, between two states; none where the next one tells it as well."""
-    text = TELLERS[type(entry)](before, entry, after)
+def sentences_of(before: Saga | None, entry: Entry, after: Saga) -> Iterable[Sentence]:
+    """The sentences for one entry, between the states before and after it; none where a later entry says the same."""
+    text = SENTENCES[type(entry)](before, entry, after)
     if text:
-        yield Told(at(entry.at), text)
+        yield Sentence(at(entry.at), text)
 
 
-def running(saga: Saga) -> Iterable[Told]:
-    """The sentence for the attempt that may be running at the end of the journal."""
+def running_attempt(saga: Saga) -> Iterable[Sentence]:
+    """The sentence for the attempt that is running at the end of the journal, if there is one."""
     current = saga.current
     if current is not None:
         subject = _subject(saga, current.step, current.action)
-        until = "and is being ended" if saga.ending else f"with {current.limit_s:g} s to do it in"
+        state = "it is being ended" if saga.ending else f"its limit is {current.limit_s:g} s"
         number = f", attempt {current.attempt}," if current.attempt > 1 else ""
-        yield Told(at(current.at), _sentence(f"{subject}{number} began in process {current.lease.pid}, {until}"))
+        yield Sentence(at(current.at), _sentence(f"{subject}{number} started in process {current.lease.pid}; {state}"))
 
 
 def _name(saga: Saga, step: int) -> str:
@@ -68,12 +68,12 @@ def _subject(saga: Saga, step: int, action: Action) -> str:
     return {
         Action.EXECUTE: name,
         Action.COMPENSATE: f"the undo of {name}",
-        Action.VERIFY: f"the look whether {name} took effect",
+        Action.VERIFY: f"the check whether {name} took effect",
     }[action]
 
 
 def _attempt(before: Saga, saga: Saga, entry: Any) -> str:
-    """`Debit, attempt 2 (process 4711, 0.021 s),`"""
+    """How a sentence names an attempt, such as `Debit, attempt 2 (process 4711, 0.021 s)`."""
     subject = _subject(saga, entry.step, entry.action)
     number = f", attempt {entry.attempt}" if entry.attempt > 1 else ""
     current = before.current
@@ -84,13 +84,15 @@ def _attempt(before: Saga, saga: Saga, entry: Any) -> str:
 
 def _accepted(_before: Saga | None, entry: SagaAccepted, after: Saga) -> str:
     names = ", ".join(step.name for step in entry.spec.steps)
-    limit = "" if after.spec.deadline_s is None else f", to be done within {after.spec.deadline_s:g} s"
-    return f"It was accepted with {len(after.steps)} step{'s' * (len(after.steps) != 1)}: {names or 'none'}{limit}."
+    limit = "" if after.spec.deadline_s is None else f"; its deadline is {after.spec.deadline_s:g} s"
+    return (
+        f"The saga was accepted with {len(after.steps)} step{'s' * (len(after.steps) != 1)}: {names or 'none'}{limit}."
+    )
 
 
 def _succeeded(before: Saga, entry: AttemptSucceeded, after: Saga) -> str:
     done = "is done" if entry.action is Action.COMPENSATE else "succeeded"
-    adopted = "; its process had left that word before it died" if entry.adopted else ""
+    adopted = "; its process wrote down that result before it died" if entry.adopted else ""
     warning = f"; but {entry.warning}" if entry.warning else ""
     return _sentence(f"{_attempt(before, after, entry)} {done}{adopted}{warning}")
 
@@ -105,13 +107,13 @@ def _expired(_before: Saga, entry: AttemptExpired, after: Saga) -> str:
 _HOW = {
     FailureKind.RAISED: "raised {error}",
     FailureKind.RETRYABLE: "asked to be tried again: {error}",
-    FailureKind.FATAL: "refused for good: {error}",
+    FailureKind.FATAL: "failed and must not be tried again: {error}",
     FailureKind.IN_DOUBT: "could not say whether it took effect: {error}",
     FailureKind.TIMEOUT: "was killed after {limit:g} s, and its process is proven dead",
     FailureKind.CRASH: "lost its process ({error})",
-    FailureKind.INTERRUPTED: "was cut short ({error})",
-    FailureKind.UNENCODABLE: "returned what can't be kept: {error}",
-    FailureKind.NEVER_RAN: "never began ({error})",
+    FailureKind.INTERRUPTED: "was interrupted ({error})",
+    FailureKind.UNENCODABLE: "returned a value that can't be stored: {error}",
+    FailureKind.NEVER_RAN: "never started ({error})",
     FailureKind.REFUSED: "could not be called: {error}",
 }
 
@@ -122,17 +124,17 @@ def _failed(before: Saga, entry: AttemptFailed, after: Saga) -> str:
     doubt = ""
     if entry.action is Action.EXECUTE and leaves_doubt(after.spec.steps[entry.step], failure):
         doubt = ": nobody knows whether it took effect, so it is in doubt"
-    return _sentence(f"{_attempt(before, after, entry)} {how}{doubt}") + _stood(entry)
+    return _sentence(f"{_attempt(before, after, entry)} {how}{doubt}") + _stack(entry)
 
 
-def _stood(entry: AttemptFailed | VerdictGiven) -> str:
+def _stack(entry: AttemptFailed | VerdictGiven) -> str:
     if entry.stack is not None:
-        return f"\nIt stood at:\n{entry.stack}"
-    return "" if entry.no_stack is None else f"\nWhere it stood is not known: {entry.no_stack}."
+        return f"\nIts stack at that moment:\n{entry.stack}"
+    return "" if entry.no_stack is None else f"\nIts stack is not known: {entry.no_stack}."
 
 
 _FOUND = {
-    Verdict.APPLIED: "found that it did: the saga goes on as if it had returned",
+    Verdict.APPLIED: "found that it did: the saga goes on as if the step had returned",
     Verdict.NOT_APPLIED: "found that it did not",
     Verdict.UNKNOWN: "could not find out",
 }
@@ -140,7 +142,7 @@ _FOUND = {
 
 def _verdict(_before: Saga, entry: VerdictGiven, after: Saga) -> str:
     detail = f" ({entry.detail})" if entry.detail else ""
-    return _sentence(f"{_subject(after, entry.step, Action.VERIFY)} {_FOUND[entry.verdict]}{detail}") + _stood(entry)
+    return _sentence(f"{_subject(after, entry.step, Action.VERIFY)} {_FOUND[entry.verdict]}{detail}") + _stack(entry)
 
 
 def _retry(_before: Saga, entry: RetryScheduled, after: Saga) -> str:
@@ -151,13 +153,13 @@ def _retry(_before: Saga, entry: RetryScheduled, after: Saga) -> str:
 
 def _cancelled(_before: Saga, entry: CancelRequested, _after: Saga) -> str:
     reason = f": {entry.reason}" if entry.reason else ""
-    return f"{entry.by} asked for it to be cancelled{reason}."
+    return f"{entry.by} asked to cancel the saga{reason}."
 
 
 def _turned(_before: Saga, _entry: TurnedBack, after: Saga) -> str:
     done = [_name(after, index) for index in after.first_starts if after.steps[index].succeeded]
-    undo = f"; done until here: {', '.join(done)}" if done else ""
-    return f"It turned back{undo}."
+    undo = f". Steps done: {', '.join(done)}" if done else ""
+    return f"The saga turned back{undo}."
 
 
 def _given_up(_before: Saga, entry: CompensationGivenUp, after: Saga) -> str:
@@ -166,16 +168,16 @@ def _given_up(_before: Saga, entry: CompensationGivenUp, after: Saga) -> str:
 
 def _retried(_before: Saga, entry: CompensationRetried, _after: Saga) -> str:
     note = f": {entry.note}" if entry.note else ""
-    return f"{entry.by} had the undo tried again{note}."
+    return f"{entry.by} ordered a retry of the undo{note}."
 
 
 def _resolved(_before: Saga, entry: StepResolved, after: Saga) -> str:
     return f"{entry.by} settled the undo of {_name(after, entry.step)} by other means: {entry.note}."
 
 
-TELLERS: dict[type, Callable[[Any, Any, Saga], str]] = {
+SENTENCES: dict[type, Callable[[Any, Any, Saga], str]] = {
     SagaAccepted: _accepted,
-    SagaWaits: lambda _before, entry, _after: f"It waits: {entry.reason}.",
+    SagaWaits: lambda _before, entry, _after: f"The saga waits: {entry.reason}.",
     AttemptStarted: lambda _before, _entry, _after: "",
     AttemptSucceeded: _succeeded,
     AttemptExpired: _expired,
@@ -185,14 +187,14 @@ TELLERS: dict[type, Callable[[Any, Any, Saga], str]] = {
     CancelRequested: _cancelled,
     TurnedBack: _turned,
     CompensationGivenUp: _given_up,
-    SagaParked: lambda _before, _entry, _after: "It was parked: a person has to see to it.",
+    SagaParked: lambda _before, _entry, _after: "The saga was parked: a person has to settle the failed undo.",
     CompensationRetried: _retried,
     StepResolved: _resolved,
-    SagaCompleted: lambda _before, _entry, _after: "It completed.",
-    SagaCompensated: lambda _before, _entry, _after: "It was compensated.",
+    SagaCompleted: lambda _before, _entry, _after: "The saga completed.",
+    SagaCompensated: lambda _before, _entry, _after: "The saga was compensated.",
 }
 
 
 def _sentence(text: str) -> str:
-    # A step's name is written as it is, at the beginning of a sentence too.
+    # A step's name keeps its own first letter, even at the beginning of a sentence.
     return f"The {text[4:]}." if text.startswith("the ") else f"{text}."

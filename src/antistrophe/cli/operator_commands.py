@@ -1,4 +1,4 @@
-"""`cancel`, `retry` and `resolve`: what a person can tell a saga."""
+"""`cancel`, `retry` and `resolve`: the orders that an operator can give a saga."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from antistrophe.cli import screen
-from antistrophe.cli.exits import DONE, SAGA_FAILED
+from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.errors import RequestError, SagaError
@@ -17,21 +17,21 @@ from antistrophe.records import SagaMetadata, SagaStatus
 waits = click.option(
     "--wait/--no-wait",
     default=True,
-    help="Wait until the saga has ended or is parked (the default), or leave when the order is journaled. An actor"
-    " system that nobody else keeps up stops when this call leaves; the saga then goes on at the next start.",
+    help="Wait until the saga has ended or is parked (the default), or leave when the order is journaled. If no other"
+    " program keeps the actor system running, it stops when this call leaves, and the saga goes on at the next start.",
 )
 
 
 @click.command("cancel", short_help="Cancel a saga that goes forward.")
 @click.argument("saga_id", metavar="ID")
-@click.option("--reason", metavar="TEXT", help="Why; it is journaled, and its callers are told.")
+@click.option("--reason", metavar="TEXT", help="Why; it is journaled, and the saga's callers get it.")
 @waits
 @everywhere
 @pass_invocation
 def cancel_verb(invocation: Invocation, saga_id: str, reason: str | None, wait: bool) -> int:
-    """Cancel a saga that goes forward; what it has done is compensated.
+    """Cancel a saga that goes forward: everything it has done is compensated.
 
-    Exit code: 0 it is (or was already) on its way back or undone, 1 it is parked, 2 it has completed.
+    Exit code: 0 the saga is compensated or being compensated, 1 it is parked, 2 it has completed.
     """
 
     def cancel(orchestrator: SagaOrchestrator) -> None:
@@ -42,32 +42,32 @@ def cancel_verb(invocation: Invocation, saga_id: str, reason: str | None, wait: 
     return _order(invocation, saga_id, wait, cancel)
 
 
-@click.command("retry", short_help="Have a parked saga's undo tried again.")
+@click.command("retry", short_help="Try the compensations of a parked saga again.")
 @click.argument("saga_id", metavar="ID")
-@click.option("--note", metavar="TEXT", help="What was repaired; it is journaled with who says so.")
+@click.option("--note", metavar="TEXT", help="What was repaired; it is journaled with your user name.")
 @waits
 @everywhere
 @pass_invocation
 def retry_verb(invocation: Invocation, saga_id: str, note: str | None, wait: bool) -> int:
-    """Have a parked saga's compensations tried again, with their full policy.
+    """Try the compensations of a parked saga again, with their full retry policy.
 
-    Exit code: 0 it is compensated (or, with --no-wait, the order is journaled), 1 it is parked again.
+    Exit code: 0 the saga is compensated (or, with --no-wait, the order is journaled), 1 it is parked again.
     """
     return _order(
         invocation, saga_id, wait, lambda orchestrator: _done(orchestrator.retry_compensation(saga_id, note=note))
     )
 
 
-@click.command("resolve", short_help="Say that a parked saga's undo is settled.")
+@click.command("resolve", short_help="Say that a step's compensation was settled by hand.")
 @click.argument("saga_id", metavar="ID")
 @click.argument("step_name", metavar="STEP")
-@click.option("--note", required=True, metavar="TEXT", help="How it was settled; it is journaled with who says so.")
+@click.option("--note", required=True, metavar="TEXT", help="How it was settled; it is journaled with your user name.")
 @waits
 @everywhere
 @pass_invocation
 def resolve_verb(invocation: Invocation, saga_id: str, step_name: str, note: str, wait: bool) -> int:
-    """Say that the compensation of STEP, which failed for good, is settled by other means; the steps before it are
-    then compensated.
+    """Say that the compensation of STEP, which failed for good, was settled by other means. The saga then compensates
+    the steps before STEP.
 
     Exit code: 0 the saga is compensated (or, with --no-wait, the order is journaled), 1 it is parked again.
     """
@@ -77,11 +77,11 @@ def resolve_verb(invocation: Invocation, saga_id: str, step_name: str, note: str
 
 
 def _done(_effect: bool) -> None:
-    """An order that was not refused is in the journal, by this call or an earlier one."""
+    """Ignore whether the order had an effect: either this call or an earlier one has journaled it."""
 
 
 def _order(invocation: Invocation, saga_id: str, wait: bool, order: Callable[[SagaOrchestrator], None]) -> int:
-    invocation.journal_file()  # asking for a saga makes no home
+    invocation.journal_file()  # an order to a saga must not make a home
     with SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
         order(orchestrator)
         if wait:
@@ -96,9 +96,9 @@ def _print(invocation: Invocation, saga: SagaMetadata) -> None:
     if invocation.as_json:
         screen.print_json(saga)
         return
-    line = screen.words(f"{saga.id} is ").append_text(screen.status_text(saga.status))
+    line = screen.safe(f"{saga.id} is ").append_text(screen.status_text(saga.status))
     if saga.status.running:
         line.append("; it goes on when the home is opened again, or now where another program keeps it open")
     if saga.status is SagaStatus.FAILED:
-        line.append(f"; what to do is told by: {invocation.command('explain', saga.id)}")
+        line.append(f"; this command says what to do: {invocation.command('explain', saga.id)}")
     screen.output().print(line, soft_wrap=True)

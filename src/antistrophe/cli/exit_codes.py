@@ -1,4 +1,4 @@
-"""The exit codes."""
+"""The exit codes of the command line."""
 
 from __future__ import annotations
 
