@@ -162,8 +162,9 @@ def test_one_whose_opening_was_cancelled_leaves_nothing(tmp_path: Path) -> None:
 def test_one_that_is_never_closed_is_complained_about(tmp_path: Path) -> None:
     async def main() -> None:
         orchestrator: AsyncSagaOrchestrator | None = await AsyncSagaOrchestrator(tmp_path / "home").open()
-        with pytest.warns(ResourceWarning, match="never closed"):
+        with pytest.warns(ResourceWarning, match="never closed") as complaints:
             orchestrator = None  # noqa: F841 - nobody holds it any more
+        assert [str(each.message).split("(")[0] for each in complaints] == ["AsyncSagaOrchestrator"]
 
     asyncio.run(main())
     until(lambda: not processes_of_home(tmp_path / "home"), "the end of the system")

@@ -16,7 +16,7 @@ from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.orchestrator import SagaOrchestrator
 
-LOOK_S = 2.0
+POLL_S = 2.0
 """How often `serve` asks whether the system answers. A system that stays away ends `serve` with an error."""
 
 
@@ -32,7 +32,7 @@ def serve_verb(invocation: Invocation) -> int:
     settings = invocation.settings()
     with _stop_signals() as stop, SagaOrchestrator(invocation.home, settings=settings) as orchestrator:
         _say_ready(invocation, orchestrator)
-        while not stop.wait(LOOK_S):
+        while not stop.wait(POLL_S):
             orchestrator.running_count()
         _say(invocation, "stopping: running attempts get drain_s to end; unfinished sagas go on at the next start")
     return DONE

@@ -13,7 +13,7 @@ from antistrophe.cli.stored_journal import open_journal
 from antistrophe.journal import SqliteJournal
 from antistrophe.records import SagaChange
 
-LOOK_S = 0.1
+POLL_S = 0.1
 PAGE = 1_000
 
 
@@ -51,7 +51,7 @@ def _follow(invocation: Invocation, journal: SqliteJournal, position: int, until
             continue
         if until_idle and idle:
             return
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
 
 
 def _print(invocation: Invocation, change: SagaChange) -> None:

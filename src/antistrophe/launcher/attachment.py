@@ -28,7 +28,7 @@ from antistrophe.settings import Settings
 
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.5
-_AFTER_FAILURE_S = 1.0
+_PAUSE_AFTER_FAILURE_S = 1.0
 _CONNECT_S = 5.0
 _STOP_EXTRA_S = 20.0
 """How long a stop may take beyond its drain: fencing, leaving, the sweep."""
@@ -212,7 +212,7 @@ class Attachment:
             if self._seen > before:
                 pause_s = _FIRST_PAUSE_S
                 continue
-            self._pause(_AFTER_FAILURE_S if self._problem is not None else pause_s)
+            self._pause(_PAUSE_AFTER_FAILURE_S if self._problem is not None else pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     def _pause(self, seconds: float) -> None:
@@ -224,7 +224,7 @@ class Attachment:
         return connect(self.home, control_protocol.Hello(self.client_id, attach=True), _CONNECT_S)
 
     def _start(self) -> socket.socket | None:
-        """Start a launcher and connect to it; None where it does not serve, for example because another one does."""
+        """Start a launcher and connect to it; None where it does not serve, as when another launcher does."""
         self._publish("a launcher was started")
         started = start_launcher(self.home, self._settings, self._settings.open_timeout_s)
         self._publish(f"the launcher that was started {started.value}")

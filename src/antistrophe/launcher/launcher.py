@@ -46,8 +46,8 @@ CHECKED_JOURNAL_BYTES = 16 << 20
 """Up to this size the whole journal is checked before it is used. A larger one is checked as it is read."""
 
 _FIRST_HELLO_S = 3.0
-_START_LOOK_S = 0.02
-_DRAIN_LOOK_S = 0.05
+_START_POLL_S = 0.02
+_DRAIN_POLL_S = 0.05
 _FENCE_S = 3.0
 _SWEEP_S = 5.0
 
@@ -179,7 +179,7 @@ class Launcher:
             self._selector.register(pidfd, selectors.EVENT_READ, lambda _mask: None)
 
     def _await_supervisor(self, incarnation: Incarnation) -> None:
-        message = incarnation.receive(_START_LOOK_S)
+        message = incarnation.receive(_START_POLL_S)
         if isinstance(message, SupervisorReady):
             incarnation.ready = message
             log.info("the actor system is up, with %d open sagas", message.open_sagas)
@@ -269,7 +269,7 @@ class Launcher:
         until = time.monotonic() + drain_s + _FENCE_S
         incarnation.send(Drain(drain_s))
         while time.monotonic() < until and incarnation.dead() is None:
-            message = incarnation.receive(_DRAIN_LOOK_S)
+            message = incarnation.receive(_DRAIN_POLL_S)
             self._select(0.0)
             if isinstance(message, Drained):
                 log.info("the system is drained; %d attempts had to be ended", message.fenced)
