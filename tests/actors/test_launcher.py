@@ -1,4 +1,4 @@
-"""The launcher: starts anew what dies, ends everything in the end whatever hangs, and keeps its own to itself."""
+"""The launcher: starts a system again that dies, ends one that hangs, and keeps its descriptors to itself."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def attach(home: Path) -> Iterator[Opener]:
 
 
 @pytest.mark.parametrize("role", ["admin", "logger", "supervisor"])
-def test_a_system_that_loses_a_process_is_started_anew(home: Path, attach: Opener, role: str) -> None:
+def test_a_system_that_loses_a_process_is_started_again(home: Path, attach: Opener, role: str) -> None:
     attachment, before = attach()
     kill(getattr(before, f"{role}_pid"))
     until(lambda: not attachment.is_current(before), "the news of the death")
@@ -50,7 +50,7 @@ def test_a_system_that_loses_a_process_is_started_anew(home: Path, attach: Opene
     assert not set(pids_of(before)[1:]) & set(processes_of_home(home))
 
 
-def test_a_system_whose_launcher_is_killed_is_started_anew_by_its_application(home: Path, attach: Opener) -> None:
+def test_a_system_whose_launcher_is_killed_is_started_again_by_its_application(home: Path, attach: Opener) -> None:
     attachment, before = attach()
     kill(before.launcher_pid)
     until(lambda: not attachment.is_current(before), "the news of the death")
@@ -94,7 +94,7 @@ def test_what_an_earlier_system_left_running_is_ended_first(home: Path, attach: 
     home.mkdir()
     environment = {**os.environ, "ANTISTROPHE_HOME": str(home.resolve()), "ANTISTROPHE_SYSTEM": "1"}
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment) as leftover:
-        until(lambda: processes_of_home(home), "the process of an earlier life")
+        until(lambda: processes_of_home(home), "the process of an earlier system")
         attach()
         assert leftover.wait(timeout=10.0) == -signal.SIGKILL
 
@@ -168,11 +168,11 @@ def test_garbage_ends_its_own_connection_only(home: Path, attach: Opener, garbag
     _, system = attach()
     folder = existing_socket_folder(home)
     assert folder is not None
-    with socket.socket(socket.AF_UNIX) as stranger:
-        stranger.settimeout(10.0)
-        stranger.connect(control_protocol.control_path(folder))
-        stranger.sendall(garbage)
-        assert stranger.recv(1) == b""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10.0)
+        client.connect(control_protocol.control_path(folder))
+        client.sendall(garbage)
+        assert client.recv(1) == b""
     assert answers(system)
 
 

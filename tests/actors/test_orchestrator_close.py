@@ -75,17 +75,36 @@ def test_one_that_is_never_closed_is_complained_about_and_leaves_nothing(tmp_pat
 def test_a_fork_is_told_to_open_its_own(tmp_path: Path) -> None:
     with SagaOrchestrator(tmp_path / "home") as orchestrator:
         orchestrator.execute(notes("before", "a"))
+        handle = orchestrator.handle("before")
+        calls: list[Callable[[], object]] = [
+            lambda: orchestrator.execute(notes("in-the-fork", "a")),
+            lambda: orchestrator.start(notes("in-the-fork", "a")),
+            lambda: orchestrator.cancel("before"),
+            lambda: orchestrator.retry_compensation("before"),
+            lambda: orchestrator.get_saga("before"),
+            orchestrator.list_sagas,
+            lambda: orchestrator.subscribe(0),
+            lambda: orchestrator.wait_idle(1.0),
+            lambda: orchestrator.event_store,
+            orchestrator.running_count,
+            orchestrator.processes,
+            handle.result,
+            handle.metadata,
+        ]
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
-            try:
-                orchestrator.execute(notes("in-the-fork", "a"))
-            except SystemStateError as error:
-                os.write(writer, str(error).encode())
+            for call in calls:
+                try:
+                    call()
+                except SystemStateError as error:
+                    os.write(writer, f"{error}\n".encode())
             orchestrator.close()
             os._exit(0)
         os.close(writer)
-        with open(reader) as told:
-            assert "can't be used in its fork" in told.read()
+        with open(reader) as answers:
+            refusals = answers.read().splitlines()
+        assert len(refusals) == len(calls)
+        assert all("can't be used in its fork" in refusal for refusal in refusals)
         os.waitpid(child, 0)
         assert orchestrator.execute(notes("after", "a")) == [Noted("a")]
