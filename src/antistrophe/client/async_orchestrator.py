@@ -334,7 +334,7 @@ class AsyncSagaOrchestrator:
     def __del__(self) -> None:
         threads: _Threads | None = getattr(self, "_threads", None)
         if threads is not None and threads.opened:
-            threads.session.leave()
+            threads.session.attachment.leave()
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:

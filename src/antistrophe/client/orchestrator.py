@@ -188,7 +188,8 @@ class SagaOrchestrator:
     def processes(self) -> list[ProcessRecord]:
         """Every process of the actor system at this moment."""
         answer = self._session.requests.ask(ListProcesses, Processes)
-        system = self._session.system()
+        attachment = self._session.attachment
+        system = attachment.wait_ready(attachment.settings.reattach_s)
         return [
             ProcessRecord(system.launcher_pid, "launcher"),
             ProcessRecord(system.admin_pid, "admin"),
@@ -221,7 +222,7 @@ class SagaOrchestrator:
     def __del__(self) -> None:
         session: Session | None = getattr(self, "_session", None)  # None where it could not be opened
         if session is not None and session.usable:
-            session.leave()
+            session.attachment.leave()
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:

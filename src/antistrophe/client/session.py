@@ -17,7 +17,7 @@ from antistrophe.errors import SagaNotFoundError, SystemStateError
 from antistrophe.eventstore.recorded import Upcasts, recorded
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import journal_path
-from antistrophe.launcher.attachment import Attachment, System
+from antistrophe.launcher.attachment import Attachment
 from antistrophe.linux.termination import HOME_VARIABLE
 from antistrophe.messages import CountSagas, Done, GetSaga, OrderSaga, ResolveStep, SagaCounts, SagaFound
 from antistrophe.records import SagaMetadata
@@ -34,8 +34,8 @@ _LONGEST_PAUSE_S = 0.05
 class Session:
     """Attached to the system of a home from its making until `close`. Any thread may use a session; a fork may not.
 
-    Calls that wait take a Deadline, so that another thread can end the wait early. ``requests`` sends everything else
-    and raises SystemStateError in a fork and after `close`.
+    Calls that wait take a Deadline, so that another thread can end the wait early. ``requests`` sends everything else.
+    It raises SystemStateError in a fork and after `close`, because it asks ``attachment`` for the system first.
     """
 
     def __init__(
@@ -51,45 +51,29 @@ class Session:
         self._versions = versions
         self._store: EventStore | None = None
         self._store_lock = threading.Lock()
-        self._attachment = Attachment(self.home, settings or Settings())
-        self.requests = Requests(self._attachment)
-        self._attachment.open()
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` or `leave` was called."""
-        return self._attachment.closed
+        self.attachment = Attachment(self.home, settings or Settings())
+        self.requests = Requests(self.attachment)
+        self.attachment.open()
 
     @property
     def usable(self) -> bool:
         """Whether this process opened the session and has not closed it."""
-        return not self._attachment.closed and not self._attachment.foreign
-
-    def check_process(self) -> None:
-        """Raise SystemStateError in a fork of the process that opened the session."""
-        self._attachment.check_process()
-
-    def system(self) -> System:
-        """The actor system that runs now; while it comes back, wait up to ``reattach_s`` seconds for it.
-
-        Raises SystemUnavailableError.
-        """
-        return self._attachment.wait_ready(self._attachment.settings.reattach_s)
+        return not self.attachment.closed and not self.attachment.foreign
 
     # --- sagas ---------------------------------------------------------------------------------------------------
 
     def execute(self, saga: SagaDefinition, if_live: str, deadline: Deadline) -> list[object]:
         """Have a saga accepted, wait for its end, and return its events. Raises the SagaError that it ended with."""
         join = _joins(if_live)
-        self._attachment.check_process()
-        spec = saga.spec(self._attachment.settings.max_payload_bytes)
+        self.attachment.check_process()
+        spec = saga.spec(self.attachment.settings.max_payload_bytes)
         return self._events_of(self.requests.run(spec, join=join, deadline=deadline))
 
     def start(self, saga: SagaDefinition, if_live: str) -> None:
         """Have a saga accepted: it is durable when this returns."""
         join = _joins(if_live)
-        self._attachment.check_process()
-        self.requests.start(saga.spec(self._attachment.settings.max_payload_bytes), join=join)
+        self.attachment.check_process()
+        self.requests.start(saga.spec(self.attachment.settings.max_payload_bytes), join=join)
 
     def result(self, saga_id: str, deadline: Deadline) -> list[object]:
         """Wait for the end of a saga and return its events. Raises the SagaError that it ended with."""
@@ -120,7 +104,7 @@ class Session:
     def order(self, saga_id: str, order: CancelAsked | RetryAsked | ResolveStep) -> bool:
         """Give a saga an order, and return whether the order had an effect."""
         check_text(saga_id, "saga's id")
-        client_id = self._attachment.client_id
+        client_id = self.attachment.client_id
         return self.requests.ask(lambda correlation: OrderSaga(correlation, saga_id, order, client_id), Done).effect
 
     def counts(self) -> tuple[int, int]:
@@ -152,12 +136,12 @@ class Session:
     @property
     def event_store(self) -> EventStore:
         """The store of the sagas' events, opened at the first use. Raises SystemStateError after `close`."""
-        self._attachment.check_process()
+        self.attachment.check_process()
         with self._store_lock:
             if self._store is None:
-                if self._attachment.closed:
+                if self.attachment.closed:
                     raise SystemStateError(f"the orchestrator of {self.home} is closed")
-                synchronous = self._attachment.settings.synchronous
+                synchronous = self.attachment.settings.synchronous
                 self._store = EventStore(journal_path(self.home), self._versions, synchronous=synchronous)
             return self._store
 
@@ -165,18 +149,14 @@ class Session:
 
     def close(self) -> None:
         """Leave the system, and wait for its end where nobody else is attached. Does nothing in a fork."""
-        if self._attachment.foreign:
+        if self.attachment.foreign:
             return
         with self._store_lock:
             store, self._store = self._store, None
         if store is not None:
             store.close()
-        self._attachment.close()
+        self.attachment.close()
         self.requests.close()
-
-    def leave(self) -> None:
-        """Leave without waiting for anything."""
-        self._attachment.leave()
 
 
 def home_of(home: str | os.PathLike[str] | None) -> Path:

@@ -30,7 +30,7 @@ class ChangeSubscription:
     """
 
     def __init__(self, session: Session, from_position: int | None) -> None:
-        session.check_process()
+        session.attachment.check_process()
         if from_position is not None:
             check_number(from_position, "from_position, where it is not None,", 0)
         self._session = session
@@ -61,11 +61,11 @@ class ChangeSubscription:
         with self._lock:
             self._waiting = deadline
             try:
-                while not (self._ready or self._closed or self._session.closed or deadline.over):
+                while not (self._ready or self._closed or self._session.attachment.closed or deadline.over):
                     news = self._fetch(self._position, _POLL_S, deadline)
                     self._ready.extend(change for change in news.changes if change.position > self._position)
             except (SystemStateError, TimeoutError):
-                if not (self._closed or self._session.closed or deadline.over):
+                if not (self._closed or self._session.attachment.closed or deadline.over):
                     raise
             finally:
                 self._waiting = None
