@@ -61,14 +61,17 @@ class Totals:
 
     @property
     def completed(self) -> int:
+        """How many sagas completed."""
         return self.counts[SagaStatus.COMPLETED]
 
     @property
     def compensated(self) -> int:
+        """How many sagas were compensated."""
         return self.counts[SagaStatus.COMPENSATED]
 
     @property
     def parked(self) -> int:
+        """How many sagas are parked."""
         return self.counts[SagaStatus.FAILED]
 
 
@@ -80,11 +83,6 @@ class Batch:
         self._pool = pool
         self._at_a_time = at_a_time
         self._under_way: dict[Future[Result], Line] = {}
-
-    @property
-    def under_way(self) -> int:
-        """How many sagas were started and have not ended."""
-        return len(self._under_way)
 
     def run(self, lines: Iterable[Line]) -> Iterator[Result | None]:
         """The results, as they come; None where no saga has ended for a while. Raises SystemStateError when the system

@@ -53,9 +53,7 @@ def retry_verb(invocation: Invocation, saga_id: str, note: str | None, wait: boo
 
     Exit code: 0 the saga is compensated (or, with --no-wait, the order is journaled), 1 it is parked again.
     """
-    return _order(
-        invocation, saga_id, wait, lambda orchestrator: _done(orchestrator.retry_compensation(saga_id, note=note))
-    )
+    return _order(invocation, saga_id, wait, lambda orchestrator: orchestrator.retry_compensation(saga_id, note=note))
 
 
 @click.command("resolve", short_help="Say that a step's compensation was settled by hand.")
@@ -73,14 +71,11 @@ def resolve_verb(invocation: Invocation, saga_id: str, step_name: str, note: str
     """
     if not note.strip():
         raise click.BadParameter("say how the step was settled: it is journaled", param_hint="--note")
-    return _order(invocation, saga_id, wait, lambda orchestrator: _done(orchestrator.resolve(saga_id, step_name, note)))
+    return _order(invocation, saga_id, wait, lambda orchestrator: orchestrator.resolve(saga_id, step_name, note))
 
 
-def _done(_effect: bool) -> None:
-    """Ignore whether the order had an effect: either this call or an earlier one has journaled it."""
-
-
-def _order(invocation: Invocation, saga_id: str, wait: bool, order: Callable[[SagaOrchestrator], None]) -> int:
+def _order(invocation: Invocation, saga_id: str, wait: bool, order: Callable[[SagaOrchestrator], object]) -> int:
+    """Give an order. Its answer does not count: an order without effect was journaled by an earlier call."""
     invocation.journal_file()  # an order to a saga must not make a home
     with SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
         order(orchestrator)
