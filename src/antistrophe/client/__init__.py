@@ -12,6 +12,7 @@ How it works: every call goes from a public object to the actor system in one st
 - ``request_reply`` sends a request until it is answered. A system that dies in between comes back, and the request goes
   to the new one: requests are idempotent, by request id or by saga id.
 - ``async_orchestrator`` makes the same calls in threads, so that an event loop never waits.
+- ``arguments`` checks the type of what a caller gives, before a message holds it.
 - ``deadline`` bounds every wait, and lets another thread (or a cancelled task) end the wait early.
 
 Rules: a session belongs to the process that opened it, and a fork gets SystemStateError. After ``close`` every call

@@ -53,8 +53,7 @@ class Requests:
     """Sends the requests of one session, from any number of threads.
 
     A query is answered from the journal as it is when the registry reads the query, so that a caller sees its own
-    writes. Every call raises SystemStateError in a fork and after
-    the attachment was closed.
+    writes. Every call raises SystemStateError in a fork and after the attachment was closed.
     """
 
     def __init__(self, attachment: Attachment, resend_s: float = RESEND_S) -> None:
