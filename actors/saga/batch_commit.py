@@ -1,4 +1,4 @@
-"""Messages to several sagas that share one journal commit, and all that waits for it."""
+"""Messages to several sagas that share one journal commit, and everything that waits for this commit."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
+from antistrophe.actors.saga.ports import SharedJournalPort
 from antistrophe.actors.saga.saga import SagaActor
-from antistrophe.journal import GroupCommit
 from antistrophe.messages import Address
 
 LONGEST_S = 0.005
-"""How long a batch may grow: meanwhile the journal's one lock is held, and the first of its sagas waits."""
+"""How long a batch may grow. Meanwhile it holds the journal's one lock, and the first of its sagas waits."""
 
 MOST_MESSAGES = 64
 
@@ -19,44 +19,46 @@ MOST_MESSAGES = 64
 class Batch:
     """What a host has handled since its last commit.
 
-    Nothing leaves before the commit. Each actor is kept as it was before its first message, so that a batch that can't
-    be committed can be undone as a whole, and its messages handled again one by one.
+    Nothing is sent before the commit. Each actor and its alarm are kept as they were before its first message: where
+    the journal refuses the batch, the host undoes the whole batch and handles its messages again, one by one.
     """
 
-    def __init__(self, group: GroupCommit, until: float) -> None:
-        self._group = group
+    def __init__(self, journal: SharedJournalPort, until: float) -> None:
+        self._journal = journal
+        self._position = journal.position
+        self._group = journal.group()
         self._until = until
         self._sends: list[tuple[Address, Any]] = []
         self._afterwards: list[Callable[[], object]] = []
         self.messages: list[tuple[str, Any]] = []
-        self.before: dict[str, SagaActor | None] = {}
-        group.open()
+        self.before: dict[str, tuple[SagaActor | None, float | None]] = {}
+        self._group.open()
 
     @property
     def broken(self) -> bool:
-        """Whether the journal has refused a part of it."""
+        """True once the journal has refused a part of the batch."""
         return self._group.broken
 
     def full(self, now: float) -> bool:
-        """Whether it is time to commit, whatever else is there to be handled."""
+        """True where it is time to commit, even if more messages are there."""
         return now >= self._until or len(self.messages) >= MOST_MESSAGES
 
-    def take(self, saga_id: str, actor: SagaActor | None, message: Any) -> None:
-        """Note what is about to be handled, and by whom."""
+    def take(self, saga_id: str, message: Any, actor: SagaActor | None, alarm: float | None) -> None:
+        """Note a message that is about to be handled, with the saga's actor and alarm as they are now."""
         self.messages.append((saga_id, message))
         if saga_id not in self.before:
-            self.before[saga_id] = copy(actor)
+            self.before[saga_id] = (copy(actor), alarm)
 
     def send(self, to: Address, message: Any) -> None:
-        """Send this once all is durable."""
+        """Send a message after the commit."""
         self._sends.append((to, message))
 
     def once_durable(self, do: Callable[[], object]) -> None:
-        """Do this then."""
+        """Call ``do`` after the commit."""
         self._afterwards.append(do)
 
     def commit(self, send: Callable[[Address, Any], None]) -> None:
-        """Make all of it durable, then send what waited for that. Raises JournalError; nothing has happened then."""
+        """Make everything durable, then send what waited. Raises JournalError; then nothing has happened."""
         self._group.commit()
         for to, message in self._sends:
             send(to, message)
@@ -64,5 +66,6 @@ class Batch:
             do()
 
     def roll_back(self) -> None:
-        """Forget all of it."""
+        """Undo what the batch has journaled. The position goes back too: nobody must wait for entries that are gone."""
         self._group.roll_back()
+        self._journal.position = self._position

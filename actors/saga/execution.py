@@ -1,25 +1,27 @@
-"""One saga between its journal and its actor: every change is decided, journaled, and only then true."""
+"""One saga between its journal and its actor: a change is decided, journaled, and only then true."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from antistrophe.actors.saga.journal_access import JournalAccess
-from antistrophe.actors.saga.ports import ExecutionPort
-from antistrophe.actors.step.attempt_file import AttemptId, read_attempt_file
-from antistrophe.actors.step.stack_dumps import read_stack, why_no_stack
+from antistrophe.actors.saga.ports import EvidencePort, JournalPort, SagaHostPort
+from antistrophe.actors.step.attempt_file import AttemptId
 from antistrophe.errors import JournalError
-from antistrophe.linux.process import boot_id
 from antistrophe.messages import BeginSaga, ProcessDead, ProcessGrant
 from antistrophe.saga.entries import AttemptStarted, SagaAccepted
-from antistrophe.saga.inputs import Fenced, Input, ProcessGranted, Resumed, TimePassed
+from antistrophe.saga.inputs import Answered, Fenced, Input, ProcessGranted, Resumed, TimePassed
 from antistrophe.saga.machine import transition
 from antistrophe.saga.state import Saga, evolve
+
+_STAYS_TRUE = (Answered, Fenced, Resumed)
+"""The inputs that can be decided again later. A grant can't: its process is given back meanwhile. Time can't: the next
+wakeup tells how late it is then. An order can't: whoever gave it hears at once that it was refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was true before, what is now, and the journal position that proves it."""
+    """The saga before and after some entries, and the journal position of the last of them."""
 
     before: Saga | None
     after: Saga
@@ -27,17 +29,24 @@ class Change:
 
 
 class Execution:
-    """The saga as its actor holds it. What the journal refuses (a full disk) is kept and decided again later."""
+    """The saga as its actor holds it.
 
-    def __init__(self, ledger: JournalAccess, place: ExecutionPort) -> None:
-        self._ledger = ledger
-        self._place = place
+    While the journal refuses (a full disk), the saga is ``stuck``: the inputs that stay true are kept, each once, and
+    ``retry`` decides them again.
+    """
+
+    def __init__(self, journal: JournalPort, evidence: EvidencePort, host: SagaHostPort) -> None:
+        self._journal = journal
+        self._evidence = evidence
+        self._host = host
         self._saga: Saga | None = None
-        self._backlog: list[Input] = []
+        self._backlog: tuple[Input, ...] = ()
+        self._dead: tuple[str, ...] = ()
+        self.refusal: str | None = None
 
     def __copy__(self) -> Execution:
-        twin = Execution(self._ledger, self._place)
-        twin._saga, twin._backlog = self._saga, self._backlog[:]
+        twin = Execution(self._journal, self._evidence, self._host)
+        twin.__dict__.update(self.__dict__)
         return twin
 
     @property
@@ -51,64 +60,82 @@ class Execution:
 
     @property
     def stuck(self) -> bool:
-        """True while the journal refuses what was decided."""
-        return bool(self._backlog)
+        """True while the journal refuses; ``refusal`` says why."""
+        return self.refusal is not None
 
     @property
     def position(self) -> int:
         """The journal position of the last change that this actor made or read."""
-        return self._ledger.position
+        return self._journal.position
 
     def begin(self, message: BeginSaga) -> Change:
         """Accept a new saga and, where a process was granted, start its first attempt, in one commit. Raises
         SeqConflictError where the saga is in the journal already, JournalError where the journal refuses."""
-        now = self._place.now()
+        now = self._host.now()
         accepted = SagaAccepted(now, message.request_id, message.spec)
         said: Input = Resumed() if message.grant is None else _granted(message.grant)
         entries, saga = transition(evolve(None, accepted), said, now)
-        position = self._ledger.commit(None, saga, (accepted, *entries))
+        position = self._journal.commit(None, saga, (accepted, *entries))
         self._saga = saga
         return Change(None, saga, position)
 
     def load(self, saga_id: str) -> None:
         """Read the saga from the journal, and decide what its last entry left undecided."""
-        self._saga = self._ledger.load(saga_id)
+        self._saga = self._journal.load(saga_id)
         self.tell(Resumed())
 
     def tell(self, said: Input) -> Change | None:
-        """Decide on an input and journal what is now true; None where nothing changed (or can be journaled yet).
-        Raises SeqConflictError where somebody else goes on with this saga."""
+        """Decide on an input and journal the entries. Returns None where nothing changed, or the journal refused (then
+        the saga is stuck). Raises SeqConflictError where somebody else has appended to this saga."""
         if self._backlog:
-            self._backlog.append(said)
+            self._keep(said)
             return None
-        before = self.saga
-        entries, after = transition(before, said, self._place.now(), dispatch=not self._place.draining)
+        return self._decide(said, dispatch=not self._host.draining)
+
+    def retry(self) -> Iterator[Change]:
+        """Decide again on the inputs that were kept, in the order in which they came. No attempt starts from them: the
+        process of which they speak may be gone by now."""
+        kept, self._backlog, self.refusal = self._backlog, (), None
+        for number, said in enumerate(kept, start=1):
+            change = self._decide(said, dispatch=False)
+            if self.refusal is not None:
+                self._backlog += kept[number:]
+                return
+            if change is not None:
+                yield change
+        dead, self._dead = self._dead, ()
+        for lease_name in dead:
+            self.remove_evidence(lease_name)
+
+    def _decide(self, said: Input, *, dispatch: bool) -> Change | None:
+        before, self.refusal = self.saga, None
+        entries, after = transition(before, said, self._host.now(), dispatch=dispatch)
         if not entries:
             return None
         try:
-            position = self._ledger.commit(before, after, entries)
-        except JournalError:
-            self._backlog.append(said)
+            position = self._journal.commit(before, after, entries)
+        except JournalError as error:
+            self.refusal = str(error)
+            self._keep(said)
             return None
         self._saga = after
         return Change(before, after, position)
 
-    def take_backlog(self) -> list[Input]:
-        """What the journal has refused so far, to be told again."""
-        backlog, self._backlog = self._backlog, []
-        return backlog
+    def _keep(self, said: Input) -> None:
+        if isinstance(said, _STAYS_TRUE) and said not in self._backlog:
+            self._backlog += (said,)
 
     def death(self, current: AttemptStarted, dead: ProcessDead) -> Fenced:
-        """The death of the current attempt's process, with what the process left behind of it."""
+        """The death of the current attempt's process, with what the process left behind."""
         began: bool | None = None
         answer = None
         stack = None
         no_stack: str | None = "the machine has been started anew since"
-        if current.lease.boot_id == boot_id():
-            record = read_attempt_file(self._place.home, current.lease.name, self._attempt_id(current))
+        if current.lease.boot_id == self._evidence.boot_id():
+            record = self._evidence.read(current.lease.name, self._attempt_id(current))
             began, answer = record.began_at is not None, record.answer
-            stack = read_stack(self._place.home, current.lease.name) if began and answer is None else None
-            no_stack = why_no_stack(self._place.home, dead) if began and answer is None and stack is None else None
+            stack = self._evidence.stack(current.lease.name) if began and answer is None else None
+            no_stack = self._evidence.why_no_stack(dead) if began and answer is None and stack is None else None
         return Fenced(
             current.step,
             current.action,
@@ -123,12 +150,19 @@ class Execution:
             no_stack,
         )
 
+    def remove_evidence(self, lease_name: str) -> None:
+        """Remove what a dead process left, once the journal has settled its attempt."""
+        if self.stuck:
+            self._dead += (lease_name,)
+        else:
+            self._host.once_durable(lambda: self._evidence.remove(lease_name))
+
     def time_passed(self, allowance_s: float) -> TimePassed:
-        """That it is later now, with the moment at which the current attempt's call began."""
+        """The input that it is later now, with the moment at which the current attempt's call began."""
         current = self.saga.current
         if current is None:
             return TimePassed()
-        record = read_attempt_file(self._place.home, current.lease.name, self._attempt_id(current))
+        record = self._evidence.read(current.lease.name, self._attempt_id(current))
         return TimePassed(record.began_at, allowance_s)
 
     def _attempt_id(self, current: AttemptStarted) -> AttemptId:

@@ -1,38 +1,106 @@
-"""What a saga and its actor need of the process that they live in."""
+"""What a saga actor needs of the world: a mailbox with a clock, the journal, and what step processes left behind.
+
+In a system, ``HostedSagas`` is the mailbox, ``JournalAccess`` the journal, and ``AttemptEvidence`` reads the files of
+the step processes. Simulations and ``run_inline`` put others in their place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from antistrophe.messages import Address
+from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
+from antistrophe.messages import Address, ProcessDead
+from antistrophe.saga.entries import Entry
+from antistrophe.saga.state import Saga
 from antistrophe.settings import Settings
 
 
-class ExecutionPort(Protocol):
-    """Where a saga is run."""
+class SagaHostPort(Protocol):
+    """The mailbox, the clock and the alarm of a saga actor. ``draining``: no further attempt may start."""
 
-    home: str
+    supervisor: Address
+    settings: Settings
     draining: bool
 
     def now(self) -> float:
         """Seconds since the epoch, by the system's steady clock."""
 
-
-class SagaHostPort(ExecutionPort, Protocol):
-    """Where a saga actor has its mailbox."""
-
-    supervisor: Address
-    settings: Settings
-
     def send(self, to: Address, message: Any) -> None:
-        """Send a message, once all that was journaled is durable."""
+        """Send a message, once everything that was journaled before is durable."""
 
     def once_durable(self, do: Callable[[], object]) -> None:
-        """Do this then."""
+        """Call ``do``, once everything that was journaled before is durable."""
 
     def wake_saga_at(self, moment: float, saga_id: str) -> None:
-        """Call ``wake`` of that saga's actor then."""
+        """Wake the saga's actor at that moment; an earlier alarm stays as it is. Each saga has one alarm."""
 
     def leave(self, saga_id: str) -> None:
-        """Forget the actor of that saga."""
+        """Forget the saga's actor and its alarm."""
+
+
+class JournalPort(Protocol):
+    """The journal of sagas. ``position``: the place in the journal of the last entry that was written or read here."""
+
+    position: int
+
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry]) -> int:
+        """Append the entries between two states of a saga. Returns the position of the last one. Raises
+        SeqConflictError where somebody else has appended to this saga, JournalError where the journal refuses."""
+
+    def load(self, saga_id: str) -> Saga:
+        """The saga as its entries tell it. Raises JournalError."""
+
+
+class GroupPort(Protocol):
+    """Commits that become durable together. ``broken``: one of them failed, so the group can only be rolled back."""
+
+    broken: bool
+
+    def open(self) -> None:
+        """Let the following commits take part."""
+
+    def commit(self) -> None:
+        """Make all of them durable. Raises JournalError; then none of them counts."""
+
+    def roll_back(self) -> None:
+        """Undo all of them."""
+
+
+class SharedJournalPort(JournalPort, Protocol):
+    """A journal whose commits can be grouped."""
+
+    def group(self) -> GroupPort:
+        """A new group."""
+
+
+class EvidencePort(Protocol):
+    """What the step processes left behind of their attempts."""
+
+    def boot_id(self) -> str:
+        """Names the time since the machine was started: evidence from before proves nothing."""
+
+    def read(self, lease_name: str, attempt_id: AttemptId) -> AttemptRecord:
+        """The start marker and the outcome that the process of that lease wrote of that attempt."""
+
+    def stack(self, lease_name: str) -> str | None:
+        """The stacks that the process wrote before it died, or None."""
+
+    def why_no_stack(self, dead: ProcessDead) -> str | None:
+        """Why that process wrote no stack."""
+
+    def remove(self, lease_name: str) -> None:
+        """Remove what that process left: the journal has settled its attempt."""
+
+
+class HostProcessPort(Protocol):
+    """The process that hosts saga actors."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the system's steady clock."""
+
+    def send(self, to: Address, message: Any) -> None:
+        """Send a message now."""
+
+    def wake_in(self, seconds: float) -> None:
+        """Call ``HostedSagas.wake_due`` in so many seconds. An alarm can't be cancelled."""

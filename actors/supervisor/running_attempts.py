@@ -69,7 +69,7 @@ class RunningAttempts:
         child = self._child(lease.name)
         if child is not None and self._pool.processes.saga_of(lease.name) == saga_id:
             if lease.name not in self._endings and not child.killed:
-                self._supervisor.granted(ProcessGrant(saga_id, lease, child.address))
+                self._supervisor.granted(ProcessGrant(saga_id, lease, child.address, adopted=True))
             return
         death = self._deaths.get(saga_id)
         if death is not None and death.lease == lease:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,28 +14,33 @@ import pytest
 from thespian.actors import ActorAddress, WakeupMessage
 
 from antistrophe.actors import base
-from antistrophe.actors.saga import host
+from antistrophe.actors.saga import hosted_sagas
 from antistrophe.actors.saga.host import SagaHost
-from antistrophe.actors.saga.saga import ASK_AGAIN_S, SagaActor
+from antistrophe.actors.saga.hosted_sagas import HostedSagas
+from antistrophe.actors.saga.process_requests import ASK_AGAIN_S
+from antistrophe.actors.saga.saga import JOURNAL_AGAIN_S, SagaActor
 from antistrophe.errors import JournalError
 from antistrophe.journal import GroupCommit, SqliteJournal, journal_path
 from antistrophe.messages import (
     Accepted,
     BeginSaga,
     Configuration,
+    Done,
     HostConfiguration,
     ProcessGrant,
+    Rejected,
     RequestLease,
     ReturnProcess,
     RunStep,
     SagaActorFailed,
     SagaEnded,
+    SagaOrder,
     SagaOutcome,
     StepAnswer,
     Waiter,
 )
 from antistrophe.saga.entries import Action, Lease
-from antistrophe.saga.inputs import Returned
+from antistrophe.saga.inputs import CancelAsked, RetryAsked, Returned
 from antistrophe.settings import Settings
 from tests.contract.journal_sagas import accepted
 
@@ -54,6 +59,11 @@ class Post:
         self.host._myRef = self  # type: ignore[attr-defined]
         configuration = Configuration(str(home), Settings(report_s=60.0), 0.0, 1)
         self.deliver(HostConfiguration(configuration, REGISTRY))
+
+    @property
+    def sagas(self) -> HostedSagas:
+        assert self.host.sagas is not None, "configured"
+        return self.host.sagas
 
     def more_is_waiting(self, kinds: object) -> bool:
         return bool(self._inbox)
@@ -82,7 +92,7 @@ def post(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Post]:
     # The host lives in this process: it must not take over its signals and its log.
     monkeypatch.setattr(base, "restore_fatal_signals", lambda: None)
     monkeypatch.setattr(base, "log_to", lambda *_: None)
-    monkeypatch.setattr(host, "LONGEST_S", 60.0)  # a slow machine commits sooner
+    monkeypatch.setattr(hosted_sagas, "LONGEST_S", 60.0)  # a slow machine commits sooner
     made = Post(tmp_path)
     yield made
     made.close()
@@ -162,18 +172,18 @@ def test_a_process_that_has_been_asked_for_is_asked_for_again_only_where_it_does
     post.deliver(replace(begin("a"), grant=None), replace(begin("b"), grant=None, asked=True))
     assert [each.saga_id for each in post.told(RequestLease)] == ["a"]
     post.sent.clear()
-    now = post.host.now() + ASK_AGAIN_S
-    monkeypatch.setattr(post.host, "now", lambda: now)
+    now = post.sagas.now() + ASK_AGAIN_S
+    monkeypatch.setattr(post.sagas, "now", lambda: now)
     post.deliver(WakeupMessage(timedelta(seconds=ASK_AGAIN_S)))
     assert sorted(each.saga_id for each in post.told(RequestLease)) == ["a", "b"]
 
 
 def test_who_waits_for_long_asks_ever_less_often(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     post.deliver(replace(begin("a"), grant=None))
-    start, asked_at = post.host.now(), []
+    start, asked_at = post.sagas.now(), []
     for second in range(1, 200):
         now = start + second
-        monkeypatch.setattr(post.host, "now", lambda now=now: now)
+        monkeypatch.setattr(post.sagas, "now", lambda now=now: now)
         post.sent.clear()
         post.deliver(WakeupMessage(timedelta(seconds=1)))
         asked_at += [second] if post.told(RequestLease) else []
@@ -230,3 +240,44 @@ def test_an_actor_that_fails_takes_nothing_of_the_others_with_it(
         post.deliver(*map(answer, NAMES))
     assert [each.correlation for each in post.told(SagaOutcome)] == ["end a", "end c", "end d"]
     assert [each.saga_id for each in post.told(SagaActorFailed)] == ["b"]
+
+
+def test_a_batch_that_is_undone_leaves_no_alarm_and_no_position_behind(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post.deliver(replace(begin("a"), grant=None))
+    head = post._reader.head()
+    for _ in range(5):
+        with monkeypatch.context() as full:
+            full.setattr(GroupCommit, "commit", commit_on_a_full_disk(full))
+            post.sent.clear()
+            post.deliver(SagaOrder("a", CancelAsked(None, "me"), Waiter(CLIENT, "order")))
+            assert [each.error for each in post.told(Rejected)] == ["JournalError"]
+    post.deliver(SagaOrder("a", RetryAsked("me"), Waiter(CLIENT, "order")))
+    assert [each.position for each in post.told(Done)] == [head], "nobody waits for what was undone"
+    wakes: list[str] = []
+    wake = SagaActor.wake
+
+    def noted(actor: SagaActor) -> None:
+        wakes.append(actor._id)
+        wake(actor)
+
+    monkeypatch.setattr(SagaActor, "wake", noted)
+    now = post.sagas.now() + JOURNAL_AGAIN_S
+    monkeypatch.setattr(post.sagas, "now", lambda: now)
+    post.deliver(WakeupMessage(timedelta(seconds=1)))
+    assert wakes == ["a"], "one alarm is left, however often it was set"
+
+
+def commit_on_a_full_disk(patch: pytest.MonkeyPatch) -> Callable[[GroupCommit], None]:
+    """A commit that fails, and so does every append after it."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise JournalError("the disk is full")
+
+    def commit(self: GroupCommit) -> None:
+        self.roll_back()
+        patch.setattr(SqliteJournal, "append", refuse)
+        refuse()
+
+    return commit

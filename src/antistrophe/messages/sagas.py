@@ -51,12 +51,14 @@ class ResumeSaga:
 @message
 class ProcessGrant:
     """A step process is lent to the saga; ``step_class``: only for an attempt of this class, which had to wait for its
-    throttle."""
+    throttle. ``adopted``: this answers AdoptProcess. It may come late or twice, and lends nothing that the saga did not
+    hold."""
 
     saga_id: str
     lease: Lease
     address: Address
     step_class: str | None = None
+    adopted: bool = False
 
 
 @message

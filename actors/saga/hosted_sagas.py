@@ -1,0 +1,157 @@
+"""The saga actors of one process: who gets which message, whom an alarm wakes, and which commits are shared.
+
+Nothing here knows Thespian: ``SagaHost`` gives it to a process of the system, the simulation to a process of its own.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from antistrophe.actors.saga.batch_commit import LONGEST_S, Batch
+from antistrophe.actors.saga.ports import EvidencePort, HostProcessPort, SharedJournalPort
+from antistrophe.actors.saga.saga import SagaActor
+from antistrophe.errors import JournalError
+from antistrophe.messages import Address, BeginSaga, ResumeSaga, SagaActorFailed
+from antistrophe.settings import Settings
+
+log = logging.getLogger("antistrophe")
+
+
+class HostedSagas:
+    """Hands each message to the actor of its saga. An actor that fails takes no other with it.
+
+    The messages that are handled between two calls of ``settle`` are a batch: they share one journal commit, and what
+    they cause is sent after that commit.
+    """
+
+    def __init__(
+        self,
+        process: HostProcessPort,
+        journal: SharedJournalPort,
+        evidence: EvidencePort,
+        supervisor: Address,
+        settings: Settings,
+    ) -> None:
+        self.supervisor = supervisor
+        self.settings = settings
+        self.draining = False
+        self.now = process.now
+        self._process = process
+        self._journal = journal
+        self._evidence = evidence
+        self._actors: dict[str, SagaActor] = {}
+        self._alarm_of: dict[str, float] = {}
+        self._alarms: list[tuple[float, str]] = []
+        self._wakes_at: float | None = None
+        self._batch: Batch | None = None
+
+    # --- batches -----------------------------------------------------------------------------------------------
+
+    @property
+    def unsettled(self) -> bool:
+        """True while something has been handled since the last commit."""
+        return self._batch is not None
+
+    @property
+    def full(self) -> bool:
+        """True where it is time to settle, even if more messages are there."""
+        return self._batch is not None and self._batch.full(self.now())
+
+    def take(self, saga_id: str, message: Any) -> None:
+        """Handle a message as a part of the present batch. None: the saga's alarm has gone off."""
+        batch = self._batch
+        if batch is None:
+            batch = self._batch = Batch(self._journal, self.now() + LONGEST_S)
+        batch.take(saga_id, message, self._actors.get(saga_id), self._alarm_of.get(saga_id))
+        self._deliver(saga_id, message)
+        if batch.broken:
+            self._handle_one_by_one(batch)
+
+    def settle(self) -> None:
+        """Commit the batch and send what it caused."""
+        batch, self._batch = self._batch, None
+        if batch is None:
+            return
+        try:
+            batch.commit(self._process.send)
+        except JournalError:
+            self._handle_one_by_one(batch)
+
+    def _handle_one_by_one(self, batch: Batch) -> None:
+        """The journal has refused a part of the batch: undo all of it, then handle each message alone."""
+        self._batch = None
+        batch.roll_back()
+        for saga_id, (actor, alarm) in batch.before.items():
+            if actor is None:
+                self._actors.pop(saga_id, None)
+            else:
+                self._actors[saga_id] = actor
+            self._alarm_of.pop(saga_id, None)
+            if alarm is not None:
+                self.wake_saga_at(alarm, saga_id)
+        for saga_id, message in batch.messages:
+            self._deliver(saga_id, message)
+
+    def _deliver(self, saga_id: str, message: Any) -> None:
+        actor = self._actors.get(saga_id)
+        if actor is None and isinstance(message, BeginSaga | ResumeSaga):
+            actor = self._actors[saga_id] = SagaActor(self, self._journal, self._evidence, saga_id)
+        if actor is None:
+            return
+        try:
+            actor.receive(message) if message is not None else actor.wake()
+        except Exception:
+            # What the actor holds may be half of a change; the next actor starts from the journal, which is whole.
+            log.exception("the actor of saga %s can't handle %s", saga_id, type(message).__name__)
+            self.leave(saga_id)
+            self.send(self.supervisor, SagaActorFailed(saga_id))
+
+    # --- what a saga actor needs -------------------------------------------------------------------------------
+
+    def send(self, to: Address, message: Any) -> None:
+        """See ``SagaHostPort``."""
+        if self._batch is None:
+            self._process.send(to, message)
+        else:
+            self._batch.send(to, message)
+
+    def once_durable(self, do: Callable[[], object]) -> None:
+        """See ``SagaHostPort``."""
+        if self._batch is None:
+            do()
+        else:
+            self._batch.once_durable(do)
+
+    def leave(self, saga_id: str) -> None:
+        """See ``SagaHostPort``."""
+        self._actors.pop(saga_id, None)
+        self._alarm_of.pop(saga_id, None)
+
+    def wake_saga_at(self, moment: float, saga_id: str) -> None:
+        """See ``SagaHostPort``."""
+        alarm = self._alarm_of.get(saga_id)
+        if alarm is None or moment < alarm:
+            self._alarm_of[saga_id] = moment
+            heapq.heappush(self._alarms, (moment, saga_id))
+            self._set_wakeup()
+
+    # --- alarms ------------------------------------------------------------------------------------------------
+
+    def wake_due(self) -> None:
+        """Wake the actors whose alarms have gone off. An alarm that was moved or removed meanwhile wakes nobody."""
+        self._wakes_at = None
+        now = self.now()
+        while self._alarms and self._alarms[0][0] <= now:
+            moment, saga_id = heapq.heappop(self._alarms)
+            if self._alarm_of.get(saga_id) == moment:
+                del self._alarm_of[saga_id]
+                self.take(saga_id, None)
+        self._set_wakeup()
+
+    def _set_wakeup(self) -> None:
+        if self._alarms and (self._wakes_at is None or self._alarms[0][0] < self._wakes_at):
+            self._wakes_at = self._alarms[0][0]
+            self._process.wake_in(self._wakes_at - self.now())

@@ -1,0 +1,232 @@
+"""The saga actor between its ports: what it does while the journal refuses, and with grants that come late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from antistrophe.actors.saga.process_requests import ASK_AGAIN_S
+from antistrophe.actors.saga.saga import JOURNAL_AGAIN_S, SagaActor
+from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
+from antistrophe.definition.spec import Origin, SagaSpec, StepSpec
+from antistrophe.errors import JournalError
+from antistrophe.messages import (
+    AdoptProcess,
+    BeginSaga,
+    Done,
+    ProcessDead,
+    ProcessGrant,
+    Rejected,
+    RequestLease,
+    ResumeSaga,
+    ReturnProcess,
+    RunStep,
+    SagaOrder,
+    StepAnswer,
+    Waiter,
+)
+from antistrophe.saga.entries import Action, AttemptExpired, AttemptStarted, Entry, Lease
+from antistrophe.saga.inputs import CancelAsked, Returned
+from antistrophe.saga.state import Saga, replay
+from antistrophe.settings import Settings
+from tests.core.saga_kit import step
+
+BOOT = "this boot"
+
+
+class Host:
+    """A mailbox, a journal that can refuse, and what step processes left, all in one."""
+
+    def __init__(self) -> None:
+        self.supervisor = "supervisor"
+        self.settings = Settings()
+        self.draining = False
+        self.time = 1000.0
+        self.sent: list[tuple[Any, Any]] = []
+        self.alarm: float | None = None
+        self.entries: list[Entry] = []
+        self.position = 0
+        self.full = False
+        self.refused = 0
+        self.marks: dict[str, AttemptRecord] = {}
+        self.actor: SagaActor | None = None
+
+    def now(self) -> float:
+        return self.time
+
+    def send(self, to: Any, message: Any) -> None:
+        self.sent.append((to, message))
+
+    def once_durable(self, do: Callable[[], object]) -> None:
+        do()
+
+    def wake_saga_at(self, moment: float, saga_id: str) -> None:
+        self.alarm = moment if self.alarm is None else min(self.alarm, moment)
+
+    def leave(self, saga_id: str) -> None:
+        self.actor = self.alarm = None
+
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry]) -> int:
+        if self.full:
+            self.refused += 1
+            raise JournalError("the disk is full")
+        self.entries += entries
+        self.position = len(self.entries)
+        return self.position
+
+    def load(self, saga_id: str) -> Saga:
+        return replay(self.entries)
+
+    def boot_id(self) -> str:
+        return BOOT
+
+    def read(self, lease_name: str, attempt_id: AttemptId) -> AttemptRecord:
+        return self.marks.get(lease_name, AttemptRecord())
+
+    def stack(self, lease_name: str) -> str | None:
+        return None
+
+    def why_no_stack(self, dead: ProcessDead) -> str | None:
+        return None
+
+    def remove(self, lease_name: str) -> None:
+        self.marks.pop(lease_name, None)
+
+    # --- what the tests do ---
+
+    def start(self, message: BeginSaga | ResumeSaga) -> None:
+        self.actor = SagaActor(self, self, self, "s")
+        self.actor.receive(message)
+
+    def tell(self, message: Any) -> None:
+        assert self.actor is not None
+        self.actor.receive(message)
+
+    def pass_time(self, until: float) -> None:
+        """Let every alarm go off that is set up to then."""
+        while self.alarm is not None and self.alarm <= until:
+            self.time, self.alarm = max(self.time, self.alarm), None
+            assert self.actor is not None
+            self.actor.wake()
+        self.time = until
+
+    def told(self, kind: type) -> list[Any]:
+        return [message for _, message in self.sent if type(message) is kind]
+
+    def kinds(self) -> list[type]:
+        return [type(entry) for entry in self.entries]
+
+
+def spec(*steps: StepSpec) -> SagaSpec:
+    return SagaSpec("s", "order", None, True, steps, Origin(None, (), "/"))
+
+
+def grant(name: str, *, adopted: bool = False) -> ProcessGrant:
+    return ProcessGrant("s", Lease(name, 1, 1, BOOT), f"process {name}", adopted=adopted)
+
+
+def answer(name: str, index: int = 0) -> StepAnswer:
+    return StepAnswer("s", index, Action.EXECUTE, 1, name, Returned())
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host()
+
+
+def test_a_grant_that_the_journal_refused_starts_nothing_later(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step())))
+    host.full = True
+    host.tell(grant("a"))
+    assert [each.lease_name for each in host.told(ReturnProcess)] == ["a"]
+    host.full = False
+    host.sent.clear()
+    host.pass_time(host.time + JOURNAL_AGAIN_S)
+    assert host.kinds().count(AttemptStarted) == 0, "its process has been given back"
+    assert len(host.told(RequestLease)) == 1
+    host.tell(grant("b"))
+    assert [each.lease_name for each in host.told(RunStep)] == ["b"]
+
+
+def test_an_answer_that_the_journal_refused_counts_later_but_starts_nothing_on_its_process(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step(), step()), grant("a")))
+    host.full = True
+    host.tell(answer("a"))
+    host.tell(answer("a"))
+    host.tell(ProcessDead("s", Lease("a", 1, 1, BOOT), 1, None, False))
+    host.full = False
+    host.sent.clear()
+    host.pass_time(host.time + JOURNAL_AGAIN_S)
+    assert host.told(RunStep) == [], "the process is dead by now"
+    assert len(host.told(RequestLease)) == 1
+    host.tell(grant("b"))
+    assert [each.step for each in host.told(RunStep)] == [1]
+
+
+def test_what_a_dead_process_left_is_kept_until_the_journal_has_it(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step()), grant("a")))
+    host.marks["a"] = AttemptRecord(host.time, Returned())
+    host.full = True
+    host.tell(ProcessDead("s", Lease("a", 1, 1, BOOT), 1, None, False))
+    assert "a" in host.marks
+    host.full = False
+    host.pass_time(host.time + JOURNAL_AGAIN_S)
+    assert host.marks == {}
+    assert replay(host.entries).completed
+
+
+def test_while_the_journal_refuses_it_is_tried_at_an_even_pace(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step(timeout_s=5.0)), grant("a")))
+    host.marks["a"] = AttemptRecord(host.time)
+    host.full = True
+    host.pass_time(host.time + 65.0)
+    assert 100 <= host.refused <= 60.0 / JOURNAL_AGAIN_S + 1
+    host.full = False
+    host.pass_time(host.time + JOURNAL_AGAIN_S)
+    assert host.kinds().count(AttemptExpired) == 1
+
+
+def test_an_order_that_the_journal_refuses_is_rejected(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step()), grant("a")))
+    host.full = True
+    order = SagaOrder("s", CancelAsked("no", "me"), Waiter("client", "1"))
+    host.tell(order)
+    assert [(each.error, each.text) for each in host.told(Rejected)] == [("JournalError", "the disk is full")]
+    assert host.told(Done) == []
+    host.full = False
+    host.pass_time(host.time + JOURNAL_AGAIN_S)
+    assert replay(host.entries).cancel is None, "who was told that nothing was done can rely on it"
+    host.tell(order)
+    assert [each.effect for each in host.told(Done)] == [True]
+    assert replay(host.entries).cancel is not None
+
+
+def test_an_adoption_that_is_answered_twice_lends_nothing(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step(fresh_process=True), step()), grant("a")))
+    host.start(ResumeSaga("s"))
+    host.pass_time(host.time + ASK_AGAIN_S)
+    assert len(host.told(AdoptProcess)) == 2
+    host.tell(grant("a", adopted=True))
+    host.tell(answer("a"))
+    assert [each.lease_name for each in host.told(ReturnProcess)] == ["a"]
+    host.tell(grant("a", adopted=True))
+    assert host.kinds().count(AttemptStarted) == 1
+    assert [each.step for each in host.told(RunStep)] == [0, 0]
+
+
+def test_an_adopted_process_is_not_told_to_begin_what_is_being_ended(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step()), grant("a")))
+    host.start(ResumeSaga("s"))
+    host.tell(SagaOrder("s", CancelAsked(None, "me"), Waiter("client", "1")))
+    host.sent.clear()
+    host.tell(grant("a", adopted=True))
+    assert host.told(RunStep) == []
+
+
+def test_a_process_is_given_back_even_if_its_address_was_never_heard(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step(fresh_process=True), step()), grant("a")))
+    host.start(ResumeSaga("s"))
+    host.tell(answer("a"))
+    assert [(each.lease_name, each.reusable) for each in host.told(ReturnProcess)] == [("a", False)]
