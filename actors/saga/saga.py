@@ -84,8 +84,6 @@ class SagaActor:
         if handler is not None and not self._left:
             handler(self, message)
 
-    # --- beginning ---------------------------------------------------------------------------------------------
-
     def _on_begin(self, message: BeginSaga) -> None:
         if self._run.begun:
             return
@@ -105,11 +103,11 @@ class SagaActor:
             return
         if message.acknowledge is not None:
             self._waiters.accepted(message.acknowledge, change.position)
+        if message.grant is not None:
+            self._give_back_unless_used(message.grant.lease)
         self._lease_asked = message.asked
         self._follow(change)
         self._lease_asked = False
-        if message.grant is not None:
-            self._give_back_unless_used(message.grant.lease)
 
     def _on_resume(self, message: ResumeSaga) -> None:
         if not self._run.begun:
@@ -135,8 +133,10 @@ class SagaActor:
                 self._requests.run(saga, saga.current)  # its process makes each call once, however often it is told
             return
         self._requests.granted(message)
-        self._tell(ProcessGranted(message.lease, step_class=message.step_class))
+        change = self._decide(ProcessGranted(message.lease, step_class=message.step_class))
         self._give_back_unless_used(message.lease)
+        if change is not None:
+            self._follow(change)
         self._ask_if_idle()
 
     def _on_refusal(self, message: ProcessRefusal) -> None:
@@ -200,7 +200,7 @@ class SagaActor:
             for change in self._run.retry():
                 self._follow(change)
         except SeqConflictError:
-            self._leave_to_another()
+            self._go(None)
 
     def _do_what_is_due(self) -> None:
         now = self._host.now()
@@ -226,20 +226,23 @@ class SagaActor:
     # --- decide, journal, perform ------------------------------------------------------------------------------
 
     def _tell(self, said: Input) -> None:
-        if self._left:
-            return
+        change = self._decide(said)
+        if change is not None:
+            self._follow(change)
+
+    def _decide(self, said: Input) -> Change | None:
+        """Decide on an input and journal what it changes."""
         was_stuck = self._run.stuck
         try:
             change = self._run.tell(said)
         except SeqConflictError:
-            self._leave_to_another()
-            return
-        if change is not None:
-            self._follow(change)
-        elif self._run.stuck:
+            self._go(None)
+            return None
+        if change is None and self._run.stuck:
             if not was_stuck:
                 log.error("saga %s waits for its journal: %s", self._id, self._run.refusal)
             self._set_wake()
+        return change
 
     def _follow(self, change: Change) -> None:
         """Do what a change asks for, now that it is journaled."""
@@ -311,17 +314,15 @@ class SagaActor:
     def _sleep(self, until: float | None) -> None:
         self._go(SagaSleeps(self._id, until, self._waiters.waiters, self._run.saga.backward))
 
-    def _go(self, farewell: SagaEnded | SagaSleeps) -> None:
-        """Tell the supervisor that this actor leaves, and leave, once."""
+    def _go(self, farewell: SagaEnded | SagaSleeps | None) -> None:
+        """Tell the supervisor that this actor leaves, and leave, once. None: another one has gone on with the saga."""
         if not self._left:
             self._left = True
-            self._host.send(self._host.supervisor, farewell)
+            if farewell is None:
+                log.warning("saga %s is in other hands; this actor leaves", self._id)
+            else:
+                self._host.send(self._host.supervisor, farewell)
             self._host.leave(self._id)
-
-    def _leave_to_another(self) -> None:
-        log.warning("saga %s is in other hands; this actor leaves", self._id)
-        self._left = True
-        self._host.leave(self._id)
 
     def _set_wake(self) -> None:
         """Set the alarm for whatever comes first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from antistrophe.messages import (
     ResumeSaga,
     ReturnProcess,
     RunStep,
+    SagaEnded,
     SagaOrder,
     StepAnswer,
     Waiter,
@@ -230,3 +232,12 @@ def test_a_process_is_given_back_even_if_its_address_was_never_heard(host: Host)
     host.start(ResumeSaga("s"))
     host.tell(answer("a"))
     assert [(each.lease_name, each.reusable) for each in host.told(ReturnProcess)] == [("a", False)]
+
+
+def test_a_grant_that_comes_when_the_saga_has_to_end_is_given_back_before_the_end_is_told(host: Host) -> None:
+    late = replace(spec(step()), deadline_s=1.0)
+    host.start(BeginSaga("r", late))
+    host.time += 2.0
+    host.tell(grant("a"))
+    assert [each.returned for each in host.told(SagaEnded)] == [ReturnProcess("s", "a", True)]
+    assert host.told(ReturnProcess) == []
