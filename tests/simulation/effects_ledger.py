@@ -13,7 +13,7 @@ from antistrophe.saga.entries import (
     AttemptSucceeded,
     VerdictGiven,
 )
-from antistrophe.saga.inputs import Answer, Fenced
+from antistrophe.saga.inputs import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Token:
 
 
 def token_of(
-    about: AttemptStarted | AttemptSucceeded | AttemptExpired | AttemptFailed | VerdictGiven | Fenced,
+    about: AttemptStarted | AttemptSucceeded | AttemptExpired | AttemptFailed | VerdictGiven,
 ) -> Token:
-    """Which attempt an entry or a message is about."""
+    """Which attempt an entry is about."""
     action = Action.VERIFY if isinstance(about, VerdictGiven) else about.action
     return Token(about.step, action, about.attempt)
 
@@ -42,7 +42,7 @@ class Call:
     what it gave (None: its process died first). ``journal_length``: how many entries there were when it began;
     ``process_used``: something had run in its process before; ``turn``: the step class that its process was lent for,
     and nothing had run there since; ``interrupted``: the system ended it;
-    ``shared``: it ran in a slot beside others."""
+    ``shared``: it ran in a slot beside others; ``held``: its process was lent to the saga when it began."""
 
     token: Token
     process: str
@@ -55,6 +55,7 @@ class Call:
     interrupted: bool = False
     turn: str | None = None
     shared: bool = False
+    held: bool = True
 
 
 class EffectsLedger:

@@ -26,9 +26,10 @@ class Fault(str, Enum):
     DEATH_BEFORE_EFFECT = "process dies before the effect"
     DEATH_AFTER_EFFECT = "process dies after the effect"
     DEATH_AFTER_OUTCOME = "process dies after it wrote its outcome"
-    CRASH_BEFORE_APPEND = "saga actor dies before the append"
-    CRASH_AFTER_APPEND = "saga actor dies between append and effects"
-    CRASH_BETWEEN_EFFECTS = "saga actor dies between two effects"
+    CRASH_BEFORE_APPEND = "host dies before the append"
+    CRASH_AFTER_APPEND = "host dies between append and effects"
+    CRASH_BETWEEN_EFFECTS = "host dies between two effects"
+    ACTOR_FAILED = "saga actor meets an error"
     JOURNAL_REFUSED = "journal refuses the append"
     SYSTEM_CRASH = "whole system dies"
     SYSTEM_DRAINED = "system is stopped in order"
@@ -72,6 +73,7 @@ RATES: dict[Fault, float] = {
     Fault.CRASH_BEFORE_APPEND: 0.03,
     Fault.CRASH_AFTER_APPEND: 0.05,
     Fault.CRASH_BETWEEN_EFFECTS: 0.08,
+    Fault.ACTOR_FAILED: 0.02,
     Fault.JOURNAL_REFUSED: 0.03,
     Fault.SYSTEM_CRASH: 0.005,
     Fault.SYSTEM_DRAINED: 0.003,

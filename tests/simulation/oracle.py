@@ -92,9 +92,9 @@ def _one_end(history: History) -> Iterator[Violation]:
     ends = [index for index, entry in enumerate(history.journal) if isinstance(entry, _FINAL)]
     if len(ends) > 1:
         yield Violation(Check.ONE_END, f"{len(ends)} final entries")
-    if history.error is not None or not history.rested:
-        return
     last = history.journal[-1]
+    if history.error is not None or not (history.rested or isinstance(last, _FINAL)):
+        return
     status = {
         SagaCompleted: SagaStatus.COMPLETED,
         SagaCompensated: SagaStatus.COMPENSATED,
@@ -113,6 +113,11 @@ def _one_end(history: History) -> Iterator[Violation]:
 def _gives_back(history: History) -> Iterator[Violation]:
     if history.leaked:
         yield Violation(Check.LEASES, f"{history.leaked} were kept")
+
+
+def _positions(history: History) -> Iterator[Violation]:
+    if history.ahead:
+        yield Violation(Check.POSITION, f"{history.ahead} were told before they were durable")
 
 
 # --- calls -----------------------------------------------------------------------------------------------------
@@ -176,6 +181,14 @@ def _in_its_place(history: History) -> Iterator[Violation]:
     for call in history.ledger.calls:
         if call.shared != history.scenario.spec.steps[call.token.step].shared:
             yield Violation(Check.SHARED, f"{call.token} ran in {'a slot' if call.shared else 'a process of its own'}")
+
+
+def _held(history: History) -> Iterator[Violation]:
+    for call in history.ledger.calls:
+        if not call.held:
+            yield Violation(Check.HELD, f"{call.token} was called in {call.process}, which was not lent")
+    for entry in history.unheld:
+        yield Violation(Check.HELD, f"its lease was not held: {entry}")
 
 
 def _in_turn(history: History) -> Iterator[Violation]:
@@ -270,12 +283,14 @@ _LOOKS: tuple[Callable[[History], Iterator[Violation]], ...] = (
     _rests,
     _one_end,
     _gives_back,
+    _positions,
     _calls_alone,
     _calls_intended,
     _results_known,
     _calls_few,
     _fresh,
     _in_its_place,
+    _held,
     _in_turn,
     _not_early,
     _true_results,

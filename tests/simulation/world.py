@@ -1,36 +1,45 @@
 """One simulated world: a saga from its start to its rest in virtual time, drawn from a seed, with faults of every kind.
 
-No clock, no process, no thread: the real machine between simulated messages, step processes and operators.
+No clock, no process, no thread: the host, the actor and the machine that ship, between simulated messages, step
+processes, a simulated supervisor and operators. Read ``simulated_host`` for what of the shipped code runs here.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from antistrophe.messages import ProcessDead, ProcessGrant, StepAnswer
 from antistrophe.records import SagaStatus
-from antistrophe.saga import outcome, state
-from antistrophe.saga.entries import Entry, TurnedBack, TurnReason
-from antistrophe.saga.inputs import CancelAsked, Input, ProcessGranted, ResolveAsked, RetryAsked
-from tests.simulation.crash_points import ActorKilledError, SimulatedActor, is_reply
+from antistrophe.saga.entries import CancelRequested, CompensationRetried, Entry, StepResolved, TurnedBack, TurnReason
+from antistrophe.saga.outcome import status_of
+from antistrophe.saga.state import replay
 from tests.simulation.effects_ledger import EffectsLedger
 from tests.simulation.faults import Chances, Fault
+from tests.simulation.operators import Operators
 from tests.simulation.scenario import Scenario
-from tests.simulation.simulated_supervisor import DELAY_S, StepHost, StillThere
+from tests.simulation.simulated_host import SUPERVISOR, SimulatedHost
+from tests.simulation.simulated_journal import ActorBugError, HostKilledError
+from tests.simulation.simulated_supervisor import SimulatedSupervisor
+from tests.simulation.step_processes import DELAY_S, StepProcess, StepProcesses
 from tests.simulation.user_code import UserCode
 
 START = 1_700_000_000.0
 """When a world begins: seconds since the epoch, so that times are as coarse as real ones."""
 
-MOST_EVENTS = 5_000
+MOST_EVENTS = 10_000
 """A world that has not come to rest after so many events never does."""
 
-MOST_RETRIES = 3
-"""How often an operator has the same saga tried again before everything is resolved."""
+WIRE_S = 0.001
+"""How long a message takes that nothing overtakes."""
+
+log = logging.getLogger("antistrophe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +54,10 @@ class Told:
 class History:
     """What has happened in a world: its journal, the ledger that its calls wrote, the outcomes that were told.
 
-    ``error``: what the machine raised, if it did; ``rested``: it came to rest within its bound; ``leaked``: the
-    leases that an actor kept which left in order; ``faults``: how often each fault has really occurred.
+    ``error``: what the actor or the machine raised, if it did; ``rested``: it came to rest within its bound;
+    ``leaked``: the leases that an actor kept which left in order; ``unheld``: the attempts that were journaled on a
+    lease which the saga did not hold; ``ahead``: the positions that were told before they were durable; ``faults``: how
+    often each fault has really occurred.
     """
 
     scenario: Scenario
@@ -54,8 +65,10 @@ class History:
     ledger: EffectsLedger
     told: list[Told] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)
+    unheld: list[str] = field(default_factory=list)
+    ahead: list[int] = field(default_factory=list)
     faults: Counter[Fault] = field(default_factory=Counter)
-    error: Exception | None = None
+    error: BaseException | None = None
     rested: bool = False
     events: int = 0
 
@@ -68,6 +81,14 @@ class History:
         return "\n".join([*lines, f"  told {self.told}", f"  error {self.error!r}, rested {self.rested}"])
 
 
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A message on its way to the host. ``meant_for``: the only host and life of the actor that may get it, or None."""
+
+    message: Any
+    meant_for: tuple[SimulatedHost, int] | None
+
+
 class World:
     """A world that can be run once. With a ``journal``, it goes on from there, after a reboot."""
 
@@ -76,21 +97,23 @@ class World:
         self.rng = random.Random(f"world/{scenario.seed}")
         self.chances = Chances(self.rng, scenario.faults, scenario.budget)
         self.now = max(START, journal[-1].at) if journal else START
+        self.disk_full_until = 0.0
         self.ledger = EffectsLedger()
         self.history = History(scenario, list(journal), self.ledger, faults=self.chances.counts)
-        self.host = StepHost(self, UserCode(scenario, self.rng, self.chances, self.ledger))
-        self.actor: SimulatedActor | None = None
+        self.code = UserCode(scenario, self.rng, self.chances, self.ledger)
+        self.processes = StepProcesses(self)
+        self.operators = Operators(self)
+        self.supervisor = SimulatedSupervisor(self)
+        self.up = True
         self._queue: list[tuple[float, int, int | None, Callable[[], None]]] = []
         self._numbers = itertools.count()
+        self._mail: dict[int, Mail] = {}
         self._epoch = 0
-        self._up = True
         self._last_delivered = -1
-        self._clean = True
-        self._retries = 0
 
     @property
     def journal(self) -> list[Entry]:
-        """Everything that has been appended."""
+        """Everything that is durable."""
         return self.history.journal
 
     # --- time --------------------------------------------------------------------------------------------------
@@ -102,24 +125,27 @@ class World:
 
     def run(self) -> History:
         """Run until nothing is left to happen."""
-        scenario, history = self.scenario, self.history
-        self.after(0.0, self._start_actor)
-        if scenario.cancel_after_s is not None:
-            self.after(
-                scenario.cancel_after_s, lambda: self._order(CancelAsked("changed my mind", "user")), outside=True
-            )
-        for after_s in scenario.stray_orders:
-            self.after(after_s, self._stray_order, outside=True)
+        history = self.history
+        self.operators.begin()
+        self.after(0.0, self._come_up)
+        log.addFilter(self._note_error)
         try:
-            while self._queue and history.events < MOST_EVENTS:
+            while self._queue and history.error is None and history.events < MOST_EVENTS:
                 self._next_event()
-        except Exception as error:  # whatever the machine raises is a finding
+        except Exception as error:  # a fault of the simulation itself
             history.error = error
+        finally:
+            log.removeFilter(self._note_error)
         history.rested = not self._queue and history.error is None
-        for entry in history.journal:
-            if isinstance(entry, TurnedBack) and entry.cause.reason is TurnReason.DEADLINE:
-                self.chances.note(Fault.DEADLINE)
+        self._note_what_the_journal_shows()
         return history
+
+    def _note_error(self, record: logging.LogRecord) -> bool:
+        """An actor that fails is logged by its host; whatever made it fail is a finding, unless it was drawn."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and not isinstance(error, ActorBugError):
+            self.history.error = error
+        return False
 
     def _next_event(self) -> None:
         at, _, epoch, act = heapq.heappop(self._queue)
@@ -127,128 +153,130 @@ class World:
         if epoch is not None and epoch != self._epoch:
             return
         self.history.events += 1
-        if self.actor is not None and self.chances.strikes(Fault.CLOCK_LEAP):
+        if self._unfinished() and self.chances.strikes(Fault.CLOCK_LEAP):
             self.now += self.rng.uniform(0.5, 60.0)
         try:
             act()
-        except ActorKilledError:
-            self._actor_died()
-        if self._up and self._unfinished():
+        except HostKilledError:
+            self.supervisor.host.alive = False
+            self.after(self.rng.uniform(0.0, 0.5), self.supervisor.host_died)
+        if self._unfinished():
             self._maybe_go_down()
 
-    # --- messages to the saga ----------------------------------------------------------------------------------
+    def _unfinished(self) -> bool:
+        return self.up and bool(self.journal) and self.supervisor.placed
 
-    def to_saga(self, said: Input | StillThere, *, crosses: bool = True) -> None:
-        """Send the saga a message; ``crosses``: another life of its actor than the one it was meant for may get it."""
-        meant_for = None if crosses else self.actor
-        copies = 2 if is_reply(said) and self.chances.strikes(Fault.MESSAGE_DOUBLED) else 1
-        for _ in range(copies):
-            late = self.chances.strikes(Fault.MESSAGE_LATE)
-            delay_s = self.rng.uniform(1.0, 30.0) if late else DELAY_S * self.rng.random()
+    def _note_what_the_journal_shows(self) -> None:
+        faults = {
+            CancelRequested: Fault.CANCEL,
+            CompensationRetried: Fault.OPERATOR_RETRIES,
+            StepResolved: Fault.OPERATOR_RESOLVES,
+        }
+        for entry in self.journal:
+            if type(entry) in faults:
+                self.chances.note(faults[type(entry)])
+            if isinstance(entry, TurnedBack) and entry.cause.reason is TurnReason.DEADLINE:
+                self.chances.note(Fault.DEADLINE)
+
+    # --- messages ----------------------------------------------------------------------------------------------
+
+    def route(self, to: Any, message: Any) -> None:
+        """A message of the host, or of the supervisor to the client."""
+        if to == SUPERVISOR:
+            self.after(WIRE_S, lambda: self.supervisor.receive(message))
+        elif isinstance(to, StepProcess):
+            self._to_process(to, message)
+        else:
+            self.operators.hear(message)
+
+    def _to_process(self, process: StepProcess, message: Any) -> None:
+        if self.chances.strikes(Fault.GO_LOST):
+            return
+        late = self.chances.strikes(Fault.GO_LATE)
+        self.after(self.rng.uniform(0.2, 2.0) if late else DELAY_S * self.rng.random(), lambda: process.run(message))
+        if self.chances.strikes(Fault.GO_DOUBLED):
+            self.after(self.rng.uniform(0.0, 3.0), lambda: process.run(message))
+
+    def to_host(self, message: Any, *, crosses: bool = False, first: bool = False) -> None:
+        """Send the saga's actor a message. ``crosses``: another life of the actor may get it than the one that it was
+        meant for; ``first``: it is what an actor is told first, or the host itself, and nothing overtakes it."""
+        meant_for = None if crosses else (self.supervisor.host, self.supervisor.actors)
+        adopted = isinstance(message, ProcessGrant) and message.adopted
+        doubles = adopted or isinstance(message, ProcessDead | StepAnswer)
+        for _ in range(2 if doubles and self.chances.strikes(Fault.MESSAGE_DOUBLED) else 1):
+            late = not first and self.chances.strikes(Fault.MESSAGE_LATE)
+            delay_s = self.rng.uniform(1.0, 30.0) if late else WIRE_S + (0.0 if first else DELAY_S * self.rng.random())
             number = next(self._numbers)
-            self.after(delay_s, lambda number=number: self._deliver(number, said, meant_for))  # type: ignore[misc]
+            self._mail[number] = Mail(message, meant_for)
+            self.after(delay_s, lambda number=number: self._deliver(number))  # type: ignore[misc]
 
-    def _deliver(self, number: int, said: Input | StillThere, meant_for: SimulatedActor | None) -> None:
-        if self.actor is None or (meant_for is not None and meant_for is not self.actor):
+    def hasten_a_message(self) -> None:
+        """Have a message that is on its way arrive now, so that it shares a commit with the last one."""
+        if self._mail:
+            number = self.rng.choice(list(self._mail))
+            self.after(0.0, lambda: self._deliver(number))
+
+    def _deliver(self, number: int) -> None:
+        mail, host = self._mail.pop(number, None), self.supervisor.host
+        if mail is None or not host.alive:
+            return
+        if mail.meant_for is not None and mail.meant_for != (host, self.supervisor.actors):
             return
         if number < self._last_delivered:
             self.chances.note(Fault.MESSAGE_REORDERED)
         self._last_delivered = max(number, self._last_delivered)
-        if isinstance(said, ProcessGranted):
-            self.host.delivered(said.lease)
-        self.actor.receive(said)
+        message = mail.message
+        if isinstance(message, ProcessGrant) and not message.adopted and host.has_actor():
+            self.supervisor.delivered(message.lease)
+        host.receive(message)
 
-    # --- the actor's lives -------------------------------------------------------------------------------------
+    def outcome_told(self, status: SagaStatus) -> None:
+        """The client hears how the saga ended, or that it is parked."""
+        self.history.told.append(Told(status, len(self.journal)))
+        self.operators.told(status)
 
-    def _start_actor(self, orders: tuple[Input, ...] = ()) -> None:
-        if not self._up or self.actor is not None:
-            return
-        self.actor = actor = SimulatedActor(self)
-        if self.journal:
-            actor.resume(orders)
-        else:
-            actor.begin()
-
-    def actor_left(self, again_in_s: float | None) -> None:
-        """The actor has left in order, and is to be started again after so many seconds (None: not by itself)."""
-        self.actor = None
-        leaked = self.host.reclaim()
-        if self._clean:
-            self.history.leaked += leaked
-        self._clean = True
-        if again_in_s is not None:
-            self.after(again_in_s, self._start_actor)
-
-    def _actor_died(self) -> None:
-        self.actor = None
-        self._clean = False
-        self.after(self.rng.uniform(0.01, 3.0), self._start_actor)
-
-    def outcome_told(self, saga: state.Saga) -> None:
-        """Somebody hears how the saga ended, or that it is parked."""
-        self.history.told.append(Told(outcome.status_of(saga), len(self.journal)))
-        if saga.parked and self.scenario.attended:
-            self.after(self.rng.uniform(1.0, 100.0), self._attend, outside=True)
+    def client_was_refused(self) -> None:
+        """The journal did not take the saga: the client starts it again."""
+        self.after(self.rng.uniform(0.5, 2.0), self._start_unless_it_lives)
 
     # --- the whole system --------------------------------------------------------------------------------------
-
-    def _unfinished(self) -> bool:
-        return bool(self.journal) and self.actor is not None
 
     def _maybe_go_down(self) -> None:
         if self.chances.strikes(Fault.SYSTEM_CRASH):
             self._go_down()
-        elif self.actor is not None and not self.actor.draining and self.chances.strikes(Fault.SYSTEM_DRAINED):
-            self.actor.draining = True
-            self.after(self.rng.uniform(0.0, 5.0), self._go_down)
+        elif not self.supervisor.draining and self.chances.strikes(Fault.SYSTEM_DRAINED):
+            self.supervisor.drain()
+            drain_s = self.rng.uniform(0.0, 5.0)
+            self.after(drain_s, lambda: self.supervisor.end_all(1.0))
+            self.after(drain_s + self.rng.choice((0.0, 2.0)), self._go_down)
 
     def _go_down(self) -> None:
         self._epoch += 1
-        self._up, self.actor, self._clean = False, None, True
-        self.host.go_down(reboot=self.chances.strikes(Fault.REBOOT))
-        self.after(self.rng.uniform(0.1, 60.0), self._come_up)
+        self.up = False
+        self._mail.clear()
+        self.supervisor.host.alive = False
+        self.supervisor.live = self.supervisor.placed = False
+        self.processes.go_down(reboot=self.chances.strikes(Fault.REBOOT))
+        self.after(self.rng.uniform(0.1, 60.0), self._start_system)
+
+    def _start_system(self) -> None:
+        self.up = True
+        self.supervisor = SimulatedSupervisor(self)
+        self._come_up()
 
     def _come_up(self) -> None:
-        self._up = True
-        self._start_actor()
-
-    # --- orders ------------------------------------------------------------------------------------------------
-
-    def _order(self, said: Input) -> None:
-        """Give the saga an order; where its actor is away, it is started with it."""
-        if not self._up:
-            self.after(1.0, lambda: self._order(said), outside=True)
-            return
-        length = len(self.journal)
-        if self.actor is not None:
-            self.actor.receive(said)
+        """The system starts: an unfinished saga goes on, and whoever waits for one that is finished hears its end."""
+        saga = replay(self.journal) if self.journal else None
+        if saga is None:
+            self._start_unless_it_lives()
+        elif saga.ended or saga.parked:
+            self.outcome_told(status_of(saga))
         else:
-            self._start_actor((said,))
-        self._note_order(said, changed=len(self.journal) > length)
+            self.supervisor.resume()
 
-    def _note_order(self, said: Input, *, changed: bool) -> None:
-        faults = {CancelAsked: Fault.CANCEL, RetryAsked: Fault.OPERATOR_RETRIES, ResolveAsked: Fault.OPERATOR_RESOLVES}
-        self.chances.note(faults[type(said)] if changed else Fault.ORDER_OUT_OF_PLACE)
-
-    def _stray_order(self) -> None:
-        last = len(self.scenario.spec.steps)
-        self._order(
-            self.rng.choice(
-                (RetryAsked("stray"), CancelAsked(None, "stray"), ResolveAsked(self.rng.randint(-1, last), "", "stray"))
-            )
-        )
-
-    def _attend(self) -> None:
-        """The operator deals with a parked saga."""
-        saga = state.replay(self.journal)
-        failed = [index for index, step in enumerate(saga.steps) if step.given_up is not None]
-        if not saga.parked or not failed:
-            return
-        if self._retries < MOST_RETRIES and self.rng.random() < 0.5:
-            self._retries += 1
-            self._order(RetryAsked("operator"))
-        else:
-            self._order(ResolveAsked(self.rng.choice(failed), "settled by hand", "operator"))
+    def _start_unless_it_lives(self) -> None:
+        if not self.journal and not self.supervisor.live:
+            self.supervisor.begin()
 
 
 def run(scenario: Scenario) -> History:

@@ -9,7 +9,10 @@ _MACHINE = "antistrophe.saga.machine:"
 _STATE = "antistrophe.saga.state:"
 _EFFECTS = "antistrophe.saga.effects:"
 _ANSWERS = "antistrophe.saga.answers:"
-_ACTOR = "tests.simulation.crash_points:SimulatedActor."
+_HOST = "antistrophe.actors.saga.hosted_sagas:HostedSagas."
+_BATCH = "antistrophe.actors.saga.batch_commit:Batch."
+_ACTOR = "antistrophe.actors.saga.saga:SagaActor."
+_EXECUTION = "antistrophe.actors.saga.execution:Execution."
 
 MUTANTS: tuple[Mutant, ...] = (
     # --- the eight properties -----------------------------------------------------------------------------------
@@ -171,13 +174,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the append is not awaited",
         "G1",
         Check.INTENT,
-        (
-            Patch(
-                _ACTOR + "_commit",
-                "world.journal.extend(entries)",
-                "world.after(0.1, lambda: world.journal.extend(entries))",
-            ),
-        ),
+        (Patch(_HOST + "send", "if self._batch is None:", "if True:"),),
     ),
     Mutant(
         "a step that failed is passed over",
@@ -273,6 +270,40 @@ MUTANTS: tuple[Mutant, ...] = (
         "G3",
         Check.SHARED,
         (Patch(_MACHINE + "_Draft._may_start", "and lease.shared == spec.shared", ""),),
+    ),
+    # --- the actor and its host ----------------------------------------------------------------------------------
+    Mutant(
+        "a grant that the journal refused is decided again later",
+        "G3",
+        Check.HELD,
+        (
+            Patch(_EXECUTION + "_keep", "isinstance(said, _STAYS_TRUE)", "True"),
+            Patch(_EXECUTION + "retry", "dispatch=False", "dispatch=True"),
+        ),
+    ),
+    Mutant(
+        "nobody asks for another process where the journal refused the grant",
+        "P7",
+        Check.BOUND,
+        (Patch(_ACTOR + "_ask_if_idle", "if self._run.saga.current is None and", "if False and"),),
+    ),
+    Mutant(
+        "a batch that was undone leaves its position behind",
+        "rules",
+        Check.POSITION,
+        (Patch(_BATCH + "roll_back", "self._journal.position = self._position", "pass"),),
+    ),
+    Mutant(
+        "a batch that was undone leaves its actors as they were after it",
+        "G2",
+        Check.ERROR,
+        (Patch(_HOST + "_handle_one_by_one", "self._actors[saga_id] = actor", "pass"),),
+    ),
+    Mutant(
+        "what a process left before the machine was started anew counts",
+        "G4",
+        Check.ECHO,
+        (Patch(_EXECUTION + "death", "current.lease.boot_id == self._evidence.boot_id()", "True"),),
     ),
     # --- the rules ----------------------------------------------------------------------------------------------
     Mutant(
