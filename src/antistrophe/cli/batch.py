@@ -1,4 +1,4 @@
-"""Many sagas, some at a time: the saga of each line is started or joined, and waited for."""
+"""Runs many sagas, some at a time: starts or joins the saga of each line, and waits for its end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from antistrophe.errors import (
 from antistrophe.records import SagaStatus
 
 QUIET_S = 5.0
-"""After so long without an ended saga, `run` asks what the sagas wait for."""
+"""When no saga has ended for so long, `run` asks what the sagas wait for."""
 
 
 @dataclass(frozen=True, slots=True)

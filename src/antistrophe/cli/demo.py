@@ -1,4 +1,4 @@
-"""`demo`: shows how a saga is undone whose last step hangs and is killed. Its home is removed afterwards."""
+"""`demo`: shows how a saga is undone after its last step hung and was killed. Its home is removed afterwards."""
 
 from __future__ import annotations
 

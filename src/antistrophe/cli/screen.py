@@ -87,7 +87,7 @@ def safe(text: str, style: str = "") -> Text:
 
 
 def safe_line(text: str, style: str = "") -> Text:
-    """The same in one line."""
+    """The text in one line, without control characters."""
     return safe(" ".join(text.split()), style)
 
 
