@@ -1,34 +1,46 @@
-"""Runs a saga in the calling process: the same machine and the same encoding, but no other process, and no waiting."""
+"""Runs a saga in the calling process: the actor, the machine and the encoding that ship, but no other process, and no
+waiting."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from antistrophe.actors.saga.run_step import run_step
+from antistrophe.actors.saga.saga import SagaActor
+from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.actors.step.call import answer_of, answer_of_exception, exit_code_of
 from antistrophe.actors.step.step_context import context_of
 from antistrophe.definition.events import decode_event
 from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, SagaDefinition
-from antistrophe.definition.spec import LeaseRequest
 from antistrophe.definition.step import build_step, call_step, source_of
 from antistrophe.errors import AttemptCancelled, SagaError
-from antistrophe.journal import SqliteJournal
-from antistrophe.linux.process import identity_of
+from antistrophe.journal import JournalRecord
+from antistrophe.journal.timeline import timeline_entry
+from antistrophe.linux.process import boot_id, identity_of
+from antistrophe.messages import (
+    BeginSaga,
+    EndProcess,
+    ProcessDead,
+    ProcessGrant,
+    RequestLease,
+    ResumeSaga,
+    RunStep,
+    SagaEnded,
+    SagaSleeps,
+    StepAnswer,
+)
 from antistrophe.records import SagaStatus, TimelineEntry
-from antistrophe.saga.effects import EndProcess, RequestLease, RunAttempt, effects_of, wake_at
-from antistrophe.saga.entries import AttemptStarted, Entry, Lease, SagaAccepted
-from antistrophe.saga.inputs import Answer, Answered, Fenced, Input, ProcessGranted, Resumed, TimePassed
-from antistrophe.saga.machine import transition
+from antistrophe.saga.entries import Entry, Lease
+from antistrophe.saga.inputs import Answer
 from antistrophe.saga.outcome import error_of, outcome_of
-from antistrophe.saga.state import Saga, evolve
-from antistrophe.saga.view import metadata_of
-from antistrophe.storage.opening import open_in_memory
+from antistrophe.saga.state import Saga, replay
+from antistrophe.settings import Settings
 
 _CAUGHT = (Exception, AttemptCancelled, asyncio.CancelledError)
 """What a call may raise. Anything else (KeyboardInterrupt, what a test framework raises) is not the saga's to have."""
@@ -61,90 +73,150 @@ def run_inline(saga: SagaDefinition) -> Outcome:
 
 
 class _Inline:
-    """One run. Its clock shows the time of day, and moves on at once where there is something to wait for."""
+    """One run: the saga actor that ships, with this thread as its host, supervisor and step process.
+
+    Its clock shows the time of day, and moves on at once where there is something to wait for.
+    """
+
+    supervisor = "supervisor"
+    process = "process"
+    draining = False
 
     def __init__(self, definition: SagaDefinition) -> None:
+        self.settings = Settings()
+        self.position = 0
         self._spec = definition.spec()
         self._sources = [source_of(step) for step in definition.steps]
-        self._journal = SqliteJournal(open_in_memory())
+        self._entries: list[Entry] = []
         self._leases = _leases()
         self._offset_s = time.time() - time.monotonic()
-        self._saga: Saga | None = None
+        self._actor = SagaActor(self, self, self, self._spec.id)
+        self._alarm: float | None = None
+        self._todo: deque[Callable[[], None]] = deque()
+        self._record: tuple[str, AttemptRecord] | None = None
+        self._ended = False
 
     def run(self) -> Outcome:
-        now = self._now()
-        accepted = SagaAccepted(now, "inline", self._spec)
-        first = evolve(None, accepted)
-        entries, saga = transition(first, Resumed(), now)
-        said = self._follow(None, saga, (accepted, *entries))
-        while said is not None:
-            before = saga
-            entries, saga = transition(before, said, self._now())
-            said = self._follow(before, saga, entries)
-        return self._outcome(saga)
+        self._tell(BeginSaga("inline", self._spec))
+        while not self._ended:
+            if self._todo:
+                self._todo.popleft()()
+            else:
+                assert self._alarm is not None, "a saga that has not ended waits for something"
+                self._skip_to(self._alarm)
+                self._alarm = None
+                self._actor.wake()
+        saga = replay(self._entries)
+        outcome = outcome_of(saga)
+        assert outcome is not None, "an actor that leaves has ended or parked its saga"
+        events = [decode_event(event.type, event.type_version, event.data) for event in outcome.events]
+        records = [JournalRecord(seq, saga.id, seq, entry) for seq, entry in enumerate(self._entries, start=1)]
+        return Outcome(events, outcome.status, error_of(outcome), [timeline_entry(record) for record in records])
 
-    def _follow(self, before: Saga | None, after: Saga, entries: tuple[Entry, ...]) -> Input | None:
-        """Journal what is true, and do what follows: what the saga is told next, or None at its end."""
-        if entries:
-            expected_seq = 0 if before is None else before.seq
-            self._journal.append(after.id, expected_seq=expected_seq, entries=entries, row=metadata_of(after))
-        for effect in effects_of(before, after):
-            match effect:
-                case RunAttempt(started):
-                    return self._call(after, started)
-                case EndProcess(started):
-                    return Fenced(started.step, started.action, started.attempt, began=True)
-                case RequestLease():
-                    return self._wait(after, effect)
-        return None
+    def _tell(self, message: Any) -> None:
+        self._todo.append(lambda: self._actor.receive(message))
 
-    # --- time --------------------------------------------------------------------------------------------------
+    # --- the host of the actor: its clock, mailbox and alarm ----------------------------------------------------
 
-    def _now(self) -> float:
+    def now(self) -> float:
         return time.monotonic() + self._offset_s
 
     def _skip_to(self, moment: float) -> None:
-        self._offset_s += max(0.0, moment - self._now())
+        self._offset_s += max(0.0, moment - self.now())
 
-    def _wait(self, saga: Saga, asked: RequestLease) -> Input:
-        deadline, not_before = wake_at(saga), asked.not_before
-        if not_before is not None and deadline is not None and deadline < not_before:
-            self._skip_to(deadline)
-            return TimePassed()
-        self._skip_to(not_before or 0.0)
-        return self._grant(asked.request)
+    def send(self, to: Any, message: Any) -> None:
+        if to == self.process:
+            self._todo.append(lambda: self._call(message))
+        elif to == self.supervisor:
+            self._supervise(message)
 
-    def _grant(self, asked: LeaseRequest) -> ProcessGranted:
-        """A process at once: nobody else runs anything here."""
-        step_class = None if asked.throttle is None else asked.throttle.step_class
-        return ProcessGranted(replace(next(self._leases), shared=asked.shared), step_class=step_class)
+    def once_durable(self, do: Callable[[], object]) -> None:
+        do()
 
-    # --- calls -------------------------------------------------------------------------------------------------
+    def wake_saga_at(self, moment: float, saga_id: str) -> None:
+        self._alarm = moment if self._alarm is None else min(self._alarm, moment)
 
-    def _call(self, saga: Saga, started: AttemptStarted) -> Input:
-        """Make the call of an attempt."""
-        message = run_step(saga, started)
-        step = build_step(self._sources[started.step], message.input)
-        began_at = self._now()
+    def leave(self, saga_id: str) -> None:
+        self._alarm = None
+
+    # --- the journal --------------------------------------------------------------------------------------------
+
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry]) -> int:
+        self._entries += entries
+        self.position = len(self._entries)
+        return self.position
+
+    def load(self, saga_id: str) -> Saga:
+        return replay(self._entries)
+
+    # --- what the process leaves behind of an attempt -------------------------------------------------------------
+
+    def boot_id(self) -> str:
+        return boot_id()
+
+    def read(self, lease_name: str, attempt_id: AttemptId) -> AttemptRecord:
+        return self._record[1] if self._record is not None and self._record[0] == lease_name else AttemptRecord()
+
+    def stack(self, lease_name: str) -> str | None:
+        return None
+
+    def why_no_stack(self, dead: ProcessDead) -> str | None:
+        return None
+
+    def remove(self, lease_name: str) -> None:
+        self._record = None
+
+    # --- the supervisor -----------------------------------------------------------------------------------------
+
+    def _supervise(self, message: Any) -> None:
+        match message:
+            case RequestLease():
+                self._grant(message)
+            case EndProcess():
+                self._tell(ProcessDead(message.saga_id, message.lease, None, None, False))
+            case SagaSleeps():
+                self._todo.append(lambda: self._resume(message))
+            case SagaEnded():
+                self._ended = True
+
+    def _grant(self, asked: RequestLease) -> None:
+        """Lend a process at once: nobody else runs anything here."""
+        throttle = asked.request.throttle
+        lease = replace(next(self._leases), shared=asked.request.shared)
+        self._tell(ProcessGrant(asked.saga_id, lease, self.process, None if throttle is None else throttle.step_class))
+
+    def _resume(self, asleep: SagaSleeps) -> None:
+        assert asleep.until is not None, "only a saga whose code can't be loaded sleeps without a time"
+        self._skip_to(asleep.until)
+        self._actor = SagaActor(self, self, self, asleep.saga_id)
+        self._actor.receive(ResumeSaga(asleep.saga_id))
+
+    # --- the step process ---------------------------------------------------------------------------------------
+
+    def _call(self, message: RunStep) -> None:
+        """Make the call of an attempt. One that comes back too late is not answered: the actor wakes, and ends it."""
+        step = build_step(self._sources[message.step], message.input)
+        began_at = self.now()
+        self._record = (message.lease_name, AttemptRecord(began_at))
         context = context_of(message, began_at + message.limit_s)
         try:
             result = _awaited(lambda: call_step(step, message.action.value, context))
         except SystemExit as ended:
-            code = exit_code_of(ended)
-            return Fenced(started.step, started.action, started.attempt, began=True, exit_code=code)
+            self._die(exit_code_of(ended))
+            return
         except _CAUGHT as error:
             answer: Answer = answer_of_exception(error)
         else:
             answer = answer_of(message.action, result, DEFAULT_MAX_PAYLOAD_BYTES)
-        if self._now() > began_at + message.limit_s:
-            return TimePassed(began_at)
-        return Answered(started.step, started.action, started.attempt, answer)
+        if self.now() <= began_at + message.limit_s:
+            self._tell(
+                StepAnswer(message.saga_id, message.step, message.action, message.attempt, message.lease_name, answer)
+            )
 
-    def _outcome(self, saga: Saga) -> Outcome:
-        outcome = outcome_of(saga)
-        assert outcome is not None, "a saga that nothing follows for has ended, or is parked"
-        events = [decode_event(event.type, event.type_version, event.data) for event in outcome.events]
-        return Outcome(events, outcome.status, error_of(outcome), self._journal.timeline(saga.id))
+    def _die(self, exit_code: int) -> None:
+        current = replay(self._entries).current
+        assert current is not None, "a call belongs to the current attempt"
+        self._tell(ProcessDead(self._spec.id, current.lease, exit_code, None, False))
 
 
 def _leases() -> Iterator[Lease]:
