@@ -65,7 +65,7 @@ def test_attempts_over_the_limit_wait_for_a_process_and_compensations_come_first
         reason = until(lambda: seen(orchestrator, "later-3").waiting, "the reason")
         assert reason == "a step process to execute x in"
         found = seen(orchestrator, "back")
-        assert "in the first step process free" in (found.waiting or "")
+        assert "in the first step process that is free" in (found.waiting or "")
         until(lambda: datetime.now(UTC) - found.updated_at > timedelta(seconds=0.4), "the undo to be due", 5.0)
         stage.log.open_gate("go")
         orchestrator.wait_idle(20.0)
