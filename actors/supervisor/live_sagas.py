@@ -1,4 +1,4 @@
-"""The sagas that are live: which waits, which sleeps, which has an actor, and who gets another one."""
+"""The live sagas: which of them wait, sleep or have an actor, and which get another actor."""
 
 from __future__ import annotations
 
@@ -28,22 +28,24 @@ from antistrophe.scheduling.admission import Admission, Standing, standing_of
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 UNLOADABLE_WAIT_S = 2.0
-"""The first wait of a saga whose code can't be loaded; doubled up to UNLOADABLE_MAX_S."""
+"""How long a saga sleeps whose code can't be loaded; doubled each time, up to UNLOADABLE_MAX_S."""
 
 UNLOADABLE_MAX_S = 60.0
 
 TELL_AGAIN_S = 5.0
-"""How soon an actor is told again what it was told first, in case it has not heard it, or its end was not heard here;
-doubled up to TELL_AGAIN_MAX_S."""
+"""How soon an actor is told again what it was told first: it may not have heard it, or the word of its end was lost.
+Doubled each time, up to TELL_AGAIN_MAX_S."""
 
 TELL_AGAIN_MAX_S = 60.0
 
 
 @dataclass(slots=True)
 class LiveSaga:
-    """One saga that is neither final nor parked. ``begin``: what its actor was told where it is new; ``handed_on``:
-    waiters of whom its actor was told later; ``orphan``: the process that was lent to an actor that is gone;
-    ``actors``: how many it has had."""
+    """A saga that is neither final nor parked.
+
+    ``begin``: what the actor of a new saga was told first. ``handed_on``: the waiters of whom its actor was told later.
+    ``orphan``: the lease that an actor held which is gone. ``actors``: how many actors it has had.
+    """
 
     id: str
     request_id: str
@@ -93,10 +95,11 @@ class LiveSagas:
         return "its turn: the system stops" if self._draining else self._admission.full(standing_of(spec))
 
     def get(self, saga_id: str) -> LiveSaga | None:
+        """The live saga of that id, or None."""
         return self._sagas.get(saga_id)
 
     def open(self, sagas: Iterable[OpenSaga]) -> None:
-        """Take in the sagas that an earlier life of the system left."""
+        """Take in the sagas that were open when this life of the system began."""
         for saga in sagas:
             live = self.add(saga.id, saga.standing, saga.request_id, client_id="")
             live.urgent = saga.compensating
@@ -104,6 +107,7 @@ class LiveSagas:
         self._spawn_due()
 
     def add(self, saga_id: str, standing: Standing, request_id: str, client_id: str) -> LiveSaga:
+        """A saga is live from now on."""
         restarts = RestartIntensity(self._settings.max_restarts, self._settings.restart_window_s)
         live = LiveSaga(saga_id, request_id, client_id, standing, restarts)
         self._sagas[saga_id] = live
@@ -120,7 +124,7 @@ class LiveSagas:
         self._spawn(live, new=True)
 
     def enqueue(self, live: LiveSaga) -> None:
-        """Have an accepted saga wait for its turn."""
+        """Have an accepted saga wait until it is admitted."""
         self._admission.enqueue(live.id, live.standing, urgent=live.urgent)
 
     def remove(self, saga_id: str) -> LiveSaga | None:
@@ -156,7 +160,7 @@ class LiveSagas:
         self._spawn_due()
 
     def wake(self, live: LiveSaga) -> None:
-        """Give a saga that sleeps or waits its actor now: somebody has an order for it."""
+        """Give a saga that sleeps or waits its actor now, because there is an order for it."""
         if live.host is None and not self._draining:
             live.sleeps_until = None
             self._admission.admit(live.id, live.standing)
@@ -187,7 +191,7 @@ class LiveSagas:
         self._tell_first(live, host, new=new)
 
     def _tell_first(self, live: LiveSaga, host: HostProcess, *, new: bool = False) -> None:
-        """Say to an actor what it is for; one that has heard it before ignores it."""
+        """Tell an actor which saga it is for. An actor that was told before ignores it."""
         heapq.heappush(self._to_tell_again, (self._supervisor.now() + live.tell_again_s, live.id, live.actors))
         waiters, orders = tuple(live.waiters.values()), tuple(live.orders)
         begin = live.begin
@@ -209,7 +213,8 @@ class LiveSagas:
         live.grant = None
 
     def tell(self, saga_id: str, message: Any) -> None:
-        """Hand something to the saga's actor; what comes before it has one is kept where that matters."""
+        """Hand a message to the saga's actor. Where there is no actor yet, a grant is kept for it; anything else is
+        asked for again."""
         live = self._sagas.get(saga_id)
         if live is None:
             if isinstance(message, ProcessGrant):
@@ -227,15 +232,15 @@ class LiveSagas:
             self._processes.ask(live.id, live.client_id, message.request)
 
     def adopt_process(self, message: AdoptProcess) -> None:
-        """A saga asks what became of a process that it was lent."""
+        """A saga asks what became of a lease that it held."""
         live = self._sagas.get(message.saga_id)
         if live is not None and live.orphan == message.lease.name:
             live.orphan = None
         self._processes.attempts.adopt(message.saga_id, message.lease)
 
     def _take_orphan(self, live: LiveSaga) -> None:
-        """End the process that the saga's last actor held and its new one does not know of: nothing that counts runs
-        there, for what runs is in the journal."""
+        """Return the lease that the saga's last actor held. No attempt of the journal runs there, or the new actor
+        would have adopted it."""
         if live.orphan is not None:
             self._processes.give_back(live.id, live.orphan, reusable=False)
             live.orphan = None
@@ -269,7 +274,7 @@ class LiveSagas:
             live.host = None
 
     def look(self) -> None:
-        """Wake the sagas that are due, and notice hosts that died unnoticed."""
+        """Wake the sagas that are due, and replace hosts whose death was not reported."""
         now = self._supervisor.now()
         self.replace_dead_hosts()
         while self._alarms and self._alarms[0][0] <= now:

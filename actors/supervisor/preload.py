@@ -1,4 +1,4 @@
-"""Do once, in the supervisor, what each of its forks would otherwise do for itself before its first commit."""
+"""Preload: what each fork would do before its first commit, the supervisor does once before it forks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from antistrophe.serialization.payload import pack_record, unpack_record
 
 
 def warm_up() -> None:
-    """Have the code generated that reads and writes records, and run a saga through the machine, all in memory."""
-    make_converter(False, True)  # of the inputs of steps
+    """Generate the code that reads and writes records, and run a saga through the machine, all in memory."""
+    make_converter(False, True)  # for the inputs of steps
     for cls in (*ENTRY_TYPES, *ANSWER_TYPES, SagaMetadata):
         hooks(cls)
     said: list[Input] = [ProcessGranted(_LEASE), Answered(0, Action.EXECUTE, 1, Returned())]
@@ -31,7 +31,7 @@ def warm_up() -> None:
     for entry in entries:
         unpack_record(pack_record(entry), ENTRY_TYPES)
     unpack_record(pack_record(metadata_of(saga)), (SagaMetadata,))
-    # What is frozen is not visited by the forks' collectors, and so its memory stays shared.
+    # The garbage collectors of the forks do not visit what is frozen, so its memory stays shared.
     gc.collect()
     gc.freeze()
 

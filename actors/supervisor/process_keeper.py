@@ -86,7 +86,7 @@ class ProcessKeeper:
             self._carry_out(self.pool.plan(now))
             self._wakes.at_start(self.pool.next_start(), now)
             if self.pool.unready(now):
-                self._wakes.look_again(0.0)  # a fork takes its time, and what was lent just now is to go out first
+                self._wakes.look_again(0.0)  # a fork takes time: first send the grants of this plan
 
     def freeze(self) -> None:
         """Lend nothing more."""

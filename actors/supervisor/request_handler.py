@@ -1,4 +1,4 @@
-"""What applications ask of the supervisor: to start a saga, to hear of its end, to give it an order."""
+"""Handles the requests of applications: to start a saga, to wait for its end, to give it an order."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from antistrophe.saga.outcome import outcome_of
 from antistrophe.scheduling.admission import standing_of
 
 LONGEST_TEXT = 10_000
-"""How many characters each text of an order may have: it is journaled, and shown wherever the saga is."""
+"""How many characters each text of an order may have. The texts are journaled, and shown with the saga."""
 
 _OPTIONAL = {(CancelAsked, "reason"), (RetryAsked, "note")}
 """The texts of orders that may be left out."""
 
 
 class RequestHandler:
-    """Answers each request once, and the same request sent again with the same answer."""
+    """Answers each request, and gives the same answer when the same request is sent again."""
 
     def __init__(self, supervisor: SupervisorPort, sagas: LiveSagas, journal: JournalAccess) -> None:
         self._supervisor = supervisor
@@ -49,6 +49,7 @@ class RequestHandler:
     # --- start -------------------------------------------------------------------------------------------------
 
     def start(self, message: StartSaga, sender: Address) -> None:
+        """Start a saga, or join the one of that id."""
         to = Waiter(sender, message.correlation)
         wrong = problem_with(message.spec)
         if wrong is None and not is_text(message.request_id):
@@ -77,12 +78,12 @@ class RequestHandler:
             return
         if message.wait:
             self._wait_for(live, to)
-        # One that is not durable yet is acknowledged by its actor, or when this is sent again.
+        # A saga that is not durable yet is acknowledged by its actor, or when this request is sent again.
         if self._journal.knows(live.id):
             self._supervisor.send(to.address, Accepted(to.correlation, live.id, self._journal.head(), joined=not again))
 
     def _has_ended(self, saga_id: str) -> bool:
-        """Whether its actor has told the end to everybody, and its word of it is still on the way here."""
+        """Whether the saga is final although it still counts as live: the word of its actor is on the way here."""
         status = self._journal.status(saga_id)
         return status is not None and not status.running
 
@@ -122,6 +123,7 @@ class RequestHandler:
     # --- wait --------------------------------------------------------------------------------------------------
 
     def wait(self, message: AwaitSaga, sender: Address) -> None:
+        """Have the sender told of the saga's end."""
         to = Waiter(sender, message.correlation)
         live = self._sagas.get(message.saga_id)
         if live is not None:
@@ -139,8 +141,10 @@ class RequestHandler:
             self._supervisor.send(live.host.address, WaitForSaga(live.id, to))
 
     def ended(self, message: SagaEnded) -> None:
-        """A saga is final or parked: its actor has told those who wait, but for one whose message it left unread. Or
-        the journal took none, and nobody knows yet."""
+        """A saga is final or parked, or the journal refused it.
+
+        The actor of a saga that ended has told the waiters that it knew. A waiter that was handed on may have come too
+        late, so it is told here. Nobody has been told of a saga that was refused."""
         live = self._sagas.remove(message.saga_id)
         if live is None:
             return
@@ -160,6 +164,7 @@ class RequestHandler:
     # --- order -------------------------------------------------------------------------------------------------
 
     def order(self, message: OrderSaga, sender: Address) -> None:
+        """Cancel, retry or resolve a saga."""
         to = Waiter(sender, message.correlation)
         order = SagaOrder(message.saga_id, message.order, to)
         wrong = _wrong_in(message.order)
@@ -199,7 +204,7 @@ class RequestHandler:
 
 
 def _wrong_in(order: CancelAsked | RetryAsked | ResolveStep) -> str | None:
-    """What keeps an order from being journaled as it is; None where nothing does."""
+    """Why an order can't be journaled as it is, or None."""
     for part in fields(order):
         value = getattr(order, part.name)
         if not is_text(value) and not (value is None and (type(order), part.name) in _OPTIONAL):

@@ -1,4 +1,4 @@
-"""The supervisor's hold on the processes that host the saga actors."""
+"""The processes that host the saga actors: started, started again, and each saga placed in one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 @dataclass(eq=False, slots=True)
 class HostProcess:
-    """One host, and the sagas whose actors are there."""
+    """A host, and the sagas whose actors are there."""
 
     address: Address
     process: BaseProcess | None
@@ -28,7 +28,7 @@ class HostProcess:
 
 
 class SagaHostPool:
-    """Starts the hosts, starts them again, and says which sagas have lost their actors."""
+    """Keeps as many hosts alive as the settings say, and finds out which sagas lost their actors."""
 
     def __init__(self, supervisor: SupervisorPort, base: Configuration, registry: Address) -> None:
         self._supervisor = supervisor
@@ -40,13 +40,14 @@ class SagaHostPool:
         self._start_at = 0.0
 
     def registry_is(self, registry: Address) -> None:
-        """The registry that is reported to from now on; a host that has not heard of its configuration hears it."""
+        """Tell the hosts of the registry that they report to from now on. A host that was not configured yet is
+        configured by it."""
         self._registry = registry
         for host in self._hosts:
             self._supervisor.send(host.address, HostConfiguration(self._base, registry))
 
     def place(self, saga_id: str) -> HostProcess:
-        """The host for this saga's actor: the one with the fewest."""
+        """Choose the host for this saga's actor: the one with the fewest actors."""
         if not self._hosts:
             self._hosts.append(self._start())
         host = min(self._hosts, key=lambda host: len(host.saga_ids))
@@ -54,12 +55,12 @@ class SagaHostPool:
         return host
 
     def drain(self) -> None:
-        """Start no further attempt."""
+        """Have no saga start another attempt."""
         for host in self._hosts:
             self._supervisor.send(host.address, DrainSagas())
 
     def replace_dead(self) -> list[HostProcess]:
-        """Start the hosts again that have died. Returns those, with the sagas that lost their actors."""
+        """Start new hosts for those that died. Returns the dead hosts, with the sagas that lost their actors."""
         dead = [host for host in self._hosts if not host.alive]
         for host in dead:
             self._hosts.remove(host)
@@ -73,7 +74,7 @@ class SagaHostPool:
         return dead
 
     def records(self) -> list[ProcessRecord]:
-        """The hosts as monitoring shows them: a line for each saga, or one where there is none."""
+        """The hosts as monitoring shows them: a row for each saga, or one for a host without sagas."""
         rows: list[ProcessRecord] = []
         for host in self._hosts:
             if host.process is not None and host.process.pid is not None and host.alive:

@@ -1,4 +1,4 @@
-"""The supervisor actor: admits sagas, gives each an actor and a step process, and starts again what dies."""
+"""The supervisor actor: hands what comes in to the part that answers for it, and watches over the whole."""
 
 from __future__ import annotations
 
@@ -58,20 +58,21 @@ from antistrophe.records import ProcessRecord
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 TICK_S = 0.25
-"""How often the supervisor looks after what no notice may tell it of."""
+"""How often the supervisor looks for changes of which no message may tell it."""
 
 DRAIN_GRACE_S = 1.0
-"""How long a stopping system lets an attempt that it ends clean up after itself."""
+"""How long an attempt has for cleaning up, when it is ended because the system stops."""
 
 SWEEP_S = 5.0
+"""How long the supervisor tries to end all other processes of a system whose launcher has died."""
 
 
 class SupervisorActor(RuntimeActor):
-    """Routes what comes in to the part that answers for it; the rules are in antistrophe.scheduling.process_pool."""
+    """Routes each message to ``RequestHandler``, ``LiveSagas`` or ``ProcessKeeper``, and keeps the registry alive."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Its parent is Thespian's Admin, which has no value of ours to leave to it.
+        # Its parent is Thespian's Admin, which tells it nothing of ours.
         die_with_parent(os.getppid())
         self._launcher: Any = None
         self._ready: SupervisorReady | None = None
@@ -148,21 +149,24 @@ class SupervisorActor(RuntimeActor):
         self._registry_process = child_process(self, self._registry)
         self.send(self._registry, base)
 
-    # --- called by the keepers of processes --------------------------------------------------------------------
+    # --- called by the process keeper --------------------------------------------------------------------
 
     def granted(self, grant: ProcessGrant) -> None:
+        """A lease was granted."""
         self.sagas.tell(grant.saga_id, grant)
 
     def refused(self, saga_id: str, reason: str) -> None:
+        """No process can be had for that saga."""
         self.sagas.tell(saga_id, ProcessRefusal(saga_id, reason))
 
     def died(self, dead: ProcessDead) -> None:
+        """An attempt has ended with its process."""
         self.sagas.tell(dead.saga_id, dead)
 
     # --- what comes in -----------------------------------------------------------------------------------------
 
     def _answering(self, handler: Handler) -> Handler:
-        """The request handler reads before it changes anything: where the journal can't be read, it says so."""
+        """Answer with the error where the journal can't be read. Nothing is changed then: the handler reads first."""
 
         def handle(message: Any, sender: Address) -> None:
             try:
@@ -198,7 +202,7 @@ class SupervisorActor(RuntimeActor):
         if self._registry_process.is_alive():
             return
         now = self.now()
-        if self._registry_due is None:  # each death is booked once, however often it is noticed
+        if self._registry_due is None:  # each death counts once, however often it is noticed
             self._registry_due = now + self._registry_restarts.delay_s(now)
         if now >= self._registry_due:
             log.error("the registry has died and is started again")
@@ -219,14 +223,14 @@ class SupervisorActor(RuntimeActor):
         self._go_on_draining()
 
     def _introduce_again(self) -> None:
-        """Tell the registry and the hosts what they were told first: one that has not heard it hears nothing else."""
+        """Configure the registry and the hosts again: one that missed its configuration can do nothing else."""
         if self.now() >= self._introduce_at:
             self._introduce_at = self.now() + TELL_AGAIN_S
             self.send(self._registry, self.base)
             self.sagas.hosts.registry_is(self._registry)
 
     def _end_everything(self) -> None:
-        """The launcher is gone: nobody would end the system later, so it ends now; the journal has all."""
+        """The launcher is dead, so nobody would end the system later. End it now; the journal has everything."""
         assert self.base is not None
         log.error("the launcher has died; the system ends")
         sweep(self.base.home, spare=frozenset({os.getpid()}), deadline_s=SWEEP_S)

@@ -1,4 +1,4 @@
-"""The processes of an actor's children: Thespian has them and shows them to nobody, so this looks inside it."""
+"""The processes of an actor's children. Thespian has them, but no function to ask for them, so this looks inside it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from antistrophe.messages import Address
 
 
 def child_process(parent: Any, address: Address) -> BaseProcess | None:
-    """The process behind an address that ``createActor`` of ``parent`` has just answered; None if its fork failed.
+    """The process behind an address that ``createActor`` of ``parent`` has just returned; None if its fork failed.
 
-    Ask in the handler that created the child, and keep it: Thespian lets go of it before it reports the death. ``pid``
-    is there at once; ``exitcode`` once it has ended (negative: the signal's number). It holds two descriptors: drop it
-    then, but never ``close()`` it, for Thespian may still ask whether it lives, and would end the parent.
+    Ask in the handler that creates the child, and keep the process: Thespian drops it before it reports the death. The
+    ``pid`` is there at once, the ``exitcode`` once the process has ended (negative: the number of a signal). A process
+    holds two descriptors. Drop it when it has ended, but never ``close()`` it: Thespian may still ask whether it lives,
+    and would end the parent.
     """
     children: list[Any] = getattr(parent._myRef, "_child_procs", [])
     for child in reversed(children):

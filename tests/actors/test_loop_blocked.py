@@ -13,7 +13,7 @@ from antistrophe.actors.step.event_loop import EventLoop
 from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatchdog
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, seen
-from tests.actors.test_shared_processes import Play
+from tests.actors.test_async_workers import Play
 
 SETTINGS = Settings(max_async_processes=1, max_step_processes=2, drain_s=0.3, loop_block_s=0.5)
 

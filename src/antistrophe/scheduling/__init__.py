@@ -1,1 +1,24 @@
-"""Who gets a process and when: pure rules without clock and I/O."""
+"""Who runs when: pure rules without a clock, I/O or actors.
+
+``Admission`` lets a number of sagas run and keeps the others waiting. A saga that runs asks for a lease for each
+attempt, with a ``LeaseRequest``, and ``ProcessPool`` decides which slot of which process it gets::
+
+    pool.ask("saga-1", "client", request)
+    pool.plan(now)                      # [StartProcess("p-1")]
+    pool.ready("p-1", now)              # the supervisor has started it
+    pool.plan(now)                      # [LoadInto("p-1", origin, class_refs)]
+    pool.loaded("p-1", class_refs, now)
+    pool.plan(now)                      # [GrantTo("p-1", "saga-1")]
+    pool.returned("p-1", "saga-1", now, reusable=True)
+
+The supervisor tells what happened and carries out the orders of each plan. The rules:
+
+- An owned process has one slot, an async worker has many. Each kind has its own limit.
+- A process serves one client and one origin. A fresh attempt gets a process that was never lent.
+- Compensations go first, then the higher priority, then whoever asked first.
+- A throttled step class starts no attempt over its limits, and holds up no other class.
+- What a call costs does not grow with the number of sagas that wait.
+
+Start reading in ``leases`` (the orders), then ``queue`` (who goes first), ``pooled_process`` and ``process_table``
+(what is so), and ``process_pool`` (what is decided). ``throttle``, ``prewarm`` and ``restart_intensity`` stand alone.
+"""

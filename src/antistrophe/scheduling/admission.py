@@ -1,4 +1,4 @@
-"""Which sagas are at work now, and which comes next."""
+"""Admission: which sagas run now, and which comes next."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from antistrophe.definition.spec import SagaSpec
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a saga stands in the queue: sagas of one ``name`` run ``max_concurrent`` at a time (None: as many as there
-    is room for), and the higher ``priority`` comes first."""
+    """What decides when a saga may run. At most ``max_concurrent`` sagas of one ``name`` run at the same time (None: as
+    many as there is room for). The higher ``priority`` comes first."""
 
     name: str
     max_concurrent: int | None = None
@@ -25,15 +25,15 @@ _Queue: TypeAlias = list[tuple[bool, int, int, str]]
 
 
 class Admission:
-    """At most ``limit`` sagas at work. The others wait, those that compensate first, then by priority, then in order;
-    one that waits because of its name's own limit holds up nobody else."""
+    """At most ``limit`` sagas run. The others wait: first those that compensate, then by priority, then by arrival. A
+    saga that waits because of the limit of its name holds up no other saga."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._running: dict[str, str] = {}
         self._by_name: Counter[str] = Counter()
         self._waiting: dict[str, Standing] = {}
-        self._open: _Queue = []
+        self._unlimited: _Queue = []
         self._limited: dict[str, _Queue] = {}
         self._arrivals = itertools.count()
 
@@ -47,23 +47,23 @@ class Admission:
         return None
 
     def admit(self, saga_id: str, standing: Standing) -> None:
-        """The saga runs now (it need not have waited)."""
+        """The saga runs now, whether it waited or not."""
         if saga_id not in self._running:
             self._running[saga_id] = standing.name
             self._by_name[standing.name] += 1
 
     def enqueue(self, saga_id: str, standing: Standing, *, urgent: bool) -> None:
-        """The saga waits for its turn; said again, it changes nothing."""
+        """The saga waits. To say so again changes nothing."""
         if saga_id in self._waiting or saga_id in self._running:
             return
         self._waiting[saga_id] = standing
-        queue = self._open
+        queue = self._unlimited
         if standing.max_concurrent is not None:
             queue = self._limited.setdefault(standing.name, [])
         heapq.heappush(queue, (not urgent, -standing.priority, next(self._arrivals), saga_id))
 
     def left(self, saga_id: str) -> None:
-        """The saga does not run any more."""
+        """The saga runs no more."""
         name = self._running.pop(saga_id, None)
         if name is not None:
             self._by_name[name] -= 1
@@ -77,22 +77,22 @@ class Admission:
         return saga_id in self._waiting
 
     def due(self) -> list[str]:
-        """The sagas whose turn it is; they count as running from now on."""
-        turn: list[str] = []
+        """Take the sagas that may run now. They count as running from now on."""
+        due: list[str] = []
         while len(self._running) < self._limit:
             queue = min(filter(self._may_go, self._queues()), default=None, key=lambda queue: queue[0])
             if queue is None:
                 break
             *_, saga_id = heapq.heappop(queue)
             standing = self._waiting.pop(saga_id)
-            if not queue and queue is not self._open:
+            if not queue and queue is not self._unlimited:
                 del self._limited[standing.name]
             self.admit(saga_id, standing)
-            turn.append(saga_id)
-        return turn
+            due.append(saga_id)
+        return due
 
     def _queues(self) -> tuple[_Queue, ...]:
-        return (self._open, *self._limited.values())
+        return (self._unlimited, *self._limited.values())
 
     def _may_go(self, queue: _Queue) -> bool:
         return bool(queue) and not self._held(self._waiting[queue[0][-1]])
@@ -102,5 +102,5 @@ class Admission:
 
 
 def standing_of(spec: SagaSpec) -> Standing:
-    """Where a saga of that definition stands among those that wait."""
+    """What decides when a saga of that definition may run."""
     return Standing(spec.name, spec.max_concurrent, spec.priority)

@@ -1,4 +1,4 @@
-"""How soon what has died is started again."""
+"""Restart intensity: how soon a child that died is started again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections import deque
 
 
 class RestartIntensity:
-    """How soon a child that died is started again: at once up to ``most`` times within ``window_s``, then after it."""
+    """A child that died is started again at once, up to ``most`` times within ``window_s`` seconds. After more deaths
+    it is started again after ``window_s``."""
 
     def __init__(self, most: int, window_s: float) -> None:
         self._most = most
@@ -14,7 +15,7 @@ class RestartIntensity:
         self._deaths: deque[float] = deque()
 
     def delay_s(self, now: float) -> float:
-        """Book a death; seconds to wait before the next start."""
+        """Count a death. Returns the seconds to wait before the next start."""
         self._deaths.append(now)
         while self._deaths and now - self._deaths[0] > self._window_s:
             self._deaths.popleft()
