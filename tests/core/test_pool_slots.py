@@ -97,6 +97,7 @@ def test_a_failed_import_refuses_those_who_want_it_and_spares_those_who_run() ->
     assert ask(pool, "s3", refs=("m:A", "m:B")) == []
     assert pool.not_loaded(name) == (["s2", "s3"], [])
     assert pool.processes.saga_of(lease) == "s1"
+    assert ask(pool, "s4") == [], "it has room, but takes no further calls"
     assert pool.returned(lease, "s1", 1.0, reusable=True) == [Retire(name)], "after its last call it goes"
 
 
@@ -151,3 +152,30 @@ def test_who_has_a_slot_and_asks_is_told_of_it_again() -> None:
     lease = started(pool, "s1")
     assert ask(pool, "s1") == [GrantTo(lease, "s1")]
     assert pool.processes.leased() == [lease]
+
+
+def test_one_plan_serves_all_for_whom_there_is_a_slot() -> None:
+    pool = new_pool(slots=3)
+    leases = [started(pool, "s1"), *(lease for saga_id in ("s2", "s3") for lease, _ in granted(ask(pool, saga_id)))]
+    for saga_id in ("w1", "w2", "w3"):
+        assert ask(pool, saga_id) == []
+    for lease, saga_id in zip(leases, ("s1", "s2", "s3"), strict=True):
+        pool.returned(lease, saga_id, 1.0, reusable=True)
+    assert [whose for _, whose in granted(pool.plan(1.0))] == ["w1", "w2", "w3"]
+
+
+def test_one_worker_at_a_time_makes_room_for_another_origin() -> None:
+    pool = new_pool(limit=2, slots=1)
+    first, second = started(pool, "s1"), started(pool, "s2")
+    pool.returned(first, "s1", 1.0, reusable=True)
+    pool.returned(second, "s2", 2.0, reusable=True)
+    assert ask(pool, "s3", THERE) == [Retire(process_of(first))]
+    assert pool.plan(3.0) == [], "the other one stays warm"
+
+
+def test_who_holds_a_slot_and_asks_for_an_owned_process_gets_one() -> None:
+    pool = ProcessPool(1, "p", async_limit=1, slots=2)
+    lease = started(pool, "s1")
+    pool.ask("s1", HERE.client_id, LeaseRequest(HERE.origin, REFS))
+    assert pool.plan(0.0) == [StartProcess("p-1")]
+    assert pool.processes.leased_to("s1") == [lease]
