@@ -64,7 +64,7 @@ class PooledProcess:
     @property
     def open(self) -> bool:
         """Whether it has a slot for another attempt."""
-        return self.state is ProcessState.READY and len(self.leases) < self.slots and not self.closing
+        return len(self.leases) < self.slots and self.state is ProcessState.READY and not self.closing
 
     @property
     def idle(self) -> bool:
