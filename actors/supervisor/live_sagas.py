@@ -28,7 +28,7 @@ from antistrophe.scheduling.admission import Admission, Standing, standing_of
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 UNLOADABLE_WAIT_S = 2.0
-"""How long a saga sleeps whose code can't be loaded; doubled each time, up to UNLOADABLE_MAX_S."""
+"""How long a saga sleeps when its code can't be loaded; doubled each time, up to UNLOADABLE_MAX_S."""
 
 UNLOADABLE_MAX_S = 60.0
 
@@ -44,7 +44,7 @@ class LiveSaga:
     """A saga that is neither final nor parked.
 
     ``begin``: what the actor of a new saga was told first. ``handed_on``: the waiters of whom its actor was told later.
-    ``orphan``: the lease that an actor held which is gone. ``actors``: how many actors it has had.
+    ``orphan``: the lease of an actor that is gone. ``actors``: how many actors it has had.
     """
 
     id: str
@@ -263,7 +263,7 @@ class LiveSagas:
             self._set_alarm(live, self._supervisor.now() + delay_s)
 
     def replace_dead_hosts(self) -> None:
-        """Give the sagas whose host has died another one."""
+        """Give another actor to the sagas whose host has died."""
         for host in self.hosts.replace_dead():
             for saga_id in sorted(host.saga_ids):
                 self.actor_failed(saga_id)

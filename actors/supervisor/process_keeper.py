@@ -118,7 +118,8 @@ class ProcessKeeper:
 
     def _grant(self, order: GrantTo) -> None:
         child = self._children[process_of(order.lease_name)]
-        # A lease that ends is not told again to a saga that lost its word: the saga asks once more after the end.
+        # A lease that is ending is not granted again to a saga that missed the grant: the saga asks again after the
+        # end.
         if not self.attempts.is_ending(order.lease_name):
             lease = child.lease_named(order.lease_name)
             self._supervisor.granted(ProcessGrant(order.saga_id, lease, child.address, order.step_class))

@@ -1,4 +1,4 @@
-"""What the supervisor, the saga actors and the registry say to each other."""
+"""The messages between the supervisor, the saga actors and the registry."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class SagaOrder:
 
 @message
 class WaitForSaga:
-    """One more waits for the end of this saga."""
+    """One more waiter for the end of this saga."""
 
     saga_id: str
     waiter: Waiter

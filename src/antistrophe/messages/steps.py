@@ -1,4 +1,4 @@
-"""What a step actor hears and says."""
+"""The messages that a step actor receives and sends."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class ProcessPool:
 
     def not_loaded(self, name: str) -> tuple[list[str], list[PoolOrder]]:
         """A process could not import what it was told. Returns the sagas that must hear of it. The process ends after
-        its last call, for an import that failed half-way leaves it in an unknown state."""
+        its last call, because an import that failed half-way leaves it in an unknown state."""
         process = self.processes.get(name)
         if process is None or process.state is not ProcessState.LOADING:
             return [], []
@@ -238,7 +238,7 @@ class ProcessPool:
         return GrantTo(lease_name, waiting.saga_id, step_class)
 
     def _wait_for_another(self, waiting: Waiting, now: float) -> StartProcess | Retire | None:
-        """No open process does: have the saga wait for one that comes, for a start, or for a place."""
+        """No open process fits: have the saga wait for a process that is coming, for a new one, or for a place."""
         shared = waiting.request.shared
         mine = self.processes.of_kind(shared=shared)
         coming = [each for each in mine if each.coming and each.key == waiting.key]

@@ -30,12 +30,12 @@ class Waiting:
 
     @property
     def rank(self) -> Rank:
-        """Its place among all that wait."""
+        """The place of the saga among all that wait."""
         return not self.request.urgent, -self.request.priority, self.arrival, self.saga_id
 
     @property
     def group(self) -> Group:
-        """Those that can be served if and only if it can."""
+        """The group of the requests that can be served if, and only if, this one can."""
         request = self.request
         return self.key, request.shared, request.class_refs, request.fresh, request.throttle
 
@@ -44,8 +44,8 @@ class LeaseQueue:
     """Every saga that waits.
 
     Where the first of a group can't be served, nobody behind it in that group can. So a plan looks at the first of each
-    group and at those that have a reservation, however many wait. To enter, to leave and to be found costs the same
-    for 10 and for 10,000, but for the shift of a list.
+    group and at those that have a reservation, however many wait. Entering, leaving and finding cost the same for 10
+    and for 10,000 sagas, except for the shift of a list.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class LeaseQueue:
         self._enter(Waiting(saga_id, key, request, next(self._arrivals)))
 
     def change(self, waiting: Waiting, key: PoolKey, request: LeaseRequest) -> None:
-        """It wants something else, and keeps its place in the order of asking."""
+        """Change what a saga waits for. It keeps its place in the order of asking."""
         self.remove(waiting.saga_id)
         waiting.key, waiting.request = key, request
         self._enter(waiting)
@@ -72,12 +72,12 @@ class LeaseQueue:
         """The saga waits no more. Returns what it wanted, if it waited."""
         waiting = self._waiting.pop(saga_id, None)
         if waiting is not None:
-            self._leave_line(waiting)
+            self._leave_order(waiting)
         return waiting
 
     def reserve(self, waiting: Waiting, name: str | None) -> None:
         """Reserve that process for it, or none."""
-        self._leave_line(waiting)
+        self._leave_order(waiting)
         waiting.reserved = name
         self._enter(waiting)
 
@@ -91,7 +91,7 @@ class LeaseQueue:
         return ranks[0] if ranks else None
 
     def throttles(self) -> set[Throttle]:
-        """The limits that those who wait are held to."""
+        """The throttles of the sagas that wait."""
         reserved = (each.group for each in self._reserved.values())
         return {group[-1] for group in (*self._groups, *reserved) if group[-1] is not None}
 
@@ -110,7 +110,7 @@ class LeaseQueue:
         else:
             self._reserved[waiting.saga_id] = waiting
 
-    def _leave_line(self, waiting: Waiting) -> None:
+    def _leave_order(self, waiting: Waiting) -> None:
         if self._reserved.pop(waiting.saga_id, None) is not None:
             return
         ranks = self._groups[waiting.group]
