@@ -6,7 +6,7 @@
        |
     launcher       starts the rest, and starts it anew when one of its parts dies (`antistrophe.launcher`)
        |
-    supervisor     admits sagas and lends step processes            supervisor/   SupervisorActor
+    supervisor     admits sagas and grants step processes           supervisor/   SupervisorActor
        |-- saga host     saga actors: decide, journal, perform      saga/         SagaHost, SagaActor
        |-- step process  user code, one attempt at a time           step/         StepActor
        |-- async worker  user code, coroutines of many sagas        step/         AsyncStepActor

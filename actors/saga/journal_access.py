@@ -18,7 +18,7 @@ from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Action, AttemptSucceeded, Entry, SagaAccepted, SagaWaits, VerdictGiven
 from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.saga.view import view_of
-from antistrophe.scheduling.admission import Standing, standing_of
+from antistrophe.scheduling.admission import AdmissionRank, rank_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class OpenSaga:
     id: str
     request_id: str
     compensating: bool
-    standing: Standing
+    rank: AdmissionRank
 
 
 class JournalAccess:
@@ -87,18 +87,18 @@ class JournalAccess:
     def open_sagas(self) -> list[OpenSaga]:
         """The sagas to go on with, in order of acceptance."""
         return [
-            OpenSaga(saga_id, self._journal.request_id(saga_id) or "", compensating, self.standing(saga_id))
+            OpenSaga(saga_id, self._journal.request_id(saga_id) or "", compensating, self.rank(saga_id))
             for saga_id, compensating in self._journal.live()
         ]
 
-    def standing(self, saga_id: str) -> Standing:
+    def rank(self, saga_id: str) -> AdmissionRank:
         """What decides when the saga may run."""
         try:
             accepted = self._journal.accepted(saga_id)
         except JournalError as error:  # the saga's actor will meet the same error; the other sagas go on
             log.error("%s", error)
             accepted = None
-        return Standing(saga_id) if accepted is None else standing_of(accepted.spec)
+        return AdmissionRank(saga_id) if accepted is None else rank_of(accepted.spec)
 
 
 def _events(saga: Saga, seq: int, entries: Sequence[Entry]) -> list[SagaEvent]:

@@ -20,7 +20,7 @@ ASK_AGAIN_MAX_S = 30.0
 
 
 class ProcessRequests:
-    """The last request of one saga that is not answered yet, and the addresses of the processes that it was lent."""
+    """The last unanswered request of one saga, and the addresses of the processes whose leases the saga holds."""
 
     def __init__(self, host: SagaHostPort) -> None:
         self._host = host
@@ -60,7 +60,7 @@ class ProcessRequests:
         self._open = None
 
     def granted(self, grant: ProcessGrant) -> None:
-        """The supervisor has lent a process: remember where it is."""
+        """The supervisor has granted a lease: remember where it is."""
         self._open = None
         self._address_of[grant.lease.name] = grant.address
 

@@ -17,7 +17,7 @@ out. The rules:
 - Nothing is told only once. Each message can be lost, so whoever misses an answer asks again, and each question can be
   answered again.
 - Nothing here waits. What takes time is looked at again at the next wakeup.
-- A new life of the system begins with the sagas that are open in the journal, and asks of each earlier process whether
+- A new incarnation begins with the sagas that are open in the journal, and asks of each earlier process whether
   it is dead.
 
 Start reading in ``supervisor`` (what comes in), then ``live_sagas`` (the life of a saga here) and ``process_keeper``.

@@ -51,7 +51,7 @@ class ChildProcess:
 
     def lease_named(self, lease_name: str) -> Lease:
         """The lease of that slot: of the whole process, where it has only one."""
-        assert self.lease is not None, "only a process that is ready is lent"
+        assert self.lease is not None, "only a process that is ready is leased"
         return replace(self.lease, name=lease_name, shared=self.shared)
 
     def ask_for_stacks(self) -> None:
@@ -102,8 +102,8 @@ def start_process(
     return child
 
 
-def end_previous_life(lease: Lease, name: str, home: str) -> list[int]:
-    """End what is left of a process of an earlier life of the system. Returns the pids that still live: ``[]`` proves
+def end_earlier_process(lease: Lease, name: str, home: str) -> list[int]:
+    """End what is left of a process of an earlier incarnation. Returns the pids that still live: ``[]`` proves
     that there are none."""
     return kill_group(identity_of_lease(lease), home=home) or end_step_descendants(name)
 

@@ -24,7 +24,7 @@ from antistrophe.messages import (
     SagaSleeps,
     Waiter,
 )
-from antistrophe.scheduling.admission import Admission, Standing, standing_of
+from antistrophe.scheduling.admission import Admission, AdmissionRank, rank_of
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 UNLOADABLE_WAIT_S = 2.0
@@ -50,7 +50,7 @@ class LiveSaga:
     id: str
     request_id: str
     client_id: str
-    standing: Standing
+    rank: AdmissionRank
     restarts: RestartIntensity
     urgent: bool = False
     begin: BeginSaga | None = None
@@ -92,31 +92,31 @@ class LiveSagas:
 
     def full(self, spec: SagaSpec) -> str | None:
         """Why a new saga would have to wait, or None."""
-        return "its turn: the system stops" if self._draining else self._admission.full(standing_of(spec))
+        return "its turn: the system stops" if self._draining else self._admission.full(rank_of(spec))
 
     def get(self, saga_id: str) -> LiveSaga | None:
         """The live saga of that id, or None."""
         return self._sagas.get(saga_id)
 
     def open(self, sagas: Iterable[OpenSaga]) -> None:
-        """Take in the sagas that were open when this life of the system began."""
+        """Take in the sagas that were open when this incarnation began."""
         for saga in sagas:
-            live = self.add(saga.id, saga.standing, saga.request_id, client_id="")
+            live = self.add(saga.id, saga.rank, saga.request_id, client_id="")
             live.urgent = saga.compensating
             self.enqueue(live)
         self._spawn_due()
 
-    def add(self, saga_id: str, standing: Standing, request_id: str, client_id: str) -> LiveSaga:
+    def add(self, saga_id: str, rank: AdmissionRank, request_id: str, client_id: str) -> LiveSaga:
         """A saga is live from now on."""
         restarts = RestartIntensity(self._settings.max_restarts, self._settings.restart_window_s)
-        live = LiveSaga(saga_id, request_id, client_id, standing, restarts)
+        live = LiveSaga(saga_id, request_id, client_id, rank, restarts)
         self._sagas[saga_id] = live
         return live
 
     def begin(self, live: LiveSaga, message: BeginSaga) -> None:
         """Run a new saga now, with a step process where one is free."""
         live.begin = message
-        self._admission.admit(live.id, live.standing)
+        self._admission.admit(live.id, live.rank)
         spec = message.spec
         if spec.steps:
             # A process that is free at once is granted within this call, before there is an actor to tell.
@@ -125,7 +125,7 @@ class LiveSagas:
 
     def enqueue(self, live: LiveSaga) -> None:
         """Have an accepted saga wait until it is admitted."""
-        self._admission.enqueue(live.id, live.standing, urgent=live.urgent)
+        self._admission.enqueue(live.id, live.rank, urgent=live.urgent)
 
     def remove(self, saga_id: str) -> LiveSaga | None:
         """The saga is final or parked (or was never accepted)."""
@@ -163,7 +163,7 @@ class LiveSagas:
         """Give a saga that sleeps or waits its actor now, because there is an order for it."""
         if live.host is None and not self._draining:
             live.sleeps_until = None
-            self._admission.admit(live.id, live.standing)
+            self._admission.admit(live.id, live.rank)
             self._spawn(live)
 
     def drain(self) -> None:

@@ -23,7 +23,7 @@ class SupervisorPort(Protocol):
     def died(self, dead: ProcessDead) -> None: ...
 
 
-class Wakes:
+class Wakeups:
     """Wakeups that a part asks for. They can't be cancelled, so it asks once for each thing that it waits for."""
 
     def __init__(self, supervisor: SupervisorPort) -> None:

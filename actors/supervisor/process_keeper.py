@@ -1,4 +1,4 @@
-"""Keeps the step processes: starts and lends them as the pool orders, and notices what became of them."""
+"""Keeps the step processes: starts them and grants leases as the pool orders, and notices what became of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from antistrophe.actors.base import log
 from antistrophe.actors.step.async_step import AsyncStepActor
 from antistrophe.actors.step.step import StepActor
 from antistrophe.actors.supervisor.child_process import ChildProcess, start_process
-from antistrophe.actors.supervisor.ports import SupervisorPort, Wakes
+from antistrophe.actors.supervisor.ports import SupervisorPort, Wakeups
 from antistrophe.actors.supervisor.running_attempts import RunningAttempts
 from antistrophe.definition.spec import LeaseRequest
 from antistrophe.messages import (
@@ -45,8 +45,8 @@ class ProcessKeeper:
             cores=cores(),
         )
         self._children: dict[str, ChildProcess] = {}
-        self._wakes = Wakes(supervisor)
-        self.attempts = RunningAttempts(supervisor, base.home, self.pool, self._children, self._wakes)
+        self._wakeups = Wakeups(supervisor)
+        self.attempts = RunningAttempts(supervisor, base.home, self.pool, self._children, self._wakeups)
         self._frozen = False
 
     # --- what sagas want ---------------------------------------------------------------------------------------
@@ -84,12 +84,12 @@ class ProcessKeeper:
         if not self._frozen:
             now = self._supervisor.now()
             self._carry_out(self.pool.plan(now))
-            self._wakes.at_start(self.pool.next_start(), now)
+            self._wakeups.at_start(self.pool.next_start(), now)
             if self.pool.unready(now):
-                self._wakes.look_again(0.0)  # a fork takes time: first send the grants of this plan
+                self._wakeups.look_again(0.0)  # a fork takes time: first send the grants of this plan
 
     def freeze(self) -> None:
-        """Lend nothing more."""
+        """Grant nothing more."""
         self._frozen = True
 
     def _carry_out(self, orders: Iterable[PoolOrder]) -> None:
@@ -170,7 +170,7 @@ class ProcessKeeper:
 
     def look(self) -> None:
         """Notice what is dead, overdue or idle for long, kill what has had its grace, and prewarm."""
-        self._wakes.looking()
+        self._wakeups.looking()
         self.attempts.kill_overdue()
         for child in list(self._children.values()):
             self._reap(child)
@@ -193,7 +193,7 @@ class ProcessKeeper:
         if child.alive:
             return
         if not child.is_fenced():
-            self._wakes.look_again()
+            self._wakeups.look_again()
             return
         self._children.pop(child.name, None)
         if self.pool.processes.loading(child.name):

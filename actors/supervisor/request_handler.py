@@ -29,7 +29,7 @@ from antistrophe.messages import (
 from antistrophe.records import SagaStatus
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import outcome_of
-from antistrophe.scheduling.admission import standing_of
+from antistrophe.scheduling.admission import rank_of
 
 LONGEST_TEXT = 10_000
 """How many characters each text of an order may have. The texts are journaled, and shown with the saga."""
@@ -109,13 +109,13 @@ class RequestHandler:
             except JournalError as error:
                 self._reject(to, "JournalError", str(error))
                 return
-            live = self._sagas.add(spec.id, standing_of(spec), message.request_id, message.client_id)
+            live = self._sagas.add(spec.id, rank_of(spec), message.request_id, message.client_id)
             self._sagas.enqueue(live)
             self._supervisor.send(to.address, Accepted(to.correlation, spec.id, position))
             if message.wait:
                 self._wait_for(live, to)
             return
-        live = self._sagas.add(spec.id, standing_of(spec), message.request_id, message.client_id)
+        live = self._sagas.add(spec.id, rank_of(spec), message.request_id, message.client_id)
         if message.wait:
             live.waiters[to.correlation] = to
         self._sagas.begin(live, BeginSaga(message.request_id, spec, None, None if message.wait else to))
@@ -185,9 +185,7 @@ class RequestHandler:
             self._reject(to, "RequestError", text)
         else:
             request_id = self._journal.request_id(message.saga_id) or ""
-            live = self._sagas.add(
-                message.saga_id, self._journal.standing(message.saga_id), request_id, message.client_id
-            )
+            live = self._sagas.add(message.saga_id, self._journal.rank(message.saga_id), request_id, message.client_id)
             live.urgent = True
             self._order_live(live, order)
 

@@ -17,10 +17,10 @@ from antistrophe.actors.step.attempt_file import remove_attempt_files, stack_pat
 from antistrophe.actors.supervisor.child_process import (
     ChildProcess,
     Ending,
-    end_previous_life,
+    end_earlier_process,
     identity_of_lease,
 )
-from antistrophe.actors.supervisor.ports import SupervisorPort, Wakes
+from antistrophe.actors.supervisor.ports import SupervisorPort, Wakeups
 from antistrophe.linux.process import ProcessIdentity, send_signal
 from antistrophe.messages import CallEnded, EndCall, LoopBlocked, ProcessDead, ProcessGrant
 from antistrophe.saga.entries import Lease
@@ -44,13 +44,13 @@ class RunningAttempts:
         home: str,
         pool: ProcessPool,
         children: dict[str, ChildProcess],
-        wakes: Wakes,
+        wakeups: Wakeups,
     ) -> None:
         self._supervisor = supervisor
         self._home = home
         self._pool = pool
         self._children = children
-        self._wakes = wakes
+        self._wakeups = wakeups
         self._endings: dict[str, Ending] = {}
         self._deaths: dict[str, ProcessDead] = {}
         self._reaped_before: set[ProcessIdentity] = set()
@@ -75,16 +75,16 @@ class RunningAttempts:
         if death is not None and death.lease == lease:
             self._supervisor.died(death)
         elif child is None or not lease.shared:
-            self._reap_previous_life(saga_id, lease)
+            self._reap_earlier_process(saga_id, lease)
         elif not self._pool.processes.has_slot(lease.name):
             why = "its call was ended with its saga's actor"
             self._supervisor.died(ProcessDead(saga_id, lease, None, None, True, why))
 
-    def _reap_previous_life(self, saga_id: str, lease: Lease) -> None:
-        """The process of an earlier life of the system was swept before this life began. Check that once more."""
+    def _reap_earlier_process(self, saga_id: str, lease: Lease) -> None:
+        """The process of an earlier incarnation was swept before this one began. Check that once more."""
         identity = identity_of_lease(lease)
         if identity not in self._reaped_before:
-            left = end_previous_life(lease, process_of(lease.name), self._home)
+            left = end_earlier_process(lease, process_of(lease.name), self._home)
             if left:
                 # The saga asks again until it is told.
                 log.error("saga %s can't go on before the processes of its last attempt have ended: %s", saga_id, left)
@@ -139,7 +139,7 @@ class RunningAttempts:
                 continue
             if not child.shared:
                 child.kill()
-                self._wakes.look_again()
+                self._wakeups.look_again()
             elif child.asked is None or now >= ending.kill_at + STACK_S:
                 self._kill_worker(child)
 
@@ -150,7 +150,7 @@ class RunningAttempts:
             self._supervisor.wake_in(STACK_S)
             return
         worker.kill()
-        self._wakes.look_again()
+        self._wakeups.look_again()
 
     # --- what is reported --------------------------------------------------------------------------------------
 
@@ -178,11 +178,11 @@ class RunningAttempts:
     def process_died(self, child: ChildProcess) -> None:
         """A process is proven dead, and with it all attempts that ran there."""
         names = [child.name, *self._pool.processes.slot_names(child.name)]
-        lent = self._pool.dead(child.name)
-        for lease_name, saga_id in lent.items():
+        holders = self._pool.dead(child.name)
+        for lease_name, saga_id in holders.items():
             self._report(self._death(child, lease_name, saga_id))
         for lease_name in names:
-            if lease_name not in lent:
+            if lease_name not in holders:
                 self._endings.pop(lease_name, None)
                 remove_attempt_files(self._home, lease_name)
 

@@ -87,7 +87,7 @@ class Told:
         return entries
 
     def grant(self, *, used: bool = False) -> tuple[Entry, ...]:
-        """Lend it a process, as soon as it may start the next attempt."""
+        """Grant it a lease, as soon as it may start the next attempt."""
         self.now = max(self.now, self.saga.not_before or 0.0)
         self._leases += 1
         return self.tell(ProcessGranted(Lease(f"process-{self._leases}", self._leases, 1, "boot"), used))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antistrophe.scheduling.admission import Admission, Standing
+from antistrophe.scheduling.admission import Admission, AdmissionRank
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
-ANY = Standing("any")
+ANY = AdmissionRank("any")
 
 
 def test_what_is_over_the_limit_waits_in_order_and_the_urgent_come_first() -> None:
@@ -45,7 +45,7 @@ def test_a_new_one_waits_behind_those_that_wait() -> None:
 
 def test_what_waits_for_its_own_kind_holds_up_nobody_else() -> None:
     admission = Admission(3)
-    one = Standing("import", 1)
+    one = AdmissionRank("import", 1)
     admission.admit("a", one)
     assert admission.full(one) == "its turn: max_concurrent lets 1 of those called 'import' run at the same time"
     assert admission.full(ANY) is None
@@ -65,7 +65,7 @@ def test_the_higher_priority_comes_first_and_what_compensates_before_it() -> Non
     admission = Admission(1)
     admission.admit("a", ANY)
     for saga_id, priority, urgent in (("low", -1, False), ("high", 5, False), ("undo", -9, True), ("usual", 0, False)):
-        admission.enqueue(saga_id, Standing(saga_id, None, priority), urgent=urgent)
+        admission.enqueue(saga_id, AdmissionRank(saga_id, None, priority), urgent=urgent)
     order = ["a"]
     for _ in range(4):
         admission.left(order[-1])
@@ -79,15 +79,16 @@ def test_the_higher_priority_comes_first_and_what_compensates_before_it() -> Non
 )
 def test_nobody_is_lost_and_the_limits_hold(limit: int, does: list[tuple[str, int]]) -> None:
     admission = Admission(limit)
-    standings = [
-        Standing("any", None, number % 3) if number < 5 else Standing("pair", 2, number) for number in range(10)
+    ranks = [
+        AdmissionRank("any", None, number % 3) if number < 5 else AdmissionRank("pair", 2, number)
+        for number in range(10)
     ]
     asked: set[str] = set()
     running: set[str] = set()
     for what, number in does:
         saga_id = str(number)
         if what in ("enqueue", "urgent"):
-            admission.enqueue(saga_id, standings[number], urgent=what == "urgent")
+            admission.enqueue(saga_id, ranks[number], urgent=what == "urgent")
             asked.add(saga_id)
         elif what == "left":
             admission.left(saga_id)

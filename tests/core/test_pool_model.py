@@ -46,7 +46,7 @@ class Known:
     leases: dict[str, str | None] = field(default_factory=dict)
     classes: dict[str, str | None] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
-    lent: int = 0
+    grants: int = 0
     loaded: set[str] = field(default_factory=set)
     loads: tuple[str, ...] = ()
 
@@ -99,14 +99,14 @@ class PoolMachine(RuleBasedStateMachine):
         assert process.shared == request.shared
         assert process.origin == request.origin
         assert process.loaded >= set(request.class_refs)
-        assert lease_name not in process.leases, "lent twice"
-        assert lease_name not in process.closed, "lent after it was closed"
+        assert lease_name not in process.leases, "granted twice"
+        assert lease_name not in process.closed, "granted after it was closed"
         assert len(process.leases) < process.slots
         assert saga_id not in self.leases().values(), "two slots for one saga"
-        assert not (request.fresh and process.lent)
+        assert not (request.fresh and process.grants)
         assert step_class == (None if request.throttle is None else request.throttle.step_class)
         process.leases[lease_name], process.classes[lease_name] = saga_id, step_class
-        process.lent += 1
+        process.grants += 1
 
     def plan(self) -> None:
         self.now += 1.0
@@ -218,8 +218,8 @@ class PoolMachine(RuleBasedStateMachine):
     def die(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.known)))
         process = self.known.pop(name)
-        lent = {lease_name: saga_id for lease_name, saga_id in process.leases.items() if saga_id is not None}
-        assert self.pool.dead(name) == lent
+        holders = {lease_name: saga_id for lease_name, saga_id in process.leases.items() if saga_id is not None}
+        assert self.pool.dead(name) == holders
         self.changed()
 
     @precondition(lambda self: self.pool.unready(self.now))

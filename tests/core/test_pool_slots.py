@@ -1,4 +1,4 @@
-"""The process pool: whom it lends which slot of an async worker, told by what it orders."""
+"""The process pool: who gets a lease of which slot of an async worker, told by what it orders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def new_pool(limit: int = 1, slots: int = 2) -> ProcessPool:
 
 
 def started(pool: ProcessPool, saga_id: str, key: PoolKey = HERE) -> str:
-    """Ask, start, load and lend: the lease."""
+    """Ask, start, load and grant: the lease."""
     (order,) = ask(pool, saga_id, key)
     assert isinstance(order, StartProcess)
     pool.ready(order.name, 0.0)

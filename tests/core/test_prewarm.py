@@ -29,8 +29,8 @@ def bring_up(pool: ProcessPool, order: PoolOrder) -> list[PoolOrder]:
     return pool.plan(0.0)
 
 
-def lend(pool: ProcessPool, saga_id: str, **options: Any) -> str:
-    """Lend a process to it, started for it; the name."""
+def grant_process(pool: ProcessPool, saga_id: str, **options: Any) -> str:
+    """Start a process for this saga and grant it; the name."""
     (order,) = ask(pool, saga_id, **options)
     assert isinstance(order, StartProcess)
     (grant,) = bring_up(pool, order)
@@ -41,7 +41,7 @@ def lend(pool: ProcessPool, saga_id: str, **options: Any) -> str:
 def test_for_each_that_was_taken_others_are_made_ready_with_its_classes_imported() -> None:
     pool = ProcessPool(8, "p", prewarm=2)
     assert pool.make_ready(0.0) == []
-    lend(pool, "s1", fresh=True)
+    grant_process(pool, "s1", fresh=True)
     assert pool.unready(0.0)
     first, second = pool.make_ready(0.0)
     assert not pool.unready(0.0)
@@ -57,7 +57,7 @@ def test_for_each_that_was_taken_others_are_made_ready_with_its_classes_imported
 
 def test_steps_that_take_a_used_process_have_none_made_ready() -> None:
     pool = ProcessPool(8, "p", prewarm=2)
-    name = lend(pool, "s1")
+    name = grant_process(pool, "s1")
     pool.returned(name, "s1", 0.0, reusable=True)
     assert ask(pool, "s2") == [GrantTo(name, "s2")]
     assert not pool.unready(0.0)
@@ -66,8 +66,8 @@ def test_steps_that_take_a_used_process_have_none_made_ready() -> None:
 
 def test_a_used_process_goes_before_one_that_is_kept_for_fresh_attempts() -> None:
     pool = ProcessPool(8, "p", prewarm=1)
-    used = lend(pool, "s1")
-    lend(pool, "s2", fresh=True)
+    used = grant_process(pool, "s1")
+    grant_process(pool, "s2", fresh=True)
     (spare,) = pool.make_ready(0.0)
     bring_up(pool, spare)
     pool.returned(used, "s1", -1.0, reusable=True)
@@ -76,7 +76,7 @@ def test_a_used_process_goes_before_one_that_is_kept_for_fresh_attempts() -> Non
 
 def test_one_place_is_always_left_to_others() -> None:
     pool = ProcessPool(3, "p", prewarm=2)
-    lend(pool, "s1", fresh=True)
+    grant_process(pool, "s1", fresh=True)
     (spare,) = pool.make_ready(0.0)
     (other,) = ask(pool, "s2", THERE)
     assert isinstance(other, StartProcess)
@@ -85,14 +85,14 @@ def test_one_place_is_always_left_to_others() -> None:
 
 def test_idle_processes_that_nobody_needs_give_way_to_a_spare_but_for_one() -> None:
     pool = ProcessPool(3, "p", prewarm=2)
-    old, newer, fresh = lend(pool, "s1"), lend(pool, "s2"), lend(pool, "s3", fresh=True)
-    assert pool.make_ready(0.0) == [], "all of them are lent"
+    old, newer, fresh = grant_process(pool, "s1"), grant_process(pool, "s2"), grant_process(pool, "s3", fresh=True)
+    assert pool.make_ready(0.0) == [], "sagas hold all of them"
     pool.returned(old, "s1", 1.0, reusable=True)
     pool.returned(newer, "s2", 2.0, reusable=True)
     assert not pool.unready(2.0), "and that was that"
     pool.returned(fresh, "s3", 3.0, reusable=False)
     pool.dead(fresh)
-    fresh = lend(pool, "s4", fresh=True)
+    fresh = grant_process(pool, "s4", fresh=True)
     assert pool.make_ready(4.0) == [Retire(old)]
     assert not pool.unready(4.0), "while that one ends"
     pool.dead(old)
@@ -106,7 +106,7 @@ def test_idle_processes_that_nobody_needs_give_way_to_a_spare_but_for_one() -> N
 
 def test_where_there_is_no_place_none_is_made_ready_and_none_later() -> None:
     pool = ProcessPool(1, "p", prewarm=2)
-    name = lend(pool, "s1", fresh=True)
+    name = grant_process(pool, "s1", fresh=True)
     assert pool.make_ready(0.0) == []
     pool.returned(name, "s1", 0.0, reusable=False)
     pool.dead(name)
@@ -115,7 +115,7 @@ def test_where_there_is_no_place_none_is_made_ready_and_none_later() -> None:
 
 def test_a_spare_gives_way_to_whoever_has_no_place() -> None:
     pool = ProcessPool(2, "p", prewarm=1)
-    name = lend(pool, "s1", fresh=True)
+    name = grant_process(pool, "s1", fresh=True)
     pool.returned(name, "s1", 0.0, reusable=False)
     pool.dead(name)
     (spare,) = pool.make_ready(0.0)
@@ -127,7 +127,7 @@ def test_a_spare_gives_way_to_whoever_has_no_place() -> None:
 
 def test_who_comes_while_a_spare_starts_waits_for_that_one() -> None:
     pool = ProcessPool(8, "p", prewarm=1)
-    lend(pool, "s1", fresh=True)
+    grant_process(pool, "s1", fresh=True)
     (spare,) = pool.make_ready(0.0)
     assert isinstance(spare, StartProcess)
     assert ask(pool, "s2", fresh=True) == []
@@ -139,7 +139,7 @@ def test_who_comes_while_a_spare_starts_waits_for_that_one() -> None:
 
 def test_who_comes_while_a_spare_imports_waits_for_that_one_and_hears_of_it_when_it_cannot() -> None:
     pool = ProcessPool(8, "p", prewarm=1)
-    lend(pool, "s1", fresh=True)
+    grant_process(pool, "s1", fresh=True)
     (spare,) = pool.make_ready(0.0)
     assert isinstance(spare, StartProcess)
     pool.ready(spare.name, 0.0)
@@ -150,7 +150,7 @@ def test_who_comes_while_a_spare_imports_waits_for_that_one_and_hears_of_it_when
 
 def test_a_spare_that_cannot_import_or_dies_is_not_started_again_and_again() -> None:
     pool = ProcessPool(8, "p", prewarm=2)
-    lend(pool, "s1", fresh=True)
+    grant_process(pool, "s1", fresh=True)
     first, second = pool.make_ready(0.0)
     assert isinstance(first, StartProcess)
     assert isinstance(second, StartProcess)
@@ -165,7 +165,7 @@ def test_a_spare_that_cannot_import_or_dies_is_not_started_again_and_again() -> 
 
 def test_a_saga_that_wants_none_any_more_leaves_the_spare_to_the_next() -> None:
     pool = ProcessPool(8, "p", prewarm=1)
-    lend(pool, "s1", fresh=True)
+    grant_process(pool, "s1", fresh=True)
     (spare,) = pool.make_ready(0.0)
     assert isinstance(spare, StartProcess)
     ask(pool, "s2", fresh=True)
@@ -176,14 +176,14 @@ def test_a_saga_that_wants_none_any_more_leaves_the_spare_to_the_next() -> None:
 
 def test_nobody_who_wants_none_gets_any() -> None:
     pool = ProcessPool(8, "p", prewarm=0)
-    lend(pool, "s1", fresh=True)
+    grant_process(pool, "s1", fresh=True)
     assert not pool.unready(0.0)
     assert pool.make_ready(0.0) == []
 
 
 def test_where_no_core_is_left_they_are_made_ready_later() -> None:
     pool = ProcessPool(8, "p", prewarm=2, cores=2)
-    lend(pool, "s1", fresh=True)
+    grant_process(pool, "s1", fresh=True)
     (first,) = pool.make_ready(0.0)
     assert not pool.unready(0.0), "one starts, and one core is the attempt's"
     assert pool.make_ready(0.0) == []

@@ -1,4 +1,4 @@
-"""The process pool: whom it lends which owned process, told by what it orders."""
+"""The process pool: who gets a lease of which owned process, told by what it orders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ask(pool: ProcessPool, saga_id: str, key: PoolKey = HERE, now: float = 0.0, 
 
 
 def start(pool: ProcessPool, saga_id: str, key: PoolKey = HERE, **options: Any) -> str:
-    """Ask, start, load and lend: the name of the process."""
+    """Ask, start, load and grant: the name of the process."""
     (order,) = ask(pool, saga_id, key, **options)
     assert isinstance(order, StartProcess)
     pool.ready(order.name, 0.0)
@@ -125,7 +125,7 @@ def test_who_dies_is_replaced_and_who_was_lent_it_is_told() -> None:
     assert pool.dead(name) == {}
     (order,) = pool.plan(1.0)
     assert isinstance(order, StartProcess)
-    assert pool.dead(order.name) == {}, "it was lent to nobody yet"
+    assert pool.dead(order.name) == {}, "nobody held it yet"
     (again,) = pool.plan(1.0)
     assert isinstance(again, StartProcess), "and whoever waits for it gets another"
 
@@ -204,8 +204,8 @@ def test_what_is_kept_for_one_that_has_to_wait_is_given_to_another() -> None:
         pool.ready(order.name, 0.0)
         pool.plan(0.0)
         pool.loaded(order.name, REFS, 0.0)
-    lent = {order.saga_id for order in pool.plan(0.0) if isinstance(order, GrantTo)}
-    assert lent | {pool.processes.saga_of(name) for name in pool.processes.leased()} == {"s1", "s3"}
+    granted = {order.saga_id for order in pool.plan(0.0) if isinstance(order, GrantTo)}
+    assert granted | {pool.processes.saga_of(name) for name in pool.processes.leased()} == {"s1", "s3"}
 
 
 def test_a_rate_is_even_and_says_when_the_next_may_start() -> None:

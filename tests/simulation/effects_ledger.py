@@ -40,9 +40,9 @@ def token_of(
 class Call:
     """One call of user code: when it began and ended (returned, raised, or its process died), when it took effect, and
     what it gave (None: its process died first). ``journal_length``: how many entries there were when it began;
-    ``process_used``: something had run in its process before; ``turn``: the step class that its process was lent for,
+    ``process_used``: something had run in its process before; ``turn``: the step class that its lease counts for,
     and nothing had run there since; ``interrupted``: the system ended it;
-    ``shared``: it ran in a slot beside others; ``held``: its process was lent to the saga when it began."""
+    ``shared``: it ran in a slot beside others; ``held``: the saga held the lease of its process when it began."""
 
     token: Token
     process: str

@@ -186,7 +186,7 @@ def _in_its_place(history: History) -> Iterator[Violation]:
 def _held(history: History) -> Iterator[Violation]:
     for call in history.ledger.calls:
         if not call.held:
-            yield Violation(Check.HELD, f"{call.token} was called in {call.process}, which was not lent")
+            yield Violation(Check.HELD, f"{call.token} was called in {call.process}, which had no lease")
     for entry in history.unheld:
         yield Violation(Check.HELD, f"its lease was not held: {entry}")
 

@@ -36,7 +36,7 @@ class Check(str, Enum):
     TURN = "an attempt of a step class with limits runs only when its class has its turn, one attempt for each"
     SHARED = "what may share a process runs in a slot, and nothing else does"
     LEASES = "an actor that leaves in order has given back every process"
-    HELD = "an attempt is journaled, and called, only in a process that is lent to its saga"
+    HELD = "an attempt is journaled, and called, only in a process whose lease its saga holds"
     POSITION = "no position is told before it is durable"
     ERROR = "the machine never raises"
 

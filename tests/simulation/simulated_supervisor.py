@@ -1,4 +1,4 @@
-"""The supervisor of a simulated world: it gives the saga an actor, lends it processes, and proves their deaths.
+"""The supervisor of a simulated world: it gives the saga an actor, grants it leases, and proves their deaths.
 
 It answers each message of the shipped saga actor as the shipped supervisor does (``LiveSagas``, ``LeaseRouter``).
 """
@@ -186,11 +186,11 @@ class SimulatedSupervisor:
     # --- leases --------------------------------------------------------------------------------------------------
 
     def has_lent(self, name: str) -> bool:
-        """Whether that process is lent to the saga."""
+        """Whether the saga holds the lease of that process."""
         return name in self._lent
 
     def may_run(self, name: str) -> bool:
-        """Whether that process is lent to the saga, or was until it died."""
+        """Whether the saga holds the lease of that process, or did until the process died."""
         process = self._world.processes.get(name)
         return name in self._lent or name in self._deaths or process is None
 
@@ -246,7 +246,7 @@ class SimulatedSupervisor:
             process.die(Death(signal=9))
 
     def _take_back(self) -> None:
-        """The actor has left in order: nothing is lent to it any more. Notes what it had got and not given back."""
+        """The actor has left in order: it holds no lease any more. Notes what it had got and not given back."""
         kept = [name for name, process in self._lent.items() if name in self._delivered and process.death is None]
         if self._clean:
             self._world.history.leaked += kept

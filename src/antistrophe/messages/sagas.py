@@ -50,9 +50,9 @@ class ResumeSaga:
 
 @message
 class ProcessGrant:
-    """A step process is lent to the saga; ``step_class``: only for an attempt of this class, which had to wait for its
-    throttle. ``adopted``: this answers AdoptProcess. It may come late or twice, and lends nothing that the saga did not
-    hold."""
+    """The saga has the lease of a step process; ``step_class``: only for an attempt of this class, which had to wait
+    for its throttle. ``adopted``: this answers AdoptProcess. Such an answer may come late or twice, and grants nothing
+    that the saga did not hold."""
 
     saga_id: str
     lease: Lease

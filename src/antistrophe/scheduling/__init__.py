@@ -14,7 +14,7 @@ attempt, with a ``LeaseRequest``, and ``ProcessPool`` decides which slot of whic
 The supervisor tells what happened and carries out the orders of each plan. The rules:
 
 - An owned process has one slot, an async worker has many. Each kind has its own limit.
-- A process serves one client and one origin. A fresh attempt gets a process that was never lent.
+- A process serves one client and one origin. A fresh attempt gets a process that no saga has had.
 - Compensations go first, then the higher priority, then whoever asked first.
 - A throttled step class starts no attempt over its limits, and holds up no other class.
 - What a call costs does not grow with the number of sagas that wait.

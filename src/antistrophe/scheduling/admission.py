@@ -12,7 +12,7 @@ from antistrophe.definition.spec import SagaSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AdmissionRank:
     """What decides when a saga may run. At most ``max_concurrent`` sagas of one ``name`` run at the same time (None: as
     many as there is room for). The higher ``priority`` comes first."""
 
@@ -32,35 +32,35 @@ class Admission:
         self._limit = limit
         self._running: dict[str, str] = {}
         self._by_name: Counter[str] = Counter()
-        self._waiting: dict[str, Standing] = {}
+        self._waiting: dict[str, AdmissionRank] = {}
         self._unlimited: _Queue = []
         self._limited: dict[str, _Queue] = {}
         self._arrivals = itertools.count()
 
-    def full(self, standing: Standing) -> str | None:
+    def full(self, rank: AdmissionRank) -> str | None:
         """Why a new saga would have to wait, or None."""
         if len(self._running) >= self._limit or any(map(self._may_go, self._queues())):
             return f"its turn: max_running_sagas lets {self._limit} run at the same time"
-        if self._held(standing):
-            most = standing.max_concurrent
-            return f"its turn: max_concurrent lets {most} of those called {standing.name!r} run at the same time"
+        if self._held(rank):
+            most = rank.max_concurrent
+            return f"its turn: max_concurrent lets {most} of those called {rank.name!r} run at the same time"
         return None
 
-    def admit(self, saga_id: str, standing: Standing) -> None:
+    def admit(self, saga_id: str, rank: AdmissionRank) -> None:
         """The saga runs now, whether it waited or not."""
         if saga_id not in self._running:
-            self._running[saga_id] = standing.name
-            self._by_name[standing.name] += 1
+            self._running[saga_id] = rank.name
+            self._by_name[rank.name] += 1
 
-    def enqueue(self, saga_id: str, standing: Standing, *, urgent: bool) -> None:
+    def enqueue(self, saga_id: str, rank: AdmissionRank, *, urgent: bool) -> None:
         """The saga waits. To say so again changes nothing."""
         if saga_id in self._waiting or saga_id in self._running:
             return
-        self._waiting[saga_id] = standing
+        self._waiting[saga_id] = rank
         queue = self._unlimited
-        if standing.max_concurrent is not None:
-            queue = self._limited.setdefault(standing.name, [])
-        heapq.heappush(queue, (not urgent, -standing.priority, next(self._arrivals), saga_id))
+        if rank.max_concurrent is not None:
+            queue = self._limited.setdefault(rank.name, [])
+        heapq.heappush(queue, (not urgent, -rank.priority, next(self._arrivals), saga_id))
 
     def left(self, saga_id: str) -> None:
         """The saga runs no more."""
@@ -84,10 +84,10 @@ class Admission:
             if queue is None:
                 break
             *_, saga_id = heapq.heappop(queue)
-            standing = self._waiting.pop(saga_id)
+            rank = self._waiting.pop(saga_id)
             if not queue and queue is not self._unlimited:
-                del self._limited[standing.name]
-            self.admit(saga_id, standing)
+                del self._limited[rank.name]
+            self.admit(saga_id, rank)
             due.append(saga_id)
         return due
 
@@ -97,10 +97,10 @@ class Admission:
     def _may_go(self, queue: _Queue) -> bool:
         return bool(queue) and not self._held(self._waiting[queue[0][-1]])
 
-    def _held(self, standing: Standing) -> bool:
-        return standing.max_concurrent is not None and self._by_name[standing.name] >= standing.max_concurrent
+    def _held(self, rank: AdmissionRank) -> bool:
+        return rank.max_concurrent is not None and self._by_name[rank.name] >= rank.max_concurrent
 
 
-def standing_of(spec: SagaSpec) -> Standing:
+def rank_of(spec: SagaSpec) -> AdmissionRank:
     """What decides when a saga of that definition may run."""
-    return Standing(spec.name, spec.max_concurrent, spec.priority)
+    return AdmissionRank(spec.name, spec.max_concurrent, spec.priority)

@@ -35,7 +35,7 @@ class LoadInto:
 
 @dataclass(frozen=True, slots=True)
 class GrantTo:
-    """Lend this slot to this saga; ``step_class``: the throttled class that its attempt counts for."""
+    """Grant this saga the lease of this slot; ``step_class``: the throttled class that its attempt counts for."""
 
     lease_name: str
     saga_id: str

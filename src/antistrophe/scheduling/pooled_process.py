@@ -57,8 +57,8 @@ class PooledProcess:
     _slots_made: int = 0
 
     @property
-    def coming(self) -> bool:
-        """Whether it starts, or imports."""
+    def starting_or_loading(self) -> bool:
+        """Whether it starts, or imports what it was told."""
         return self.state is ProcessState.STARTING or self.state is ProcessState.LOADING
 
     @property
@@ -86,8 +86,8 @@ class PooledProcess:
         self.state = ProcessState.ENDING
         return Retire(self.name)
 
-    def lend(self, lease: SlotLease, now: float) -> str:
-        """Lend a slot. Returns the name of its lease."""
+    def grant_lease(self, lease: SlotLease, now: float) -> str:
+        """Grant a lease of one slot. Returns the name of the lease."""
         if self._free_slots:
             lease_name = self._free_slots.pop()
         else:
@@ -98,11 +98,11 @@ class PooledProcess:
         return lease_name
 
     def free(self, lease_name: str, now: float, *, reusable: bool) -> None:
-        """Nothing runs in that slot any more; ``reusable``: it may be lent again."""
+        """Nothing runs in that slot any more; ``reusable``: another lease of it may be granted."""
         del self.leases[lease_name]
         if reusable:
             self._free_slots.append(lease_name)
-        if not self.coming:
+        if not self.starting_or_loading:
             self.since = now
 
     def slot_names(self) -> list[str]:

@@ -119,7 +119,7 @@ class ProcessPool:
         return sagas, [] if process.leases else [process.retire()]
 
     def closed(self, lease_name: str, now: float) -> tuple[str | None, list[PoolOrder]]:
-        """Nothing runs in that slot, and nothing ever will. Returns the saga that it was lent to."""
+        """Nothing runs in that slot, and nothing ever will. Returns the saga that held its lease."""
         process, lease = self.processes.lease(lease_name)
         if process is None or lease is None:
             return None, []
@@ -135,13 +135,13 @@ class ProcessPool:
         waiting = None if process.reserved_for is None else self._queue.get(process.reserved_for)
         if waiting is not None:
             self._unreserve(waiting)
-        lent = {lease_name: lease.saga_id for lease_name, lease in process.leases.items() if lease.saga_id is not None}
+        holders = {each: lease.saga_id for each, lease in process.leases.items() if lease.saga_id is not None}
         for lease_name, lease in process.leases.items():
             self._take_back(lease_name, lease)
             if not process.shared:
                 self._deadly.add(lease.class_refs)
         self.processes.remove(process)
-        return lent
+        return holders
 
     def retire_client(self, client_id: str) -> list[PoolOrder]:
         """An attached process is gone: so are the processes that run nothing for it."""
@@ -178,7 +178,7 @@ class ProcessPool:
         return orders + self._prewarm.import_ahead(now)
 
     def unready(self, now: float) -> bool:
-        """Whether an unused process was lent that can be replaced by another one now."""
+        """Whether a saga got an unused process, and another one can be started in its place now."""
         return self._prewarm.possible(now)
 
     def make_ready(self, now: float) -> list[PoolOrder]:
@@ -188,7 +188,7 @@ class ProcessPool:
     def _has_room(self, request: LeaseRequest, now: float) -> bool:
         """Whether anybody who asks for that kind of process can be served."""
         for process in self.processes.of_kind(shared=request.shared):
-            if process.open or (process.coming and process.reserved_for is None and not process.shared):
+            if process.open or (process.starting_or_loading and process.reserved_for is None and not process.shared):
                 return True
         return self.processes.places(shared=request.shared) > 0 and self.processes.may_start(now, shared=request.shared)
 
@@ -198,7 +198,7 @@ class ProcessPool:
         if reserved is not None and reserved.state in (ProcessState.LOADING, ProcessState.ENDING):
             return None
         if not self._throttles.may_start(waiting.request.throttle, now):
-            self._unreserve(waiting)  # others may run there meanwhile
+            self._unreserve(waiting)  # another saga may run there meanwhile
             return None
         process = self._best_open(waiting)
         if process is not None:
@@ -206,7 +206,7 @@ class ProcessPool:
         if reserved is not None:
             if reserved.state is ProcessState.STARTING:
                 return None
-            self._unreserve(waiting)  # it was reserved when it would have done
+            self._unreserve(waiting)  # ready, but no longer fit for what the saga asks
         return self._wait_for_another(waiting, now)
 
     def _best_open(self, waiting: Waiting) -> PooledProcess | None:
@@ -223,7 +223,7 @@ class ProcessPool:
         return process.key == waiting.key and not (process.used and needs_unused)
 
     def _use(self, process: PooledProcess, waiting: Waiting, now: float) -> LoadInto | GrantTo:
-        """Have the process import what is missing for that saga, or lend it a slot."""
+        """Have the process import what is missing for that saga, or grant the saga a lease."""
         request = waiting.request
         missing = tuple(ref for ref in request.class_refs if ref not in process.loaded)
         if missing:
@@ -232,19 +232,20 @@ class ProcessPool:
             return process.load(missing, now)
         self.withdraw(waiting.saga_id)
         if request.fresh:
-            self._prewarm.lent(process.key, request.class_refs)
+            self._prewarm.leased(process.key, request.class_refs)
         step_class = self._throttles.start(request.throttle, now)
-        lease_name = self.processes.lend(process, SlotLease(waiting.saga_id, step_class, request.class_refs), now)
+        lease = SlotLease(waiting.saga_id, step_class, request.class_refs)
+        lease_name = self.processes.grant_lease(process, lease, now)
         return GrantTo(lease_name, waiting.saga_id, step_class)
 
     def _wait_for_another(self, waiting: Waiting, now: float) -> StartProcess | Retire | None:
-        """No open process fits: have the saga wait for a process that is coming, for a new one, or for a place."""
+        """No open process fits: let the saga wait for one that starts or loads, for a new one, or for a place."""
         shared = waiting.request.shared
         mine = self.processes.of_kind(shared=shared)
-        coming = [each for each in mine if each.coming and each.key == waiting.key]
-        if shared and coming:
+        ahead = [each for each in mine if each.starting_or_loading and each.key == waiting.key]
+        if shared and ahead:
             return None
-        free = [each for each in coming if each.reserved_for is None and self._fits(each, waiting)]
+        free = [each for each in ahead if each.reserved_for is None and self._fits(each, waiting)]
         if free:
             self._reserve(waiting, min(free, key=lambda each: each.since))
             return None
@@ -259,7 +260,7 @@ class ProcessPool:
             return None
         old = min((each for each in mine if each.idle), key=lambda each: each.since, default=None)
         if old is not None and not shared:
-            self._reserve(waiting, old)  # its place, that is: so one saga has one process ended
+            self._reserve(waiting, old)  # for its place: each saga ends one process at most
         return None if old is None else old.retire()
 
     # --- small things ------------------------------------------------------------------------------------------

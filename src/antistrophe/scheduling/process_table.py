@@ -44,7 +44,7 @@ class ProcessTable:
 
     def overdue(self, now: float, start_timeout_s: float) -> list[str]:
         """The processes that take longer than that to start or to import."""
-        return [each.name for each in self.all() if each.coming and now - each.since >= start_timeout_s]
+        return [each.name for each in self.all() if each.starting_or_loading and now - each.since >= start_timeout_s]
 
     def places(self, *, shared: bool) -> int:
         """How many more processes of that kind there may be."""
@@ -55,7 +55,7 @@ class ProcessTable:
         if shared:
             return True
         owned = self._kinds[False].values()
-        busy = sum(each.coming and now - each.begun < BRIEF_START_S for each in owned)
+        busy = sum(each.starting_or_loading and now - each.begun < BRIEF_START_S for each in owned)
         return busy < max(1, self._cores - any(each.leases for each in owned))
 
     def start(self, key: PoolKey, now: float, *, shared: bool) -> PooledProcess:
@@ -78,7 +78,7 @@ class ProcessTable:
         return process, None if process is None else process.leases.get(lease_name)
 
     def saga_of(self, lease_name: str) -> str | None:
-        """The saga that this slot is lent to, or None."""
+        """The saga that holds this lease, or None."""
         _, lease = self.lease(lease_name)
         return None if lease is None else lease.saga_id
 
@@ -105,10 +105,10 @@ class ProcessTable:
         process = self.get(name)
         return [] if process is None else process.slot_names()
 
-    def lend(self, process: PooledProcess, lease: SlotLease, now: float) -> str:
-        """Lend a slot to the saga of that lease. Returns the name of the lease."""
-        assert lease.saga_id is not None, "lent to a saga"
-        lease_name = process.lend(lease, now)
+    def grant_lease(self, process: PooledProcess, lease: SlotLease, now: float) -> str:
+        """Grant the saga of that lease a slot. Returns the name of the lease."""
+        assert lease.saga_id is not None, "a lease is granted to a saga"
+        lease_name = process.grant_lease(lease, now)
         self._leases_of.setdefault(lease.saga_id, []).append(lease_name)
         return lease_name
 

@@ -180,7 +180,7 @@ class _Inline:
                 self._ended = True
 
     def _grant(self, asked: RequestLease) -> None:
-        """Lend a process at once: nobody else runs anything here."""
+        """Grant a lease at once: nobody else runs anything here."""
         throttle = asked.request.throttle
         lease = replace(next(self._leases), shared=asked.request.shared)
         self._tell(ProcessGrant(asked.saga_id, lease, self.process, None if throttle is None else throttle.step_class))
@@ -220,7 +220,7 @@ class _Inline:
 
 
 def _leases() -> Iterator[Lease]:
-    """This process under ever new names: each attempt is lent one that no other has used."""
+    """Leases of this process, each under a new name, so that each attempt gets a name that no other attempt has had."""
     identity = identity_of(os.getpid())
     assert identity is not None, "this process lives"
     number = 0

@@ -104,16 +104,18 @@ def _write_identity(file: Path) -> None:
 # --- forks --------------------------------------------------------------------------------------------------------
 
 
-class _End(Protocol):
+class OpenEnd(Protocol):
+    """A socket of this process that is open, and what to do with it at the end and in a fork."""
+
     def close(self) -> None: ...
 
     def abandon(self) -> None: ...
 
 
-_ends: weakref.WeakSet[_End] = weakref.WeakSet()
+_ends: weakref.WeakSet[OpenEnd] = weakref.WeakSet()
 
 
-def register_end(end: _End) -> None:
+def register_end(end: OpenEnd) -> None:
     """Have this end closed when its process ends, and abandoned in every fork of the process.
 
     A fork's copy of a listening socket would keep the address of a dead process alive: messages to it would neither
