@@ -44,7 +44,7 @@ def in_events(home: Path) -> Counter[str]:
     """Cents by account, from the events as they are stored: this program has no class of the bank's."""
     cents: Counter[str] = Counter()
     with EventStore(home / "journal.db") as store:
-        for each in store.get_all_events():
+        for each in store.read():
             assert isinstance(each.event, RawEvent)
             amount = each.data["euros"] * 100 if each.type == "bank.opened" else each.data["cents"]
             cents[each.data["account"]] += int(-amount if each.type == "bank.debited" else amount)
@@ -86,7 +86,7 @@ def test_the_money_is_there_in_the_file_and_a_forged_booking_is_told(tmp_path: P
     assert processes_of_home(home) == []
     assert in_events(home) == in_vault(folder) == {"alice": 975_00, "bob": 75_00}
     with EventStore(home / "journal.db") as store:
-        stored = [(each.type, each.type_version) for each in store.get_all_events()]
+        stored = [(each.type, each.type_version) for each in store.read()]
     assert stored[:2] == [("bank.opened", 1)] * 2, "from the older release, and still as it wrote them"
     assert Counter(stored[2:]) == {("bank.debited", 1): 2, ("bank.credited", 1): 1, ("bank.taken_back", 1): 1}
     with closing(Caller(home, folder)) as caller:

@@ -63,7 +63,7 @@ def test_an_undo_whose_result_can_not_travel_is_done(system: SagaOrchestrator, s
 def test_the_events_of_a_compensation_are_stored(system: SagaOrchestrator, stage: Stage) -> None:
     saga = fails_after(stage, "ok")
     outcome(system, saga)
-    told = [(each.metadata["step"], each.metadata["action"]) for each in system.event_store.get_events(saga.id)]
+    told = [(each.metadata["step"], each.metadata["action"]) for each in system.event_store.read_stream(saga.id)]
     assert told == [("a", "execute"), ("x", "execute"), ("x", "compensate"), ("a", "compensate")]
 
 

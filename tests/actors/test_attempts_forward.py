@@ -39,8 +39,8 @@ def test_returned_events_and_outputs_are_stored_in_step_order(system: SagaOrches
     saga_id, events, story = played(system, stage)
     assert events == [Played("a", 1), Played("x", 1), Played("z", 1)]
     assert story == ["begin x", "done x", "begin z", "done z"]
-    stored = system.event_store.get_events(saga_id)
-    assert [recorded.event for recorded in stored] == events
+    stored = system.event_store.read_stream(saga_id)
+    assert system.event_store.get_events(saga_id) == [recorded.event for recorded in stored] == events
     assert [(each.metadata["step"], each.metadata["action"], each.metadata["attempt"]) for each in stored] == [
         ("a", "execute", 1), ("x", "execute", 1), ("z", "execute", 1),
     ]  # fmt: skip

@@ -84,12 +84,13 @@ def test_what_is_appended_is_read(store: EventStore) -> None:
     assert first.event == ONE
     assert first.metadata == {"saga_id": "t-1", "step": 0}
     assert before - timedelta(milliseconds=1) <= first.recorded_at <= datetime.now(UTC)
-    assert of(store.get_events("a")) == [ONE, TWO]
-    assert of(store.get_events_after("a", 1)) == [TWO]
-    assert of(store.get_all_events()) == of(store.read()) == [ONE, TWO, THREE]
+    assert store.get_events("a") == of(store.read_stream("a")) == [ONE, TWO]
+    assert store.get_events_after("a", 1) == of(store.read_stream("a", after_version=1)) == [TWO]
+    assert [(each.stream, each.version, each.position) for each in store.read_stream("a", 1)] == [("a", 2, 2)]
+    assert store.get_all_events() == of(store.read()) == [ONE, TWO, THREE]
     assert of(store.read(from_position=1, limit=1)) == [TWO]
     assert (store.version("a"), store.version("b"), store.version("c"), store.head()) == (2, 1, 0, 3)
-    assert store.get_events("c") == []
+    assert store.get_events("c") == store.read_stream("c") == []
     assert store.read()[2].metadata == {}
 
 
@@ -148,6 +149,7 @@ def test_positions_and_versions_are_whole_numbers_from_0_on(store: EventStore, n
         lambda: store.read(number),
         lambda: store.read(0, number),
         lambda: store.get_events_after("a", number),
+        lambda: store.read_stream("a", number),
         lambda: store.subscribe(number),
         lambda: store.append("a", [ONE], expected_version=number),
     ):
@@ -246,7 +248,7 @@ def test_a_snapshot_stands_for_the_first_events_of_a_stream(store: EventStore) -
     assert snapshot is not None
     assert (snapshot.stream, snapshot.version, snapshot.state) == ("a", 2, ["anything", ("plain",)])
     assert abs(datetime.now(UTC) - snapshot.recorded_at) < timedelta(minutes=1)
-    assert of(store.get_events_after("a", snapshot.version)) == [THREE]
+    assert store.get_events_after("a", snapshot.version) == [THREE]
     assert store.get_latest_snapshot("b") is None
     stats = store.stats()
     assert (stats.events, stats.streams, stats.snapshots) == (3, 1, 2)
@@ -318,7 +320,7 @@ def test_an_older_version_may_be_appended_and_is_read_as_the_newest(
         assert (old.position, old.stream, old.version, old.metadata) == (1, "a", 1, {})
         assert (new.type_version, new.event) == (2, OpenedV2("Alan", "Turing"))
         assert other.event == ONE
-        assert of(store.get_events("a"))[0] == old.event
+        assert store.get_events("a")[0] == old.event
         found = store.subscribe().poll(5.0)
         assert found is not None
         assert found.event == old.event
@@ -349,7 +351,7 @@ def test_a_newer_version_than_is_known_never_passes_silently(place: str | Path, 
         store.append("a", [ONE, OpenedV2("Ada", "Lovelace"), TWO])
         program.lacks("store.opened", 2)
         position = store.head() - 3
-        for read in (store.get_all_events, lambda s=store: s.get_events("a")):
+        for read in (store.get_all_events, store.read, lambda s=store: s.read_stream("a")):
             with pytest.raises(UnknownVersionError, match=r"'store\.opened' is of version 2; .* versions up to 1"):
                 read()
         with store.subscribe(position) as subscription:
@@ -371,6 +373,9 @@ def test_data_that_no_longer_fit_their_class_are_told_when_they_are_asked_for(
     assert read.data == {"account": "A", "amount": Decimal("1.10")}
     with pytest.raises(UnreadableDataError, match="does not fit its class"):
         _ = read.event
+    for read_objects in (store.get_all_events, lambda: store.get_events("a")):
+        with pytest.raises(UnreadableDataError, match="does not fit its class"):
+            read_objects()
 
 
 # --- the store itself ---------------------------------------------------------------------------------------------

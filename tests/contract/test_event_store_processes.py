@@ -108,7 +108,7 @@ def test_processes_that_append_to_one_stream_leave_no_gap(tmp_path: Path) -> Non
         assert writer.stdout is not None
         writer.stdout.close()
     with EventStore(path) as store:
-        found = store.get_events("shared")
+        found = store.read_stream("shared")
         whole = list(range(1, PROCESSES * APPENDS + 1))
         assert [each.version for each in found] == [each.position for each in found] == whole
         assert Counter(each.data["writer"] for each in found) == dict.fromkeys(range(PROCESSES), APPENDS)

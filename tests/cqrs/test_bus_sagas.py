@@ -68,7 +68,7 @@ def test_the_dispatch_answers_with_the_sagas_events_which_are_stored_once(
 ) -> None:
     for _ in range(3):
         assert bus.dispatch(CreateUser("Ada"), key) == ANSWER
-    stored = store.get_all_events()
+    stored = store.read()
     assert [each.event for each in stored] == ANSWER
     assert {each.metadata["saga"] for each in stored} == {"create-Ada"}
     assert sagas.runs == ["create-Ada"]

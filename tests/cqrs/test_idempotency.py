@@ -44,7 +44,7 @@ class Place:
         return CommandBus(self.store, **options)
 
     def stored(self) -> list[Any]:
-        return [] if self.store is None else [each.event for each in self.store.get_all_events()]
+        return [] if self.store is None else self.store.get_all_events()
 
 
 @pytest.fixture(params=["none", "memory", "file", "backend"])

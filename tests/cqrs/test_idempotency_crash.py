@@ -178,7 +178,7 @@ def test_wherever_a_process_is_killed_each_key_is_stored_once(dispatchers: Dispa
     assert dispatchers.start("quick", *keys).wait(50) == 0
     with EventStore(dispatchers.file) as store:
         assert [store.version(key) for key in keys] == [2] * 60
-        for event in store.get_all_events():
+        for event in store.read():
             assert event.metadata["idempotency_key"] == event.stream
     # A handler that ran twice is one whose first run was cut off before its events were there.
     assert all(count <= 7 for count in Counter(key for key, _ in dispatchers.lines("began")).values())

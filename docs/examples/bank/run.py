@@ -39,7 +39,7 @@ def tell(of: subprocess.Popen[str]) -> str:
 def recorded(folder: Path) -> list[object]:
     """All that has happened, from the file; the actor system need not run for it."""
     with EventStore(folder / "home" / "journal.db", versions) as store:
-        return [each.event for each in store.get_all_events()]
+        return store.get_all_events()
 
 
 def old_release(folder: Path) -> None:

@@ -29,8 +29,9 @@ class EventStore:
 
         with EventStore("events.db") as store:
             store.append("account A", [Credited("A", 5)], expected_version=0)
-            for recorded in store.get_events("account A"):
-                print(recorded.position, recorded.event)
+            store.get_events("account A")              # [Credited("A", 5)]
+            for recorded in store.read_stream("account A"):
+                print(recorded.position, recorded.recorded_at, recorded.event)
 
     ``versions`` (a VersionRegistry) brings old events up to date whenever events are read. ``synchronous`` is FULL
     (what ``append`` has written survives a power loss) or NORMAL. Many threads may use one store. Several processes may
@@ -86,21 +87,34 @@ class EventStore:
 
     # --- reading -----------------------------------------------------------------------------------------------
 
-    def get_events(self, stream: str) -> list[RecordedEvent]:
-        """Return all events of a stream, in order. A stream that does not exist has none."""
+    def get_events(self, stream: str) -> list[object]:
+        """Return all events of a stream as objects, in order; `read_stream` says when each was recorded, and by whom.
+
+        A stream that does not exist has none. Raises UnreadableDataError if an event can't be read.
+        """
         return self.get_events_after(stream, 0)
 
-    def get_events_after(self, stream: str, version: int) -> list[RecordedEvent]:
-        """Return the events of a stream behind that version."""
-        self._check_usable()
-        return recorded(self.backend.read_stream(stream, _not_negative("version", version)), self.versions)
+    def get_events_after(self, stream: str, version: int) -> list[object]:
+        """Return the events of a stream behind that version, as objects."""
+        return [each.event for each in self.read_stream(stream, _not_negative("version", version))]
 
-    def get_all_events(self) -> list[RecordedEvent]:
-        """Return every event, in order of position. With many, read in parts or subscribe."""
-        return self.read()
+    def get_all_events(self) -> list[object]:
+        """Return every event as an object, in order of position. With many, read in parts or subscribe."""
+        return [each.event for each in self.read()]
+
+    def read_stream(self, stream: str, after_version: int = 0) -> list[RecordedEvent]:
+        """Return the events of a stream behind that version, each with its position, metadata and time.
+
+        A stream that does not exist has none. Raises UnknownVersionError if an event is of a newer version than this
+        program knows.
+        """
+        self._check_usable()
+        after = _not_negative("after_version", after_version)
+        return recorded(self.backend.read_stream(stream, after), self.versions)
 
     def read(self, from_position: int = 0, limit: int | None = None) -> list[RecordedEvent]:
-        """Return the events behind a position (the last one already seen), at most ``limit``, in order of position.
+        """Return the events behind a position (the last one already seen), at most ``limit``, in order of position,
+        each with its stream, metadata and time.
 
         Raises UnknownVersionError if an event is of a newer version than this program knows.
         """
