@@ -16,6 +16,7 @@ from antistrophe.journal import Journal, SqliteJournal
 from antistrophe.records import SagaStatus, StepStatus
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of
+from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.opening import open_in_memory
 from tests.contract.journal_sagas import (
     FORWARD,
@@ -87,6 +88,14 @@ def test_history_is_in_order_of_finishing(journal: Journal) -> None:
     assert ids(journal.history()) == ["c", "a", "b"]
     assert ids(journal.history(limit=2)) == ["a", "b"]
     assert ids(journal.history(limit=1)) == ["b"]
+
+
+def test_a_limit_over_every_number_of_sagas_lists_all(journal: Journal) -> None:
+    run(journal, "a", *FORWARD)
+    assert ids(journal.history(limit=LARGEST_INTEGER)) == ["a"]
+    page = journal.list(limit=LARGEST_INTEGER)
+    assert ids(page.sagas) == ["a"]
+    assert page.cursor is None
 
 
 def test_a_parked_saga_leaves_the_history_and_enters_it_again(journal: Journal) -> None:

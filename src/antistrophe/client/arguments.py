@@ -7,8 +7,7 @@ where the request is carried out.
 from __future__ import annotations
 
 from antistrophe.errors import RequestError
-
-_HIGHEST_NUMBER = (1 << 63) - 1
+from antistrophe.serialization.whole_numbers import LARGEST_INTEGER, check_whole_number
 
 
 def check_text(value: object, what: str, *, optional: bool = False) -> None:
@@ -19,5 +18,4 @@ def check_text(value: object, what: str, *, optional: bool = False) -> None:
 
 def check_number(value: object, what: str, lowest: int) -> None:
     """Raise ValueError for a value that is not a whole number from ``lowest`` on, or that the journal can't hold."""
-    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _HIGHEST_NUMBER:
-        raise ValueError(f"{what} must be a whole number from {lowest} on, not {value!a:.200}")
+    check_whole_number(value, what, lowest, highest=LARGEST_INTEGER)

@@ -27,7 +27,7 @@ from antistrophe.errors import CqrsError
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore, database_of
 from antistrophe.linux.process import ProcessIdentity, identity_of, is_alive
-from antistrophe.storage.database import Database
+from antistrophe.storage.database import Database, now_us
 from antistrophe.storage.opening import open_database
 
 _PURGED_AT_ONCE = 100
@@ -149,7 +149,7 @@ class SqliteIdempotencyStore:
         database.execute(
             f"INSERT OR REPLACE INTO claims(key, command_hash, command_type, {_OWNER}, answer, updated_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)",
-            (command.key, command.fingerprint, command.command_type, *owner, _now_us()),
+            (command.key, command.fingerprint, command.command_type, *owner, now_us()),
         )
         return Claim(command, token)
 
@@ -165,7 +165,7 @@ class SqliteIdempotencyStore:
                 self._answers.forget(row[4])
 
     def _oldest_us(self) -> int:
-        return _now_us() - self._expire_us
+        return now_us() - self._expire_us
 
 
 def _keys_of(store: EventStore | None) -> EventStore:
@@ -183,7 +183,7 @@ def _keys_of(store: EventStore | None) -> EventStore:
 def _settle(database: Database, claim: Claim, answer: bytes) -> None:
     updated = database.execute(
         "UPDATE claims SET answer = ?, updated_at = ? WHERE key = ? AND token = ? AND answer IS NULL",
-        (answer, _now_us(), claim.command.key, claim.token),
+        (answer, now_us(), claim.command.key, claim.token),
     )
     if updated.rowcount != 1:
         raise _lost(claim)
@@ -221,7 +221,3 @@ def _myself() -> ProcessIdentity:
     me = identity_of(os.getpid())
     assert me is not None  # this process lives
     return me
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

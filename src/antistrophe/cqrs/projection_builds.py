@@ -7,7 +7,6 @@ the new build answer instead. A build store makes the builds, and knows where an
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -15,7 +14,7 @@ from antistrophe.cqrs.projection import Projection, SavedProjection
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore, database_of
 from antistrophe.serialization.payload import pack_payload, unpack_payload
-from antistrophe.storage.database import Database
+from antistrophe.storage.database import Database, now_us
 
 _AT_ONCE = 64
 """How many events are applied before readers may go ahead."""
@@ -244,8 +243,3 @@ def row_of(database: Database, name: str) -> tuple[int, int, bytes | None]:
         row = (1, 0, None)
     generation, position, state = row
     return generation, position, state
-
-
-def now_us() -> int:
-    """The time now as it is stored, in microseconds since the epoch."""
-    return time.time_ns() // 1000

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.cqrs.projection import ProjectionConnection, SqlProjection, Tables
-from antistrophe.cqrs.projection_builds import Build, Factory, ProjectionFault, Superseded, now_us, row_of
+from antistrophe.cqrs.projection_builds import Build, Factory, ProjectionFault, Superseded, row_of
 from antistrophe.errors import CqrsError, JournalError
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore, database_of
-from antistrophe.storage.database import Database, refusal
+from antistrophe.storage.database import Database, now_us, refusal
 from antistrophe.storage.opening import open_database
 
 _HOLD_S = 0.01

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from antistrophe.errors import InvalidStepError
+from antistrophe.serialization.whole_numbers import check_whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,7 @@ class RetryPolicy:
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool) or self.max_attempts < 1:
-            raise InvalidStepError(
-                f"RetryPolicy.max_attempts must be a whole number from 1 on, not {self.max_attempts!r}"
-            )
+        check_whole_number(self.max_attempts, "RetryPolicy.max_attempts", 1, error=InvalidStepError)
         for name in ("initial_s", "multiplier", "max_s"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):

@@ -24,6 +24,14 @@ class Upcasts(Protocol):
         is newer than any known one."""
 
 
+def unknown_version(event_type: str, version: int, newest_known: int) -> UnknownVersionError:
+    """Make the error for an event of a newer version than this program knows."""
+    return UnknownVersionError(
+        f"an event of type {event_type!r} is of version {version}; this program knows versions up to {newest_known}: a"
+        " newer release wrote the event, so upgrade this one"
+    )
+
+
 def moment_of(microseconds: int) -> datetime:
     """Turn microseconds since the epoch into an aware UTC datetime. Raises UnreadableDataError if a datetime can't hold
     that time."""
@@ -162,10 +170,7 @@ def _is_newest(kind: tuple[str, int], versions: Upcasts | None) -> bool:
     type_name, version = kind
     newest = newest_version(type_name)
     if versions is None and newest is not None and version > newest:
-        raise UnknownVersionError(
-            f"an event of type {type_name!r} is of version {version}; this program knows versions up to {newest}: a"
-            " newer release wrote the event, so upgrade this one"
-        )
+        raise unknown_version(type_name, version, newest)
     return version == newest
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from antistrophe.errors import ConcurrencyError, JournalError
 from antistrophe.eventstore.backend import NewEvent, StoredEvent, StoredSnapshot, StoreStats
-from antistrophe.storage.database import Database
+from antistrophe.storage.database import Database, now_us
 from antistrophe.storage.opening import open_database
 
 _COLUMNS = "position, stream, version, type, type_version, data, metadata, recorded_at"
@@ -36,7 +35,7 @@ def insert_events(
     version: int = database.row("SELECT max(version) FROM events WHERE stream = ?", (stream,))[0] or 0
     if expected_version is not None and expected_version != version:
         raise ConcurrencyError(stream, expected=expected_version, actual=version)
-    now = time.time_ns() // 1000
+    now = now_us()
     if len(events) > 1 and all(event.event_id is None for event in events):
         database.execute_many(_INSERT, [_row(stream, version + n, each, now) for n, each in enumerate(events, 1)])
         return version + len(events)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -16,10 +15,9 @@ from antistrophe.eventstore.recorded import RecordedEvent, Snapshot, Upcasts, mo
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.subscription import Commits, Subscription
 from antistrophe.serialization.payload import pack_payload, unpack_payload
-from antistrophe.storage.database import Database
+from antistrophe.serialization.whole_numbers import LARGEST_INTEGER, check_whole_number
+from antistrophe.storage.database import Database, now_us
 from antistrophe.storage.opening import open_in_memory
-
-_LAST_POSITION = 2**63 - 1
 
 
 class EventStore:
@@ -155,7 +153,7 @@ class EventStore:
         actual = self.version(stream)
         if not 1 <= version <= actual:
             raise CqrsError(f"no snapshot of version {version} can be saved: stream {stream!r} is at version {actual}")
-        self.backend.save_snapshot(StoredSnapshot(stream, version, packed, time.time_ns() // 1000))
+        self.backend.save_snapshot(StoredSnapshot(stream, version, packed, now_us()))
 
     def get_latest_snapshot(self, stream: str) -> Snapshot | None:
         """The snapshot of the highest version, or None. Go on with ``get_events_after(stream, snapshot.version)``."""
@@ -257,6 +255,5 @@ def _encode(events: Iterable[object], metadata: Mapping[str, Any] | None) -> lis
 
 
 def _not_negative(what: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{what} must be a whole number from 0 on, not {value!r}")
-    return min(value, _LAST_POSITION)
+    check_whole_number(value, what, 0)
+    return min(value, LARGEST_INTEGER)

@@ -14,8 +14,9 @@ from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
 from antistrophe.definition.events import NEWEST_POSSIBLE_VERSION, is_version, newest_version
-from antistrophe.errors import InvalidUpcasterError, UnknownVersionError
+from antistrophe.errors import InvalidUpcasterError
 from antistrophe.eventstore.auto_upcaster import AutoUpcaster
+from antistrophe.eventstore.recorded import unknown_version
 from antistrophe.serialization.type_hints import short
 
 EventData: TypeAlias = dict[str, Any]
@@ -163,10 +164,7 @@ class VersionRegistry:
         """Accept a version beyond the newest class if the chain names it. Its data are read as they are."""
         known = max([newest, *(link.migration.to_version for link in chain.values())])
         if version > known:
-            raise UnknownVersionError(
-                f"an event of type {event_type!r} is of version {version}; this program knows versions up to {known}:"
-                " a newer release wrote the event, so upgrade this one"
-            )
+            raise unknown_version(event_type, version, known)
         return version
 
 

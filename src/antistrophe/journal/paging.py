@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from antistrophe.errors import RequestError
+from antistrophe.serialization.whole_numbers import check_whole_number
 
 _PREFIX = "before-"
 
@@ -15,8 +16,7 @@ def cursor_before(accepted: int) -> str:
 def check_page(limit: int, cursor: str | None) -> int | None:
     """Return the position that the page begins before, or None for the first page. Raises RequestError for a wrong
     limit or cursor."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise RequestError(f"limit must be a whole number from 1 on, not {limit!r}")
+    check_whole_number(limit, "limit", 1, error=RequestError)
     if cursor is None:
         return None
     digits = cursor.removeprefix(_PREFIX) if isinstance(cursor, str) and cursor.startswith(_PREFIX) else ""

@@ -31,6 +31,7 @@ from antistrophe.journal.timeline import timeline_entry
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.view import SagaView
+from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database
 
@@ -226,7 +227,7 @@ class SqliteJournal:
         where = f" WHERE {' AND '.join(sql for sql, _ in wanted)}" if wanted else ""
         found = self._states(
             f"{_STATES}{where} ORDER BY sagas.accepted DESC LIMIT ?",
-            (*(value for _, values in wanted for value in values), limit + 1),
+            (*(value for _, values in wanted for value in values), min(limit, LARGEST_INTEGER - 1) + 1),
         )
         sagas = tuple(saga for saga, _ in found[:limit])
         return SagaPage(sagas, cursor_before(found[limit - 1][1]) if len(found) > limit else None)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -39,6 +40,11 @@ def refusal(path: Path, error: sqlite3.Error) -> JournalError:
     """Make the JournalError for an error of SQLite. It names the file, what is wrong and what to do."""
     advice = ADVICE.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF, "please report this")
     return JournalError(f"{path}: {advice} (SQLite: {error})")
+
+
+def now_us() -> int:
+    """The time now as it is stored, in microseconds since the epoch."""
+    return time.time_ns() // 1000
 
 
 class Database:

@@ -15,6 +15,7 @@ from antistrophe.saga.outcome import describe, status_of
 from antistrophe.saga.state import Saga
 from antistrophe.serialization.payload import pack_fields
 from antistrophe.serialization.type_hints import short
+from antistrophe.serialization.whole_numbers import check_whole_number
 from antistrophe.testing.verification.injections import (
     COMPENSATE,
     EXECUTE,
@@ -68,9 +69,7 @@ class Bounds:
             value: object = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
                 raise RequestError(f"{name} must be a number of seconds over 0, not {short(value)}")
-        lines: object = self.lines
-        if not isinstance(lines, int) or isinstance(lines, bool) or lines < 0:
-            raise RequestError(f"lines must be a whole number of at least 0, not {short(lines)}")
+        check_whole_number(self.lines, "lines", 0, error=RequestError)
 
 
 @dataclass(frozen=True, slots=True)

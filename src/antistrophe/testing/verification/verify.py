@@ -21,6 +21,7 @@ from antistrophe.definition.spec import StepSpec
 from antistrophe.errors import InvalidDefinitionError, RequestError
 from antistrophe.launcher.probe import probe
 from antistrophe.serialization.type_hints import short
+from antistrophe.serialization.whole_numbers import check_whole_number
 from antistrophe.testing.verification.injections import RETURNED
 from antistrophe.testing.verification.points import SUPERVISOR, Point, points_of, points_within
 from antistrophe.testing.verification.report import Checked, Report
@@ -224,9 +225,8 @@ def _check_arguments(*, world: Any, reset: Any, bounds: Any, sample: Any, seed: 
         raise RequestError(f"bounds must be Bounds(...), not {short(bounds)}")
     numbers = (("sample", sample, 1), ("seed", seed, 0), ("at_a_time", at_a_time, 1))
     for name, value, least in numbers:
-        optional = value is None and name != "at_a_time"
-        if not optional and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            raise RequestError(f"{name} must be a whole number of at least {least}, not {short(value)}")
+        if value is not None or name == "at_a_time":
+            check_whole_number(value, name, least, error=RequestError)
 
 
 def _names(only: Any) -> tuple[str, ...]:
