@@ -13,7 +13,7 @@ from typing import Any
 
 from thespian.actors import Actor
 
-from antistrophe.linux.process import die_with_parent, restore_fatal_signals
+from antistrophe.linux.process import die_with_parent, restore_ending_signals, restore_fatal_signals
 from antistrophe.messages import Address, Configuration
 
 Handler = Callable[[Any, Address], None]
@@ -42,6 +42,9 @@ class RuntimeActor(Actor):
         parent_pid, _this_process = _this_process, os.getpid()
         self.parent_pid = parent_pid
         restore_fatal_signals()
+        # Thespian would ask the children to exit and wait for each of them; meanwhile this actor would be deaf. The
+        # journal has everything, so there is nothing to do before the end.
+        restore_ending_signals()
         self.base: Configuration | None = None
         self._handlers: dict[type, Handler] = dict(self.handlers())
 

@@ -25,6 +25,12 @@ from antistrophe.transport.system_base import UnixSystemBase, admin_and_logger
 _START_S = 10.0
 CONFIGURE_AGAIN_S = 2.0
 
+ASK_S = 4.0
+"""How often a supervisor that is ready is asked whether it still answers."""
+
+QUESTIONS = 5
+"""So many questions in a row without an answer, and a living supervisor counts as dead: it is deaf, or hangs."""
+
 
 class IncarnationEndedError(Exception):
     """This incarnation of the actor system has ended, or could not start; the text says why."""
@@ -41,6 +47,7 @@ class Incarnation:
         self._mailbox: Mailbox | None = None
         self._pidfds: dict[str, int] = {}
         self._configure_at = 0.0
+        self._unanswered = 0
         self.ready: SupervisorReady | None = None
         self.supervisor = ""
         self.pids: dict[str, int] = {}
@@ -78,6 +85,21 @@ class Incarnation:
             self._configure_at = time.monotonic() + CONFIGURE_AGAIN_S
             self.send(self._configuration)
 
+    def ask(self) -> float:
+        """Ask a supervisor that is ready whether it still answers, where that is due. Returns in how many seconds it is
+        due again.
+
+        Questions are counted, not seconds: while the launcher itself was stopped, nothing was asked.
+        """
+        while self.receive(0.0) is not None:
+            self._unanswered = 0
+        now = time.monotonic()
+        if now >= self._configure_at:
+            self._configure_at = now + ASK_S
+            self._unanswered += 1
+            self.send(self._configuration)  # one that is ready answers it with SupervisorReady
+        return self._configure_at - now
+
     def _watch(self, role: str, identity: ProcessIdentity | None) -> None:
         pidfd = None if identity is None else open_pidfd(identity)
         if identity is None or pidfd is None:
@@ -89,6 +111,14 @@ class Incarnation:
     def pidfds(self) -> dict[str, int]:
         """The pidfds to poll, by role. A readable one means that the process is dead."""
         return dict(self._pidfds)
+
+    def over(self) -> str | None:
+        """Why this incarnation is over: a process died, or the supervisor does not answer; None while it goes on."""
+        if (role := self.dead()) is not None:
+            return f"the {role} died"
+        if self._unanswered > QUESTIONS:
+            return f"the supervisor lives but has not answered for {QUESTIONS * ASK_S:g} s"
+        return None
 
     def dead(self) -> str | None:
         """The role of a process that is dead; None while all of them live."""

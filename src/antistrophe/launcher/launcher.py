@@ -1,7 +1,7 @@
 """The launcher of a home: the small process that starts the actor system, watches it, and ends it completely.
 
-It runs as long as an application is attached. If one of the processes that carry the system dies, the launcher kills
-the rest and starts the system again; sagas resume from the journal.
+It runs as long as an application is attached. If one of the processes that carry the system dies, or the supervisor
+does not answer any more, the launcher kills the rest and starts the system again; sagas resume from the journal.
 """
 
 from __future__ import annotations
@@ -159,9 +159,10 @@ class Launcher:
                 self._select(0.0)
                 self._await_supervisor(self._incarnation)
             else:
-                self._select(None if self._connections.attached_ever else self._first_hello_until - time.monotonic())
-            if self._incarnation is not None and (role := self._incarnation.dead()) is not None:
-                raise IncarnationEndedError(f"the {role} died")
+                left_s = float("inf") if self._connections.attached_ever else self._first_hello_until - time.monotonic()
+                self._select(min(left_s, self._incarnation.ask()))
+            if self._incarnation is not None and (why := self._incarnation.over()) is not None:
+                raise IncarnationEndedError(why)
         except IncarnationEndedError as error:
             self._restart(str(error))
 

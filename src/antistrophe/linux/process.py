@@ -173,6 +173,12 @@ def restore_fatal_signals(traceback_file: IO[str] | int | None = None) -> None:
         faulthandler.enable(traceback_file)
 
 
+def restore_ending_signals() -> None:
+    """Let SIGTERM and SIGQUIT end this process at once again, in whatever it is doing, and so its next forks."""
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def _prctl(option: int, argument: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     zero = ctypes.c_ulong(0)
