@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from antistrophe import RetryPolicy, SagaDefinition, SagaOrchestrator, SagaStep, StepContext, event
+from antistrophe import RetryPolicy, SagaDefinition, SagaOrchestrator, SagaStep, StepContext, StepResult, event
 
 
 @event("test.noted")
@@ -26,6 +26,20 @@ class Note(SagaStep):
 
     def execute(self) -> list[object]:
         return [Noted(self.text)]
+
+    def compensate(self) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Return(SagaStep):
+    """Returns its value as its output."""
+
+    value: object
+    name: str = "Return"
+
+    def execute(self) -> StepResult[object]:
+        return StepResult(output=self.value)
 
     def compensate(self) -> None:
         return None

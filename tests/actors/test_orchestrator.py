@@ -26,8 +26,9 @@ from antistrophe import (
     StepFailedError,
 )
 from antistrophe.client.subscription import ChangeSubscription
+from antistrophe.journal.outputs import PART_BYTES
 from antistrophe.linux.termination import processes_of_home
-from tests.actors.steps import Fail, Note, Noted, OpenAnOrchestrator, Stay, WaitFor, notes, one
+from tests.actors.steps import Fail, Note, Noted, OpenAnOrchestrator, Return, Stay, WaitFor, notes, one
 from tests.waiting import until
 
 A_BUSY_MACHINE_S = 1.0
@@ -268,6 +269,39 @@ def test_the_timeline_tells_every_entry(orchestrator: SagaOrchestrator) -> None:
     assert [entry.position for entry in timeline] == sorted(entry.position for entry in timeline)
     with pytest.raises(SagaNotFoundError):
         orchestrator.get_timeline("nobody")
+
+
+def test_outputs_come_by_step_name_in_step_order(orchestrator: SagaOrchestrator) -> None:
+    values: dict[str, object] = {"number": 17, "map": {"a": (1, 2)}, "empty": "", "no": False}
+    saga = SagaDefinition("returns").add_step(Note("an event"))
+    for name, value in values.items():
+        saga = saga.add_step(Return(value, name))
+    outputs = orchestrator.start(saga).outputs(timeout_s=30.0)
+    assert outputs == orchestrator.get_outputs("returns") == values
+    assert list(outputs) == list(values), "a step without an output is not there"
+    assert orchestrator.handle("returns").outputs() == values
+    with pytest.raises(SagaNotFoundError):
+        orchestrator.get_outputs("nobody")
+
+
+def test_outputs_of_a_saga_that_runs_or_turned_back(orchestrator: SagaOrchestrator, gate: Path) -> None:
+    saga = SagaDefinition("returns-and-fails").add_step(Return(1)).add_step(WaitFor(str(gate))).add_step(Fail())
+    handle = orchestrator.start(saga)
+    until(lambda: orchestrator.get_outputs(saga.id) == {"Return": 1}, "the first step's output")
+    with pytest.raises(TimeoutError):
+        handle.outputs(timeout_s=0.05)
+    gate.touch()
+    with pytest.raises(StepFailedError):
+        handle.outputs()
+    assert orchestrator.get_outputs(saga.id) == {"Return": 1}, "it was compensated, and had returned it"
+
+
+def test_outputs_that_do_not_fit_into_one_message_come_all(orchestrator: SagaOrchestrator) -> None:
+    values = {f"step-{number}": bytes([number]) * 1_000_000 for number in range(PART_BYTES // 1_000_000 + 2)}
+    saga = SagaDefinition("returns-much")
+    for name, value in values.items():
+        saga = saga.add_step(Return(value, name))
+    assert orchestrator.start(saga).outputs() == values
 
 
 def test_a_subscription_from_now_on_and_one_from_the_beginning(orchestrator: SagaOrchestrator) -> None:

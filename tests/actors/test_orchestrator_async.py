@@ -18,7 +18,7 @@ from antistrophe import (
     SystemStateError,
 )
 from antistrophe.linux.termination import processes_of_home
-from tests.actors.steps import Fail, Noted, WaitFor, notes, one
+from tests.actors.steps import Fail, Noted, Return, WaitFor, notes, one
 from tests.waiting import until
 
 
@@ -49,6 +49,10 @@ def test_every_call_is_there_and_awaited(tmp_path: Path) -> None:
             assert len(await orchestrator.get_history()) == 3
             assert len(await orchestrator.list_sagas(limit=2)) == 2
             assert await orchestrator.get_timeline("a")
+            returns = await orchestrator.start(one("returns", Return({"receipt": 17})))
+            assert await returns.outputs() == await orchestrator.get_outputs("returns") == {"Return": {"receipt": 17}}
+            with pytest.raises(SagaNotFoundError):
+                await orchestrator.get_outputs("nobody")
             assert await orchestrator.cancel("a") is False
             with pytest.raises(SagaNotFoundError):
                 await orchestrator.handle("nobody")

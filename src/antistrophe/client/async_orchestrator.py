@@ -5,116 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-from antistrophe.client.deadline import Deadline
+from antistrophe.client.call_threads import CallThreads
 from antistrophe.client.handle import SagaHandle
-from antistrophe.client.orchestrator import SagaOrchestrator
-from antistrophe.client.session import Session
 from antistrophe.definition.saga_definition import SagaDefinition
-from antistrophe.errors import SystemStateError
 from antistrophe.eventstore.recorded import Upcasts
 from antistrophe.eventstore.store import EventStore
 from antistrophe.records import ProcessRecord, SagaChange, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
 from antistrophe.settings import Settings
-
-T = TypeVar("T")
-
-_MAX_WAITS = 1024
-"""How many calls wait at the same time; further ones queue. Threads are made as they are needed."""
-_MAX_CALLS = 16
-"""Calls that are answered at once have their own threads, so that they need not queue behind calls that wait."""
-
-
-class _Threads:
-    """The threads in which the calls of one asyncio orchestrator are made, and the orchestrator that they call."""
-
-    def __init__(self) -> None:
-        self._waits = ThreadPoolExecutor(_MAX_WAITS, "antistrophe-wait")
-        self._calls = ThreadPoolExecutor(_MAX_CALLS, "antistrophe-call")
-        self._closing = ThreadPoolExecutor(1, "antistrophe-close")
-        self._orchestrator: SagaOrchestrator | None = None
-        self._first: set[asyncio.Future[Any]] = set()
-
-    @property
-    def orchestrator(self) -> SagaOrchestrator:
-        """The orchestrator to call. Raises SystemStateError before it is opened."""
-        if self._orchestrator is None:
-            raise SystemStateError(
-                "open the orchestrator first: `async with AsyncSagaOrchestrator(home) as orchestrator:`"
-            )
-        return self._orchestrator
-
-    @property
-    def session(self) -> Session:
-        """The orchestrator's session, whose calls take a Deadline. Raises SystemStateError before it is opened."""
-        return self.orchestrator._session
-
-    @property
-    def opened(self) -> bool:
-        """Whether the orchestrator was opened and can still be used."""
-        return self._orchestrator is not None and self.session.usable
-
-    async def open(
-        self, home: str | os.PathLike[str] | None, settings: Settings | None, versions: Upcasts | None
-    ) -> None:
-        """Open the orchestrator. Where the task is cancelled meanwhile, it is closed as soon as it is open."""
-        opening = self._calls.submit(SagaOrchestrator, home, settings=settings, versions=versions)
-        try:
-            self._orchestrator = await asyncio.shield(asyncio.wrap_future(opening))
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close_unwanted)
-            raise
-
-    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Make a call that is answered at once."""
-        await self._after_the_first()
-        return await asyncio.get_running_loop().run_in_executor(self._calls, function, *arguments)
-
-    async def wait(self, function: Callable[..., T], *arguments: Any, timeout_s: float | None = None) -> T:
-        """Make a call that takes a Deadline as its last argument. The call ends when the task is cancelled."""
-        await self._after_the_first()
-        deadline = Deadline(timeout_s)
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._waits, partial(function, *arguments, deadline))
-        except asyncio.CancelledError:
-            deadline.give_up()
-            self.session.requests.wake()
-            raise
-
-    def call_first(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        """Make a call that is answered at once, before every call that is made after this one."""
-        future = asyncio.get_running_loop().run_in_executor(self._calls, function, *arguments)
-        self._first.add(future)
-        future.add_done_callback(self._forget_first)
-        return future
-
-    def _forget_first(self, future: asyncio.Future[Any]) -> None:
-        self._first.discard(future)
-        if not future.cancelled():
-            future.exception()  # marks the error as seen: whoever awaits the future still gets it
-
-    async def _after_the_first(self) -> None:
-        if self._first:
-            await asyncio.wait(self._first)
-
-    async def close(self) -> None:
-        """Close the orchestrator, and let the threads end."""
-        if self.opened:
-            await asyncio.get_running_loop().run_in_executor(self._closing, self.orchestrator.close)
-        for threads in (self._waits, self._calls, self._closing):
-            threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _close_unwanted(opening: Future[SagaOrchestrator]) -> None:
-    if opening.exception() is None:
-        opening.result().close()
 
 
 class AsyncSagaHandle:
@@ -126,7 +28,7 @@ class AsyncSagaHandle:
         events = await handle.result(timeout_s=60.0)
     """
 
-    def __init__(self, threads: _Threads, handle: SagaHandle) -> None:
+    def __init__(self, threads: CallThreads, handle: SagaHandle) -> None:
         self.id = handle.id
         self._threads = threads
         self._handle = handle
@@ -138,6 +40,13 @@ class AsyncSagaHandle:
         saga keeps running.
         """
         return await self._threads.wait(self._threads.session.result, self.id, timeout_s=timeout_s)
+
+    async def outputs(self, timeout_s: float | None = None) -> dict[str, Any]:
+        """Wait for the saga's end. Returns the outputs by step name, in step order, of the steps that returned one.
+
+        Raises like `result`.
+        """
+        return await self._threads.wait(self._threads.session.outputs_at_end, self.id, timeout_s=timeout_s)
 
     async def status(self) -> SagaStatus:
         """The saga's status at this moment."""
@@ -167,7 +76,7 @@ class AsyncChangeSubscription:
                 print(change.saga.id, change.saga.status)
     """
 
-    def __init__(self, threads: _Threads, from_position: int | None) -> None:
+    def __init__(self, threads: CallThreads, from_position: int | None) -> None:
         self._threads = threads
         self._made = threads.call_first(threads.orchestrator.subscribe, from_position)
 
@@ -215,7 +124,7 @@ class AsyncSagaOrchestrator:
         self._home = home
         self._settings = settings
         self._versions = versions
-        self._threads = _Threads()
+        self._threads = CallThreads()
 
     async def open(self) -> Self:
         """Start the actor system of the home, or attach to the one that runs there."""
@@ -295,6 +204,10 @@ class AsyncSagaOrchestrator:
         """Every journal entry of a saga, in order. Raises SagaNotFoundError."""
         return await self._threads.call(self._threads.orchestrator.get_timeline, saga_id)
 
+    async def get_outputs(self, saga_id: str) -> dict[str, Any]:
+        """What the steps of a saga have returned so far, by step name. Raises SagaNotFoundError."""
+        return await self._threads.call(self._threads.orchestrator.get_outputs, saga_id)
+
     async def wait_idle(self, timeout_s: float | None = None) -> None:
         """Wait until no saga runs; parked sagas do not count. Raises TimeoutError after ``timeout_s`` seconds."""
         await self._threads.wait(self._threads.session.wait_idle, timeout_s=timeout_s)
@@ -332,7 +245,7 @@ class AsyncSagaOrchestrator:
         await self.close()
 
     def __del__(self) -> None:
-        threads: _Threads | None = getattr(self, "_threads", None)
+        threads: CallThreads | None = getattr(self, "_threads", None)
         if threads is not None and threads.opened:
             threads.session.attachment.leave()
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)

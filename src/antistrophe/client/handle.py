@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.session import Session
 from antistrophe.records import SagaMetadata, SagaStatus
@@ -30,6 +32,15 @@ class SagaHandle:
         saga keeps running.
         """
         return self._session.result(self.id, Deadline(timeout_s))
+
+    def outputs(self, timeout_s: float | None = None) -> dict[str, Any]:
+        """Wait for the saga's end. Returns the outputs by step name, in step order, of the steps that returned one::
+
+            handle.outputs(timeout_s=60.0)      # {"BookFlight": "LH 400", "Charge": {"receipt": 17}}
+
+        Raises like `result`. `SagaOrchestrator.get_outputs` gives the outputs at any moment, and after a failure.
+        """
+        return self._session.outputs_at_end(self.id, Deadline(timeout_s))
 
     def status(self) -> SagaStatus:
         """The saga's status at this moment."""

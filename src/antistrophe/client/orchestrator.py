@@ -6,7 +6,7 @@ import os
 import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from antistrophe.client.arguments import check_number, check_text
 from antistrophe.client.deadline import Deadline
@@ -172,6 +172,14 @@ class SagaOrchestrator:
         if entries is None:
             raise self._session.not_found(saga_id)
         return list(entries)
+
+    def get_outputs(self, saga_id: str) -> dict[str, Any]:
+        """What the steps of a saga have returned so far: the outputs by step name, of the steps that returned one.
+
+        It does not wait for the saga. The output of a step that was compensated stays. Raises SagaNotFoundError, and
+        UnreadableDataError for an output that can't be read.
+        """
+        return self._session.outputs(saga_id)
 
     def subscribe(self, from_position: int | None = None) -> ChangeSubscription:
         """Follow the lifecycle of all sagas: an iterator of SagaChange that ends when it or the orchestrator is closed.

@@ -7,6 +7,7 @@ import pwd
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from antistrophe.client.arguments import check_text
 from antistrophe.client.deadline import Deadline
@@ -19,10 +20,21 @@ from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import journal_path
 from antistrophe.launcher.attachment import Attachment
 from antistrophe.linux.termination import HOME_VARIABLE
-from antistrophe.messages import CountSagas, Done, GetSaga, OrderSaga, ResolveStep, SagaCounts, SagaFound
+from antistrophe.messages import (
+    CountSagas,
+    Done,
+    GetOutputs,
+    GetSaga,
+    OrderSaga,
+    ResolveStep,
+    SagaCounts,
+    SagaFound,
+    SagaOutputs,
+)
 from antistrophe.records import SagaMetadata
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome, error_of
+from antistrophe.serialization.payload import unpack_payload
 from antistrophe.settings import Settings
 
 DEFAULT_HOME = ".antistrophe"
@@ -79,6 +91,28 @@ class Session:
         """Wait for the end of a saga and return its events. Raises the SagaError that it ended with."""
         check_text(saga_id, "saga's id")
         return self._events_of(self.requests.outcome(saga_id, deadline))
+
+    def outputs_at_end(self, saga_id: str, deadline: Deadline) -> dict[str, Any]:
+        """Wait for the end of a saga and return the outputs of its steps. Raises the SagaError that it ended with."""
+        self.result(saga_id, deadline)
+        return self.outputs(saga_id)
+
+    def outputs(self, saga_id: str) -> dict[str, Any]:
+        """The outputs of a saga's steps so far. Raises SagaNotFoundError."""
+        check_text(saga_id, "saga's id")
+        found: dict[str, Any] = {}
+        step: int | None = 0
+        while step is not None:
+            part = self._outputs_from(saga_id, step)
+            if part.outputs is None:
+                raise self.not_found(saga_id)
+            for name, packed in part.outputs:
+                found[name] = unpack_payload(packed, what=f"the output of step {name!r} of saga {saga_id!r}")
+            step = part.next_step
+        return found
+
+    def _outputs_from(self, saga_id: str, step: int) -> SagaOutputs:
+        return self.requests.ask(lambda correlation: GetOutputs(correlation, saga_id, step), SagaOutputs)
 
     def find(self, saga_id: str) -> SagaMetadata | None:
         """One saga, or None where no saga has that id."""

@@ -34,6 +34,7 @@ from antistrophe.messages.queries import (
     AwaitChanges,
     Changes,
     CountSagas,
+    GetOutputs,
     GetSaga,
     GetTimeline,
     ListHistory,
@@ -44,6 +45,7 @@ from antistrophe.messages.queries import (
     SagaCounts,
     SagaFound,
     SagaList,
+    SagaOutputs,
     Timeline,
 )
 from antistrophe.messages.requests import (
@@ -153,6 +155,7 @@ __all__ = [
     "Drained",
     "EndCall",
     "EndProcess",
+    "GetOutputs",
     "GetSaga",
     "GetTimeline",
     "HostConfiguration",
@@ -183,6 +186,7 @@ __all__ = [
     "SagaList",
     "SagaOrder",
     "SagaOutcome",
+    "SagaOutputs",
     "SagaSleeps",
     "StartSaga",
     "StepAnswer",

@@ -27,6 +27,15 @@ class GetTimeline:
 
 
 @message
+class GetOutputs:
+    """What have the steps of a saga returned, from the step with index ``from_step`` on? Answered by SagaOutputs."""
+
+    correlation: str
+    saga_id: str
+    from_step: int
+
+
+@message
 class CountSagas:
     """How many sagas are there? Answered by SagaCounts."""
 
@@ -72,9 +81,20 @@ class AwaitChanges:
     wait_s: float
 
 
-Query: TypeAlias = GetSaga | GetTimeline | CountSagas | ListRunning | ListHistory | ListSagas | AwaitChanges
+Query: TypeAlias = (
+    GetSaga | GetTimeline | GetOutputs | CountSagas | ListRunning | ListHistory | ListSagas | AwaitChanges
+)
 
-QUERIES: tuple[type, ...] = (GetSaga, GetTimeline, CountSagas, ListRunning, ListHistory, ListSagas, AwaitChanges)
+QUERIES: tuple[type, ...] = (
+    GetSaga,
+    GetTimeline,
+    GetOutputs,
+    CountSagas,
+    ListRunning,
+    ListHistory,
+    ListSagas,
+    AwaitChanges,
+)
 
 
 # --- supervisor -> registry ---------------------------------------------------------------------------------------
@@ -108,6 +128,16 @@ class Timeline:
 
 
 @message
+class SagaOutputs:
+    """Packed outputs by the names of their steps; None where no saga has that id. ``next_step`` is the ``from_step``
+    that asks for the next ones, None where there are no more."""
+
+    correlation: str
+    outputs: tuple[tuple[str, bytes], ...] | None
+    next_step: int | None = None
+
+
+@message
 class SagaCounts:
     """How many sagas run, and how many have finished or are parked."""
 
@@ -134,4 +164,4 @@ class Changes:
     position: int
 
 
-ANSWERS: tuple[type, ...] = (SagaFound, Timeline, SagaCounts, SagaList, Changes)
+ANSWERS: tuple[type, ...] = (SagaFound, Timeline, SagaOutputs, SagaCounts, SagaList, Changes)
