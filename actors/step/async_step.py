@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import os
 import resource
 import signal
@@ -137,7 +137,7 @@ class AsyncStepActor(RuntimeActor):
             except OSError as error:
                 return refusal(message, home, error)
             result = call_step(step, message.action.value, context)
-            return answer_of(message.action, await result if asyncio.iscoroutine(result) else result, limit_bytes)
+            return answer_of(message.action, await result if inspect.iscoroutine(result) else result, limit_bytes)
 
         def settled(outcome: Answer | BaseException | None) -> None:
             answer = answer_of_exception(_without_exit(outcome)) if isinstance(outcome, BaseException) else outcome

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import inspect
 import os
 import resource
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, StepResult, normalise_result
 from antistrophe.definition.events import EncodedEvent, encode_event
+from antistrophe.definition.result import run_to_end
 from antistrophe.definition.spec import ResourceLimits
 from antistrophe.definition.validation import LONGEST_S
 from antistrophe.errors import (
@@ -79,7 +81,7 @@ class Caller:
                 if self.cancelled:
                     raise AttemptCancelled(_BEING_ENDED)
                 result = make()
-                if asyncio.iscoroutine(result):
+                if inspect.iscoroutine(result):
                     result = self._run(result)
                 return result
             finally:
@@ -93,7 +95,7 @@ class Caller:
         loop = self._runner.get_loop()
         self._task = loop.create_task(coroutine)
         try:
-            return loop.run_until_complete(self._task)
+            return run_to_end(loop, self._task)
         finally:
             self._task = None
             _end_tasks(loop)
@@ -120,7 +122,10 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
     for task in left:
         task.cancel()
     if left:
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        try:
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        except (Exception, KeyboardInterrupt) as error:
+            raise InDoubtError(f"the tasks that it has left can't be ended: {type(error).__name__}: {error}") from error
 
 
 def answer_of(action: Action, result: Any, limit_bytes: int) -> Answer:
@@ -216,8 +221,11 @@ def _limited(limits: ResourceLimits | None) -> Iterator[None]:
     try:
         yield
     finally:
-        for kind, pair in before.items():
-            resource.setrlimit(kind, pair)
+        try:
+            for kind, pair in before.items():
+                resource.setrlimit(kind, pair)
+        except (OSError, ValueError) as error:
+            raise InDoubtError(f"it has changed the limits of its process, which can't be put back: {error}") from error
 
 
 def _soft_limits(limits: ResourceLimits) -> dict[int, int]:

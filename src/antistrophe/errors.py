@@ -24,6 +24,7 @@ AntistropheError
 │   ├── RetryableError               nothing happened; try again
 │   ├── FatalError                   nothing happened; don't try again
 │   └── InDoubtError                 the effect may have happened
+│       └── InvalidResultError       the events of a StepResult are none (a TypeError too)
 ├── UnreadableDataError              bytes are damaged, or no longer fit their class
 ├── OutputNotFoundError              ``ctx.outputs[...]`` of a step without an output (a KeyError too)
 └── CqrsError                        event store, command bus, projections, versions
@@ -240,6 +241,11 @@ class FatalError(StepSignal):
 
 class InDoubtError(StepSignal):
     """The effect may or may not have happened, so the step must be compensated."""
+
+
+class InvalidResultError(InDoubtError, TypeError):
+    """``StepResult(...)`` got what are no events. The step that says so has most likely done its work, so it is in
+    doubt."""
 
 
 class UnreadableDataError(AntistropheError, ValueError):

@@ -80,6 +80,11 @@ def test_a_saga_that_can_be_undone_passes_at_every_point(bank: str, tmp_path: Pa
     assert_every_append_was_a_point(report, home)
 
 
+def test_events_that_are_made_as_they_are_read_are_no_coroutine(bank: str) -> None:
+    report = verify(bank, steps.LazyDebit(bank))
+    assert report.ok, report
+
+
 def failures_by_point(report: Report, home: Path) -> dict[str, list[FailureKind]]:
     """How the attempts of each run really ended, from the journal; each injection has to be seen there."""
     expected = {

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -105,7 +105,40 @@ def _raise(error: BaseException) -> Any:
     raise error
 
 
+def _done(number: int) -> InlineDone:
+    """The event of that number. Number 2 has none, and asking for it raises."""
+    if number == 2:
+        raise ValueError("no event")
+    return InlineDone(str(number), Decimal(number))
+
+
+async def _done_later(numbers: Iterable[int]) -> AsyncIterator[InlineDone]:
+    for number in numbers:
+        await asyncio.sleep(0)
+        yield _done(number)
+
+
+async def _done_together(numbers: Iterable[int]) -> Iterator[InlineDone]:
+    await asyncio.sleep(0)
+    return map(_done, numbers)
+
+
+async def _stop_the_loop() -> None:
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(3600)
+
+
 _FAILURES: dict[str, Any] = {
+    "lazy": lambda: (_done(number) for number in range(2)),
+    "lazy fails": lambda: (_done(number) for number in range(3)),
+    "lazy later": lambda: _done_later(range(2)),
+    "lazy later fails": lambda: _done_later(range(3)),
+    "lazy together": lambda: _done_together(range(2)),
+    "lazy together fails": lambda: _done_together(range(3)),
+    "lazy wrong": lambda: iter(range(3)),
+    "lazy within": lambda: StepResult("output", map(_done, range(2))),  # type: ignore[arg-type]
+    "wrong result": lambda: StepResult("output", 5),  # type: ignore[arg-type]
+    "stop the loop": _stop_the_loop,
     "raise": lambda: _raise(ValueError("no")),
     "retryable": lambda: _raise(RetryableError("later", after_s=3600.0)),
     "fatal": lambda: _raise(FatalError("never")),
@@ -141,6 +174,28 @@ class BadUndo(SagaStep):
         _note("compensate", ctx)
         if ctx.attempt < self.until:
             raise OSError("the bank is closed")
+
+
+@dataclass(frozen=True)
+class AsyncLazy(AsyncWork):
+    """Its coroutine returns a generator of so many events."""
+
+    events: int = 2
+
+    async def execute(self, ctx: StepContext) -> Any:  # type: ignore[override]
+        await AsyncWork.execute(self, ctx)
+        return (_done(number) for number in range(self.events))
+
+
+@dataclass(frozen=True)
+class LazyUndo(Work):
+    """Its first undo returns events that can't be read."""
+
+    compensation_retry = RetryPolicy(max_attempts=3, initial_s=0.0)
+
+    def compensate(self, ctx: StepContext) -> Any:
+        _note("compensate", ctx)
+        return map(_done, range(4 - ctx.attempt))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import pickle
+from collections import deque
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -13,7 +16,7 @@ import pytest
 
 from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, Outputs, StepContext, StepResult, normalise_result
 from antistrophe.definition.events import event
-from antistrophe.errors import AntistropheError, OutputNotFoundError
+from antistrophe.errors import AntistropheError, InDoubtError, OutputNotFoundError
 
 
 @event("context.noted")
@@ -85,10 +88,30 @@ def test_a_result_keeps_its_events_as_a_tuple() -> None:
     assert StepResult() == StepResult(None, ())
 
 
-@pytest.mark.parametrize("events", ["text", None, 5, Noted("a"), {Noted("a")}, (n for n in [Noted("a")])])
+@pytest.mark.parametrize("events", ["text", b"text", None, 5, Noted("a"), {"a": Noted("a")}, Pair(1, 2), Noted])
 def test_the_events_of_a_result_are_a_list(events: Any) -> None:
     with pytest.raises(TypeError, match="takes a list of events"):
         StepResult(events=events)
+
+
+def test_a_wrong_result_says_that_its_step_is_in_doubt() -> None:
+    wrong: Any = 5
+    with pytest.raises(InDoubtError):
+        StepResult(events=wrong)
+
+
+@pytest.mark.parametrize("make", [iter, set, deque, dict.fromkeys, lambda each: (n for n in each)])
+def test_any_iterable_of_events_will_do(make: Callable[[list[Noted]], Any]) -> None:
+    made = make([Noted("a")])
+    events: Any = made.keys() if isinstance(made, dict) else made
+    assert StepResult(5, events) == StepResult(5, (Noted("a"),))
+
+
+def test_events_without_an_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antistrophe.definition.result.MOST_EVENTS", 1_000)
+    endless: Any = itertools.repeat(Noted("a"))
+    with pytest.raises(TypeError, match="more than 1,000 events"):
+        StepResult(events=endless)
 
 
 @pytest.mark.parametrize("sentinel", [NOT_APPLIED, UNKNOWN])
@@ -105,6 +128,10 @@ def test_the_findings_of_verify_stay_themselves(sentinel: Any) -> None:
         (None, StepResult()),
         ([], StepResult()),
         ([Noted("a")], StepResult(None, (Noted("a"),))),
+        (iter([Noted("a")]), StepResult(None, (Noted("a"),))),
+        ((each for each in [Noted("a"), Noted("b")]), StepResult(None, (Noted("a"), Noted("b")))),
+        (map(Noted, "ab"), StepResult(None, (Noted("a"), Noted("b")))),
+        ({Noted("a")}, StepResult(None, (Noted("a"),))),
         ((Noted("a"), Noted("b")), StepResult(None, (Noted("a"), Noted("b")))),
         (StepResult(5), StepResult(5)),
         (StepResult(5, [Noted("a")]), StepResult(5, (Noted("a"),))),
@@ -123,7 +150,8 @@ def test_what_a_step_may_return(returned: Any, result: StepResult[Any]) -> None:
         ({}, "returns None, a list of events"),
         (Pair(1, 2), "returns None, a list of events"),
         (NOT_APPLIED, "not NOT_APPLIED"),
-        (iter([Noted("a")]), "list_iterator"),
+        (iter([Noted("a"), 5]), "5 .int. among its events"),
+        (range(3), "0 .int. among its events"),
         (Noted("a"), "in a list"),
         ([Noted("a"), 5], "5 .int. among its events: put @event above its class"),
         (StepResult(1, ["text"]), "among its events"),

@@ -98,6 +98,12 @@ def test_the_deadline_ends_a_wait(calls: Calls) -> None:
         ("no result", StepFailedError, True),
         ("cancelled", StepFailedError, False),
         ("exit", StepCrashedError, True),
+        ("lazy fails", StepFailedError, True),
+        ("lazy later fails", StepFailedError, True),
+        ("lazy together fails", StepFailedError, True),
+        ("lazy wrong", StepFailedError, True),
+        ("wrong result", StepFailedError, True),
+        ("stop the loop", StepFailedError, True),
     ],
 )
 def test_each_way_to_fail(calls: Calls, how: str, error: type[Exception], in_doubt: bool) -> None:
@@ -106,6 +112,18 @@ def test_each_way_to_fail(calls: Calls, how: str, error: type[Exception], in_dou
     assert type(outcome.error) is error
     assert [call[0] for call in calls] == (["execute", "compensate"] if in_doubt else ["execute"])
     assert steps.CONTEXTS[-1].in_doubt is in_doubt
+
+
+@pytest.mark.parametrize("how", ["lazy", "lazy later", "lazy together", "lazy within"])
+def test_events_that_are_made_as_they_are_read_are_events(calls: Calls, how: str) -> None:
+    outcome = run_inline(saga(steps.Fail(how)))
+    assert outcome.events == [steps.InlineDone("0", Decimal(0)), steps.InlineDone("1", Decimal(1))]
+
+
+def test_an_undo_whose_events_fail_is_tried_again(calls: Calls) -> None:
+    outcome = run_inline(saga(steps.LazyUndo("one"), steps.Fail("raise")))
+    assert outcome.status is SagaStatus.COMPENSATED
+    assert calls[-2:] == [("compensate", "one", 1), ("compensate", "one", 2)]
 
 
 def test_what_may_be_tried_again_is(calls: Calls) -> None:

@@ -10,7 +10,8 @@ from enum import Enum
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from antistrophe.definition.events import event_key
-from antistrophe.errors import OutputNotFoundError
+from antistrophe.definition.result import is_iterable_of_events, read_events
+from antistrophe.errors import InvalidResultError, OutputNotFoundError
 from antistrophe.serialization.type_hints import short
 
 T = TypeVar("T")
@@ -93,17 +94,21 @@ class StepResult(Generic[T]):
 
     Later steps and the step's own compensation can read the output. It is None or a value that travels without a
     declared type: bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta,
-    Decimal or UUID. The events are a list or a tuple, and are kept as a tuple. Raises TypeError for events of another
-    type.
+    Decimal or UUID. The events are a list, or any other iterable of events, and are kept as a tuple. Raises
+    InvalidResultError, which is a TypeError, for events of another type. Within a step that error says that the step is
+    in doubt.
     """
 
     output: T | None = None
     events: Sequence[object] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.events, list | tuple):
-            raise TypeError(f"StepResult(events=...) takes a list of events, not {short(self.events)}")
-        object.__setattr__(self, "events", tuple(self.events))
+        events = self.events
+        if type(events) is not tuple and type(events) is not list:
+            if not is_iterable_of_events(type(events)):
+                raise InvalidResultError(f"StepResult(events=...) takes a list of events, not {short(events)}")
+            events = read_events(events)
+        object.__setattr__(self, "events", tuple(events))
 
 
 class Finding(Enum):
@@ -129,7 +134,7 @@ def normalise_result(value: Any) -> StepResult[Any]:
         return StepResult()
     if isinstance(value, StepResult):
         result = value
-    elif type(value) in (list, tuple):
+    elif is_iterable_of_events(type(value)):
         result = StepResult(events=value)
     elif event_key(type(value)) is not None:
         raise TypeError(f"a step returns its events in a list: [{short(value)}]")

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, get_type_hints, overl
 from weakref import WeakKeyDictionary
 
 from antistrophe.definition.context import StepContext
+from antistrophe.definition.result import finished
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy
 from antistrophe.errors import InvalidStepError
 from antistrophe.serialization.payload import prepare_fields, unpack_fields
@@ -37,8 +38,9 @@ class SagaStep:
                 return []
 
     The fields are the step's input, which ``add_step`` packs. The methods take ``(self, ctx)`` or ``(self)`` and may be
-    ``async def``. ``execute`` and ``compensate`` return None, a list of events, or a StepResult. A step may also have
-    ``verify``, which says whether a step in doubt took effect: it returns a StepResult, NOT_APPLIED or UNKNOWN.
+    ``async def``. ``execute`` and ``compensate`` return None, a list (or any iterable) of events, or a StepResult. A
+    step may also have ``verify``, which says whether a step in doubt took effect: it returns a StepResult, NOT_APPLIED
+    or UNKNOWN.
 
     These class attributes may be set; a field of the same name wins:
 
@@ -294,20 +296,21 @@ def method_of(step: SagaStep, role: str) -> Callable[..., Any] | None:
 def call_step(step: SagaStep, role: str, ctx: StepContext) -> Any:
     """Call ``execute``, ``compensate`` or ``verify``, with ``ctx`` where the method takes it.
 
-    Returns what the method returns, which is a coroutine for an ``async def``. Lets every exception through.
+    Returns what the method gives back, read to its end; a coroutine that gives it for an ``async def``. Lets every
+    exception through.
     """
     if isinstance(step, FunctionStep):
-        return step.definition.call(role, step.input, ctx)
+        return finished(step.definition.call(role, step.input, ctx))
     method = method_of(step, role)
     if method is None:
         raise InvalidStepError(f"{type(step).__qualname__} has no method {role}")
     match context_passing(type(step).__qualname__, role, method):
         case "positional":
-            return method(ctx)
+            return finished(method(ctx))
         case "keyword":
-            return method(ctx=ctx)
+            return finished(method(ctx=ctx))
         case "none":
-            return method()
+            return finished(method())
 
 
 def context_passing(owner: str, role: str, method: Callable[..., Any]) -> ContextPassing:

@@ -4,6 +4,7 @@ waiting."""
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import time
 from collections import deque
@@ -17,6 +18,7 @@ from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.actors.step.call import answer_of, answer_of_exception, exit_code_of
 from antistrophe.actors.step.step_context import context_of
 from antistrophe.definition.events import decode_event
+from antistrophe.definition.result import run_coroutine
 from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, SagaDefinition
 from antistrophe.definition.step import build_step, call_step, source_of
 from antistrophe.errors import AttemptCancelled, SagaError
@@ -232,12 +234,12 @@ def _leases() -> Iterator[Lease]:
 def _awaited(make: Callable[[], Any]) -> Any:
     """What ``make`` returns, or what the coroutine that it returns does."""
     result = make()
-    if not asyncio.iscoroutine(result):
+    if not inspect.iscoroutine(result):
         return result
     if not _loop_runs_here():
-        return asyncio.run(result)
+        return run_coroutine(result)
     with ThreadPoolExecutor(1, "antistrophe-inline") as pool:
-        return pool.submit(asyncio.run, result).result()
+        return pool.submit(run_coroutine, result).result()
 
 
 def _loop_runs_here() -> bool:

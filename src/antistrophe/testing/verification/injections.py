@@ -5,7 +5,7 @@ These steps run in step processes like any other step, so that the actor system 
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import os
 import signal
 import sys
@@ -17,6 +17,7 @@ from typing import Any
 
 from antistrophe.definition.code_loading import inside_step_process, load_step_class
 from antistrophe.definition.context import Outputs, StepContext, StepResult, normalise_result
+from antistrophe.definition.result import run_coroutine
 from antistrophe.definition.spec import Origin
 from antistrophe.definition.step import SagaStep, build_step, call_step, method_of
 from antistrophe.errors import FatalError, InDoubtError, NotSerializableError
@@ -149,7 +150,7 @@ class InjectedStep(SagaStep):
         tracer = self._tracer(log, step, role, armed=armed)
         with tracer:
             result = call_step(step, role, ctx)
-        if asyncio.iscoroutine(result):
+        if inspect.iscoroutine(result):
             return self._await(result, tracer, lambda value: self._after(value, log, role, began, tracer, armed=armed))
         return self._after(result, log, role, began, tracer, armed=armed)
 
@@ -230,8 +231,8 @@ class InjectedStep(SagaStep):
             in_doubt=False,
         )
         result = call_step(self._step(other), COMPENSATE, given)
-        if asyncio.iscoroutine(result):
-            asyncio.run(result)
+        if inspect.iscoroutine(result):
+            run_coroutine(result)
 
 
 @dataclass(frozen=True)
