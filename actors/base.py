@@ -13,6 +13,7 @@ from typing import Any
 
 from thespian.actors import Actor
 
+from antistrophe.linux.descriptor import OpenFile, files_behind
 from antistrophe.linux.process import die_with_parent, restore_ending_signals, restore_fatal_signals
 from antistrophe.messages import Address, Configuration
 
@@ -77,6 +78,12 @@ class RuntimeActor(Actor):
         """
         manager: Any = getattr(self, "_myRef")  # noqa: B009 - an attribute of Thespian's that its stubs do not know
         return bool(manager.transport.more_is_waiting(self._handlers))
+
+    def own_files(self, *, connections: bool) -> dict[int, OpenFile | None]:
+        """What is open under the numbers through which this actor receives and, with ``connections``, sends."""
+        manager: Any = getattr(self, "_myRef")  # noqa: B009 - an attribute of Thespian's that its stubs do not know
+        transport = manager.transport
+        return files_behind({*transport.lasting_filenos, *(transport.protectedFileNumList() if connections else ())})
 
     def hand_over(self, message: Any) -> None:
         """Have this actor receive a message that does not travel. Any thread of this process may call this."""

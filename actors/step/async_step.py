@@ -22,6 +22,7 @@ from antistrophe.actors.step.user_process import (
     REFUSALS,
     become_user_process,
     configure_user_process,
+    leave_if_changed,
     load_code,
     refusal,
 )
@@ -123,6 +124,7 @@ class AsyncStepActor(RuntimeActor):
     def _begin(self, message: RunStep, attempt_id: AttemptId) -> None:
         assert self.base is not None, "configured before it runs anything"
         assert self._loop is not None, "configured before it runs anything"
+        own_files = self.own_files(connections=False)
         home, name, limit_bytes = self.base.home, message.lease_name, self.base.settings.max_payload_bytes
         try:
             step = build_step(load_step_class(message.origin, message.class_ref), message.input)
@@ -151,6 +153,7 @@ class AsyncStepActor(RuntimeActor):
                         message.saga_id,
                         error,
                     )
+            leave_if_changed(own_files, message.step_name)
             self.hand_over(_CallSettled(name, answer))
 
         self._loop.start(Call(name, attempt, settled, lambda tasks: write_tasks_to(home, name, tasks)))

@@ -8,6 +8,7 @@ attempt only: the next attempt begins at the start of the file, and a record cou
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import zlib
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.errors import UnreadableDataError
+from antistrophe.linux.descriptor import file_behind
 from antistrophe.saga.entries import Action
 from antistrophe.saga.inputs import ANSWER_TYPES, Answer
 from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
@@ -64,7 +66,9 @@ class AttemptFile:
     def __init__(self, home: str | os.PathLike[str], lease_name: str) -> None:
         path = attempt_path(home, lease_name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._opened = file_behind(self._file)
         self._end = 0
 
     def begin(self, attempt_id: AttemptId, began_at: float) -> None:
@@ -79,12 +83,24 @@ class AttemptFile:
 
     def close(self) -> None:
         """Close the file: nothing more will be written."""
-        os.close(self._file)
+        if file_behind(self._file) == self._opened:
+            os.close(self._file)
 
     def _write(self, record: bytes, offset: int) -> None:
+        if file_behind(self._file) != self._opened:
+            self._open_again()
         written = os.pwrite(self._file, record, offset)
         if written != len(record):
             raise OSError(28, "the disk took only a part of the attempt file")
+
+    def _open_again(self) -> None:
+        """User code has closed the file. Its number may belong to a file of the user's by now, which must not be
+        written and must stay open."""
+        file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if file_behind(file) != self._opened:
+            os.close(file)
+            raise OSError(errno.ESTALE, "another file stands in the place of the attempt file", str(self._path))
+        self._file = file
 
 
 def read_attempt_file(home: str | os.PathLike[str], lease_name: str, attempt_id: AttemptId) -> AttemptRecord:

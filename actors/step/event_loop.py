@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakSet
 
+from antistrophe.actors.base import EXIT_AFTER_A_BUG, log
 from antistrophe.linux.descendants import live_step_descendants
 from antistrophe.linux.termination import live_group_members
 from antistrophe.saga.inputs import Answer
@@ -99,7 +101,13 @@ class EventLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        try:
+            self._loop.run_forever()
+        finally:
+            # A call has stopped the loop, or closed its descriptors: no other call could go on.
+            log.error("a call has ended the event loop that it shared with others, and so its process")
+            logging.shutdown()
+            os._exit(EXIT_AFTER_A_BUG)
 
     # --- in the loop's thread ----------------------------------------------------------------------------------
 

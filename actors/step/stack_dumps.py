@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import fcntl
 import os
 import re
+import resource
 import signal
 from collections.abc import Sequence
 from types import CodeType, FrameType
 from typing import Any
 
 from antistrophe.actors.step.attempt_file import stack_path
+from antistrophe.linux.descriptor import file_behind
 from antistrophe.linux.procfs import read
 from antistrophe.messages import ProcessDead
 
@@ -24,6 +27,8 @@ MAX_STACK_BYTES = 16_384
 """The bytes that are kept of a stack dump; the rest is cut off, and the text says so."""
 
 _MOST_READ_BYTES = 1 << 20
+_HIGHEST_NUMBER = 65_536
+_ROOM_ABOVE = 16
 _MOST_TASKS = 20
 _MOST_FRAMES = 100
 _STACK_BIT = 1 << (STACK_SIGNAL - 1)
@@ -50,10 +55,16 @@ class StackFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         path = stack_path(home, lease_name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._file = os.open(path, flags, 0o600)
+        self._file = _out_of_the_way(os.open(path, flags, 0o600))
+        self._opened = file_behind(self._file)
         # These handlers are written in C: they write the file even while the interpreter is busy or in native code.
         faulthandler.register(STACK_SIGNAL, file=self._file, all_threads=True, chain=False)
         faulthandler.enable(self._file, all_threads=True)
+
+    @property
+    def lost(self) -> bool:
+        """Whether user code has closed the file: its number may belong to another file by now."""
+        return file_behind(self._file) != self._opened
 
     def begin(self) -> None:
         """Empty the file: another attempt begins."""
@@ -62,7 +73,20 @@ class StackFile:
     def write_tasks(self, step: asyncio.Task[Any]) -> None:
         """Write where the tasks of a waiting loop stand; the stack of its thread shows only the loop."""
         with contextlib.suppress(OSError):
-            os.write(self._file, _tasks_text([step, *(asyncio.all_tasks(step.get_loop()) - {step})]))
+            if not self.lost:
+                os.write(self._file, _tasks_text([step, *(asyncio.all_tasks(step.get_loop()) - {step})]))
+
+
+def _out_of_the_way(file: int) -> int:
+    """The same file under a high number. The handlers in C can't check what is open under their number when they write,
+    and a file that user code opens gets the lowest number that is free."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        high = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, max(3, min(soft, _HIGHEST_NUMBER) - _ROOM_ABOVE))
+    except OSError:  # no number is free up there
+        return file
+    os.close(file)
+    return high
 
 
 def write_tasks_to(home: str | os.PathLike[str], lease_name: str, tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -16,6 +16,7 @@ from antistrophe.actors.step.user_process import (
     REFUSALS,
     become_user_process,
     configure_user_process,
+    leave_if_changed,
     load_code,
     refusal,
 )
@@ -56,9 +57,11 @@ class StepActor(RuntimeActor):
             return
         attempt_id = AttemptId(message.saga_id, message.step, message.action, message.attempt)
         if self._last is None or self._last[0] != attempt_id:
+            own_files = self.own_files(connections=True)
             with self._caller.attempt():
                 self._last = (attempt_id, self._attempt(message, attempt_id))
                 self._leave_if_cancelled()
+            leave_if_changed(own_files, message.step_name)
         self.send(
             sender,
             StepAnswer(message.saga_id, message.step, message.action, message.attempt, self._name, self._last[1]),
@@ -91,7 +94,7 @@ class StepActor(RuntimeActor):
         stacks."""
         assert self.base is not None, "configured before it runs anything"
         try:
-            if self._stacks is None:
+            if self._stacks is None or self._stacks.lost:
                 self._stacks = StackFile(self.base.home, self._name)
                 self._caller.on_waiting = self._stacks.write_tasks
             self._stacks.begin()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+from collections.abc import Mapping
 
-from antistrophe.actors.base import RuntimeActor
+from antistrophe.actors.base import RuntimeActor, log
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL
 from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class, mark_step_process
 from antistrophe.definition.step import prepare_step
 from antistrophe.errors import UnreadableDataError
 from antistrophe.linux.descendants import mark_step_descendants
+from antistrophe.linux.descriptor import OpenFile, changed
 from antistrophe.linux.process import identity_of
 from antistrophe.messages import CodeLoaded, CodeNotLoaded, LoadCode, RunStep, StepConfiguration, StepReady
 from antistrophe.saga.entries import Lease
@@ -18,6 +21,9 @@ from antistrophe.saga.inputs import Refused
 
 REFUSALS = (CodeNotLoadableError, UnreadableDataError, OSError)
 """What can keep an attempt from its call; nothing of the user's has run then."""
+
+EXIT_WITHOUT_DESCRIPTORS = 74
+"""The exit code of a process whose own descriptors user code has closed (EX_IOERR of sysexits.h)."""
 
 
 def become_user_process(actor: RuntimeActor) -> None:
@@ -46,6 +52,21 @@ def load_code(message: LoadCode, name: str) -> CodeLoaded | CodeNotLoaded:
     except CodeNotLoadableError as error:
         return CodeNotLoaded(name, str(error))
     return CodeLoaded(name, message.class_refs)
+
+
+def leave_if_changed(files: Mapping[int, OpenFile | None], step_name: str) -> None:
+    """End the process if its own descriptors are not what they were before a call. Whatever it sent now could go into a
+    file of the user's; its attempt file says all that an answer could say."""
+    lost = changed(files)
+    if lost:
+        log.warning(
+            "step %s has closed descriptors that it did not open (%s), so its process is ended; close only what the "
+            "step has opened",
+            step_name,
+            ", ".join(map(str, sorted(lost))),
+        )
+        logging.shutdown()
+        os._exit(EXIT_WITHOUT_DESCRIPTORS)
 
 
 def refusal(message: RunStep, home: str, error: Exception) -> Refused:

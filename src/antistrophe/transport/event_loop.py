@@ -21,6 +21,7 @@ from thespian.system.messages.multiproc import ChildMayHaveDied
 from thespian.system.transport import SendStatus
 
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError
+from antistrophe.linux.descriptor import file_behind
 from antistrophe.messages import REPEATED
 from antistrophe.transport.actor_manager import ChildEnded
 from antistrophe.transport.address import path_of
@@ -55,6 +56,7 @@ class EventLoop:
         self.receiver = Receiver(self._poller, self._path, self.drop_counters)
         self.received = self.receiver.received
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wake_file = file_behind(self._wake_fd)
         self._poller.watch(self._wake_fd, READABLE, _WAKE)
         self._watches: frozenset[int] = frozenset()
         self._check_children = self._exit_signalled = False
@@ -65,6 +67,11 @@ class EventLoop:
     def filenos(self) -> list[int]:
         """The descriptors that are watched."""
         return self._poller.filenos
+
+    @property
+    def lasting_filenos(self) -> tuple[int, int, int]:
+        """The descriptors that stay open as long as the loop: without one of them it is deaf."""
+        return self._poller.fileno, self._wake_fd, self.receiver.fileno
 
     def keep(self, message: Any) -> None:
         """Deliver a message to this process itself. It does not travel, so it may hold values that can't travel."""
@@ -143,8 +150,9 @@ class EventLoop:
         """End the wait, for this reason. Signal handlers call this, so it takes no lock."""
         self._exit_signalled |= signal_exit
         self._check_children |= check_children
-        # A fork keeps an actor's signal handlers; there the descriptor's number may belong to another file by now.
-        if not self.closed:
+        # A fork keeps an actor's signal handlers, and user code may close all descriptors: the number may belong to
+        # another file by now.
+        if not self.closed and file_behind(self._wake_fd) == self._wake_file:
             with contextlib.suppress(OSError):
                 os.eventfd_write(self._wake_fd, 1)
 

@@ -31,6 +31,11 @@ class Poller:
         """The descriptors that are watched."""
         return list(self._owners)
 
+    @property
+    def fileno(self) -> int:
+        """The descriptor of the set itself."""
+        return self._epoll.fileno()
+
     def watch(self, fileno: int, events: int, owner: object) -> None:
         """Watch this descriptor from now on; where ``events`` is 0, only for its end. Raises OSError for a descriptor
         that epoll does not take (a regular file is always ready)."""

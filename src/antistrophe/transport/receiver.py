@@ -59,6 +59,11 @@ class Receiver:
             raise ActorSystemFailure(f"can't listen on {path}: {error.strerror}") from error
         poller.watch(self._listener.fileno(), READABLE, self)
 
+    @property
+    def fileno(self) -> int:
+        """The descriptor of the socket that listens."""
+        return self._listener.fileno()
+
     def accept(self) -> None:
         """Accept the connections that wait, and read what they have sent already."""
         for _ in range(_ACCEPTS_AT_ONCE):

@@ -170,6 +170,11 @@ class UnixTransport:
         self._loop.wake()
 
     @property
+    def lasting_filenos(self) -> tuple[int, ...]:
+        """The descriptors without which this end can't receive."""
+        return self._loop.lasting_filenos
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """How much this end has dropped or refused, by kind."""
         return self._loop.drop_counters.counts

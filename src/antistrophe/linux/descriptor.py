@@ -1,0 +1,29 @@
+"""Descriptors of this process that must be told from others of the same number: user code may have closed them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+OpenFile: TypeAlias = tuple[int, int]
+"""The file, socket or pipe behind a descriptor: its device and inode. All epoll sets and eventfds have the same."""
+
+
+def file_behind(fileno: int) -> OpenFile | None:
+    """What is open under this number now; None where nothing is."""
+    try:
+        stat = os.fstat(fileno)
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def files_behind(filenos: Iterable[int]) -> dict[int, OpenFile | None]:
+    """What is open under each of these numbers now."""
+    return {fileno: file_behind(fileno) for fileno in filenos}
+
+
+def changed(before: Mapping[int, OpenFile | None]) -> list[int]:
+    """The numbers under which something else is open than ``before``, or nothing."""
+    return [fileno for fileno, file in before.items() if file_behind(fileno) != file]
