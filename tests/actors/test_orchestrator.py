@@ -284,6 +284,15 @@ def test_outputs_come_by_step_name_in_step_order(orchestrator: SagaOrchestrator)
         orchestrator.get_outputs("nobody")
 
 
+def test_one_step_stands_in_a_saga_twice_under_two_names(orchestrator: SagaOrchestrator) -> None:
+    again = Return("same")
+    saga = SagaDefinition("one-step-twice").add_step(again, name="first").add_step(again, name="second")
+    assert orchestrator.start(saga).outputs(timeout_s=30.0) == {"first": "same", "second": "same"}
+    found = orchestrator.get_saga(saga.id)
+    assert found is not None
+    assert [step.name for step in found.steps] == ["first", "second"]
+
+
 def test_outputs_of_a_saga_that_runs_or_turned_back(orchestrator: SagaOrchestrator, gate: Path) -> None:
     saga = SagaDefinition("returns-and-fails").add_step(Return(1)).add_step(WaitFor(str(gate))).add_step(Fail())
     handle = orchestrator.start(saga)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
@@ -142,6 +142,27 @@ def test_two_steps_of_one_name_are_refused() -> None:
     with pytest.raises(InvalidStepError, match="steps 0 and 2 are both called 'Debit'"):
         saga.add_step(Named("B", 2))
     assert len(saga.add_step(Named("B", 2, name="Debit again")).steps) == 3
+
+
+@pytest.mark.parametrize("again", [note("x"), Debit("A", 1), Named("A", 1, name="Ann Lee, 12 Oak Street")])
+def test_a_step_may_be_given_a_name_for_one_use(again: SagaStep) -> None:
+    saga = SagaDefinition("s").add_step(again, name="first").add_step(again, name="second").add_step(again)
+    assert [each.name for each in saga.step_specs[:2]] == [each.name for each in saga.metadata.steps[:2]]
+    first, second, own = saga.step_specs
+    assert (first.name, second.name) == ("first", "second")
+    assert own.name not in ("first", "second")
+    assert first == replace(own, name="first"), "the name alone differs"
+    assert saga.steps == (again,) * 3, "the step stays as it is"
+    with pytest.raises(InvalidStepError, match=r"steps 0 and 3 are both called .first.\. .*add_step\(step, name="):
+        saga.add_step(Credit("B", 2), name="first")
+    with pytest.raises(InvalidStepError, match="steps 2 and 3 are both called"):
+        saga.add_step(Credit("B", 2), own.name)
+
+
+@pytest.mark.parametrize("bad", ["", " ", "a\nb", "a\x1b", "x" * 201, 5, b"a"])
+def test_the_name_for_one_use_is_checked(bad: Any) -> None:
+    with pytest.raises(InvalidStepError, match="step Debit: name must"):
+        SagaDefinition("s").add_step(Debit("A", 1), name=bad)
 
 
 @pytest.mark.parametrize(

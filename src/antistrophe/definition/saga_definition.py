@@ -85,20 +85,22 @@ class SagaDefinition:
         self._set("created_at", datetime.now(UTC))
         self._set("step_specs", ())
 
-    def add_step(self, step: SagaStep) -> SagaDefinition:
-        """A new definition with this step at its end.
+    def add_step(self, step: SagaStep, name: str | None = None) -> SagaDefinition:
+        """A new definition with this step at its end. ``name`` is the step's name in this saga, in place of its own::
+
+            saga = saga.add_step(pay("A", 100), name="deposit").add_step(pay("A", 900), name="rest")
 
         Raises InvalidStepError, which names the step, what is wrong and what to do; NotSerializableError, one of those,
         for a field that can't travel.
         """
         if not isinstance(step, SagaStep):
             raise InvalidStepError(f"saga {self.id!r}: {_not_a_step(step)}")
-        added = step_spec(step)
+        added = step_spec(step, name)
         for index, earlier in enumerate(self.step_specs):
             if earlier.name == added.name:
                 raise InvalidStepError(
                     f"saga {self.id!r}: steps {index} and {len(self.steps)} are both called {added.name!r}. Give one a "
-                    "name of its own: a field or class attribute `name`, or @step(name=...)"
+                    "name of its own: add_step(step, name=...), a field or class attribute `name`, or @step(name=...)"
                 )
         new = copy.copy(self)
         new._set("steps", (*self.steps, step))

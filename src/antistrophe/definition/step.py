@@ -44,7 +44,7 @@ class SagaStep:
 
     These class attributes may be set; a field of the same name wins:
 
-    - ``name``: unique within a saga; the class's name by default.
+    - ``name``: unique within a saga; the class's name by default. ``add_step(step, name=...)`` names one use of a step.
     - ``timeout_s`` (30.0), ``kill_grace_s`` (5.0): seconds until an attempt is told to end, and from there to the kill.
     - ``retry``, ``compensation_retry``: a RetryPolicy for attempts forward and back.
     - ``compensation_timeout_s``: seconds for a compensation (at least 30.0, and ``timeout_s``, by default).

@@ -32,14 +32,15 @@ DEFAULT_RETRIES = 3
 _MISSING = object()
 
 
-def step_spec(step: SagaStep) -> StepSpec:
-    """All that the runtime needs to know about a step.
+def step_spec(step: SagaStep, name: str | None = None) -> StepSpec:
+    """All that the runtime needs to know about a step. ``name``: what it is called in its saga, where not as it calls
+    itself.
 
     Raises InvalidStepError, which names the step, what is wrong and what to do, and NotSerializableError for a field
     that can't travel. An exception in the step's own code (a property, say) comes out as InvalidStepError, too.
     """
     read = _Options(step)
-    name = read.name()
+    name = read.name(name)
     class_ref_text = class_ref(source_of(step))
     has_verify = _check_methods(step, name, read.flag("requires_compensation", True))
     timeout_s = read.seconds("timeout_s", DEFAULT_TIMEOUT_S)
@@ -77,8 +78,8 @@ class _Options:
         if isinstance(step, FunctionStep):
             self._label = f"step {step.definition.__qualname__}"
 
-    def name(self) -> str:
-        name = self._read("name", type(self._step).__name__)
+    def name(self, given: str | None) -> str:
+        name = self._read("name", type(self._step).__name__) if given is None else given
         self._check("name", name_problem(name))
         # A subclass of str would not travel as a plain text.
         plain = str.__str__(name)
