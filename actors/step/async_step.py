@@ -13,9 +13,10 @@ from thespian.actors import WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId
-from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, answer_of, answer_of_exception
+from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, answer_of
 from antistrophe.actors.step.event_loop import Call, EventLoop
 from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatchdog
+from antistrophe.actors.step.raised import answer_of_exception
 from antistrophe.actors.step.stack_dumps import StackFile, write_tasks_to
 from antistrophe.actors.step.step_context import context_of
 from antistrophe.actors.step.user_process import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import inspect
 import os
 import resource
@@ -12,28 +11,16 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from antistrophe.actors.step.raised import class_name_of, text_of
 from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, StepResult, normalise_result
 from antistrophe.definition.events import EncodedEvent, encode_event
 from antistrophe.definition.result import run_to_end
 from antistrophe.definition.spec import ResourceLimits
-from antistrophe.definition.validation import LONGEST_S
-from antistrophe.errors import (
-    AttemptCancelled,
-    FatalError,
-    InDoubtError,
-    PayloadTooLargeError,
-    RetryableError,
-)
-from antistrophe.saga.entries import Action, FailureKind, Verdict
-from antistrophe.saga.inputs import Answer, Raised, Returned, Unencodable, Verified
+from antistrophe.errors import AttemptCancelled, InDoubtError, PayloadTooLargeError
+from antistrophe.saga.entries import Action, Verdict
+from antistrophe.saga.inputs import Answer, Returned, Unencodable, Verified
 from antistrophe.serialization.payload import check_size, pack_payload
 
-_KINDS = (
-    (RetryableError, FailureKind.RETRYABLE),
-    (FatalError, FailureKind.FATAL),
-    (InDoubtError, FailureKind.IN_DOUBT),
-)
-_MAX_ERROR_TEXT = 8_192
 _BEING_ENDED = "the attempt is being ended"
 
 EXIT_AFTER_CANCEL = 143
@@ -136,34 +123,7 @@ def answer_of(action: Action, result: Any, limit_bytes: int) -> Answer:
         output, events = _encoded(normalise_result(result), limit_bytes)
         return Returned(output, events)
     except Exception as error:  # the user's value may raise anything when it is packed
-        return Unencodable(_text(error), _clean(type(error).__name__))
-
-
-def answer_of_exception(error: BaseException, limits: ResourceLimits | None = None) -> Raised:
-    """The answer for what a call raised under these limits."""
-    kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FailureKind.RAISED)
-    after_s = _seconds(getattr(error, "after_s", None)) if kind is FailureKind.RETRYABLE else None
-    return Raised(
-        kind, " ".join(filter(None, (_text(error), _limit_that(error, limits)))), _clean(type(error).__name__), after_s
-    )
-
-
-def _limit_that(error: BaseException, limits: ResourceLimits | None) -> str:
-    """The limit of the attempt that raised an error of this kind, or "". (The machine's own limits raise the same.)"""
-    if limits is None:
-        return ""
-    if isinstance(error, MemoryError) and limits.memory_bytes is not None:
-        return f"(limits.memory_bytes={limits.memory_bytes})"
-    if isinstance(error, OSError) and error.errno == errno.EMFILE and limits.open_files is not None:
-        return f"(limits.open_files={limits.open_files})"
-    return ""
-
-
-def _seconds(value: object) -> float | None:
-    """The seconds that a step wants to wait. None where the value is no duration: then the retry policy counts."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        return None
-    return float(min(value, LONGEST_S))
+        return Unencodable(text_of(error), class_name_of(error))
 
 
 def exit_code_of(error: SystemExit) -> int:
@@ -171,19 +131,6 @@ def exit_code_of(error: SystemExit) -> int:
     if error.code is None:
         return 0
     return error.code & 0xFF if isinstance(error.code, int) else 1
-
-
-def _text(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception as broken:
-        text = f"(no text: str() of the exception raised {type(broken).__name__})"
-    return _clean(text)[:_MAX_ERROR_TEXT]
-
-
-def _clean(text: str) -> str:
-    """The text without lone surrogates, which UTF-8 can't hold."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _verdict(result: Any, limit_bytes: int) -> Verified:

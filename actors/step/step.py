@@ -9,7 +9,8 @@ from typing import Any
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId
-from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, Caller, answer_of, answer_of_exception, exit_code_of
+from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, Caller, answer_of, exit_code_of
+from antistrophe.actors.step.raised import answer_of_exception
 from antistrophe.actors.step.stack_dumps import StackFile
 from antistrophe.actors.step.step_context import context_of
 from antistrophe.actors.step.user_process import (

@@ -128,7 +128,33 @@ async def _stop_the_loop() -> None:
     await asyncio.sleep(3600)
 
 
+async def _together(*errors: BaseException) -> None:
+    async with asyncio.TaskGroup() as group:
+        for error in errors:
+            group.create_task(_fail_later(error))
+
+
+async def _fail_later(error: BaseException) -> None:
+    await asyncio.sleep(0)
+    raise error
+
+
+def _group(*errors: BaseException, depth: int = 1) -> BaseException:
+    group = BaseExceptionGroup("several", errors)
+    for _ in range(depth):
+        group = BaseExceptionGroup("deeper", [ValueError("beside"), group])
+    return group
+
+
+def _raise_from(error: BaseException, cause: BaseException) -> Any:
+    raise error from cause
+
+
 _FAILURES: dict[str, Any] = {
+    "doubt in a task group": lambda: _together(ValueError("no"), InDoubtError("perhaps paid")),
+    "fatal in a group": lambda: _raise(_group(RetryableError("busy"), FatalError("the account is closed"))),
+    "exit in a group": lambda: _raise(_group(SystemExit(3))),
+    "cause": lambda: _raise_from(FatalError("no booking"), InDoubtError("the answer was lost")),
     "lazy": lambda: (_done(number) for number in range(2)),
     "lazy fails": lambda: (_done(number) for number in range(3)),
     "lazy later": lambda: _done_later(range(2)),

@@ -104,6 +104,10 @@ def test_the_deadline_ends_a_wait(calls: Calls) -> None:
         ("lazy wrong", StepFailedError, True),
         ("wrong result", StepFailedError, True),
         ("stop the loop", StepFailedError, True),
+        ("doubt in a task group", StepFailedError, True),
+        ("fatal in a group", StepFailedError, False),
+        ("exit in a group", StepFailedError, True),
+        ("cause", StepFailedError, False),
     ],
 )
 def test_each_way_to_fail(calls: Calls, how: str, error: type[Exception], in_doubt: bool) -> None:

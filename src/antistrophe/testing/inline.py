@@ -15,7 +15,8 @@ from typing import Any
 
 from antistrophe.actors.saga.saga import SagaActor
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
-from antistrophe.actors.step.call import answer_of, answer_of_exception, exit_code_of
+from antistrophe.actors.step.call import answer_of, exit_code_of
+from antistrophe.actors.step.raised import answer_of_exception
 from antistrophe.actors.step.step_context import context_of
 from antistrophe.definition.events import decode_event
 from antistrophe.definition.result import run_coroutine
@@ -44,7 +45,7 @@ from antistrophe.saga.outcome import error_of, outcome_of
 from antistrophe.saga.state import Saga, replay
 from antistrophe.settings import Settings
 
-_CAUGHT = (Exception, AttemptCancelled, asyncio.CancelledError)
+_CAUGHT = (Exception, AttemptCancelled, asyncio.CancelledError, SystemExit)
 """What a call may raise. Anything else (KeyboardInterrupt, what a test framework raises) is not the saga's to have."""
 
 
@@ -206,7 +207,9 @@ class _Inline:
         except SystemExit as ended:
             self._die(exit_code_of(ended))
             return
-        except _CAUGHT as error:
+        except BaseException as error:
+            if not _is_the_sagas(error):
+                raise
             answer: Answer = answer_of_exception(error)
         else:
             answer = answer_of(message.action, result, DEFAULT_MAX_PAYLOAD_BYTES)
@@ -229,6 +232,12 @@ def _leases() -> Iterator[Lease]:
     while True:
         number += 1
         yield Lease(f"inline-{number}", identity.pid, identity.start_ticks, identity.boot_id)
+
+
+def _is_the_sagas(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(lambda each: isinstance(each, _CAUGHT))[1] is None
+    return isinstance(error, _CAUGHT)
 
 
 def _awaited(make: Callable[[], Any]) -> Any:
