@@ -6,6 +6,7 @@ from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord, read_
 from antistrophe.actors.step.stack_dumps import read_stack, why_no_stack
 from antistrophe.linux.process import boot_id
 from antistrophe.messages import ProcessDead
+from antistrophe.saga.entries import Lease
 
 
 class AttemptEvidence:
@@ -18,9 +19,9 @@ class AttemptEvidence:
         """See ``EvidencePort``."""
         return boot_id()
 
-    def read(self, lease_name: str, attempt_id: AttemptId) -> AttemptRecord:
+    def read(self, lease: Lease, attempt_id: AttemptId) -> AttemptRecord:
         """See ``EvidencePort``."""
-        return read_attempt_file(self._home, lease_name, attempt_id)
+        return read_attempt_file(self._home, lease.name, attempt_id, lease.attempt_file)
 
     def stack(self, lease_name: str) -> str | None:
         """See ``EvidencePort``."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from antistrophe.actors.saga.ports import EvidencePort, JournalPort, SagaHostPort
-from antistrophe.actors.step.attempt_file import AttemptId
+from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.errors import JournalError
 from antistrophe.messages import BeginSaga, ProcessDead, ProcessGrant
 from antistrophe.saga.entries import AttemptStarted, SagaAccepted
@@ -132,8 +132,8 @@ class Execution:
         stack = None
         no_stack: str | None = "the machine has been started anew since"
         if current.lease.boot_id == self._evidence.boot_id():
-            record = self._evidence.read(current.lease.name, self._attempt_id(current))
-            began, answer = record.began_at is not None, record.answer
+            record = self._evidence.read(current.lease, self._attempt_id(current))
+            began, answer = _began(record), record.answer
             stack = self._evidence.stack(current.lease.name) if began and answer is None else None
             no_stack = self._evidence.why_no_stack(dead) if began and answer is None and stack is None else None
         return Fenced(
@@ -162,11 +162,16 @@ class Execution:
         current = self.saga.current
         if current is None:
             return TimePassed()
-        record = self._evidence.read(current.lease.name, self._attempt_id(current))
+        record = self._evidence.read(current.lease, self._attempt_id(current))
         return TimePassed(record.began_at, allowance_s)
 
     def _attempt_id(self, current: AttemptStarted) -> AttemptId:
         return AttemptId(self.saga.id, current.step, current.action, current.attempt)
+
+
+def _began(record: AttemptRecord) -> bool | None:
+    """Whether the call began; None where nobody knows."""
+    return False if record.never_began else record.began_at is not None or None
 
 
 def _granted(grant: ProcessGrant) -> ProcessGranted:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.messages import Address, ProcessDead
-from antistrophe.saga.entries import Entry
+from antistrophe.saga.entries import Entry, Lease
 from antistrophe.saga.state import Saga
 from antistrophe.settings import Settings
 
@@ -80,8 +80,9 @@ class EvidencePort(Protocol):
     def boot_id(self) -> str:
         """Names the time since the machine was started: evidence from before proves nothing."""
 
-    def read(self, lease_name: str, attempt_id: AttemptId) -> AttemptRecord:
-        """The start marker and the outcome that the process of that lease wrote of that attempt."""
+    def read(self, lease: Lease, attempt_id: AttemptId) -> AttemptRecord:
+        """The start marker and the outcome that the process of that lease wrote of that attempt, or the proof that the
+        attempt never began. Whatever keeps from reading leaves both open."""
 
     def stack(self, lease_name: str) -> str | None:
         """The stacks that the process wrote before it died, or None."""

@@ -1,8 +1,13 @@
 """The attempt file: a step process writes there what others must know about its attempt after its death.
 
-The file holds two records: the call begins, and the call has ended. Each is one unsynced write. The write survives the
-death of the process but not of the machine, so a record counts only within the same boot. The file holds the last
-attempt only: the next attempt begins at the start of the file, and a record counts only for the attempt that it names.
+The file is laid down before its lease is lent, with a mark at its start: a random number. The number, the device and
+the inode are the identity of the file, and the intent of an attempt names it. After the mark stand two records: the
+call begins, and the call has ended. Each is one unsynced write. The write survives the death of the process but not of
+the machine, so a record counts only within the same boot. The file holds the last attempt only: the next attempt begins
+after the mark, and a record counts only for the attempt that it names.
+
+That a call never began is known only where the very file that the intent names is there, and holds nothing, or a whole
+record of another attempt. A file that is missing, is another one, can't be read or is torn says nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from antistrophe.errors import UnreadableDataError
 from antistrophe.linux.descriptor import file_behind
@@ -25,6 +30,10 @@ from antistrophe.serialization.payload import pack_payload, pack_record, unpack_
 # A record is this header (magic, length and CRC-32 of what follows) and a packed list: the attempt's id, and one item.
 _HEADER = struct.Struct(">4sII")
 _MAGIC = b"asm1"
+
+# The mark: its magic, and a random number.
+_MARK = struct.Struct(">4s8s")
+_MARK_MAGIC = b"asl1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +52,12 @@ class AttemptId:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """What an attempt file says of one attempt: when its call began (seconds since the epoch), and how it ended."""
+    """What an attempt file says of one attempt: when its call began (seconds since the epoch), and how it ended.
+    ``never_began``: the file proves that no call began. Where nothing is said, nobody knows."""
 
     began_at: float | None = None
     answer: Answer | None = None
+    never_began: bool = False
 
 
 def attempt_path(home: str | os.PathLike[str], lease_name: str) -> Path:
@@ -60,22 +71,31 @@ def stack_path(home: str | os.PathLike[str], lease_name: str) -> Path:
 
 
 class AttemptFile:
-    """The attempt file of one lease, open for writing in the step process. Every method raises OSError where the disk
-    refuses."""
+    """The attempt file of one lease, open for writing in the step process; laid down now, where it is not there yet.
+    ``identity`` is the file's. Every method raises OSError where the disk refuses."""
 
     def __init__(self, home: str | os.PathLike[str], lease_name: str) -> None:
         path = attempt_path(home, lease_name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._opened = file_behind(self._file)
+        try:
+            mark = os.pread(self._file, _MARK.size, 0)
+            if len(mark) < _MARK.size:
+                mark = _MARK.pack(_MARK_MAGIC, os.urandom(8))
+                self._write(mark, 0)
+            self.identity = _identity(os.fstat(self._file), mark)
+        except OSError:
+            os.close(self._file)
+            raise
         self._end = 0
 
     def begin(self, attempt_id: AttemptId, began_at: float) -> None:
         """Write that the call begins now; ``began_at`` is in seconds since the epoch."""
         record = _packed_record([*attempt_id.as_list(), began_at])
-        self._write(record, 0)
-        self._end = len(record)
+        self._write(record, _MARK.size)
+        self._end = _MARK.size + len(record)
 
     def finish(self, attempt_id: AttemptId, answer: Answer) -> None:
         """Write how the call has ended."""
@@ -103,24 +123,42 @@ class AttemptFile:
         self._file = file
 
 
-def read_attempt_file(home: str | os.PathLike[str], lease_name: str, attempt_id: AttemptId) -> AttemptRecord:
-    """What the attempt file of that lease says of that attempt. A torn record, and a record of another attempt, say
-    nothing."""
+def lay_down_attempt_file(home: str | os.PathLike[str], lease_name: str) -> str:
+    """Make the attempt file of a lease that is about to be lent. Returns its identity, or ``""`` where the disk
+    refuses."""
     try:
-        data = attempt_path(home, lease_name).read_bytes()
+        file = AttemptFile(home, lease_name)
+    except OSError:
+        return ""
+    file.close()
+    return file.identity
+
+
+def read_attempt_file(
+    home: str | os.PathLike[str], lease_name: str, attempt_id: AttemptId, identity: str = ""
+) -> AttemptRecord:
+    """What the attempt file of that lease says of that attempt. ``identity``: the file that the intent names; another
+    file says nothing. Without one, as in intents of older versions, a file can't say that the call never began."""
+    try:
+        data, found = _content(attempt_path(home, lease_name))
     except OSError:
         return AttemptRecord()
-    began, rest = _read_record(data, attempt_id)
-    if not isinstance(began, float):
+    if identity and found != identity:
         return AttemptRecord()
-    packed, _ = _read_record(rest, attempt_id)
-    if not isinstance(packed, bytes):
-        return AttemptRecord(began)
+    data = data[_MARK.size if data.startswith(_MARK_MAGIC) else 0 :]
+    body, rest = _read_record(data)
+    if not _is_of(body, attempt_id):
+        return AttemptRecord(never_began=bool(identity) and (not data or body is not None))
+    began_at, (ending, _) = body[-1], _read_record(rest)
+    if not isinstance(began_at, float):
+        return AttemptRecord()
+    if not _is_of(ending, attempt_id) or not isinstance(ending[-1], bytes):
+        return AttemptRecord(began_at)
     try:
-        answer: Answer = unpack_record(packed, ANSWER_TYPES)
+        answer: Answer = unpack_record(ending[-1], ANSWER_TYPES)
     except UnreadableDataError:
-        return AttemptRecord(began)
-    return AttemptRecord(began, answer)
+        return AttemptRecord(began_at)
+    return AttemptRecord(began_at, answer)
 
 
 def remove_attempt_files(home: str | os.PathLike[str], lease_name: str) -> None:
@@ -143,9 +181,25 @@ def _packed_record(body: list[Any]) -> bytes:
     return _HEADER.pack(_MAGIC, len(packed), zlib.crc32(packed)) + packed
 
 
-def _read_record(data: bytes, attempt_id: AttemptId) -> tuple[Any, bytes]:
-    """The last item of the record at the start of ``data``, and the bytes after it. None and no bytes where the record
-    is torn or about another attempt."""
+def _content(path: Path) -> tuple[bytes, str]:
+    """All bytes of the file, and its identity. Raises OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        data = file.read()
+        return data, _identity(os.fstat(file.fileno()), data)
+
+
+def _identity(status: os.stat_result, data: bytes) -> str:
+    """The identity of the file that begins with ``data``."""
+    number = data[_MARK.size - 8 : _MARK.size].hex() if data.startswith(_MARK_MAGIC) else ""
+    return f"{status.st_dev:x}:{status.st_ino:x}:{number}"
+
+
+def _is_of(body: list[Any] | None, attempt_id: AttemptId) -> TypeGuard[list[Any]]:
+    return body is not None and body[:-1] == attempt_id.as_list()
+
+
+def _read_record(data: bytes) -> tuple[list[Any] | None, bytes]:
+    """The list in the record at the start of ``data``, and the bytes after it. None and no bytes where it is torn."""
     if len(data) < _HEADER.size:
         return None, b""
     magic, length, checksum = _HEADER.unpack_from(data)
@@ -156,6 +210,5 @@ def _read_record(data: bytes, attempt_id: AttemptId) -> tuple[Any, bytes]:
         body = unpack_payload(packed)
     except UnreadableDataError:
         return None, b""
-    if not isinstance(body, list) or body[:-1] != attempt_id.as_list():
-        return None, b""
-    return body[-1], data[_HEADER.size + length :]
+    whole = isinstance(body, list) and len(body) == 5
+    return body if whole else None, data[_HEADER.size + length :]

@@ -48,7 +48,16 @@ class StepActor(RuntimeActor):
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self._name = message.name
-        self.send(sender, configure_user_process(self, message))
+        self.send(sender, configure_user_process(self, message, self._lay_down(message.base.home)))
+
+    def _lay_down(self, home: str) -> str:
+        """Have the attempt file there before any attempt. Returns its identity."""
+        try:
+            self._attempt_file = AttemptFile(home, self._name)
+        except OSError as error:
+            log.error("no attempt file can be made in %s: %s; it is tried again for the next attempt", home, error)
+            return ""
+        return self._attempt_file.identity
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
         self.send(sender, load_code(message, self._name))

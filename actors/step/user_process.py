@@ -34,14 +34,17 @@ def become_user_process(actor: RuntimeActor) -> None:
     mark_step_process()
 
 
-def configure_user_process(actor: RuntimeActor, message: StepConfiguration) -> StepReady:
-    """Configure the process; the answer for the supervisor, to be sent once all is ready."""
+def configure_user_process(actor: RuntimeActor, message: StepConfiguration, attempt_file: str = "") -> StepReady:
+    """Configure the process; the answer for the supervisor, to be sent once all is ready. ``attempt_file``: the
+    identity of the attempt file of the process, where its slots have none of their own."""
     actor.configure(message.base)
     mark_step_descendants(message.name)
     signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file for the stacks
     identity = identity_of(os.getpid())
     assert identity is not None, "this process lives"
-    return StepReady(Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id))
+    return StepReady(
+        Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id, attempt_file=attempt_file)
+    )
 
 
 def load_code(message: LoadCode, name: str) -> CodeLoaded | CodeNotLoaded:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 
+from antistrophe.actors.step.attempt_file import lay_down_attempt_file
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL, why_no_answer
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.thespian_children import child_process
@@ -28,7 +29,8 @@ class Ending:
 @dataclass(slots=True)
 class ChildProcess:
     """An owned process, or an async worker (``shared``). ``lease``: its identity, once it has reported ready.
-    ``asked``: what it was doing when it was asked for its stacks. ``killed``: it was told to die."""
+    ``slots``: the leases of its slots, where it is shared. ``asked``: what it was doing when it was asked for its
+    stacks. ``killed``: it was told to die."""
 
     name: str
     home: str
@@ -38,6 +40,7 @@ class ChildProcess:
     lease: Lease | None = None
     asked: str | None = None
     killed: bool = False
+    slots: dict[str, Lease] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
@@ -50,9 +53,15 @@ class ChildProcess:
         return self.process.pid if self.process is not None and self.alive else None
 
     def lease_named(self, lease_name: str) -> Lease:
-        """The lease of that slot: of the whole process, where it has only one."""
+        """The lease of that slot: of the whole process, where it has only one. The attempt file of another slot is laid
+        down before the slot is lent for the first time."""
         assert self.lease is not None, "only a process that is ready is leased"
-        return replace(self.lease, name=lease_name, shared=self.shared)
+        if not self.shared:
+            return self.lease
+        if lease_name not in self.slots:
+            attempt_file = lay_down_attempt_file(self.home, lease_name)
+            self.slots[lease_name] = replace(self.lease, name=lease_name, shared=True, attempt_file=attempt_file)
+        return self.slots[lease_name]
 
     def ask_for_stacks(self) -> None:
         """Have the process write the stacks of its threads."""

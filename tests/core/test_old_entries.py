@@ -11,10 +11,12 @@ from antistrophe.journal.rows import pack_entry, pack_metadata, unpack_entry, un
 from antistrophe.saga.entries import (
     Action,
     AttemptFailed,
+    AttemptStarted,
     CompensationRetried,
     Entry,
     Failure,
     FailureKind,
+    Lease,
     Verdict,
     VerdictGiven,
 )
@@ -41,6 +43,15 @@ def test_an_entry_from_before_a_field_is_read(entry: Entry, later: list[str]) ->
     for name in later:
         assert written.pop(name) is not None
     assert unpack_entry(pack_payload([kind, written]), "it") == replace(entry, **lacking)
+
+
+def test_a_lease_from_before_attempt_files_were_named_is_read() -> None:
+    lease = Lease("p-1", 4711, 99, "boot", attempt_file="fe01:2a:0123456789abcdef")
+    entry = AttemptStarted(1.0, 0, Action.EXECUTE, 1, 5.0, 6.0, lease)
+    assert unpack_entry(pack_entry(entry), "it") == entry
+    kind, written = unpack_payload(pack_entry(entry))
+    assert written["lease"].pop("attempt_file") == lease.attempt_file
+    assert unpack_entry(pack_payload([kind, written]), "it") == replace(entry, lease=replace(lease, attempt_file=""))
 
 
 def test_a_row_of_a_saga_from_before_failed_undos_were_counted_is_read() -> None:

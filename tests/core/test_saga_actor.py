@@ -84,8 +84,8 @@ class Host:
     def boot_id(self) -> str:
         return BOOT
 
-    def read(self, lease_name: str, attempt_id: AttemptId) -> AttemptRecord:
-        return self.marks.get(lease_name, AttemptRecord())
+    def read(self, lease: Lease, attempt_id: AttemptId) -> AttemptRecord:
+        return self.marks.get(lease.name, AttemptRecord(never_began=True))
 
     def stack(self, lease_name: str) -> str | None:
         return None

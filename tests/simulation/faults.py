@@ -26,6 +26,8 @@ class Fault(str, Enum):
     DEATH_BEFORE_EFFECT = "process dies before the effect"
     DEATH_AFTER_EFFECT = "process dies after the effect"
     DEATH_AFTER_OUTCOME = "process dies after it wrote its outcome"
+    EVIDENCE_REMOVED = "what a process left behind is removed"
+    EVIDENCE_UNREADABLE = "what a process left behind can't be read"
     CRASH_BEFORE_APPEND = "host dies before the append"
     CRASH_AFTER_APPEND = "host dies between append and effects"
     CRASH_BETWEEN_EFFECTS = "host dies between two effects"
@@ -70,6 +72,8 @@ RATES: dict[Fault, float] = {
     Fault.DEATH_BEFORE_EFFECT: 0.04,
     Fault.DEATH_AFTER_EFFECT: 0.04,
     Fault.DEATH_AFTER_OUTCOME: 0.05,
+    Fault.EVIDENCE_REMOVED: 0.04,
+    Fault.EVIDENCE_UNREADABLE: 0.04,
     Fault.CRASH_BEFORE_APPEND: 0.03,
     Fault.CRASH_AFTER_APPEND: 0.05,
     Fault.CRASH_BETWEEN_EFFECTS: 0.08,

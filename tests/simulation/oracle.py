@@ -29,6 +29,7 @@ from tests.simulation.faults import Fault
 from tests.simulation.journal_audit import audit
 from tests.simulation.properties import Check, Violation
 from tests.simulation.scenario import Scenario
+from tests.simulation.simulated_host import SETTINGS
 from tests.simulation.world import History, World
 
 MOST_ENTRIES = 600
@@ -200,13 +201,18 @@ def _in_turn(history: History) -> Iterator[Violation]:
 
 def _not_early(history: History) -> Iterator[Violation]:
     spec, accepted_at = history.scenario.spec, history.journal[0].at
+    latest = 0.0
     for entry in history.journal:
+        if isinstance(entry, AttemptStarted):
+            latest = entry.deadline + SETTINGS.start_timeout_s
         if not isinstance(entry, AttemptExpired):
             continue
         step = spec.steps[entry.step]
         limit_s = step.compensation_timeout_s if entry.action is Action.COMPENSATE else step.timeout_s
         forward = entry.action is Action.EXECUTE and spec.deadline_s is not None
         if forward and entry.at >= accepted_at + (spec.deadline_s or 0.0):
+            continue
+        if _blind(history) and entry.at >= latest:  # nobody could see when the call began
             continue
         for call in history.ledger.made(token_of(entry)):
             # Where the system has ended it already, it does not count as timed out, whatever the entry says.
@@ -217,17 +223,22 @@ def _not_early(history: History) -> Iterator[Violation]:
 # --- what is true ----------------------------------------------------------------------------------------------
 
 
+def _blind(history: History) -> bool:
+    """Whether the saga could not see what some process left behind: then it has to doubt what it can't know."""
+    return any(history.faults[each] for each in (Fault.REBOOT, Fault.EVIDENCE_REMOVED, Fault.EVIDENCE_UNREADABLE))
+
+
 def _true_results(history: History) -> Iterator[Violation]:
     """Every settled attempt ended as its own call really did."""
-    rebooted = history.faults[Fault.REBOOT] > 0
+    blind = _blind(history)
     for entry in history.journal:
         if isinstance(entry, _SETTLING):
             calls = history.ledger.made(token_of(entry))
-            if not _is_true(entry, calls[0] if calls else None, rebooted):
+            if not _is_true(entry, calls[0] if calls else None, blind):
                 yield Violation(Check.ECHO, f"{entry} does not tell how {calls} ended")
 
 
-def _is_true(entry: Entry, call: Call | None, rebooted: bool) -> bool:
+def _is_true(entry: Entry, call: Call | None, blind: bool) -> bool:
     answer = call.answer if call is not None else None
     match entry, answer:
         case AttemptSucceeded(), Returned():
@@ -237,25 +248,25 @@ def _is_true(entry: Entry, call: Call | None, rebooted: bool) -> bool:
         case AttemptSucceeded(), _:
             return False
         case VerdictGiven(), Verified():
-            return entry.verdict is answer.verdict or (rebooted and entry.verdict is Verdict.UNKNOWN)
+            return entry.verdict is answer.verdict or (blind and entry.verdict is Verdict.UNKNOWN)
         case VerdictGiven(), _:
             return entry.verdict is Verdict.UNKNOWN
         case AttemptFailed(), _:
-            return _is_true_failure(entry, call, rebooted)
+            return _is_true_failure(entry, call, blind)
     return True
 
 
-def _is_true_failure(entry: AttemptFailed, call: Call | None, rebooted: bool) -> bool:
+def _is_true_failure(entry: AttemptFailed, call: Call | None, blind: bool) -> bool:
     kind, answer = entry.failure.kind, call.answer if call is not None else None
     if kind in (FailureKind.NEVER_RAN, FailureKind.REFUSED):
         return call is None
     if kind is FailureKind.TIMEOUT and call is not None and call.interrupted:
         return False
     if kind in (FailureKind.TIMEOUT, FailureKind.INTERRUPTED):
-        # What was written before a reboot does not count, and nobody knows what began.
-        return rebooted or (answer is None and (call is not None or entry.action is Action.COMPENSATE))
+        # What was written before a reboot, or can't be read, does not count, and nobody knows what began.
+        return blind or (answer is None and (call is not None or entry.action is Action.COMPENSATE))
     if kind is FailureKind.CRASH:
-        return call is not None and answer is None
+        return blind or (call is not None and answer is None)
     if kind is FailureKind.UNENCODABLE:
         return isinstance(answer, Unencodable)
     return isinstance(answer, Raised) and answer.kind is kind and not isinstance(answer, Refused)
@@ -275,7 +286,7 @@ def _ends_true(history: History) -> Iterator[Violation]:
         if isinstance(last, SagaCompensated) and owes and (undone is None or undone < (done or 0.0)):
             yield Violation(Check.LEDGER, f"compensated, but step {index}, done at {done}, was undone at {undone}")
         called = any(True for _ in history.ledger.of(index, Action.EXECUTE))
-        if tried and not called and not history.faults[Fault.REBOOT]:
+        if tried and not called and not _blind(history):
             yield Violation(Check.DOUBT, f"step {index} was undone, but never called")
 
 

@@ -178,6 +178,7 @@ class StepProcesses:
         self._world = world
         self._boot = BOOT_AFTER_A_PREFIX if world.journal else 0
         self._records: dict[str, tuple[Token, AttemptRecord]] = {}
+        self._laid_down: set[str] = set()
         self._all: dict[str, StepProcess] = {}
 
     def start(self, *, shared: bool) -> StepProcess:
@@ -185,6 +186,7 @@ class StepProcesses:
         number = len(self._all) + 1
         process = StepProcess(self._world, Lease(f"process-{number}", 1000 + number, number, self.boot_id(), shared))
         self._all[process.lease.name] = process
+        self._laid_down.add(process.lease.name)
         return process
 
     def get(self, name: str) -> StepProcess | None:
@@ -214,11 +216,15 @@ class StepProcesses:
         """See ``EvidencePort``."""
         return f"boot-{self._boot}"
 
-    def read(self, lease_name: str, attempt_id: AttemptId) -> AttemptRecord:
+    def read(self, lease: Lease, attempt_id: AttemptId) -> AttemptRecord:
         """See ``EvidencePort``."""
-        token, record = self._records.get(lease_name, (None, AttemptRecord()))
+        if self._world.chances.strikes(Fault.EVIDENCE_REMOVED):
+            self.remove(lease.name)
+        if lease.name not in self._laid_down or self._world.chances.strikes(Fault.EVIDENCE_UNREADABLE):
+            return AttemptRecord()
+        token, record = self._records.get(lease.name, (None, AttemptRecord()))
         asked = Token(attempt_id.step, attempt_id.action, attempt_id.attempt)
-        return record if token == asked else AttemptRecord()
+        return record if token == asked else AttemptRecord(never_began=True)
 
     def stack(self, lease_name: str) -> str | None:
         """See ``EvidencePort``."""
@@ -231,3 +237,4 @@ class StepProcesses:
     def remove(self, lease_name: str) -> None:
         """See ``EvidencePort``."""
         self._records.pop(lease_name, None)
+        self._laid_down.discard(lease_name)

@@ -157,8 +157,10 @@ class _Inline:
     def boot_id(self) -> str:
         return boot_id()
 
-    def read(self, lease_name: str, attempt_id: AttemptId) -> AttemptRecord:
-        return self._record[1] if self._record is not None and self._record[0] == lease_name else AttemptRecord()
+    def read(self, lease: Lease, attempt_id: AttemptId) -> AttemptRecord:
+        if self._record is not None and self._record[0] == lease.name:
+            return self._record[1]
+        return AttemptRecord(never_began=True)
 
     def stack(self, lease_name: str) -> str | None:
         return None

@@ -12,6 +12,7 @@ _ANSWERS = "antistrophe.saga.answers:"
 _HOST = "antistrophe.actors.saga.hosted_sagas:HostedSagas."
 _BATCH = "antistrophe.actors.saga.batch_commit:Batch."
 _ACTOR = "antistrophe.actors.saga.saga:SagaActor."
+_EXECUTION_MODULE = "antistrophe.actors.saga.execution:"
 _EXECUTION = "antistrophe.actors.saga.execution:Execution."
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -222,6 +223,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "G4",
         Check.ECHO,
         (Patch(_ANSWERS + "_death", "if fenced.began is False:", "if not fenced.began:"),),
+    ),
+    Mutant(
+        "what left no trace is taken as never called",
+        "G4",
+        Check.AT_MOST_ONCE,
+        (Patch(_EXECUTION_MODULE + "_began", "record.never_began", "record.began_at is None"),),
     ),
     Mutant(
         "one attempt less than the policy has",
