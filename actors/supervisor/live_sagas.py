@@ -11,7 +11,7 @@ from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess, OpenSaga
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
-from antistrophe.actors.supervisor.saga_host_pool import HostProcess, SagaHostPool
+from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, HostProcess, SagaHostPool
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.messages import (
     AdoptProcess,
@@ -185,7 +185,12 @@ class LiveSagas:
                 self._spawn(live)
 
     def _spawn(self, live: LiveSaga, *, new: bool = False) -> None:
-        live.host = host = self.hosts.place(live.id)
+        host = self.hosts.place(live.id)
+        if host is None:
+            self._admission.left(live.id)
+            self._set_alarm(live, self._supervisor.now() + START_AGAIN_S)
+            return
+        live.host = host
         live.tell_again_s = TELL_AGAIN_S
         live.actors += 1
         self._tell_first(live, host, new=new)

@@ -114,7 +114,7 @@ class ProcessKeeper:
         except OSError as error:
             kind = "async worker" if shared else "step process"
             log.error("the %s %s can't be started (%s); another start is tried", kind, name, error)
-            self.pool.dead(name)
+            self.pool.start_failed(name, self._supervisor.now())
 
     def _grant(self, order: GrantTo) -> None:
         child = self._children[process_of(order.lease_name)]

@@ -13,6 +13,9 @@ from antistrophe.messages import Address, Configuration, DrainSagas, HostConfigu
 from antistrophe.records import ProcessRecord
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
+START_AGAIN_S = 1.0
+"""How long no host is started after a start failed."""
+
 
 @dataclass(eq=False, slots=True)
 class HostProcess:
@@ -46,10 +49,11 @@ class SagaHostPool:
         for host in self._hosts:
             self._supervisor.send(host.address, HostConfiguration(self._base, registry))
 
-    def place(self, saga_id: str) -> HostProcess:
-        """Choose the host for this saga's actor: the one with the fewest actors."""
-        if not self._hosts:
-            self._hosts.append(self._start())
+    def place(self, saga_id: str) -> HostProcess | None:
+        """Choose the host for this saga's actor: the one with the fewest actors. None where the machine has no room for
+        any."""
+        if not self._hosts and not self._start_another():
+            return None
         host = min(self._hosts, key=lambda host: len(host.saga_ids))
         host.saga_ids.add(saga_id)
         return host
@@ -69,8 +73,8 @@ class SagaHostPool:
             self._start_at = self._supervisor.now() + self._restarts.delay_s(self._supervisor.now())
         wanted = self._base.settings.saga_hosts
         if self._supervisor.now() >= self._start_at:
-            while len(self._hosts) < wanted:
-                self._hosts.append(self._start())
+            while len(self._hosts) < wanted and self._start_another():
+                pass
         return dead
 
     def records(self) -> list[ProcessRecord]:
@@ -82,6 +86,15 @@ class SagaHostPool:
                 rows += [ProcessRecord(pid, "saga", saga_id) for saga_id in sorted(host.saga_ids)]
                 rows += [] if host.saga_ids else [ProcessRecord(pid, "saga")]
         return rows
+
+    def _start_another(self) -> bool:
+        try:
+            self._hosts.append(self._start())
+        except OSError as error:
+            log.error("a host of saga actors can't be started (%s); another start is tried", error)
+            self._start_at = self._supervisor.now() + START_AGAIN_S
+            return False
+        return True
 
     def _start(self) -> HostProcess:
         address = self._supervisor.createActor(SagaHost)

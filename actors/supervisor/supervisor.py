@@ -17,7 +17,7 @@ from antistrophe.actors.supervisor.live_sagas import TELL_AGAIN_S, LiveSagas
 from antistrophe.actors.supervisor.preload import warm_up
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.request_handler import RequestHandler
-from antistrophe.actors.supervisor.saga_host_pool import SagaHostPool
+from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, SagaHostPool
 from antistrophe.actors.supervisor.thespian_children import child_process
 from antistrophe.errors import JournalError
 from antistrophe.linux.process import die_with_parent, identity_of, is_alive
@@ -131,11 +131,16 @@ class SupervisorActor(RuntimeActor):
         if not open_sagas:
             remove_all_attempt_files(message.home)
         warm_up()
-        self._start_registry(message)
+        try:
+            self._start_registry(message)
+            hosts = SagaHostPool(self, message, self._registry)
+        except OSError as error:
+            why = f"this machine has no room for the processes of an actor system ({error}); make room, and try again"
+            self.send(sender, SupervisorFailed("SystemUnavailableError", why))
+            return
         settings = message.settings
         self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
         self.processes = ProcessKeeper(self, message, prefix=uuid.uuid4().hex[:12])
-        hosts = SagaHostPool(self, message, self._registry)
         self.sagas = LiveSagas(self, message, hosts, self.processes, journal)
         self.requests = RequestHandler(self, self.sagas, journal)
         self.also_handle(self._all_handlers())
@@ -206,8 +211,13 @@ class SupervisorActor(RuntimeActor):
             self._registry_due = now + self._registry_restarts.delay_s(now)
         if now >= self._registry_due:
             log.error("the registry has died and is started again")
+            try:
+                self._start_registry(self.base)
+            except OSError as error:
+                log.error("the registry can't be started (%s); another start is tried", error)
+                self._registry_due = now + START_AGAIN_S
+                return
             self._registry_due = None
-            self._start_registry(self.base)
             self.sagas.hosts.registry_is(self._registry)
 
     def _on_wakeup(self, message: WakeupMessage, _sender: Address) -> None:

@@ -9,7 +9,7 @@ from antistrophe.messages import Address
 
 
 def child_process(parent: Any, address: Address) -> BaseProcess | None:
-    """The process behind an address that ``createActor`` of ``parent`` has just returned; None if its fork failed.
+    """The process behind an address that ``createActor`` of ``parent`` has just returned.
 
     Ask in the handler that creates the child, and keep the process: Thespian drops it before it reports the death. The
     ``pid`` is there at once, the ``exitcode`` once the process has ended (negative: the number of a signal). A process

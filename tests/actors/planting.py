@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
+import os
+from pathlib import Path
+
 from antistrophe.actors.registry import RegistryActor
 from antistrophe.actors.supervisor import child_process, running_attempts
 from antistrophe.saga.entries import Lease
 from antistrophe.settings import Settings
 
 VARIABLE = "ANTISTROPHE_TEST_PLANTED"
+NO_FORKS = "no-forks"
 
 
 def _one_process_for_all() -> None:
@@ -39,6 +45,19 @@ def _a_late_kill() -> None:
     running_attempts.RunningAttempts.end = late  # type: ignore[method-assign]
 
 
+def _forks_fail() -> None:
+    """Not a bug of ours: an actor can't fork while its home has a file of that name."""
+    fork = os.fork
+
+    def refusing() -> int:
+        home = Path(os.environ.get("ANTISTROPHE_HOME", "."))
+        if multiprocessing.parent_process() is not None and (home / NO_FORKS).exists():
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    os.fork = refusing
+
+
 PLANTED = {
     "what a step started is forgotten once it has left the group": ("G3", _what_left_the_group_lives),
     "a kill comes two seconds late": ("G10", _a_late_kill),
@@ -48,6 +67,10 @@ PLANTED = {
 """By name: the promise that it breaks, and what plants it."""
 
 
+WEATHER = {"forks fail": _forks_fail}
+"""What a machine does to a system: no bug, and no promise may break."""
+
+
 def plant(name: str) -> None:
-    """Plant that bug in this process, and in those that it forks."""
-    PLANTED[name][1]()
+    """Plant that in this process, and in those that it forks."""
+    (WEATHER.get(name) or PLANTED[name][1])()

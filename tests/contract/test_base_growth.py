@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -18,6 +20,7 @@ from thespian.system.transport import ReceiveEnvelope
 
 from antistrophe.transport.actor_manager import ActorManager
 from antistrophe.transport.address import address_of
+from antistrophe.transport.forks import Forks
 from antistrophe.transport.transport import UnixTransport
 from tests.contract.ends import ends_in, receive, send
 
@@ -209,3 +212,19 @@ def test_what_waits_for_a_child_that_dies_before_it_reports_has_failed() -> None
     brood.manager.childDied()
     assert len(done) == 1
     assert brood.told == [local]
+
+
+def test_a_fork_that_fails_leaves_nothing_open_and_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    brood = Brood()
+    brood.manager._startChildActor = lambda *_args, **_options: Forks().Process(target=print).start()
+    monkeypatch.setattr(os, "fork", no_room)
+    before = os.listdir("/proc/self/fd")
+    for _ in range(1_000):
+        with pytest.raises(BlockingIOError):
+            brood.manager.createActor(object, None, None, None)
+    assert os.listdir("/proc/self/fd") == before
+    assert brood.manager._receiveQueue == [], "what was never born does not die"
+    assert brood.actor_manager._addresses.kept <= 200

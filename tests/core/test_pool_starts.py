@@ -5,7 +5,7 @@ from __future__ import annotations
 from antistrophe.definition.spec import LeaseRequest
 from antistrophe.scheduling.leases import GrantTo, LoadInto, PoolOrder, StartProcess
 from antistrophe.scheduling.process_pool import ProcessPool
-from antistrophe.scheduling.process_table import BRIEF_START_S
+from antistrophe.scheduling.process_table import BRIEF_START_S, START_AGAIN_MAX_S, START_AGAIN_S
 from tests.core.test_process_pool import HERE, REFS, ask, start
 
 
@@ -53,6 +53,31 @@ def test_a_start_that_fails_holds_up_no_other() -> None:
     assert isinstance(order, StartProcess)
     pool.dead(order.name)
     assert len(names_started(pool.plan(0.0))) == 1
+
+
+def test_after_a_failed_start_nothing_is_started_for_a_while_and_longer_each_time() -> None:
+    pool = ProcessPool(8, "p", async_limit=2, slots=2, prewarm=2)
+    now, waits = 0.0, []
+    orders = ask(pool, "s1")
+    for _ in range(6):
+        (name,) = names_started(orders)
+        pool.start_failed(name, now)
+        assert pool.plan(now) == []
+        assert not pool.unready(now)
+        assert pool.make_ready(now) == []
+        failed_at = now
+        while not (orders := pool.plan(now)):
+            now += 0.05
+        waits.append(round(now - failed_at, 2))
+    assert waits == sorted(waits)
+    assert waits[0] < waits[-1] < START_AGAIN_MAX_S + 0.1
+    (name,) = names_started(orders)
+    pool.ready(name, now)
+    (order,) = [each for each in pool.plan(now) if isinstance(each, LoadInto)]
+    assert order.name == name, "who waited is served"
+    (other,) = names_started(ask(pool, "s2", now=now))
+    pool.start_failed(other, now)
+    assert pool.plan(now + START_AGAIN_S), "a start that went well ends the row"
 
 
 # --- who dies under its saga --------------------------------------------------------------------------------------

@@ -95,6 +95,13 @@ class ProcessPool:
         process = self.processes.get(name)
         if process is not None and process.state is ProcessState.STARTING:
             process.enter(ProcessState.READY, now)
+            self.processes.started_well()
+
+    def start_failed(self, name: str, now: float) -> None:
+        """The machine had no room for a process that was to start. Who waits goes on waiting; nothing is started for a
+        while."""
+        self.processes.start_failed(now)
+        self.dead(name)
 
     def loaded(self, name: str, class_refs: Iterable[str], now: float) -> None:
         """A process has imported what it was told."""

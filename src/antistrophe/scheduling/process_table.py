@@ -9,6 +9,11 @@ BRIEF_START_S = 0.25
 """How long a process that starts may count as one that keeps a core busy. One whose import takes longer waits, as a
 rule, for something else."""
 
+START_AGAIN_S = 0.25
+"""How long no process is started after a start failed, doubled with each failure in a row, up to START_AGAIN_MAX_S."""
+
+START_AGAIN_MAX_S = 2.0
+
 
 class ProcessTable:
     """At most ``limit`` owned processes and ``async_limit`` async workers with ``slots`` slots each. It answers
@@ -20,6 +25,8 @@ class ProcessTable:
         self._slots = {False: 1, True: slots}
         self._cores = cores
         self._started = {False: 0, True: 0}
+        self._failed_starts = 0
+        self._start_at = 0.0
         self._kinds: dict[bool, dict[str, PooledProcess]] = {False: {}, True: {}}
         self._leases_of: dict[str, list[str]] = {}
 
@@ -51,7 +58,10 @@ class ProcessTable:
         return self._limits[shared] - len(self._kinds[shared])
 
     def may_start(self, now: float, *, shared: bool) -> bool:
-        """Whether a core is left for another start; async workers are too few to be held back."""
+        """Whether a core is left for another start, and no start has failed a moment ago. Async workers are too few to
+        be held back for a core."""
+        if now < self._start_at:
+            return False
         if shared:
             return True
         owned = self._kinds[False].values()
@@ -65,6 +75,15 @@ class ProcessTable:
         process = PooledProcess(name, key, shared, self._slots[shared], begun=now, since=now)
         self._kinds[shared][name] = process
         return process
+
+    def start_failed(self, now: float) -> None:
+        """The machine had no room for a process: nothing is started for a while."""
+        self._start_at = now + min(START_AGAIN_MAX_S, START_AGAIN_S * 2.0 ** min(self._failed_starts, 8))
+        self._failed_starts += 1
+
+    def started_well(self) -> None:
+        """A process that was started can be used."""
+        self._failed_starts = 0
 
     def remove(self, process: PooledProcess) -> None:
         """The process is dead."""

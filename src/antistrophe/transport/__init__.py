@@ -10,7 +10,8 @@ How it works: each process listens on a Unix socket of its own and keeps one con
 - ``sender`` and ``receiver`` hold the connections; ``connection`` cuts streams into frames.
 - ``codec`` turns messages into frames and back; ``record_structs`` says what a frame may hold; ``thespian_messages``
   lists the messages of Thespian's own that may travel.
-- ``actor_manager`` and ``child_processes`` replace what Thespian does for each message and each child.
+- ``actor_manager`` and ``child_processes`` replace what Thespian does for each message and each child; ``forks`` makes
+  the children.
 - ``mailbox`` is the end of an application: it sends requests to the supervisor and receives the answers.
 - ``sockets`` chooses and guards the folder of the sockets; ``endpoint`` follows them through forks; ``authentication``
   tells processes of the system from outsiders; ``drop_counters`` counts what is refused.

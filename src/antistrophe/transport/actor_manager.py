@@ -32,6 +32,7 @@ from antistrophe.transport.address import UnixAddress, address_of, path_of
 from antistrophe.transport.child_processes import Addresses, Postponed, Processes, Reported, death_watch
 from antistrophe.transport.codec import MESSAGES, pack_message
 from antistrophe.transport.connection import framed
+from antistrophe.transport.forks import Forks
 
 log = logging.getLogger("antistrophe.transport")
 
@@ -101,6 +102,8 @@ class ActorManager:
         manager._addrManager._managed = self._addresses
         manager._children = self._reported
         manager._awaitingAddressUpdate = Postponed()
+        manager.mpcontext = Forks()
+        manager.createActor = self.create_child
         manager.actor_send = self.send
         manager.childDied = self.look_for_deaths
         manager.h_EndpointConnected = self._on_report
@@ -161,15 +164,35 @@ class ActorManager:
 
     # --- children ----------------------------------------------------------------------------------------------
 
+    def create_child(
+        self, actor_class: type, requirements: Any, global_name: str | None, _source_hash: str | None = None
+    ) -> ActorAddress:
+        """Fork a child, in place of ``Actor.createActor``. Raises OSError where no child can be forked: Thespian would
+        report the exit of a child before it looks at the sockets again, so who tries again would hear nothing else."""
+        manager = self._manager
+        address: ActorAddress = manager._addrManager.createLocalAddress()
+        try:
+            manager._startChildActor(
+                address, actor_class, global_name, self._own, notifyAddr=self._own, childRequirements=requirements
+            )
+        except OSError:
+            self._addresses.died(address)
+            raise
+        return address
+
     def forked(self) -> None:
-        """A child was forked just now: watch for its death."""
+        """A child was forked just now: watch for its death, or look for it where it can't be watched."""
         child = self.processes.latest()
         pidfd = death_watch(child)
-        if pidfd is None:
-            self.processes.unwatched.add(child.childNum)
-        else:
-            self._pidfds[child.childNum] = pidfd
-            self._loop.watch_child(pidfd, ChildEnded(child.childNum))
+        if pidfd is not None:
+            try:
+                self._loop.watch_child(pidfd, ChildEnded(child.childNum))
+            except OSError:
+                os.close(pidfd)
+            else:
+                self._pidfds[child.childNum] = pidfd
+                return
+        self.processes.unwatched.add(child.childNum)
 
     def look_for_deaths(self) -> bool:
         """Look whether a child has died that can't be watched."""
