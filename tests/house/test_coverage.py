@@ -22,7 +22,9 @@ TESTS = ["tests/core", "tests/simulation/test_worlds.py"]
 def test_what_decides_is_covered(tmp_path: Path) -> None:
     # Not with pytest-cov: our own pytest plugin has imported the package before another plugin can begin to measure.
     environment = {**os.environ, "COVERAGE_FILE": str(tmp_path / "coverage")}
-    inner = ["-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tmp'}", *TESTS]
+    basetemp = f"--basetemp={tmp_path / 'tmp'}"
+    # A test takes several times as long while it is measured, and so is given longer than its usual minute.
+    inner = ["-m", "pytest", "-q", "-m", "not slow", "--timeout=400", "-p", "no:cacheprovider", basetemp, *TESTS]
     for command in ([*COVERAGE, "run", *inner], [*COVERAGE, "report"]):
         ran = subprocess.run(
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
