@@ -15,7 +15,7 @@ from tests.actors.staging import Stage, seen
 from tests.chaos import losses
 from tests.chaos.rounds import LONG
 
-SETTINGS = Settings(drain_s=0.2, start_timeout_s=2.0, open_timeout_s=5.0)
+SETTINGS = Settings(drain_s=0.2, start_timeout_s=2.0)
 
 FIRST_WORDS = ("Configuration", "HostConfiguration", "StepConfiguration", "StepReady", "LoadCode", "CodeLoaded")
 OF_A_SAGA = (
