@@ -16,6 +16,7 @@ from thespian.actors import Actor
 from antistrophe.linux.descriptor import OpenFile, files_behind
 from antistrophe.linux.process import die_with_parent, restore_ending_signals, restore_fatal_signals
 from antistrophe.messages import Address, Configuration
+from antistrophe.serialization.log_lines import LogLines
 
 Handler = Callable[[Any, Address], None]
 
@@ -135,7 +136,7 @@ def log_to(home: Path, level: str) -> None:
     logging.root = logging.Logger.root = _ROOT
     logging.Logger.manager = _MANAGER
     handler = logging.StreamHandler(_LogFile(home / "log" / "system.log"))
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
+    handler.setFormatter(LogLines())
     for logger in (log, _ROOT):
         for old in logger.handlers[:]:
             logger.removeHandler(old)

@@ -20,7 +20,8 @@ from antistrophe.cli import screen
 from antistrophe.cli.entry_sentences import SENTENCES
 from antistrophe.cli.explanation import explain
 from antistrophe.cli.group import VERBS
-from antistrophe.cli.invocation import places
+from antistrophe.cli.invocation import Invocation, places
+from antistrophe.cli.read import _print
 from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import (
@@ -49,6 +50,9 @@ from antistrophe.saga.entries import (
     Verdict,
     VerdictGiven,
 )
+from antistrophe.saga.inputs import Raised, ResolveAsked, Returned
+from tests.core.saga_kit import Told
+from tests.core.saga_kit import step as planned
 from tests.house.tree import ROOT
 
 LEASE = Lease("lease-1", 4711, 1, "boot")
@@ -223,6 +227,28 @@ def test_no_text_commands_the_terminal() -> None:
     console.print(screen.safe("red \x1b[31m\x07 [bold]:smile: x\x00"))
     assert "\x1b" not in shown.getvalue()
     assert "red \\x1b[31m\\x07 [bold]:smile: x\\x00" in shown.getvalue()
+
+
+HOSTILE = "no money\n12:00:00.000 The saga completed.\r\x1b[2J\x00\u202e\u2028"
+ESCAPED = r"no money\n12:00:00.000 The saga completed.\r\x1b[2J\x00\u202e\u2028"
+
+
+def test_an_explanation_has_no_line_and_no_control_character_of_anybody_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = Told(planned("turned \u202e round"), planned("second"))
+    told.answer(Returned())
+    told.answer(Raised(FailureKind.RAISED, HOSTILE, "BankError"))
+    told.answer(Raised(FailureKind.RAISED, HOSTILE, "BankError"))
+    told.tell(ResolveAsked(0, HOSTILE, "eva"))
+    explanation = replace(explain(told.journal, system_runs=True), id="an \u202e id", name="a \u202e name")
+    _print(Invocation(), explanation)
+    said = capsys.readouterr().out
+    assert said.replace("\n", "").isprintable()
+    assert [line for line in said.splitlines() if line.startswith("12:00:00.000")] == []
+    assert said.count(ESCAPED) >= 4
+    for escaped in (r"turned \u202e round", r"an \u202e id", r"a \u202e name"):
+        assert escaped in said
 
 
 def test_the_reference_names_every_verb_and_no_other() -> None:

@@ -37,6 +37,6 @@ def _print(findings: list[Finding]) -> None:
         word, style = MARKS[finding.health]
         said = screen.safe(finding.says)
         if finding.what_to_do:
-            said.append(f"\n→ {finding.what_to_do}", style="bold")
-        made.add_row(screen.safe(word, style=style), finding.subject, said)
+            said.append_text(screen.safe(f"\n→ {finding.what_to_do}", style="bold"))
+        made.add_row(screen.safe(word, style=style), screen.safe(finding.subject), said)
     screen.output().print(made)

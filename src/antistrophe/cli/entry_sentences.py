@@ -32,6 +32,7 @@ from antistrophe.saga.entries import (
 from antistrophe.saga.outcome import describe
 from antistrophe.saga.state import Saga, leaves_doubt
 from antistrophe.saga.view import at
+from antistrophe.serialization.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +94,14 @@ def _accepted(_before: Saga | None, entry: SagaAccepted, after: Saga) -> str:
 def _succeeded(before: Saga, entry: AttemptSucceeded, after: Saga) -> str:
     done = "is done" if entry.action is Action.COMPENSATE else "succeeded"
     adopted = "; its process wrote down that result before it died" if entry.adopted else ""
-    warning = f"; but {entry.warning}" if entry.warning else ""
+    warning = f"; but {printable(entry.warning)}" if entry.warning else ""
     return _sentence(f"{_attempt(before, after, entry)} {done}{adopted}{warning}")
 
 
 def _expired(_before: Saga, entry: AttemptExpired, after: Saga) -> str:
     current = after.current
     limit = "its time" if current is None else f"its limit of {current.limit_s:g} s"
-    note = f" ({entry.note})" if entry.note else ""
+    note = f" ({printable(entry.note)})" if entry.note else ""
     return _sentence(f"{_subject(after, entry.step, entry.action)} ran past {limit}, so its process is ended{note}")
 
 
@@ -120,7 +121,7 @@ _HOW = {
 
 def _failed(before: Saga, entry: AttemptFailed, after: Saga) -> str:
     failure = entry.failure
-    how = _HOW[failure.kind].format(error=describe(failure), limit=failure.duration_s or 0.0)
+    how = _HOW[failure.kind].format(error=printable(describe(failure)), limit=failure.duration_s or 0.0)
     doubt = ""
     if entry.action is Action.EXECUTE and leaves_doubt(after.spec.steps[entry.step], failure):
         doubt = ": nobody knows whether it took effect, so it is in doubt"
@@ -130,7 +131,7 @@ def _failed(before: Saga, entry: AttemptFailed, after: Saga) -> str:
 def _stack(entry: AttemptFailed | VerdictGiven) -> str:
     if entry.stack is not None:
         return f"\nIts stack at that moment:\n{entry.stack}"
-    return "" if entry.no_stack is None else f"\nIts stack is not known: {entry.no_stack}."
+    return "" if entry.no_stack is None else f"\nIts stack is not known: {printable(entry.no_stack)}."
 
 
 _FOUND = {
@@ -141,7 +142,7 @@ _FOUND = {
 
 
 def _verdict(_before: Saga, entry: VerdictGiven, after: Saga) -> str:
-    detail = f" ({entry.detail})" if entry.detail else ""
+    detail = f" ({printable(entry.detail)})" if entry.detail else ""
     return _sentence(f"{_subject(after, entry.step, Action.VERIFY)} {_FOUND[entry.verdict]}{detail}") + _stack(entry)
 
 
@@ -152,7 +153,7 @@ def _retry(_before: Saga, entry: RetryScheduled, after: Saga) -> str:
 
 
 def _cancelled(_before: Saga, entry: CancelRequested, _after: Saga) -> str:
-    reason = f": {entry.reason}" if entry.reason else ""
+    reason = f": {printable(entry.reason)}" if entry.reason else ""
     return f"{entry.by} asked to cancel the saga{reason}."
 
 
@@ -163,21 +164,21 @@ def _turned(_before: Saga, _entry: TurnedBack, after: Saga) -> str:
 
 
 def _given_up(_before: Saga, entry: CompensationGivenUp, after: Saga) -> str:
-    return _sentence(f"the undo of {_name(after, entry.step)} was given up: {describe(entry.failure)}")
+    return _sentence(f"the undo of {_name(after, entry.step)} was given up: {printable(describe(entry.failure))}")
 
 
 def _retried(_before: Saga, entry: CompensationRetried, _after: Saga) -> str:
-    note = f": {entry.note}" if entry.note else ""
+    note = f": {printable(entry.note)}" if entry.note else ""
     return f"{entry.by} ordered a retry of the undo{note}."
 
 
 def _resolved(_before: Saga, entry: StepResolved, after: Saga) -> str:
-    return f"{entry.by} settled the undo of {_name(after, entry.step)} by other means: {entry.note}."
+    return f"{entry.by} settled the undo of {_name(after, entry.step)} by other means: {printable(entry.note)}."
 
 
 SENTENCES: dict[type, Callable[[Any, Any, Saga], str]] = {
     SagaAccepted: _accepted,
-    SagaWaits: lambda _before, entry, _after: f"The saga waits: {entry.reason}.",
+    SagaWaits: lambda _before, entry, _after: f"The saga waits: {printable(entry.reason)}.",
     AttemptStarted: lambda _before, _entry, _after: "",
     AttemptSucceeded: _succeeded,
     AttemptExpired: _expired,

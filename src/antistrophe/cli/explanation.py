@@ -16,6 +16,7 @@ from antistrophe.saga.entries import Entry, TurnReason
 from antistrophe.saga.outcome import describe, status_of
 from antistrophe.saga.state import Saga, evolve, owed
 from antistrophe.saga.view import metadata_of
+from antistrophe.serialization.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _standing(saga: Saga) -> str:
         return "The saga is parked: an undo failed for good, and a person has to settle it."
     direction = "The saga is being compensated." if saga.backward else "The saga goes forward."
     waiting = metadata_of(saga).waiting
-    return f"{direction} It waits: {waiting}." if waiting else direction
+    return f"{direction} It waits: {printable(waiting)}." if waiting else direction
 
 
 def _turned_back(saga: Saga) -> str | None:
@@ -92,10 +93,10 @@ def _turned_back(saga: Saga) -> str | None:
     if cause is None:
         return None
     name = saga.spec.steps[cause.step].name if saga.spec.steps else ""
-    why = "" if cause.failure is None else f": {describe(cause.failure)}"
+    why = "" if cause.failure is None else f": {printable(describe(cause.failure))}"
     match cause.reason:
         case TurnReason.CANCELLED:
-            note = f" ({cause.note})" if cause.note else ""
+            note = f" ({printable(cause.note)})" if cause.note else ""
             return f"The saga was cancelled{note}."
         case TurnReason.DEADLINE:
             return f"The saga's deadline of {saga.spec.deadline_s or 0:g} s passed before {name} was done."
@@ -115,7 +116,7 @@ def _owed(saga: Saga) -> Iterable[str]:
         spec, step = saga.spec.steps[index], saga.steps[index]
         because = "in doubt: nobody knows whether it took effect" if step.in_doubt else "it took effect"
         often = f" after it failed {screen.times(step.undo_failures)}" if step.undo_failures else ""
-        given_up = f"; given up{often}: {describe(step.given_up)}" if step.given_up is not None else ""
+        given_up = f"; given up{often}: {printable(describe(step.given_up))}" if step.given_up is not None else ""
         yield f"the undo of {spec.name} ({because}){given_up}"
 
 

@@ -95,5 +95,5 @@ def _print(invocation: Invocation, saga: SagaMetadata) -> None:
     if saga.status.running:
         line.append("; it goes on when the home is opened again, or now where another program keeps it open")
     if saga.status is SagaStatus.FAILED:
-        line.append(f"; this command says what to do: {invocation.command('explain', saga.id)}")
+        line.append_text(screen.safe(f"; this command says what to do: {invocation.command('explain', saga.id)}"))
     screen.output().print(line, soft_wrap=True)

@@ -54,11 +54,10 @@ def status_verb(invocation: Invocation) -> int:
     console = screen.output()
     console.print(screen.pairs(rows))
     if counts[SagaStatus.FAILED]:
-        console.print(f"\nParked sagas need a person: {invocation.command('list --status failed')}")
+        console.print(screen.safe(f"\nParked sagas need a person: {invocation.command('list --status failed')}"))
     if running and system is None:
-        console.print(
-            f"\nUnfinished sagas go on when a program opens the home, or now with: {invocation.command('serve')}"
-        )
+        advice = f"\nUnfinished sagas go on when a program opens the home, or now with: {invocation.command('serve')}"
+        console.print(screen.safe(advice))
     return DONE
 
 
@@ -188,7 +187,7 @@ def _print(invocation: Invocation, explanation: Explanation) -> None:
     console = screen.output()
     head = screen.safe(explanation.id, style="bold")
     if explanation.name != explanation.id:
-        head.append(f" ({explanation.name})", style="not bold")
+        head.append_text(screen.safe(f" ({explanation.name})", style="not bold"))
     console.print(head, "  ", screen.status_text(explanation.status))
     console.print(screen.safe(explanation.standing))
     screen.section(console, "What happened", story_table(explanation.story))

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
+from antistrophe.serialization.printable import printable
 
 PIPE_WIDTH = 400
 """The width of lines where the output is not a terminal, in columns."""
@@ -82,8 +83,8 @@ def json_value(value: Any) -> Any:
 
 
 def safe(text: str, style: str = "") -> Text:
-    """A text without control characters: it may come from anywhere, and must not control the terminal."""
-    return Text("".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text), style=style)
+    """A text from anywhere, without control characters but line breaks: it must not control the terminal."""
+    return Text(printable(text, keep="\n"), style=style)
 
 
 def safe_line(text: str, style: str = "") -> Text:

@@ -30,6 +30,7 @@ from antistrophe.linux.process import become_subreaper
 from antistrophe.linux.termination import sweep
 from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
 from antistrophe.scheduling.restart_intensity import RestartIntensity
+from antistrophe.serialization.log_lines import LogLines
 from antistrophe.settings import Settings
 from antistrophe.storage.opening import open_database
 from antistrophe.transport.authentication import found_system
@@ -76,7 +77,7 @@ def launch(home: str, settings: dict[str, Any]) -> None:
 
 def _log_to_standard_error() -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
+    handler.setFormatter(LogLines())
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -10,6 +10,7 @@ msgpack.
 
 - ``payload`` is what other packages call: it packs and unpacks, and its errors name the field and say what to do.
 - ``whole_numbers`` checks the limits, positions and versions that callers give.
+- ``printable`` shows text from anywhere without what could control a terminal; ``log_lines`` makes log lines of it.
 - ``fast_records`` copies and makes frozen dataclasses faster than ``dataclasses.replace`` and ``__init__`` do.
 
 Rules: a value travels only as the type that its field declares; nothing is coerced. What is written is read again at

@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from antistrophe.serialization.printable import printable
 from antistrophe.testing.verification.points import Point
 
 PRINTED_WIDTH = 110
@@ -280,5 +281,4 @@ def _finding(number: int, group: list[Finding]) -> Iterator[RenderableType]:
 
 def _indented(text: str, by: int = 3, style: str = "") -> Padding:
     """The text, indented. Control characters are shown as escapes: the text may come from anywhere."""
-    safe = "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
-    return Padding(Text(safe, style=style), (0, 0, 0, by), expand=False)
+    return Padding(Text(printable(text, keep="\n"), style=style), (0, 0, 0, by), expand=False)
