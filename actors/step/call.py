@@ -126,13 +126,6 @@ def answer_of(action: Action, result: Any, limit_bytes: int) -> Answer:
         return Unencodable(text_of(error), class_name_of(error))
 
 
-def exit_code_of(error: SystemExit) -> int:
-    """The exit code of a process that this SystemExit ends."""
-    if error.code is None:
-        return 0
-    return error.code & 0xFF if isinstance(error.code, int) else 1
-
-
 def _verdict(result: Any, limit_bytes: int) -> Verified:
     if result is NOT_APPLIED:
         return Verified(Verdict.NOT_APPLIED)

@@ -9,7 +9,7 @@ from antistrophe.definition.spec import ResourceLimits
 from antistrophe.definition.validation import LONGEST_S
 from antistrophe.errors import FatalError, InDoubtError, RetryableError
 from antistrophe.saga.entries import FailureKind
-from antistrophe.saga.inputs import Raised
+from antistrophe.saga.inputs import Exited, Raised
 
 # The gravest first. A SystemExit within a group did not end the process, and nobody knows what it left undone.
 _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], FailureKind], ...] = (
@@ -39,6 +39,14 @@ def text_of(error: BaseException) -> str:
 def class_name_of(error: BaseException) -> str:
     """The name of the exception's class."""
     return _clean(type(error).__name__)
+
+
+def exit_of(error: SystemExit) -> Exited | int:
+    """How the process ends: the exit code alone, or with the text that ``sys.exit`` got in its place."""
+    code = error.code
+    if code is None or isinstance(code, int):
+        return (code or 0) & 0xFF
+    return Exited(1, text_of(error))
 
 
 def _members(error: BaseException) -> Iterator[BaseException]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId
-from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, Caller, answer_of, exit_code_of
-from antistrophe.actors.step.raised import answer_of_exception
+from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, Caller, answer_of
+from antistrophe.actors.step.raised import answer_of_exception, exit_of
 from antistrophe.actors.step.stack_dumps import StackFile
 from antistrophe.actors.step.step_context import context_of
 from antistrophe.actors.step.user_process import (
@@ -25,7 +25,7 @@ from antistrophe.definition.code_loading import load_step_class
 from antistrophe.definition.context import StepContext
 from antistrophe.definition.step import build_step, call_step
 from antistrophe.messages import Address, LoadCode, RunStep, StepAnswer, StepConfiguration
-from antistrophe.saga.inputs import Answer
+from antistrophe.saga.inputs import Answer, Exited
 
 
 class StepActor(RuntimeActor):
@@ -97,6 +97,8 @@ class StepActor(RuntimeActor):
             log.error(
                 "the outcome of step %s of saga %s can't be written: %s", message.step_name, message.saga_id, error
             )
+        if isinstance(answer, Exited):
+            self._exit(answer.exit_code)
         return answer
 
     def _begin_stacks(self) -> None:
@@ -119,13 +121,16 @@ class StepActor(RuntimeActor):
             # A cancelled call may raise anything on its way out, and nobody knows how far it got.
             self._leave_if_cancelled()
             if isinstance(error, SystemExit):
-                logging.shutdown()
-                os._exit(exit_code_of(error))
+                ended = exit_of(error)
+                return ended if isinstance(ended, Exited) else self._exit(ended)
             return answer_of_exception(error, message.limits)
         return answer_of(message.action, result, self.base.settings.max_payload_bytes)
 
     def _leave_if_cancelled(self) -> None:
         """End the process if it was told to. Its attempt file says all that an answer could say."""
         if self._caller.cancelled:
-            logging.shutdown()
-            os._exit(EXIT_AFTER_CANCEL)
+            self._exit(EXIT_AFTER_CANCEL)
+
+    def _exit(self, code: int) -> NoReturn:
+        logging.shutdown()
+        os._exit(code)

@@ -170,6 +170,9 @@ _FAILURES: dict[str, Any] = {
     "fatal": lambda: _raise(FatalError("never")),
     "doubt": lambda: _raise(InDoubtError("who knows")),
     "exit": lambda: sys.exit(7),
+    "exit with words": lambda: sys.exit("licence expired"),
+    "exit with an object": lambda: sys.exit(["licence", "expired"]),  # type: ignore[arg-type]
+    "exit without words": sys.exit,
     "late": lambda: time.sleep(0.5),  # so long that a system on a busy machine sees it too
     "garbage": lambda: StepResult(object()),
     "large": lambda: StepResult("x" * (1 << 21)),
@@ -232,6 +235,8 @@ class Verified(Fail):
 
     def verify(self, ctx: StepContext) -> Any:
         _note("verify", ctx)
+        if self.answer == "exit":
+            sys.exit("no licence")
         return {"applied": StepResult("found", [InlineDone("found", Decimal(2))]), "not": NOT_APPLIED}.get(
             self.answer, UNKNOWN
         )

@@ -130,6 +130,29 @@ def test_an_undo_whose_events_fail_is_tried_again(calls: Calls) -> None:
     assert calls[-2:] == [("compensate", "one", 1), ("compensate", "one", 2)]
 
 
+@pytest.mark.parametrize(
+    ("how", "exit_code", "text"),
+    [
+        ("exit with words", 1, "exit code 1, by sys.exit: licence expired"),
+        ("exit with an object", 1, "exit code 1, by sys.exit: ['licence', 'expired']"),
+        ("exit without words", 0, "exit code 0"),
+        ("exit", 7, "exit code 7"),
+    ],
+)
+def test_what_sys_exit_says_is_told(calls: Calls, how: str, exit_code: int, text: str) -> None:
+    error = run_inline(saga(steps.Fail(how))).error
+    assert isinstance(error, StepCrashedError)
+    assert error.exit_code == exit_code
+    assert str(error).endswith(f"crashed: its process ended: {text}")
+
+
+def test_what_sys_exit_says_in_verify_is_told(calls: Calls) -> None:
+    outcome = run_inline(saga(steps.Verified(answer="exit")))
+    given = next(entry.data for entry in outcome.timeline if entry.kind == "VerdictGiven")
+    assert given["verdict"] == "unknown"
+    assert given["detail"] == "verify did not answer: its process ended: exit code 1, by sys.exit: no licence"
+
+
 def test_what_may_be_tried_again_is(calls: Calls) -> None:
     outcome = run_inline(saga(steps.Fail("retryable", until=3, retry=RetryPolicy(max_attempts=3))))
     assert outcome.status is SagaStatus.COMPLETED

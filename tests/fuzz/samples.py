@@ -141,6 +141,7 @@ ANSWERS: tuple[i.Answer, ...] = (
     i.Unencodable("text", "TypeError"),
     i.Verified(e.Verdict.UNKNOWN, None, (), "detail"),
     i.Refused("reason"),
+    i.Exited(1, "text"),
 )
 
 _STEP = StepRecord(

@@ -19,7 +19,7 @@ from antistrophe.saga.entries import (
     Verdict,
     VerdictGiven,
 )
-from antistrophe.saga.inputs import Answer, Fenced, Raised, Refused, Returned, Unencodable, Verified
+from antistrophe.saga.inputs import Answer, Exited, Fenced, Raised, Refused, Returned, Unencodable, Verified
 from antistrophe.saga.state import Saga
 
 _WITHOUT_CALL = frozenset({FailureKind.NEVER_RAN, FailureKind.REFUSED})
@@ -54,6 +54,9 @@ def entries_of_answer(
             return (_failed(current, Failure(FailureKind.UNENCODABLE, error, error_type), now),)
         case Raised(kind, error, error_type, after_s):
             return (_failed(current, Failure(kind, error, error_type, after_s=after_s), now),)
+        case Exited(exit_code, text):
+            crash = Failure(FailureKind.CRASH, _exit_in_words(exit_code, text), exit_code=exit_code)
+            return (_failed(current, crash, now),)
         case Verified():
             wrong = Failure(FailureKind.IN_DOUBT, "it gave a verdict where a result was due", "TypeError")
             return (_failed(current, wrong, now),)
@@ -77,6 +80,8 @@ def _verdict(current: AttemptStarted, answer: Answer, now: float) -> VerdictGive
             return VerdictGiven(now, current.step, current.attempt, verdict, output, events, detail)
         case Raised(_, error, error_type):
             return _no_verdict(current, f"verify raised {error_type}: {error}", now)
+        case Exited(exit_code, text):
+            return _no_verdict(current, f"verify did not answer: {_exit_in_words(exit_code, text)}", now)
         case Unencodable(error, _):
             return _no_verdict(current, f"verify returned what can't be stored: {error}", now)
         case _:
@@ -114,6 +119,10 @@ def _death(saga: Saga, current: AttemptStarted, fenced: Fenced) -> Failure:
         return Failure(FailureKind.INTERRUPTED, text, exit_code=exit_code, signal=signal)
     text = detail or f"its process ended: {_how_it_ended(saga.spec.steps[current.step].limits, exit_code, signal)}"
     return Failure(FailureKind.CRASH, text, exit_code=exit_code, signal=signal)
+
+
+def _exit_in_words(exit_code: int, text: str) -> str:
+    return f"its process ended: exit code {exit_code}, by sys.exit: {text}"
 
 
 def _how_it_ended(limits: ResourceLimits | None, exit_code: int | None, signal: int | None) -> str:

@@ -52,9 +52,17 @@ class Refused:
     reason: str
 
 
-Answer: TypeAlias = Returned | Raised | Unencodable | Verified | Refused
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The call ended its process with ``sys.exit(text)``. The process leaves this in its attempt file and dies."""
 
-ANSWER_TYPES: tuple[type, ...] = (Returned, Raised, Unencodable, Verified, Refused)
+    exit_code: int
+    text: str
+
+
+Answer: TypeAlias = Returned | Raised | Unencodable | Verified | Refused | Exited
+
+ANSWER_TYPES: tuple[type, ...] = (Returned, Raised, Unencodable, Verified, Refused, Exited)
 
 
 @dataclass(frozen=True, slots=True)

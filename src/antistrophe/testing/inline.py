@@ -15,8 +15,8 @@ from typing import Any
 
 from antistrophe.actors.saga.saga import SagaActor
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
-from antistrophe.actors.step.call import answer_of, exit_code_of
-from antistrophe.actors.step.raised import answer_of_exception
+from antistrophe.actors.step.call import answer_of
+from antistrophe.actors.step.raised import answer_of_exception, exit_of
 from antistrophe.actors.step.step_context import context_of
 from antistrophe.definition.events import decode_event
 from antistrophe.definition.result import run_coroutine
@@ -40,7 +40,7 @@ from antistrophe.messages import (
 )
 from antistrophe.records import SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, Lease
-from antistrophe.saga.inputs import Answer
+from antistrophe.saga.inputs import Answer, Exited
 from antistrophe.saga.outcome import error_of, outcome_of
 from antistrophe.saga.state import Saga, replay
 from antistrophe.settings import Settings
@@ -207,7 +207,10 @@ class _Inline:
         try:
             result = _awaited(lambda: call_step(step, message.action.value, context))
         except SystemExit as ended:
-            self._die(exit_code_of(ended))
+            end = exit_of(ended)
+            if isinstance(end, Exited):
+                self._record = (message.lease_name, AttemptRecord(began_at, end))
+            self._die(end.exit_code if isinstance(end, Exited) else end)
             return
         except BaseException as error:
             if not _is_the_sagas(error):
