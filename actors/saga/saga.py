@@ -312,7 +312,7 @@ class SagaActor:
         self._go(SagaEnded(outcome.saga_id, outcome.status, returned=self._returned))
 
     def _sleep(self, until: float | None) -> None:
-        self._go(SagaSleeps(self._id, until, self._waiters.waiters, self._run.saga.backward))
+        self._go(SagaSleeps(self._id, until, self._waiters.waiters, effect.is_urgent(self._run.saga, until)))
 
     def _go(self, farewell: SagaEnded | SagaSleeps | None) -> None:
         """Tell the supervisor that this actor leaves, and leave, once. None: another one has gone on with the saga."""

@@ -24,6 +24,7 @@ from antistrophe.messages import (
     SagaSleeps,
     Waiter,
 )
+from antistrophe.records import SagaStatus
 from antistrophe.scheduling.admission import Admission, AdmissionRank, rank_of
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
@@ -82,7 +83,7 @@ class LiveSagas:
         self.hosts = hosts
         self._processes = processes
         self._journal = journal
-        self._admission = Admission(base.settings.max_running_sagas)
+        self._admission = Admission(base.settings.max_running_sagas, beside=base.settings.max_running_sagas)
         self._sagas: dict[str, LiveSaga] = {}
         self._alarms: list[tuple[float, str]] = []
         self._to_tell_again: list[tuple[float, str, int]] = []
@@ -120,7 +121,7 @@ class LiveSagas:
         spec = message.spec
         if spec.steps:
             # A process that is free at once is granted within this call, before there is an actor to tell.
-            self._processes.ask(live.id, live.client_id, spec.lease_request(0))
+            self._processes.ask(live.id, live.client_id, spec.lease_request(0), spec.name)
         self._spawn(live, new=True)
 
     def enqueue(self, live: LiveSaga) -> None:
@@ -153,7 +154,7 @@ class LiveSagas:
             until = self._supervisor.now() + min(UNLOADABLE_MAX_S, UNLOADABLE_WAIT_S * 2.0 ** min(live.refusals - 1, 8))
         else:
             live.refusals = 0
-        self._admission.left(live.id)
+        self._leave(live, for_long=message.until is None)
         self._set_alarm(live, until)
         if live.orders:
             self.wake(live)
@@ -234,7 +235,7 @@ class LiveSagas:
         live = self._sagas.get(message.saga_id)
         if live is not None and live.host is not None and not self._draining:
             self._take_orphan(live)
-            self._processes.ask(live.id, live.client_id, message.request)
+            self._processes.ask(live.id, live.client_id, message.request, live.rank.name)
 
     def adopt_process(self, message: AdoptProcess) -> None:
         """A saga asks what became of a lease that it held."""
@@ -264,7 +265,8 @@ class LiveSagas:
         if delay_s == 0.0:
             self._spawn(live)
         else:
-            self._admission.left(live.id)
+            live.urgent = self._journal.status(live.id) is SagaStatus.COMPENSATING
+            self._leave(live)
             self._set_alarm(live, self._supervisor.now() + delay_s)
 
     def replace_dead_hosts(self) -> None:
@@ -294,6 +296,14 @@ class LiveSagas:
             if live is not None and live.host is not None and live.actors == actors and not self._draining:
                 live.tell_again_s = min(2.0 * live.tell_again_s, TELL_AGAIN_MAX_S)
                 self._tell_first(live, live.host)
+
+    def _leave(self, live: LiveSaga, *, for_long: bool = False) -> None:
+        """The saga gives its place to others; one that compensates keeps its place among those of its name, or one of
+        them that goes forward would keep its next attempt waiting."""
+        if live.urgent and live.rank.max_concurrent is not None and not for_long:
+            self._admission.rests(live.id)
+        else:
+            self._admission.left(live.id)
 
     def _set_alarm(self, live: LiveSaga, until: float) -> None:
         live.sleeps_until = until

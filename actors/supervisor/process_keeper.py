@@ -43,6 +43,7 @@ class ProcessKeeper:
             slots=settings.async_calls_per_process,
             prewarm=settings.spare_processes,
             cores=cores(),
+            leave_places=True,
         )
         self._children: dict[str, ChildProcess] = {}
         self._wakeups = Wakeups(supervisor)
@@ -51,9 +52,9 @@ class ProcessKeeper:
 
     # --- what sagas want ---------------------------------------------------------------------------------------
 
-    def ask(self, saga_id: str, client_id: str, request: LeaseRequest) -> None:
-        """A saga wants a lease; where a slot is free, it is granted within this call."""
-        self.pool.ask(saga_id, client_id, request)
+    def ask(self, saga_id: str, client_id: str, request: LeaseRequest, name: str) -> None:
+        """A saga of that name wants a lease; where a slot is free, it is granted within this call."""
+        self.pool.ask(saga_id, client_id, request, name)
         self.serve()
 
     def withdraw(self, saga_id: str) -> None:

@@ -98,10 +98,18 @@ class Settings:
         high=1 << 26,
     )
     max_running_sagas: int = _count(
-        32, "Sagas at work at the same time; more sagas are accepted, and wait.", low=1, high=100_000
+        32,
+        "Sagas at work at the same time; more sagas are accepted, and wait. Where all places are taken, up to as many"
+        " that compensate are at work beside them.",
+        low=1,
+        high=100_000,
     )
     max_step_processes: int | None = _count(
-        None, "Step processes at the same time; not set: 4 for each core.", low=1, high=4_096
+        None,
+        "Step processes at the same time; not set: 4 for each core. From 2 on no name of sagas takes the last one; from"
+        " 4 on one is left to compensations.",
+        low=1,
+        high=4_096,
     )
     max_async_processes: int | None = _count(
         None,

@@ -71,10 +71,10 @@ def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
 
 
 def test_looking_after_many_that_do_not_die_does_not_multiply(owner: Owner, tmp_path: Any) -> None:
-    base = Configuration(str(tmp_path), Settings(max_step_processes=8), 0.0, os.getpid())
+    base = Configuration(str(tmp_path), Settings(max_step_processes=10), 0.0, os.getpid())
     steps = ProcessKeeper(owner, base, "p")
     for number in range(8):
-        steps.ask(f"s{number}", "me", LeaseRequest(HERE, ()))
+        steps.ask(f"s{number}", "me", LeaseRequest(HERE, ()), "trip")
         lease = Lease(f"p-{number + 1}", 10_000_000 + number, 1, boot_id())
         steps.on_ready(StepReady(lease), sender=number)
     assert len(owner.grants) == 8
@@ -93,10 +93,10 @@ def test_a_saga_that_lost_its_grant_is_told_again_but_never_of_a_process_that_is
 ) -> None:
     base = Configuration(str(tmp_path), Settings(max_step_processes=1), 0.0, os.getpid())
     steps = ProcessKeeper(owner, base, "p")
-    steps.ask("s", "me", LeaseRequest(HERE, ()))
+    steps.ask("s", "me", LeaseRequest(HERE, ()), "trip")
     steps.on_ready(StepReady(Lease("p-1", 10_000_000, 1, boot_id())), sender=1)
-    steps.ask("s", "me", LeaseRequest(HERE, ()))
+    steps.ask("s", "me", LeaseRequest(HERE, ()), "trip")
     assert [grant.lease.name for grant in owner.grants] == ["p-1", "p-1"]
     steps.attempts.end("s", owner.grants[0].lease, 0.5)
-    steps.ask("s", "me", LeaseRequest(HERE, ()))
+    steps.ask("s", "me", LeaseRequest(HERE, ()), "trip")
     assert len(owner.grants) == 2

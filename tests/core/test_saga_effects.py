@@ -13,6 +13,7 @@ from antistrophe.saga.effects import (
     TellOutcome,
     Work,
     effects_of,
+    is_urgent,
     next_work,
     resume,
     wake_at,
@@ -88,6 +89,18 @@ def test_a_cancel_ends_what_runs() -> None:
     told.tell(CancelAsked(None, "me"))
     assert told.effects == (EndProcess(started, 2.0),)
     assert resume(told.saga) == (EndProcess(started, 2.0),)
+
+
+def test_a_saga_that_waits_is_urgent_where_it_compensates_or_will_at_its_deadline() -> None:
+    told = Told(step("pay"), step("ship", retry=attempts(2, 200.0)), deadline_s=100.0)
+    told.answer(DONE)
+    told.raises()
+    assert told.saga.deadline is not None
+    assert is_urgent(told.saga, told.saga.deadline), "it turns back then"
+    assert not is_urgent(told.saga, told.saga.deadline - 1.0)
+    assert not is_urgent(told.saga, None)
+    told.tell(CancelAsked("no longer", "me"))
+    assert is_urgent(told.saga, None)
 
 
 def test_a_retry_is_asked_for_not_before_its_time_and_a_compensation_urgently() -> None:

@@ -150,7 +150,7 @@ class SagaActorFailed:
 class SagaSleeps:
     """The saga has nothing to do before ``until`` (seconds since the epoch; None: the supervisor decides, because its
     code could not be loaded); its actor is gone after this message. ``waiters`` still wait; ``urgent``: it
-    compensates."""
+    compensates, or will then."""
 
     saga_id: str
     until: float | None

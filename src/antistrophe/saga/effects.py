@@ -92,6 +92,11 @@ def wake_at(saga: Saga) -> float | None:
     return None if saga.backward or saga.unsettled is not None else saga.deadline
 
 
+def is_urgent(saga: Saga, until: float | None) -> bool:
+    """Whether a saga that has nothing to do before ``until`` has a compensation to make then."""
+    return saga.backward or (until is not None and until == saga.deadline)
+
+
 def effects_of(before: Saga | None, after: Saga) -> tuple[Effect, ...]:
     """The effects to perform once the entries between the two states are durable."""
     effects: list[Effect] = []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
-from collections import Counter
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from antistrophe.definition.spec import SagaSpec
+from antistrophe.scheduling.fair_order import FairOrder, Level, Ticket, is_urgent, level_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,54 +20,71 @@ class AdmissionRank:
     priority: int = 0
 
 
-_Queue: TypeAlias = list[tuple[bool, int, int, str]]
+_Ticket: TypeAlias = Ticket[None, str]
 
 
 class Admission:
-    """At most ``limit`` sagas run. The others wait: first those that compensate, then by priority, then by arrival. A
-    saga that waits because of the limit of its name holds up no other saga."""
+    """At most ``limit`` sagas run. The others wait: first those that compensate, then by priority, then by turns of
+    their names, then by arrival. A saga that waits because of the limit of its name holds up no other saga.
 
-    def __init__(self, limit: int) -> None:
+    Sagas that go forward never keep one waiting that compensates: where all places are taken, up to ``beside`` of those
+    run beside them. What a call costs does not grow with the number of sagas that wait.
+    """
+
+    def __init__(self, limit: int, beside: int = 0) -> None:
         self._limit = limit
+        self._beside = beside
         self._running: dict[str, str] = {}
-        self._by_name: Counter[str] = Counter()
-        self._waiting: dict[str, AdmissionRank] = {}
-        self._unlimited: _Queue = []
-        self._limited: dict[str, _Queue] = {}
+        self._resting: dict[str, str] = {}
+        self._waiting: dict[str, _Ticket] = {}
+        self._order: FairOrder[None, str] = FairOrder()
         self._arrivals = itertools.count()
 
     def full(self, rank: AdmissionRank) -> str | None:
         """Why a new saga would have to wait, or None."""
-        if len(self._running) >= self._limit or any(map(self._may_go, self._queues())):
+        if len(self._running) >= self._limit or self._order.first(None) is not None:
             return f"its turn: max_running_sagas lets {self._limit} run at the same time"
-        if self._held(rank):
-            most = rank.max_concurrent
+        most = rank.max_concurrent
+        if most is not None and self._order.at_work(rank.name) >= most:
             return f"its turn: max_concurrent lets {most} of those called {rank.name!r} run at the same time"
         return None
 
     def admit(self, saga_id: str, rank: AdmissionRank) -> None:
         """The saga runs now, whether it waited or not."""
+        ticket = self._waiting.pop(saga_id, None)
+        if ticket is not None:
+            self._order.remove(ticket)
         if saga_id not in self._running:
             self._running[saga_id] = rank.name
-            self._by_name[rank.name] += 1
+            if self._resting.pop(saga_id, None) is None:
+                self._order.begin(rank.name)
 
     def enqueue(self, saga_id: str, rank: AdmissionRank, *, urgent: bool) -> None:
-        """The saga waits. To say so again changes nothing."""
-        if saga_id in self._waiting or saga_id in self._running:
+        """The saga waits. To say so again changes nothing, except that it may have become urgent."""
+        if saga_id in self._running:
             return
-        self._waiting[saga_id] = rank
-        queue = self._unlimited
-        if rank.max_concurrent is not None:
-            queue = self._limited.setdefault(rank.name, [])
-        heapq.heappush(queue, (not urgent, -rank.priority, next(self._arrivals), saga_id))
+        level = level_of(urgent=urgent, priority=rank.priority)
+        old = self._waiting.get(saga_id)
+        if old is not None:
+            if level >= old.level:
+                return
+            self._order.remove(old)
+        arrival = next(self._arrivals) if old is None else old.arrival
+        most = None if saga_id in self._resting else rank.max_concurrent
+        ticket = self._waiting[saga_id] = Ticket(saga_id, None, level, rank.name, arrival, most)
+        self._order.add(ticket)
 
     def left(self, saga_id: str) -> None:
         """The saga runs no more."""
+        name = self._running.pop(saga_id, None) or self._resting.pop(saga_id, None)
+        if name is not None:
+            self._order.end(name)
+
+    def rests(self, saga_id: str) -> None:
+        """The saga runs no more for now, and keeps its place among those of its name: none of them can take it."""
         name = self._running.pop(saga_id, None)
         if name is not None:
-            self._by_name[name] -= 1
-            if not self._by_name[name]:
-                del self._by_name[name]
+            self._resting[saga_id] = name
 
     def is_running(self, saga_id: str) -> bool:
         return saga_id in self._running
@@ -79,26 +95,14 @@ class Admission:
     def due(self) -> list[str]:
         """Take the sagas that may run now. They count as running from now on."""
         due: list[str] = []
-        while len(self._running) < self._limit:
-            queue = min(filter(self._may_go, self._queues()), default=None, key=lambda queue: queue[0])
-            if queue is None:
-                break
-            *_, saga_id = heapq.heappop(queue)
-            rank = self._waiting.pop(saga_id)
-            if not queue and queue is not self._unlimited:
-                del self._limited[rank.name]
-            self.admit(saga_id, rank)
+        while (first := self._order.first(None)) is not None and len(self._running) < self._places(first[0]):
+            saga_id = first[-1]
+            self.admit(saga_id, AdmissionRank(self._waiting[saga_id].name))
             due.append(saga_id)
         return due
 
-    def _queues(self) -> tuple[_Queue, ...]:
-        return (self._unlimited, *self._limited.values())
-
-    def _may_go(self, queue: _Queue) -> bool:
-        return bool(queue) and not self._held(self._waiting[queue[0][-1]])
-
-    def _held(self, rank: AdmissionRank) -> bool:
-        return rank.max_concurrent is not None and self._by_name[rank.name] >= rank.max_concurrent
+    def _places(self, level: Level) -> int:
+        return self._limit + (self._beside if is_urgent(level) else 0)
 
 
 def rank_of(spec: SagaSpec) -> AdmissionRank:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from antistrophe.scheduling.leases import LoadInto, PoolKey, Retire
+from antistrophe.scheduling.queue import Lane
 
 _SEPARATOR = "."
 
@@ -21,11 +22,13 @@ class ProcessState(Enum):
 
 @dataclass(slots=True)
 class SlotLease:
-    """Who holds a slot. ``saga_id`` is None once the saga has returned the slot and its call is still to be ended."""
+    """Who holds a slot. ``saga_id`` and ``lane`` are None once the saga has returned the slot and its call is still to
+    be ended."""
 
     saga_id: str | None
     step_class: str | None
     class_refs: tuple[str, ...]
+    lane: Lane | None
 
 
 @dataclass(slots=True)

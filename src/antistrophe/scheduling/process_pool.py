@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterable
 
 from antistrophe.definition.spec import LeaseRequest
+from antistrophe.scheduling.fair_order import Rank
 from antistrophe.scheduling.leases import CloseSlot, GrantTo, LoadInto, PoolKey, PoolOrder, Retire, StartProcess
 from antistrophe.scheduling.pooled_process import PooledProcess, ProcessState, SlotLease
 from antistrophe.scheduling.prewarm import Prewarm
@@ -27,12 +28,24 @@ class ProcessPool:
 
     To start and import is hard work for one core. As many owned processes start at the same time as there are
     ``cores``; while attempts run, one fewer, so that the attempts go on beside the starts.
+
+    With ``leave_places`` no name takes the last slot of a kind while it has another one, and those who go forward leave
+    one to compensations: see ``ProcessTable.leaves_places``.
     """
 
     def __init__(
-        self, limit: int, prefix: str, *, async_limit: int = 0, slots: int = 1, prewarm: int = 0, cores: int = 4_096
+        self,
+        limit: int,
+        prefix: str,
+        *,
+        async_limit: int = 0,
+        slots: int = 1,
+        prewarm: int = 0,
+        cores: int = 4_096,
+        leave_places: bool = False,
     ) -> None:
         self.processes = ProcessTable(limit, prefix, async_limit, slots, cores)
+        self._leave_places = leave_places
         self._queue = LeaseQueue()
         self._throttles = Throttles()
         self._prewarm = Prewarm(prewarm, self.processes)
@@ -41,16 +54,16 @@ class ProcessPool:
 
     # --- what sagas want ---------------------------------------------------------------------------------------
 
-    def ask(self, saga_id: str, client_id: str, request: LeaseRequest) -> None:
-        """A saga wants a lease. To ask again changes nothing but what is asked for. A saga that holds such a lease has
-        not heard of the grant, and is told again."""
+    def ask(self, saga_id: str, client_id: str, request: LeaseRequest, name: str = "") -> None:
+        """A saga of that name wants a lease. To ask again changes nothing but what is asked for. A saga that holds such
+        a lease has not heard of the grant, and is told again."""
         key, waiting = PoolKey(client_id, request.origin), self._queue.get(saga_id)
         grant = self._granted_before(saga_id, key, request)
         if grant is not None:
             self.withdraw(saga_id)
             self._told_again.append(grant)
         elif waiting is None:
-            self._queue.add(saga_id, key, request)
+            self._queue.add(saga_id, name, key, request)
         elif (waiting.key, waiting.request) != (key, request):
             if (waiting.key, waiting.request.shared) != (key, request.shared):
                 self._unreserve(waiting)
@@ -171,17 +184,15 @@ class ProcessPool:
         ranks = self._queue.firsts()
         heapq.heapify(ranks)
         while ranks:
-            waiting = self._queue.get(heapq.heappop(ranks)[-1])
+            rank = heapq.heappop(ranks)
+            waiting = self._queue.get(rank[-1])
             if waiting is None or (waiting.reserved is None and not self._has_room(waiting.request, now)):
                 continue
-            had_reservation = waiting.reserved is not None
-            order = self._serve(waiting, now)
+            order, following = self._take_turn(waiting, rank, now)
             if order is not None:
                 orders.append(order)
-            if not had_reservation and (order is not None or waiting.reserved is not None):
-                following = self._queue.first_of(waiting.group)
-                if following is not None:
-                    heapq.heappush(ranks, following)
+            if following is not None:
+                heapq.heappush(ranks, following)
         return orders + self._prewarm.import_ahead(now)
 
     def unready(self, now: float) -> bool:
@@ -191,6 +202,29 @@ class ProcessPool:
     def make_ready(self, now: float) -> list[PoolOrder]:
         """Start owned processes in advance, or make room for one."""
         return self._prewarm.orders(now)
+
+    def _take_turn(self, waiting: Waiting, rank: Rank, now: float) -> tuple[PoolOrder | None, Rank | None]:
+        """Serve that saga, if it is its turn. Also returns who comes next in its group, if anybody there may be
+        served."""
+        if waiting.reserved is not None:
+            return self._serve(waiting, now), None
+        if not self._queue.is_next(waiting, rank):  # its name has had its turn in another group
+            return None, self._queue.first_beside(waiting)
+        if not self._leaves_places(waiting):
+            return None, self._queue.first_behind(waiting)
+        order = self._serve(waiting, now)
+        served = order is not None or waiting.reserved is not None
+        return order, self._queue.first_beside(waiting) if served else None
+
+    def _leaves_places(self, waiting: Waiting) -> bool:
+        """Whether that saga's name may have one more slot."""
+        if not self._leave_places:
+            return True
+        lane, queue = waiting.ticket.name, self._queue
+        forward = queue.all_at_work(shared=lane.shared, urgent=False)
+        urgent = queue.all_at_work(shared=lane.shared, urgent=True)
+        has_one = queue.at_work(lane) > 0
+        return self.processes.leaves_places(forward, urgent, shared=lane.shared, to_urgent=lane.urgent, has_one=has_one)
 
     def _has_room(self, request: LeaseRequest, now: float) -> bool:
         """Whether anybody who asks for that kind of process can be served."""
@@ -241,7 +275,8 @@ class ProcessPool:
         if request.fresh:
             self._prewarm.leased(process.key, request.class_refs)
         step_class = self._throttles.start(request.throttle, now)
-        lease = SlotLease(waiting.saga_id, step_class, request.class_refs)
+        self._queue.begin(waiting.ticket.name)
+        lease = SlotLease(waiting.saga_id, step_class, request.class_refs, waiting.ticket.name)
         lease_name = self.processes.grant_lease(process, lease, now)
         return GrantTo(lease_name, waiting.saga_id, step_class)
 
@@ -274,7 +309,9 @@ class ProcessPool:
 
     def _take_back(self, lease_name: str, lease: SlotLease) -> None:
         self._throttles.ended(lease.step_class)
-        lease.step_class = None
+        if lease.lane is not None:
+            self._queue.end(lease.lane)
+        lease.step_class = lease.lane = None
         self.processes.take_back(lease_name, lease)
 
     def _free(self, process: PooledProcess, lease_name: str, now: float, *, reusable: bool) -> list[PoolOrder]:

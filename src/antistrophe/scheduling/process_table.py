@@ -14,6 +14,9 @@ START_AGAIN_S = 0.25
 
 START_AGAIN_MAX_S = 2.0
 
+UNDO_PLACE_FROM = 4
+"""From so many slots on one is left to compensations. With fewer it would cost those who go forward too much."""
+
 
 class ProcessTable:
     """At most ``limit`` owned processes and ``async_limit`` async workers with ``slots`` slots each. It answers
@@ -56,6 +59,16 @@ class ProcessTable:
     def places(self, *, shared: bool) -> int:
         """How many more processes of that kind there may be."""
         return self._limits[shared] - len(self._kinds[shared])
+
+    def leaves_places(self, forward: int, urgent: int, *, shared: bool, to_urgent: bool, has_one: bool) -> bool:
+        """Whether one more may be at work in that kind of process, beside those that go forward and those that
+        compensate (``urgent``): from two slots on the last one is left to a name that has none, and from
+        ``UNDO_PLACE_FROM`` on one to compensations. ``has_one``: another one of that name is at work on that way."""
+        slots = self._limits[shared] * self._slots[shared]
+        left = slots - forward - urgent - 1
+        if not to_urgent:
+            left = min(left, slots - (slots >= UNDO_PLACE_FROM) - forward - 1)
+        return left >= (has_one and slots > 1)
 
     def may_start(self, now: float, *, shared: bool) -> bool:
         """Whether a core is left for another start, and no start has failed a moment ago. Async workers are too few to
