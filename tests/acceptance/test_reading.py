@@ -120,6 +120,16 @@ def test_explain_says_what_happened_what_is_owed_and_what_to_do(history: Caller)
     assert (good["status"], good["turned_back"], good["owed"], good["orders"]) == ("completed", None, [], [])
 
 
+def test_words_that_are_no_utf8_are_the_words_of_no_saga(history: Caller) -> None:
+    for verb in ("show", "explain", "cancel", "retry"):
+        said = history.ask(verb, "order-\udcff")
+        assert (said.code, said.out) == (2, "")
+        assert r"there is no saga 'order-\udcff'" in said.err
+    for option in ("--name", "--text"):
+        said = history.ask("list", option, "\udcff")
+        assert (said.code, said.out.strip()) == (0, "no such saga")
+
+
 def test_where_a_system_runs_the_answers_are_the_same(history: Caller) -> None:
     without = readings(history)
     with served(history):

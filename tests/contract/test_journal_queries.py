@@ -200,6 +200,17 @@ def test_lists_by_status_name_and_text(journal: Journal) -> None:
     assert all_pages(journal, text="-", limit=1, name="transfer") == [["a-2"], ["a-1"]]
 
 
+def test_a_text_that_can_not_be_stored_is_the_text_of_no_saga(journal: Journal) -> None:
+    run(journal, "a-1", *FORWARD, name="transfer")
+    for text in ("order-\udcff", "\ud800"):
+        assert journal.metadata(text) is None
+        assert journal.accepted(text) is None
+        assert journal.request_id(text) is None
+        assert journal.load(text) == ()
+        assert journal.timeline(text) == []
+        assert all_pages(journal, name=text) == all_pages(journal, text=text) == [[]]
+
+
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "1"])
 def test_a_limit_that_is_none_is_refused(journal: Journal, limit: Any) -> None:
     with pytest.raises(RequestError, match="limit must be"):

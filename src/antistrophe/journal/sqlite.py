@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+from antistrophe.definition.validation import is_text
 from antistrophe.eventstore.sqlite import insert_events
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import (
@@ -140,6 +141,8 @@ class SqliteJournal:
         return [timeline_entry(record) for record in self._records_of(saga_id)]
 
     def _records_of(self, saga_id: str) -> builtins.list[JournalRecord]:
+        if not is_text(saga_id):
+            return []
         rows = self._database.rows(
             "SELECT position, saga_id, seq, entry FROM journal WHERE saga_id = ? ORDER BY seq", (saga_id,)
         )
@@ -183,11 +186,13 @@ class SqliteJournal:
 
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """See ``Journal``."""
-        found = self._states(f"{_STATES} WHERE sagas.id = ?", (saga_id,))
+        found = self._states(f"{_STATES} WHERE sagas.id = ?", (saga_id,)) if is_text(saga_id) else []
         return found[0][0] if found else None
 
     def accepted(self, saga_id: str) -> SagaAccepted | None:
         """See ``Journal``."""
+        if not is_text(saga_id):
+            return None
         found = self._database.row("SELECT entry FROM journal WHERE saga_id = ? AND seq = 1", (saga_id,))
         if found is None:
             return None
@@ -198,6 +203,8 @@ class SqliteJournal:
 
     def request_id(self, saga_id: str) -> str | None:
         """See ``Journal``."""
+        if not is_text(saga_id):
+            return None
         found = self._database.row("SELECT request_id FROM sagas WHERE id = ?", (saga_id,))
         return None if found is None else str(found[0])
 
@@ -212,6 +219,8 @@ class SqliteJournal:
     ) -> SagaPage:
         """See ``Journal``."""
         before = check_page(limit, cursor)
+        if not all(is_text(each) for each in (name, text) if each is not None):
+            return SagaPage(())  # no saga has a text that can't be stored
         wanted: builtins.list[tuple[str, tuple[Any, ...]]] = []
         # Search by the better of two indexes: there may be any number of final sagas, and there are few others. A plus
         # sign hides the other index from SQLite.
