@@ -18,6 +18,7 @@ from antistrophe.eventstore.versions import VersionRegistry
 from tests.cqrs.shop import UserGreeted
 from tests.cqrs.totals import KINDS, MemoryTotals, SavedTotals, SqlTotals, pay
 from tests.cqrs.user_versions import UserV1, UserV2
+from tests.waiting import until
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -187,11 +188,55 @@ def test_metadata_tells_where_it_stands(registry: ProjectionRegistry, store: Eve
 def test_waiting_has_a_limit_and_may_be_for_the_past(registry: ProjectionRegistry, store: EventStore) -> None:
     registry.register("totals", MemoryTotals)
     registry.wait_for("totals", 0, 0)
+    registry.start_subscription()
     with pytest.raises(TimeoutError, match=r"'totals' is at position 0 after 0.05 s, and not at 1"):
         registry.wait_for("totals", 1, 0.05)
-    registry.start_subscription()
     registry.wait_for("totals", pay(store, 3))
     registry.wait_for("totals", 2, 0)
+
+
+NOT_FOLLOWED = r"'totals' is at position \d+ and does not follow .* call start_subscription\(\) first"
+
+
+@every_kind
+def test_to_wait_for_what_never_comes_is_refused_at_once(
+    registry: ProjectionRegistry, store: EventStore, kind: Any
+) -> None:
+    registry.register("totals", kind)
+    position = pay(store, 3)
+    with pytest.raises(CqrsError, match=NOT_FOLLOWED):
+        registry.wait_for("totals", position)
+    registry.start_subscription()
+    registry.wait_for("totals", position, 30)
+    registry.stop()
+    registry.wait_for("totals", position, 0)
+    with pytest.raises(CqrsError, match=NOT_FOLLOWED):
+        registry.wait_for("totals", position + 1)
+    registry.start_subscription()
+    registry.wait_for("totals", pay(store, 1), 30)
+
+
+@pytest.mark.parametrize("end", ["registry", "store"])
+def test_who_waits_while_all_of_it_is_stopped_is_told(
+    registry: ProjectionRegistry, store: EventStore, end: str
+) -> None:
+    registry.register("totals", MemoryTotals)
+    registry.start_subscription()
+    told: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            registry.wait_for("totals", 99)
+        except CqrsError as error:
+            told.append(error)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    until(lambda: registry._follower("totals")._waiters == 1, "somebody waits")
+    (registry.stop if end == "registry" else store.close)()
+    waiter.join(30)
+    assert len(told) == 1
+    assert ("call start_subscription() first" if end == "registry" else "the store is closed") in str(told[0])
 
 
 def test_while_one_reads_nothing_changes(registry: ProjectionRegistry, store: EventStore) -> None:

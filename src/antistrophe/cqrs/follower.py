@@ -64,6 +64,7 @@ class Follower:
         self._thread: threading.Thread | None = None
         self._thread_lock = threading.Lock()
         self._stopping = threading.Event()
+        self._followed = False  # whether the thread was started, and neither it nor the store was stopped since
         self._waiting: Subscription | None = None
 
     # --- asking ------------------------------------------------------------------------------------------------
@@ -92,11 +93,13 @@ class Follower:
         )
 
     def wait_for(self, position: int, timeout_s: float | None) -> None:
-        """Wait until the projection has the event at that position."""
+        """Wait until the projection has the event at that position, or can't come there any more."""
         with self._changed:
             self._waiters += 1
             try:
-                self._changed.wait_for(lambda: self._build.position >= position or self._fault is not None, timeout_s)
+                self._changed.wait_for(
+                    lambda: self._build.position >= position or self._fault is not None or not self._followed, timeout_s
+                )
             finally:
                 self._waiters -= 1
             if self._build.position >= position:
@@ -104,6 +107,12 @@ class Follower:
             if self._fault is not None:
                 raise CqrsError(
                     f"projection {self.name!r} has failed and will not come to position {position}: {self._fault}"
+                )
+            if not self._followed:
+                why = "the store is closed" if self._store.closed else "call start_subscription() first"
+                raise CqrsError(
+                    f"projection {self.name!r} is at position {self._build.position} and does not follow its store, so"
+                    f" it will not come to position {position}: {why}"
                 )
         raise TimeoutError(
             f"projection {self.name!r} is at position {self._build.position} after {timeout_s} s, and not at {position}"
@@ -118,6 +127,7 @@ class Follower:
                 thread = self._thread
                 if thread is None or not thread.is_alive():
                     self._stopping.clear()
+                    self._followed = True
                     self._thread = threading.Thread(target=self._run, name=f"projection-{self.name}", daemon=True)
                     self._thread.start()
                     return
@@ -152,7 +162,14 @@ class Follower:
                 # A rebuild may have replaced the failed build meanwhile, and did not start a thread beside this one.
                 if not self._goes_on():
                     self._thread = None
+                    if self._fault is None:
+                        self._end_waits()
                     return
+
+    def _end_waits(self) -> None:
+        with self._changed:
+            self._followed = False
+            self._changed.notify_all()
 
     def _goes_on(self) -> bool:
         return not self._stopping.is_set() and self._fault is None and not self._store.closed

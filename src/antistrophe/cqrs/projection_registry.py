@@ -97,7 +97,8 @@ class ProjectionRegistry:
         """Wait until a projection has the event at that position, to read what you have written.
 
         Raises TimeoutError after ``timeout_s`` seconds (None: no limit), CqrsError at once if the projection has failed
-        before that position, and ProjectionNotFoundError.
+        before that position, or does not follow (``start_subscription`` was not called, or ``stop`` was), and
+        ProjectionNotFoundError.
         """
         self._follower(name).wait_for(position, timeout_s)
 
