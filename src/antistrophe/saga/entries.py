@@ -95,8 +95,8 @@ class TurnCause:
 
 @dataclass(frozen=True, slots=True)
 class SagaAccepted:
-    """The saga exists: its whole definition as it was accepted, and the id of the request, by which the same request is
-    known when it is sent again."""
+    """The saga exists. ``spec`` is its whole definition as it was accepted. A request that is sent again is recognised
+    by its ``request_id``."""
 
     at: float
     request_id: str
@@ -105,7 +105,7 @@ class SagaAccepted:
 
 @dataclass(frozen=True, slots=True)
 class SagaWaits:
-    """The saga can't move, for this reason. The wait ends with the start of the next attempt."""
+    """The saga waits, for this reason. The wait ends with the start of the next attempt."""
 
     at: float
     reason: str
@@ -168,8 +168,8 @@ class AttemptFailed:
 
 @dataclass(frozen=True, slots=True)
 class VerdictGiven:
-    """``verify`` answered, or could not. Applied: with output and events, as if the step had returned. ``stack`` and
-    ``no_stack``: as of an attempt that failed, where it was ended or crashed."""
+    """``verify`` answered, or failed. If the verdict is applied, output and events are those of the step. ``stack`` and
+    ``no_stack``: as in AttemptFailed."""
 
     at: float
     step: int
@@ -227,7 +227,7 @@ class SagaParked:
 
 @dataclass(frozen=True, slots=True)
 class CompensationRetried:
-    """An operator had the compensations that were given up tried again, with their full policy."""
+    """An operator retries the compensations that were given up, with their full policy."""
 
     at: float
     by: str
