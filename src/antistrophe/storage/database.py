@@ -53,6 +53,7 @@ class Database:
     ``in_memory``: the database has no file. It ends with this connection, and ``path`` only names it in messages.
 
     Every method raises JournalError when SQLite fails. A violated constraint stays a ``sqlite3.IntegrityError``.
+    Nothing is written to a file that was removed, moved or replaced since it was opened: see ``watch_place``.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, *, in_memory: bool = False) -> None:
@@ -62,12 +63,24 @@ class Database:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._transaction: AbstractContextManager[Database] = _Transaction(self)
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def watch_place(self) -> None:
+        """Remember which files are open, the database and its log. From now on a commit raises JournalError where
+        another file, or none, has their names: what is written to a file without a name is lost when it is closed.
+        Raises JournalError where that is so by now."""
+        for path in (str(self.path), f"{self.path}-wal"):
+            self._places[path] = _file_at(path) or (0, 0)
+        self._check_place()
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement that returns no rows. Outside a ``transaction`` the statement is committed by itself."""
         try:
             with self._lock:
-                return self.usable().execute(sql, parameters)
+                connection = self.usable()
+                if not connection.in_transaction:
+                    self._check_place()
+                return connection.execute(sql, parameters)
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
@@ -150,6 +163,7 @@ class Database:
         """End the transaction. If SQLite can't commit it, it is rolled back, and the connection stays usable."""
         try:
             if commit:
+                self._check_place()
                 self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._translated(error) from error
@@ -160,12 +174,30 @@ class Database:
                     self._connection.execute("ROLLBACK")
             self._lock.release()
 
+    def _check_place(self) -> None:
+        """Raise JournalError where an open file has lost its name."""
+        for path, place in self._places.items():
+            if _file_at(path) != place:
+                raise JournalError(
+                    f"{path} was removed, moved or replaced while it was open, and nothing was written: put it back"
+                    " (the same file, not a copy), or close everything that uses it and open it again where it is now"
+                )
+
     def _translated(self, error: sqlite3.Error) -> Exception:
         if isinstance(error, sqlite3.IntegrityError):
             return error
         if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
             return JournalError(f"{self.path}: this connection is closed; open the file again")
         return refusal(self.path, error)
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    """The device and inode of the file with that name; None where there is none, or nobody can say."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 class _Transaction:

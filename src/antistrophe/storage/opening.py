@@ -68,6 +68,8 @@ def open_database(
         )
         database = Database(file, connection)
         _prepare(database, synchronous, None if read_only else busy_timeout_s, migrations)
+        if not read_only:
+            database.watch_place()
     except BaseException as error:
         if database is not None:
             database.close()
