@@ -213,6 +213,7 @@ def test_the_timeline_can_be_read_by_people(journal: Journal) -> None:
         "start_ticks": 17,
         "boot_id": "boot",
         "shared": False,
+        "attempt_file": "",
     }
     assert timeline[2].data["output"] == {"paid": True}
     event_shown = {"type": "journal.debited", "type_version": 1, "data": {"account": "A", "amount": 7}}
