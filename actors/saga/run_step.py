@@ -42,4 +42,5 @@ def run_step(saga: Saga, started: AttemptStarted) -> RunStep:
         in_doubt=state.in_doubt,
         limits=spec.limits,
         kill_grace_s=spec.kill_grace_s,
+        fresh=spec.fresh_process,
     )

@@ -103,7 +103,10 @@ class AsyncStepActor(RuntimeActor):
         self.send(sender, ready)
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
-        self.send(sender, load_code(message, self._name))
+        answer = load_code(message, self._name)
+        if self._loop is not None and all(slot.answer is not None for slot in self._slots.values()):
+            self._loop.belong()
+        self.send(sender, answer)
 
     # --- calls -------------------------------------------------------------------------------------------------
 

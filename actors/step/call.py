@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from antistrophe.actors.step.raised import class_name_of, text_of
@@ -80,12 +81,15 @@ class Caller:
         if self._runner is None:
             self._runner = asyncio.Runner()
         loop = self._runner.get_loop()
+        jobs = ThreadPoolExecutor(thread_name_prefix="asyncio")
+        loop.set_default_executor(jobs)
         self._task = loop.create_task(coroutine)
         try:
             return run_to_end(loop, self._task)
         finally:
             self._task = None
             _end_tasks(loop)
+            jobs.shutdown(wait=False, cancel_futures=True)  # its idle threads end; one that works on is left behind
 
     def _on_sigterm(self, _signal: int, _frame: Any) -> None:
         if os.getpid() != self._pid or not self._in_attempt:

@@ -19,6 +19,7 @@ from weakref import WeakSet
 
 from antistrophe.actors.base import EXIT_AFTER_A_BUG, log
 from antistrophe.linux.descendants import live_step_descendants
+from antistrophe.linux.own_tasks import own_threads
 from antistrophe.linux.termination import live_group_members
 from antistrophe.saga.inputs import Answer
 
@@ -73,6 +74,11 @@ class EventLoop:
         self._turned = True
         self._thread = threading.Thread(target=self._run, name="antistrophe-loop", daemon=True)
         self._thread.start()
+        self._threads = own_threads()
+
+    def belong(self) -> None:
+        """The threads that run now, while no call does, belong to the process: an import has started them."""
+        self._threads = own_threads()
 
     def start(self, call: Call) -> None:
         """Have the loop make that call."""
@@ -127,12 +133,12 @@ class EventLoop:
             os._exit(0)  # the step has forked, and this is the fork: only the parent is the attempt
         outcome = _outcome(call.work)
         await self._end_tasks(call)
-        if call.ending:
-            if isinstance(outcome, BaseException):
-                # A call that is ended may raise anything on its way out, and nobody knows how far it got.
-                outcome = None
-            while not self._is_over(call):  # noqa: ASYNC110 - no event tells of threads and processes
-                await asyncio.sleep(_LOOK_S)
+        # No event tells of threads and processes.
+        while call.jobs or (call.ending and not self._is_over(call)):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)
+        if call.ending and isinstance(outcome, BaseException):
+            # A call that is ended may raise anything on its way out, and nobody knows how far it got.
+            outcome = None
         del self._calls[call.name]
         call.settled(outcome)
 
@@ -157,14 +163,11 @@ class EventLoop:
     def _is_over(self, call: Call) -> bool:
         """Whether it is proven that nothing of the call can still run.
 
-        Nobody can tell which call has started a thread or a process. So every thread that is not the loop's, and every
-        process that was started here, counts as this call's.
+        Nobody can tell which call has started a thread or a process. So every thread that does not belong to the
+        process, and every process that was started here, counts as this call's.
         """
-        threads = [
-            each
-            for each in threading.enumerate()
-            if each not in (threading.main_thread(), self._thread) and not each.name.startswith(_JOB_THREADS)
-        ]
+        jobs = {each.native_id for each in threading.enumerate() if each.name.startswith(_JOB_THREADS)}
+        threads = own_threads() - jobs - self._threads
         return (
             not call.jobs
             and all(task.done() for task in call.tasks)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId
 from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, Caller, answer_of
+from antistrophe.actors.step.leftovers import Leftovers
 from antistrophe.actors.step.raised import answer_of_exception, exit_of
 from antistrophe.actors.step.stack_dumps import StackFile
 from antistrophe.actors.step.step_context import context_of
@@ -24,7 +25,7 @@ from antistrophe.actors.step.user_process import (
 from antistrophe.definition.code_loading import load_step_class
 from antistrophe.definition.context import StepContext
 from antistrophe.definition.step import build_step, call_step
-from antistrophe.messages import Address, LoadCode, RunStep, StepAnswer, StepConfiguration
+from antistrophe.messages import Address, CallOver, LoadCode, RunStep, StepAnswer, StepConfiguration
 from antistrophe.saga.inputs import Answer, Exited
 
 
@@ -42,12 +43,16 @@ class StepActor(RuntimeActor):
         self._attempt_file: AttemptFile | None = None
         self._stacks: StackFile | None = None
         self._last: tuple[AttemptId, Answer] | None = None
+        self._outcome_kept = False
+        self._leftovers = Leftovers()
+        self._over: CallOver | None = None
+        self._supervisor: Address = None
 
     def handlers(self) -> Mapping[type, Handler]:
         return {StepConfiguration: self._on_configuration, LoadCode: self._on_load, RunStep: self._on_run}
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
-        self._name = message.name
+        self._name, self._supervisor = message.name, sender
         self.send(sender, configure_user_process(self, message, self._lay_down(message.base.home)))
 
     def _lay_down(self, home: str) -> str:
@@ -60,7 +65,9 @@ class StepActor(RuntimeActor):
         return self._attempt_file.identity
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
-        self.send(sender, load_code(message, self._name))
+        answer = load_code(message, self._name)
+        self._leftovers.belong()
+        self.send(sender, answer)
 
     def _on_run(self, message: RunStep, sender: Address) -> None:
         if message.lease_name != self._name:
@@ -72,6 +79,12 @@ class StepActor(RuntimeActor):
                 self._last = (attempt_id, self._attempt(message, attempt_id))
                 self._leave_if_cancelled()
             leave_if_changed(own_files, message.step_name)
+            left = self._leftovers.look()
+            if left is not None or (message.fresh and self._outcome_kept):
+                self._over = CallOver(self._name, message.class_ref, left)
+        if self._over is not None:
+            self.send(self._supervisor, self._over)
+            return
         self.send(
             sender,
             StepAnswer(message.saga_id, message.step, message.action, message.attempt, self._name, self._last[1]),
@@ -79,6 +92,7 @@ class StepActor(RuntimeActor):
 
     def _attempt(self, message: RunStep, attempt_id: AttemptId) -> Answer:
         assert self.base is not None, "configured before it runs anything"
+        self._outcome_kept = False
         try:
             source = load_step_class(message.origin, message.class_ref)
             step = build_step(source, message.input)
@@ -93,6 +107,7 @@ class StepActor(RuntimeActor):
         answer = self._call(message, step, context)
         try:
             self._attempt_file.finish(attempt_id, answer)
+            self._outcome_kept = True
         except OSError as error:
             log.error(
                 "the outcome of step %s of saga %s can't be written: %s", message.step_name, message.saga_id, error

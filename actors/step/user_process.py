@@ -14,7 +14,7 @@ from antistrophe.definition.step import prepare_step
 from antistrophe.errors import UnreadableDataError
 from antistrophe.linux.descendants import mark_step_descendants
 from antistrophe.linux.descriptor import OpenFile, changed
-from antistrophe.linux.process import identity_of
+from antistrophe.linux.process import become_subreaper, identity_of
 from antistrophe.messages import CodeLoaded, CodeNotLoaded, LoadCode, RunStep, StepConfiguration, StepReady
 from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import Refused
@@ -31,6 +31,7 @@ def become_user_process(actor: RuntimeActor) -> None:
     # The process leads a group of its own, so that what user code starts can be ended with it.
     os.setpgid(0, 0)
     actor.die_with_parent()
+    become_subreaper()  # what a step has started stays below its process, and can be seen there
     mark_step_process()
 
 

@@ -22,7 +22,7 @@ from antistrophe.actors.supervisor.child_process import (
 )
 from antistrophe.actors.supervisor.ports import SupervisorPort, Wakeups
 from antistrophe.linux.process import ProcessIdentity, send_signal
-from antistrophe.messages import CallEnded, EndCall, LoopBlocked, ProcessDead, ProcessGrant
+from antistrophe.messages import CallEnded, CallOver, EndCall, LoopBlocked, ProcessDead, ProcessGrant
 from antistrophe.saga.entries import Lease
 from antistrophe.scheduling.leases import PoolOrder
 from antistrophe.scheduling.pooled_process import process_of
@@ -52,6 +52,7 @@ class RunningAttempts:
         self._children = children
         self._wakeups = wakeups
         self._endings: dict[str, Ending] = {}
+        self._told: set[str] = set()
         self._deaths: dict[str, ProcessDead] = {}
         self._reaped_before: set[ProcessIdentity] = set()
 
@@ -164,6 +165,30 @@ class RunningAttempts:
         log.error("a call of saga %s is ended with its process: %s", saga_id, why)
         self._endings.setdefault(lease_name, Ending(self._supervisor.now(), False, why))
         self._kill_worker(worker)
+
+    def call_over(self, message: CallOver) -> None:
+        """A call has ended that needs its process ended, too; the saga hears of the outcome after that."""
+        lease_name, process = message.lease_name, self._child(message.lease_name)
+        if process is None or process.killed or self._pool.processes.saga_of(lease_name) is None:
+            return
+        why = None
+        if message.left is not None:
+            why = f"it left {message.left} behind, so its process was ended"
+            self._tell_once(message.step_class, message.left)
+        self._endings.setdefault(lease_name, Ending(self._supervisor.now(), False, why))
+        self._pool.ending(process.name)
+        process.kill()
+        self._wakeups.look_again()
+
+    def _tell_once(self, step_class: str, left: str) -> None:
+        if step_class not in self._told:
+            self._told.add(step_class)
+            log.warning(
+                "calls of step class %s leave %s behind, so each of them costs a process: join threads, wait for "
+                "processes, or start both while the module is imported. This is said once",
+                step_class,
+                left,
+            )
 
     def call_ended(self, message: CallEnded) -> list[PoolOrder]:
         """The event loop says that nothing of that call is left."""

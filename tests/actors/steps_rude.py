@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import _thread
+import asyncio
+import multiprocessing
 import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from antistrophe import SagaStep
+from antistrophe import ResourceLimits, RetryableError, RetryPolicy, SagaStep, StepContext
 
 FILES = 40
 
@@ -55,3 +63,139 @@ class Pid(SagaStep):
 
     def compensate(self) -> None:
         Path(self.folder, f"undo-{self.name}").write_text(str(os.getpid()))
+
+
+BEAT_S = 0.002
+
+
+def beat(path: Path) -> None:
+    """Write a line again and again, until the process ends."""
+    while True:
+        with path.open("a") as file:
+            file.write(f"{time.monotonic()}\n")
+        time.sleep(BEAT_S)
+
+
+def wait_for_beat(path: Path) -> None:
+    while not path.exists() or not path.stat().st_size:
+        time.sleep(BEAT_S)
+
+
+def start_daemon(path: Path) -> None:
+    """A fork, a session of its own, another fork, and the parent ends at once."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        if os.fork() == 0:
+            beat(path)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def start_native_thread(path: Path) -> None:
+    """A thread that Python's own list does not show."""
+    _thread.start_new_thread(beat, (path,))
+
+
+LEAVES: dict[str, Callable[[Path], object]] = {
+    "thread": lambda path: threading.Thread(target=beat, args=(path,), daemon=True).start(),
+    "native": start_native_thread,
+    "executor": lambda path: ThreadPoolExecutor(1).submit(beat, path),
+    "daemon": start_daemon,
+    "child": lambda path: multiprocessing.get_context("fork").Process(target=beat, args=(path,)).start(),
+}
+
+
+@dataclass(frozen=True)
+class Leave(SagaStep):
+    """Leaves something that writes on, and returns, or raises in its first attempt."""
+
+    folder: str
+    what: str
+    fails: bool = False
+    isolation: str = "process"
+    idempotent = True
+    retry = RetryPolicy(max_attempts=2, initial_s=0.01, jitter=False)
+
+    def execute(self, ctx: StepContext) -> None:
+        left = Path(self.folder, f"beats-{ctx.attempt}")
+        note_begin(self.folder, f"begin-{ctx.attempt}")
+        LEAVES[self.what](left)
+        wait_for_beat(left)
+        if self.fails and ctx.attempt == 1:
+            raise RetryableError("again")
+
+    def compensate(self) -> None:
+        note_begin(self.folder, "undo")
+        time.sleep(0.05)
+
+
+def note_begin(folder: str, what: str) -> None:
+    """Write when this begins."""
+    Path(folder, what).write_text(str(time.monotonic()))
+
+
+@dataclass(frozen=True)
+class LeaveAJob(SagaStep):
+    """Leaves a job in the executor of its loop, which the saga waits for."""
+
+    folder: str
+    limits: ResourceLimits | None = None
+    requires_compensation = False
+
+    async def execute(self) -> None:
+        loop, began = asyncio.get_running_loop(), asyncio.Event()
+        loop.run_in_executor(None, self._job, lambda: loop.call_soon_threadsafe(began.set))
+        await began.wait()
+
+    def _job(self, tell: Callable[[], object]) -> None:
+        tell()
+        time.sleep(0.2)
+        note_begin(self.folder, "job-over")
+
+
+@dataclass(frozen=True)
+class HangWithThread(SagaStep):
+    """Starts a native thread in a process that it shares with others, and does not come to an end."""
+
+    folder: str
+    timeout_s = 0.5
+    kill_grace_s = 0.3
+
+    async def execute(self) -> None:
+        start_native_thread(Path(self.folder, "beats-1"))
+        await asyncio.sleep(3600)
+
+    def compensate(self) -> None:
+        note_begin(self.folder, "undo")
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Tidy(SagaStep):
+    """Starts threads and a process, and waits for them."""
+
+    folder: str
+    name: str
+    requires_compensation = False
+
+    def execute(self) -> None:
+        thread = threading.Thread(target=time.sleep, args=(0.001,))
+        thread.start()
+        with ThreadPoolExecutor(2) as jobs:
+            jobs.submit(time.sleep, 0.001)
+        subprocess.run(["true"], check=True)
+        thread.join()
+        Path(self.folder, self.name).write_text(str(os.getpid()))
+
+
+@dataclass(frozen=True)
+class NoteBegin(SagaStep):
+    """Tells when it begins."""
+
+    folder: str
+    name: str
+    requires_compensation = False
+
+    def execute(self) -> None:
+        note_begin(self.folder, self.name)

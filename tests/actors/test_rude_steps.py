@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus
+import pytest
+
+from antistrophe import ResourceLimits, SagaDefinition, SagaOrchestrator, SagaStatus
 from tests.actors.staging import Stage, outcome, seen
-from tests.actors.steps_rude import FILES, CloseAll, Pid, StopTheLoop
+from tests.actors.steps import Fail
+from tests.actors.steps_rude import (
+    FILES,
+    LEAVES,
+    CloseAll,
+    HangWithThread,
+    Leave,
+    LeaveAJob,
+    NoteBegin,
+    Pid,
+    StopTheLoop,
+    Tidy,
+)
 
 
 def own_files(folder: Path) -> list[bytes]:
@@ -35,3 +49,66 @@ def test_a_shared_process_without_its_descriptors_ends_at_once(system: SagaOrche
     outcome(system, saga, within_s=10.0)
     assert {path.read_bytes() for path in tmp_path.glob("own-*")} == {b""}
     assert seen(system, "close-all-shared").status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED)
+
+
+def last_beat(folder: Path, attempt: int = 1) -> float:
+    """When what that attempt has left wrote for the last time."""
+    return float(Path(folder, f"beats-{attempt}").read_text().splitlines()[-1])
+
+
+def begin_of(folder: Path, what: str) -> float:
+    return float(Path(folder, what).read_text())
+
+
+@pytest.mark.parametrize("what", LEAVES)
+def test_what_a_call_has_left_is_dead_before_its_compensation(
+    system: SagaOrchestrator, tmp_path: Path, what: str
+) -> None:
+    saga = SagaDefinition(f"left-{what}").add_step(Leave(str(tmp_path), what)).add_step(Fail())
+    assert "no such account" in str(outcome(system, saga))
+    assert seen(system, saga.id).status is SagaStatus.COMPENSATED
+    assert last_beat(tmp_path) < begin_of(tmp_path, "undo")
+    assert any("it left 1 " in str(entry) for entry in system.get_timeline(saga.id)), "the timeline says so"
+
+
+@pytest.mark.parametrize("what", LEAVES)
+def test_what_a_failed_call_has_left_is_dead_before_its_next_attempt(
+    system: SagaOrchestrator, tmp_path: Path, what: str
+) -> None:
+    saga = SagaDefinition(f"left-failed-{what}").add_step(Leave(str(tmp_path), what, fails=True))
+    assert outcome(system, saga) == []
+    assert last_beat(tmp_path) < begin_of(tmp_path, "begin-2")
+
+
+def test_the_process_of_a_fresh_step_is_dead_before_its_compensation(system: SagaOrchestrator, tmp_path: Path) -> None:
+    saga = SagaDefinition("left-fresh").add_step(Leave(str(tmp_path), "daemon", isolation="fresh")).add_step(Fail())
+    assert "no such account" in str(outcome(system, saga))
+    assert last_beat(tmp_path) < begin_of(tmp_path, "undo")
+
+
+@pytest.mark.parametrize("limits", [None, ResourceLimits(open_files=512)], ids=["shared", "own process"])
+def test_a_job_that_a_coroutine_leaves_is_over_before_the_saga_goes_on(
+    system: SagaOrchestrator, tmp_path: Path, limits: ResourceLimits | None
+) -> None:
+    folder, name = str(tmp_path), "left-job-own" if limits else "left-job-shared"
+    assert (
+        outcome(system, SagaDefinition(name).add_step(LeaveAJob(folder, limits)).add_step(NoteBegin(folder, "next")))
+        == []
+    )
+    job_over = Path(folder, "job-over")
+    assert not job_over.exists() or begin_of(tmp_path, "job-over") < begin_of(tmp_path, "next")
+
+
+def test_a_native_thread_of_a_coroutine_that_timed_out_is_dead_before_the_compensation(
+    system: SagaOrchestrator, tmp_path: Path
+) -> None:
+    outcome(system, SagaDefinition("left-by-timeout").add_step(HangWithThread(str(tmp_path))))
+    assert last_beat(tmp_path) < begin_of(tmp_path, "undo")
+
+
+def test_a_step_that_waits_for_what_it_starts_keeps_its_process(system: SagaOrchestrator, tmp_path: Path) -> None:
+    saga = SagaDefinition("tidy")
+    for number in range(4):
+        saga = saga.add_step(Tidy(str(tmp_path), f"tidy-{number}"))
+    assert outcome(system, saga) == []
+    assert len({Path(tmp_path, f"tidy-{number}").read_text() for number in range(4)}) == 1

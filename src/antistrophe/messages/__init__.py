@@ -87,6 +87,7 @@ from antistrophe.messages.sagas import (
 )
 from antistrophe.messages.steps import (
     CallEnded,
+    CallOver,
     CodeLoaded,
     CodeNotLoaded,
     EndCall,
@@ -143,6 +144,7 @@ __all__ = [
     "AwaitSaga",
     "BeginSaga",
     "CallEnded",
+    "CallOver",
     "Changes",
     "ClientLeft",
     "CodeLoaded",

@@ -51,7 +51,7 @@ class CodeNotLoaded:
 class RunStep:
     """Make this call once; the same attempt sent again is answered with the first answer. ``attempt`` is the number of
     the journaled intent, ``run`` the number that the user sees. ``outputs``: the packed outputs of other steps by name;
-    ``output``: that of this step."""
+    ``output``: that of this step. ``fresh``: its process makes no other call."""
 
     saga_id: str
     step: int
@@ -71,6 +71,18 @@ class RunStep:
     in_doubt: bool
     limits: ResourceLimits | None
     kill_grace_s: float
+    fresh: bool
+
+
+@message
+class CallOver:
+    """The call has ended, its outcome is in the attempt file, and its process is to be ended before the saga goes on.
+    ``left``: what the call of ``step_class`` has left running there; None where the step wants a process of its own.
+    """
+
+    lease_name: str
+    step_class: str
+    left: str | None
 
 
 @message

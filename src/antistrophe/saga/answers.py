@@ -66,12 +66,24 @@ def entries_of_death(saga: Saga, current: AttemptStarted, fenced: Fenced, now: f
     """The entries that follow from the proven death of the current attempt's process: those of the outcome that the
     process left, or else those of its death."""
     if fenced.answer is not None:
-        return entries_of_answer(current, fenced.answer, now, adopted=True)
+        adopted = entries_of_answer(current, fenced.answer, now, adopted=True)
+        return tuple(_with_detail(each, fenced.detail) for each in adopted)
     failure = _death(saga, current, fenced)
     stood: dict[str, Any] = {"stack": fenced.stack, "no_stack": fenced.no_stack}
     if current.action is Action.VERIFY and failure.kind not in _NOT_ITS_DOING:
         return (replace(_no_verdict(current, f"verify did not answer: {failure.error}", now), **stood),)
     return (replace(_failed(current, failure, now), **stood),)
+
+
+def _with_detail(entry: Entry, detail: str | None) -> Entry:
+    """The entry of an outcome with what there is to say about the end of its process."""
+    match entry:
+        case AttemptSucceeded() if detail is not None:
+            return replace(entry, warning="; ".join(filter(None, (entry.warning, detail))))
+        case AttemptFailed(failure=failure) if detail is not None:
+            return replace(entry, failure=replace(failure, error=f"{failure.error} ({detail})"))
+        case _:
+            return entry
 
 
 def _verdict(current: AttemptStarted, answer: Answer, now: float) -> VerdictGiven:

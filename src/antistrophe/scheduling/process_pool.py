@@ -147,6 +147,12 @@ class ProcessPool:
         self._take_back(lease_name, lease)
         return saga_id, self._free(process, lease_name, now, reusable=False)
 
+    def ending(self, name: str) -> None:
+        """A process is ended although its call came to its end: its death says nothing about the step classes."""
+        process = self.processes.get(name)
+        if process is not None:
+            process.state = ProcessState.ENDING
+
     def dead(self, name: str) -> dict[str, str]:
         """A process is proven dead. Returns the sagas that held its slots, by lease."""
         process = self.processes.get(name)
@@ -158,7 +164,7 @@ class ProcessPool:
         holders = {each: lease.saga_id for each, lease in process.leases.items() if lease.saga_id is not None}
         for lease_name, lease in process.leases.items():
             self._take_back(lease_name, lease)
-            if not process.shared:
+            if not process.shared and process.state is not ProcessState.ENDING:
                 self._deadly.add(lease.class_refs)
         self.processes.remove(process)
         return holders

@@ -1,0 +1,54 @@
+"""What a call has left behind in its process: threads and processes that would run on beside the next attempt."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from antistrophe.linux.own_tasks import own_children, own_threads, reap
+
+_LEAVE_S = 0.05
+_LOOK_S = 0.001
+
+
+class Leftovers:
+    """Tells what a call has started from what belongs to the process: that was there after the user's code had been
+    imported.
+
+    The process is a subreaper, so whatever a call has started stands below it, daemons too, and a process without
+    children has left none.
+    """
+
+    def __init__(self) -> None:
+        self._threads: frozenset[int] = frozenset()
+        self._children: frozenset[int] = frozenset()
+
+    def belong(self) -> None:
+        """What runs now belongs to the process."""
+        self._threads, self._children = own_threads(), own_children()
+
+    def look(self) -> str | None:
+        """What the last call has left, in words, or None. A thread that has just returned is given a moment."""
+        give_up_at = time.monotonic() + _LEAVE_S
+        while True:
+            threads, children = own_threads() - self._threads, own_children() - self._children
+            if not threads and not children:
+                reap(self._children)
+                return None
+            if time.monotonic() >= give_up_at:
+                return " and ".join(filter(None, (_threads_text(threads), _children_text(children))))
+            time.sleep(_LOOK_S)
+
+
+def _threads_text(threads: frozenset[int]) -> str:
+    if not threads:
+        return ""
+    names = sorted(each.name for each in threading.enumerate() if each.native_id in threads)
+    shown = f" ({', '.join(names[:5])})" if names else ""
+    return f"{len(threads)} thread{'s' * (len(threads) != 1)}{shown}"
+
+
+def _children_text(children: frozenset[int]) -> str:
+    if not children:
+        return ""
+    return f"{len(children)} process{'es' * (len(children) != 1)} ({', '.join(map(str, sorted(children)[:5]))})"

@@ -1,0 +1,36 @@
+"""What runs in this process and below it: its threads, native ones included, and its child processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container
+
+from antistrophe.linux.process import children_of
+
+
+def own_threads() -> frozenset[int]:
+    """The kernel's ids of the threads of this process. Python's own list shows only those that Python has started."""
+    return frozenset(map(int, os.listdir("/proc/self/task")))
+
+
+def own_children() -> frozenset[int]:
+    """The live children of this process. Where it is a subreaper, its orphaned descendants are among them."""
+    return frozenset(children_of(os.getpid())) if _has_children() else frozenset()
+
+
+def reap(spare: Container[int]) -> None:
+    """Reap the children that have ended, up to the first one in ``spare``."""
+    options = os.WEXITED | os.WNOHANG
+    try:
+        while (dead := os.waitid(os.P_ALL, 0, options | os.WNOWAIT)) is not None and dead.si_pid not in spare:
+            os.waitid(os.P_PID, dead.si_pid, options)
+    except ChildProcessError:
+        return
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
