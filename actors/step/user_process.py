@@ -12,8 +12,9 @@ from antistrophe.actors.step.stack_dumps import STACK_SIGNAL
 from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class, mark_step_process
 from antistrophe.definition.step import prepare_step
 from antistrophe.errors import UnreadableDataError
+from antistrophe.journal import journal_path
 from antistrophe.linux.descendants import mark_step_descendants
-from antistrophe.linux.descriptor import OpenFile, changed
+from antistrophe.linux.descriptor import OpenFile, changed, give_up_files
 from antistrophe.linux.process import become_subreaper, identity_of
 from antistrophe.messages import CodeLoaded, CodeNotLoaded, LoadCode, RunStep, StepConfiguration, StepReady
 from antistrophe.saga.entries import Lease
@@ -39,6 +40,7 @@ def configure_user_process(actor: RuntimeActor, message: StepConfiguration, atte
     """Configure the process; the answer for the supervisor, to be sent once all is ready. ``attempt_file``: the
     identity of the attempt file of the process, where its slots have none of their own."""
     actor.configure(message.base)
+    give_up_files(os.path.realpath(journal_path(message.base.home)))  # and those beside it: -wal, -shm
     mark_step_descendants(message.name)
     signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file for the stacks
     identity = identity_of(os.getpid())

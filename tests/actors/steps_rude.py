@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from antistrophe import ResourceLimits, RetryableError, RetryPolicy, SagaStep, StepContext
+from antistrophe import ResourceLimits, RetryableError, RetryPolicy, SagaStep, StepContext, StepResult
 
 FILES = 40
 
@@ -199,3 +199,31 @@ class NoteBegin(SagaStep):
 
     def execute(self) -> None:
         note_begin(self.folder, self.name)
+
+
+@dataclass(frozen=True)
+class OpenFiles(SagaStep):
+    """Tells which files are open in its process."""
+
+    name: str
+    requires_compensation = False
+
+    def execute(self) -> StepResult[list[str]]:
+        return StepResult(open_files())
+
+
+@dataclass(frozen=True)
+class AsyncOpenFiles(SagaStep):
+    """Tells which files are open in an async worker."""
+
+    name: str
+    requires_compensation = False
+
+    async def execute(self) -> StepResult[list[str]]:
+        return StepResult(open_files())
+
+
+def open_files() -> list[str]:
+    """What the descriptors of this process stand for."""
+    links = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    return [str(link.readlink()) for link in links if link.is_symlink()]

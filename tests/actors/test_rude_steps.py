@@ -12,11 +12,13 @@ from tests.actors.steps import Fail
 from tests.actors.steps_rude import (
     FILES,
     LEAVES,
+    AsyncOpenFiles,
     CloseAll,
     HangWithThread,
     Leave,
     LeaveAJob,
     NoteBegin,
+    OpenFiles,
     Pid,
     StopTheLoop,
     Tidy,
@@ -112,3 +114,14 @@ def test_a_step_that_waits_for_what_it_starts_keeps_its_process(system: SagaOrch
         saga = saga.add_step(Tidy(str(tmp_path), f"tidy-{number}"))
     assert outcome(system, saga) == []
     assert len({Path(tmp_path, f"tidy-{number}").read_text() for number in range(4)}) == 1
+
+
+@pytest.mark.parametrize("step_class", [OpenFiles, AsyncOpenFiles])
+def test_a_step_has_no_descriptor_of_the_journal(
+    system: SagaOrchestrator, shared_home: Path, step_class: type[OpenFiles | AsyncOpenFiles]
+) -> None:
+    saga = SagaDefinition(step_class.__name__).add_step(step_class("files"))
+    outcome(system, saga)
+    files = system.get_outputs(saga.id)["files"]
+    assert any("attempts/" in file for file in files), "it does look at its own process"
+    assert [file for file in files if "journal.db" in file] == []

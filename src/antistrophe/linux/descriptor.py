@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TypeAlias
 
 OpenFile: TypeAlias = tuple[int, int]
@@ -27,3 +28,22 @@ def files_behind(filenos: Iterable[int]) -> dict[int, OpenFile | None]:
 def changed(before: Mapping[int, OpenFile | None]) -> list[int]:
     """The numbers under which something else is open than ``before``, or nothing."""
     return [fileno for fileno, file in before.items() if file_behind(fileno) != file]
+
+
+def give_up_files(path: str) -> None:
+    """Close this process's descriptors of every file whose path begins with ``path``. The numbers then stand for
+    /dev/null: code inherited from a parent may still close them, and must not close a file that is opened later."""
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        for name in os.listdir("/proc/self/fd"):
+            if _target(name).startswith(path):
+                os.dup2(nothing, int(name), inheritable=False)
+    finally:
+        os.close(nothing)
+
+
+def _target(name: str) -> str:
+    try:
+        return str(Path("/proc/self/fd", name).readlink())
+    except OSError:  # the descriptor of the listing itself
+        return ""
