@@ -13,7 +13,7 @@ from thespian.actors import WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId
-from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, answer_of
+from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, answer_of, fresh_context
 from antistrophe.actors.step.event_loop import Call, EventLoop
 from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatchdog
 from antistrophe.actors.step.raised import answer_of_exception
@@ -28,7 +28,7 @@ from antistrophe.actors.step.user_process import (
     refusal,
 )
 from antistrophe.definition.code_loading import load_step_class
-from antistrophe.definition.step import build_step, call_step
+from antistrophe.definition.step import StepSource, build_step, call_step
 from antistrophe.errors import InDoubtError
 from antistrophe.messages import (
     Address,
@@ -122,16 +122,26 @@ class AsyncStepActor(RuntimeActor):
                 self._tell(name, slot)
         elif slot is None or slot.answer is not None:
             self._slots[name] = _Slot(attempt_id, sender)
-            self._begin(message, attempt_id)
+            self._load_and_begin(message, attempt_id)
             self._wake_soon()
 
-    def _begin(self, message: RunStep, attempt_id: AttemptId) -> None:
+    def _load_and_begin(self, message: RunStep, attempt_id: AttemptId) -> None:
+        assert self.base is not None, "configured before it runs anything"
+        try:
+            # Outside of the call's context: a module is imported once, and what it sets holds for every call.
+            source = load_step_class(message.origin, message.class_ref)
+        except REFUSALS as error:
+            self._settle(message.lease_name, refusal(message, self.base.home, error))
+        else:
+            fresh_context().run(self._begin, source, message, attempt_id)
+
+    def _begin(self, source: StepSource, message: RunStep, attempt_id: AttemptId) -> None:
         assert self.base is not None, "configured before it runs anything"
         assert self._loop is not None, "configured before it runs anything"
         own_files = self.own_files(connections=False)
         home, name, limit_bytes = self.base.home, message.lease_name, self.base.settings.max_payload_bytes
         try:
-            step = build_step(load_step_class(message.origin, message.class_ref), message.input)
+            step = build_step(source, message.input)
             context = context_of(message, self.now() + message.limit_s)
             attempt_file = self._attempt_file(name)
         except REFUSALS as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import decimal
 import inspect
 import os
 import resource
@@ -105,6 +107,16 @@ class Caller:
             task.get_loop().call_soon_threadsafe(task.cancel)
             return
         raise AttemptCancelled(_BEING_ENDED)
+
+
+def fresh_context() -> contextvars.Context:
+    """A copy of this thread's context for one attempt, in which only the imports of modules have set anything.
+
+    The decimal context is an object that a copy would share, so the attempt gets one of its own.
+    """
+    context = contextvars.copy_context()
+    context.run(lambda: decimal.setcontext(decimal.getcontext().copy()))
+    return context
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:

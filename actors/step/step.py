@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId
-from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, Caller, answer_of
+from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, Caller, answer_of, fresh_context
 from antistrophe.actors.step.leftovers import Leftovers
 from antistrophe.actors.step.raised import answer_of_exception, exit_of
 from antistrophe.actors.step.stack_dumps import StackFile
@@ -24,7 +24,7 @@ from antistrophe.actors.step.user_process import (
 )
 from antistrophe.definition.code_loading import load_step_class
 from antistrophe.definition.context import StepContext
-from antistrophe.definition.step import build_step, call_step
+from antistrophe.definition.step import StepSource, build_step, call_step
 from antistrophe.messages import Address, CallOver, LoadCode, RunStep, StepAnswer, StepConfiguration
 from antistrophe.saga.inputs import Answer, Exited
 
@@ -94,7 +94,15 @@ class StepActor(RuntimeActor):
         assert self.base is not None, "configured before it runs anything"
         self._outcome_kept = False
         try:
+            # Outside of the attempt's context: a module is imported once, and what it sets holds for every attempt.
             source = load_step_class(message.origin, message.class_ref)
+        except REFUSALS as error:
+            return refusal(message, self.base.home, error)
+        return fresh_context().run(self._attempt_with, source, message, attempt_id)
+
+    def _attempt_with(self, source: StepSource, message: RunStep, attempt_id: AttemptId) -> Answer:
+        assert self.base is not None, "configured before it runs anything"
+        try:
             step = build_step(source, message.input)
             context = context_of(message, self.now() + message.limit_s)
             if self._attempt_file is None:

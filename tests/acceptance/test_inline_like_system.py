@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,24 @@ def orchestrator(shared_home: Path) -> Iterator[SagaOrchestrator]:
 
 def entries(timeline: list[TimelineEntry]) -> list[tuple[object, ...]]:
     return [(each.kind, *(each.data.get(name) for name in ("step", "action", "attempt"))) for each in timeline]
+
+
+@pytest.mark.parametrize("kind", [steps.SetsContext, steps.AsyncSetsContext])
+def test_no_call_sees_what_another_has_set_in_its_context(
+    orchestrator: SagaOrchestrator, kind: type[steps.SetsContext]
+) -> None:
+    seen: dict[int, list[steps.Seen]] = {}
+    deadline = time.monotonic() + 30.0
+    number = 0
+    while max(map(len, seen.values()), default=0) < 3:
+        assert time.monotonic() < deadline, "no process was used three times"
+        number += 1
+        saga = SagaDefinition(f"context-{kind.__name__}-{number}").add_step(kind("one"))
+        for each in orchestrator.execute(saga):
+            assert isinstance(each, steps.Seen)
+            seen.setdefault(each.pid, []).append(each)
+    for each in (each for found in seen.values() for each in found):
+        assert (each.built_for, each.tenant, each.precision) == ("of the module", "built for one", 28)
 
 
 @pytest.mark.parametrize("name", SAGAS)

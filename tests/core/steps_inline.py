@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, getcontext
 from typing import Any
 
 from antistrophe import (
@@ -214,6 +215,48 @@ class AsyncLazy(AsyncWork):
     async def execute(self, ctx: StepContext) -> Any:  # type: ignore[override]
         await AsyncWork.execute(self, ctx)
         return (_done(number) for number in range(self.events))
+
+
+TENANT: ContextVar[str] = ContextVar("tenant", default="nobody")
+TENANT.set("of the module")
+
+
+@event("inline.seen")
+@dataclass(frozen=True)
+class Seen:
+    """What a call found when it began: its process, a context variable, and the precision of decimals."""
+
+    pid: int
+    tenant: str
+    built_for: str
+    precision: int
+
+
+@dataclass(frozen=True)
+class SetsContext(SagaStep):
+    """Sets what other calls must not see, in its ``__post_init__`` and in its call."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_found", TENANT.get())
+        TENANT.set(f"built for {self.name}")
+
+    def execute(self, ctx: StepContext) -> Any:
+        seen = Seen(os.getpid(), TENANT.get(), self.__dict__["_found"], getcontext().prec)
+        TENANT.set(f"called for {self.name}")
+        getcontext().prec = 3
+        return [seen]
+
+    def compensate(self, ctx: StepContext) -> None: ...
+
+
+class AsyncSetsContext(SetsContext):
+    async def execute(self, ctx: StepContext) -> Any:
+        await asyncio.sleep(0)
+        return SetsContext.execute(self, ctx)
+
+    async def compensate(self, ctx: StepContext) -> None: ...  # type: ignore[override]
 
 
 @dataclass(frozen=True)

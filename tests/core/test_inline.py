@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, getcontext
 
 import pytest
 
@@ -151,6 +151,19 @@ def test_what_sys_exit_says_in_verify_is_told(calls: Calls) -> None:
     given = next(entry.data for entry in outcome.timeline if entry.kind == "VerdictGiven")
     assert given["verdict"] == "unknown"
     assert given["detail"] == "verify did not answer: its process ended: exit code 1, by sys.exit: no licence"
+
+
+@pytest.mark.parametrize("kind", [steps.SetsContext, steps.AsyncSetsContext])
+def test_no_call_sees_what_another_has_set_in_its_context(kind: type[steps.SetsContext]) -> None:
+    precision = getcontext().prec
+    outcome = run_inline(saga(kind("one"), kind("two")))
+    one, two = outcome.events
+    assert isinstance(one, steps.Seen)
+    assert isinstance(two, steps.Seen)
+    assert one.tenant == "built for one"
+    assert two.tenant == "built for two"
+    assert (two.built_for, one.precision, two.precision) == (one.built_for, precision, precision)
+    assert getcontext().prec == precision
 
 
 def test_what_may_be_tried_again_is(calls: Calls) -> None:

@@ -4,6 +4,7 @@ waiting."""
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import os
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from antistrophe.actors.saga.saga import SagaActor
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
-from antistrophe.actors.step.call import answer_of
+from antistrophe.actors.step.call import answer_of, fresh_context
 from antistrophe.actors.step.raised import answer_of_exception, exit_of
 from antistrophe.actors.step.step_context import context_of
 from antistrophe.definition.events import decode_event
@@ -129,7 +130,7 @@ class _Inline:
 
     def send(self, to: Any, message: Any) -> None:
         if to == self.process:
-            self._todo.append(lambda: self._call(message))
+            self._todo.append(lambda: fresh_context().run(self._call, message))
         elif to == self.supervisor:
             self._supervise(message)
 
@@ -253,7 +254,7 @@ def _awaited(make: Callable[[], Any]) -> Any:
     if not _loop_runs_here():
         return run_coroutine(result)
     with ThreadPoolExecutor(1, "antistrophe-inline") as pool:
-        return pool.submit(run_coroutine, result).result()
+        return pool.submit(contextvars.copy_context().run, run_coroutine, result).result()
 
 
 def _loop_runs_here() -> bool:
