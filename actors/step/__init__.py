@@ -18,6 +18,9 @@ Rules:
 - A step process may die at any instruction. What it wrote to its attempt file before tells the saga actor whether the
   call began and how it ended; the file is written with single writes and never synced, so it counts within one boot.
 - The same attempt asked for twice runs once: the second question gets the first answer.
+- A call is over when nothing of it is left (`leftovers`). Where it has left a thread or a process, the supervisor ends
+  the step process with all of it, and the saga reads the outcome from the attempt file.
+- User code may close any descriptor. What is written after a call goes to one that is checked then.
 - A process that is told to end (SIGTERM) ends. It sends no answer any more: its attempt file has what is known.
 - Before a hung process is killed it writes where its threads and tasks stand (`stack_dumps`). A call that blocks the
   event loop of an async worker is found by `loop_watchdog`.

@@ -21,5 +21,6 @@ Rules:
   is left; every other answer means "call again".
 
 Files: `procfs` reads /proc, `process` identifies and signals one process, `descendants` marks and ends what a step
-process has started, `termination` ends groups and all processes of a home. Start with `process`.
+process has started, `own_tasks` lists the threads and children of this process, `descriptor` tells its own open files
+from others of the same number, `termination` ends groups and all processes of a home. Start with `process`.
 """
