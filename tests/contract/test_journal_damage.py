@@ -6,12 +6,14 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
 from antistrophe.errors import JournalError
 from antistrophe.journal import SqliteJournal, journal_path
+from antistrophe.records import SagaStatus
 from antistrophe.serialization.payload import pack_payload
 from tests.contract.journal_sagas import FORWARD, ids, run
 
@@ -117,9 +119,16 @@ def test_a_state_that_can_not_be_read_is_named(path: Path, state: bytes | None) 
     with opened(path) as journal:
         run(journal, "s", *FORWARD)
         by_hand(path, "UPDATE journal SET state = ? WHERE seq = 6", state)
-        for read in (lambda: journal.metadata("s"), journal.history, journal.list):
-            with pytest.raises(JournalError, match=r"saga 's': the state of the saga can't be read"):
-                read()
+        run(journal, "t", *FORWARD)
+        with pytest.raises(JournalError, match=r"saga 's': the state of the saga can't be read"):
+            journal.metadata("s")
+        for listed in (journal.history(), [*reversed(journal.list().sagas)]):
+            lost, other = listed
+            assert other == journal.metadata("t"), "it hides no other saga"
+            assert (lost.id, lost.name, lost.status) == ("s", other.name, SagaStatus.COMPLETED)
+            assert "unreadable: " in str(lost.error)
+            assert "saga 's': the state of the saga can't be read" in str(lost.error)
+            assert lost.created_at.tzinfo is UTC
         assert len(journal.load("s")) == 6
 
 

@@ -108,7 +108,8 @@ class Journal(Protocol):
         cursor: str | None = None,
     ) -> SagaPage:
         """Return a page of the sagas of that status and name, the last accepted first. ``text`` must occur in their id,
-        name, error or reason to wait; the case of ASCII letters does not matter.
+        name, error or reason to wait; the case of ASCII letters does not matter. A saga whose state can't be read is
+        listed with that as its error, and without its steps.
 
         A saga that is accepted meanwhile moves no other saga to another page. Raises RequestError for a limit under 1,
         and for a text that is no cursor.

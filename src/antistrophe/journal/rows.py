@@ -89,6 +89,16 @@ def unpack_metadata(data: bytes | None, where: str) -> SagaMetadata:
         raise JournalError(f"{where}: the state of the saga can't be read ({error!r}): {_ADVICE}") from error
 
 
+def unreadable_metadata(saga_id: str, name: str, status: str, at_us: int, error: JournalError) -> SagaMetadata:
+    """What a list shows of a saga whose packed state can't be read: what stands beside the state, and the error. Raises
+    the error where that can't be read either."""
+    try:
+        at = datetime.fromtimestamp(at_us / 1e6, UTC)
+        return SagaMetadata(saga_id, name, SagaStatus(status), 0, 0, at, at, error=f"unreadable: {error}")
+    except (TypeError, ValueError, OverflowError, OSError):
+        raise error from None
+
+
 def _step_out(step: StepRecord) -> list[Any]:
     return [
         step.name,

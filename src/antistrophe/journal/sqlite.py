@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 from antistrophe.definition.validation import is_text
+from antistrophe.errors import JournalError
 from antistrophe.eventstore.sqlite import insert_events
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import (
@@ -27,6 +28,7 @@ from antistrophe.journal.rows import (
     pack_metadata,
     unpack_entry,
     unpack_metadata,
+    unreadable_metadata,
 )
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
@@ -41,7 +43,10 @@ _LIVE = tuple(status.value for status in SagaStatus if not status.final and stat
 _NOT_FINAL = (*_LIVE, SagaStatus.FAILED.value)
 
 _IS_AT = "id = ? AND EXISTS (SELECT 1 FROM journal WHERE saga_id = sagas.id AND seq = ?)"
-_STATES = "SELECT journal.state, sagas.id, sagas.accepted FROM sagas JOIN journal ON journal.position = sagas.updated"
+_STATES = (
+    "SELECT journal.state, sagas.id, sagas.accepted, sagas.name, sagas.status, journal.at"
+    " FROM sagas JOIN journal ON journal.position = sagas.updated"
+)
 _CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id", "name", "error", "waiting"))
 
 
@@ -186,8 +191,8 @@ class SqliteJournal:
 
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """See ``Journal``."""
-        found = self._states(f"{_STATES} WHERE sagas.id = ?", (saga_id,)) if is_text(saga_id) else []
-        return found[0][0] if found else None
+        found = self._database.row(f"{_STATES} WHERE sagas.id = ?", (saga_id,)) if is_text(saga_id) else None
+        return None if found is None else unpack_metadata(found[0], self._where(saga_id))
 
     def accepted(self, saga_id: str) -> SagaAccepted | None:
         """See ``Journal``."""
@@ -280,11 +285,15 @@ class SqliteJournal:
         self._database.close()
 
     def _states(self, sql: str, parameters: Sequence[Any]) -> builtins.list[tuple[SagaMetadata, int]]:
-        """Read the state of each saga, and the position of its acceptance."""
-        return [
-            (unpack_metadata(state, self._where(saga_id)), accepted)
-            for state, saga_id, accepted in self._database.rows(sql, parameters)
-        ]
+        """Read the state of each saga, and the position of its acceptance. An unreadable state hides no other."""
+        return [(self._shown(row), row[2]) for row in self._database.rows(sql, parameters)]
+
+    def _shown(self, row: tuple[bytes | None, str, int, str, str, int]) -> SagaMetadata:
+        state, saga_id, _, name, status, at_us = row
+        try:
+            return unpack_metadata(state, self._where(saga_id))
+        except JournalError as error:
+            return unreadable_metadata(saga_id, name, status, at_us, error)
 
     def _where(self, saga_id: str, seq: int | None = None) -> str:
         return f"{self._database.path}: {'' if seq is None else f'entry {seq} of '}saga {saga_id!r}"
