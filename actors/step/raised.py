@@ -72,10 +72,12 @@ def _told(error: BaseException) -> str:
 
 def _causes(error: BaseException) -> str:
     """What an exception was raised from, and what that was raised from. This is told, and says nothing of the kind."""
-    text, seen = "", 0
+    text, seen, told = "", 0, _own_text(error)
     while error.__cause__ is not None and seen < _MOST_CAUSES:
         error, seen = error.__cause__, seen + 1
-        text += f" (from {class_name_of(error)}: {_own_text(error)})"
+        own = _own_text(error)
+        text += f" (from {class_name_of(error)})" if own == told else f" (from {class_name_of(error)}: {own})"
+        told = own
     return text
 
 

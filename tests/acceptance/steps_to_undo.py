@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from antistrophe import NOT_APPLIED, RetryableError, RetryPolicy, SagaStep, StepContext, StepResult, event, step
+from antistrophe import NOT_APPLIED, RetryableError, RetryPolicy, SagaStep, StepContext, StepResult, step
 from antistrophe.testing.verification.run import TURN_NAME
 
 TABLES = """
@@ -93,20 +93,6 @@ class Debit(SagaStep):
     def compensate(self, ctx: StepContext) -> Any:
         with opened(self.bank) as db:
             move_back(db, ctx.forward_key)
-
-
-@event("bank.moved")
-@dataclass(frozen=True)
-class Moved:
-    amount: int
-
-
-class LazyDebit(Debit):
-    """Makes its events as they are read."""
-
-    def execute(self, ctx: StepContext) -> Any:
-        super().execute(ctx)
-        return map(Moved, [self.amount])
 
 
 class NamedAsTheVerifiers(Debit):

@@ -17,6 +17,7 @@ from antistrophe.linux.termination import processes_of_home
 from antistrophe.saga.entries import AttemptFailed, FailureKind
 from antistrophe.testing import Bounds, Finding, Kind, Report, verify_compensable
 from tests.acceptance import steps_to_undo as steps
+from tests.acceptance.steps_lazy_events import LazyDebit
 
 QUICK = Bounds(hang_s=0.2, lines=2)
 FEW = ("all-steps-then-undo", "execute/*/kill-before", "execute/*/kill-after", "compensate/*/kill-after")
@@ -81,7 +82,7 @@ def test_a_saga_that_can_be_undone_passes_at_every_point(bank: str, tmp_path: Pa
 
 
 def test_events_that_are_made_as_they_are_read_are_no_coroutine(bank: str) -> None:
-    report = verify(bank, steps.LazyDebit(bank))
+    report = verify(bank, LazyDebit(bank))
     assert report.ok, report
 
 

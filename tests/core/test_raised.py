@@ -58,6 +58,13 @@ def test_a_cause_is_told_but_does_not_count() -> None:
     assert answer.error == "no booking (from InDoubtError: the answer was lost)"
 
 
+def test_a_text_that_was_handed_on_is_told_once() -> None:
+    error = FatalError("no account")
+    error.__cause__ = KeyError("carol")
+    error.__cause__.__cause__ = KeyError("carol")
+    assert answer_of_exception(error).error == "no account (from KeyError: 'carol') (from KeyError)"
+
+
 def test_the_longest_wait_of_a_group_counts() -> None:
     answer = answer_of_exception(group(RetryableError("a", after_s=1.0), RetryableError("b", after_s=2), ValueError()))
     assert answer.after_s == 2.0
