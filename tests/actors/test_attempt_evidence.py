@@ -22,6 +22,7 @@ from antistrophe.actors.step.attempt_file import (
     lay_down_attempt_file,
     read_attempt_file,
 )
+from antistrophe.linux.process import identity_of, send_signal
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.saga.entries import Action
 from antistrophe.saga.inputs import Returned
@@ -142,10 +143,12 @@ def test_a_journal_that_was_copied_to_another_folder_knows_of_no_attempt_files(t
     home, restored = tmp_path / "home", tmp_path / "restored"
     with SagaOrchestrator(home, settings=Settings(reattach_s=0.0)) as orchestrator:
         saga_id = begun(orchestrator, stage)
-        for pid in processes_of_home(home):
-            signal_to(pid, signal.SIGSTOP)  # so that the launcher starts nothing anew meanwhile
-        for pid in processes_of_home(home):
-            signal_to(pid, signal.SIGKILL)
+        # Stopped first, so that the launcher starts nothing anew meanwhile. Some die with their parents then.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in processes_of_home(home):
+                identity = identity_of(pid)
+                if identity is not None:
+                    send_signal(identity, number)
         restored.mkdir(mode=0o700)
         with (
             closing(sqlite3.connect(home / "journal.db")) as source,
