@@ -45,11 +45,12 @@ class LiveSaga:
     """A saga that is neither final nor parked.
 
     ``begin``: what the actor of a new saga was told first. ``handed_on``: the waiters of whom its actor was told later.
-    ``orphan``: the lease of an actor that is gone. ``actors``: how many actors it has had.
+    ``orphan``: the lease of an actor that is gone. ``actors``: how many actors it has had. ``request_ids``: of the
+    requests that started it or took it over. ``holders``: the clients that have started or joined it.
     """
 
     id: str
-    request_id: str
+    request_ids: set[str]
     client_id: str
     rank: AdmissionRank
     restarts: RestartIntensity
@@ -65,6 +66,7 @@ class LiveSaga:
     orphan: str | None = None
     tell_again_s: float = TELL_AGAIN_S
     actors: int = 0
+    holders: set[str] = field(default_factory=set)
 
 
 class LiveSagas:
@@ -110,7 +112,7 @@ class LiveSagas:
     def add(self, saga_id: str, rank: AdmissionRank, request_id: str, client_id: str) -> LiveSaga:
         """A saga is live from now on."""
         restarts = RestartIntensity(self._settings.max_restarts, self._settings.restart_window_s)
-        live = LiveSaga(saga_id, request_id, client_id, rank, restarts)
+        live = LiveSaga(saga_id, {request_id}, client_id, rank, restarts)
         self._sagas[saga_id] = live
         return live
 

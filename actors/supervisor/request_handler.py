@@ -1,10 +1,11 @@
-"""Handles the requests of applications: to start a saga, to wait for its end, to give it an order."""
+"""Handles the requests of applications: to start a saga or join it, to wait for its end, to give it an order."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 
 from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.actors.supervisor.clients import Clients
 from antistrophe.actors.supervisor.live_sagas import LiveSaga, LiveSagas
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.definition.spec import SagaSpec
@@ -16,6 +17,8 @@ from antistrophe.messages import (
     AwaitSaga,
     BeginSaga,
     Done,
+    HeldSagas,
+    HoldSagas,
     OrderSaga,
     Rejected,
     ResolveStep,
@@ -41,10 +44,11 @@ _OPTIONAL = {(CancelAsked, "reason"), (RetryAsked, "note")}
 class RequestHandler:
     """Answers each request, and gives the same answer when the same request is sent again."""
 
-    def __init__(self, supervisor: SupervisorPort, sagas: LiveSagas, journal: JournalAccess) -> None:
+    def __init__(self, supervisor: SupervisorPort, sagas: LiveSagas, journal: JournalAccess, clients: Clients) -> None:
         self._supervisor = supervisor
         self._sagas = sagas
         self._journal = journal
+        self._clients = clients
 
     # --- start -------------------------------------------------------------------------------------------------
 
@@ -57,6 +61,7 @@ class RequestHandler:
         if wrong is not None:
             self._reject(to, "InvalidDefinitionError", wrong)
             return
+        self._clients.heard(message.client_id)
         live = self._sagas.get(message.spec.id)
         if live is not None:
             self._start_live(message, to, live)
@@ -66,21 +71,52 @@ class RequestHandler:
             self._start_new(message, to)
 
     def _start_live(self, message: StartSaga, to: Waiter, live: LiveSaga) -> None:
-        again = live.request_id == message.request_id
+        again = message.request_id in live.request_ids
         if not again and self._has_ended(live.id):
             self._start_known(message, to)
             return
-        if not again and not message.join:
-            self._reject(to, "AlreadyExecutingError", f"saga {live.id!r} is live; join it, or choose another id")
+        if not again and not self._may_join(message, to, live):
             return
-        if not again and not self._spec_of(live).same_definition(message.spec):
-            self._reject(to, "SagaExistsError", f"saga {live.id!r} is live with another definition; choose another id")
-            return
+        self._join(message, live)
         if message.wait:
             self._wait_for(live, to)
         # A saga that is not durable yet is acknowledged by its actor, or when this request is sent again.
         if self._journal.knows(live.id):
             self._supervisor.send(to.address, Accepted(to.correlation, live.id, self._journal.head(), joined=not again))
+
+    def _may_join(self, message: StartSaga, to: Waiter, live: LiveSaga) -> bool:
+        """Whether the request joins that saga. Where it does not, the sender is told why; but while a client may still
+        say that it holds the saga, nothing is told, and the request comes again."""
+        if not message.join and any(map(self._clients.lives, live.holders)):
+            text = (
+                f"saga {live.id!r} is live, and an application that is attached has started or joined it: join it too,"
+                ' with if_live="join", or choose another id'
+            )
+            self._reject(to, "AlreadyExecutingError", text)
+        elif not message.join and not self._clients.all_announced(self._supervisor.now()):
+            pass
+        elif not self._spec_of(live).same_definition(message.spec):
+            self._reject(to, "SagaExistsError", f"saga {live.id!r} is live with another definition; choose another id")
+        else:
+            return True
+        return False
+
+    def _join(self, message: StartSaga, live: LiveSaga) -> None:
+        """From now on the client of that request holds the saga. A saga whose clients are gone is taken over."""
+        if not message.join:
+            live.request_ids.add(message.request_id)
+        if not self._clients.lives(live.client_id):
+            live.client_id = message.client_id
+        live.holders.add(message.client_id)
+
+    def hold(self, message: HoldSagas, sender: Address) -> None:
+        """A client says which sagas it holds."""
+        found = [live for saga_id in message.saga_ids if (live := self._sagas.get(saga_id)) is not None]
+        for live in found:
+            live.holders.add(message.client_id)
+        if message.last:
+            self._clients.announced(message.client_id)
+        self._supervisor.send(sender, HeldSagas(message.correlation, tuple(live.id for live in found)))
 
     def _has_ended(self, saga_id: str) -> bool:
         """Whether the saga is final although it still counts as live: the word of its actor is on the way here."""
@@ -110,12 +146,14 @@ class RequestHandler:
                 self._reject(to, "JournalError", str(error))
                 return
             live = self._sagas.add(spec.id, rank_of(spec), message.request_id, message.client_id)
+            live.holders.add(message.client_id)
             self._sagas.enqueue(live)
             self._supervisor.send(to.address, Accepted(to.correlation, spec.id, position))
             if message.wait:
                 self._wait_for(live, to)
             return
         live = self._sagas.add(spec.id, rank_of(spec), message.request_id, message.client_id)
+        live.holders.add(message.client_id)
         if message.wait:
             live.waiters[to.correlation] = to
         self._sagas.begin(live, BeginSaga(message.request_id, spec, None, None if message.wait else to))
@@ -125,8 +163,10 @@ class RequestHandler:
     def wait(self, message: AwaitSaga, sender: Address) -> None:
         """Have the sender told of the saga's end."""
         to = Waiter(sender, message.correlation)
+        self._clients.heard(message.client_id)
         live = self._sagas.get(message.saga_id)
         if live is not None:
+            live.holders.add(message.client_id)
             self._wait_for(live, to)
         elif self._journal.knows(message.saga_id):
             self._tell_outcome(message.saga_id, to)

@@ -13,6 +13,7 @@ from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.registry import RegistryActor
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.step.attempt_file import remove_all_attempt_files
+from antistrophe.actors.supervisor.clients import Clients
 from antistrophe.actors.supervisor.live_sagas import TELL_AGAIN_S, LiveSagas
 from antistrophe.actors.supervisor.preload import warm_up
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
@@ -26,6 +27,7 @@ from antistrophe.messages import (
     QUERIES,
     Address,
     AdoptProcess,
+    AttachedClients,
     AwaitSaga,
     CallEnded,
     CallOver,
@@ -36,6 +38,7 @@ from antistrophe.messages import (
     Drain,
     Drained,
     EndProcess,
+    HoldSagas,
     ListProcesses,
     LoopBlocked,
     OrderSaga,
@@ -94,9 +97,11 @@ class SupervisorActor(RuntimeActor):
             StartSaga: self._answering(requests.start),
             AwaitSaga: self._answering(requests.wait),
             OrderSaga: self._answering(requests.order),
+            HoldSagas: self._answering(requests.hold),
             ListProcesses: self._on_list_processes,
             **dict.fromkeys(QUERIES, lambda query, sender: self.send(self._registry, RegistryQuery(query, sender))),
-            ClientLeft: lambda message, _: processes.retire_client(message.client_id),
+            ClientLeft: lambda message, _: self._client_left(message.client_id),
+            AttachedClients: self._on_attached_clients,
             Drain: self._on_drain,
             RequestLease: lambda message, _: sagas.ask_process(message),
             AdoptProcess: lambda message, _: sagas.adopt_process(message),
@@ -144,7 +149,8 @@ class SupervisorActor(RuntimeActor):
         self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
         self.processes = ProcessKeeper(self, message, prefix=uuid.uuid4().hex[:12])
         self.sagas = LiveSagas(self, message, hosts, self.processes, journal)
-        self.requests = RequestHandler(self, self.sagas, journal)
+        self.clients = Clients(self.now())
+        self.requests = RequestHandler(self, self.sagas, journal, self.clients)
         self.also_handle(self._all_handlers())
         self.sagas.open(open_sagas)
         self.wake_in(TICK_S, "tick")
@@ -182,6 +188,14 @@ class SupervisorActor(RuntimeActor):
                 self.send(sender, Rejected(message.correlation, "JournalError", str(error)))
 
         return handle
+
+    def _client_left(self, client_id: str) -> None:
+        self.clients.left(client_id)
+        self.processes.retire_client(client_id)
+
+    def _on_attached_clients(self, message: AttachedClients, _sender: Address) -> None:
+        for client_id in self.clients.listed(message.client_ids, message.returning):
+            self._client_left(client_id)
 
     def _on_return(self, message: ReturnProcess, _sender: Address) -> None:
         self.processes.give_back(message.saga_id, message.lease_name, reusable=message.reusable)

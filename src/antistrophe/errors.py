@@ -8,7 +8,7 @@ AntistropheError
 │   ├── CompensationFailedError      a compensation failed for good: an operator is needed
 │   └── SagaCancelledError           somebody cancelled the saga
 ├── RequestError                     the caller's mistake, found before anything ran
-│   ├── AlreadyExecutingError        a saga with this id is live
+│   ├── AlreadyExecutingError        a saga with this id is live, and somebody who is attached holds it
 │   ├── SagaExistsError              a finished saga with another definition has this id
 │   ├── SagaNotFoundError            no saga has this id
 │   ├── InvalidSettingsError         a setting, or a file of settings, is wrong (a ValueError too)
@@ -169,7 +169,8 @@ class RequestError(AntistropheError):
 
 
 class AlreadyExecutingError(RequestError):
-    """A saga with this id is live. Join it with ``if_live="join"``, or ask ``handle(id)``."""
+    """A saga with this id is live, and an open orchestrator has started or joined it. Join it with
+    ``if_live="join"``, or ask ``handle(id)``."""
 
 
 class SagaExistsError(RequestError):

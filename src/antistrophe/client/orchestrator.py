@@ -69,10 +69,12 @@ class SagaOrchestrator:
     ) -> list[object]:
         """Run a saga and wait for its end. Returns its events in step order, or raises the SagaError it ended with.
 
-        An id that is live raises AlreadyExecutingError; with ``if_live="join"`` the call waits for that saga instead.
-        An id that has finished gives its recorded outcome again, or raises SagaExistsError where the definition is
-        another. Raises InvalidDefinitionError for a definition that can't be run, and TimeoutError after ``timeout_s``
-        seconds (None: wait without a limit); the saga then keeps running.
+        An id that is live raises AlreadyExecutingError where an open orchestrator, this one included, has started or
+        joined that saga; with ``if_live="join"`` the call waits for it instead. A live saga whose orchestrators are
+        gone is joined in any case: a program that was killed can be run again. An id that has finished gives its
+        recorded outcome again. Where the definition is another, both raise SagaExistsError. Raises
+        InvalidDefinitionError for a definition that can't be run, and TimeoutError after ``timeout_s`` seconds (None:
+        wait without a limit); the saga then keeps running.
         """
         return self._session.execute(saga, if_live, Deadline(timeout_s))
 
@@ -85,7 +87,10 @@ class SagaOrchestrator:
         return SagaHandle(self._session, saga.id)
 
     def handle(self, saga_id: str) -> SagaHandle:
-        """The handle of a saga that was accepted before, by any application. Raises SagaNotFoundError."""
+        """The handle of a saga that was accepted before, by any application. Raises SagaNotFoundError.
+
+        A handle alone only looks; to wait for the saga with `SagaHandle.result` is to join it.
+        """
         return SagaHandle(self._session, self._session.require(saga_id).id)
 
     # --- orders --------------------------------------------------------------------------------------------------

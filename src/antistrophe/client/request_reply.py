@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from antistrophe.client.deadline import Deadline
+from antistrophe.client.held_sagas import HeldIds
 from antistrophe.definition.spec import SagaSpec
-from antistrophe.errors import OverloadedError, SystemUnavailableError
+from antistrophe.errors import OverloadedError, SystemStateError, SystemUnavailableError
 from antistrophe.launcher.attachment import Attachment, System
 from antistrophe.launcher.spawn import error_named
-from antistrophe.messages import Accepted, AwaitSaga, Rejected, SagaOutcome, StartSaga
+from antistrophe.messages import Accepted, AwaitSaga, HeldSagas, HoldSagas, Rejected, SagaOutcome, StartSaga
 from antistrophe.saga.outcome import Outcome
 from antistrophe.transport.mailbox import Mailbox
 
@@ -62,13 +65,17 @@ class Requests:
         self._lock = threading.Lock()
         self._idle: list[tuple[System, Mailbox]] = []
         self._busy: set[Mailbox] = set()
-        attachment.on_change(self.wake)
+        self._held = HeldIds()
+        self._announced: System | None = None
+        attachment.on_change(self._system_changed)
 
     # --- sagas ---------------------------------------------------------------------------------------------------
 
     def start(self, spec: SagaSpec, *, join: bool) -> None:
         """Have a saga accepted: it is durable when this returns. Raises the error that the system rejects it with."""
         self._ask(self._start_request(spec, join=join, wait=False), Deadline())
+        if self._held.add(spec.id):
+            self._announce()  # the answers tell which of them have ended
 
     def run(self, spec: SagaSpec, *, join: bool, deadline: Deadline) -> Outcome:
         """Have a saga accepted, and wait for its end. Raises the error that the system rejects it with, and
@@ -78,20 +85,24 @@ class Requests:
     def outcome(self, saga_id: str, deadline: Deadline) -> Outcome:
         """Wait for the end of a saga. Raises SagaNotFoundError and TimeoutError."""
         correlation = _new_id()
-        request = _PendingRequest(correlation, AwaitSaga(correlation, saga_id), SagaOutcome, None, self._resend_s)
+        request = _PendingRequest(correlation, self._await(correlation, saga_id), SagaOutcome, None, self._resend_s)
         return self._outcome(request, saga_id, deadline)
 
     def _start_request(self, spec: SagaSpec, *, join: bool, wait: bool) -> _PendingRequest:
         correlation, request_id = _new_id(), _new_id()
         message = StartSaga(correlation, request_id, self._attachment.client_id, spec, join=join, wait=wait)
-        then = AwaitSaga(correlation, spec.id) if wait else None
+        then = self._await(correlation, spec.id) if wait else None
         answer = SagaOutcome if wait else Accepted
         return _PendingRequest(correlation, message, answer, self._silence_s, self._resend_s, then)
+
+    def _await(self, correlation: str, saga_id: str) -> AwaitSaga:
+        return AwaitSaga(correlation, saga_id, self._attachment.client_id)
 
     def _outcome(self, request: _PendingRequest, saga_id: str, deadline: Deadline) -> Outcome:
         try:
             outcome: Outcome = self._ask(request, deadline).outcome
         except TimeoutError:
+            self._held.add(saga_id)
             raise deadline.error(f"saga {saga_id!r} has not ended") from None
         except SystemUnavailableError as error:
             if request.then is not None:
@@ -100,7 +111,25 @@ class Requests:
                 f"{error}\nSaga {saga_id!r} was accepted: it goes on as soon as its home is opened again, and"
                 f" handle({saga_id!r}).result() waits for its end"
             ) from error
+        self._held.remove(saga_id)
         return outcome
+
+    def _system_changed(self) -> None:
+        """Called by the attachment's thread. A later incarnation of the system does not know which sagas this session
+        holds."""
+        self.wake()
+        system = self._attachment.current
+        if system is not None and system.number > 1 and system is not self._announced:
+            self._announced = system
+            threading.Thread(target=self._announce, name="antistrophe-announcement", daemon=True).start()
+
+    def _announce(self) -> None:
+        """Tell the system which sagas this session holds, and forget those that have ended."""
+        client_id = self._attachment.client_id
+        with contextlib.suppress(SystemStateError):  # the next incarnation is told, or the session is closed
+            for ids, last in self._held.chunks():
+                live = self.ask(partial(HoldSagas, client_id=client_id, saga_ids=ids, last=last), HeldSagas)
+                self._held.remove(*set(ids).difference(live.saga_ids))
 
     # --- everything else -----------------------------------------------------------------------------------------
 

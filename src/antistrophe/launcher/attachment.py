@@ -105,6 +105,11 @@ class Attachment:
         """The settings of the system that was seen last; before the first, the settings to start it with."""
         return self._settings
 
+    @property
+    def current(self) -> System | None:
+        """The system that takes requests now, or None."""
+        return self._system
+
     def is_current(self, system: System) -> bool:
         """Whether that incarnation of the system still runs, as far as is known."""
         return self._system is system

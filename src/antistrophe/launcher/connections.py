@@ -16,10 +16,12 @@ from antistrophe.launcher.control_protocol import (
     MAX_FRAME_BYTES,
     FrameReader,
     Hello,
+    Ready,
     State,
     encode,
     peer_credentials,
 )
+from antistrophe.messages import AttachedClients
 
 log = logging.getLogger("antistrophe.launcher")
 
@@ -52,6 +54,12 @@ class ClientConnections:
     def attached(self) -> int:
         """How many applications are attached, and so keep the system up."""
         return sum(connection.attached for connection in self._connections)
+
+    def clients(self) -> AttachedClients:
+        """Who is attached, and who of them may hold sagas of an earlier incarnation."""
+        attached = [(each.hello, each.was_ready) for each in self._connections if each.hello and each.attached]
+        returning = tuple(hello.client_id for hello, was_ready in attached if was_ready)
+        return AttachedClients(tuple(hello.client_id for hello, _ in attached), returning)
 
     def tell(self, state: State) -> None:
         """Tell the state to every connected application, and from now on to each new one."""
@@ -170,7 +178,8 @@ class ClientConnections:
 
 class ClientConnection:
     """The launcher's end of one application's connection. ``hello`` is the application's introduction, None before it
-    came. ``left`` says whether the application has closed its side. ``trusted`` says whether it is of the same user."""
+    came. ``left`` says whether the application has closed its side, ``was_ready`` whether it was told of a system that
+    takes requests, ``trusted`` whether it is of the same user."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -179,6 +188,7 @@ class ClientConnection:
         self._unsent = bytearray()
         self.hello: Hello | None = None
         self.left = False
+        self.was_ready = False
         self.pid, uid = peer_credentials(connection)
         self.trusted = uid == os.geteuid()
 
@@ -216,6 +226,7 @@ class ClientConnection:
     def send(self, state: State) -> None:
         """Send a state, or as much of it as the kernel takes now. Raises OSError when the application is gone or does
         not read."""
+        self.was_ready |= isinstance(state, Ready)
         self._unsent += encode(state)
         self.flush()
         if len(self._unsent) > _MAX_UNSENT_BYTES:

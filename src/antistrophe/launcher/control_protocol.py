@@ -19,7 +19,7 @@ from antistrophe.serialization.payload import pack_fields, pack_record, unpack_f
 from antistrophe.settings import Settings
 
 CONTROL_NAME = "control"
-PROTOCOL = 6
+PROTOCOL = 7
 """The version of the messages between applications and actors; it goes up when their form changes."""
 
 MAX_FRAME_BYTES = 1 << 16

@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +17,7 @@ from thespian.actors import ActorSystem, ActorSystemException
 from antistrophe.actors.supervisor.supervisor import SupervisorActor
 from antistrophe.errors import AntistropheError, OverloadedError
 from antistrophe.linux.process import ProcessIdentity, children_of, identity_of, open_pidfd
-from antistrophe.messages import Configuration, SupervisorReady
+from antistrophe.messages import AttachedClients, Configuration, SupervisorReady
 from antistrophe.transport.address import path_of
 from antistrophe.transport.mailbox import Mailbox
 from antistrophe.transport.system_base import UnixSystemBase, admin_and_logger
@@ -85,9 +85,9 @@ class Incarnation:
             self._configure_at = time.monotonic() + CONFIGURE_AGAIN_S
             self.send(self._configuration)
 
-    def ask(self) -> float:
-        """Ask a supervisor that is ready whether it still answers, where that is due. Returns in how many seconds it is
-        due again.
+    def ask(self, clients: Callable[[], AttachedClients]) -> float:
+        """Ask a supervisor that is ready whether it still answers, where that is due, and tell it who is attached.
+        Returns in how many seconds it is due again.
 
         Questions are counted, not seconds: while the launcher itself was stopped, nothing was asked.
         """
@@ -98,6 +98,7 @@ class Incarnation:
             self._configure_at = now + ASK_S
             self._unanswered += 1
             self.send(self._configuration)  # one that is ready answers it with SupervisorReady
+            self.send(clients())
         return self._configure_at - now
 
     def _watch(self, role: str, identity: ProcessIdentity | None) -> None:

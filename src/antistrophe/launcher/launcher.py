@@ -161,7 +161,7 @@ class Launcher:
                 self._await_supervisor(self._incarnation)
             else:
                 left_s = float("inf") if self._connections.attached_ever else self._first_hello_until - time.monotonic()
-                self._select(min(left_s, self._incarnation.ask()))
+                self._select(min(left_s, self._incarnation.ask(self._connections.clients)))
             if self._incarnation is not None and (why := self._incarnation.over()) is not None:
                 raise IncarnationEndedError(why)
         except IncarnationEndedError as error:
@@ -185,6 +185,7 @@ class Launcher:
         if isinstance(message, SupervisorReady):
             incarnation.ready = message
             log.info("the actor system is up, with %d open sagas", message.open_sagas)
+            incarnation.send(self._connections.clients())
             self._connections.tell(self._ready(incarnation))
         elif isinstance(message, SupervisorFailed):
             self._fail(message.error, message.text)

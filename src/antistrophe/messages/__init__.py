@@ -50,11 +50,14 @@ from antistrophe.messages.queries import (
 )
 from antistrophe.messages.requests import (
     Accepted,
+    AttachedClients,
     AwaitSaga,
     ClientLeft,
     Done,
     Drain,
     Drained,
+    HeldSagas,
+    HoldSagas,
     ListProcesses,
     OrderSaga,
     Processes,
@@ -99,7 +102,7 @@ from antistrophe.messages.steps import (
     StepReady,
 )
 
-FROM_APPLICATIONS: frozenset[type] = frozenset((StartSaga, AwaitSaga, OrderSaga, ListProcesses, *QUERIES))
+FROM_APPLICATIONS: frozenset[type] = frozenset((StartSaga, AwaitSaga, OrderSaga, HoldSagas, ListProcesses, *QUERIES))
 """The messages that a process outside the system may send to an actor."""
 
 REPEATED: frozenset[type] = frozenset(
@@ -108,6 +111,7 @@ REPEATED: frozenset[type] = frozenset(
         StartSaga,
         AwaitSaga,
         OrderSaga,
+        HoldSagas,
         ListProcesses,
         *QUERIES,
         # So these are handed on and answered again.
@@ -116,6 +120,7 @@ REPEATED: frozenset[type] = frozenset(
         Rejected,
         SagaOutcome,
         Done,
+        HeldSagas,
         Processes,
         *ANSWERS,
         # Sagas ask these until they are answered.
@@ -124,7 +129,8 @@ REPEATED: frozenset[type] = frozenset(
         EndProcess,
         # The registry looks at the journal for whoever waits, told or not.
         LifecycleReport,
-        # The supervisor tells these every few seconds.
+        # The launcher and the supervisor tell these every few seconds.
+        AttachedClients,
         Configuration,
         HostConfiguration,
     )
@@ -140,6 +146,7 @@ __all__ = [
     "Accepted",
     "Address",
     "AdoptProcess",
+    "AttachedClients",
     "AwaitChanges",
     "AwaitSaga",
     "BeginSaga",
@@ -160,6 +167,8 @@ __all__ = [
     "GetOutputs",
     "GetSaga",
     "GetTimeline",
+    "HeldSagas",
+    "HoldSagas",
     "HostConfiguration",
     "LifecycleReport",
     "ListHistory",

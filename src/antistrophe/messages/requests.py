@@ -27,10 +27,22 @@ class StartSaga:
 @message
 class AwaitSaga:
     """Tell me the end of this saga. Answered by SagaOutcome as soon as the saga has ended or is parked, by Rejected
-    where there is no such saga."""
+    where there is no such saga. From now on the client ``client_id`` holds the saga."""
 
     correlation: str
     saga_id: str
+    client_id: str = ""
+
+
+@message
+class HoldSagas:
+    """The client ``client_id`` has started or joined these sagas. ``last``: no more of them follow. Answered by
+    HeldSagas."""
+
+    correlation: str
+    client_id: str
+    saga_ids: tuple[str, ...]
+    last: bool
 
 
 @message
@@ -101,6 +113,14 @@ class Done:
 
 
 @message
+class HeldSagas:
+    """The sagas of a HoldSagas that are live."""
+
+    correlation: str
+    saga_ids: tuple[str, ...]
+
+
+@message
 class Processes:
     """The processes below the supervisor, itself included."""
 
@@ -133,6 +153,15 @@ class ClientLeft:
     """An attached process is gone. Its idle step processes can be ended."""
 
     client_id: str
+
+
+@message
+class AttachedClients:
+    """Every process that is attached at this moment. Those that are ``returning`` were attached to an earlier
+    incarnation of the system: each will say with HoldSagas which sagas it holds."""
+
+    client_ids: tuple[str, ...]
+    returning: tuple[str, ...] = ()
 
 
 @message
