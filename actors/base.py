@@ -14,6 +14,7 @@ from typing import Any
 from thespian.actors import Actor
 
 from antistrophe.linux.descriptor import OpenFile, files_behind
+from antistrophe.linux.private_files import open_private
 from antistrophe.linux.process import die_with_parent, restore_ending_signals, restore_fatal_signals
 from antistrophe.messages import Address, Configuration
 from antistrophe.serialization.log_lines import LogLines
@@ -122,7 +123,7 @@ class _LogFile:
 
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError):
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_private(self._path, os.O_WRONLY | os.O_APPEND)
             try:
                 os.write(descriptor, text.encode("utf-8", "replace"))
             finally:

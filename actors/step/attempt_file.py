@@ -17,12 +17,14 @@ import errno
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from antistrophe.errors import UnreadableDataError
 from antistrophe.linux.descriptor import file_behind
+from antistrophe.linux.private_files import make_private_folder, open_private, opened_folder
 from antistrophe.saga.entries import Action
 from antistrophe.saga.inputs import ANSWER_TYPES, Answer
 from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
@@ -70,15 +72,23 @@ def stack_path(home: str | os.PathLike[str], lease_name: str) -> Path:
     return attempt_path(home, f"{lease_name}.stack")
 
 
+def open_in_home(path: Path, flags: int) -> int:
+    """Open an attempt file or a file of stacks, made with its folder where it is missing. Raises OSError."""
+    try:
+        return open_private(path, flags)
+    except FileNotFoundError:
+        make_private_folder(path.parent)
+        return open_private(path, flags)
+
+
 class AttemptFile:
     """The attempt file of one lease, open for writing in the step process; laid down now, where it is not there yet.
     ``identity`` is the file's. Every method raises OSError where the disk refuses."""
 
     def __init__(self, home: str | os.PathLike[str], lease_name: str) -> None:
         path = attempt_path(home, lease_name)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
         self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._file = open_in_home(path, os.O_RDWR)
         self._opened = file_behind(self._file)
         try:
             mark = os.pread(self._file, _MARK.size, 0)
@@ -163,17 +173,21 @@ def read_attempt_file(
 
 def remove_attempt_files(home: str | os.PathLike[str], lease_name: str) -> None:
     """Remove the attempt file and the stacks of that lease, once its attempt is settled in the journal."""
-    with contextlib.suppress(OSError):  # a file that stays does no harm: no other lease gets its name
-        attempt_path(home, lease_name).unlink()
-    with contextlib.suppress(OSError):
-        stack_path(home, lease_name).unlink()
+    _remove(home, lambda _folder: [attempt_path(home, lease_name).name, stack_path(home, lease_name).name])
 
 
 def remove_all_attempt_files(home: str | os.PathLike[str]) -> None:
     """Remove the attempt files and stacks of all leases, once every attempt is settled in the journal."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(attempt_path(home, "")):
-            remove_attempt_files(home, name)
+    _remove(home, os.listdir)
+
+
+def _remove(home: str | os.PathLike[str], names: Callable[[int], list[str]]) -> None:
+    """Remove files of the folder itself: where a link has its name, nothing behind the link is touched."""
+    # A file that stays does no harm: no other lease gets its name.
+    with contextlib.suppress(OSError), opened_folder(attempt_path(home, "")) as folder:
+        for name in names(folder):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=folder)
 
 
 def _packed_record(body: list[Any]) -> bytes:

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from types import CodeType, FrameType
 from typing import Any
 
-from antistrophe.actors.step.attempt_file import stack_path
+from antistrophe.actors.step.attempt_file import open_in_home, stack_path
 from antistrophe.linux.descriptor import file_behind
+from antistrophe.linux.private_files import write_private
 from antistrophe.linux.procfs import read
 from antistrophe.messages import ProcessDead
 
@@ -52,10 +53,7 @@ class StackFile:
     """
 
     def __init__(self, home: str | os.PathLike[str], lease_name: str) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        path = stack_path(home, lease_name)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._file = _out_of_the_way(os.open(path, flags, 0o600))
+        self._file = _out_of_the_way(open_in_home(stack_path(home, lease_name), os.O_WRONLY | os.O_APPEND))
         self._opened = file_behind(self._file)
         # These handlers are written in C: they write the file even while the interpreter is busy or in native code.
         faulthandler.register(STACK_SIGNAL, file=self._file, all_threads=True, chain=False)
@@ -92,7 +90,7 @@ def _out_of_the_way(file: int) -> int:
 def write_tasks_to(home: str | os.PathLike[str], lease_name: str, tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Write where these tasks stand as the stack of the attempt with that lease. The first task is the step's own."""
     with contextlib.suppress(OSError):
-        stack_path(home, lease_name).write_bytes(_tasks_text(tasks))
+        write_private(stack_path(home, lease_name), _tasks_text(tasks))
 
 
 def read_stack(home: str | os.PathLike[str], lease_name: str) -> str | None:

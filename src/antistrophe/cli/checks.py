@@ -21,6 +21,7 @@ from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.launcher.home_lock import LOCK_NAME
 from antistrophe.launcher.probe import probe
+from antistrophe.linux.private_files import why_not_private
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.state import replay
@@ -136,7 +137,9 @@ def _versions() -> Iterator[Finding]:
 
 def _folder(home: Path) -> Iterator[Finding]:
     mode = stat.S_IMODE(home.stat().st_mode)
-    if mode & 0o077:
+    if (why := why_not_private(home)) is not None:
+        yield _wrong("home", why, f"until then nothing runs there (for the home itself: chmod 700 {home})")
+    elif mode & 0o077:
         yield _wrong("home", f"{home} is open to other users (mode {mode:o})", f"chmod 700 {home}")
     elif not os.access(home, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         yield _wrong("home", f"{home} can't be written to", f"chmod u+rwx {home}, or choose another home")

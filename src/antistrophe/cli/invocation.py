@@ -13,6 +13,7 @@ import click
 from antistrophe.client.session import DEFAULT_HOME, home_of
 from antistrophe.errors import JournalError
 from antistrophe.journal import journal_path
+from antistrophe.launcher.home_lock import refuse_shared
 from antistrophe.linux.termination import HOME_VARIABLE
 from antistrophe.settings import Settings
 from antistrophe.storage.opening import refuse_foreign
@@ -51,8 +52,9 @@ class Invocation:
         return home
 
     def journal_file(self) -> Path:
-        """The journal of the home, which has to exist. Raises JournalError."""
-        file = journal_path(self.existing_home())
+        """The journal of the home, which has to exist and be its owner's alone. Raises JournalError."""
+        refuse_shared(self.existing_home())
+        file = journal_path(self.home)
         if not file.exists():
             raise JournalError(f"{self.home} has no journal: nothing has run there yet, or the home is elsewhere")
         return file

@@ -21,6 +21,7 @@ from antistrophe.errors import (
     UnreadableDataError,
 )
 from antistrophe.launcher import control_protocol
+from antistrophe.launcher.home_lock import refuse_shared
 from antistrophe.launcher.probe import connect
 from antistrophe.launcher.spawn import Started, error_named, log_tail, start_launcher
 from antistrophe.linux.process import identity_of, open_pidfd, wait_readable
@@ -76,8 +77,9 @@ class Attachment:
         """Start or find the system, and wait until it is ready.
 
         Raises JournalError or SystemUnavailableError when the system can't start, or is not ready within
-        ``open_timeout_s``.
+        ``open_timeout_s``, and JournalError for a home that others could change.
         """
+        refuse_shared(self.home)
         self._thread.start()
         try:
             return self._wait(self._settings.open_timeout_s, retry=False)

@@ -17,6 +17,7 @@ from typing import TypeAlias
 from antistrophe.errors import UnreadableDataError
 from antistrophe.serialization.payload import pack_fields, pack_record, unpack_fields, unpack_record
 from antistrophe.settings import Settings
+from antistrophe.transport.sockets import bind_private
 
 CONTROL_NAME = "control"
 PROTOCOL = 7
@@ -141,7 +142,7 @@ def listen(path: str) -> socket.socket:
     Path(path).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        listener.bind(path)
+        bind_private(listener, path)
         listener.listen(_BACKLOG)
     except BaseException:
         listener.close()

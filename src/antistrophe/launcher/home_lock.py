@@ -9,21 +9,28 @@ import tempfile
 from pathlib import Path
 
 from antistrophe.errors import JournalError
+from antistrophe.linux.private_files import make_private_folder, open_private, why_not_owners, why_not_private
 from antistrophe.storage.opening import refuse_foreign
 
 LOCK_NAME = "lock"
 LOG_FOLDER = "log"
+_FOLDERS = (LOG_FOLDER, "attempts")
 
 
 def prepare_home(home: Path) -> None:
-    """Make the folder of a home (mode 0700, with its log folder) where it is missing, and check that it can be used.
+    """Make the folder of a home (mode 0700, with its folders) where it is missing, and check that it can be used.
 
-    Raises JournalError where the folder belongs to another user, is not a folder, or can't be written to.
+    Raises JournalError where the folder belongs to another user, can be changed by others, is not a folder, or can't be
+    written to.
     """
-    refuse_foreign(home)
+    refuse_shared(home)
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (home / LOG_FOLDER).mkdir(mode=0o700, exist_ok=True)
+        make_private_folder(home, parents=True)
+        refuse_shared(home)  # another user may have made it meanwhile
+        for name in _FOLDERS:
+            make_private_folder(home / name)
+            if (why := why_not_owners(home / name) or _link_in(home / name)) is not None:
+                raise JournalError(f"{home} can't be the home of an actor system: {why}")
         with tempfile.TemporaryFile(dir=home):  # permissions are not enough: a file system may be read-only
             pass
     except OSError as error:
@@ -31,7 +38,24 @@ def prepare_home(home: Path) -> None:
         raise JournalError(
             f"{home} can't be the home of an actor system: {reason}; choose a folder that you can write to"
         ) from error
-    refuse_foreign(home)  # another user may have made it meanwhile
+
+
+def _link_in(folder: Path) -> str | None:
+    with os.scandir(folder) as entries:
+        link = next((entry.path for entry in entries if entry.is_symlink()), None)
+    return link and f"{link} is a link, and nothing is written through links; remove it"
+
+
+def refuse_shared(home: Path) -> None:
+    """Raise JournalError where the home belongs to another user, or others than its owner could change what is in it or
+    put another folder in its place: they could have files of the owner deleted, or change the journal."""
+    refuse_foreign(home)
+    try:
+        why = why_not_private(home) if home.is_dir() else None
+    except OSError as error:
+        raise JournalError(f"{home}: can't be used: {error.strerror}; choose a path that can") from error
+    if why is not None:
+        raise JournalError(f"{home} is no place for a home: {why}, or choose another home, in a folder of your own")
 
 
 class HomeLock:
@@ -46,7 +70,7 @@ class HomeLock:
         can't lock."""
         path = home / LOCK_NAME
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor = open_private(path, os.O_RDWR)
         except OSError as error:
             raise JournalError(f"{path} can't be opened: {error.strerror}; check the permissions of {home}") from error
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from antistrophe import errors
 from antistrophe.launcher.home_lock import LOG_FOLDER, prepare_home
+from antistrophe.linux.private_files import open_private
 from antistrophe.linux.termination import system_environment
 from antistrophe.settings import Settings
 
@@ -94,7 +95,7 @@ def _start(home: Path, settings: Settings) -> subprocess.Popen[bytes]:
     try:
         if log.exists() and log.stat().st_size > _LOG_BYTES_KEPT:
             log.replace(log.with_suffix(".log.1"))
-        with log.open("ab") as log_file:
+        with open(open_private(log, os.O_WRONLY | os.O_APPEND), "ab") as log_file:
             return subprocess.Popen(
                 [
                     sys.executable,

@@ -138,6 +138,7 @@ def _create(file: Path) -> None:
     """
     with contextlib.suppress(FileExistsError):
         os.mknod(file, 0o600 | stat.S_IFREG)
+        file.chmod(0o600)  # the umask may have taken some of it
 
 
 def _prepare(

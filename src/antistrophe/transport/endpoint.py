@@ -21,6 +21,7 @@ from thespian.system.addressManager import ActorLocalAddress
 from thespian.system.transport import TransportInit__Base
 from thespian.system.utilis import thesplog_control
 
+from antistrophe.linux.private_files import write_private
 from antistrophe.linux.process import ProcessIdentity, die_with_parent, identity_of, is_alive
 from antistrophe.transport.address import path_of
 from antistrophe.transport.sockets import pid_file
@@ -97,7 +98,7 @@ def _write_identity(file: Path) -> None:
     identity = identity_of(os.getpid())
     assert identity is not None, "this process lives"
     fresh = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
-    fresh.write_text(f"{identity.pid} {identity.start_ticks} {identity.boot_id}\n", "ascii")
+    write_private(fresh, f"{identity.pid} {identity.start_ticks} {identity.boot_id}\n".encode("ascii"))
     fresh.replace(file)
 
 

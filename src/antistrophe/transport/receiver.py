@@ -20,6 +20,7 @@ from antistrophe.transport.codec import MalformedError, unpack_message
 from antistrophe.transport.connection import BrokenStreamError, IncomingConnection, OtherUserError, check_peer
 from antistrophe.transport.drop_counters import BROKEN, FROM_OUTSIDERS, MALFORMED, OTHER_USERS, DropCounters
 from antistrophe.transport.poller import READABLE, Poller
+from antistrophe.transport.sockets import bind_private
 
 _BACKLOG = 1024
 _ACCEPTS_AT_ONCE = 64
@@ -52,7 +53,7 @@ class Receiver:
         self._latest: dict[str, IncomingConnection] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            self._listener.bind(path)
+            bind_private(self._listener, path)
             self._listener.listen(_BACKLOG)
         except OSError as error:
             self._listener.close()

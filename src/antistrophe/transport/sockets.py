@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from antistrophe.errors import SystemUnavailableError
+from antistrophe.linux.private_files import make_private_folder, write_private
 
 MAX_PATH_BYTES = 107
 """The longest path of a socket: the kernel's ``sun_path`` without the closing NUL."""
@@ -31,6 +32,12 @@ _SHORT_FOLDER = Path("/tmp")
 def new_socket_path(folder: Path) -> str:
     """A path in ``folder`` that no socket has had before, or will have again."""
     return str(folder / uuid.uuid4().hex)
+
+
+def bind_private(listener: socket.socket, path: str) -> None:
+    """Bind a socket to a path, with mode 0600 whatever the umask. Raises OSError."""
+    listener.bind(path)
+    Path(path).chmod(0o600)
 
 
 def socket_folder(home: Path) -> Path:
@@ -134,7 +141,7 @@ def _too_long(folder: Path) -> str | None:
 
 def _made_ready(folder: Path) -> str | None:
     try:
-        folder.mkdir(mode=0o700, parents=folder.name == "sockets", exist_ok=True)
+        make_private_folder(folder, parents=folder.name == "sockets")
         status = folder.lstat()
         objection = _objection(folder, status)
         if objection is None:
@@ -165,7 +172,7 @@ def _write_pointer(home: Path, folder: Path) -> None:
     pointer = home / _POINTER
     fresh = home / f"{_POINTER}.{uuid.uuid4().hex}"
     try:
-        fresh.write_bytes(os.fsencode(folder) + b"\n")
+        write_private(fresh, os.fsencode(folder) + b"\n")
         fresh.replace(pointer)
     except OSError as error:
         fresh.unlink(missing_ok=True)

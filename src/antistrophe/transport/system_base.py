@@ -17,6 +17,7 @@ from thespian.system.systemBase import ExternalOpsToActors, systemBase
 from thespian.system.transport import ExternalInterfaceTransportInit, ReceiveEnvelope
 
 from antistrophe.errors import SystemUnavailableError
+from antistrophe.linux.private_files import make_private_folder, open_private
 from antistrophe.linux.process import ProcessIdentity, become_subreaper
 from antistrophe.transport.address import address_of, path_of
 from antistrophe.transport.endpoint import ADMIN_PATH, read_identity
@@ -131,8 +132,8 @@ def log_definitions(log_folder: Path) -> dict[str, Any]:
         "loggers": {"": {"handlers": ["file"], "level": "WARNING"}},
     }
     try:
-        log_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.open("a").close()
+        make_private_folder(log_folder, parents=True)
+        os.close(open_private(file, os.O_WRONLY | os.O_APPEND))
     except OSError as error:
         raise SystemUnavailableError(f"the log file {file} can't be written: {error.strerror}") from error
     return definitions
