@@ -17,7 +17,7 @@ from antistrophe.messages import Configuration
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Action, AttemptSucceeded, Entry, SagaAccepted, SagaWaits, VerdictGiven
 from antistrophe.saga.state import Saga, evolve, replay
-from antistrophe.saga.view import view_of
+from antistrophe.saga.view import view_after
 from antistrophe.scheduling.admission import AdmissionRank, rank_of
 
 
@@ -47,7 +47,7 @@ class JournalAccess:
             expected_seq=seq,
             entries=entries,
             events=_events(after, seq, entries),
-            row=view_of(after),
+            row=view_after(before, after, entries),
         )
         return self.position
 

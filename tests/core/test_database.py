@@ -20,6 +20,7 @@ from antistrophe.storage.opening import open_database, open_in_memory, refuse_fo
 from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS
 
 NOBODY = 65534
+NEWEST = len(MIGRATIONS)
 ADD_COLUMN = ("ALTER TABLE snapshots ADD COLUMN note TEXT", "CREATE TABLE extra(a)")
 INSERT = "INSERT INTO snapshots(stream, version, state, recorded_at) VALUES (?, ?, ?, 0)"
 
@@ -272,10 +273,11 @@ def test_a_lock_that_is_not_given_up_is_told(path: Path) -> None:
 
 def test_an_older_file_is_brought_up_to_date_with_what_it_holds(path: Path) -> None:
     fill(path, rows=2)
-    with pytest.raises(JournalError, match=r"of schema version 1, this program's is 2: open it once for writing"):
+    refused = rf"of schema version {NEWEST}, this program's is {NEWEST + 1}: open it once for writing"
+    with pytest.raises(JournalError, match=refused):
         open_database(path, read_only=True, migrations=(*MIGRATIONS, ADD_COLUMN))
     with opened(path, migrations=(*MIGRATIONS, ADD_COLUMN)) as database:
-        assert database.row("PRAGMA user_version") == (2,)
+        assert database.row("PRAGMA user_version") == (NEWEST + 1,)
         assert database.rows("SELECT version, note FROM snapshots") == [(0, None), (1, None)]
         assert database.rows("SELECT * FROM extra") == []
     with opened(path, migrations=(*MIGRATIONS, ADD_COLUMN)) as database:  # and only once
@@ -285,10 +287,10 @@ def test_an_older_file_is_brought_up_to_date_with_what_it_holds(path: Path) -> N
 def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
     fill(path, rows=2)
     broken = ("CREATE TABLE extra(a)", "CREATE UNIQUE INDEX one ON snapshots(stream)")
-    with pytest.raises(JournalError, match="can't be brought from schema version 1 to 2"):
+    with pytest.raises(JournalError, match=f"can't be brought from schema version {NEWEST} to {NEWEST + 1}"):
         open_database(path, migrations=(*MIGRATIONS, broken))
     with opened(path) as database:
-        assert database.row("PRAGMA user_version") == (1,)
+        assert database.row("PRAGMA user_version") == (NEWEST,)
         assert database.row("SELECT count(*) FROM sqlite_master WHERE name = 'extra'") == (0,)
         assert count(database) == 2
 
@@ -297,8 +299,9 @@ def test_a_newer_file_is_refused_and_left_as_it_is(path: Path) -> None:
     with opened(path, migrations=(*MIGRATIONS, ADD_COLUMN)):
         pass
     before = path.read_bytes()
+    refused = rf"journal\.db is of schema version {NEWEST + 1}.*knows versions up to {NEWEST}: upgrade"
     for read_only in (False, True):
-        with pytest.raises(JournalError, match=r"journal\.db is of schema version 2.*knows versions up to 1: upgrade"):
+        with pytest.raises(JournalError, match=refused):
             open_database(path, read_only=read_only)
     assert path.read_bytes() == before
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from antistrophe.journal.rows import pack_entry, pack_metadata, unpack_entry, unpack_metadata
+from antistrophe.journal.rows import pack_entry, pack_state, unpack_entry, unpack_state
 from antistrophe.saga.entries import (
     Action,
     AttemptFailed,
@@ -55,8 +55,8 @@ def test_a_lease_from_before_attempt_files_were_named_is_read() -> None:
 
 
 def test_a_row_of_a_saga_from_before_failed_undos_were_counted_is_read() -> None:
-    assert unpack_metadata(pack_metadata(METADATA), "it") == METADATA
-    written = unpack_payload(pack_metadata(METADATA))
+    assert unpack_state([pack_state(METADATA)], "it") == METADATA
+    written = unpack_payload(pack_state(METADATA))
     assert [step.pop() for step in written["steps"]] == [12, 12]
     steps = tuple(replace(step, undo_failures=0) for step in METADATA.steps)
-    assert unpack_metadata(pack_payload(written), "it") == replace(METADATA, steps=steps)
+    assert unpack_state([pack_payload(written)], "it") == replace(METADATA, steps=steps)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from unittest.mock import patch
 
-from antistrophe.journal.rows import pack_metadata, unpack_metadata
-from antistrophe.records import SagaStatus, StepStatus
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from antistrophe.errors import JournalError
+from antistrophe.journal.rows import pack_state, unpack_change, unpack_state
+from antistrophe.records import SagaMetadata, SagaStatus, StepStatus
+from antistrophe.saga import view
 from antistrophe.saga.entries import FailureKind
-from antistrophe.saga.inputs import CancelAsked, ProcessRefused, ResolveAsked, RetryAsked, Returned
-from antistrophe.saga.state import replay
-from antistrophe.saga.view import at, metadata_of, view_of
+from antistrophe.saga.inputs import CancelAsked, ProcessRefused, ResolveAsked, RetryAsked, Returned, TimePassed
+from antistrophe.saga.state import Saga, replay
+from antistrophe.saga.view import at, metadata_of, view_after, view_of
 from tests.core.saga_kit import Told, attempts, step
 
 DONE = Returned(b"\xa2ok")
+ORDERS = ("retry", "resolve")
 
 
 def statuses(told: Told) -> list[StepStatus]:
@@ -170,4 +179,61 @@ def test_what_is_stored_reads_as_what_is_shown() -> None:
     for told in (completed, parked, cancelled):
         for length in range(1, len(told.journal) + 1):
             saga = replay(told.journal[:length])
-            assert unpack_metadata(pack_metadata(view_of(saga)), "it") == metadata_of(saga)
+            assert unpack_state([pack_state(view_of(saga))], "it") == metadata_of(saga)
+
+
+# --- what the journal keeps of it ---------------------------------------------------------------------------------
+
+_SAID: dict[str, Callable[[Told], object]] = {
+    "answers": lambda told: told.answer(DONE),
+    "raises": lambda told: told.raises(),
+    "raises what is fatal": lambda told: told.raises(FailureKind.FATAL),
+    "times out": lambda told: told.times_out(),
+    "dies": lambda told: told.dies(),
+    "never ran": lambda told: told.dies(began=False),
+    "no process": lambda told: told.tell(ProcessRefused("there is no module 'shop'")),
+    "cancel": lambda told: told.tell(CancelAsked("too dear", "ann")),
+    "retry": lambda told: told.tell(RetryAsked("ann")),
+    "resolve": lambda told: told.tell(ResolveAsked(0, "by hand", "ann")),
+    "time": lambda told: told.tell(TimePassed(None, 0.0)),
+}
+
+
+@settings(max_examples=100)
+@given(said=st.lists(st.sampled_from(sorted(_SAID)), max_size=60), park=st.booleans(), whole_every=st.integers(1, 40))
+def test_what_appends_change_adds_up_to_what_is_shown(said: list[str], park: bool, whole_every: int) -> None:
+    retried = attempts(3)
+    first, second = step("pay", retry=retried, idempotent=True), step("pack", requires_compensation=False)
+    told = Told(first, second, step("ship", compensation_retry=retried), park=park)
+    kept: list[bytes] = []
+    shown: SagaMetadata | None = None
+    known: Saga | None = None
+    while True:
+        entries = told.journal[0 if known is None else known.seq :]
+        with patch.object(view, "WHOLE_EVERY", whole_every):
+            state = pack_state(view_after(known, told.saga, entries))
+        known, shown = told.saga, unpack_change(state, shown, "it")
+        kept.append(state)
+        assert shown == unpack_state(reversed(kept), "it") == metadata_of(told.saga)
+        while said and told.saga is known and not (told.saga.ended or (told.saga.parked and said[-1] not in ORDERS)):
+            _SAID[said.pop()](told)
+        if told.saga is known:
+            return
+
+
+def test_a_state_is_read_from_the_last_whole_one_on() -> None:
+    told = Told(step("pay"), step("ship"))
+    whole, before = pack_state(view_of(told.saga)), told.saga
+    told.run()
+    changed = pack_state(view_after(before, told.saga, told.journal[before.seq :]))
+
+    def states() -> Iterator[bytes]:
+        yield from (changed, whole)
+        raise AssertionError("nothing before is asked for")
+
+    assert unpack_state(states(), "it") == metadata_of(told.saga)
+    assert len(changed) < len(whole) / 2
+    assert unpack_change(changed, None, "it") is None
+    for unreadable in ([changed], [changed, changed], []):
+        with pytest.raises(JournalError, match="it: the state of the saga can't be read"):
+            unpack_state(unreadable, "it")

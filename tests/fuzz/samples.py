@@ -18,6 +18,7 @@ from antistrophe.definition.spec import Origin, ResourceLimits, RetryPolicy, Sag
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.saga import entries as e
 from antistrophe.saga import inputs as i
+from antistrophe.saga.view import ViewChange
 from tests.core.saga_kit import step
 
 
@@ -155,6 +156,15 @@ _STEP = StepRecord(
     error=None,
     pid=4711,
     undo_failures=12,
+)
+CHANGE = ViewChange(
+    id="saga",
+    status=SagaStatus.COMPENSATING,
+    steps_executed=2,
+    updated_at=1_767_312_000.0,
+    error="e",
+    waiting="w",
+    steps=[[1, "compensating", 3, True, 1_767_225_600.0, None, "e", 4711, 12]],
 )
 METADATA = SagaMetadata(
     id="saga",

@@ -20,11 +20,12 @@ from antistrophe.errors import (
     UnreadableDataError,
 )
 from antistrophe.eventstore.recorded import RecordedEvent, recorded
-from antistrophe.journal.rows import pack_entry, pack_metadata, unpack_entry, unpack_metadata
+from antistrophe.journal.rows import pack_entry, pack_state, unpack_change, unpack_entry, unpack_state
 from antistrophe.launcher import control_protocol
 from antistrophe.messages import StepAnswer
 from antistrophe.saga.entries import Action, AttemptSucceeded
 from antistrophe.saga.inputs import ANSWER_TYPES, Returned
+from antistrophe.saga.view import ViewChange
 from antistrophe.serialization.payload import (
     pack_fields,
     pack_payload,
@@ -88,7 +89,32 @@ _MESSAGES = (
     *map(pack_message, (*thespian_messages(), *OPEN)),
 )
 _EVENT = encode_event(samples.happened()).data
+_STATE = pack_state(samples.METADATA)
 _USER = encode_event(UserV1("Sappho of Lesbos")).data
+
+
+def _read_change(data: bytes) -> object:
+    saga = unpack_change(data, samples.METADATA, "here")
+    assert saga == unpack_state([data, _STATE], "here")
+    return saga
+
+
+def _write_change(saga: Any) -> bytes:
+    last = saga.steps[-1]
+    times = [None if moment is None else moment.timestamp() for moment in (last.started_at, last.finished_at)]
+    values = [last.status.value, last.attempts, last.in_doubt, *times, last.error, last.pid]
+    return pack_state(
+        ViewChange(
+            saga.id,
+            saga.status,
+            saga.steps_executed,
+            saga.updated_at.timestamp(),
+            saga.error,
+            saga.waiting,
+            [[last.index, *values, last.undo_failures]],
+        )
+    )
+
 
 DECODERS: dict[str, Decoder] = {
     "plain values": Decoder(unpack_payload, pack_payload, _VALUES, share=4.0),
@@ -106,8 +132,9 @@ DECODERS: dict[str, Decoder] = {
         share=4.0,
     ),
     "state rows": Decoder(
-        lambda data: unpack_metadata(data, "here"), pack_metadata, (pack_metadata(samples.METADATA),), (JournalError,)
+        lambda data: unpack_state([data], "here"), pack_state, (pack_state(samples.METADATA),), (JournalError,)
     ),
+    "changes of state rows": Decoder(_read_change, _write_change, (pack_state(samples.CHANGE),), (JournalError,)),
     "outcomes": Decoder(
         lambda data: unpack_record(data, ANSWER_TYPES), pack_record, tuple(map(pack_record, samples.ANSWERS))
     ),

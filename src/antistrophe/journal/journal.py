@@ -6,14 +6,17 @@ import builtins
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from antistrophe.errors import AntistropheError
 from antistrophe.eventstore.backend import NewEvent
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
-from antistrophe.saga.view import SagaView
+from antistrophe.saga.view import SagaView, ViewChange
 from antistrophe.serialization.payload import pack_payload
+
+Row: TypeAlias = SagaMetadata | SagaView | ViewChange
+"""A saga as monitoring shows it since an append, whole or what has changed."""
 
 
 class SeqConflictError(AntistropheError):
@@ -68,10 +71,11 @@ class Journal(Protocol):
         expected_seq: int,
         entries: Sequence[Entry],
         events: Sequence[SagaEvent] = (),
-        row: SagaMetadata,
+        row: Row,
     ) -> int:
         """Add entries to a saga that is at ``expected_seq`` (0: a new saga), their events to the event store, and
-        ``row`` as the saga's state since. All of this becomes durable, or nothing.
+        ``row``, the saga's state since or what has changed of it. All of this becomes durable, or nothing. What has
+        changed is not enough where the saga is new, or its error is another one.
 
         The first entry gets seq ``expected_seq + 1``. Returns the position of the last entry. Raises SeqConflictError
         if the saga is at another seq.
@@ -132,7 +136,9 @@ class Journal(Protocol):
         """Close the file. A second call does nothing."""
 
 
-def check_append(saga_id: str, expected_seq: int, entries: Sequence[Entry], row: SagaMetadata | SagaView) -> None:
+def check_append(
+    saga_id: str, expected_seq: int, entries: Sequence[Entry], row: SagaMetadata | SagaView | ViewChange
+) -> None:
     """Raise ValueError for an append that no journal can hold. Such an append is a mistake in this program."""
     if not entries or row.id != saga_id:
         raise ValueError(f"an append to saga {saga_id!r} needs entries, and a row of that saga")

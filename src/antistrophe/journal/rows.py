@@ -1,14 +1,21 @@
-"""How entries and sagas are packed for a journal, and read back."""
+"""How entries and sagas are packed for a journal, and read back.
+
+A saga as monitoring shows it is packed whole (a map) where it begins, turns back or ends, and now and then; every other
+append packs what it has changed (a list). Whoever reads a saga starts at the last whole one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from antistrophe.errors import JournalError, UnreadableDataError
+from antistrophe.journal.journal import Row
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.saga.entries import ENTRY_TYPES, Entry
-from antistrophe.saga.view import SagaView
+from antistrophe.saga.view import SagaView, ViewChange
 from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
 
 T = TypeVar("T")
@@ -17,6 +24,8 @@ _ADVICE = (
     "if a newer release wrote it, upgrade this one; else the file is damaged: restore it from a backup (it was left"
     " as it is)"
 )
+
+_UNREADABLE = (UnreadableDataError, LookupError, TypeError, ValueError, OverflowError, OSError)
 
 
 def pack_entry(entry: Entry) -> bytes:
@@ -32,12 +41,14 @@ def unpack_entry(data: bytes, where: str) -> Entry:
         raise JournalError(f"{where} can't be read ({error}): {_ADVICE}") from error
 
 
-def pack_metadata(row: SagaMetadata | SagaView) -> bytes:
-    """Pack the state of a saga as monitoring shows it.
+def pack_state(row: Row) -> bytes:
+    """Pack the state of a saga as monitoring shows it, or what has changed of it.
 
-    It is a map of plain values, not a record. Every append writes one, lists read hundreds, and a datetime costs twenty
-    times as much as a number.
+    It is made of plain values and is no record. Every append writes one, lists read hundreds, and a datetime costs
+    twenty times as much as a number.
     """
+    if isinstance(row, ViewChange):
+        return pack_payload([row.status.value, row.steps_executed, row.updated_at, row.waiting, row.steps])
     shot = row if isinstance(row, SagaView) else _snapshot_of(row)
     return pack_payload(
         {
@@ -69,24 +80,76 @@ def _snapshot_of(row: SagaMetadata) -> SagaView:
     )
 
 
-def unpack_metadata(data: bytes | None, where: str) -> SagaMetadata:
-    """Read the packed state of a saga. Raises JournalError, which says ``where`` it is."""
+def unpack_state(states: Iterable[bytes | None], where: str) -> SagaMetadata:
+    """Read the state of a saga from the packed states of its appends, the last first; those before the last whole one
+    are not asked for. Raises JournalError, which says ``where`` they are."""
     try:
-        row = unpack_payload(data or b"")
-        return SagaMetadata(
-            id=_is(str, row["id"]),
-            name=_is(str, row["name"]),
-            status=SagaStatus(row["status"]),
-            steps_executed=_is(int, row["steps_executed"]),
-            total_steps=_is(int, row["total_steps"]),
-            created_at=datetime.fromtimestamp(row["created_at"], UTC),
-            updated_at=datetime.fromtimestamp(row["updated_at"], UTC),
-            error=_may_be(str, row["error"]),
-            waiting=_may_be(str, row["waiting"]),
-            steps=tuple(_step_in(index, step) for index, step in enumerate(row["steps"])),
+        header: list[Any] | None = None
+        changed: dict[int, list[Any]] = {}
+        for state in states:
+            row = unpack_payload(state or b"")
+            if isinstance(row, dict):
+                return _whole(row) if header is None else _whole(_with_changes(row, header, changed))
+            header = header or row
+            for index, *values in _is(list, row[4]):
+                changed.setdefault(_is(int, index), values)
+        raise LookupError("there is no whole state to begin with")
+    except _UNREADABLE as error:
+        raise _unreadable(where, error) from error
+
+
+def unpack_change(state: bytes | None, before: SagaMetadata | None, where: str) -> SagaMetadata | None:
+    """Read the packed state of one append, where ``before`` is the saga as it was; None where that is needed and not
+    given. Raises JournalError, which says ``where`` the state is."""
+    try:
+        row = unpack_payload(state or b"")
+        if isinstance(row, dict):
+            return _whole(row)
+        if before is None:
+            return None
+        status, steps_executed, updated_at, waiting, changed = row
+        steps = list(before.steps)
+        for index, *values in changed:
+            steps[index] = _step_in(_is(int, index), [steps[index].name, *values])
+        return replace(
+            before,
+            status=SagaStatus(status),
+            steps_executed=_is(int, steps_executed),
+            updated_at=datetime.fromtimestamp(updated_at, UTC),
+            waiting=_may_be(str, waiting),
+            steps=tuple(steps),
         )
-    except (UnreadableDataError, LookupError, TypeError, ValueError, OverflowError, OSError) as error:
-        raise JournalError(f"{where}: the state of the saga can't be read ({error!r}): {_ADVICE}") from error
+    except _UNREADABLE as error:
+        raise _unreadable(where, error) from error
+
+
+def _with_changes(row: dict[str, Any], header: list[Any], changed: dict[int, list[Any]]) -> dict[str, Any]:
+    """The whole state of later, with the last header and the last values of each step that changed."""
+    status, steps_executed, updated_at, waiting, _ = header
+    steps = row["steps"]
+    for index, values in changed.items():
+        steps[index] = [steps[index][0], *values]
+    later = {"status": status, "steps_executed": steps_executed, "updated_at": updated_at, "waiting": waiting}
+    return row | later
+
+
+def _whole(row: dict[str, Any]) -> SagaMetadata:
+    return SagaMetadata(
+        id=_is(str, row["id"]),
+        name=_is(str, row["name"]),
+        status=SagaStatus(row["status"]),
+        steps_executed=_is(int, row["steps_executed"]),
+        total_steps=_is(int, row["total_steps"]),
+        created_at=datetime.fromtimestamp(row["created_at"], UTC),
+        updated_at=datetime.fromtimestamp(row["updated_at"], UTC),
+        error=_may_be(str, row["error"]),
+        waiting=_may_be(str, row["waiting"]),
+        steps=tuple(_step_in(index, step) for index, step in enumerate(row["steps"])),
+    )
+
+
+def _unreadable(where: str, error: Exception) -> JournalError:
+    return JournalError(f"{where}: the state of the saga can't be read ({error!r}): {_ADVICE}")
 
 
 def unreadable_metadata(saga_id: str, name: str, status: str, at_us: int, error: JournalError) -> SagaMetadata:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,7 @@ from antistrophe.eventstore.sqlite import insert_events
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import (
     JournalRecord,
+    Row,
     SagaEvent,
     SagaPage,
     SeqConflictError,
@@ -25,15 +26,15 @@ from antistrophe.journal.paging import check_page, cursor_before, like
 from antistrophe.journal.rows import (
     missing,
     pack_entry,
-    pack_metadata,
+    pack_state,
+    unpack_change,
     unpack_entry,
-    unpack_metadata,
+    unpack_state,
     unreadable_metadata,
 )
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
-from antistrophe.saga.view import SagaView
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database
@@ -44,10 +45,11 @@ _NOT_FINAL = (*_LIVE, SagaStatus.FAILED.value)
 
 _IS_AT = "id = ? AND EXISTS (SELECT 1 FROM journal WHERE saga_id = sagas.id AND seq = ?)"
 _STATES = (
-    "SELECT journal.state, sagas.id, sagas.accepted, sagas.name, sagas.status, journal.at"
+    "SELECT journal.state, sagas.id, sagas.accepted, sagas.name, sagas.status, journal.seq, journal.at"
     " FROM sagas JOIN journal ON journal.position = sagas.updated"
 )
 _CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id", "name", "error", "waiting"))
+_STATES_AT_ONCE = 64
 
 
 class SqliteJournal:
@@ -73,7 +75,7 @@ class SqliteJournal:
         expected_seq: int,
         entries: Sequence[Entry],
         events: Sequence[SagaEvent] = (),
-        row: SagaMetadata | SagaView,
+        row: Row,
     ) -> int:
         """See ``Journal``. If the disk is full nothing is written, and the journal stays usable."""
         check_append(saga_id, expected_seq, entries, row)
@@ -81,7 +83,7 @@ class SqliteJournal:
             [saga_id, seq, round(entry.at * 1e6), type(entry).__name__, pack_entry(entry), None]
             for seq, entry in enumerate(entries, start=expected_seq + 1)
         ]
-        rows[-1][-1] = pack_metadata(row)
+        rows[-1][-1] = pack_state(row)
         runs = by_stream(events)
         with self._database.transaction() as database:
             places = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(rows))
@@ -102,16 +104,16 @@ class SqliteJournal:
                 insert_events(database, stream, run)
         return position
 
-    def _accept(self, first: SagaAccepted, row: SagaMetadata | SagaView, accepted: int, position: int) -> None:
+    def _accept(self, first: SagaAccepted, row: Row, accepted: int, position: int) -> None:
         status = row.status.value
         finished = None if status in _LIVE else position
         self._database.execute(
             "INSERT INTO sagas(accepted, id, request_id, name, status, updated, finished, error, waiting)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (accepted, row.id, first.request_id, row.name, status, position, finished, row.error, row.waiting),
+            (accepted, row.id, first.request_id, first.spec.name, status, position, finished, row.error, row.waiting),
         )
 
-    def _update(self, row: SagaMetadata | SagaView, position: int, seq: int) -> bool:
+    def _update(self, row: Row, position: int, seq: int) -> bool:
         """Update the row of a saga. False if there is no such saga at ``seq``."""
         status = row.status.value
         same = self._database.execute(
@@ -175,10 +177,26 @@ class SqliteJournal:
             " ORDER BY position LIMIT ?",
             (after_position, limit),
         )
-        return [
-            SagaChange(position, unpack_metadata(state, self._where(saga_id, seq)))
-            for position, saga_id, seq, state in rows
-        ]
+        shown: dict[str, SagaMetadata] = {}
+        found: builtins.list[SagaChange] = []
+        for position, saga_id, seq, state in rows:
+            saga = self._state(state, saga_id, seq, shown.get(saga_id))
+            shown[saga_id] = saga
+            found.append(SagaChange(position, saga))
+        return found
+
+    def _states_before(self, saga_id: str, seq: int) -> Iterator[bytes]:
+        """The packed states of a saga's appends, the last first."""
+        while True:
+            rows = self._database.rows(
+                "SELECT state, seq FROM journal WHERE saga_id = ? AND seq < ? AND state IS NOT NULL"
+                " ORDER BY seq DESC LIMIT ?",
+                (saga_id, seq, _STATES_AT_ONCE),
+            )
+            if not rows:
+                return
+            yield from (state for state, _ in rows)
+            seq = rows[-1][1]
 
     def head(self) -> int:
         """See ``Journal``."""
@@ -192,7 +210,7 @@ class SqliteJournal:
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """See ``Journal``."""
         found = self._database.row(f"{_STATES} WHERE sagas.id = ?", (saga_id,)) if is_text(saga_id) else None
-        return None if found is None else unpack_metadata(found[0], self._where(saga_id))
+        return None if found is None else self._state(found[0], saga_id, found[5])
 
     def accepted(self, saga_id: str) -> SagaAccepted | None:
         """See ``Journal``."""
@@ -288,12 +306,18 @@ class SqliteJournal:
         """Read the state of each saga, and the position of its acceptance. An unreadable state hides no other."""
         return [(self._shown(row), row[2]) for row in self._database.rows(sql, parameters)]
 
-    def _shown(self, row: tuple[bytes | None, str, int, str, str, int]) -> SagaMetadata:
-        state, saga_id, _, name, status, at_us = row
+    def _shown(self, row: tuple[bytes | None, str, int, str, str, int, int]) -> SagaMetadata:
+        state, saga_id, _, name, status, seq, at_us = row
         try:
-            return unpack_metadata(state, self._where(saga_id))
+            return self._state(state, saga_id, seq)
         except JournalError as error:
             return unreadable_metadata(saga_id, name, status, at_us, error)
+
+    def _state(self, state: bytes | None, saga_id: str, seq: int, before: SagaMetadata | None = None) -> SagaMetadata:
+        """The state of a saga since the append that ended with entry ``seq``, from what this append has packed and, if
+        known, the state before it."""
+        where = self._where(saga_id)
+        return unpack_change(state, before, where) or unpack_state(self._states_before(saga_id, seq + 1), where)
 
     def _where(self, saga_id: str, seq: int | None = None) -> str:
         return f"{self._database.path}: {'' if seq is None else f'entry {seq} of '}saga {saga_id!r}"

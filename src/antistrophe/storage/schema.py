@@ -17,8 +17,8 @@ SchemaMigration: TypeAlias = tuple[str, ...]
 """The statements that turn one version of the schema into the next."""
 
 _JOURNAL = (
-    # The truth about every saga. The last row of each append has in ``state`` the saga as monitoring shows it; the
-    # other rows have NULL there.
+    # The truth about every saga. The last row of each append has in ``state`` the saga as monitoring shows it, or since
+    # version 2 what the append has changed of that; the other rows have NULL there.
     """CREATE TABLE journal(
         position INTEGER PRIMARY KEY,
         saga_id  TEXT NOT NULL,
@@ -97,7 +97,11 @@ _AROUND = (
     "CREATE INDEX claims_by_age ON claims(updated_at)",
 )
 
-MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS + _AROUND,)
+_CHANGES_IN_STATES: SchemaMigration = ()
+"""Nothing to do: what version 1 has written is read as it is. The number keeps older programs from files with rows that
+they can't read."""
+
+MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS + _AROUND, _CHANGES_IN_STATES)
 """The migration at index n leads from version n to n + 1; version 0 is an empty file. A released migration is never
 edited."""
 

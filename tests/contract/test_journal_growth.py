@@ -1,0 +1,134 @@
+"""What a saga of many steps leaves in the journal, and how it is read while it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from antistrophe.journal import Journal, SqliteJournal, journal_path
+from antistrophe.records import SagaStatus
+from antistrophe.saga.entries import Action, Entry, SagaCompleted
+from antistrophe.saga.state import Saga, evolve
+from antistrophe.saga.view import metadata_of, view_after
+from antistrophe.storage.opening import open_database
+from antistrophe.storage.schema import MIGRATIONS
+from tests.contract.journal_sagas import (
+    FORWARD,
+    PARK,
+    RETRY,
+    START,
+    TURN_BACK,
+    UNDONE,
+    accepted,
+    failed,
+    run,
+    started,
+    succeeded,
+    turned_back,
+)
+
+A_STEP_BYTES = 1_500
+"""What one step of a saga may take in the journal, its entries and its share of the definition included."""
+
+
+def forward(steps: int) -> Iterator[tuple[Entry, ...]]:
+    """The appends of a saga that completes."""
+    yield accepted("s", steps=tuple(f"step {number}" for number in range(steps))), started(0)
+    yield from ((succeeded(number), started(number + 1)) for number in range(steps - 1))
+    yield succeeded(steps - 1), SagaCompleted(START + 4)
+
+
+def backward(steps: int) -> Iterator[tuple[Entry, ...]]:
+    """The appends of a saga whose last step fails, up to its last compensation."""
+    yield from list(forward(steps))[:-1]
+    last = steps - 2
+    yield failed(steps - 1), turned_back(), started(last, Action.COMPENSATE)
+    for number in range(last, 0, -1):
+        yield succeeded(number, Action.COMPENSATE), started(number - 1, Action.COMPENSATE)
+
+
+def grow(journal: SqliteJournal, parts: Iterator[tuple[Entry, ...]], *, until: int | None = None) -> Saga:
+    """Write these appends, as the actors do."""
+    saga: Saga | None = None
+    for entries in parts:
+        before = saga
+        for entry in entries:
+            saga = evolve(saga, entry)
+        assert saga is not None
+        row = view_after(before, saga, entries)
+        journal.append("s", expected_seq=0 if before is None else before.seq, entries=entries, row=row)
+        if until is not None and saga.seq >= until:
+            break
+    assert saga is not None
+    return saga
+
+
+def grown_bytes(path: Path, parts: Iterator[tuple[Entry, ...]]) -> int:
+    journal = SqliteJournal(path, synchronous="NORMAL")
+    group = journal.group()
+    group.open()
+    grow(journal, parts)
+    group.commit()
+    journal.close()
+    return path.stat().st_size
+
+
+def test_a_step_takes_as_much_in_a_long_saga_as_in_a_short_one(tmp_path: Path) -> None:
+    for name, parts in (("forward", forward), ("backward", backward)):
+        sizes = [grown_bytes(tmp_path / f"{name}-{steps}.db", parts(steps)) for steps in (100, 200, 800)]
+        (short, more), (_, long) = pairwise(sizes)
+        attempts = 1 if name == "forward" else 2
+        assert (long - more) / 600 < min(A_STEP_BYTES * attempts, 1.2 * (more - short) / 100), name
+
+
+def test_a_saga_of_many_steps_reads_as_it_stands_at_any_moment(tmp_path: Path) -> None:
+    for number, until in enumerate((2, 3, 100, 101, 257, 600)):
+        journal = SqliteJournal(tmp_path / f"{number}.db", synchronous="NORMAL")
+        shown = metadata_of(grow(journal, backward(120), until=until))
+        assert journal.metadata("s") == shown
+        assert journal.list().sagas == (shown,)
+        changes = journal.changes(0, 1_000)
+        assert changes[-1].saga == shown
+        assert journal.changes(changes[-1].position - 1, 1) == changes[-1:], "from the middle, too"
+        assert [change.saga.steps_executed for change in changes] == sorted(c.saga.steps_executed for c in changes)
+        journal.close()
+
+
+def test_a_file_of_version_1_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    """There each append keeps the whole state of its saga."""
+    path = journal_path(tmp_path)
+    old = SqliteJournal(open_database(path, migrations=MIGRATIONS[:1]))
+    run(old, "done", *FORWARD)
+    run(old, "parked", *TURN_BACK, PARK)
+    run(old, "s", *FORWARD[:1])
+    before = everything(old)
+    old.close()
+    journal = SqliteJournal(path)
+    assert everything(journal) == before
+    finish(journal, "s", *FORWARD[1:])
+    finish(journal, "parked", RETRY, UNDONE)
+    assert [(saga.id, saga.status) for saga in journal.history()] == [
+        ("done", SagaStatus.COMPLETED),
+        ("s", SagaStatus.COMPLETED),
+        ("parked", SagaStatus.COMPENSATED),
+    ]
+    journal.close()
+
+
+def everything(journal: Journal) -> list[object]:
+    return [journal.list().sagas, journal.history(), journal.changes(0, 99)]
+
+
+def finish(journal: Journal, saga_id: str, *parts: tuple[Entry, ...]) -> None:
+    """Go on with a saga, as the actors do."""
+    for entries in parts:
+        before: Saga | None = None
+        for entry in journal.load(saga_id):
+            before = evolve(before, entry)
+        assert before is not None
+        after = before
+        for entry in entries:
+            after = evolve(after, entry)
+        journal.append(saga_id, expected_seq=before.seq, entries=entries, row=view_after(before, after, entries))
+        assert journal.metadata(saga_id) == metadata_of(after)
