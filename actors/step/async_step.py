@@ -246,7 +246,8 @@ class AsyncStepActor(RuntimeActor):
 def _without_exit(error: BaseException) -> BaseException:
     """An InDoubtError for a SystemExit, which would end the calls of other sagas; any other error as it is."""
     if isinstance(error, SystemExit):
-        return InDoubtError(f"the step ended itself: SystemExit({error.code!r})")
+        doubt = InDoubtError(f"the step ended itself: SystemExit({error.code!r})")
+        return doubt.with_traceback(error.__traceback__)
     return error
 
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from antistrophe.actors.step.raised import class_name_of, text_of
+from antistrophe.actors.step.exception_text import class_name_of
+from antistrophe.actors.step.raised import text_of
 from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, StepResult, normalise_result
 from antistrophe.definition.events import EncodedEvent, encode_event
 from antistrophe.definition.result import run_to_end

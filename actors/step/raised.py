@@ -1,10 +1,11 @@
-"""What a call raised, as it is journaled: which kind of failure it is, and what its text tells."""
+"""What a call raised, as it is journaled: which kind of failure it is, what its text tells, and its traceback."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
 
+from antistrophe.actors.step.exception_text import class_name_of, clean, own_text, traceback_of
 from antistrophe.definition.spec import ResourceLimits
 from antistrophe.definition.validation import LONGEST_S
 from antistrophe.errors import FatalError, InDoubtError, RetryableError
@@ -28,17 +29,13 @@ def answer_of_exception(error: BaseException, limits: ResourceLimits | None = No
     kind = next((kind for cls, kind in _KINDS if any(isinstance(each, cls) for each in members)), FailureKind.RAISED)
     after_s = _longest_wait(members) if kind is FailureKind.RETRYABLE else None
     limit = next(filter(None, (_limit_that(each, limits) for each in members)), "")
-    return Raised(kind, " ".join(filter(None, (text_of(error), limit))), class_name_of(error), after_s)
+    text = " ".join(filter(None, (text_of(error), limit)))
+    return Raised(kind, text, class_name_of(error), after_s, traceback_of(error))
 
 
 def text_of(error: BaseException) -> str:
     """The text of an exception, with those of its members if it is a group, and with those of its causes."""
-    return _clean(_told(error))[:_MAX_ERROR_TEXT]
-
-
-def class_name_of(error: BaseException) -> str:
-    """The name of the exception's class."""
-    return _clean(type(error).__name__)
+    return clean(_told(error))[:_MAX_ERROR_TEXT]
 
 
 def exit_of(error: SystemExit) -> Exited | int:
@@ -46,7 +43,7 @@ def exit_of(error: SystemExit) -> Exited | int:
     code = error.code
     if code is None or isinstance(code, int):
         return (code or 0) & 0xFF
-    return Exited(1, text_of(error))
+    return Exited(1, text_of(error), traceback_of(error))
 
 
 def _members(error: BaseException) -> Iterator[BaseException]:
@@ -62,30 +59,23 @@ def _members(error: BaseException) -> Iterator[BaseException]:
 
 def _told(error: BaseException) -> str:
     if not isinstance(error, BaseExceptionGroup):
-        return _own_text(error) + _causes(error)
+        return own_text(error) + _causes(error)
     members = list(_members(error))
-    told = [f"{class_name_of(each)}: {_own_text(each)}{_causes(each)}" for each in members[:_MOST_MEMBERS]]
+    told = [f"{class_name_of(each)}: {own_text(each)}{_causes(each)}" for each in members[:_MOST_MEMBERS]]
     if len(members) > _MOST_MEMBERS:
         told.append(f"and {len(members) - _MOST_MEMBERS} more")
-    return f"{_own_text(error)}: {'; '.join(told)}{_causes(error)}"
+    return f"{own_text(error)}: {'; '.join(told)}{_causes(error)}"
 
 
 def _causes(error: BaseException) -> str:
     """What an exception was raised from, and what that was raised from. This is told, and says nothing of the kind."""
-    text, seen, told = "", 0, _own_text(error)
+    text, seen, told = "", 0, own_text(error)
     while error.__cause__ is not None and seen < _MOST_CAUSES:
         error, seen = error.__cause__, seen + 1
-        own = _own_text(error)
+        own = own_text(error)
         text += f" (from {class_name_of(error)})" if own == told else f" (from {class_name_of(error)}: {own})"
         told = own
     return text
-
-
-def _own_text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as broken:
-        return f"(no text: str() of the exception raised {type(broken).__name__})"
 
 
 def _limit_that(error: BaseException, limits: ResourceLimits | None) -> str:
@@ -109,8 +99,3 @@ def _seconds(value: object) -> float | None:
 def _longest_wait(errors: list[BaseException]) -> float | None:
     waits = [_seconds(getattr(each, "after_s", None)) for each in errors if isinstance(each, RetryableError)]
     return max((each for each in waits if each is not None), default=None)
-
-
-def _clean(text: str) -> str:
-    """The text without lone surrogates, which UTF-8 can't hold."""
-    return text.encode("utf-8", "replace").decode()

@@ -41,7 +41,8 @@ _STATES_WITHOUT_ANSWER = {
 _CUT = "\n... (cut)"
 _BLOCK = re.compile(r"^(?=Current thread 0x|Thread 0x|Task )", re.MULTILINE)
 _OUR_FRAME = re.compile(
-    r'^  File ".*/antistrophe/(?:definition/step|actors/step/(?:call|step|async_step|event_loop))\.py", line ',
+    r'^  File ".*/antistrophe/'
+    r'(?:definition/(?:step|result)|actors/step/(?:call|step|async_step|event_loop))\.py", line ',
     re.MULTILINE,
 )
 

@@ -70,11 +70,13 @@ class AttemptCancelled(BaseException):
 
 
 class SagaError(AntistropheError):
-    """A saga did not complete. ``saga_id`` names it."""
+    """A saga did not complete. ``saga_id`` names it. ``traceback``, a text, says where a step raised, in its own
+    process; None where none did. It is printed with this error, as a note."""
 
     def __init__(self, message: str, *, saga_id: str) -> None:
         super().__init__(message)
         self.saga_id = saga_id
+        self.traceback: str | None = None
 
 
 class _StepOutcomeError(SagaError):

@@ -232,6 +232,9 @@ def test_a_saga_that_fails_by_itself_can_t_be_verified(bank: str) -> None:
     finding = only_finding(report)
     assert finding.kind is Kind.NOT_COMPLETED
     assert report.runs == 1
+    assert finding.traceback is not None
+    assert "in execute" in finding.traceback
+    assert "in execute" in str(report)
 
 
 def test_a_step_that_lies_about_being_atomic_is_found_where_it_is_not_trusted(bank: str) -> None:

@@ -23,15 +23,20 @@ from antistrophe.saga.entries import (
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 from tests.fuzz.samples import METADATA
 
-FAILED = AttemptFailed(1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "ended"), stack="here", no_stack="deaf")
+FAILED = AttemptFailed(
+    1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "ended"), stack="here", no_stack="deaf", traceback="there"
+)
+VERDICT = VerdictGiven(1.0, 0, 1, Verdict.UNKNOWN, stack="here", no_stack="deaf", traceback="there")
 
 
 @pytest.mark.parametrize(
     ("entry", "later"),
     [
-        (FAILED, ["no_stack"]),
-        (FAILED, ["stack", "no_stack"]),
-        (VerdictGiven(1.0, 0, 1, Verdict.UNKNOWN, stack="here", no_stack="deaf"), ["stack", "no_stack"]),
+        (FAILED, ["traceback"]),
+        (FAILED, ["no_stack", "traceback"]),
+        (FAILED, ["stack", "no_stack", "traceback"]),
+        (VERDICT, ["traceback"]),
+        (VERDICT, ["stack", "no_stack", "traceback"]),
         (CompensationRetried(1.0, "eva", "repaired"), ["note"]),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, list) else " ".join(value),

@@ -123,8 +123,8 @@ ENTRIES: tuple[e.Entry, ...] = (
     e.AttemptStarted(**_RUN, limit_s=5.0, deadline=6.5, lease=_LEASE),
     e.AttemptSucceeded(**_RUN, output=b"\xc0", events=_EVENTS, warning="w", adopted=True),
     e.AttemptExpired(**_RUN, note="n"),
-    e.AttemptFailed(**_RUN, failure=_FAILURE, counts=False, stack="s", no_stack="n"),
-    e.VerdictGiven(1.5, 1, 2, e.Verdict.APPLIED, b"\xc0", _EVENTS, "d", "s", "n"),
+    e.AttemptFailed(**_RUN, failure=_FAILURE, counts=False, stack="s", no_stack="n", traceback="t"),
+    e.VerdictGiven(1.5, 1, 2, e.Verdict.APPLIED, b"\xc0", _EVENTS, "d", "s", "n", "t"),
     e.RetryScheduled(1.5, 1, e.Action.COMPENSATE, 9.5),
     e.CancelRequested(1.5, None, "me"),
     e.TurnedBack(1.5, e.TurnCause(e.TurnReason.STEP_TIMED_OUT, 1, _FAILURE, "n")),
@@ -138,11 +138,11 @@ ENTRIES: tuple[e.Entry, ...] = (
 
 ANSWERS: tuple[i.Answer, ...] = (
     i.Returned(b"\xc0", _EVENTS),
-    i.Raised(e.FailureKind.RAISED, "text", "ValueError", 1.5),
+    i.Raised(e.FailureKind.RAISED, "text", "ValueError", 1.5, "traceback"),
     i.Unencodable("text", "TypeError"),
     i.Verified(e.Verdict.UNKNOWN, None, (), "detail"),
     i.Refused("reason"),
-    i.Exited(1, "text"),
+    i.Exited(1, "text", "traceback"),
 )
 
 _STEP = StepRecord(

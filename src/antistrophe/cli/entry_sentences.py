@@ -129,6 +129,8 @@ def _failed(before: Saga, entry: AttemptFailed, after: Saga) -> str:
 
 
 def _stack(entry: AttemptFailed | VerdictGiven) -> str:
+    if entry.traceback is not None:
+        return "\n" + printable(entry.traceback, keep="\n")
     if entry.stack is not None:
         return f"\nIts stack at that moment:\n{entry.stack}"
     return "" if entry.no_stack is None else f"\nIts stack is not known: {printable(entry.no_stack)}."

@@ -148,14 +148,14 @@ def _details(entry: TimelineEntry, data: dict[str, object]) -> str:
     if entry.kind == SagaAccepted.__name__:
         return ""
     lease = data.pop("lease", None)
-    stack = data.pop("stack", None)
+    stood = [data.pop(name, None) for name in ("stack", "traceback")]
     if isinstance(lease, dict):
         data["pid"] = lease.get("pid")
     flat = {**data, **(_inner(data.pop("failure", None))), **(_inner(data.pop("cause", None)))}
     flat = {name: value for name, value in flat.items() if name in data or name not in ("failure", "cause")}
     said = {name: screen.json_value(value) for name, value in flat.items() if value not in (None, "", [], False)}
     line = "  ".join(f"{name}={value}" for name, value in said.items())
-    return f"{line}\n{stack}" if stack else line
+    return "\n".join([line, *(text for text in stood if isinstance(text, str))])
 
 
 def _inner(value: object) -> dict[str, object]:

@@ -52,11 +52,11 @@ def entries_of_answer(
             return (done,)
         case Unencodable(error, error_type):
             return (_failed(current, Failure(FailureKind.UNENCODABLE, error, error_type), now),)
-        case Raised(kind, error, error_type, after_s):
-            return (_failed(current, Failure(kind, error, error_type, after_s=after_s), now),)
-        case Exited(exit_code, text):
+        case Raised(kind, error, error_type, after_s, traceback):
+            return (_failed(current, Failure(kind, error, error_type, after_s=after_s), now, traceback),)
+        case Exited(exit_code, text, traceback):
             crash = Failure(FailureKind.CRASH, _exit_in_words(exit_code, text), exit_code=exit_code)
-            return (_failed(current, crash, now),)
+            return (_failed(current, crash, now, traceback),)
         case Verified():
             wrong = Failure(FailureKind.IN_DOUBT, "it gave a verdict where a result was due", "TypeError")
             return (_failed(current, wrong, now),)
@@ -90,25 +90,25 @@ def _verdict(current: AttemptStarted, answer: Answer, now: float) -> VerdictGive
     match answer:
         case Verified(verdict, output, events, detail):
             return VerdictGiven(now, current.step, current.attempt, verdict, output, events, detail)
-        case Raised(_, error, error_type):
-            return _no_verdict(current, f"verify raised {error_type}: {error}", now)
-        case Exited(exit_code, text):
-            return _no_verdict(current, f"verify did not answer: {_exit_in_words(exit_code, text)}", now)
+        case Raised(_, error, error_type, _, traceback):
+            return _no_verdict(current, f"verify raised {error_type}: {error}", now, traceback)
+        case Exited(exit_code, text, traceback):
+            return _no_verdict(current, f"verify did not answer: {_exit_in_words(exit_code, text)}", now, traceback)
         case Unencodable(error, _):
             return _no_verdict(current, f"verify returned what can't be stored: {error}", now)
         case _:
             return _no_verdict(current, "verify gave no verdict", now)
 
 
-def _no_verdict(current: AttemptStarted, detail: str, now: float) -> VerdictGiven:
-    return VerdictGiven(now, current.step, current.attempt, Verdict.UNKNOWN, detail=detail)
+def _no_verdict(current: AttemptStarted, detail: str, now: float, traceback: str | None = None) -> VerdictGiven:
+    return VerdictGiven(now, current.step, current.attempt, Verdict.UNKNOWN, detail=detail, traceback=traceback)
 
 
-def _failed(current: AttemptStarted, failure: Failure, now: float) -> AttemptFailed:
+def _failed(current: AttemptStarted, failure: Failure, now: float, traceback: str | None = None) -> AttemptFailed:
     # A compensation or verify that the system itself ended is repeated, however often that happens.
     spared = failure.kind is FailureKind.INTERRUPTED and current.action is not Action.EXECUTE
     counts = failure.kind not in _WITHOUT_CALL and not spared
-    return AttemptFailed(now, current.step, current.action, current.attempt, failure, counts)
+    return AttemptFailed(now, current.step, current.action, current.attempt, failure, counts, traceback=traceback)
 
 
 def _death(saga: Saga, current: AttemptStarted, fenced: Fenced) -> Failure:

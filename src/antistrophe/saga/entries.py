@@ -154,7 +154,8 @@ class AttemptExpired:
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
     """The attempt ended without success, and its process is out of the way. ``counts``: against the policy;
-    ``stack``: where its threads and tasks stood when it was ended or crashed, ``no_stack``: why nobody knows."""
+    ``stack``: where its threads and tasks stood when it was ended or crashed, ``no_stack``: why nobody knows;
+    ``traceback``: that of the exception which the step raised."""
 
     at: float
     step: int
@@ -164,12 +165,13 @@ class AttemptFailed:
     counts: bool = True
     stack: str | None = None
     no_stack: str | None = None
+    traceback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictGiven:
-    """``verify`` answered, or failed. If the verdict is applied, output and events are those of the step. ``stack`` and
-    ``no_stack``: as in AttemptFailed."""
+    """``verify`` answered, or failed. If the verdict is applied, output and events are those of the step. ``stack``,
+    ``no_stack`` and ``traceback``: as in AttemptFailed."""
 
     at: float
     step: int
@@ -180,6 +182,7 @@ class VerdictGiven:
     detail: str | None = None
     stack: str | None = None
     no_stack: str | None = None
+    traceback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class Raised:
     error: str
     error_type: str
     after_s: float | None = None
+    traceback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Exited:
 
     exit_code: int
     text: str
+    traceback: str | None = None
 
 
 Answer: TypeAlias = Returned | Raised | Unencodable | Verified | Refused | Exited

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.errors import (
@@ -16,6 +17,7 @@ from antistrophe.errors import (
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Failure, TurnCause, TurnReason
 from antistrophe.saga.state import Saga
+from antistrophe.serialization.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,13 @@ class GivenUp:
     step: int
     step_name: str
     failure: Failure
+    traceback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a saga ended, or that it is parked (FAILED), in values that can travel. ``events`` are in step order."""
+    """How a saga ended, or that it is parked (FAILED), in values that can travel. ``events`` are in step order;
+    ``traceback`` is that of the failure in ``cause``."""
 
     saga_id: str
     status: SagaStatus
@@ -38,6 +42,7 @@ class Outcome:
     step_name: str = ""
     deadline_s: float | None = None
     given_up: GivenUp | None = None
+    traceback: str | None = None
 
 
 def status_of(saga: Saga) -> SagaStatus:
@@ -69,14 +74,15 @@ def outcome_of(saga: Saga) -> Outcome | None:
         name,
         deadline_s=saga.spec.deadline_s,
         given_up=_given_up(saga) if saga.parked else None,
+        traceback=saga.steps[cause.step].traceback if cause.failure is not None else None,
     )
 
 
 def _given_up(saga: Saga) -> GivenUp | None:
     for index in reversed(saga.first_starts):
-        failure = saga.steps[index].given_up
-        if failure is not None:
-            return GivenUp(index, saga.spec.steps[index].name, failure)
+        step = saga.steps[index]
+        if step.given_up is not None:
+            return GivenUp(index, saga.spec.steps[index].name, step.given_up, step.undo_traceback)
     return None
 
 
@@ -85,7 +91,7 @@ def error_of(outcome: Outcome) -> SagaError | None:
     made the saga turn back."""
     if outcome.cause is None:
         return None
-    turned = _turn_error(outcome, outcome.cause)
+    turned = _with_traceback(_turn_error(outcome, outcome.cause), outcome.traceback)
     if outcome.given_up is None:
         return turned
     given = outcome.given_up
@@ -96,6 +102,14 @@ def error_of(outcome: Outcome) -> SagaError | None:
         error=describe(given.failure),
     )
     error.__cause__ = turned
+    return _with_traceback(error, given.traceback)
+
+
+def _with_traceback(error: SagaError, traceback: str | None) -> SagaError:
+    """The error, with the traceback from the step's process, also as a note, which is printed below it."""
+    error.traceback = traceback
+    if traceback is not None:
+        error.add_note("What the step raised in its process:\n" + printable(traceback, keep="\n"))
     return error
 
 
@@ -108,27 +122,12 @@ def _turn_error(outcome: Outcome, cause: TurnCause) -> SagaError:
     saga_id, step, name, failure = outcome.saga_id, cause.step, outcome.step_name, cause.failure
     if cause.reason is TurnReason.CANCELLED:
         return SagaCancelledError(saga_id=saga_id, reason=cause.note)
+    where: dict[str, Any] = {"saga_id": saga_id, "step_index": step, "step_name": name}
     if cause.reason is TurnReason.DEADLINE:
-        limit_s = outcome.deadline_s or 0.0
-        return StepTimeoutError(
-            saga_id=saga_id,
-            step_index=step,
-            step_name=name,
-            duration_s=limit_s,
-            detail="the saga's deadline has passed",
-        )
+        return StepTimeoutError(**where, duration_s=outcome.deadline_s or 0.0, detail="the saga's deadline has passed")
     assert failure is not None, "every other reason comes from a failure"
     if cause.reason is TurnReason.STEP_TIMED_OUT:
-        return StepTimeoutError(saga_id=saga_id, step_index=step, step_name=name, duration_s=failure.duration_s or 0.0)
+        return StepTimeoutError(**where, duration_s=failure.duration_s or 0.0)
     if cause.reason is TurnReason.STEP_CRASHED:
-        return StepCrashedError(
-            saga_id=saga_id,
-            step_index=step,
-            step_name=name,
-            exit_code=failure.exit_code,
-            signal=failure.signal,
-            detail=failure.error,
-        )
-    return StepFailedError(
-        saga_id=saga_id, step_index=step, step_name=name, error=failure.error, error_type=failure.error_type
-    )
+        return StepCrashedError(**where, exit_code=failure.exit_code, signal=failure.signal, detail=failure.error)
+    return StepFailedError(**where, error=failure.error, error_type=failure.error_type)

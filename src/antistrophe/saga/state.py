@@ -51,7 +51,8 @@ class StepState:
     """The state of one step. ``started`` counts the intents, and numbers the attempts. ``never_ran`` counts the
     attempts that died before the call, ``refused`` those whose process could not make the call, ``counted`` those that
     count against the policy. ``undo_*`` are the same numbers for compensate, ``verify_*`` for verify. ``undo_failures``
-    is never reset, not even by an operator's retry, which resets ``undo_counted``."""
+    is never reset, not even by an operator's retry, which resets ``undo_counted``. ``traceback`` and
+    ``undo_traceback``: of what the last attempt raised, or None."""
 
     started: int = 0
     never_ran: int = 0
@@ -76,6 +77,8 @@ class StepState:
     undone: bool = False
     given_up: Failure | None = None
     resolved: bool = False
+    traceback: str | None = None
+    undo_traceback: str | None = None
 
     @property
     def settled_back(self) -> bool:
@@ -251,6 +254,7 @@ def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
             "undo_failures": step.undo_failures + entry.counts,
             "undo_never_ran": step.undo_never_ran + never_ran,
             "undo_refused": step.undo_refused + refused,
+            "undo_traceback": entry.traceback,
         }
     elif entry.action is Action.VERIFY:
         changes = {
@@ -265,6 +269,7 @@ def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
             # Doubt is sticky: a later attempt that failed cleanly says nothing about this one.
             "in_doubt": step.in_doubt or leaves_doubt(saga.spec.steps[entry.step], entry.failure),
             "failure": entry.failure,
+            "traceback": entry.traceback,
             "finished_at": entry.at,
         }
     return changed(

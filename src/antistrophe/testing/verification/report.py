@@ -80,6 +80,7 @@ class Finding:
     ``step``: the step whose undo (or ``execute``) is to blame, or None if nobody can tell. ``other``: the step that it
     can't be combined with, if there is one. ``injection``: what was injected. ``says``: what happened then.
     ``residue``: how the world after the run differs from the world before. ``point``: the name of the injection.
+    ``traceback``: where the call that failed has raised, as a text, or None.
     ``replay``: the arguments that run this point again::
 
         again = verify_compensable(saga, world, **finding.replay)
@@ -94,6 +95,7 @@ class Finding:
     residue: tuple[str, ...]
     what_to_do: str
     saga_id: str
+    traceback: str | None = None
 
     @property
     def replay(self) -> dict[str, Any]:
@@ -271,6 +273,8 @@ def _finding(number: int, group: list[Finding]) -> Iterator[RenderableType]:
     yield _indented(f"{first.injection}, and {first.says}")
     for line in first.residue:
         yield _indented(line, by=6, style="yellow")
+    if first.traceback is not None:
+        yield _indented(first.traceback, by=6, style="dim")
     yield _indented(first.what_to_do, style="italic")
     yield _indented(f"run it again: verify_compensable(saga, world, only={first.point!r})")
     if len(group) > 1:

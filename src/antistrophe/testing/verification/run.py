@@ -11,7 +11,7 @@ from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.definition.spec import Origin, RetryPolicy, StepSpec
 from antistrophe.errors import RequestError
 from antistrophe.records import SagaStatus
-from antistrophe.saga.outcome import describe, status_of
+from antistrophe.saga.outcome import describe, outcome_of, status_of
 from antistrophe.saga.state import Saga
 from antistrophe.serialization.payload import pack_fields
 from antistrophe.serialization.type_hints import short
@@ -118,6 +118,14 @@ class Run:
             if state.given_up is not None:
                 return index, state.given_up.error_type, describe(state.given_up)
         return None
+
+    @property
+    def traceback(self) -> str | None:
+        """Where the call has raised that parked the saga, or made it turn back; None where that is not known."""
+        outcome = None if self.saga is None else outcome_of(self.saga)
+        if outcome is None:
+            return None
+        return outcome.traceback if outcome.given_up is None else outcome.given_up.traceback
 
 
 MakeRun = Callable[[Point, Change], Run]

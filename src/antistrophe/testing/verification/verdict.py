@@ -64,6 +64,7 @@ class Verdicts:
             residue=tuple(run.residue),
             what_to_do=WHAT_TO_DO[verdict.kind],
             saga_id=run.saga_id,
+            traceback=run.traceback if first.kind in (Kind.PARKED, Kind.NOT_COMPLETED) else None,
         )
 
     def _name(self, step: int | None) -> str | None:
