@@ -20,6 +20,8 @@ Rules:
 - The same attempt asked for twice runs once: the second question gets the first answer.
 - A call is over when nothing of it is left (`leftovers`). Where it has left a thread or a process, the supervisor ends
   the step process with all of it, and the saga reads the outcome from the attempt file.
+- A call finds its process as the imports have left it (`fingerprint`): what the last one has changed was put back, or
+  its process is ended. `interpreter_state` knows what there is of that in the interpreter.
 - User code may close any descriptor. What is written after a call goes to one that is checked then.
 - A process that is told to end (SIGTERM) ends. It sends no answer any more: its attempt file has what is known.
 - Before a hung process is killed it writes where its threads and tasks stand (`stack_dumps`). A call that blocks the

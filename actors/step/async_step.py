@@ -15,6 +15,7 @@ from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId
 from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, answer_of, fresh_context
 from antistrophe.actors.step.event_loop import Call, EventLoop
+from antistrophe.actors.step.fingerprint import Fingerprint
 from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatchdog
 from antistrophe.actors.step.raised import answer_of_exception
 from antistrophe.actors.step.stack_dumps import StackFile, write_tasks_to
@@ -36,6 +37,7 @@ from antistrophe.messages import (
     EndCall,
     LoadCode,
     LoopBlocked,
+    ProcessSpoilt,
     RunStep,
     StepAnswer,
     StepConfiguration,
@@ -46,8 +48,9 @@ from antistrophe.saga.inputs import Answer, Refused
 class _Slot:
     """The attempt that runs in a slot, or ran there last, with its answer: the same attempt asked for again gets it."""
 
-    def __init__(self, attempt_id: AttemptId, sender: Address) -> None:
+    def __init__(self, attempt_id: AttemptId, step_class: str, sender: Address) -> None:
         self.attempt_id = attempt_id
+        self.step_class = step_class
         self.sender = sender
         self.answer: Answer | None = None
 
@@ -78,6 +81,8 @@ class AsyncStepActor(RuntimeActor):
         self._watchdog: LoopWatchdog | None = None
         self._wakeup_is_due = False
         self._supervisor: Address = None
+        self._fingerprint = Fingerprint()
+        self._spoilt: ProcessSpoilt | None = None
 
     def handlers(self) -> Mapping[type, Handler]:
         return {
@@ -106,6 +111,7 @@ class AsyncStepActor(RuntimeActor):
         answer = load_code(message, self._name)
         if self._loop is not None and all(slot.answer is not None for slot in self._slots.values()):
             self._loop.belong()
+        self._fingerprint.belong()
         self.send(sender, answer)
 
     # --- calls -------------------------------------------------------------------------------------------------
@@ -121,12 +127,16 @@ class AsyncStepActor(RuntimeActor):
             if slot.answer is not None:
                 self._tell(name, slot)
         elif slot is None or slot.answer is not None:
-            self._slots[name] = _Slot(attempt_id, sender)
+            self._slots[name] = _Slot(attempt_id, message.class_ref, sender)
             self._load_and_begin(message, attempt_id)
             self._wake_soon()
 
     def _load_and_begin(self, message: RunStep, attempt_id: AttemptId) -> None:
         assert self.base is not None, "configured before it runs anything"
+        if self._spoilt is not None:
+            self.send(self._supervisor, self._spoilt)  # the first one may be lost
+            why = f"a call has changed {self._spoilt.spoilt} of the process for good; another process makes this call"
+            return self._settle(message.lease_name, Refused(why))
         try:
             # Outside of the call's context: a module is imported once, and what it sets holds for every call.
             source = load_step_class(message.origin, message.class_ref)
@@ -134,6 +144,7 @@ class AsyncStepActor(RuntimeActor):
             self._settle(message.lease_name, refusal(message, self.base.home, error))
         else:
             fresh_context().run(self._begin, source, message, attempt_id)
+        return None
 
     def _begin(self, source: StepSource, message: RunStep, attempt_id: AttemptId) -> None:
         assert self.base is not None, "configured before it runs anything"
@@ -228,6 +239,7 @@ class AsyncStepActor(RuntimeActor):
         name, slot = message.lease_name, self._slots.get(message.lease_name)
         if slot is None:
             return
+        self._look_at_process(slot)
         if name in self._closed:
             # The attempt file has the outcome; the supervisor waits for the proof that nothing of the call is left.
             sender = slot.sender
@@ -235,6 +247,15 @@ class AsyncStepActor(RuntimeActor):
             self.send(sender, CallEnded(name))
         elif message.answer is not None:
             self._settle(name, message.answer)
+
+    def _look_at_process(self, ended: _Slot) -> None:
+        """A call has ended. One that has changed the process for good has nobody else called here."""
+        assert self._loop is not None, "the loop has run the call"
+        alone = all(slot is ended or slot.answer is not None for slot in self._slots.values())
+        spoilt = self._fingerprint.look(alone=alone) or self._loop.spoilt
+        if spoilt is not None and self._spoilt is None:
+            self._spoilt = ProcessSpoilt(self._name, ended.step_class, spoilt)
+            self.send(self._supervisor, self._spoilt)
 
     def _forget(self, name: str) -> None:
         self._slots.pop(name, None)

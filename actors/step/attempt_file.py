@@ -8,6 +8,8 @@ after the mark, and a record counts only for the attempt that it names.
 
 That a call never began is known only where the very file that the intent names is there, and holds nothing, or a whole
 record of another attempt. A file that is missing, is another one, can't be read or is torn says nothing.
+
+User code may have replaced functions of `os`, so those that write after a call are bound here.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import pwrite
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -119,7 +122,7 @@ class AttemptFile:
     def _write(self, record: bytes, offset: int) -> None:
         if file_behind(self._file) != self._opened:
             self._open_again()
-        written = os.pwrite(self._file, record, offset)
+        written = pwrite(self._file, record, offset)
         if written != len(record):
             raise OSError(28, "the disk took only a part of the attempt file")
 

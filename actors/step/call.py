@@ -7,11 +7,12 @@ import contextlib
 import contextvars
 import decimal
 import inspect
-import os
 import resource
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from os import _exit, getpid
+from resource import setrlimit
 from typing import Any
 
 from antistrophe.actors.step.exception_text import class_name_of
@@ -35,20 +36,23 @@ class Caller:
     """Makes calls in the main thread of this process, and ends them on SIGTERM.
 
     SIGTERM is only sent to end the process. During a call it raises AttemptCancelled in the call, or cancels the call's
-    coroutine while the loop waits. Between two attempts it ends the process at once.
+    coroutine while the loop waits. Between two attempts it ends the process at once. ``on_over`` is called as soon as
+    user code has run, before anything else; until then its functions may be others than those of the library.
     """
 
-    def __init__(self) -> None:
-        self._pid = os.getpid()
+    def __init__(self, on_over: Callable[[], None]) -> None:
+        self._on_over = on_over
+        self._pid = getpid()
         self._in_attempt = False
         self._calling = False
         self._task: asyncio.Task[Any] | None = None
         self._runner: asyncio.Runner | None = None
         self.cancelled = False
         self.on_waiting: Callable[[asyncio.Task[Any]], None] | None = None
-        self._take_signals()
+        self.take_signals()
 
-    def _take_signals(self) -> None:
+    def take_signals(self) -> None:
+        """Set the handlers that calls need; an import may have set others."""
         signal.signal(signal.SIGTERM, self._on_sigterm)
         # Thespian sets a handler for this signal. It never runs in native code, and does not end the process.
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
@@ -65,20 +69,25 @@ class Caller:
 
     def call(self, make: Callable[[], Any], limits: ResourceLimits | None) -> Any:
         """What ``make`` returns, or what the coroutine returns that it makes. Lets every exception through."""
-        self._take_signals()  # an earlier step may have set handlers of its own
-        with _limited(limits):
-            try:
-                self._calling = True
-                if self.cancelled:
-                    raise AttemptCancelled(_BEING_ENDED)
-                result = make()
-                if inspect.iscoroutine(result):
-                    result = self._run(result)
-                return result
-            finally:
-                self._calling = False
-                if os.getpid() != self._pid:
-                    os._exit(0)  # the step has forked, and this is the fork: only the parent is the attempt
+        try:
+            with _limited(limits):
+                return self._result_of(make)
+        finally:
+            if getpid() != self._pid:
+                _exit(0)  # the step has forked, and this is the fork: only the parent is the attempt
+            self._on_over()
+
+    def _result_of(self, make: Callable[[], Any]) -> Any:
+        try:
+            self._calling = True
+            if self.cancelled:
+                raise AttemptCancelled(_BEING_ENDED)
+            result = make()
+            if inspect.iscoroutine(result):
+                result = self._run(result)
+            return result
+        finally:
+            self._calling = False
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if self._runner is None:
@@ -95,8 +104,8 @@ class Caller:
             jobs.shutdown(wait=False, cancel_futures=True)  # its idle threads end; one that works on is left behind
 
     def _on_sigterm(self, _signal: int, _frame: Any) -> None:
-        if os.getpid() != self._pid or not self._in_attempt:
-            os._exit(EXIT_AFTER_CANCEL)
+        if getpid() != self._pid or not self._in_attempt:
+            _exit(EXIT_AFTER_CANCEL)
         self.cancelled = True
         if not self._calling:
             return
@@ -174,15 +183,13 @@ def _limited(limits: ResourceLimits | None) -> Iterator[None]:
     before = {kind: resource.getrlimit(kind) for kind in _soft_limits(limits)}
     for kind, soft in _soft_limits(limits).items():
         hard = before[kind][1]
-        resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+        setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
     try:
         yield
     finally:
-        try:
-            for kind, pair in before.items():
-                resource.setrlimit(kind, pair)
-        except (OSError, ValueError) as error:
-            raise InDoubtError(f"it has changed the limits of its process, which can't be put back: {error}") from error
+        for kind, pair in before.items():
+            with contextlib.suppress(OSError, ValueError):  # the call has lowered the hard limit
+                setrlimit(kind, pair)
 
 
 def _soft_limits(limits: ResourceLimits) -> dict[int, int]:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from os import _exit, getpid
 from typing import Any
 from weakref import WeakSet
 
 from antistrophe.actors.base import EXIT_AFTER_A_BUG, log
+from antistrophe.actors.step.fingerprint import Fingerprint
 from antistrophe.linux.descendants import live_step_descendants
 from antistrophe.linux.own_tasks import own_threads
 from antistrophe.linux.termination import live_group_members
@@ -58,11 +59,11 @@ class Call:
 
 class EventLoop:
     """The loop of the process of that name. The actor's thread starts and ends calls; all else happens in the loop's
-    thread."""
+    thread. ``spoilt``: what calls have changed for good in that thread, in words."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._pid = os.getpid()
+        self._pid = getpid()
         self._calls: dict[str, Call] = {}
         self._loop = asyncio.new_event_loop()
         self._loop.set_task_factory(self._make_task)
@@ -72,6 +73,8 @@ class EventLoop:
         self._call_at = self._loop.call_at
         self._loop.call_at = self._set_timer  # type: ignore[assignment, method-assign]
         self._turned = True
+        self._fingerprint = Fingerprint(thread=True)
+        self.spoilt: str | None = None
         self._thread = threading.Thread(target=self._run, name="antistrophe-loop", daemon=True)
         self._thread.start()
         self._threads = own_threads()
@@ -107,13 +110,14 @@ class EventLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        self._fingerprint.belong()
         try:
             self._loop.run_forever()
         finally:
             # A call has stopped the loop, or closed its descriptors: no other call could go on.
             log.error("a call has ended the event loop that it shared with others, and so its process")
             logging.shutdown()
-            os._exit(EXIT_AFTER_A_BUG)
+            _exit(EXIT_AFTER_A_BUG)
 
     # --- in the loop's thread ----------------------------------------------------------------------------------
 
@@ -129,8 +133,8 @@ class EventLoop:
         if call.ending:
             call.work.cancel()
         await asyncio.wait([call.work])
-        if os.getpid() != self._pid:
-            os._exit(0)  # the step has forked, and this is the fork: only the parent is the attempt
+        if getpid() != self._pid:
+            _exit(0)  # the step has forked, and this is the fork: only the parent is the attempt
         outcome = _outcome(call.work)
         await self._end_tasks(call)
         # No event tells of threads and processes.
@@ -140,6 +144,7 @@ class EventLoop:
             # A call that is ended may raise anything on its way out, and nobody knows how far it got.
             outcome = None
         del self._calls[call.name]
+        self.spoilt = self._fingerprint.look() or self.spoilt
         call.settled(outcome)
 
     async def _end_tasks(self, call: Call) -> None:

@@ -56,6 +56,10 @@ class StackFile:
     def __init__(self, home: str | os.PathLike[str], lease_name: str) -> None:
         self._file = _out_of_the_way(open_in_home(stack_path(home, lease_name), os.O_WRONLY | os.O_APPEND))
         self._opened = file_behind(self._file)
+        faulthandler.unregister(
+            STACK_SIGNAL
+        )  # else it would take its handlers for installed, whoever has replaced them
+        faulthandler.disable()
         # These handlers are written in C: they write the file even while the interpreter is busy or in native code.
         faulthandler.register(STACK_SIGNAL, file=self._file, all_threads=True, chain=False)
         faulthandler.enable(self._file, all_threads=True)
@@ -64,6 +68,11 @@ class StackFile:
     def lost(self) -> bool:
         """Whether user code has closed the file: its number may belong to another file by now."""
         return file_behind(self._file) != self._opened
+
+    def close(self) -> None:
+        """Close the file, which another one replaces."""
+        if not self.lost:
+            os.close(self._file)
 
     def begin(self) -> None:
         """Empty the file: another attempt begins."""

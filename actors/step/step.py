@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId
 from antistrophe.actors.step.call import EXIT_AFTER_CANCEL, Caller, answer_of, fresh_context
+from antistrophe.actors.step.fingerprint import Fingerprint
 from antistrophe.actors.step.leftovers import Leftovers
 from antistrophe.actors.step.raised import answer_of_exception, exit_of
 from antistrophe.actors.step.stack_dumps import StackFile
@@ -38,13 +39,15 @@ class StepActor(RuntimeActor):
     def __init__(self) -> None:
         super().__init__()
         become_user_process(self)
-        self._caller = Caller()
+        self._caller = Caller(self._look_at_process)
         self._name = ""
         self._attempt_file: AttemptFile | None = None
         self._stacks: StackFile | None = None
         self._last: tuple[AttemptId, Answer] | None = None
         self._outcome_kept = False
         self._leftovers = Leftovers()
+        self._fingerprint = Fingerprint()
+        self._spoilt: str | None = None
         self._over: CallOver | None = None
         self._supervisor: Address = None
 
@@ -66,8 +69,16 @@ class StepActor(RuntimeActor):
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
         answer = load_code(message, self._name)
+        self._caller.take_signals()
         self._leftovers.belong()
+        self._fingerprint.belong()
         self.send(sender, answer)
+
+    def _look_at_process(self) -> None:
+        self._spoilt = self._fingerprint.look()
+        if self._fingerprint.mended and self._stacks is not None:
+            self._stacks.close()  # its handlers may be gone
+            self._stacks = None
 
     def _on_run(self, message: RunStep, sender: Address) -> None:
         if message.lease_name != self._name:
@@ -79,9 +90,9 @@ class StepActor(RuntimeActor):
                 self._last = (attempt_id, self._attempt(message, attempt_id))
                 self._leave_if_cancelled()
             leave_if_changed(own_files, message.step_name)
-            left = self._leftovers.look()
-            if left is not None or (message.fresh and self._outcome_kept):
-                self._over = CallOver(self._name, message.class_ref, left)
+            left = self._leftovers.look() if self._spoilt is None else None  # one that is spoilt may not be able to
+            if left is not None or self._spoilt is not None or (message.fresh and self._outcome_kept):
+                self._over = CallOver(self._name, message.class_ref, left, self._spoilt)
         if self._over is not None:
             self.send(self._supervisor, self._over)
             return

@@ -20,6 +20,7 @@ from antistrophe.messages import (
     LoadCode,
     LoopBlocked,
     ProcessGrant,
+    ProcessSpoilt,
     StepReady,
 )
 from antistrophe.records import ProcessRecord
@@ -153,6 +154,13 @@ class ProcessKeeper:
     def on_loop_blocked(self, message: LoopBlocked) -> None:
         """A call keeps the event loop of its async worker from running."""
         self.attempts.loop_blocked(message)
+
+    def on_spoilt(self, message: ProcessSpoilt) -> None:
+        """A call has changed its async worker for good."""
+        if message.name in self._children:
+            self.attempts.tell_spoilt(message.step_class, message.spoilt)
+            self._carry_out(self.pool.close(message.name))
+            self.serve()
 
     def _refuse(self, name: str, reason: str) -> None:
         saga_ids, orders = self.pool.not_loaded(name)

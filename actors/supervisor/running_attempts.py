@@ -34,6 +34,9 @@ CLOSE_GRACE_S = 1.0
 STACK_S = 0.2
 """How long an async worker that is to be killed has for writing its stacks."""
 
+_LEAVE_NOTHING = "join threads, wait for processes, or start both while the module is imported"
+_CHANGE_LESS = "put it back in the step, or change it while the module is imported"
+
 
 class RunningAttempts:
     """The attempts that run in the processes of the pool, by the name of their lease."""
@@ -172,22 +175,29 @@ class RunningAttempts:
         if process is None or process.killed or self._pool.processes.saga_of(lease_name) is None:
             return
         why = None
-        if message.left is not None:
+        if message.spoilt is not None:
+            why = f"it changed {message.spoilt} of its process for good, so its process was ended"
+            self.tell_spoilt(message.step_class, message.spoilt)
+        elif message.left is not None:
             why = f"it left {message.left} behind, so its process was ended"
-            self._tell_once(message.step_class, message.left)
+            self._tell_once(message.step_class, f"leave {message.left} behind", _LEAVE_NOTHING)
         self._endings.setdefault(lease_name, Ending(self._supervisor.now(), False, why))
         self._pool.ending(process.name)
         process.kill()
         self._wakeups.look_again()
 
-    def _tell_once(self, step_class: str, left: str) -> None:
+    def tell_spoilt(self, step_class: str, spoilt: str) -> None:
+        """Say, once for each step class, that its calls change their process for good."""
+        self._tell_once(step_class, f"change {spoilt} of their process for good", _CHANGE_LESS)
+
+    def _tell_once(self, step_class: str, they_do: str, advice: str) -> None:
         if step_class not in self._told:
             self._told.add(step_class)
             log.warning(
-                "calls of step class %s leave %s behind, so each of them costs a process: join threads, wait for "
-                "processes, or start both while the module is imported. This is said once",
+                "calls of step class %s %s, so each of them costs a process: %s. This is said once",
                 step_class,
-                left,
+                they_do,
+                advice,
             )
 
     def call_ended(self, message: CallEnded) -> list[PoolOrder]:

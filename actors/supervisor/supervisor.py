@@ -46,6 +46,7 @@ from antistrophe.messages import (
     Processes,
     ProcessGrant,
     ProcessRefusal,
+    ProcessSpoilt,
     RegistryQuery,
     Rejected,
     RequestLease,
@@ -116,6 +117,7 @@ class SupervisorActor(RuntimeActor):
             CallEnded: lambda message, _: processes.on_call_ended(message),
             CallOver: lambda message, _: processes.attempts.call_over(message),
             LoopBlocked: lambda message, _: processes.on_loop_blocked(message),
+            ProcessSpoilt: lambda message, _: processes.on_spoilt(message),
             ChildActorExited: self._on_child_exit,
             WakeupMessage: self._on_wakeup,
         }

@@ -21,6 +21,7 @@ Rules:
   is left; every other answer means "call again".
 
 Files: `procfs` reads /proc, `process` identifies and signals one process, `descendants` marks and ends what a step
-process has started, `own_tasks` lists the threads and children of this process, `descriptor` tells its own open files
-from others of the same number, `termination` ends groups and all processes of a home. Start with `process`.
+process has started, `own_tasks` lists the threads and children of this process, `own_state` reads its limits, users and
+folder and puts them back, `descriptor` tells its own open files from others of the same number, `termination` ends
+groups and all processes of a home. Start with `process`.
 """

@@ -1,9 +1,13 @@
-"""Descriptors of this process that must be told from others of the same number: user code may have closed them."""
+"""Descriptors of this process that must be told from others of the same number: user code may have closed them.
+
+User code may have replaced functions of `os`, too, so the one that is used after a call is bound here.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from os import fstat
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,7 +18,7 @@ OpenFile: TypeAlias = tuple[int, int]
 def file_behind(fileno: int) -> OpenFile | None:
     """What is open under this number now; None where nothing is."""
     try:
-        stat = os.fstat(fileno)
+        stat = fstat(fileno)
     except OSError:
         return None
     return stat.st_dev, stat.st_ino

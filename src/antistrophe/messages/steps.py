@@ -77,12 +77,24 @@ class RunStep:
 @message
 class CallOver:
     """The call has ended, its outcome is in the attempt file, and its process is to be ended before the saga goes on.
-    ``left``: what the call of ``step_class`` has left running there; None where the step wants a process of its own.
+    ``left``: what the call of ``step_class`` has left running there. ``spoilt``: what it has changed there for good.
+    Both are None where the step wants a process of its own.
     """
 
     lease_name: str
     step_class: str
     left: str | None
+    spoilt: str | None
+
+
+@message
+class ProcessSpoilt:
+    """A call of ``step_class`` has changed this shared process for good (``spoilt`` says what): it makes no more calls,
+    and is to be ended after those that run."""
+
+    name: str
+    step_class: str
+    spoilt: str
 
 
 @message

@@ -147,6 +147,14 @@ class ProcessPool:
         self._take_back(lease_name, lease)
         return saga_id, self._free(process, lease_name, now, reusable=False)
 
+    def close(self, name: str) -> list[PoolOrder]:
+        """A process takes no further calls, and ends after its last one."""
+        process = self.processes.get(name)
+        if process is None or process.state is ProcessState.ENDING:
+            return []
+        process.closing = True
+        return [] if process.leases else [process.retire()]
+
     def ending(self, name: str) -> None:
         """A process is ended although its call came to its end: its death says nothing about the step classes."""
         process = self.processes.get(name)
