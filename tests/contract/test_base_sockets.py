@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import tempfile
@@ -18,6 +19,7 @@ from antistrophe.transport.connection import PREAMBLE_MAGIC, BrokenStreamError, 
 from antistrophe.transport.sockets import (
     MAX_PATH_BYTES,
     existing_socket_folder,
+    leave_socket_folder,
     new_socket_path,
     remove_dead_sockets,
     remove_leftover_sockets,
@@ -123,8 +125,75 @@ def test_a_symlink_in_place_of_the_folder_is_not_followed(deep_home: Path, runti
     usual.rmdir()
     (tmp_path / "trap").mkdir()
     usual.symlink_to(tmp_path / "trap")
-    assert socket_folder(deep_home).parent == Path(tempfile.gettempdir())
+    other = socket_folder(deep_home)
+    assert (other.parent, other.is_symlink()) == (runtime, False)
+    assert other != usual
+    assert existing_socket_folder(deep_home) == other
     assert list((tmp_path / "trap").iterdir()) == []
+
+
+# --- a folder outside its home ------------------------------------------------------------------------------------
+
+
+def test_its_name_can_not_be_guessed_and_is_kept_in_the_home(deep_home: Path, tmp_path: Path) -> None:
+    first = socket_folder(deep_home)
+    assert socket_folder(deep_home) == first
+    remove_leftover_sockets(first)
+    leave_socket_folder(deep_home, first)
+    assert not first.exists()
+    assert existing_socket_folder(deep_home) is None
+    second = socket_folder(deep_home)
+    assert second != first, "a name that others have seen is not used again"
+
+
+def test_what_others_put_in_its_place_keeps_nobody_out(deep_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = socket_folder(deep_home)
+    with monkeypatch.context() as another:
+        another.setattr(os, "geteuid", lambda: 12345)
+        assert existing_socket_folder(deep_home) is None
+    first.rmdir()
+    first.write_text("squatted")
+    assert existing_socket_folder(deep_home) is None
+    assert socket_folder(deep_home) != first
+    assert first.read_text() == "squatted"
+
+
+def test_a_copy_of_a_home_does_not_use_the_folder_of_the_other(deep_home: Path, tmp_path: Path) -> None:
+    folder = socket_folder(deep_home)
+    copy = tmp_path / ("c" * 200)
+    shutil.copytree(deep_home, copy)
+    assert existing_socket_folder(copy) is None
+    assert socket_folder(copy) != folder
+    assert existing_socket_folder(deep_home) == folder
+
+
+def test_a_copy_of_a_short_home_does_not_find_the_sockets_of_the_other(home: Path) -> None:
+    (home / "a").mkdir()
+    socket_folder(home / "a")
+    shutil.copytree(home / "a", home / "b")
+    assert existing_socket_folder(home / "b") is None
+
+
+def test_a_home_that_was_moved_keeps_it(deep_home: Path, tmp_path: Path) -> None:
+    folder = socket_folder(deep_home)
+    assert existing_socket_folder(deep_home.rename(tmp_path / ("m" * 200))) == folder
+
+
+def test_the_one_before_is_removed_when_another_is_used(
+    deep_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = socket_folder(deep_home)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(new_socket_path(before))
+    home = deep_home.rename(tmp_path / "h")
+    assert socket_folder(home) == home / "sockets"
+    assert not before.exists()
+
+
+def test_a_folder_that_others_could_replace_is_not_used(deep_home: Path, runtime: Path) -> None:
+    runtime.chmod(0o777)
+    assert socket_folder(deep_home).parent == Path(tempfile.gettempdir())
+    assert list(runtime.iterdir()) == []
 
 
 def test_where_nothing_will_do_each_reason_is_told(home: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,13 @@ def opened_folder(folder: str | os.PathLike[str]) -> Iterator[int]:
 def why_not_private(folder: Path) -> str | None:
     """Why others could change what is in the folder, or put another one in its place, and what to do; None where nobody
     can but its owner and root. ``folder`` is absolute and exists. Raises OSError."""
-    return why_not_owners(folder) or next(filter(None, map(_why_replaceable, folder.resolve().parents)), None)
+    return why_not_owners(folder) or why_replaceable(folder)
+
+
+def why_replaceable(folder: Path) -> str | None:
+    """Why others could put something else in the place of the folder, which need not exist yet; None where nobody can.
+    Raises OSError."""
+    return next(filter(None, map(_writers_above, folder.resolve().parents)), None)
 
 
 def why_not_owners(folder: Path) -> str | None:
@@ -86,7 +92,7 @@ def why_not_owners(folder: Path) -> str | None:
     return writers and f"{folder} can be written to by {writers}; chmod go-w {folder}"
 
 
-def _why_replaceable(parent: Path) -> str | None:
+def _writers_above(parent: Path) -> str | None:
     status = parent.lstat()
     if status.st_mode & stat.S_ISVTX:
         return None

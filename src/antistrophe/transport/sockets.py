@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
+import secrets
 import socket
 import stat
 import tempfile
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from antistrophe.errors import SystemUnavailableError
-from antistrophe.linux.private_files import make_private_folder, write_private
+from antistrophe.linux.private_files import make_private_folder, why_replaceable, write_private
 
 MAX_PATH_BYTES = 107
 """The longest path of a socket: the kernel's ``sun_path`` without the closing NUL."""
@@ -23,6 +23,7 @@ ADMIN_LINK = "admin"
 """The name of the symlink, in the socket folder, to the socket of the running system's Admin."""
 
 _NAME_BYTES = len(uuid.uuid4().hex)
+_FOLDER = "sockets"
 _POINTER = "sockets.path"
 _PID_SUFFIX = ".pid"
 
@@ -43,19 +44,37 @@ def bind_private(listener: socket.socket, path: str) -> None:
 def socket_folder(home: Path) -> Path:
     """Make the socket folder of a home ready (0700, owned by this user), and write its path into the home.
 
-    It is ``<home>/sockets`` where the paths fit and the file system takes sockets, else a folder under
-    ``$XDG_RUNTIME_DIR``, else one under the temporary folder (/tmp, where ``$TMPDIR`` is too deep as well). Raises
-    SystemUnavailableError where none of them is fit.
+    It is ``<home>/sockets`` where the paths fit and the file system takes sockets, else the folder that the home had
+    before, else a new one under ``$XDG_RUNTIME_DIR``, else one under the temporary folder (/tmp, where ``$TMPDIR`` is
+    too deep as well). Nobody can guess the name of a new one, and make it first. A folder that the home has had before,
+    and does not use any more, is removed. Only for who holds the lock of the home. Raises SystemUnavailableError where
+    none of them is fit.
     """
     home = Path(os.path.realpath(home))
+    before = _folder_before(home)
     reasons: list[str] = []
-    for folder in _candidates(home):
-        reason = _too_long(folder) or _made_ready(folder)
+    for folder in _candidates(home, before):
+        reason = _too_long(folder) or _made_ready(folder, outside=folder.parent != home)
         if reason is None:
-            _write_pointer(home, folder)
+            write_pointer(home, folder)
+            if before not in (None, folder):
+                remove_leftover_sockets(before)
+                leave_socket_folder(home, before)
             return folder
         reasons.append(reason)
     raise SystemUnavailableError(f"there is no place for the sockets of {home}: " + "; ".join(reasons))
+
+
+def write_pointer(home: Path, folder: Path) -> None:
+    """Write into the home where its socket folder is. Raises SystemUnavailableError."""
+    pointer = home / _POINTER
+    fresh = home / f"{_POINTER}.{uuid.uuid4().hex}"
+    try:
+        write_private(fresh, os.fsencode(folder) + b"\n" + _identity(home) + b"\n")
+        fresh.replace(pointer)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise SystemUnavailableError(f"{pointer} can't be written: {error.strerror}") from error
 
 
 def existing_socket_folder(home: Path) -> Path | None:
@@ -64,18 +83,18 @@ def existing_socket_folder(home: Path) -> Path | None:
     Raises SystemUnavailableError where other users can enter the folder: they could give orders to the system.
     """
     try:
-        folder = Path(os.fsdecode((home / _POINTER).read_bytes().rstrip(b"\n")))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        folder = _pointed_to(home)
     except OSError as error:
         raise SystemUnavailableError(f"{home / _POINTER} can't be read: {error.strerror}") from error
     try:
-        status = folder.lstat()
+        status = None if folder is None else folder.lstat()
     except (OSError, ValueError):
         return None
-    if not folder.is_absolute():
+    if folder is None or status is None:
         return None
     objection = _objection(folder, status)
+    if objection is not None and folder.parent != Path(os.path.realpath(home)):
+        return None  # the folder has gone, and somebody has made another of its name
     if objection is None and stat.S_IMODE(status.st_mode) & 0o077:
         objection = f"{folder} is open to other users (mode {stat.S_IMODE(status.st_mode):o}); chmod it to 700"
     if objection is not None:
@@ -124,9 +143,11 @@ def pid_file(folder: Path, role: str) -> Path:
     return folder / f"{role}{_PID_SUFFIX}"
 
 
-def _candidates(home: Path) -> Iterator[Path]:
-    yield home / "sockets"
-    name = f"antistrophe-{os.geteuid()}-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
+def _candidates(home: Path, before: Path | None) -> Iterator[Path]:
+    yield home / _FOLDER
+    if before is not None:
+        yield before
+    name = f"antistrophe-{os.geteuid()}-{secrets.token_hex(8)}"
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if Path(runtime).is_absolute() and Path(runtime).is_dir():
         yield Path(runtime) / name
@@ -134,16 +155,47 @@ def _candidates(home: Path) -> Iterator[Path]:
     yield _SHORT_FOLDER / name
 
 
+def _pointed_to(home: Path) -> Path | None:
+    """The path that is written in the home, unless a copy of the home has it from the other. Raises OSError where it
+    can't be read."""
+    try:
+        path, _, identity = (home / _POINTER).read_bytes().partition(b"\n")
+        if identity and identity.rstrip() != _identity(home):
+            return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    folder = Path(os.fsdecode(path))
+    return folder if folder.is_absolute() else None
+
+
+def _identity(home: Path) -> bytes:
+    """What the home keeps when it is moved, and a copy does not have."""
+    status = home.stat()
+    return b"%d:%d" % (status.st_dev, status.st_ino)
+
+
+def _folder_before(home: Path) -> Path | None:
+    """The folder outside that is the home's from an earlier time, if it is still there."""
+    try:
+        folder = _pointed_to(home)
+        if folder is None or folder.parent == home or _objection(folder, folder.lstat()) is not None:
+            return None
+    except (OSError, ValueError):
+        return None
+    return folder
+
+
 def _too_long(folder: Path) -> str | None:
     length = len(os.fsencode(folder)) + 1 + _NAME_BYTES
     return f"{folder} makes paths of {length} bytes, {MAX_PATH_BYTES} fit" if length > MAX_PATH_BYTES else None
 
 
-def _made_ready(folder: Path) -> str | None:
+def _made_ready(folder: Path, *, outside: bool) -> str | None:
     try:
-        make_private_folder(folder, parents=folder.name == "sockets")
-        status = folder.lstat()
-        objection = _objection(folder, status)
+        if outside and (why := why_replaceable(folder)) is not None:
+            return f"{folder}: {why}"
+        make_private_folder(folder, parents=not outside)
+        objection = _objection(folder, folder.lstat())
         if objection is None:
             folder.chmod(0o700)
             _try_a_socket(folder)
@@ -166,17 +218,6 @@ def _try_a_socket(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.bind(str(path))
     path.unlink()
-
-
-def _write_pointer(home: Path, folder: Path) -> None:
-    pointer = home / _POINTER
-    fresh = home / f"{_POINTER}.{uuid.uuid4().hex}"
-    try:
-        write_private(fresh, os.fsencode(folder) + b"\n")
-        fresh.replace(pointer)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise SystemUnavailableError(f"{pointer} can't be written: {error.strerror}") from error
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
