@@ -10,6 +10,7 @@ from antistrophe import errors
 from antistrophe.saga.entries import ENTRY_TYPES
 from antistrophe.settings import Settings
 from tests.house.packages import packages_page
+from tests.house.states import states_page
 from tests.house.tree import ROOT
 
 DOCS = ROOT / "docs"
@@ -84,6 +85,7 @@ PAGES = {
     "reference/errors.md": errors_page,
     "reference/file-format.md": file_format_page,
     "explanation/packages.md": packages_page,
+    "explanation/states.md": states_page,
 }
 
 
