@@ -22,7 +22,8 @@ from antistrophe.saga.inputs import (
 )
 from antistrophe.saga.machine import decide
 from antistrophe.saga.outcome import error_of, outcome_of
-from antistrophe.saga.state import Saga, StepState, evolve, owed
+from antistrophe.saga.state import Saga, evolve, owed
+from antistrophe.saga.step_state import StepState
 
 E = TypeVar("E")
 

@@ -30,7 +30,8 @@ from antistrophe.saga.entries import (
     VerdictGiven,
 )
 from antistrophe.saga.outcome import describe
-from antistrophe.saga.state import Saga, leaves_doubt
+from antistrophe.saga.state import Saga
+from antistrophe.saga.step_state import leaves_doubt
 from antistrophe.saga.view import at
 from antistrophe.serialization.printable import printable
 

@@ -16,6 +16,6 @@ The rules:
   knows whether the step took effect; after a death without an outcome the step is in doubt.
 - Once a saga has turned back, every step that took effect, or may have, is compensated in reverse order.
 
-Start with ``entries``, then ``state`` and ``machine``. ``inputs`` and ``answers`` are what a saga hears, ``effects``
-what it asks for, ``outcome`` what its callers get, ``view`` what monitoring shows.
+Start with ``entries``, then ``step_state``, ``state`` and ``machine``. ``inputs`` and ``answers``: what a saga hears,
+``effects``: what it asks for, ``outcome`` what its callers get, ``view`` what monitoring shows.
 """

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from antistrophe.definition.spec import LeaseRequest
 from antistrophe.saga.entries import Action, AttemptStarted, Lease
-from antistrophe.saga.state import Saga, owed
+from antistrophe.saga.state import Saga
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,12 @@ def next_work(saga: Saga) -> Work | None:
     if saga.unsettled is not None and not saga.backward:
         return Work(saga.unsettled.step, Action.VERIFY)
     if saga.backward:
-        if saga.spec.park_on_failure and any(step.given_up is not None for step in saga.steps):
+        if saga.spec.park_on_failure and saga.given_up:
             return None
-        left = [index for index in owed(saga) if saga.steps[index].given_up is None]
-        return Work(left[0], Action.COMPENSATE) if left else None
-    for index, step in enumerate(saga.steps):
-        if not step.succeeded:
-            return Work(index, Action.EXECUTE)
-    return None
+        left = len(saga.first_starts) - saga.settled
+        return Work(saga.first_starts[left - 1], Action.COMPENSATE) if left else None
+    index = saga.ahead
+    return Work(index, Action.EXECUTE) if index < len(saga.steps) else None
 
 
 def wake_at(saga: Saga) -> float | None:

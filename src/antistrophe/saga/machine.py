@@ -48,7 +48,8 @@ from antistrophe.saga.inputs import (
     RetryAsked,
     TimePassed,
 )
-from antistrophe.saga.state import Saga, StepState, evolve, leaves_doubt
+from antistrophe.saga.state import Saga, evolve
+from antistrophe.saga.step_state import StepState, leaves_doubt
 
 NEVER_RAN_LIMIT = 10
 """How many attempts of one step may end before their call. One more counts as a failure of the step."""
@@ -229,7 +230,7 @@ class _Draft:
     def _finish(self) -> None:
         if not self.saga.backward:
             self.add(SagaCompleted(self.now))
-        elif any(step.given_up is not None for step in self.saga.steps):
+        elif self.saga.given_up:
             self.add(SagaParked(self.now))
         else:
             self.add(SagaCompensated(self.now))

@@ -6,12 +6,11 @@ has a state of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from antistrophe.definition.events import EncodedEvent
-from antistrophe.definition.spec import SagaSpec, StepSpec
+from antistrophe.definition.spec import SagaSpec
 from antistrophe.saga.entries import (
     Action,
     AttemptExpired,
@@ -22,7 +21,6 @@ from antistrophe.saga.entries import (
     CompensationGivenUp,
     CompensationRetried,
     Entry,
-    Failure,
     FailureKind,
     RetryScheduled,
     SagaAccepted,
@@ -36,73 +34,36 @@ from antistrophe.saga.entries import (
     Verdict,
     VerdictGiven,
 )
+from antistrophe.saga.long_tuples import sequence_of, with_last, with_value
+from antistrophe.saga.step_state import StepState, is_owed, leaves_doubt
 from antistrophe.serialization.fast_records import changed
-
-_DOUBTFUL = frozenset(
-    {FailureKind.IN_DOUBT, FailureKind.TIMEOUT, FailureKind.CRASH, FailureKind.INTERRUPTED, FailureKind.UNENCODABLE}
-)
-"""The failures after which an ``execute`` may have taken effect, or surely has."""
-
-_EXCEPTIONS = frozenset({FailureKind.RAISED, FailureKind.RETRYABLE, FailureKind.FATAL})
-
-
-@dataclass(frozen=True, slots=True)
-class StepState:
-    """The state of one step. ``started`` counts the intents, and numbers the attempts. ``never_ran`` counts the
-    attempts that died before the call, ``refused`` those whose process could not make the call, ``counted`` those that
-    count against the policy. ``undo_*`` are the same numbers for compensate, ``verify_*`` for verify. ``undo_failures``
-    is never reset, not even by an operator's retry, which resets ``undo_counted``. ``traceback`` and
-    ``undo_traceback``: of what the last attempt raised, or None."""
-
-    started: int = 0
-    never_ran: int = 0
-    refused: int = 0
-    counted: int = 0
-    undo_started: int = 0
-    undo_never_ran: int = 0
-    undo_refused: int = 0
-    undo_counted: int = 0
-    undo_failures: int = 0
-    verify_started: int = 0
-    verify_never_ran: int = 0
-    verify_refused: int = 0
-    started_at: float | None = None
-    finished_at: float | None = None
-    pid: int | None = None
-    succeeded: bool = False
-    in_doubt: bool = False
-    output: bytes | None = None
-    events: tuple[EncodedEvent, ...] = ()
-    failure: Failure | None = None
-    undone: bool = False
-    given_up: Failure | None = None
-    resolved: bool = False
-    traceback: str | None = None
-    undo_traceback: str | None = None
-
-    @property
-    def settled_back(self) -> bool:
-        """True if nothing is left to compensate, or an operator has said so."""
-        return self.undone or self.resolved
 
 
 @dataclass(frozen=True, slots=True)
 class Saga:
     """The state of one saga. ``current``: the attempt that may be running. ``unsettled``: an attempt that has ended,
-    while it is not yet decided what follows. ``not_before``: the earliest moment of the next attempt."""
+    while it is not yet decided what follows. ``not_before``: the earliest moment of the next attempt. ``first_starts``:
+    the steps in the order in which they were first attempted.
+
+    Three numbers keep what comes next from being looked for among all steps: the first ``ahead`` steps have succeeded,
+    nothing is left to do about the last ``settled`` of ``first_starts``, and of ``given_up`` steps the compensation
+    failed for good. ``settled`` counts once the saga has turned back."""
 
     spec: SagaSpec
     request_id: str
     accepted_at: float
     updated_at: float
     seq: int
-    steps: tuple[StepState, ...]
+    steps: Sequence[StepState]
     current: AttemptStarted | None = None
     expired: bool = False
     unsettled: AttemptFailed | None = None
     verdict: Verdict | None = None
     not_before: float | None = None
-    first_starts: tuple[int, ...] = ()
+    first_starts: Sequence[int] = ()
+    ahead: int = 0
+    settled: int = 0
+    given_up: int = 0
     cancel: CancelRequested | None = None
     cause: TurnCause | None = None
     parked: bool = False
@@ -136,17 +97,6 @@ class Saga:
         return None if self.spec.deadline_s is None else self.accepted_at + self.spec.deadline_s
 
 
-def leaves_doubt(spec: StepSpec, failure: Failure) -> bool:
-    """True if an ``execute`` that ended like this may have taken effect. In a step that is not atomic, any exception
-    may."""
-    return failure.kind in _DOUBTFUL or (not spec.atomic and failure.kind in _EXCEPTIONS)
-
-
-def is_owed(spec: StepSpec, state: StepState) -> bool:
-    """True if the step took effect, or may have, and still has to be undone."""
-    return spec.requires_compensation and (state.succeeded or state.in_doubt) and not state.settled_back
-
-
 def owed(saga: Saga) -> tuple[int, ...]:
     """The steps still to compensate, in the order of compensation: the reverse of their first starts."""
     return tuple(i for i in reversed(saga.first_starts) if is_owed(saga.spec.steps[i], saga.steps[i]))
@@ -160,7 +110,7 @@ def first_state(entry: SagaAccepted) -> Saga:
         accepted_at=entry.at,
         updated_at=entry.at,
         seq=1,
-        steps=tuple(StepState() for _ in entry.spec.steps),
+        steps=sequence_of([StepState()] * len(entry.spec.steps)),
     )
 
 
@@ -189,10 +139,27 @@ def replay(entries: Iterable[Entry]) -> Saga:
     return saga
 
 
-def _with_step(saga: Saga, index: int, **changes: Any) -> tuple[StepState, ...]:
-    steps = list(saga.steps)
-    steps[index] = changed(steps[index], **changes)
-    return tuple(steps)
+def _with_step(saga: Saga, index: int, **changes: Any) -> Sequence[StepState]:
+    return with_value(saga.steps, index, changed(saga.steps[index], **changes))
+
+
+def _ahead(saga: Saga, steps: Sequence[StepState]) -> int:
+    """How many steps from the first on have succeeded by now."""
+    number = saga.ahead
+    while number < len(steps) and steps[number].succeeded:
+        number += 1
+    return number
+
+
+def _settled(saga: Saga, steps: Sequence[StepState], number: int) -> int:
+    """How many of ``first_starts``, from the last on, have nothing left to do about them; at least ``number``."""
+    starts = saga.first_starts
+    while number < len(starts):
+        index = starts[-1 - number]
+        if is_owed(saga.spec.steps[index], steps[index]) and steps[index].given_up is None:
+            break
+        number += 1
+    return number
 
 
 def _attempt_started(saga: Saga, entry: AttemptStarted) -> Saga:
@@ -208,8 +175,8 @@ def _attempt_started(saga: Saga, entry: AttemptStarted) -> Saga:
     else:
         changes |= {"verify_started": entry.attempt}
     first = saga.first_starts
-    if entry.action is Action.EXECUTE and entry.step not in first:
-        first = (*first, entry.step)
+    if entry.action is Action.EXECUTE and step.started_at is None:
+        first = with_last(first, entry.step)
     # A verify leaves the attempt that it asks about unsettled until it has answered.
     unsettled = saga.unsettled if entry.action is Action.VERIFY else None
     return changed(
@@ -226,7 +193,8 @@ def _attempt_started(saga: Saga, entry: AttemptStarted) -> Saga:
 
 
 def _attempt_succeeded(saga: Saga, entry: AttemptSucceeded) -> Saga:
-    if entry.action is Action.EXECUTE:
+    forward = entry.action is Action.EXECUTE
+    if forward:
         changes: dict[str, Any] = {
             "succeeded": True,
             "in_doubt": False,
@@ -237,7 +205,17 @@ def _attempt_succeeded(saga: Saga, entry: AttemptSucceeded) -> Saga:
     else:
         changes = {"undone": True, "given_up": None}
     steps = _with_step(saga, entry.step, finished_at=entry.at, **changes)
-    return changed(saga, steps=steps, current=None, expired=False, unsettled=None, verdict=None)
+    return changed(
+        saga,
+        steps=steps,
+        current=None,
+        expired=False,
+        unsettled=None,
+        verdict=None,
+        ahead=_ahead(saga, steps) if forward else saga.ahead,
+        settled=saga.settled if forward else _settled(saga, steps, saga.settled),
+        given_up=saga.given_up - (not forward and saga.steps[entry.step].given_up is not None),
+    )
 
 
 def _attempt_expired(saga: Saga, _entry: AttemptExpired) -> Saga:
@@ -292,7 +270,15 @@ def _verdict_given(saga: Saga, entry: VerdictGiven) -> Saga:
         changes = {"in_doubt": False}
     unsettled = None if entry.verdict is Verdict.APPLIED else saga.unsettled
     steps = _with_step(saga, entry.step, **changes)
-    return changed(saga, steps=steps, current=None, expired=False, unsettled=unsettled, verdict=entry.verdict)
+    return changed(
+        saga,
+        steps=steps,
+        current=None,
+        expired=False,
+        unsettled=unsettled,
+        verdict=entry.verdict,
+        ahead=_ahead(saga, steps),
+    )
 
 
 def _retry_scheduled(saga: Saga, entry: RetryScheduled) -> Saga:
@@ -302,12 +288,17 @@ def _retry_scheduled(saga: Saga, entry: RetryScheduled) -> Saga:
 
 
 def _turned_back(saga: Saga, entry: TurnedBack) -> Saga:
-    return changed(saga, cause=entry.cause, unsettled=None, verdict=None, not_before=None, waiting=None)
+    settled = _settled(saga, saga.steps, 0)
+    return changed(
+        saga, cause=entry.cause, unsettled=None, verdict=None, not_before=None, waiting=None, settled=settled
+    )
 
 
 def _given_up(saga: Saga, entry: CompensationGivenUp) -> Saga:
     steps = _with_step(saga, entry.step, given_up=entry.failure, finished_at=entry.at)
-    return changed(saga, steps=steps, unsettled=None, not_before=None)
+    given_up = saga.given_up + (saga.steps[entry.step].given_up is None)
+    settled = _settled(saga, steps, saga.settled)
+    return changed(saga, steps=steps, unsettled=None, not_before=None, settled=settled, given_up=given_up)
 
 
 def _retried(saga: Saga, _entry: CompensationRetried) -> Saga:
@@ -318,13 +309,15 @@ def _retried(saga: Saga, _entry: CompensationRetried) -> Saga:
         "undo_refused": 0,
         "finished_at": None,
     }
-    steps = tuple(changed(step, **anew) if step.given_up else step for step in saga.steps)
-    return changed(saga, steps=steps, parked=False, waiting=None)
+    steps = sequence_of(changed(step, **anew) if step.given_up else step for step in saga.steps)
+    settled = _settled(saga, steps, 0)
+    return changed(saga, steps=steps, parked=False, waiting=None, settled=settled, given_up=0)
 
 
 def _resolved(saga: Saga, entry: StepResolved) -> Saga:
     steps = _with_step(saga, entry.step, given_up=None, resolved=True, finished_at=entry.at)
-    return changed(saga, steps=steps, parked=False)
+    given_up = saga.given_up - (saga.steps[entry.step].given_up is not None)
+    return changed(saga, steps=steps, parked=False, settled=_settled(saga, steps, saga.settled), given_up=given_up)
 
 
 _FOLDS: dict[type, Callable[[Saga, Any], Saga]] = {

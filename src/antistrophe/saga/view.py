@@ -12,7 +12,8 @@ from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import Action, Entry, TurnedBack
 from antistrophe.saga.outcome import describe, error_of, outcome_of, status_of
-from antistrophe.saga.state import Saga, StepState, is_owed
+from antistrophe.saga.state import Saga
+from antistrophe.saga.step_state import StepState, is_owed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def view_after(before: Saga | None, after: Saga, entries: Sequence[Entry]) -> Sa
     return ViewChange(
         id=after.id,
         status=status_of(after),
-        steps_executed=_executed(after),
+        steps_executed=after.ahead,
         updated_at=after.updated_at,
         error=_error_text(after),
         waiting=_waiting(after),
@@ -80,17 +81,13 @@ def view_of(saga: Saga) -> SagaView:
         id=saga.id,
         name=saga.spec.name,
         status=status_of(saga),
-        steps_executed=_executed(saga),
+        steps_executed=saga.ahead,
         created_at=saga.accepted_at,
         updated_at=saga.updated_at,
         error=_error_text(saga),
         waiting=_waiting(saga),
         steps=[_step_values(saga, index, state) for index, state in enumerate(saga.steps)],
     )
-
-
-def _executed(saga: Saga) -> int:
-    return sum([step.succeeded for step in saga.steps])
 
 
 def _step_values(saga: Saga, index: int, state: StepState) -> list[Any]:

@@ -7,6 +7,7 @@ from tests.simulation.properties import Check
 
 _MACHINE = "antistrophe.saga.machine:"
 _STATE = "antistrophe.saga.state:"
+_STEP_STATE = "antistrophe.saga.step_state:"
 _EFFECTS = "antistrophe.saga.effects:"
 _ANSWERS = "antistrophe.saga.answers:"
 _HOST = "antistrophe.actors.saga.hosted_sagas:HostedSagas."
@@ -21,13 +22,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "compensations start in the order of the steps",
         "P1 G5",
         Check.ORDER,
-        (Patch(_STATE + "owed", "reversed(saga.first_starts)", "saga.first_starts"),),
+        (
+            Patch(_STATE + "_settled", "starts[-1 - number]", "starts[number]"),
+            Patch(_EFFECTS + "next_work", "saga.first_starts[left - 1]", "saga.first_starts[saga.settled]"),
+        ),
     ),
     Mutant(
         "the last of what is owed is compensated first",
         "P1 G5",
         Check.ORDER,
-        (Patch(_EFFECTS + "next_work", "left[0]", "left[-1]"),),
+        (Patch(_EFFECTS + "next_work", "saga.first_starts[left - 1]", "saga.first_starts[0]"),),
     ),
     Mutant(
         "a clean failure clears the doubt of an earlier attempt",
@@ -39,13 +43,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "what is in doubt is not owed",
         "P2 G5",
         Check.LEDGER,
-        (Patch(_STATE + "is_owed", "(state.succeeded or state.in_doubt)", "state.succeeded"),),
+        (Patch(_STEP_STATE + "is_owed", "(state.succeeded or state.in_doubt)", "state.succeeded"),),
     ),
     Mutant(
         "an exception of a step that is not atomic is no doubt",
         "P2 G5",
         Check.DOUBT,
-        (Patch(_STATE + "leaves_doubt", "not spec.atomic and", "not spec.atomic and False and"),),
+        (Patch(_STEP_STATE + "leaves_doubt", "not spec.atomic and", "not spec.atomic and False and"),),
     ),
     Mutant(
         "a verify that knows nothing clears the doubt",
@@ -181,7 +185,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "a step that failed is passed over",
         "G2",
         Check.PROGRESS,
-        (Patch(_EFFECTS + "next_work", "if not step.succeeded:", "if not step.succeeded and step.failure is None:"),),
+        (
+            Patch(
+                _EFFECTS + "next_work",
+                "index = saga.ahead",
+                "index = saga.ahead + any(step.failure is not None for step in saga.steps)",
+            ),
+        ),
     ),
     Mutant(
         "a timeout is believed without proof of death",
@@ -243,16 +253,22 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _MACHINE + "_Draft._finish",
-                "elif any(step.given_up is not None for step in self.saga.steps):",
+                "elif self.saga.given_up:",
                 "elif False:",
             ),
         ),
     ),
     Mutant(
+        "what an operator retries counts as settled",
+        "G5 G6",
+        Check.PROOF,
+        (Patch(_STATE + "_retried", "_settled(saga, steps, 0)", "saga.settled"),),
+    ),
+    Mutant(
         "the first success completes the saga",
         "G6",
         Check.PROOF,
-        (Patch(_EFFECTS + "next_work", "if not step.succeeded:", "if not step.succeeded and index == 0:"),),
+        (Patch(_EFFECTS + "next_work", "index < len(saga.steps)", "index < min(1, len(saga.steps))"),),
     ),
     Mutant(
         "compensations that the system ended count",

@@ -1,0 +1,67 @@
+"""The state of one step of a saga, and what follows from it: whether an attempt leaves doubt, and what is owed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.spec import StepSpec
+from antistrophe.saga.entries import Failure, FailureKind
+
+_DOUBTFUL = frozenset(
+    {FailureKind.IN_DOUBT, FailureKind.TIMEOUT, FailureKind.CRASH, FailureKind.INTERRUPTED, FailureKind.UNENCODABLE}
+)
+"""The failures after which an ``execute`` may have taken effect, or surely has."""
+
+_EXCEPTIONS = frozenset({FailureKind.RAISED, FailureKind.RETRYABLE, FailureKind.FATAL})
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """The state of one step. ``started`` counts the intents, and numbers the attempts. ``never_ran`` counts the
+    attempts that died before the call, ``refused`` those whose process could not make the call, ``counted`` those that
+    count against the policy. ``undo_*`` are the same numbers for compensate, ``verify_*`` for verify. ``undo_failures``
+    is never reset, not even by an operator's retry, which resets ``undo_counted``. ``traceback`` and
+    ``undo_traceback``: of what the last attempt raised, or None."""
+
+    started: int = 0
+    never_ran: int = 0
+    refused: int = 0
+    counted: int = 0
+    undo_started: int = 0
+    undo_never_ran: int = 0
+    undo_refused: int = 0
+    undo_counted: int = 0
+    undo_failures: int = 0
+    verify_started: int = 0
+    verify_never_ran: int = 0
+    verify_refused: int = 0
+    started_at: float | None = None
+    finished_at: float | None = None
+    pid: int | None = None
+    succeeded: bool = False
+    in_doubt: bool = False
+    output: bytes | None = None
+    events: tuple[EncodedEvent, ...] = ()
+    failure: Failure | None = None
+    undone: bool = False
+    given_up: Failure | None = None
+    resolved: bool = False
+    traceback: str | None = None
+    undo_traceback: str | None = None
+
+    @property
+    def settled_back(self) -> bool:
+        """True if nothing is left to compensate, or an operator has said so."""
+        return self.undone or self.resolved
+
+
+def leaves_doubt(spec: StepSpec, failure: Failure) -> bool:
+    """True if an ``execute`` that ended like this may have taken effect. In a step that is not atomic, any exception
+    may."""
+    return failure.kind in _DOUBTFUL or (not spec.atomic and failure.kind in _EXCEPTIONS)
+
+
+def is_owed(spec: StepSpec, state: StepState) -> bool:
+    """True if the step took effect, or may have, and still has to be undone."""
+    return spec.requires_compensation and (state.succeeded or state.in_doubt) and not state.settled_back
