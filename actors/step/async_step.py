@@ -6,7 +6,7 @@ import inspect
 import os
 import resource
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from thespian.actors import WakeupMessage
@@ -24,16 +24,19 @@ from antistrophe.actors.step.user_process import (
     REFUSALS,
     become_user_process,
     configure_user_process,
+    import_steps,
     leave_if_changed,
-    load_code,
     refusal,
 )
-from antistrophe.definition.code_loading import load_step_class
+from antistrophe.actors.step.worker_resources import WorkerResources
+from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class
 from antistrophe.definition.step import StepSource, build_step, call_step
 from antistrophe.errors import InDoubtError
 from antistrophe.messages import (
     Address,
     CallEnded,
+    CodeLoaded,
+    CodeNotLoaded,
     EndCall,
     LoadCode,
     LoopBlocked,
@@ -63,6 +66,15 @@ class _CallSettled:
         self.answer = answer
 
 
+class _ResourcesStarted:
+    """From the event loop's thread to the actor: what the message's classes need is made, or ``error`` says why not."""
+
+    def __init__(self, message: LoadCode, sender: Address, error: BaseException | None) -> None:
+        self.message = message
+        self.sender = sender
+        self.error = error
+
+
 class AsyncStepActor(RuntimeActor):
     """Imports the user's step classes, and has an event loop in another thread make the calls.
 
@@ -79,6 +91,8 @@ class AsyncStepActor(RuntimeActor):
         self._stacks: StackFile | None = None
         self._loop: EventLoop | None = None
         self._watchdog: LoopWatchdog | None = None
+        self._resources = WorkerResources()
+        self._ending = False
         self._wakeup_is_due = False
         self._supervisor: Address = None
         self._fingerprint = Fingerprint()
@@ -91,13 +105,14 @@ class AsyncStepActor(RuntimeActor):
             RunStep: self._on_run,
             EndCall: self._on_end,
             _CallSettled: self._on_settled,
+            _ResourcesStarted: self._on_resources_started,
             WakeupMessage: self._on_wakeup,
         }
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self._name = message.name
         ready = configure_user_process(self, message)
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_AFTER_CANCEL))
+        signal.signal(signal.SIGTERM, self._on_sigterm)
         _allow_many_files()
         try:
             self._stacks = StackFile(message.base.home, message.name)
@@ -108,11 +123,40 @@ class AsyncStepActor(RuntimeActor):
         self.send(sender, ready)
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
-        answer = load_code(message, self._name)
+        try:
+            import_steps(message)
+        except CodeNotLoadableError as error:
+            self._loaded(message, sender, error)
+        else:
+            self._start_resources(lambda error: self.hand_over(_ResourcesStarted(message, sender, error)))
+
+    def _start_resources(self, done: Callable[[BaseException | None], None]) -> None:
+        """Make what is to live as long as this process, on its loop, beside the calls that run there."""
+        if self._loop is None or not self._resources.missing():
+            done(None)
+        else:
+            self._loop.run_apart(self._resources.start_on_loop(), done)
+
+    def _on_resources_started(self, started: _ResourcesStarted, _sender: Address) -> None:
+        self._loaded(started.message, started.sender, started.error)
+
+    def _loaded(self, message: LoadCode, sender: Address, error: BaseException | None) -> None:
         if self._loop is not None and all(slot.answer is not None for slot in self._slots.values()):
             self._loop.belong()
         self._fingerprint.belong()
-        self.send(sender, answer)
+        to_close = self._resources.to_close
+        if error is None:
+            self.send(sender, CodeLoaded(self._name, message.class_refs, to_close))
+        else:
+            self.send(sender, CodeNotLoaded(self._name, str(error), to_close))
+
+    def _on_sigterm(self, *_: Any) -> None:
+        """Close what was made at the start, where no call runs, and end the process."""
+        busy = any(slot.answer is None for slot in self._slots.values())
+        if busy or self._ending or self._loop is None or not self._resources.to_close:
+            os._exit(EXIT_AFTER_CANCEL)
+        self._ending = True
+        self._loop.run_apart(self._resources.close_on_loop(), lambda _: os._exit(EXIT_AFTER_CANCEL))
 
     # --- calls -------------------------------------------------------------------------------------------------
 
@@ -149,19 +193,21 @@ class AsyncStepActor(RuntimeActor):
     def _begin(self, source: StepSource, message: RunStep, attempt_id: AttemptId) -> None:
         assert self.base is not None, "configured before it runs anything"
         assert self._loop is not None, "configured before it runs anything"
-        own_files = self.own_files(connections=False)
+        loop, resources, own_files = self._loop, self._resources, self.own_files(connections=False)
         home, name, limit_bytes = self.base.home, message.lease_name, self.base.settings.max_payload_bytes
         try:
             step = build_step(source, message.input)
-            context = context_of(message, self.now() + message.limit_s)
+            context = context_of(message, self.now() + message.limit_s, self._resources.seen_from(source))
             attempt_file = self._attempt_file(name)
         except REFUSALS as error:
             return self._settle(name, refusal(message, home, error))
 
         async def attempt() -> Answer:
             try:
+                if resources.missing():  # the step itself has imported other modules
+                    await loop.apart(resources.start_on_loop())
                 attempt_file.begin(attempt_id, self.now())
-            except OSError as error:
+            except REFUSALS as error:
                 return refusal(message, home, error)
             result = call_step(step, message.action.value, context)
             return answer_of(message.action, await result if inspect.iscoroutine(result) else result, limit_bytes)
@@ -181,7 +227,7 @@ class AsyncStepActor(RuntimeActor):
             leave_if_changed(own_files, message.step_name)
             self.hand_over(_CallSettled(name, answer))
 
-        self._loop.start(Call(name, attempt, settled, lambda tasks: write_tasks_to(home, name, tasks)))
+        loop.start(Call(name, attempt, settled, lambda tasks: write_tasks_to(home, name, tasks)))
         return None
 
     def _attempt_file(self, name: str) -> AttemptFile:

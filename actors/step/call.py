@@ -9,19 +9,18 @@ import decimal
 import inspect
 import resource
 import signal
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from os import _exit, getpid
 from resource import setrlimit
 from typing import Any
 
+from antistrophe.actors.step.call_loop import CallLoop
 from antistrophe.actors.step.exception_text import class_name_of
 from antistrophe.actors.step.raised import text_of
 from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, StepResult, normalise_result
 from antistrophe.definition.events import EncodedEvent, encode_event
-from antistrophe.definition.result import run_to_end
 from antistrophe.definition.spec import ResourceLimits
-from antistrophe.errors import AttemptCancelled, InDoubtError, PayloadTooLargeError
+from antistrophe.errors import AttemptCancelled, PayloadTooLargeError
 from antistrophe.saga.entries import Action, Verdict
 from antistrophe.saga.inputs import Answer, Returned, Unencodable, Verified
 from antistrophe.serialization.payload import check_size, pack_payload
@@ -36,8 +35,9 @@ class Caller:
     """Makes calls in the main thread of this process, and ends them on SIGTERM.
 
     SIGTERM is only sent to end the process. During a call it raises AttemptCancelled in the call, or cancels the call's
-    coroutine while the loop waits. Between two attempts it ends the process at once. ``on_over`` is called as soon as
-    user code has run, before anything else; until then its functions may be others than those of the library.
+    coroutine while the loop waits. Between two attempts it ends the process, once ``on_end`` has returned. ``on_over``
+    is called as soon as user code has run, before anything else; until then its functions may be others than those of
+    the library.
     """
 
     def __init__(self, on_over: Callable[[], None]) -> None:
@@ -45,10 +45,11 @@ class Caller:
         self._pid = getpid()
         self._in_attempt = False
         self._calling = False
-        self._task: asyncio.Task[Any] | None = None
-        self._runner: asyncio.Runner | None = None
+        self._ending = False
+        self.loop = CallLoop()
         self.cancelled = False
         self.on_waiting: Callable[[asyncio.Task[Any]], None] | None = None
+        self.on_end: Callable[[], None] = lambda: None
         self.take_signals()
 
     def take_signals(self) -> None:
@@ -84,32 +85,24 @@ class Caller:
                 raise AttemptCancelled(_BEING_ENDED)
             result = make()
             if inspect.iscoroutine(result):
-                result = self._run(result)
+                result = self.loop.run(result)
             return result
         finally:
             self._calling = False
 
-    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        loop = self._runner.get_loop()
-        jobs = ThreadPoolExecutor(thread_name_prefix="asyncio")
-        loop.set_default_executor(jobs)
-        self._task = loop.create_task(coroutine)
-        try:
-            return run_to_end(loop, self._task)
-        finally:
-            self._task = None
-            _end_tasks(loop)
-            jobs.shutdown(wait=False, cancel_futures=True)  # its idle threads end; one that works on is left behind
-
     def _on_sigterm(self, _signal: int, _frame: Any) -> None:
+        if getpid() == self._pid and not self._in_attempt and not self._ending:
+            self._ending = True
+            try:
+                self.on_end()
+            finally:
+                _exit(EXIT_AFTER_CANCEL)
         if getpid() != self._pid or not self._in_attempt:
             _exit(EXIT_AFTER_CANCEL)
         self.cancelled = True
         if not self._calling:
             return
-        task = self._task
+        task = self.loop.call
         if task is not None and asyncio.current_task(task.get_loop()) is None:
             if self.on_waiting is not None:
                 self.on_waiting(task)
@@ -127,18 +120,6 @@ def fresh_context() -> contextvars.Context:
     context = contextvars.copy_context()
     context.run(lambda: decimal.setcontext(decimal.getcontext().copy()))
     return context
-
-
-def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel the tasks that a coroutine has left: they must not run on during the next attempt."""
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    if left:
-        try:
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        except (Exception, KeyboardInterrupt) as error:
-            raise InDoubtError(f"the tasks that it has left can't be ended: {type(error).__name__}: {error}") from error
 
 
 def answer_of(action: Action, result: Any, limit_bytes: int) -> Answer:

@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakSet
 
 from antistrophe.actors.base import EXIT_AFTER_A_BUG, log
+from antistrophe.actors.step.call_loop import ENDED_WITH_ITS_CALL, tell_ended
 from antistrophe.actors.step.fingerprint import Fingerprint
 from antistrophe.linux.descendants import live_step_descendants
 from antistrophe.linux.own_tasks import own_threads
@@ -75,6 +76,7 @@ class EventLoop:
         self._turned = True
         self._fingerprint = Fingerprint(thread=True)
         self.spoilt: str | None = None
+        self._apart: set[asyncio.Task[Any]] = set()  # the loop itself does not keep its tasks
         self._thread = threading.Thread(target=self._run, name="antistrophe-loop", daemon=True)
         self._thread.start()
         self._threads = own_threads()
@@ -86,6 +88,14 @@ class EventLoop:
     def start(self, call: Call) -> None:
         """Have the loop make that call."""
         self._loop.call_soon_threadsafe(self._begin, call)
+
+    def run_apart(self, coroutine: Coroutine[Any, Any, None], done: Callable[[BaseException | None], None]) -> None:
+        """Run a coroutine that is no part of a call. ``done`` is called, in the loop's thread, with what it raised."""
+        self._loop.call_soon_threadsafe(self._begin_apart, coroutine, done, context=contextvars.Context())
+
+    async def apart(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """The same from within a call, which waits for it. What the coroutine starts belongs to the process."""
+        await asyncio.shield(self._loop.create_task(coroutine, context=contextvars.Context()))
 
     def end(self, name: str) -> None:
         """Cancel the call of that name. The call is settled when nothing of it is left; that may be never."""
@@ -119,6 +129,12 @@ class EventLoop:
             logging.shutdown()
             _exit(EXIT_AFTER_A_BUG)
 
+    def _begin_apart(self, coroutine: Coroutine[Any, Any, None], done: Callable[[BaseException | None], None]) -> None:
+        task = self._loop.create_task(_guarded(lambda: coroutine))
+        self._apart.add(task)
+        task.add_done_callback(self._apart.discard)
+        task.add_done_callback(lambda task: done(_outcome(task)))
+
     # --- in the loop's thread ----------------------------------------------------------------------------------
 
     def _begin(self, call: Call) -> None:
@@ -151,9 +167,12 @@ class EventLoop:
         """End the tasks and timers that the call has left: they must not run beside the next attempt."""
         for timer in list(call.timers):
             timer.cancel()
+        left = {task for task in call.tasks if not task.done()}
+        if left and not call.ending:
+            tell_ended(left)
         while left := {task for task in call.tasks if not task.done()}:
             for task in left:
-                task.cancel()
+                task.cancel(ENDED_WITH_ITS_CALL)
             await asyncio.wait(left)
 
     def _end(self, name: str) -> None:
@@ -207,7 +226,7 @@ class EventLoop:
         return asyncio.wrap_future(job, loop=self._loop)
 
 
-async def _guarded(make: Callable[[], Coroutine[Any, Any, Answer]]) -> Any:
+async def _guarded(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """The call's result, or the exception that it raised. A SystemExit that left a task would end the whole loop."""
     try:
         return await make()

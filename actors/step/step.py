@@ -19,14 +19,24 @@ from antistrophe.actors.step.user_process import (
     REFUSALS,
     become_user_process,
     configure_user_process,
+    import_steps,
     leave_if_changed,
-    load_code,
     refusal,
 )
-from antistrophe.definition.code_loading import load_step_class
+from antistrophe.actors.step.worker_resources import WorkerResources
+from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class
 from antistrophe.definition.context import StepContext
 from antistrophe.definition.step import StepSource, build_step, call_step
-from antistrophe.messages import Address, CallOver, LoadCode, RunStep, StepAnswer, StepConfiguration
+from antistrophe.messages import (
+    Address,
+    CallOver,
+    CodeLoaded,
+    CodeNotLoaded,
+    LoadCode,
+    RunStep,
+    StepAnswer,
+    StepConfiguration,
+)
 from antistrophe.saga.inputs import Answer, Exited
 
 
@@ -48,6 +58,8 @@ class StepActor(RuntimeActor):
         self._leftovers = Leftovers()
         self._fingerprint = Fingerprint()
         self._spoilt: str | None = None
+        self._resources = WorkerResources()
+        self._caller.on_end = self._close_resources
         self._over: CallOver | None = None
         self._supervisor: Address = None
 
@@ -68,11 +80,24 @@ class StepActor(RuntimeActor):
         return self._attempt_file.identity
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
-        answer = load_code(message, self._name)
+        answer: CodeLoaded | CodeNotLoaded
+        try:
+            import_steps(message)
+            self._start_resources()
+            answer = CodeLoaded(self._name, message.class_refs, self._resources.to_close)
+        except CodeNotLoadableError as error:
+            answer = CodeNotLoaded(self._name, str(error), self._resources.to_close)
         self._caller.take_signals()
         self._leftovers.belong()
         self._fingerprint.belong()
         self.send(sender, answer)
+
+    def _start_resources(self) -> None:
+        """Make what is to live as long as this process. Raises CodeNotLoadableError."""
+        self._resources.start(self._caller.loop.run_apart)
+
+    def _close_resources(self) -> None:
+        self._resources.close(self._caller.loop.run_apart)
 
     def _look_at_process(self) -> None:
         self._spoilt = self._fingerprint.look()
@@ -91,6 +116,8 @@ class StepActor(RuntimeActor):
                 self._leave_if_cancelled()
             leave_if_changed(own_files, message.step_name)
             left = self._leftovers.look() if self._spoilt is None else None  # one that is spoilt may not be able to
+            if message.fresh and left is None and self._spoilt is None:
+                self._close_resources()
             if left is not None or self._spoilt is not None or (message.fresh and self._outcome_kept):
                 self._over = CallOver(self._name, message.class_ref, left, self._spoilt)
         if self._over is not None:
@@ -115,7 +142,11 @@ class StepActor(RuntimeActor):
         assert self.base is not None, "configured before it runs anything"
         try:
             step = build_step(source, message.input)
-            context = context_of(message, self.now() + message.limit_s)
+            if self._resources.missing():  # the step itself has imported other modules
+                self._start_resources()
+                self._leftovers.belong()
+                self._fingerprint.belong()
+            context = context_of(message, self.now() + message.limit_s, self._resources.seen_from(source))
             if self._attempt_file is None:
                 self._attempt_file = AttemptFile(self.base.home, self._name)
             self._begin_stacks()

@@ -6,13 +6,15 @@ import logging
 from datetime import UTC, datetime
 
 from antistrophe.definition.context import Outputs, StepContext
+from antistrophe.definition.worker_start import Worker
 from antistrophe.messages import RunStep
 from antistrophe.serialization.payload import unpack_payload
 
 
-def context_of(message: RunStep, deadline_at: float) -> StepContext:
+def context_of(message: RunStep, deadline_at: float, worker: Worker) -> StepContext:
     """The context of the call that the message asks for; the call is ended at ``deadline_at`` (seconds since the
-    epoch). Raises UnreadableDataError for an output that can't be read."""
+    epoch), and finds in ``worker`` what was made at the start of its process. Raises UnreadableDataError for an output
+    that can't be read."""
     return StepContext(
         saga_id=message.saga_id,
         step_name=message.step_name,
@@ -25,4 +27,5 @@ def context_of(message: RunStep, deadline_at: float) -> StepContext:
         in_doubt=message.in_doubt,
         deadline=datetime.fromtimestamp(deadline_at, UTC),
         log=logging.getLogger(f"antistrophe.step.{message.step_name}"),
+        worker=worker,
     )

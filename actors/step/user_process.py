@@ -16,7 +16,7 @@ from antistrophe.journal import journal_path
 from antistrophe.linux.descendants import mark_step_descendants
 from antistrophe.linux.descriptor import OpenFile, changed, give_up_files
 from antistrophe.linux.process import become_subreaper, identity_of
-from antistrophe.messages import CodeLoaded, CodeNotLoaded, LoadCode, RunStep, StepConfiguration, StepReady
+from antistrophe.messages import LoadCode, RunStep, StepConfiguration, StepReady
 from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import Refused
 
@@ -50,14 +50,10 @@ def configure_user_process(actor: RuntimeActor, message: StepConfiguration, atte
     )
 
 
-def load_code(message: LoadCode, name: str) -> CodeLoaded | CodeNotLoaded:
-    """Import the step classes that the message names. ``name`` is the process's own, for its answer."""
-    try:
-        for ref in message.class_refs:
-            prepare_step(load_step_class(message.origin, ref))
-    except CodeNotLoadableError as error:
-        return CodeNotLoaded(name, str(error))
-    return CodeLoaded(name, message.class_refs)
+def import_steps(message: LoadCode) -> None:
+    """Import the step classes that the message names. Raises CodeNotLoadableError."""
+    for ref in message.class_refs:
+        prepare_step(load_step_class(message.origin, ref))
 
 
 def leave_if_changed(files: Mapping[int, OpenFile | None], step_name: str) -> None:

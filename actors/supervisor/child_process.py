@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 
 from antistrophe.actors.step.attempt_file import lay_down_attempt_file
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL, why_no_answer
+from antistrophe.actors.step.worker_resources import CLOSE_S
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.thespian_children import child_process
 from antistrophe.linux.descendants import end_step_descendants
@@ -30,7 +32,8 @@ class Ending:
 class ChildProcess:
     """An owned process, or an async worker (``shared``). ``lease``: its identity, once it has reported ready.
     ``slots``: the leases of its slots, where it is shared. ``asked``: what it was doing when it was asked for its
-    stacks. ``killed``: it was told to die."""
+    stacks. ``killed``: it was told to die. ``to_close``: it has something to close before it ends; ``kill_at``: until
+    when it may do so."""
 
     name: str
     home: str
@@ -40,6 +43,8 @@ class ChildProcess:
     lease: Lease | None = None
     asked: str | None = None
     killed: bool = False
+    to_close: bool = False
+    kill_at: float | None = None
     slots: dict[str, Lease] = field(default_factory=dict)
 
     @property
@@ -69,6 +74,14 @@ class ChildProcess:
             self.asked = why_no_answer(self.lease.pid)
             # To the main thread: another might take it after that one has left the call for SIGTERM.
             signal_main_thread(identity_of_lease(self.lease), STACK_SIGNAL)
+
+    def retire(self, now: float) -> None:
+        """End a process in which nothing runs. One that has something to close gets SIGTERM, and CLOSE_S seconds."""
+        if not self.to_close or self.lease is None or self.killed:
+            self.kill()
+        elif self.kill_at is None:
+            self.kill_at = now + CLOSE_S
+            signal_main_thread(identity_of_lease(self.lease), signal.SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL to the process, and to its group once it has reported that it leads one."""

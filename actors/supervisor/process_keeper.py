@@ -107,7 +107,21 @@ class ProcessKeeper:
                     self.attempts.close(lease_name)
                 case Retire(name):
                     if name in self._children:
-                        self._children[name].kill()
+                        self._retire(self._children[name])
+
+    def _retire(self, child: ChildProcess) -> None:
+        now = self._supervisor.now()
+        child.retire(now)
+        if child.kill_at is not None:
+            self._supervisor.wake_in(child.kill_at - now)
+
+    def close_all(self) -> bool:
+        """Nothing runs any more, and nothing will: retire the processes that have something to close. False while any
+        of them lives."""
+        closing = [child for child in self._children.values() if child.to_close and child.alive]
+        for child in closing:
+            self._retire(child)
+        return not closing
 
     def _start(self, name: str, *, shared: bool) -> None:
         actor_class = AsyncStepActor if shared else StepActor
@@ -138,13 +152,20 @@ class ProcessKeeper:
 
     def on_loaded(self, message: CodeLoaded) -> None:
         """A process has imported what it was told."""
+        self._note_to_close(message)
         self.pool.loaded(message.lease_name, message.class_refs, self._supervisor.now())
         self.serve()
 
     def on_not_loaded(self, message: CodeNotLoaded) -> None:
         """A process could not import what it was told."""
+        self._note_to_close(message)
         self._refuse(message.lease_name, message.reason)
         self.serve()
+
+    def _note_to_close(self, message: CodeLoaded | CodeNotLoaded) -> None:
+        child = self._children.get(message.lease_name)
+        if child is not None:
+            child.to_close = message.to_close
 
     def on_call_ended(self, message: CallEnded) -> None:
         """Nothing is left of a call in an async worker."""
@@ -184,9 +205,16 @@ class ProcessKeeper:
         for child in list(self._children.values()):
             self._reap(child)
         now, settings = self._supervisor.now(), self._base.settings
+        for child in self._children.values():
+            if child.kill_at is not None and now >= child.kill_at:
+                child.kill()
         for name in self.pool.processes.overdue(now, settings.start_timeout_s):
             limit_s = settings.start_timeout_s
-            self._refuse(name, f"the step classes could not be imported within {limit_s:g} s")
+            self._refuse(
+                name,
+                f"the step classes could not be imported, or what is under @on_worker_start has not returned, within "
+                f"{limit_s:g} s",
+            )
             self._children[name].kill()
         self._carry_out(self.pool.retire_idle(now, settings.idle_process_s))
         if not self._frozen:

@@ -34,7 +34,7 @@ CLOSE_GRACE_S = 1.0
 STACK_S = 0.2
 """How long an async worker that is to be killed has for writing its stacks."""
 
-_LEAVE_NOTHING = "join threads, wait for processes, or start both while the module is imported"
+_LEAVE_NOTHING = "join threads, wait for processes, or start both in a function under @on_worker_start"
 _CHANGE_LESS = "put it back in the step, or change it while the module is imported"
 
 

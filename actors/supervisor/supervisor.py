@@ -219,6 +219,7 @@ class SupervisorActor(RuntimeActor):
             self._registry_died()
         elif not self.processes.on_exit(address):
             self.sagas.replace_dead_hosts()
+        self._go_on_draining()
 
     def _registry_died(self) -> None:
         assert self.base is not None
@@ -283,6 +284,8 @@ class SupervisorActor(RuntimeActor):
                 return
             self._fenced += self.processes.attempts.end_all(DRAIN_GRACE_S)
             self._drain_until = float("inf")
+            return
+        if not self.processes.close_all():
             return
         self.send(self._draining_for, Drained(self._fenced))
         self._draining_for = None

@@ -39,6 +39,7 @@ from antistrophe.definition.events import RawEvent, event
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy
 from antistrophe.definition.step import SagaStep, step
+from antistrophe.definition.worker_start import on_worker_start
 from antistrophe.errors import (
     AlreadyExecutingError,
     AntistropheError,
@@ -55,6 +56,7 @@ from antistrophe.errors import (
     OverloadedError,
     PayloadTooLargeError,
     RequestError,
+    ResourceNotFoundError,
     RetryableError,
     SagaCancelledError,
     SagaError,
@@ -106,6 +108,7 @@ __all__ = [
     "RawEvent",
     "RequestError",
     "ResourceLimits",
+    "ResourceNotFoundError",
     "RetryPolicy",
     "RetryableError",
     "SagaCancelledError",
@@ -134,5 +137,6 @@ __all__ = [
     "TimelineEntry",
     "UnreadableDataError",
     "event",
+    "on_worker_start",
     "step",
 ]

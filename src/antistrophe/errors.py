@@ -27,6 +27,7 @@ AntistropheError
 │       └── InvalidResultError       the events of a StepResult are none (a TypeError too)
 ├── UnreadableDataError              bytes are damaged, or no longer fit their class
 ├── OutputNotFoundError              ``ctx.outputs[...]`` of a step without an output (a KeyError too)
+├── ResourceNotFoundError            ``ctx.worker[...]`` of what was not made in this process (a KeyError too)
 └── CqrsError                        event store, command bus, projections, versions
     ├── ConcurrencyError             ``expected_version`` was not met
     ├── ValidationError              a command's fields are wrong; has ``errors``
@@ -257,6 +258,13 @@ class UnreadableDataError(AntistropheError, ValueError):
 
 class OutputNotFoundError(AntistropheError, KeyError):
     """``ctx.outputs[name]`` was asked for a step that has no output, comes later, or does not exist."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class ResourceNotFoundError(AntistropheError, KeyError):
+    """``ctx.worker[name]`` was asked for what no function under ``@on_worker_start`` has made in this process."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""

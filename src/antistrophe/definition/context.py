@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from antistrophe.definition.events import event_key
 from antistrophe.definition.result import is_iterable_of_events, read_events
+from antistrophe.definition.worker_start import Worker
 from antistrophe.errors import InvalidResultError, OutputNotFoundError
 from antistrophe.serialization.type_hints import short
 
@@ -64,6 +65,7 @@ class StepContext:
     ``in_doubt``: True where nobody knows whether ``execute`` took effect.
     ``deadline``: when this attempt is ended, an aware datetime in UTC.
     ``log``: a logger whose records go to the log of the home.
+    ``worker``: what the functions under ``@on_worker_start`` have made in this process, by name.
 
     A compensation that uses them::
 
@@ -82,6 +84,7 @@ class StepContext:
     in_doubt: bool
     deadline: datetime
     log: logging.Logger
+    worker: Mapping[str, Any] = field(default_factory=Worker)
 
 
 @dataclass(frozen=True, slots=True)

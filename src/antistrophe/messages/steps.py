@@ -33,18 +33,20 @@ class LoadCode:
 
 @message
 class CodeLoaded:
-    """The step classes are imported."""
+    """The step classes are imported. ``to_close``: the process has something to close before it ends."""
 
     lease_name: str
     class_refs: tuple[str, ...]
+    to_close: bool = False
 
 
 @message
 class CodeNotLoaded:
-    """The step classes can't be imported, for this reason."""
+    """The step classes can't be imported, for this reason. ``to_close``: as for CodeLoaded."""
 
     lease_name: str
     reason: str
+    to_close: bool = False
 
 
 @message

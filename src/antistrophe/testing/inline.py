@@ -9,7 +9,7 @@ import inspect
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +17,14 @@ from typing import Any
 from antistrophe.actors.saga.saga import SagaActor
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.actors.step.call import answer_of, fresh_context
+from antistrophe.actors.step.call_loop import CallLoop
 from antistrophe.actors.step.raised import answer_of_exception, exit_of
 from antistrophe.actors.step.step_context import context_of
+from antistrophe.actors.step.worker_resources import WorkerResources
 from antistrophe.definition.events import decode_event
-from antistrophe.definition.result import run_coroutine
 from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, SagaDefinition
 from antistrophe.definition.step import build_step, call_step, source_of
+from antistrophe.definition.worker_start import worker_starts_reached
 from antistrophe.errors import AttemptCancelled, SagaError
 from antistrophe.journal import JournalRecord
 from antistrophe.journal.timeline import timeline_entry
@@ -69,9 +71,12 @@ def run_inline(saga: SagaDefinition) -> Outcome:
 
     Where this differs from a system: a call that hangs can't be ended, and hangs the test. One that comes back later
     than its limit is booked as timed out, as it would have been killed by then. ``limits`` and ``isolation`` have no
-    effect, ``os._exit`` and a crash end the test; ``sys.exit`` counts as the death of the process. Raises
-    PayloadTooLargeError for an input over the limit, and UnreadableDataError for one that does not come back from its
-    packed form.
+    effect, ``os._exit`` and a crash end the test; ``sys.exit`` counts as the death of the process. What is under
+    ``@on_worker_start`` in the modules of the steps, and in those whose names stand in them, is made for this run and
+    closed after it.
+
+    Raises PayloadTooLargeError for an input over the limit, UnreadableDataError for one that does not come back from
+    its packed form, and CodeNotLoadableError where a function under ``@on_worker_start`` fails.
     """
     return _Inline(saga).run()
 
@@ -99,8 +104,20 @@ class _Inline:
         self._todo: deque[Callable[[], None]] = deque()
         self._record: tuple[str, AttemptRecord] | None = None
         self._ended = False
+        self._resources = WorkerResources()
+        self._coroutines = _Coroutines()
 
     def run(self) -> Outcome:
+        run_apart = self._coroutines.run_apart
+        try:
+            starts = worker_starts_reached(source.__module__ for source in self._sources)
+            self._resources.start(run_apart, starts)
+            return self._run()
+        finally:
+            self._resources.close(run_apart)
+            self._coroutines.close()
+
+    def _run(self) -> Outcome:
         self._tell(BeginSaga("inline", self._spec))
         while not self._ended:
             if self._todo:
@@ -201,12 +218,13 @@ class _Inline:
 
     def _call(self, message: RunStep) -> None:
         """Make the call of an attempt. One that comes back too late is not answered: the actor wakes, and ends it."""
-        step = build_step(self._sources[message.step], message.input)
+        source = self._sources[message.step]
+        step = build_step(source, message.input)
         began_at = self.now()
         self._record = (message.lease_name, AttemptRecord(began_at))
-        context = context_of(message, began_at + message.limit_s)
+        context = context_of(message, began_at + message.limit_s, self._resources.seen_from(source))
         try:
-            result = _awaited(lambda: call_step(step, message.action.value, context))
+            result = self._coroutines.result_of(lambda: call_step(step, message.action.value, context))
         except SystemExit as ended:
             end = exit_of(ended)
             if isinstance(end, Exited):
@@ -246,15 +264,31 @@ def _is_the_sagas(error: BaseException) -> bool:
     return isinstance(error, _CAUGHT)
 
 
-def _awaited(make: Callable[[], Any]) -> Any:
-    """What ``make`` returns, or what the coroutine that it returns does."""
-    result = make()
-    if not inspect.iscoroutine(result):
-        return result
-    if not _loop_runs_here():
-        return run_coroutine(result)
-    with ThreadPoolExecutor(1, "antistrophe-inline") as pool:
-        return pool.submit(contextvars.copy_context().run, run_coroutine, result).result()
+class _Coroutines:
+    """Runs the coroutines of one run on one event loop: in this thread, or beside it where a loop runs in this one."""
+
+    def __init__(self) -> None:
+        self._loop = CallLoop()
+        self._beside = ThreadPoolExecutor(1, "antistrophe-inline") if _loop_runs_here() else None
+
+    def result_of(self, make: Callable[[], Any]) -> Any:
+        """What ``make`` returns, or what the coroutine that it returns does."""
+        result = make()
+        return self._do(self._loop.run, result) if inspect.iscoroutine(result) else result
+
+    def run_apart(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine that is no part of a call."""
+        return self._do(self._loop.run_apart, coroutine)
+
+    def close(self) -> None:
+        self._do(self._loop.close)
+        if self._beside is not None:
+            self._beside.shutdown()
+
+    def _do(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        if self._beside is None:
+            return work(*arguments)
+        return self._beside.submit(contextvars.copy_context().run, work, *arguments).result()
 
 
 def _loop_runs_here() -> bool:

@@ -19,7 +19,8 @@ from antistrophe.definition.code_loading import inside_step_process, load_step_c
 from antistrophe.definition.context import Outputs, StepContext, StepResult, normalise_result
 from antistrophe.definition.result import run_coroutine
 from antistrophe.definition.spec import Origin
-from antistrophe.definition.step import SagaStep, build_step, call_step, method_of
+from antistrophe.definition.step import SagaStep, build_step, call_step, method_of, source_of
+from antistrophe.definition.worker_start import Worker
 from antistrophe.errors import FatalError, InDoubtError, NotSerializableError
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.testing.verification.line_tracer import LineTracer
@@ -125,7 +126,8 @@ class InjectedStep(SagaStep):
         return self._call(COMPENSATE, ctx)
 
     def verify(self, ctx: StepContext) -> Any:
-        return call_step(self._step(self.user_step), "verify", ctx)
+        step = self._step(self.user_step)
+        return call_step(step, "verify", _seen_from(ctx, step))
 
     def _step(self, user_step: UserStep) -> SagaStep:
         return build_step(load_step_class(self.origin, user_step.class_ref), user_step.input)
@@ -146,6 +148,7 @@ class InjectedStep(SagaStep):
     def _call_user_code(self, log: RunLog, role: str, ctx: StepContext, *, armed: bool) -> Any:
         """Call the user's code, and do what the plan says when it has returned."""
         step = self._step(self.user_step)
+        ctx = _seen_from(ctx, step)
         began = time.monotonic()
         tracer = self._tracer(log, step, role, armed=armed)
         with tracer:
@@ -230,7 +233,8 @@ class InjectedStep(SagaStep):
             output=ctx.outputs.get(other.name),
             in_doubt=False,
         )
-        result = call_step(self._step(other), COMPENSATE, given)
+        step = self._step(other)
+        result = call_step(step, COMPENSATE, _seen_from(given, step))
         if inspect.iscoroutine(result):
             run_coroutine(result)
 
@@ -254,6 +258,12 @@ def hold(log: RunLog, role: str, index: int) -> None:
     """Wait until the whole system is killed, and this process with it."""
     log.note(HELD, role=role, step=index)
     log.wait_for(INJECTIONS_OFF)
+
+
+def _seen_from(ctx: StepContext, step: SagaStep) -> StepContext:
+    """The context with ``worker`` as the user's step has it."""
+    worker = ctx.worker
+    return replace(ctx, worker=worker.seen_from(source_of(step).__module__) if isinstance(worker, Worker) else worker)
 
 
 def gate_of(role: str, index: int) -> str:
