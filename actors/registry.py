@@ -37,6 +37,9 @@ from antistrophe.records import SagaMetadata, SagaStatus
 
 _SAGAS_AT_ONCE = 1_000
 
+_JOURNAL_PATIENCE_S = 0.25
+"""How long a query waits where another process keeps even readers out."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Poll:
@@ -68,7 +71,9 @@ class RegistryActor(RuntimeActor):
         if self.base is not None:
             return
         self.configure(message)
-        self._read: Journal = SqliteJournal(journal_path(message.home), synchronous=message.settings.synchronous)
+        self._read: Journal = SqliteJournal(
+            journal_path(message.home), synchronous=message.settings.synchronous, patience_s=_JOURNAL_PATIENCE_S
+        )
         self._answers: dict[type, Callable[[Any], Any]] = {
             GetSaga: self._get_saga,
             GetTimeline: self._get_timeline,

@@ -9,12 +9,12 @@ from antistrophe.actors.saga.ports import EvidencePort, JournalPort, SagaHostPor
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.errors import JournalError
 from antistrophe.messages import BeginSaga, ProcessDead, ProcessGrant
-from antistrophe.saga.entries import AttemptStarted, SagaAccepted
-from antistrophe.saga.inputs import Answered, Fenced, Input, ProcessGranted, Resumed, TimePassed
+from antistrophe.saga.entries import AttemptExpired, AttemptStarted, SagaAccepted
+from antistrophe.saga.inputs import Answered, Fenced, Input, Overdue, ProcessGranted, Resumed, TimePassed
 from antistrophe.saga.machine import transition
 from antistrophe.saga.state import Saga, evolve
 
-_STAYS_TRUE = (Answered, Fenced, Resumed)
+_STAYS_TRUE = (Answered, Fenced, Overdue, Resumed)
 """The inputs that can be decided again later. A grant can't: its process is given back meanwhile. Time can't: the next
 wakeup tells how late it is then. An order can't: whoever gave it hears at once that it was refused."""
 
@@ -31,8 +31,8 @@ class Change:
 class Execution:
     """The saga as its actor holds it.
 
-    While the journal refuses (a full disk), the saga is ``stuck``: the inputs that stay true are kept, each once, and
-    ``retry`` decides them again.
+    While the journal refuses (a full disk, a lock that another process holds), the saga is ``stuck``: the inputs that
+    stay true are kept, each once, and ``retry`` decides them again.
     """
 
     def __init__(self, journal: JournalPort, evidence: EvidencePort, host: SagaHostPort) -> None:
@@ -42,7 +42,7 @@ class Execution:
         self._saga: Saga | None = None
         self._backlog: tuple[Input, ...] = ()
         self._dead: tuple[str, ...] = ()
-        self.refusal: str | None = None
+        self.refusal: JournalError | None = None
 
     def __copy__(self) -> Execution:
         twin = Execution(self._journal, self._evidence, self._host)
@@ -115,11 +115,23 @@ class Execution:
         try:
             position = self._journal.commit(before, after, entries)
         except JournalError as error:
-            self.refusal = str(error)
+            self.refusal = error
             self._keep(said)
             return None
         self._saga = after
         return Change(before, after, position)
+
+    def keep_overdue(self, passed: TimePassed) -> bool:
+        """While the journal refuses: whether the current attempt is past its limit, and nothing is known of its end. It
+        has to end now. That it was past its limit is kept until the journal takes it."""
+        current = self.saga.current
+        if current is None or not self.stuck or any(_settles(said, current) for said in self._backlog):
+            return False
+        entries, _ = transition(self.saga, passed, self._host.now())
+        if not any(isinstance(entry, AttemptExpired) for entry in entries):
+            return False
+        self._keep(Overdue(current.step, current.action, current.attempt))
+        return True
 
     def _keep(self, said: Input) -> None:
         if isinstance(said, _STAYS_TRUE) and said not in self._backlog:
@@ -148,6 +160,7 @@ class Execution:
             dead.detail,
             stack,
             no_stack,
+            dead.overdue,
         )
 
     def remove_evidence(self, lease_name: str) -> None:
@@ -167,6 +180,15 @@ class Execution:
 
     def _attempt_id(self, current: AttemptStarted) -> AttemptId:
         return AttemptId(self.saga.id, current.step, current.action, current.attempt)
+
+
+def _settles(said: Input, current: AttemptStarted) -> bool:
+    """Whether an input tells how that attempt ended, or that it is being ended."""
+    return isinstance(said, Answered | Fenced | Overdue) and (said.step, said.action, said.attempt) == (
+        current.step,
+        current.action,
+        current.attempt,
+    )
 
 
 def _began(record: AttemptRecord) -> bool | None:

@@ -28,6 +28,9 @@ from antistrophe.messages import (
 
 _TO_A_SAGA = (ProcessGrant, ProcessRefusal, ProcessDead, StepAnswer, SagaOrder, WaitForSaga)
 
+_JOURNAL_PATIENCE_S = 0.5
+"""How long a host waits for the journal's lock. Meanwhile it ends no attempt that is past its limit."""
+
 
 class SagaHost(RuntimeActor):
     """Receives the messages to its sagas, and settles them as soon as no other message is there."""
@@ -66,7 +69,7 @@ class SagaHost(RuntimeActor):
         if self.sagas is not None:
             return
         self.configure(message.base)
-        self._journal = JournalAccess(message.base)
+        self._journal = JournalAccess(message.base, _JOURNAL_PATIENCE_S)
         evidence = AttemptEvidence(message.base.home)
         self.sagas = HostedSagas(self, self._journal, evidence, sender, message.base.settings)
         self.sagas.draining = self._draining

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from antistrophe.actors.base import log
+from antistrophe.actors.saga.journal_refusals import JournalRefusals, WatchedGroup
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
-from antistrophe.journal import GroupCommit, SagaEvent, SqliteJournal, journal_path
+from antistrophe.journal import SagaEvent, SqliteJournal, journal_path
 from antistrophe.messages import Configuration
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Action, AttemptSucceeded, Entry, SagaAccepted, SagaWaits, VerdictGiven
@@ -34,26 +35,38 @@ class OpenSaga:
 class JournalAccess:
     """The journal for one actor. Every method raises JournalError if the file can't be used."""
 
-    def __init__(self, base: Configuration) -> None:
-        self._journal = SqliteJournal(journal_path(base.home), synchronous=base.settings.synchronous)
+    def __init__(self, base: Configuration, patience_s: float) -> None:
+        """``patience_s``: how long a call waits at most while another process holds the file's lock."""
+        self._journal = SqliteJournal(
+            journal_path(base.home), synchronous=base.settings.synchronous, patience_s=patience_s
+        )
+        self._refusals = JournalRefusals()
+        self._group: WatchedGroup | None = None
         self.position = 0
 
     def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry]) -> int:
         """Make the entries between two states durable, with their events. Returns the position of the last entry.
         Raises SeqConflictError if another actor has gone on with this saga."""
         seq = 0 if before is None else before.seq
-        self.position = self._journal.append(
-            after.id,
-            expected_seq=seq,
-            entries=entries,
-            events=_events(after, seq, entries),
-            row=view_after(before, after, entries),
-        )
+        try:
+            self.position = self._journal.append(
+                after.id,
+                expected_seq=seq,
+                entries=entries,
+                events=_events(after, seq, entries),
+                row=view_after(before, after, entries),
+            )
+        except JournalError as error:
+            self._refusals.refused(error)
+            raise
+        if self._group is None or not self._group.is_open:
+            self._refusals.taken()
         return self.position
 
-    def group(self) -> GroupCommit:
+    def group(self) -> WatchedGroup:
         """A new group of commits that become durable together."""
-        return self._journal.group()
+        self._group = WatchedGroup(self._journal.group(), self._refusals)
+        return self._group
 
     def accept_waiting(self, request_id: str, spec: SagaSpec, now: float, why: str) -> int:
         """Accept a saga that has to wait until it is admitted."""

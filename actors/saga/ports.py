@@ -53,9 +53,11 @@ class JournalPort(Protocol):
 
 
 class GroupPort(Protocol):
-    """Commits that become durable together. ``broken``: one of them failed, so the group can only be rolled back."""
+    """Commits that become durable together."""
 
-    broken: bool
+    @property
+    def broken(self) -> bool:
+        """One of them failed, so the group can only be rolled back."""
 
     def open(self) -> None:
         """Let the following commits take part."""

@@ -48,7 +48,7 @@ LOOK_AGAIN_S = 0.1
 """How soon the actor looks again at an attempt that is past its limit but has written no start marker."""
 
 JOURNAL_AGAIN_S = 0.5
-"""How soon a saga tries again that the journal refuses (a full disk)."""
+"""How soon a saga tries again that the journal refuses (a full disk, a lock that another process holds)."""
 
 
 class SagaActor:
@@ -99,7 +99,7 @@ class SagaActor:
             if message.grant is not None:
                 self._release(message.grant.lease, True)
             # The supervisor forgets the saga before it rejects the request: what is refused must not begin later.
-            self._go(SagaEnded(message.spec.id, None, str(error)))
+            self._go(SagaEnded(message.spec.id, None, str(error), type(error).__name__))
             return
         if message.acknowledge is not None:
             self._waiters.accepted(message.acknowledge, change.position)
@@ -176,7 +176,7 @@ class SagaActor:
             return None
         change = self._run.tell(order)
         if change is None and self._run.refusal is not None:
-            self._waiters.rejected(to, "JournalError", self._run.refusal)
+            self._waiters.rejected(to, type(self._run.refusal).__name__, str(self._run.refusal))
             self._set_wake()
         else:
             self._waiters.done(to, self._run.position, effect=change is not None)
@@ -191,7 +191,7 @@ class SagaActor:
             return
         if self._run.stuck:
             self._retry()
-        if not (self._left or self._run.stuck):
+        if not self._left:
             self._do_what_is_due()
         self._set_wake()
 
@@ -204,7 +204,7 @@ class SagaActor:
 
     def _do_what_is_due(self) -> None:
         now = self._host.now()
-        if self._ask_at is not None and now >= self._ask_at:
+        if self._ask_at is not None and now >= self._ask_at and not self._run.stuck:
             self._ask()
         else:
             self._requests.ask_again_if_due(now)
@@ -222,6 +222,9 @@ class SagaActor:
         else:
             self._look_at = now + LOOK_AGAIN_S
         self._tell(passed)
+        if self._run.keep_overdue(passed):  # the journal refuses: what it means is journaled later
+            ended = effect.end(self._run.saga)
+            self._requests.ask(EndProcess(self._id, ended.started.lease, ended.grace_s, overdue=True))
 
     # --- decide, journal, perform ------------------------------------------------------------------------------
 
@@ -232,15 +235,12 @@ class SagaActor:
 
     def _decide(self, said: Input) -> Change | None:
         """Decide on an input and journal what it changes."""
-        was_stuck = self._run.stuck
         try:
             change = self._run.tell(said)
         except SeqConflictError:
             self._go(None)
             return None
-        if change is None and self._run.stuck:
-            if not was_stuck:
-                log.error("saga %s waits for its journal: %s", self._id, self._run.refusal)
+        if self._run.stuck:
             self._set_wake()
         return change
 

@@ -21,11 +21,13 @@ from antistrophe.saga.entries import Lease
 @dataclass(slots=True)
 class Ending:
     """An attempt that is to end. ``kill_at``: when its process is killed. ``by_system``: the system stops, or closes a
-    slot. ``why``: the reason, where it is another one than the attempt's time limit."""
+    slot. ``why``: the reason, where it is another one than the attempt's time limit. ``overdue``: it is past its limit,
+    which the journal may not know."""
 
     kill_at: float
     by_system: bool
     why: str | None = None
+    overdue: bool = False
 
 
 @dataclass(slots=True)

@@ -67,8 +67,10 @@ class ProcessKeeper:
         return next(iter(self.pool.processes.leased_to(saga_id)), None)
 
     def give_back(self, saga_id: str, lease_name: str, *, reusable: bool) -> None:
-        """A saga has settled the attempt that ran there."""
+        """A saga has settled the attempt that ran there. A process that is being ended is for nobody else, even where
+        its attempt has answered before it died."""
         self.attempts.settled(saga_id)
+        reusable = reusable and not self.attempts.is_ending(lease_name)
         self._carry_out(self.pool.returned(lease_name, saga_id, self._supervisor.now(), reusable=reusable))
         self.serve()
 

@@ -143,7 +143,7 @@ class RequestHandler:
             try:
                 position = self._journal.accept_waiting(message.request_id, spec, self._supervisor.now(), why)
             except JournalError as error:
-                self._reject(to, "JournalError", str(error))
+                self._reject(to, type(error).__name__, str(error))
                 return
             live = self._sagas.add(spec.id, rank_of(spec), message.request_id, message.client_id)
             live.holders.add(message.client_id)
@@ -194,7 +194,7 @@ class RequestHandler:
             return
         starter = None if live.begin is None else live.begin.acknowledge
         for to in [*live.waiters.values(), *([] if starter is None else [starter])]:
-            self._reject(to, "JournalError", message.refusal)
+            self._reject(to, message.error, message.refusal)
 
     def _tell_outcome(self, saga_id: str, to: Waiter) -> None:
         outcome = outcome_of(self._journal.load(saga_id))

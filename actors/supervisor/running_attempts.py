@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from dataclasses import replace
 
 from antistrophe.actors.base import log
 from antistrophe.actors.step.attempt_file import remove_attempt_files, stack_path
@@ -98,16 +99,18 @@ class RunningAttempts:
 
     # --- ending ------------------------------------------------------------------------------------------------
 
-    def end(self, saga_id: str, lease: Lease, grace_s: float, *, by_system: bool = False) -> None:
+    def end(
+        self, saga_id: str, lease: Lease, grace_s: float, *, by_system: bool = False, overdue: bool = False
+    ) -> None:
         """End that attempt: its process, or only its call, is told now, and the process is killed after the grace. The
-        end is reported when it is proven."""
+        end is reported when it is proven, and with it whether it was ``overdue``."""
         child = self._child(lease.name)
         if child is None or self._pool.processes.saga_of(lease.name) != saga_id:
             self.adopt(saga_id, lease)
         elif child.shared:
-            self._end_call(child, lease.name, grace_s, by_system=by_system)
+            self._end_call(child, lease.name, grace_s, by_system=by_system, overdue=overdue)
         elif lease.name not in self._endings:
-            self._note_ending(lease.name, grace_s, by_system=by_system)
+            self._note_ending(lease.name, grace_s, by_system=by_system, overdue=overdue)
             # Its stacks first: SIGTERM may be all that it takes to end it.
             child.ask_for_stacks()
             send_signal(identity_of_lease(lease), signal.SIGTERM)
@@ -125,13 +128,15 @@ class RunningAttempts:
         """End whatever still runs in that slot of an async worker."""
         self._end_call(self._children[process_of(lease_name)], lease_name, CLOSE_GRACE_S, by_system=True)
 
-    def _end_call(self, worker: ChildProcess, lease_name: str, grace_s: float, *, by_system: bool) -> None:
+    def _end_call(
+        self, worker: ChildProcess, lease_name: str, grace_s: float, *, by_system: bool, overdue: bool = False
+    ) -> None:
         if lease_name not in self._endings:
-            self._note_ending(lease_name, grace_s, by_system=by_system)
+            self._note_ending(lease_name, grace_s, by_system=by_system, overdue=overdue)
         self._supervisor.send(worker.address, EndCall(lease_name))
 
-    def _note_ending(self, lease_name: str, grace_s: float, *, by_system: bool) -> None:
-        self._endings[lease_name] = Ending(self._supervisor.now() + grace_s, by_system)
+    def _note_ending(self, lease_name: str, grace_s: float, *, by_system: bool, overdue: bool) -> None:
+        self._endings[lease_name] = Ending(self._supervisor.now() + grace_s, by_system, overdue=overdue)
         self._supervisor.wake_in(grace_s)
 
     def kill_overdue(self) -> None:
@@ -206,8 +211,9 @@ class RunningAttempts:
         ending = self._endings.pop(message.lease_name, None)
         saga_id, orders = self._pool.closed(message.lease_name, self._supervisor.now())
         if saga_id is not None and worker is not None:
-            by_system = ending is not None and ending.by_system
-            self._report(ProcessDead(saga_id, worker.lease_named(message.lease_name), None, None, by_system))
+            by_system, overdue = (False, False) if ending is None else (ending.by_system, ending.overdue)
+            lease = worker.lease_named(message.lease_name)
+            self._report(ProcessDead(saga_id, lease, None, None, by_system, overdue=overdue))
         return orders
 
     def process_died(self, child: ChildProcess) -> None:
@@ -230,7 +236,8 @@ class RunningAttempts:
             # The stacks that the worker wrote show where each of its calls stood.
             with contextlib.suppress(OSError):
                 os.link(stack_path(self._home, child.name), stack_path(self._home, lease_name))
-        return child.death(saga_id, child.lease_named(lease_name), by_system=by_system, detail=detail)
+        dead = child.death(saga_id, child.lease_named(lease_name), by_system=by_system, detail=detail)
+        return replace(dead, overdue=True) if ending is not None and ending.overdue else dead
 
     def _report(self, dead: ProcessDead) -> None:
         self._deaths[dead.saga_id] = dead

@@ -71,6 +71,9 @@ DRAIN_GRACE_S = 1.0
 SWEEP_S = 5.0
 """How long the supervisor tries to end all other processes of a system whose launcher has died."""
 
+JOURNAL_PATIENCE_S = 0.1
+"""How long the supervisor waits for a lock of the journal. Meanwhile it kills and answers nobody."""
+
 
 class SupervisorActor(RuntimeActor):
     """Routes each message to ``RequestHandler``, ``LiveSagas`` or ``ProcessKeeper``, and keeps the registry alive."""
@@ -106,7 +109,9 @@ class SupervisorActor(RuntimeActor):
             Drain: self._on_drain,
             RequestLease: lambda message, _: sagas.ask_process(message),
             AdoptProcess: lambda message, _: sagas.adopt_process(message),
-            EndProcess: lambda message, _: processes.attempts.end(message.saga_id, message.lease, message.grace_s),
+            EndProcess: lambda message, _: processes.attempts.end(
+                message.saga_id, message.lease, message.grace_s, overdue=message.overdue
+            ),
             ReturnProcess: self._on_return,
             SagaActorFailed: lambda message, _: sagas.actor_failed(message.saga_id),
             SagaEnded: self._on_ended,
@@ -132,7 +137,7 @@ class SupervisorActor(RuntimeActor):
         self.configure(message)
         self._launcher = identity_of(message.launcher_pid)
         try:
-            journal = JournalAccess(message)
+            journal = JournalAccess(message, JOURNAL_PATIENCE_S)
             open_sagas = journal.open_sagas()
         except JournalError as error:
             self.send(sender, SupervisorFailed("JournalError", str(error)))
@@ -187,7 +192,7 @@ class SupervisorActor(RuntimeActor):
             try:
                 handler(message, sender)
             except JournalError as error:
-                self.send(sender, Rejected(message.correlation, "JournalError", str(error)))
+                self.send(sender, Rejected(message.correlation, type(error).__name__, str(error)))
 
         return handle
 

@@ -20,6 +20,7 @@ AntistropheError
 │   ├── SystemUnavailableError       no actor system answers
 │   ├── OverloadedError              the system takes no more requests at the moment
 │   └── JournalError                 the journal can't be used; names the file and what to do
+│       └── JournalBusyError         another process holds its write lock; names that process
 ├── StepSignal                       a step raises one to say how its attempt ended
 │   ├── RetryableError               nothing happened; try again
 │   ├── FatalError                   nothing happened; don't try again
@@ -222,6 +223,11 @@ class OverloadedError(SystemStateError):
 class JournalError(SystemStateError):
     """The journal can't be used: it is corrupt, newer than this program, not writable, or another owner's. The text
     names the file and what to do."""
+
+
+class JournalBusyError(JournalError):
+    """Somebody else has held the journal's write lock for too long, and nothing was written. The text names the process
+    that holds it."""
 
 
 # --- what a step raises -------------------------------------------------------------------------------------------

@@ -37,10 +37,8 @@ def _what_left_the_group_lives() -> None:
 def _a_late_kill() -> None:
     end = running_attempts.RunningAttempts.end
 
-    def late(
-        self: running_attempts.RunningAttempts, saga_id: str, lease: Lease, grace_s: float, *, by_system: bool = False
-    ) -> None:
-        end(self, saga_id, lease, grace_s + 2.0, by_system=by_system)
+    def late(self: running_attempts.RunningAttempts, saga_id: str, lease: Lease, grace_s: float, **how: bool) -> None:
+        end(self, saga_id, lease, grace_s + 2.0, **how)
 
     running_attempts.RunningAttempts.end = late  # type: ignore[method-assign]
 

@@ -17,6 +17,7 @@ from antistrophe.messages import (
     AdoptProcess,
     BeginSaga,
     Done,
+    EndProcess,
     ProcessDead,
     ProcessGrant,
     Rejected,
@@ -29,7 +30,7 @@ from antistrophe.messages import (
     StepAnswer,
     Waiter,
 )
-from antistrophe.saga.entries import Action, AttemptExpired, AttemptStarted, Entry, Lease
+from antistrophe.saga.entries import Action, AttemptExpired, AttemptFailed, AttemptStarted, Entry, FailureKind, Lease
 from antistrophe.saga.inputs import CancelAsked, Returned
 from antistrophe.saga.state import Saga, replay
 from antistrophe.settings import Settings
@@ -188,6 +189,71 @@ def test_while_the_journal_refuses_it_is_tried_at_an_even_pace(host: Host) -> No
     host.full = False
     host.pass_time(host.time + JOURNAL_AGAIN_S)
     assert host.kinds().count(AttemptExpired) == 1
+
+
+def begun_and_full(host: Host) -> None:
+    """An attempt with a limit of 5 s has begun, and from now on the journal refuses."""
+    host.start(BeginSaga("r", spec(step(timeout_s=5.0)), grant("a")))
+    host.marks["a"] = AttemptRecord(host.time)
+    host.full = True
+
+
+def failed(host: Host) -> list[FailureKind]:
+    return [entry.failure.kind for entry in host.entries if isinstance(entry, AttemptFailed)]
+
+
+def test_an_attempt_past_its_limit_is_ended_while_the_journal_refuses_and_counts_as_timed_out(host: Host) -> None:
+    begun_and_full(host)
+    host.pass_time(host.time + 5.0)
+    assert [(each.lease.name, each.overdue) for each in host.told(EndProcess)] == [("a", True)]
+    host.pass_time(host.time + 1.0)
+    host.tell(ProcessDead("s", Lease("a", 1, 1, BOOT), None, 15, False, overdue=True))
+    host.pass_time(host.time + 60.0)
+    assert len(host.told(EndProcess)) == 1
+    host.full = False
+    host.pass_time(host.time + JOURNAL_AGAIN_S)
+    assert host.kinds().count(AttemptExpired) == 1
+    assert failed(host) == [FailureKind.TIMEOUT]
+
+
+def test_an_order_to_end_that_is_lost_while_the_journal_refuses_is_repeated(host: Host) -> None:
+    begun_and_full(host)
+    host.pass_time(host.time + 5.0 + 2 * ASK_AGAIN_S)
+    assert len(host.told(EndProcess)) == 2
+
+
+def test_an_attempt_that_answers_while_it_is_being_ended_is_settled_by_its_death(host: Host) -> None:
+    begun_and_full(host)
+    host.pass_time(host.time + 5.0)
+    host.tell(answer("a"))
+    host.full = False
+    host.pass_time(host.time + JOURNAL_AGAIN_S)
+    assert host.told(ReturnProcess) == [], "its process is about to die"
+    host.marks["a"] = AttemptRecord(host.time - 5.0, Returned())
+    host.tell(ProcessDead("s", Lease("a", 1, 1, BOOT), None, 15, False, overdue=True))
+    assert replay(host.entries).completed
+
+
+@pytest.mark.parametrize("ended", ["answered", "dead"])
+def test_an_attempt_that_has_ended_before_its_limit_is_not_ended_again(host: Host, ended: str) -> None:
+    begun_and_full(host)
+    host.tell(answer("a") if ended == "answered" else ProcessDead("s", Lease("a", 1, 1, BOOT), 1, None, False))
+    host.pass_time(host.time + 60.0)
+    assert host.told(EndProcess) == []
+    host.full = False
+    host.pass_time(host.time + JOURNAL_AGAIN_S)
+    assert failed(host) == ([] if ended == "answered" else [FailureKind.CRASH])
+
+
+def test_the_next_actor_learns_from_the_death_that_the_attempt_was_past_its_limit(host: Host) -> None:
+    begun_and_full(host)
+    host.pass_time(host.time + 5.0)
+    host.full = False
+    host.start(ResumeSaga("s"))
+    assert host.kinds().count(AttemptExpired) == 0
+    host.tell(ProcessDead("s", Lease("a", 1, 1, BOOT), None, 15, False, overdue=True))
+    assert host.kinds().count(AttemptExpired) == 1
+    assert failed(host) == [FailureKind.TIMEOUT]
 
 
 def test_an_order_that_the_journal_refuses_is_rejected(host: Host) -> None:

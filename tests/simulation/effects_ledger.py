@@ -42,7 +42,8 @@ class Call:
     what it gave (None: its process died first). ``journal_length``: how many entries there were when it began;
     ``process_used``: something had run in its process before; ``turn``: the step class that its lease counts for,
     and nothing had run there since; ``interrupted``: the system ended it;
-    ``shared``: it ran in a slot beside others; ``held``: the saga held the lease of its process when it began."""
+    ``shared``: it ran in a slot beside others; ``held``: the saga held the lease of its process when it began;
+    ``told_to_end_at``: when its process was told to end."""
 
     token: Token
     process: str
@@ -56,6 +57,7 @@ class Call:
     turn: str | None = None
     shared: bool = False
     held: bool = True
+    told_to_end_at: float | None = None
 
 
 class EffectsLedger:

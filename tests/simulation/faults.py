@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from enum import Enum
 
 
@@ -94,11 +95,13 @@ class Chances:
     every world comes to rest.
     """
 
-    def __init__(self, rng: random.Random, enabled: frozenset[Fault], budget: int) -> None:
+    def __init__(self, rng: random.Random, enabled: frozenset[Fault], budget: int, clock: Callable[[], float]) -> None:
         self._rng = rng
+        self._clock = clock
         self._enabled = enabled
         self._left = budget
         self.counts: Counter[Fault] = Counter()
+        self.moments: dict[Fault, list[float]] = {}
 
     def draw(self, fault: Fault) -> bool:
         """Draw whether a fault of the machinery is to happen; whoever makes it happen notes it."""
@@ -117,3 +120,4 @@ class Chances:
     def note(self, fault: Fault) -> None:
         """Count a fault that has really happened."""
         self.counts[fault] += 1
+        self.moments.setdefault(fault, []).append(self._clock())

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from antistrophe.actors.saga.saga import LOOK_AGAIN_S
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import (
     Action,
@@ -37,6 +38,27 @@ MOST_ENTRIES = 600
 
 _FINAL = (SagaCompleted, SagaCompensated)
 _SETTLING = (AttemptSucceeded, AttemptFailed, VerdictGiven)
+
+
+_DELAYS = (
+    Fault.MESSAGE_LATE,
+    Fault.CRASH_BEFORE_APPEND,
+    Fault.CRASH_AFTER_APPEND,
+    Fault.CRASH_BETWEEN_EFFECTS,
+    Fault.ACTOR_FAILED,
+    Fault.SYSTEM_CRASH,
+    Fault.SYSTEM_DRAINED,
+    Fault.CLOCK_LEAP,
+    Fault.EVIDENCE_REMOVED,
+    Fault.EVIDENCE_UNREADABLE,
+)
+"""Faults after which nobody may be there to see that an attempt is past its limit, or nobody may know when it began."""
+
+_LATE_GO_S = 3.0
+"""How long a message may take that tells a process to make a call."""
+
+_SOON_S = 2 * LOOK_AGAIN_S
+"""How late an attempt may be told to end: an actor looks again so often, and messages take their time."""
 
 
 def judge(history: History) -> list[Violation]:
@@ -220,6 +242,31 @@ def _not_early(history: History) -> Iterator[Violation]:
                 yield Violation(Check.EARLY, f"{call.token} had only {entry.at - call.began_at} of {limit_s} s")
 
 
+def _not_late(history: History) -> Iterator[Violation]:
+    for call in history.ledger.calls:
+        step = history.scenario.spec.steps[call.token.step]
+        limit_s = step.compensation_timeout_s if call.token.action is Action.COMPENSATE else step.timeout_s
+        ends_at = call.told_to_end_at or call.ended_at
+        if _is_delayed(history, call.began_at, ends_at):
+            continue
+        if ends_at is None or ends_at > call.began_at + limit_s + _SOON_S:
+            yield Violation(Check.LATE, f"{call.token} began at {call.began_at}, and was let run until {ends_at}")
+
+
+def _is_delayed(history: History, began_at: float, ended_at: float | None) -> bool:
+    """Whether something happened shortly before a call or during it that keeps its saga from looking at it in time."""
+    until = float("inf") if ended_at is None else ended_at
+    return any(began_at - _LATE_GO_S <= at <= until for fault in _DELAYS for at in history.moments.get(fault, ()))
+
+
+def _timed_out(history: History) -> Iterator[Violation]:
+    for entry in history.journal:
+        if isinstance(entry, AttemptFailed) and entry.failure.kind is FailureKind.CRASH:
+            for call in history.ledger.made(token_of(entry)):
+                if call.told_to_end_at is not None and not call.interrupted:
+                    yield Violation(Check.LATE, f"{call.token} was told to end, and counts as crashed")
+
+
 # --- what is true ----------------------------------------------------------------------------------------------
 
 
@@ -304,6 +351,8 @@ _LOOKS: tuple[Callable[[History], Iterator[Violation]], ...] = (
     _held,
     _in_turn,
     _not_early,
+    _not_late,
+    _timed_out,
     _true_results,
     _ends_true,
 )

@@ -7,12 +7,13 @@ from enum import Enum
 
 
 class Check(str, Enum):
-    """A promise that every history keeps. The first eight are the properties of the machine."""
+    """A promise that every history keeps. The first nine are the properties of the machine."""
 
     ORDER = "compensations start in exactly the reverse order of what is owed"
     DOUBT = "what succeeded or is in doubt is owed, and nothing else is undone"
     ECHO = "an answer settles only the attempt that it echoes, as it really ended"
     EARLY = "nothing times out before its deadline"
+    LATE = "an attempt past its limit is told to end in time, whatever the journal does, and counts as timed out"
     ONE_END = "there is exactly one final entry, it comes last, and its outcome is told"
     GOES_ON = "from every prefix of the journal the saga goes on to its end"
     BOUND = "every world comes to rest within its bound"

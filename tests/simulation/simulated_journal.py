@@ -21,8 +21,9 @@ from tests.simulation.faults import Fault
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-FULL_S = (0.0, 0.0, 0.3, 2.0, 10.0)
-"""For how long a full disk refuses. 0: once, so that what a batch lost can be journaled at once, alone."""
+FULL_S = (0.0, 0.0, 0.3, 2.0, 10.0, 30.0)
+"""For how long a full disk, or a lock that another process holds, refuses. 0: once, so that what a batch lost can be
+journaled at once, alone. The longest is longer than any limit of a step."""
 
 
 class HostKilledError(BaseException):

@@ -67,6 +67,7 @@ class SimulatedSupervisor:
         self._lent: dict[str, StepProcess] = {}
         self._delivered: set[str] = set()
         self._endings: set[str] = set()
+        self._overdue: set[str] = set()
         self._deaths: dict[str, ProcessDead] = {}
 
     def receive(self, message: Any) -> None:
@@ -242,7 +243,7 @@ class SimulatedSupervisor:
     def _give_back(self, name: str, *, reusable: bool) -> None:
         process = self._lent.pop(name, None)
         self._delivered.discard(name)
-        if process is not None and not reusable:
+        if process is not None and (not reusable or name in self._endings):
             process.die(Death(signal=9))
 
     def _take_back(self) -> None:
@@ -277,6 +278,8 @@ class SimulatedSupervisor:
             self._say_what_became_of(message.lease)
         elif name not in self._endings:
             self._endings.add(name)
+            if message.overdue:
+                self._overdue.add(name)
             self._lent[name].terminate(message.grace_s)
 
     def seen_dead(self, process: StepProcess) -> None:
@@ -289,7 +292,8 @@ class SimulatedSupervisor:
             self._world.processes.remove(name)
             return
         self._delivered.discard(name)
-        dead = ProcessDead(self._id, process.lease, death.exit_code, death.signal, death.by_system)
+        overdue = name in self._overdue
+        dead = ProcessDead(self._id, process.lease, death.exit_code, death.signal, death.by_system, overdue=overdue)
         self._deaths[name] = dead
         self._tell_dead(dead)
 

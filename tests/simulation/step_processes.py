@@ -129,6 +129,8 @@ class StepProcess:
             return
         self._ending, self._by_system = True, by_system
         world, call, plan = self._world, self._call, self._plan
+        if call is not None:
+            call.told_to_end_at = world.now
         if call is None or plan is None:
             world.after(DELAY_S, lambda: self.die(Death(signal=15)))
             return

@@ -57,7 +57,7 @@ class History:
     ``error``: what the actor or the machine raised, if it did; ``rested``: it came to rest within its bound;
     ``leaked``: the leases that an actor kept which left in order; ``unheld``: the attempts that were journaled on a
     lease which the saga did not hold; ``ahead``: the positions that were told before they were durable; ``faults``: how
-    often each fault has really occurred.
+    often each fault has really occurred, and ``moments``: when.
     """
 
     scenario: Scenario
@@ -68,6 +68,7 @@ class History:
     unheld: list[str] = field(default_factory=list)
     ahead: list[int] = field(default_factory=list)
     faults: Counter[Fault] = field(default_factory=Counter)
+    moments: dict[Fault, list[float]] = field(default_factory=dict)
     error: BaseException | None = None
     rested: bool = False
     events: int = 0
@@ -95,11 +96,13 @@ class World:
     def __init__(self, scenario: Scenario, journal: Sequence[Entry] = ()) -> None:
         self.scenario = scenario
         self.rng = random.Random(f"world/{scenario.seed}")
-        self.chances = Chances(self.rng, scenario.faults, scenario.budget)
+        self.chances = Chances(self.rng, scenario.faults, scenario.budget, lambda: self.now)
         self.now = max(START, journal[-1].at) if journal else START
         self.disk_full_until = 0.0
         self.ledger = EffectsLedger()
-        self.history = History(scenario, list(journal), self.ledger, faults=self.chances.counts)
+        self.history = History(
+            scenario, list(journal), self.ledger, faults=self.chances.counts, moments=self.chances.moments
+        )
         self.code = UserCode(scenario, self.rng, self.chances, self.ledger)
         self.processes = StepProcesses(self)
         self.operators = Operators(self)

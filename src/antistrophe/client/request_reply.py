@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.held_sagas import HeldIds
 from antistrophe.definition.spec import SagaSpec
-from antistrophe.errors import OverloadedError, SystemStateError, SystemUnavailableError
+from antistrophe.errors import JournalBusyError, OverloadedError, SystemStateError, SystemUnavailableError
 from antistrophe.launcher.attachment import Attachment, System
 from antistrophe.launcher.spawn import error_named
 from antistrophe.messages import Accepted, AwaitSaga, HeldSagas, HoldSagas, Rejected, SagaOutcome, StartSaga
@@ -27,6 +27,12 @@ T = TypeVar("T")
 RESEND_S = 1.0
 """A request that nobody has answered is sent again after this time."""
 
+JOURNAL_PATIENCE_S = 5.0
+"""How long a request is made again that the system refuses because another process holds the journal's lock. The system
+itself waits for the lock no longer than a fraction of a second, because others wait for the system."""
+
+_JOURNAL_PAUSE_S = 0.25
+
 _MAX_RESEND_FACTOR = 5
 """A wait for the end of a saga is sent again less and less often; the pause grows to so many times the first one."""
 
@@ -37,7 +43,8 @@ _IDLE_MAILBOXES = 16
 class _PendingRequest:
     """A request that is not answered yet. ``silence_s``: how many seconds a system that is up may leave the request
     unanswered; None: any time. Where ``then`` is given, the system first accepts ``message``; from then on ``then`` is
-    sent in its place, and the answer to ``then`` is the answer."""
+    sent in its place, and the answer to ``then`` is the answer. ``refused_until``: until when it is made again where
+    the journal's lock is held."""
 
     correlation: str
     message: Any
@@ -46,6 +53,7 @@ class _PendingRequest:
     resend_s: float
     then: AwaitSaga | None = None
     sent: int = 0
+    refused_until: float | None = None
 
     def accepted(self) -> None:
         assert self.then is not None, "only a request with a follow-up is accepted first"
@@ -221,7 +229,8 @@ class Requests:
             if getattr(answer, "correlation", None) != request.correlation:
                 continue
             if isinstance(answer, Rejected):
-                raise error_named(answer.error, answer.text)
+                _refuse_unless_busy(request, error_named(answer.error, answer.text), deadline)
+                until = time.monotonic() + _JOURNAL_PAUSE_S
             if isinstance(answer, request.answer):
                 return answer
             if isinstance(answer, Accepted) and request.then is not None:
@@ -266,6 +275,16 @@ class Requests:
         for mailbox in outdated:
             mailbox.close()
         return found
+
+
+def _refuse_unless_busy(request: _PendingRequest, error: Exception, deadline: Deadline) -> None:
+    """Raise the error, unless the journal's lock was held, which may be over in a moment."""
+    if request.refused_until is None:
+        request.refused_until = time.monotonic() + JOURNAL_PATIENCE_S
+    again_at = time.monotonic() + _JOURNAL_PAUSE_S
+    may_wait = again_at < request.refused_until and deadline.left_s(_JOURNAL_PAUSE_S) == _JOURNAL_PAUSE_S
+    if not (isinstance(error, JournalBusyError) and may_wait):
+        raise error
 
 
 def _new_id() -> str:

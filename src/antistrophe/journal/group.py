@@ -11,12 +11,13 @@ class GroupCommit:
     """Appends between ``open`` and ``commit`` share one transaction, and so one sync of the log.
 
     Until ``commit`` this connection alone sees what they write. When one of them fails, the group is ``broken`` and
-    can't be committed any more: the failed append may have left a part of its rows in the transaction.
+    can't be committed any more: the failed append may have left a part of its rows in the transaction. ``begun``: an
+    append has opened the transaction.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._begun = False
+        self.begun = False
         self.broken = False
 
     def open(self) -> None:
@@ -31,21 +32,21 @@ class GroupCommit:
             self.roll_back()
             raise RuntimeError("an append of this group has failed; the group can only be rolled back")
         self._database.share(None)
-        if self._begun:
-            self._begun = False
+        if self.begun:
+            self.begun = False
             self._database.end(commit=True)
 
     def roll_back(self) -> None:
         """Undo all appends and end the group."""
         self._database.share(None)
-        if self._begun:
-            self._begun = False
+        if self.begun:
+            self.begun = False
             self._database.end(commit=False)
 
     def __enter__(self) -> Database:
-        if not self._begun:
+        if not self.begun:
             self._database.begin()
-            self._begun = True
+            self.begun = True
         return self._database
 
     def __exit__(

@@ -38,6 +38,7 @@ from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database
+from antistrophe.storage.write_lock import LockPatience
 
 _FINAL = tuple(status.value for status in SagaStatus if status.final)
 _LIVE = tuple(status.value for status in SagaStatus if not status.final and status is not SagaStatus.FAILED)
@@ -56,15 +57,29 @@ class SqliteJournal:
     """The SQLite variant of ``Journal``. Several processes may open one file; a fork opens it again.
 
     ``place`` is the path of the file, or a database that is open already, for instance one in memory. ``synchronous``
-    and ``read_only`` mean what they mean in ``open_database``, which also says which files are refused.
+    and ``read_only`` mean what they mean in ``open_database``, which also says which files are refused. ``patience_s``:
+    how long a call waits at most while another process holds a lock of the file; None: as long as applications do.
     """
 
     def __init__(
-        self, place: str | os.PathLike[str] | Database, *, synchronous: str = "FULL", read_only: bool = False
+        self,
+        place: str | os.PathLike[str] | Database,
+        *,
+        synchronous: str = "FULL",
+        read_only: bool = False,
+        patience_s: float | None = None,
     ) -> None:
-        self._database = (
-            place if isinstance(place, Database) else open_database(place, synchronous=synchronous, read_only=read_only)
-        )
+        if isinstance(place, Database):
+            self._database = place
+        elif patience_s is None:
+            self._database = open_database(place, synchronous=synchronous, read_only=read_only)
+        else:
+            self._database = open_database(
+                place,
+                synchronous=synchronous,
+                read_only=read_only,
+                patience=LockPatience(patience_s),
+            )
         # Final sagas stay final: how many there are of each status, up to the last finish that was counted.
         self._counted: tuple[int, dict[SagaStatus, int]] = (0, {})
 

@@ -22,6 +22,6 @@ Rules:
 
 Files: `procfs` reads /proc, `process` identifies and signals one process, `descendants` marks and ends what a step
 process has started, `own_tasks` lists the threads and children of this process, `own_state` reads its limits, users and
-folder and puts them back, `descriptor` tells its own open files from others of the same number, `termination` ends
-groups and all processes of a home. Start with `process`.
+folder and puts them back, `descriptor` tells its own open files from others of the same number, `file_locks` says who
+holds a lock on a file, `termination` ends groups and all processes of a home. Start with `process`.
 """

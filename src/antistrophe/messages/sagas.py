@@ -72,7 +72,7 @@ class ProcessRefusal:
 @message
 class ProcessDead:
     """The process of this lease is proven dead, with its whole group. ``by_system``: the system ended it. ``asked``:
-    what came of the request for its stack, None where nobody asked."""
+    what came of the request for its stack, None where nobody asked. ``overdue``: as in EndProcess."""
 
     saga_id: str
     lease: Lease
@@ -81,6 +81,7 @@ class ProcessDead:
     by_system: bool
     detail: str | None = None
     asked: str | None = None
+    overdue: bool = False
 
 
 @message
@@ -123,11 +124,13 @@ class AdoptProcess:
 
 @message
 class EndProcess:
-    """Fence this lease; answered by ProcessDead."""
+    """Fence this lease; answered by ProcessDead. ``overdue``: its attempt is past its limit, which could not be
+    journaled; the saga's next actor has to learn it from the answer."""
 
     saga_id: str
     lease: Lease
     grace_s: float
+    overdue: bool = False
 
 
 @message
@@ -160,12 +163,13 @@ class SagaSleeps:
 
 @message
 class SagaEnded:
-    """The saga is final, or parked, or (``status`` None) the journal refused it with this text; its actor is gone after
-    this message. ``returned``: the step process that it gives back with it."""
+    """The saga is final, or parked, or (``status`` None) the journal refused it with this error and text; its actor is
+    gone after this message. ``returned``: the step process that it gives back with it."""
 
     saga_id: str
     status: SagaStatus | None
     refusal: str = ""
+    error: str = "JournalError"
     returned: ReturnProcess | None = None
 
 

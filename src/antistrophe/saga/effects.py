@@ -108,7 +108,7 @@ def effects_of(before: Saga | None, after: Saga) -> tuple[Effect, ...]:
     if new is not None and new is not old:
         effects.append(RunAttempt(new))
     if new is not None and after.ending and not (before is not None and before.ending and new is old):
-        effects.append(_end(after, new))
+        effects.append(end(after))
     if new is None:
         effects.extend(_without_attempt(after))
     return tuple(effects)
@@ -128,12 +128,14 @@ def _refused(before: Saga, after: Saga, index: int) -> bool:
 def resume(saga: Saga) -> tuple[Effect, ...]:
     """The effects to perform for a saga that was just read from the journal."""
     if saga.current is not None:
-        return (_end(saga, saga.current),) if saga.ending else (AdoptAttempt(saga.current),)
+        return (end(saga),) if saga.ending else (AdoptAttempt(saga.current),)
     return _without_attempt(saga)
 
 
-def _end(saga: Saga, started: AttemptStarted) -> EndProcess:
-    return EndProcess(started, saga.spec.steps[started.step].kill_grace_s)
+def end(saga: Saga) -> EndProcess:
+    """End the process of the current attempt, with the grace that its step has."""
+    assert saga.current is not None, "only a running attempt is ended"
+    return EndProcess(saga.current, saga.spec.steps[saga.current.step].kill_grace_s)
 
 
 def _without_attempt(saga: Saga) -> tuple[Effect, ...]:

@@ -97,8 +97,9 @@ class Answered:
 @dataclass(frozen=True, slots=True)
 class Fenced:
     """The process of an attempt is proven dead. ``began``: it left a start marker (None: nobody can know);
-    ``answer``: the outcome that it left; ``by_system``: ended by a stop or a restart, not by itself;
-    ``stack``: where it stood when it was ended, ``no_stack``: why nobody knows."""
+    ``answer``: the outcome that it left; ``by_system``: ended by a stop or a restart, not by itself; ``overdue``: ended
+    because it was past its limit, which the journal may not know yet; ``stack``: where it stood when it was ended,
+    ``no_stack``: why nobody knows."""
 
     step: int
     action: Action
@@ -111,6 +112,17 @@ class Fenced:
     detail: str | None = None
     stack: str | None = None
     no_stack: str | None = None
+    overdue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The attempt was past its limit, and its process was told to end, while the journal refused. The fields say which
+    attempt."""
+
+    step: int
+    action: Action
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,5 +165,14 @@ class ResolveAsked:
 
 
 Input: TypeAlias = (
-    ProcessGranted | ProcessRefused | Answered | Fenced | TimePassed | Resumed | CancelAsked | RetryAsked | ResolveAsked
+    ProcessGranted
+    | ProcessRefused
+    | Answered
+    | Fenced
+    | Overdue
+    | TimePassed
+    | Resumed
+    | CancelAsked
+    | RetryAsked
+    | ResolveAsked
 )

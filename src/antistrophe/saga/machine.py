@@ -40,6 +40,7 @@ from antistrophe.saga.inputs import (
     CancelAsked,
     Fenced,
     Input,
+    Overdue,
     ProcessGranted,
     ProcessRefused,
     Refused,
@@ -114,11 +115,8 @@ class _Draft:
                     spec = saga.spec.steps[step]
                     spent = spec.fresh_process or spec.throttled or isinstance(answer, Refused)
                     self.advance(current.lease if dispatch and not spent else None, used=True)
-            case Fenced():
-                current = saga.current
-                if current is not None and _is(current, said.step, said.action, said.attempt):
-                    self.extend(entries_of_death(saga, current, said, now))
-                    self.advance(None)
+            case Fenced() | Overdue():
+                self.hear_end(said)
             case TimePassed(began_at, allowance_s):
                 self.pass_time(began_at, allowance_s)
             case Resumed():
@@ -133,6 +131,20 @@ class _Draft:
                 if saga.parked and 0 <= step < len(saga.steps) and saga.steps[step].given_up is not None:
                     self.add(StepResolved(now, step, note, by))
                     self.advance(None)
+
+    def hear_end(self, said: Fenced | Overdue) -> None:
+        """Add what follows from the death of the current attempt, or from its being ended past its limit."""
+        saga, current = self.saga, self.saga.current
+        if current is None or not _is(current, said.step, said.action, said.attempt):
+            return
+        if isinstance(said, Overdue):
+            if not saga.ending:
+                self.expire(current)
+            return
+        if said.overdue and not saga.expired:
+            self.expire(current)
+        self.extend(entries_of_death(self.saga, current, said, self.now))
+        self.advance(None)
 
     # --- what follows ------------------------------------------------------------------------------------------
 
@@ -275,7 +287,10 @@ class _Draft:
             # The saga's own deadline counts from its acceptance, however late the call began.
             due = max(current.deadline, min(due, self.saga.deadline))
         if self.now >= due:
-            self.add(AttemptExpired(self.now, current.step, current.action, current.attempt))
+            self.expire(current)
+
+    def expire(self, current: AttemptStarted) -> None:
+        self.add(AttemptExpired(self.now, current.step, current.action, current.attempt))
 
     def cancel(self, reason: str | None, by: str) -> None:
         if self.saga.cancel is None and not self.saga.backward and not self.saga.parked:

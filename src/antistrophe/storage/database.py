@@ -16,12 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from antistrophe.errors import JournalError
+from antistrophe.errors import JournalBusyError, JournalError
+from antistrophe.storage.write_lock import LockPatience, holder_in_words, is_busy
 
 ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full and nothing was written; free some space and try again",
-    sqlite3.SQLITE_BUSY: "another process has held its lock for too long; see what it does (fuser names it), try again",
-    sqlite3.SQLITE_LOCKED: "another statement holds its lock; try again",
+    sqlite3.SQLITE_BUSY: "another process has held its lock for too long",
+    sqlite3.SQLITE_LOCKED: "another statement has held its lock for too long",
     sqlite3.SQLITE_READONLY: "it can't be written to; give its owner write permission for the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "it can't be opened; check that file and folder are there, readable and writable",
     sqlite3.SQLITE_PERM: "access is denied; check the permissions of the file and its folder",
@@ -39,6 +40,9 @@ ADVICE = {
 def refusal(path: Path, error: sqlite3.Error) -> JournalError:
     """Make the JournalError for an error of SQLite. It names the file, what is wrong and what to do."""
     advice = ADVICE.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF, "please report this")
+    if is_busy(error):
+        holder = holder_in_words(path) or "who holds it can't be seen (fuser names who has the file open)"
+        return JournalBusyError(f"{path}: {advice}: {holder}; have it end its transaction, or try again later")
     return JournalError(f"{path}: {advice} (SQLite: {error})")
 
 
@@ -51,19 +55,36 @@ class Database:
     """One open connection. Any number of threads may share it, and they wait for each other. A fork may not use it.
 
     ``in_memory``: the database has no file. It ends with this connection, and ``path`` only names it in messages.
+    ``patience``: how long a call waits for the file's locks; None: as long as SQLite's own timeout says.
 
     Every method raises JournalError when SQLite fails. A violated constraint stays a ``sqlite3.IntegrityError``.
     Nothing is written to a file that was removed, moved or replaced since it was opened: see ``watch_place``.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, *, in_memory: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        *,
+        in_memory: bool = False,
+        patience: LockPatience | None = None,
+    ) -> None:
         self.path = path
         self.in_memory = in_memory
         self._connection = connection
+        self._patience = patience
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._transaction: AbstractContextManager[Database] = _Transaction(self)
         self._places: dict[str, tuple[int, int]] = {}
+
+    def opened(self, *, changes: bool) -> None:
+        """The file is as it has to be. From now on this connection waits as its patience says, and, where it may make
+        ``changes``, watches the file's place."""
+        if self._patience is not None:
+            self.row("PRAGMA busy_timeout = 0")
+        if changes:
+            self.watch_place()
 
     def watch_place(self) -> None:
         """Remember which files are open, the database and its log. From now on a commit raises JournalError where
@@ -96,7 +117,13 @@ class Database:
         """Return all rows of one query, as tuples."""
         try:
             with self._lock:
-                return self.usable().execute(sql, parameters).fetchall()
+                connection = self.usable()
+                try:
+                    return connection.execute(sql, parameters).fetchall()
+                except sqlite3.OperationalError as error:
+                    if self._patience is None or not is_busy(error):
+                        raise
+                    return self._patience.take(lambda: connection.execute(sql, parameters).fetchall(), self._refused)
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
@@ -152,7 +179,10 @@ class Database:
             connection = self.usable()
             if connection.in_transaction:
                 raise RuntimeError(f"this thread has a transaction open on {self.path} already")
-            connection.execute("BEGIN IMMEDIATE")
+            if self._patience is None:
+                connection.execute("BEGIN IMMEDIATE")
+            else:
+                self._patience.take(lambda: connection.execute("BEGIN IMMEDIATE"), self._refused)
         except BaseException as error:
             self._lock.release()
             if isinstance(error, sqlite3.Error):
@@ -182,6 +212,9 @@ class Database:
                     f"{path} was removed, moved or replaced while it was open, and nothing was written: put it back"
                     " (the same file, not a copy), or close everything that uses it and open it again where it is now"
                 )
+
+    def _refused(self, error: sqlite3.Error) -> JournalError:
+        return refusal(self.path, error)
 
     def _translated(self, error: sqlite3.Error) -> Exception:
         if isinstance(error, sqlite3.IntegrityError):

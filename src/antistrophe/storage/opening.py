@@ -18,6 +18,7 @@ from pathlib import Path
 from antistrophe.errors import JournalError
 from antistrophe.storage.database import ADVICE, Database, refusal
 from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS, SchemaMigration, migrate
+from antistrophe.storage.write_lock import LockPatience, is_busy
 
 BUSY_TIMEOUT_S = 60.0
 """How long a statement waits for other processes. The limit is long because SQLite's lock is not fair."""
@@ -38,12 +39,14 @@ def open_database(
     synchronous: str = "FULL",
     read_only: bool = False,
     busy_timeout_s: float = BUSY_TIMEOUT_S,
+    patience: LockPatience | None = None,
     migrations: Sequence[SchemaMigration] = MIGRATIONS,
 ) -> Database:
     """Open the file. A new or older file is brought to the newest schema. Several processes may do so at once.
 
     ``synchronous``: FULL (a commit survives a power loss) or NORMAL (a commit survives every crash of a process, but a
     power loss may undo the last ones). ``read_only`` never writes, and needs a file that exists and is up to date.
+    ``busy_timeout_s``: how long a statement waits for others; ``patience``: how long once the file is open, if given.
     Raises JournalError if the file is corrupt, is no database, belongs to another program or to another user, is newer
     than this program, or can't be written to.
     """
@@ -66,10 +69,9 @@ def open_database(
             isolation_level=None,
             check_same_thread=False,
         )
-        database = Database(file, connection)
+        database = Database(file, connection, patience=patience)
         _prepare(database, synchronous, None if read_only else busy_timeout_s, migrations)
-        if not read_only:
-            database.watch_place()
+        database.opened(changes=not read_only)
     except BaseException as error:
         if database is not None:
             database.close()
@@ -188,7 +190,7 @@ def _use_wal(database: Database, timeout_s: float) -> None:
             mode = database.row("PRAGMA journal_mode = WAL")[0]
         except JournalError as error:
             # When several processes switch at once, SQLite reports "busy" to all but one of them without waiting.
-            if not _is_busy(error.__cause__) or time.monotonic() > deadline:
+            if not is_busy(error.__cause__) or time.monotonic() > deadline:
                 raise
             time.sleep(_RETRY_S)
     if mode != "wal":
@@ -196,11 +198,6 @@ def _use_wal(database: Database, timeout_s: float) -> None:
             f"{database.path}: its file system has no shared memory, which write-ahead logging needs (SQLite stays in"
             f" mode {mode!r}): choose a path on a local disk"
         )
-
-
-def _is_busy(error: BaseException | None) -> bool:
-    code = error.sqlite_errorcode if isinstance(error, sqlite3.OperationalError) else 0
-    return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def _bring_up_to_date(database: Database, migrations: Sequence[SchemaMigration]) -> None:

@@ -143,13 +143,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "the process of an attempt past its limit is not ended",
         "P7 G10",
         Check.BOUND,
-        (Patch(_EFFECTS + "effects_of", "effects.append(_end(after, new))", "pass"),),
+        (Patch(_EFFECTS + "effects_of", "effects.append(end(after))", "pass"),),
     ),
     Mutant(
         "the process of an attempt past its limit is not ended after a crash",
         "P6 G10",
         Check.GOES_ON,
-        (Patch(_EFFECTS + "resume", "(_end(saga, saga.current),) if saga.ending", "() if saga.ending"),),
+        (Patch(_EFFECTS + "resume", "(end(saga),) if saga.ending", "() if saga.ending"),),
     ),
     Mutant(
         "an operator's retry turns the saga forward",
@@ -199,11 +199,11 @@ MUTANTS: tuple[Mutant, ...] = (
         Check.ALONE,
         (
             Patch(
-                _MACHINE + "_Draft.pass_time",
+                _MACHINE + "_Draft.expire",
                 "self.add(AttemptExpired(self.now, current.step, current.action, current.attempt))",
                 "late = Failure(FailureKind.TIMEOUT, 'late')\n"
-                "        self.add(AttemptFailed(self.now, current.step, current.action, current.attempt, late))\n"
-                "        self.advance(None)",
+                "    self.add(AttemptFailed(self.now, current.step, current.action, current.attempt, late))\n"
+                "    self.advance(None)",
             ),
         ),
     ),
@@ -327,6 +327,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "G4",
         Check.ECHO,
         (Patch(_EXECUTION + "death", "current.lease.boot_id == self._evidence.boot_id()", "True"),),
+    ),
+    Mutant(
+        "an attempt past its limit is ended only once that is journaled",
+        "G10",
+        Check.LATE,
+        (Patch(_ACTOR + "_pass_time", "if self._run.keep_overdue(passed):", "if False:"),),
+    ),
+    Mutant(
+        "an attempt that was ended past its limit while the journal refused counts as crashed",
+        "G10",
+        Check.LATE,
+        (
+            Patch(_EXECUTION + "_keep", "isinstance(said, _STAYS_TRUE)", "isinstance(said, Answered | Fenced)"),
+            Patch(_EXECUTION + "death", "dead.overdue", "False"),
+        ),
     ),
     # --- the rules ----------------------------------------------------------------------------------------------
     Mutant(
