@@ -15,6 +15,7 @@ from antistrophe.errors import UnreadableDataError
 from antistrophe.journal import journal_path
 from antistrophe.linux.descendants import mark_step_descendants
 from antistrophe.linux.descriptor import OpenFile, changed, give_up_files
+from antistrophe.linux.open_files import restore_open_files_limit
 from antistrophe.linux.process import become_subreaper, identity_of
 from antistrophe.messages import LoadCode, RunStep, StepConfiguration, StepReady
 from antistrophe.saga.entries import Lease
@@ -33,6 +34,7 @@ def become_user_process(actor: RuntimeActor) -> None:
     os.setpgid(0, 0)
     actor.die_with_parent()
     become_subreaper()  # what a step has started stays below its process, and can be seen there
+    restore_open_files_limit()
     mark_step_process()
 
 

@@ -217,7 +217,8 @@ class SystemUnavailableError(SystemStateError):
 
 
 class OverloadedError(SystemStateError):
-    """The system has not yet read what this application has sent: 1,000 requests, or 64 MiB, wait. Try again later."""
+    """The system has not yet read what this application has sent: 1,000 requests, or 64 MiB, wait; or this application
+    has no descriptor left for its connection to the system. Try again later."""
 
 
 class JournalError(SystemStateError):

@@ -91,8 +91,8 @@ def test_a_task_that_is_cancelled_leaves_its_saga_running_and_its_thread_free(tm
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert await (await orchestrator.handle("left")).status() is SagaStatus.EXECUTING
-            waiting = orchestrator._threads.session.requests._busy
-            await asyncio.to_thread(until, lambda: not waiting, "the end of the cancelled call in its thread")
+            requests = orchestrator._threads.session.requests
+            await asyncio.to_thread(until, lambda: requests.waiting == 0, "the end of the cancelled call in its thread")
             gate.touch()
             assert await (await orchestrator.handle("left")).result(timeout_s=20.0)
 

@@ -78,7 +78,6 @@ class CallThreads:
             return await loop.run_in_executor(self._waits, partial(function, *arguments, deadline))
         except asyncio.CancelledError:
             deadline.give_up()
-            self.session.requests.wake()
             raise
 
     def call_first(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from collections.abc import Callable
 
 
 class Deadline:
@@ -14,11 +14,12 @@ class Deadline:
             raise ValueError(f"timeout_s must be a number of seconds from 0 on, or None, not {timeout_s!r}")
         self._timeout_s = timeout_s
         self._until = None if timeout_s is None else time.monotonic() + timeout_s
-        self._given_up = threading.Event()
+        self._given_up = False
+        self._waker: Callable[[], None] | None = None
 
     def left_s(self, at_most_s: float) -> float:
         """Seconds until the deadline, but not more than ``at_most_s``; 0 when it has passed."""
-        if self._given_up.is_set():
+        if self._given_up:
             return 0.0
         return at_most_s if self._until is None else max(0.0, min(at_most_s, self._until - time.monotonic()))
 
@@ -27,9 +28,16 @@ class Deadline:
         """Whether the deadline has passed or was given up."""
         return self.left_s(1.0) <= 0.0
 
+    def wakes(self, waker: Callable[[], None] | None) -> None:
+        """Have `give_up` call this from now on, to wake the thread that waits."""
+        self._waker = waker
+
     def give_up(self) -> None:
-        """End the wait now. A thread that is blocked has to be woken as well."""
-        self._given_up.set()
+        """End the wait now."""
+        self._given_up = True
+        waker = self._waker
+        if waker is not None:
+            waker()
 
     def error(self, what: str) -> TimeoutError:
         """The error to raise when the deadline passes; ``what`` says what has not happened."""

@@ -6,12 +6,12 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from antistrophe.client.connection import Connection, Inbox
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.held_sagas import HeldIds
 from antistrophe.definition.spec import SagaSpec
@@ -20,7 +20,6 @@ from antistrophe.launcher.attachment import Attachment, System
 from antistrophe.launcher.spawn import error_named
 from antistrophe.messages import Accepted, AwaitSaga, HeldSagas, HoldSagas, Rejected, SagaOutcome, StartSaga
 from antistrophe.saga.outcome import Outcome
-from antistrophe.transport.mailbox import Mailbox
 
 T = TypeVar("T")
 
@@ -35,8 +34,6 @@ _JOURNAL_PAUSE_S = 0.25
 
 _MAX_RESEND_FACTOR = 5
 """A wait for the end of a saga is sent again less and less often; the pause grows to so many times the first one."""
-
-_IDLE_MAILBOXES = 16
 
 
 @dataclass(slots=True)
@@ -71,8 +68,7 @@ class Requests:
         self._attachment = attachment
         self._resend_s = resend_s
         self._lock = threading.Lock()
-        self._idle: list[tuple[System, Mailbox]] = []
-        self._busy: set[Mailbox] = set()
+        self._connection: Connection | None = None
         self._held = HeldIds()
         self._announced: System | None = None
         attachment.on_change(self._system_changed)
@@ -123,9 +119,12 @@ class Requests:
         return outcome
 
     def _system_changed(self) -> None:
-        """Called by the attachment's thread. A later incarnation of the system does not know which sagas this session
-        holds."""
-        self.wake()
+        """Called by the attachment's thread: every thread that waits looks at the system, which may be gone. A later
+        incarnation does not know which sagas this session holds."""
+        with self._lock:
+            connection, closed = self._connection, self._attachment.closed
+        if connection is not None:
+            connection.close() if closed else connection.wake()
         system = self._attachment.current
         if system is not None and system.number > 1 and system is not self._announced:
             self._announced = system
@@ -157,19 +156,17 @@ class Requests:
         found: T = self._ask(request, deadline or Deadline())
         return found
 
-    def wake(self) -> None:
-        """Have every thread that waits for an answer look at its deadline and at the state of the system."""
-        with self._lock:
-            busy = list(self._busy)
-        for mailbox in busy:
-            mailbox.wake()
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for an answer."""
+        connection = self._connection
+        return 0 if connection is None else connection.waiting
 
     def close(self) -> None:
-        """Close the idle mailboxes. Threads that wait notice by themselves that the attachment is closed."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for _, mailbox in idle:
-            mailbox.close()
+        """Wait until the connection has ended. The attachment is closed before."""
+        connection = self._connection
+        if connection is not None:
+            connection.join()
 
     # --- until an answer comes -----------------------------------------------------------------------------------
 
@@ -179,9 +176,14 @@ class Requests:
 
     def _ask(self, request: _PendingRequest, deadline: Deadline) -> Any:
         while True:
-            system = self._system(deadline)
-            with self._mailbox(system, request) as mailbox:
-                answer = self._ask_system(system, mailbox, request, deadline)
+            connection = self._connect(self._system(deadline))
+            inbox = connection.inbox(request.correlation)
+            deadline.wakes(inbox.wake)
+            try:
+                answer = self._ask_system(connection, inbox, request, deadline)
+            finally:
+                deadline.wakes(None)
+                connection.forget(request.correlation)
             if answer is not None:
                 return answer
 
@@ -193,12 +195,12 @@ class Requests:
                 raise deadline.error("no answer") from None
             raise
 
-    def _ask_system(self, system: System, mailbox: Mailbox, request: _PendingRequest, deadline: Deadline) -> Any:
+    def _ask_system(self, connection: Connection, inbox: Inbox, request: _PendingRequest, deadline: Deadline) -> Any:
         """Send the request again and again until it is answered; None when this incarnation of the system is over."""
         began = time.monotonic()
-        while self._attachment.is_current(system):
-            self._send(mailbox, request)
-            answer = self._listen(system, mailbox, request, deadline)
+        while self._attachment.is_current(connection.system) and not connection.closed:
+            self._send(connection, request)
+            answer = self._listen(connection.system, inbox, request, deadline)
             if answer is not None:
                 return answer
             if deadline.over:
@@ -212,22 +214,20 @@ class Requests:
                 )
         return None
 
-    def _send(self, mailbox: Mailbox, request: _PendingRequest) -> None:
+    def _send(self, connection: Connection, request: _PendingRequest) -> None:
         """Raises OverloadedError where the system does not read, unless it may have received the request before."""
         try:
-            mailbox.send(request.message)
+            connection.send(request.message)
         except OverloadedError:
             if request.sent == 0:
                 raise
         request.sent += 1
 
-    def _listen(self, system: System, mailbox: Mailbox, request: _PendingRequest, deadline: Deadline) -> Any:
+    def _listen(self, system: System, inbox: Inbox, request: _PendingRequest, deadline: Deadline) -> Any:
         """The answer, or None when it is time to send the request again."""
         until = time.monotonic() + request.resend_s
         while (left_s := deadline.left_s(until - time.monotonic())) > 0 and self._attachment.is_current(system):
-            answer = mailbox.receive(left_s)
-            if getattr(answer, "correlation", None) != request.correlation:
-                continue
+            answer = inbox.receive(left_s)
             if isinstance(answer, Rejected):
                 _refuse_unless_busy(request, error_named(answer.error, answer.text), deadline)
                 until = time.monotonic() + _JOURNAL_PAUSE_S
@@ -237,44 +237,21 @@ class Requests:
                 request.accepted()
         return None
 
-    # --- mailboxes -----------------------------------------------------------------------------------------------
+    # --- the connection ------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _mailbox(self, system: System, request: _PendingRequest) -> Iterator[Mailbox]:
-        """A mailbox to that incarnation of the system, for this thread alone.
-
-        Each message gets one answer. So a mailbox is used again only where its request was sent once and was answered:
-        no late answer can come to the next request then.
-        """
-        mailbox = self._take_idle(system) or Mailbox(system.supervisor)
+    def _connect(self, system: System) -> Connection:
+        """The connection to that incarnation of the system, or to a later one. Raises SystemStateError after the
+        attachment was closed, and OverloadedError where this process has no descriptor left."""
         with self._lock:
-            self._busy.add(mailbox)
-        reusable = False
-        try:
-            yield mailbox
-            reusable = request.sent == 1
-        finally:
-            with self._lock:
-                self._busy.discard(mailbox)
-                reusable = reusable and not self._attachment.closed and len(self._idle) < _IDLE_MAILBOXES
-                if reusable:
-                    self._idle.append((system, mailbox))
-            if not reusable:
-                mailbox.close()
-
-    def _take_idle(self, system: System) -> Mailbox | None:
-        outdated: list[Mailbox] = []
-        found: Mailbox | None = None
-        with self._lock:
-            while self._idle and found is None:
-                owner, mailbox = self._idle.pop()
-                if owner is system:
-                    found = mailbox
-                else:
-                    outdated.append(mailbox)
-        for mailbox in outdated:
-            mailbox.close()
-        return found
+            before = self._connection
+            if before is not None and before.system.number >= system.number and not before.closed:
+                return before
+            if self._attachment.closed:
+                self._attachment.wait_ready(0.0)
+            connection = self._connection = Connection(system)
+        if before is not None:
+            before.close()
+        return connection
 
 
 def _refuse_unless_busy(request: _PendingRequest, error: Exception, deadline: Deadline) -> None:

@@ -85,7 +85,6 @@ class ChangeSubscription:
         waiting = self._waiting
         if waiting is not None:
             waiting.give_up()
-            self._session.requests.wake()
 
     def __enter__(self) -> Self:
         return self

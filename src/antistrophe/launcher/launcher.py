@@ -26,6 +26,7 @@ from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
 from antistrophe.launcher.signals import Signals
 from antistrophe.launcher.spawn import ERROR, HELD, SERVING
 from antistrophe.linux.descendants import mark_home_descendants
+from antistrophe.linux.open_files import raise_open_files_limit
 from antistrophe.linux.process import become_subreaper
 from antistrophe.linux.termination import sweep
 from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
@@ -123,6 +124,7 @@ class Launcher:
             return None
         os.chdir(home)
         become_subreaper()
+        raise_open_files_limit()
         mark_home_descendants(home)
         found_system()
         _sweep_leftovers(home)

@@ -52,12 +52,16 @@ class EventLoop:
         self._path = path_of(own) or ""
         self.drop_counters = DropCounters()
         self._poller = Poller()
-        self.sender = Sender(self._poller, self._path, self.drop_counters)
-        self.receiver = Receiver(self._poller, self._path, self.drop_counters)
+        with contextlib.ExitStack() as undo:  # a process that has few descriptors left loses none here
+            undo.callback(self._poller.close)
+            self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            undo.callback(os.close, self._wake_fd)
+            self._wake_file = file_behind(self._wake_fd)
+            self._poller.watch(self._wake_fd, READABLE, _WAKE)
+            self.sender = Sender(self._poller, self._path, self.drop_counters)
+            self.receiver = Receiver(self._poller, self._path, self.drop_counters)
+            undo.pop_all()
         self.received = self.receiver.received
-        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._wake_file = file_behind(self._wake_fd)
-        self._poller.watch(self._wake_fd, READABLE, _WAKE)
         self._watches: frozenset[int] = frozenset()
         self._check_children = self._exit_signalled = False
         self.waiter: int | None = None
@@ -102,7 +106,7 @@ class EventLoop:
                 self.sender.finished.append((outgoing, status))
         if status is SendStatus.Sent:
             outgoing.settle(status)
-        if self.waiter not in (None, threading.get_ident()):
+        elif self.waiter not in (None, threading.get_ident()):
             self.wake()
 
     def dispatch(self, path: str, frame: bytes, target: ActorAddress, message: Any) -> None:
@@ -153,7 +157,7 @@ class EventLoop:
         # A fork keeps an actor's signal handlers, and user code may close all descriptors: the number may belong to
         # another file by now.
         if not self.closed and file_behind(self._wake_fd) == self._wake_file:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # another thread may close it now, and have no number left
                 os.eventfd_write(self._wake_fd, 1)
 
     def set_watch(self, filenos: Iterable[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from datetime import timedelta
 from typing import Any
@@ -51,24 +52,31 @@ _backlog = Backlog()
 
 
 class Mailbox:
-    """One thread at a time may use a mailbox. A message may be lost, so one that can't be delivered raises no error::
+    """One thread at a time may receive, any may send. A message may be lost, so one that can't be delivered raises no
+    error::
 
         mailbox = Mailbox(ready.supervisor)
         mailbox.send(GetSaga("c", "order-17"))
         answer = mailbox.receive(timeout_s=1.0)
 
     ``supervisor`` is the path of the supervisor's socket; ``transport`` is used in place of one made here. Raises
-    SystemUnavailableError where no socket can be made.
+    SystemUnavailableError where no socket can be made, and OverloadedError where this process has no descriptor left.
     """
 
     def __init__(self, supervisor: str, transport: UnixTransport | None = None, backlog: Backlog = _backlog) -> None:
         self._supervisor = address_of(supervisor)
         self._backlog = backlog
-        self._unread: Any = None
+        self._unread: dict[int, Any] = {}  # by id(), which holds as long as the message is here
         try:
             self._transport = transport or UnixTransport(None, self._supervisor)
         except ActorSystemFailure as error:
             raise SystemUnavailableError(str(error)) from error
+        except OSError as error:
+            soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            raise OverloadedError(
+                f"this process has no room for a connection to the actor system: {error.strerror} (it may have"
+                f" {soft} files open; `ulimit -n`, LimitNOFILE)"
+            ) from error
 
     def send(self, message: Any) -> None:
         """Send to the supervisor without waiting for it to read. A message that it has not begun to read is not sent
@@ -78,20 +86,25 @@ class Mailbox:
         PayloadTooLargeError. The system drops a message with a field of another type than declared, and nobody answers:
         the caller has checked what users gave.
         """
-        if self._unread is message:
+        if id(message) in self._unread:
             return
         frame = framed(pack_message(message))
         self._backlog.add(len(frame))
-        self._unread = message
+        self._unread[id(message)] = message
         try:
             self._transport.post(self._supervisor, frame, message, self._settled)
         except (ActorSystemFailure, OSError):
             self._backlog.remove(len(frame))
-            self._unread = None
+            self._unread.pop(id(message), None)
 
-    def receive(self, timeout_s: float) -> Any:
-        """The next message; None when ``timeout_s`` have passed, or `wake` was called."""
-        result = self._transport.run(None, timedelta(seconds=timeout_s))
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called, or the process was forked."""
+        return self._transport.closed
+
+    def receive(self, timeout_s: float | None) -> Any:
+        """The next message; None when ``timeout_s`` have passed (None: no limit), or `wake` or `close` was called."""
+        result = self._transport.run(None, None if timeout_s is None else timedelta(seconds=timeout_s))
         if not isinstance(result, ReceiveEnvelope) or isinstance(result.message, ActorExitRequest):
             return None
         return result.message
@@ -109,5 +122,4 @@ class Mailbox:
     def _settled(self, _status: SendStatus.BASE, outgoing: OutgoingMessage) -> None:
         """The kernel has taken the message, or it has failed."""
         self._backlog.remove(len(outgoing.frame))
-        if self._unread is outgoing.message:
-            self._unread = None
+        self._unread.pop(id(outgoing.message), None)

@@ -105,7 +105,7 @@ class Sender:
         """In how many seconds `tend` has something to do; None: nothing waits."""
         if not self._waiting:
             return None
-        due = min([self._look_again_at, *(each.retry_at for each in self._waiting if each.sock is None)])
+        due = min([self._look_again_at, *(each.retry_at for each in tuple(self._waiting) if each.sock is None)])
         return max(0.0, due - time.monotonic())
 
     def forget(self, path: str) -> None:

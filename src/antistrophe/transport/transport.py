@@ -170,6 +170,11 @@ class UnixTransport:
         self._loop.wake()
 
     @property
+    def closed(self) -> bool:
+        """Whether `close` was called, or the process was forked."""
+        return self._loop.closed
+
+    @property
     def lasting_filenos(self) -> tuple[int, ...]:
         """The descriptors without which this end can't receive."""
         return self._loop.lasting_filenos

@@ -1,0 +1,118 @@
+"""Many calls that wait at once, where a process may have few files open: one connection carries them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from antistrophe import SagaDefinition, SagaOrchestrator, SagaStep, Settings, StepContext, StepResult
+from antistrophe.client.connection import Connection
+from tests.actors.many_waits import PATIENCE_S
+from tests.actors.steps import Noted, WaitFor, one
+from tests.waiting import until
+
+LIMIT = 1024
+WITH_LIMIT = f'ulimit -n {LIMIT}; exec "$@"'
+
+
+def start(home: Path, name: str, calls: int, kind: str) -> subprocess.Popen[str]:
+    """An application that may have 1,024 files open, as may the system that it starts."""
+    arguments = [sys.executable, "-m", "tests.actors.many_waits", str(home), name, str(calls), kind]
+    command = ["bash", "-c", WITH_LIMIT, "bash", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def ended(application: subprocess.Popen[str]) -> dict[str, int]:
+    said, _ = application.communicate(timeout=PATIENCE_S)
+    return dict(json.loads(said))
+
+
+@pytest.mark.timeout(400)  # more than a thousand sagas, on a machine that may be busy
+@pytest.mark.parametrize(("applications", "calls", "kind"), [(1, 900, "tasks"), (6, 190, "threads")])
+def test_calls_that_wait_need_no_descriptors(tmp_path: Path, applications: int, calls: int, kind: str) -> None:
+    home = tmp_path / "home"
+    with SagaOrchestrator(home, settings=Settings(drain_s=0.5)) as onlooker:
+        resource.prlimit(supervisor_of(onlooker), resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+        running = [start(home, f"a{number}", calls, kind) for number in range(applications)]
+        until(lambda: onlooker.running_count() == applications * calls, "all calls wait", within_s=PATIENCE_S)
+        Path(f"{home}.gate").touch()
+        assert [ended(application) for application in running] == [{"[]": calls}] * applications
+        assert onlooker.execute(one("after", WaitFor(f"{home}.gate")), timeout_s=30.0) == [Noted("attempt 1")]
+
+
+def supervisor_of(orchestrator: SagaOrchestrator) -> int:
+    return next(each.pid for each in orchestrator.processes() if each.role == "supervisor")
+
+
+def test_a_client_that_waits_holds_one_connection(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.5)) as orchestrator:
+        handle = orchestrator.start(one("many-wait", WaitFor(str(gate))))
+        orchestrator.running_count()
+        mine, theirs = descriptors(os.getpid()), descriptors(supervisor_of(orchestrator))
+        results: list[object] = []
+        callers = [threading.Thread(target=lambda: results.append(handle.result(timeout_s=40.0))) for _ in range(60)]
+        for caller in callers:
+            caller.start()
+        until(lambda: orchestrator._session.requests.waiting == 60, "all of them wait")
+        assert descriptors(os.getpid()) <= mine + 3, "one for each process of the system that answers"
+        assert descriptors(supervisor_of(orchestrator)) <= theirs + 10, "what it opens for other reasons"
+        gate.touch()
+        for caller in callers:
+            caller.join(40.0)
+        assert results == [[Noted("attempt 1")]] * 60
+    assert "antistrophe-answers" not in [thread.name for thread in threading.enumerate()]
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+class Tell(SagaStep):
+    """Tells how many files it may have open, softly and at the most."""
+
+    requires_compensation = False
+
+    def execute(self, ctx: StepContext) -> StepResult[list[int]]:
+        return StepResult(list(resource.getrlimit(resource.RLIMIT_NOFILE)))
+
+
+def test_the_system_uses_the_hard_limit_and_users_code_keeps_its_soft_limit(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = min(before[0], 300), before[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.5)) as orchestrator:
+            orchestrator.execute(SagaDefinition("limits").add_step(Tell()), timeout_s=30.0)
+            assert orchestrator.get_outputs("limits") == {"Tell": [soft, hard]}
+            for each in orchestrator.processes():
+                limits = resource.prlimit(each.pid, resource.RLIMIT_NOFILE)
+                assert limits == ((soft if each.role in ("step", "idle") else hard), hard), each.role
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_calls_go_on_where_their_connection_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = tmp_path / "gate"
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.5)) as orchestrator:
+        results: list[object] = []
+        call: Callable[[], None] = lambda: results.append(orchestrator.execute(one("a", WaitFor(str(gate)))))  # noqa: E731
+        caller = threading.Thread(target=call)
+        caller.start()
+        until(lambda: orchestrator._session.requests.waiting == 1 and orchestrator.get_saga("a"), "it waits")
+        connection = orchestrator._session.requests._connection
+        assert isinstance(connection, Connection)
+        connection.close()
+        gate.touch()
+        caller.join(30.0)
+        assert results == [[Noted("attempt 1")]]
+        assert orchestrator._session.requests._connection is not connection
