@@ -70,10 +70,13 @@ def test_what_is_said_is_compared() -> None:
 
 
 def run(block: Block, where: str, folder: Path) -> str:
-    """Run one block to its end; returns what it printed."""
+    """Run one block to its end, or only keep it; returns what it printed."""
     if block.language == "python":
         script = folder / (block.option("file") or f"block_{block.line}.py")
+        script.parent.mkdir(parents=True, exist_ok=True)
         script.write_text(block.text, "utf-8")
+        if "kept" in block.words:
+            return ""
         command = [sys.executable, "-W", "error", str(script)]
     else:
         command = ["bash", "-euo", "pipefail", "-c", "\n".join(commands_of(block))]

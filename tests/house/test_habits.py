@@ -8,7 +8,7 @@ import pytest
 
 from tests.house.tree import ROOT, project
 
-OWN_EXTRA = "antistrophe[test,docs]"
+OWN_EXTRA = "antistrophe[test,docs,web]"
 DEPENDENCIES = [
     *project()["build-system"]["requires"],
     *project()["project"]["dependencies"],
