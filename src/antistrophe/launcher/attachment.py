@@ -21,7 +21,7 @@ from antistrophe.errors import (
     UnreadableDataError,
 )
 from antistrophe.launcher import control_protocol
-from antistrophe.launcher.home_lock import refuse_shared
+from antistrophe.launcher.home_lock import holder_of, refuse_shared
 from antistrophe.launcher.probe import connect
 from antistrophe.launcher.spawn import Started, error_named, log_tail, start_launcher
 from antistrophe.linux.process import identity_of, open_pidfd, wait_readable
@@ -66,6 +66,7 @@ class Attachment:
         self._system: System | None = None
         self._seen = 0
         self._state = "its launcher was not reached yet"
+        self._held = ""
         self._problem: AntistropheError | None = None
         self._closed = False
         self._connection: socket.socket | None = None
@@ -232,9 +233,11 @@ class Attachment:
 
     def _start(self) -> socket.socket | None:
         """Start a launcher and connect to it; None where it does not serve, as when another launcher does."""
-        self._publish("a launcher was started")
+        self._publish(f"a launcher was started{self._held}")
         started = start_launcher(self.home, self._settings, self._settings.open_timeout_s)
-        self._publish(f"the launcher that was started {started.value}")
+        holder = f" ({holder_of(self.home)})" if started is Started.HELD else ""
+        self._held = f" again: the last one {started.value}{holder}" if holder else ""
+        self._publish(f"the launcher that was started {started.value}{holder}")
         return self._connect() if started is Started.SERVING else None
 
     def _follow(self, connection: socket.socket) -> None:

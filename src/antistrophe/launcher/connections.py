@@ -68,6 +68,13 @@ class ClientConnections:
             if connection.hello is not None:
                 self._send(connection)
 
+    def listen_at(self, listener: socket.socket) -> None:
+        """Take new connections from this socket only, and leave the others as they are."""
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._listener = listener
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+
     def close(self) -> None:
         """End every connection."""
         for connection in list(self._connections):

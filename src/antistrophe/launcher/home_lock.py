@@ -76,7 +76,7 @@ class HomeLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)  # for people; no code reads it
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)  # for people: see `holder_of`
         except BlockingIOError:
             os.close(descriptor)
             return None
@@ -90,3 +90,12 @@ class HomeLock:
     def release(self) -> None:
         """Release the lock for the next launcher."""
         os.close(self._descriptor)
+
+
+def holder_of(home: Path) -> str:
+    """Who has taken the lock of the home last, in words."""
+    try:
+        pid = (home / LOCK_NAME).read_text("ascii").strip()
+    except (OSError, ValueError):
+        pid = ""
+    return f"process {pid}" if pid.isdecimal() else "another process"

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import selectors
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -18,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
-from antistrophe.journal import SqliteJournal, journal_path
+from antistrophe.journal import journal_path
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.connections import ClientConnections
+from antistrophe.launcher.first_look import check_journal, time_to_go_on_from
 from antistrophe.launcher.home_lock import HomeLock, prepare_home
 from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
 from antistrophe.launcher.signals import Signals
+from antistrophe.launcher.socket_watch import SocketWatch
 from antistrophe.launcher.spawn import ERROR, HELD, SERVING
 from antistrophe.linux.descendants import mark_home_descendants
 from antistrophe.linux.open_files import raise_open_files_limit
@@ -44,12 +47,10 @@ from antistrophe.transport.sockets import (
 
 log = logging.getLogger("antistrophe.launcher")
 
-CHECKED_JOURNAL_BYTES = 16 << 20
-"""Up to this size the whole journal is checked before it is used. A larger one is checked as it is read."""
-
 _FIRST_HELLO_S = 3.0
 _START_POLL_S = 0.02
 _DRAIN_POLL_S = 0.05
+_LOOK_S = 3.0  # how often a system that runs looks whether its sockets are still there
 _FENCE_S = 5.0
 _SWEEP_S = 5.0
 
@@ -95,18 +96,18 @@ class Launcher:
     def __init__(self, home: Path, settings: Settings, folder: Path, lock: HomeLock, now_s: float) -> None:
         self._home = home
         self._settings = settings
-        self._folder = folder
         self._lock = lock
         # The whole system uses one steady clock, so a change of the wall clock has no effect.
         self._configuration = Configuration(str(home), settings, now_s - time.monotonic(), os.getpid())
         self._selector = selectors.DefaultSelector()
         self._signals = Signals(self._selector)
-        listener = control_protocol.listen(control_protocol.control_path(folder))
+        listener = self._listen(folder)
         self._connections = ClientConnections(self._selector, listener, control_protocol.Starting(), self._client_left)
         self._restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
         self._incarnation: Incarnation | None = None
         self._generation = 0
         self._start_until = 0.0
+        self._look_at = 0.0
         self._first_hello_until = time.monotonic() + _FIRST_HELLO_S
         self._failed = False
         self._owner = True
@@ -129,9 +130,8 @@ class Launcher:
         found_system()
         _sweep_leftovers(home)
         folder = socket_folder(home)
-        remove_leftover_sockets(folder)
-        last_at = _check_journal(journal_path(home), settings)
-        return cls(home, settings, folder, lock, _now_s(last_at))
+        last_at = check_journal(journal_path(home), settings)
+        return cls(home, settings, folder, lock, time_to_go_on_from(last_at))
 
     def run(self) -> None:
         """Serve until no application is attached, or SIGTERM, or a failure; then end everything."""
@@ -164,6 +164,7 @@ class Launcher:
             else:
                 left_s = float("inf") if self._connections.attached_ever else self._first_hello_until - time.monotonic()
                 self._select(min(left_s, self._incarnation.ask(self._connections.clients)))
+                self._look_after_sockets(self._incarnation)
             if self._incarnation is not None and (why := self._incarnation.over()) is not None:
                 raise IncarnationEndedError(why)
         except IncarnationEndedError as error:
@@ -173,6 +174,31 @@ class Launcher:
         for key, mask in self._selector.select(timeout_s):
             key.data(mask)
         self._signals.reap()
+
+    def _listen(self, folder: Path) -> socket.socket:
+        remove_leftover_sockets(folder)
+        self._folder = folder
+        listener = control_protocol.listen(control_protocol.control_path(folder))
+        self._sockets = SocketWatch(self._home, folder)
+        return listener
+
+    def _look_after_sockets(self, incarnation: Incarnation) -> None:
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_S
+            if (lost := self._sockets.lost(incarnation.supervisor)) is not None:
+                log.error("%s: what runs may end in %g s, then the system moves", lost, self._settings.drain_s)
+                self._drain()  # what is connected still hears the supervisor
+                raise IncarnationEndedError(lost)
+
+    def _move_sockets(self) -> None:
+        """Go where new applications find the system, if its sockets are gone. Those that are attached stay so."""
+        if self._sockets.lost() is not None:
+            try:
+                self._connections.listen_at(self._listen(socket_folder(self._home)))
+            except (OSError, SystemUnavailableError) as error:
+                self._fail(SystemUnavailableError.__name__, f"the sockets are gone, and others can't be made: {error}")
+            else:
+                log.info("the sockets are in %s now", self._folder)
 
     def _start_incarnation(self) -> None:
         self._generation += 1
@@ -227,6 +253,7 @@ class Launcher:
             self._fail(SystemUnavailableError.__name__, f"{often}; the last time: {reason}")
         else:
             self._connections.tell(control_protocol.Restarting(reason))
+            self._move_sockets()
 
     def _fail(self, error: str, text: str) -> None:
         log.error("the launcher gives up: %s: %s", error, text)
@@ -321,26 +348,3 @@ def _survivors(home: Path, pids: list[int]) -> str:
         f"processes of an earlier actor system of {home} can't be killed: pid {', '.join(map(str, pids))}; no system"
         " can start there until they are gone (see their state in /proc/PID/status)"
     )
-
-
-def _check_journal(path: Path, settings: Settings) -> float:
-    """Check the journal. Returns the time of its last entry in seconds since the epoch, 0 where it has none."""
-    journal = SqliteJournal(path, synchronous=settings.synchronous)
-    try:
-        if path.stat().st_size <= CHECKED_JOURNAL_BYTES:
-            journal.check()
-        return journal.last_at()
-    finally:
-        journal.close()
-
-
-def _now_s(last_at: float) -> float:
-    """The time of day, but not earlier than the journal's last entry: after a clock was set back, every retry and
-    deadline would wait until the clock has caught up."""
-    now = time.time()
-    if now < last_at:
-        log.warning(
-            "this machine's clock is %.0f s behind the journal: the system goes on from the journal's time",
-            last_at - now,
-        )
-    return max(now, last_at)

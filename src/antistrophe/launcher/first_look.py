@@ -1,0 +1,38 @@
+"""The first look at a home's journal, before a system uses it: whether it is sound, and what time it is there."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from antistrophe.journal import SqliteJournal
+from antistrophe.settings import Settings
+
+log = logging.getLogger("antistrophe.launcher")
+
+CHECKED_JOURNAL_BYTES = 16 << 20
+"""Up to this size the whole journal is checked before it is used. A larger one is checked as it is read."""
+
+
+def check_journal(path: Path, settings: Settings) -> float:
+    """Check the journal. Returns the time of its last entry in seconds since the epoch, 0 where it has none."""
+    journal = SqliteJournal(path, synchronous=settings.synchronous)
+    try:
+        if path.stat().st_size <= CHECKED_JOURNAL_BYTES:
+            journal.check()
+        return journal.last_at()
+    finally:
+        journal.close()
+
+
+def time_to_go_on_from(last_at: float) -> float:
+    """The time of day, but not earlier than the journal's last entry: after a clock was set back, every retry and
+    deadline would wait until the clock has caught up."""
+    now = time.time()
+    if now < last_at:
+        log.warning(
+            "this machine's clock is %.0f s behind the journal: the system goes on from the journal's time",
+            last_at - now,
+        )
+    return max(now, last_at)
