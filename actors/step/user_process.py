@@ -13,6 +13,7 @@ from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_
 from antistrophe.definition.step import prepare_step
 from antistrophe.errors import UnreadableDataError
 from antistrophe.journal import journal_path
+from antistrophe.linux.control_groups import enter_group
 from antistrophe.linux.descendants import mark_step_descendants
 from antistrophe.linux.descriptor import OpenFile, changed, give_up_files
 from antistrophe.linux.open_files import restore_open_files_limit
@@ -44,6 +45,11 @@ def configure_user_process(actor: RuntimeActor, message: StepConfiguration, atte
     actor.configure(message.base)
     give_up_files(os.path.realpath(journal_path(message.base.home)))  # and those beside it: -wal, -shm
     mark_step_descendants(message.name)
+    if message.group:
+        try:
+            enter_group(message.group)
+        except OSError as error:
+            log.warning("the control group %s can't be entered (%s): the fence has marks alone", message.group, error)
     signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file for the stacks
     identity = identity_of(os.getpid())
     assert identity is not None, "this process lives"

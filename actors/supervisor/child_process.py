@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from antistrophe.actors.step.attempt_file import lay_down_attempt_file
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL, why_no_answer
 from antistrophe.actors.step.worker_resources import CLOSE_S
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.thespian_children import child_process
-from antistrophe.linux.descendants import end_step_descendants
+from antistrophe.linux.control_groups import is_empty, kill_group_members, make_group, remove_group
+from antistrophe.linux.descendants import end_step_descendants, home_mark
 from antistrophe.linux.process import ProcessIdentity, signal_main_thread
 from antistrophe.linux.termination import kill_child, kill_group, live_group_members
 from antistrophe.messages import Address, Configuration, ProcessDead, StepConfiguration
@@ -35,7 +37,7 @@ class ChildProcess:
     """An owned process, or an async worker (``shared``). ``lease``: its identity, once it has reported ready.
     ``slots``: the leases of its slots, where it is shared. ``asked``: what it was doing when it was asked for its
     stacks. ``killed``: it was told to die. ``to_close``: it has something to close before it ends; ``kill_at``: until
-    when it may do so."""
+    when it may do so. ``group``: its control group, or ""."""
 
     name: str
     home: str
@@ -48,6 +50,7 @@ class ChildProcess:
     to_close: bool = False
     kill_at: float | None = None
     slots: dict[str, Lease] = field(default_factory=dict)
+    group: str = ""
 
     @property
     def alive(self) -> bool:
@@ -88,12 +91,19 @@ class ChildProcess:
     def kill(self) -> None:
         """SIGKILL to the process, and to its group once it has reported that it leads one."""
         self.killed = True
+        if self.group:
+            kill_group_members(self.group)
         if (pid := self.pid) is not None:  # what one that is dead has left is ended before its death is reported
             kill_child(pid, group=self.lease is not None)
 
     def is_fenced(self) -> bool:
-        """The process is dead: end what is left of its group, and the descendants that left the group. True once none
-        of them is left."""
+        """The process is dead: end what is left of its groups, and the descendants that left them. True once none of
+        them is left."""
+        if self.group:
+            kill_group_members(self.group)
+            if not is_empty(self.group):
+                return False
+            remove_group(self.group)
         if self.lease is None:
             return True
         if live_group_members(self.lease.pid):
@@ -117,12 +127,14 @@ class ChildProcess:
 
 
 def start_process(
-    supervisor: SupervisorPort, base: Configuration, actor_class: type, name: str, *, shared: bool
+    supervisor: SupervisorPort, base: Configuration, actor_class: type, name: str, *, shared: bool, groups: Path | None
 ) -> ChildProcess:
-    """Start a process under that name. Raises OSError where the machine has no room for it."""
+    """Start a process under that name, in a control group of its own where there is a folder for them. Raises OSError
+    where the machine has no room for it."""
     address = supervisor.createActor(actor_class)
-    child = ChildProcess(name, base.home, address, child_process(supervisor, address), shared)
-    supervisor.send(address, StepConfiguration(base, name))
+    group = "" if groups is None else make_group(groups, home_mark(base.home), name)
+    child = ChildProcess(name, base.home, address, child_process(supervisor, address), shared, group=group)
+    supervisor.send(address, StepConfiguration(base, name, group))
     return child
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from logging import INFO, WARNING
 
 from antistrophe.actors.base import log
 from antistrophe.actors.step.async_step import AsyncStepActor
@@ -11,6 +12,8 @@ from antistrophe.actors.supervisor.child_process import ChildProcess, start_proc
 from antistrophe.actors.supervisor.ports import SupervisorPort, Wakeups
 from antistrophe.actors.supervisor.running_attempts import RunningAttempts
 from antistrophe.definition.spec import LeaseRequest
+from antistrophe.linux.control_groups import fence_in_words, group_folder
+from antistrophe.linux.descendants import can_mark
 from antistrophe.messages import (
     Address,
     CallEnded,
@@ -46,6 +49,10 @@ class ProcessKeeper:
             cores=cores(),
             leave_places=True,
         )
+        self._groups = group_folder()
+        marks = can_mark()
+        fence = fence_in_words(self._groups, marks=marks)
+        log.log(INFO if marks or self._groups is not None else WARNING, "what attempts start is ended by %s", fence)
         self._children: dict[str, ChildProcess] = {}
         self._wakeups = Wakeups(supervisor)
         self.attempts = RunningAttempts(supervisor, base.home, self.pool, self._children, self._wakeups)
@@ -128,7 +135,9 @@ class ProcessKeeper:
     def _start(self, name: str, *, shared: bool) -> None:
         actor_class = AsyncStepActor if shared else StepActor
         try:
-            self._children[name] = start_process(self._supervisor, self._base, actor_class, name, shared=shared)
+            self._children[name] = start_process(
+                self._supervisor, self._base, actor_class, name, shared=shared, groups=self._groups
+            )
         except OSError as error:
             kind = "async worker" if shared else "step process"
             log.error("the %s %s can't be started (%s); another start is tried", kind, name, error)

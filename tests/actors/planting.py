@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from antistrophe.actors.registry import RegistryActor
-from antistrophe.actors.supervisor import child_process, running_attempts
+from antistrophe.actors.supervisor import child_process, process_keeper, running_attempts
 from antistrophe.saga.entries import Lease
 from antistrophe.settings import Settings
 
@@ -32,6 +32,12 @@ def _nobody_is_told_of_news() -> None:
 
 def _what_left_the_group_lives() -> None:
     vars(child_process)["end_step_descendants"] = lambda _name: []
+    _no_control_groups()
+
+
+def _no_control_groups() -> None:
+    """Not a bug of ours: the machine delegates none."""
+    vars(process_keeper)["group_folder"] = lambda: None
 
 
 def _a_late_kill() -> None:
@@ -65,7 +71,7 @@ PLANTED = {
 """By name: the promise that it breaks, and what plants it."""
 
 
-WEATHER = {"forks fail": _forks_fail}
+WEATHER = {"forks fail": _forks_fail, "no control groups": _no_control_groups}
 """What a machine does to a system: no bug, and no promise may break."""
 
 

@@ -227,3 +227,37 @@ def open_files() -> list[str]:
     """What the descriptors of this process stand for."""
     links = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
     return [str(link.readlink()) for link in links if link.is_symlink()]
+
+
+def fork_on(path: Path) -> None:
+    """A chain of forks in a session of its own: each process writes a line, forks another one, and ends."""
+    os.setsid()
+    while True:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(file, f"{time.monotonic()}\n".encode())
+        os.close(file)
+        if os.fork():
+            os._exit(0)
+
+
+@dataclass(frozen=True)
+class ForkOn(SagaStep):
+    """Starts chains of forks; hangs, or returns."""
+
+    folder: str
+    hangs: bool = True
+    timeout_s = 1.0
+    kill_grace_s = 0.1
+
+    def execute(self) -> None:
+        for number in range(1, 4):
+            path = Path(self.folder, f"beats-{number}")
+            if os.fork() == 0:
+                fork_on(path)
+            wait_for_beat(path)
+        if self.hangs:
+            time.sleep(3600)
+
+    def compensate(self) -> None:
+        note_begin(self.folder, "undo")
+        time.sleep(0.3)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from antistrophe import ResourceLimits, SagaDefinition, SagaOrchestrator, SagaStatus
+from antistrophe import ResourceLimits, SagaDefinition, SagaOrchestrator, SagaStatus, Settings
+from antistrophe.linux.termination import processes_of_home
+from tests.actors.planting import VARIABLE
 from tests.actors.staging import Stage, outcome, seen
 from tests.actors.steps import Fail
 from tests.actors.steps_rude import (
@@ -14,6 +17,7 @@ from tests.actors.steps_rude import (
     LEAVES,
     AsyncOpenFiles,
     CloseAll,
+    ForkOn,
     HangWithThread,
     Leave,
     LeaveAJob,
@@ -23,6 +27,8 @@ from tests.actors.steps_rude import (
     StopTheLoop,
     Tidy,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def own_files(folder: Path) -> list[bytes]:
@@ -125,3 +131,23 @@ def test_a_step_has_no_descriptor_of_the_journal(
     files = system.get_outputs(saga.id)["files"]
     assert any("attempts/" in file for file in files), "it does look at its own process"
     assert [file for file in files if "journal.db" in file] == []
+
+
+@pytest.fixture(params=[True, False], ids=["control groups", "marks alone"])
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with control groups, where this one has them, and one without."""
+    if not request.param:
+        path = [str(ROOT / "tests" / "actors" / "planted"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path).rstrip(os.pathsep))
+        monkeypatch.setenv(VARIABLE, "no control groups")
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("hangs", [True, False], ids=["hangs", "returns"])
+def test_chains_of_forks_are_dead_before_the_compensation(tmp_path: Path, hangs: bool) -> None:
+    saga = SagaDefinition("chain").add_step(ForkOn(str(tmp_path), hangs)).add_step(Fail())
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.5)) as system:
+        outcome(system, saga)
+        assert seen(system, "chain").status is SagaStatus.COMPENSATED
+    assert processes_of_home(tmp_path / "home") == []
+    assert max(last_beat(tmp_path, chain) for chain in (1, 2, 3)) < begin_of(tmp_path, "undo")

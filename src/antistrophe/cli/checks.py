@@ -21,6 +21,8 @@ from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.launcher.home_lock import LOCK_NAME
 from antistrophe.launcher.probe import probe
+from antistrophe.linux.control_groups import fence_in_words, group_folder
+from antistrophe.linux.descendants import can_mark
 from antistrophe.linux.private_files import why_not_private
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.records import SagaMetadata, SagaStatus
@@ -181,7 +183,19 @@ def _of_system(system: _System) -> Iterator[Finding]:
         yield Finding(Health.NOTE, "system", says, "run doctor again; if nothing has changed, see log/ in the home")
     else:
         yield _well("system", "does not run; a program that opens the home starts it")
+    yield from _fence(state.supervisor_pid if isinstance(state, Ready) else None)
     yield _well("lock", f"held by process {', '.join(system.holders)}" if system.holders else "free")
+
+
+def _fence(supervisor: int | None) -> Iterator[Finding]:
+    """What ends all that attempts start: in the system that runs, or in one that was started from here."""
+    folder, marks = group_folder(supervisor), can_mark(supervisor)
+    says = f"all that an attempt starts is ended by {fence_in_words(folder, marks=marks)}"
+    if folder is None and not marks:
+        advice = "raise the hard limit of RLIMIT_LOCKS, or delegate a control group (systemd: Delegate=yes)"
+        yield _wrong("fence", says, advice)
+    else:
+        yield _well("fence", says)
 
 
 # --- journal ------------------------------------------------------------------------------------------------------

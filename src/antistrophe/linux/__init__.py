@@ -20,6 +20,9 @@ Rules:
 - A function that kills answers with what still lives, or with what it found. An empty list is the proof that nothing
   is left; every other answer means "call again".
 
+A chain of forks is faster than a scan of /proc. `control_groups` ends it where the machine delegates such groups, and
+`hunt` where it does not.
+
 Files: `procfs` reads /proc, `process` identifies and signals one process, `descendants` marks and ends what a step
 process has started, `own_tasks` lists the threads and children of this process, `own_state` reads its limits, users and
 folder and puts them back, `descriptor` tells its own open files from others of the same number, `file_locks` says who

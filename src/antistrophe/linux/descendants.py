@@ -11,15 +11,16 @@ import contextlib
 import hashlib
 import os
 import resource
+from collections.abc import Container
 
-from antistrophe.linux.process import identity_of, kill_if
+from antistrophe.linux.hunt import end_all
+from antistrophe.linux.process import identity_of
 from antistrophe.linux.procfs import all_pids
 
 # RLIMIT_LOCKS of <sys/resource.h>, which the module `resource` does not name.
 _RLIMIT_LOCKS = 10
 
-# A process may fork another behind the scan and die before the scan comes to it: one scan can miss the fork.
-_SCANS = 2
+_HUNT_S = 0.03
 
 
 # --- the mark of a home: the soft limit ---------------------------------------------------------------------------
@@ -56,6 +57,12 @@ def mark_step_descendants(name: str) -> None:
         resource.setrlimit(_RLIMIT_LOCKS, (soft, _step_mark(name)))
 
 
+def can_mark(pid: int | None = None) -> bool:
+    """Whether that process (this one) may mark what it starts. An administrator may have set a lower limit."""
+    limits = _limits_of(pid or os.getpid())
+    return limits is not None and (limits[1] == resource.RLIM_INFINITY or limits[1] >= 1 << 57)
+
+
 def live_step_descendants(name: str) -> list[int]:
     """The live processes that carry the mark of that step process, itself included."""
     marks = _marks_here(name)
@@ -65,24 +72,37 @@ def live_step_descendants(name: str) -> list[int]:
 def end_step_descendants(name: str) -> list[int]:
     """SIGKILL every live process that carries the mark of that step process; answer with those that were found.
 
-    ``[]`` is the proof that none lives; after any other answer, call again. The step process itself carries the mark,
-    too. A descendant that has opened another home belongs to that home, and is left alone.
+    ``[]`` is the proof that none lives; after any other answer, call again (see `end_all`). The step process itself
+    carries the mark, too. A descendant that has opened another home belongs to that home, and is left alone.
     """
     marks = _marks_here(name)
+    return end_all(lambda pid: _carries(pid, marks), limit_s=_HUNT_S)
 
-    def is_marked(pid: int) -> bool:
-        return _limits_of(pid) == marks
 
-    for _ in range(_SCANS):
-        found = [pid for pid in all_pids() if is_marked(pid) and kill_if(pid, is_marked)]
-        if found:
-            return found
-    return []
+def end_home_descendants(mark: int, spare: Container[int]) -> list[int]:
+    """SIGKILL every live process that carries that mark of a home, except those in ``spare``, as long as it takes up to
+    a bound; answer with those that were found. Like `end_step_descendants` for one home."""
+
+    def is_marked(pid: int) -> bool | None:
+        return False if pid in spare else _carries(pid, (mark, None))
+
+    return end_all(is_marked, limit_s=_HUNT_S)
 
 
 def _marks_here(name: str) -> tuple[int, int]:
     """Both marks of a process that the step process of that name has started in the home of this process."""
     return resource.getrlimit(_RLIMIT_LOCKS)[0], _step_mark(name)
+
+
+def _carries(pid: int, marks: tuple[int, int | None]) -> bool | None:
+    """Whether that process carries these marks; None when it is gone."""
+    try:
+        soft, hard = resource.prlimit(pid, _RLIMIT_LOCKS)
+    except PermissionError:  # another user's
+        return False
+    except OSError:
+        return None
+    return soft == marks[0] and marks[1] in (None, hard)
 
 
 def _limits_of(pid: int) -> tuple[int, int] | None:

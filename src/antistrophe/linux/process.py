@@ -101,8 +101,8 @@ def send_signal(identity: ProcessIdentity, signal_number: int) -> bool:
     return True
 
 
-def kill_if(pid: int, belongs: Callable[[int], bool]) -> bool:
-    """SIGKILL the process that has this pid if ``belongs(pid)`` is true of it; False where nothing was sent.
+def signal_if(pid: int, belongs: Callable[[int], bool], signal_number: int) -> bool:
+    """Send a signal to the process that has this pid if ``belongs(pid)`` is true of it; False where nothing was sent.
 
     ``belongs`` is asked while a pidfd holds the process, so its answer and the signal are about the same process.
     Raises OSError where this process may open no more descriptors.
@@ -114,7 +114,7 @@ def kill_if(pid: int, belongs: Callable[[int], bool]) -> bool:
     try:
         if not belongs(pid):
             return False
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        signal.pidfd_send_signal(pidfd, signal_number)
     except (ProcessLookupError, PermissionError):
         return False
     finally:

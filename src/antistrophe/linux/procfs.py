@@ -50,6 +50,12 @@ def stat_of(pid: int) -> Stat | None:
     return Stat(state.decode(), int(fields[0]), int(fields[1]), threads=int(fields[16]), start_ticks=int(fields[18]))
 
 
+def listed_children(pid: int) -> list[int]:
+    """The pids that the kernel lists as children of a process's first thread, in the order of their birth. Nothing
+    where it keeps no such list (CONFIG_PROC_CHILDREN)."""
+    return [*map(int, (read(f"/proc/{pid}/task/{pid}/children") or b"").split())]
+
+
 def owner_of(pid: int) -> int | None:
     """The id of the user that a process runs as, None when no process has this pid."""
     try:

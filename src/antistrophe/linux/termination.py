@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from antistrophe.linux.descendants import home_mark, home_mark_of
-from antistrophe.linux.process import ProcessIdentity, boot_id, identity_of, is_alive, kill_if, parent_of, send_signal
+from antistrophe.linux.control_groups import end_groups
+from antistrophe.linux.descendants import end_home_descendants, home_mark, home_mark_of
+from antistrophe.linux.process import ProcessIdentity, boot_id, identity_of, is_alive, parent_of, send_signal, signal_if
 from antistrophe.linux.procfs import all_pids, all_stats, owner_of, read, stat_of
 
 HOME_VARIABLE = "ANTISTROPHE_HOME"
@@ -130,13 +131,16 @@ def sweep(home: str | os.PathLike[str], *, spare: frozenset[int] = frozenset(), 
     clean_scans = 0
     overdue = False
     while True:
+        end_groups(marks.inherited)
+        with contextlib.suppress(OSError):
+            end_home_descendants(marks.inherited, spare)
         left = [pid for pid in processes_of_home(home) if pid not in spare]
         clean_scans = 0 if left else clean_scans + 1
         if clean_scans >= _CLEAN_SCANS or (left and overdue):
             return left
         for pid in left:
             with contextlib.suppress(OSError):  # no descriptor is free: the next scan finds this process again
-                kill_if(pid, lambda pid: _belongs(pid, marks))
+                signal_if(pid, lambda pid: _belongs(pid, marks), signal.SIGKILL)
         time.sleep(_SCAN_PAUSE_S)
         overdue = time.monotonic() >= deadline
 

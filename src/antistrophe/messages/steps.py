@@ -10,10 +10,12 @@ from antistrophe.saga.inputs import Answer
 
 @message
 class StepConfiguration:
-    """The first message to a step actor; ``name`` is the name of its leases and of its attempt file."""
+    """The first message to a step actor; ``name`` is the name of its leases and of its attempt file. ``group``: the
+    control group that it enters; "" for none."""
 
     base: Configuration
     name: str
+    group: str
 
 
 @message
