@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
@@ -76,9 +78,16 @@ class ChildProcess:
     def ask_for_stacks(self) -> None:
         """Have the process write the stacks of its threads."""
         if self.lease is not None:
-            self.asked = why_no_answer(self.lease.pid)
-            # To the main thread: another might take it after that one has left the call for SIGTERM.
-            signal_main_thread(identity_of_lease(self.lease), STACK_SIGNAL)
+            self.asked = "could not be looked at"
+            with contextlib.suppress(OSError):  # no descriptor is free
+                self.asked = why_no_answer(self.lease.pid)
+                # To the main thread: another might take it after that one has left the call for SIGTERM.
+                signal_main_thread(identity_of_lease(self.lease), STACK_SIGNAL)
+
+    def terminate(self) -> None:
+        """SIGTERM to the process, where it lives: it is a child that nobody has reaped, so no other one has its pid."""
+        if (pid := self.pid) is not None:
+            os.kill(pid, signal.SIGTERM)
 
     def retire(self, now: float) -> None:
         """End a process in which nothing runs. One that has something to close gets SIGTERM, and CLOSE_S seconds."""
@@ -98,7 +107,7 @@ class ChildProcess:
 
     def is_fenced(self) -> bool:
         """The process is dead: end what is left of its groups, and the descendants that left them. True once none of
-        them is left."""
+        them is left. Raises OSError where nobody can look, because no descriptor is free."""
         if self.group:
             kill_group_members(self.group)
             if not is_empty(self.group):

@@ -240,7 +240,11 @@ class ProcessKeeper:
         """Once the process is dead, end what is left of its group and its descendants, and only then report it."""
         if child.alive:
             return
-        if not child.is_fenced():
+        try:
+            fenced = child.is_fenced()
+        except OSError:  # no descriptor is free: whether all of it is dead can't be seen
+            fenced = False
+        if not fenced:
             self._wakeups.look_again()
             return
         self._children.pop(child.name, None)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from dataclasses import replace
 
 from antistrophe.actors.base import log
@@ -22,7 +21,7 @@ from antistrophe.actors.supervisor.child_process import (
     identity_of_lease,
 )
 from antistrophe.actors.supervisor.ports import SupervisorPort, Wakeups
-from antistrophe.linux.process import ProcessIdentity, send_signal
+from antistrophe.linux.process import ProcessIdentity
 from antistrophe.messages import CallEnded, CallOver, EndCall, LoopBlocked, ProcessDead, ProcessGrant
 from antistrophe.saga.entries import Lease
 from antistrophe.scheduling.leases import PoolOrder
@@ -89,7 +88,10 @@ class RunningAttempts:
         """The process of an earlier incarnation was swept before this one began. Check that once more."""
         identity = identity_of_lease(lease)
         if identity not in self._reaped_before:
-            left = end_earlier_process(lease, process_of(lease.name), self._home)
+            try:
+                left: list[int] | str = end_earlier_process(lease, process_of(lease.name), self._home)
+            except OSError as error:
+                left = f"nobody can look for them ({error})"
             if left:
                 # The saga asks again until it is told.
                 log.error("saga %s can't go on before the processes of its last attempt have ended: %s", saga_id, left)
@@ -113,7 +115,7 @@ class RunningAttempts:
             self._note_ending(lease.name, grace_s, by_system=by_system, overdue=overdue)
             # Its stacks first: SIGTERM may be all that it takes to end it.
             child.ask_for_stacks()
-            send_signal(identity_of_lease(lease), signal.SIGTERM)
+            child.terminate()
 
     def end_all(self, grace_s: float) -> int:
         """End every attempt that runs. Returns how many there are."""

@@ -245,7 +245,7 @@ class SupervisorActor(RuntimeActor):
             self.sagas.hosts.registry_is(self._registry)
 
     def _on_wakeup(self, message: WakeupMessage, _sender: Address) -> None:
-        if self._launcher is not None and not is_alive(self._launcher):
+        if self._launcher_is_gone():
             self._end_everything()
         if message.payload == "tick":
             self.wake_in(TICK_S, "tick")
@@ -262,6 +262,12 @@ class SupervisorActor(RuntimeActor):
             self._introduce_at = self.now() + TELL_AGAIN_S
             self.send(self._registry, self.base)
             self.sagas.hosts.registry_is(self._registry)
+
+    def _launcher_is_gone(self) -> bool:
+        try:
+            return self._launcher is not None and not is_alive(self._launcher)
+        except OSError:  # no descriptor is free: that can't be seen now
+            return False
 
     def _end_everything(self) -> None:
         """The launcher is dead, so nobody would end the system later. End it now; the journal has everything."""

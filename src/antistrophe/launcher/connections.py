@@ -46,6 +46,7 @@ class ClientConnections:
         self._on_left = on_left
         self._connections: set[ClientConnection] = set()
         self.attached_ever = False
+        self._refusing = False
         # Connections of applications that were the last to leave: they stay open until the launcher ends.
         self._held: set[ClientConnection] = set()
         selector.register(listener, selectors.EVENT_READ, self._accept)
@@ -96,9 +97,12 @@ class ClientConnections:
                 return
             except OSError as error:
                 # Most likely no descriptor is free at the moment: the application waits in the backlog.
-                log.error("the control socket can't accept connections now: %s", error)
+                if not self._refusing:
+                    log.error("the control socket can't accept connections now: %s; applications wait", error)
+                self._refusing = True
                 time.sleep(_NO_ENTRY_PAUSE_S)
                 return
+            self._refusing = False
             try:
                 connection = ClientConnection(accepted)
             except OSError:

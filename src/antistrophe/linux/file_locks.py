@@ -21,10 +21,11 @@ def writer_of(path: str | os.PathLike[str], first_byte: int) -> int | None:
     namespace. None: there is none, or nobody can say."""
     try:
         inode = os.stat(path).st_ino
+        locks = read("/proc/locks") or b""
     except OSError:
         return None
     # The device is left out: some file systems show another one here than stat does.
-    for line in (read("/proc/locks") or b"").splitlines():
+    for line in locks.splitlines():
         words = line.split()
         if len(words) != _WORDS or words[1] != b"POSIX" or words[3] != b"WRITE":
             continue  # a line of one more word is that of a process that waits for a lock
@@ -35,6 +36,10 @@ def writer_of(path: str | os.PathLike[str], first_byte: int) -> int | None:
 
 def command_of(pid: int) -> str:
     """The command line of a process on one line, shortened; empty where nobody can say."""
-    line = (read(f"/proc/{pid}/cmdline") or b"").replace(b"\0", b" ").decode("utf-8", "replace")
+    try:
+        words = read(f"/proc/{pid}/cmdline") or b""
+    except OSError:
+        return ""
+    line = words.replace(b"\0", b" ").decode("utf-8", "replace")
     text = "".join(each if each.isprintable() else "?" for each in " ".join(line.split()))
     return text if len(text) <= _LONGEST_COMMAND else f"{text[: _LONGEST_COMMAND - 3]}..."

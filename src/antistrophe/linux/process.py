@@ -2,7 +2,7 @@
 
 The kernel gives a pid to another process later. So every function that sends a signal takes a `ProcessIdentity`, or
 checks the process after it has opened a pidfd. A process that vanishes while it is looked at is dead; no function
-raises for it.
+raises for it. Every function that looks raises OSError where this process has no descriptor left to look with.
 """
 
 from __future__ import annotations
@@ -68,10 +68,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def open_pidfd(identity: ProcessIdentity) -> int | None:
-    """A pidfd of this process, or None when the process is dead. The caller closes the pidfd.
-
-    Raises OSError where this process may open no more descriptors.
-    """
+    """A pidfd of this process, or None when the process is dead. The caller closes the pidfd."""
     try:
         pidfd = os.pidfd_open(identity.pid)
     except OverflowError:
@@ -81,8 +78,12 @@ def open_pidfd(identity: ProcessIdentity) -> int | None:
             return None
         raise
     # The check comes after the opening: an open pidfd stays with its process, whoever gets the pid later.
-    if is_alive(identity):
-        return pidfd
+    try:
+        if is_alive(identity):
+            return pidfd
+    except OSError:
+        os.close(pidfd)
+        raise
     os.close(pidfd)
     return None
 
@@ -105,7 +106,6 @@ def signal_if(pid: int, belongs: Callable[[int], bool], signal_number: int) -> b
     """Send a signal to the process that has this pid if ``belongs(pid)`` is true of it; False where nothing was sent.
 
     ``belongs`` is asked while a pidfd holds the process, so its answer and the signal are about the same process.
-    Raises OSError where this process may open no more descriptors.
     """
     identity = identity_of(pid)
     pidfd = None if identity is None else open_pidfd(identity)

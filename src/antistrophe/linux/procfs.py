@@ -1,13 +1,17 @@
 """Reading /proc: which processes there are, and what the kernel says about each.
 
-A process that vanishes while it is read is None.
+A process that vanishes while it is read is None. Where this process can't look, because no descriptor or no memory is
+left, every function raises OSError: "I can't see it" is no proof of death.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+_CANT_LOOK = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,13 @@ def owner_of(pid: int) -> int | None:
 
 
 def read(path: str) -> bytes | None:
-    """The whole content of a file below /proc, None when it can't be read."""
+    """The whole content of a file below /proc, None when it is gone or another user's."""
     # This runs for every process of the machine, and a Python file object costs three times what a descriptor costs.
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if error.errno in _CANT_LOOK:
+            raise
         return None
     try:
         chunks = []

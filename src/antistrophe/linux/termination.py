@@ -123,7 +123,8 @@ def sweep(home: str | os.PathLike[str], *, spare: frozenset[int] = frozenset(), 
     """SIGKILL every process of a home except those in ``spare`` and the caller, until none is left.
 
     A process that is forked meanwhile is found, too. The answer names the pids that still live after ``deadline_s``
-    seconds (a process in uninterruptible sleep, for instance); ``[]`` means that the home is empty.
+    seconds (a process in uninterruptible sleep, for instance); ``[]`` means that the home is empty. Raises OSError
+    where this process has had no descriptor left to look with for all that time.
     """
     marks = _home_marks(home)
     spare = spare | {os.getpid()}
@@ -131,10 +132,17 @@ def sweep(home: str | os.PathLike[str], *, spare: frozenset[int] = frozenset(), 
     clean_scans = 0
     overdue = False
     while True:
-        end_groups(marks.inherited)
         with contextlib.suppress(OSError):
+            end_groups(marks.inherited)
             end_home_descendants(marks.inherited, spare)
-        left = [pid for pid in processes_of_home(home) if pid not in spare]
+        try:
+            left = [pid for pid in processes_of_home(home) if pid not in spare]
+        except OSError:  # no descriptor is free
+            if overdue:
+                raise
+            time.sleep(_SCAN_PAUSE_S)
+            overdue = time.monotonic() >= deadline
+            continue
         clean_scans = 0 if left else clean_scans + 1
         if clean_scans >= _CLEAN_SCANS or (left and overdue):
             return left

@@ -22,6 +22,11 @@ def found_system() -> None:
     _secret = os.urandom(32)
 
 
+def in_system() -> bool:
+    """Whether this process belongs to an actor system."""
+    return _secret is not None
+
+
 def authentication_code(sender: str, receiver: str) -> bytes:
     """The code that shows ``receiver`` that ``sender`` belongs to the same system; empty in a process of no system."""
     if _secret is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import resource
 import socket
 import time
 from collections import deque
@@ -15,7 +17,7 @@ from thespian.system.utilis import thesplog
 
 from antistrophe.messages import FROM_APPLICATIONS
 from antistrophe.transport.address import address_of
-from antistrophe.transport.authentication import is_outsider
+from antistrophe.transport.authentication import in_system, is_outsider
 from antistrophe.transport.codec import MalformedError, unpack_message
 from antistrophe.transport.connection import BrokenStreamError, IncomingConnection, OtherUserError, check_peer
 from antistrophe.transport.drop_counters import BROKEN, FROM_OUTSIDERS, MALFORMED, OTHER_USERS, DropCounters
@@ -24,7 +26,8 @@ from antistrophe.transport.sockets import bind_private
 
 _BACKLOG = 1024
 _ACCEPTS_AT_ONCE = 64
-_NO_DESCRIPTOR_PAUSE_S = 0.01
+_SPARE_DESCRIPTORS = 16
+_NO_DESCRIPTOR_PAUSE_S = 0.1
 
 
 class Envelope(ReceiveEnvelope):
@@ -41,7 +44,11 @@ class Envelope(ReceiveEnvelope):
 
 
 class Receiver:
-    """Listens on ``path`` and puts messages into ``received``. One thread at a time may use it."""
+    """Listens on ``path`` and puts messages into ``received``. One thread at a time may use it.
+
+    A process of the system accepts no connection with its last descriptors: it needs them to look at processes, to
+    start some, and to log. Peers wait until more are free; nothing waits for them here.
+    """
 
     def __init__(self, poller: Poller, path: str, drop_counters: DropCounters) -> None:
         self.received: deque[ReceiveEnvelope] = deque()
@@ -58,6 +65,8 @@ class Receiver:
         except OSError as error:
             self._listener.close()
             raise ActorSystemFailure(f"can't listen on {path}: {error.strerror}") from error
+        self._spare = _SPARE_DESCRIPTORS if in_system() else 0
+        self._accept_at = 0.0  # else when to look again whether there is room for connections
         poller.watch(self._listener.fileno(), READABLE, self)
 
     @property
@@ -68,15 +77,16 @@ class Receiver:
     def accept(self) -> None:
         """Accept the connections that wait, and read what they have sent already."""
         for _ in range(_ACCEPTS_AT_ONCE):
+            if not self._has_room():
+                self._pause()
+                return
             try:
                 sock, _address = self._listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
-                # Most likely no descriptor is free. Peers wait until one is, and the pause keeps this loop from
-                # spinning.
                 thesplog("can't accept a connection: %s", error, level=logging.WARNING)
-                time.sleep(_NO_DESCRIPTOR_PAUSE_S)
+                self._pause()
                 return
             sock.setblocking(False)
             try:
@@ -89,6 +99,30 @@ class Receiver:
             self._poller.watch(sock.fileno(), READABLE, connection)
             self._addresses[connection] = None
             self.read(connection)
+
+    def rest_s(self) -> float | None:
+        """In how many seconds `tend` has something to do; None: nothing waits."""
+        return max(0.0, self._accept_at - time.monotonic()) if self._accept_at else None
+
+    def tend(self) -> None:
+        """After a pause, accept connections again."""
+        if self._accept_at and time.monotonic() >= self._accept_at:
+            self._accept_at = 0.0
+            self._poller.watch(self._listener.fileno(), READABLE, self)
+
+    def _pause(self) -> None:
+        self._accept_at = time.monotonic() + _NO_DESCRIPTOR_PAUSE_S
+        self._poller.forget(self._listener.fileno())
+
+    def _has_room(self) -> bool:
+        """Whether a descriptor is free for a connection: a new one gets the lowest number that is."""
+        try:
+            lowest = os.dup(self._listener.fileno())
+        except OSError:
+            return False
+        os.close(lowest)
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return soft == resource.RLIM_INFINITY or lowest < soft - self._spare
 
     def read(self, connection: IncomingConnection) -> None:
         """Read what a peer has sent."""
