@@ -1,4 +1,7 @@
-"""The threads in which the calls of one asyncio orchestrator are made, so that the event loop never waits."""
+"""The threads in which the calls of one asyncio orchestrator are made, so that the event loop never waits.
+
+A call gets a copy of its task's context, so that it knows which transactions the task has open.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
@@ -67,7 +71,7 @@ class CallThreads:
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Make a call that is answered at once."""
         await self._after_the_first()
-        return await asyncio.get_running_loop().run_in_executor(self._calls, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._calls, copy_context().run, function, *arguments)
 
     async def wait(self, function: Callable[..., T], *arguments: Any, timeout_s: float | None = None) -> T:
         """Make a call that takes a Deadline as its last argument. The call ends when the task is cancelled."""
@@ -75,7 +79,7 @@ class CallThreads:
         deadline = Deadline(timeout_s)
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._waits, partial(function, *arguments, deadline))
+            return await loop.run_in_executor(self._waits, partial(copy_context().run, function, *arguments, deadline))
         except asyncio.CancelledError:
             deadline.give_up()
             raise

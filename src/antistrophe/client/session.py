@@ -36,6 +36,7 @@ from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome, error_of
 from antistrophe.serialization.payload import unpack_payload
 from antistrophe.settings import Settings
+from antistrophe.storage.own_transactions import refuse_while_writing, writes_to
 
 DEFAULT_HOME = ".antistrophe"
 
@@ -77,6 +78,7 @@ class Session:
     def execute(self, saga: SagaDefinition, if_live: str, deadline: Deadline) -> list[object]:
         """Have a saga accepted, wait for its end, and return its events. Raises the SagaError that it ended with."""
         join = _joins(if_live)
+        self._refuse_in_transaction("to execute a saga")
         self.attachment.check_process()
         spec = saga.spec(self.attachment.settings.max_payload_bytes)
         return self._events_of(self.requests.run(spec, join=join, deadline=deadline))
@@ -84,12 +86,15 @@ class Session:
     def start(self, saga: SagaDefinition, if_live: str) -> None:
         """Have a saga accepted: it is durable when this returns."""
         join = _joins(if_live)
+        self._refuse_in_transaction("to start a saga")
         self.attachment.check_process()
         self.requests.start(saga.spec(self.attachment.settings.max_payload_bytes), join=join)
 
     def result(self, saga_id: str, deadline: Deadline) -> list[object]:
         """Wait for the end of a saga and return its events. Raises the SagaError that it ended with."""
         check_text(saga_id, "saga's id")
+        if writes_to(journal_path(self.home)) and self.require(saga_id).status.running:
+            self._refuse_in_transaction(f"saga {saga_id!r}, which has not ended,")
         return self._events_of(self.requests.outcome(saga_id, deadline))
 
     def outputs_at_end(self, saga_id: str, deadline: Deadline) -> dict[str, Any]:
@@ -138,6 +143,7 @@ class Session:
     def order(self, saga_id: str, order: CancelAsked | RetryAsked | ResolveStep) -> bool:
         """Give a saga an order, and return whether the order had an effect."""
         check_text(saga_id, "saga's id")
+        self._refuse_in_transaction("an order to a saga")
         client_id = self.attachment.client_id
         return self.requests.ask(lambda correlation: OrderSaga(correlation, saga_id, order, client_id), Done).effect
 
@@ -150,10 +156,15 @@ class Session:
         """Wait until no saga runs. Raises TimeoutError."""
         pause_s = _FIRST_PAUSE_S
         while running := self.counts()[0]:
+            self._refuse_in_transaction("a saga that has not ended")
             if deadline.over:
                 raise deadline.error(f"{running} saga(s) of {self.home} have not ended")
             time.sleep(deadline.left_s(pause_s))
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _refuse_in_transaction(self, what: str) -> None:
+        """Raise RequestError where the caller has a transaction open on the journal: the system could write nothing."""
+        refuse_while_writing(journal_path(self.home), what)
 
     def _events_of(self, outcome: Outcome) -> list[object]:
         error = error_of(outcome)

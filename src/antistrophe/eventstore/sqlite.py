@@ -13,6 +13,7 @@ from antistrophe.errors import ConcurrencyError, JournalError
 from antistrophe.eventstore.backend import NewEvent, StoredEvent, StoredSnapshot, StoreStats
 from antistrophe.storage.database import Database, now_us
 from antistrophe.storage.opening import open_database
+from antistrophe.storage.own_transactions import refuse_while_writing
 
 _COLUMNS = "position, stream, version, type, type_version, data, metadata, recorded_at"
 _INSERT = (
@@ -67,6 +68,7 @@ class SqliteEvents:
     @contextmanager
     def transaction(self) -> Iterator[_SqliteTransaction]:
         """See ``EventBackend``."""
+        self._refuse_in_own_transaction()
         with self._writer.transaction():
             if self._writer.in_memory:
                 self._open = (threading.get_ident(), self.head())
@@ -99,6 +101,7 @@ class SqliteEvents:
 
     def save_snapshot(self, snapshot: StoredSnapshot) -> None:
         """See ``EventBackend``."""
+        self._refuse_in_own_transaction()
         with self._writer.transaction():
             self._writer.execute(
                 "INSERT OR REPLACE INTO snapshots(stream, version, state, recorded_at) VALUES (?, ?, ?, ?)",
@@ -147,6 +150,12 @@ class SqliteEvents:
         self._writer.close()
         while self._readers:
             self._readers.pop().close()
+
+    def _refuse_in_own_transaction(self) -> None:
+        """Raise RequestError where this thread has a transaction open on this file through another connection: it would
+        wait for itself."""
+        if self.path is not None and not self._writer.in_own_transaction:
+            refuse_while_writing(self.path, "another transaction")
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Run a query on a connection that no other thread is using."""

@@ -77,6 +77,9 @@ class EventStore:
     def transaction(self) -> Iterator[StoreTransaction]:
         """``with store.transaction() as transaction:`` commits everything that is appended within at the end, or
         nothing after an exception. Other writers wait meanwhile, so be quick. Nobody sees the events before the end.
+
+        The store of an orchestrator is the journal of its sagas. So within a transaction the calls that start a saga,
+        wait for its end or give it an order raise RequestError: the saga would wait for the end of the transaction.
         """
         self._check_usable()
         with self.backend.transaction() as writer:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from antistrophe.errors import JournalBusyError, JournalError
+from antistrophe.storage.own_transactions import FileId, OwnTransaction, file_at
 from antistrophe.storage.write_lock import LockPatience, holder_in_words, is_busy
 
 ADVICE = {
@@ -76,7 +77,8 @@ class Database:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._transaction: AbstractContextManager[Database] = _Transaction(self)
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, FileId] = {}
+        self._own: OwnTransaction | None = None
 
     def opened(self, *, changes: bool) -> None:
         """The file is as it has to be. From now on this connection waits as its patience says, and, where it may make
@@ -91,7 +93,7 @@ class Database:
         another file, or none, has their names: what is written to a file without a name is lost when it is closed.
         Raises JournalError where that is so by now."""
         for path in (str(self.path), f"{self.path}-wal"):
-            self._places[path] = _file_at(path) or (0, 0)
+            self._places[path] = file_at(path) or (0, 0)
         self._check_place()
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
@@ -169,6 +171,11 @@ class Database:
             )
         return self._connection
 
+    @property
+    def in_own_transaction(self) -> bool:
+        """Whether the transaction that is open on this connection is one of this thread or task."""
+        return self._own is not None and self._own.is_own
+
     def begin(self) -> None:
         """Open a transaction. Other threads wait until it ends.
 
@@ -188,6 +195,8 @@ class Database:
             if isinstance(error, sqlite3.Error):
                 raise self._translated(error) from error
             raise
+        file = self._places.get(str(self.path)) if self._patience is None else None
+        self._own = None if file is None else OwnTransaction(file)
 
     def end(self, *, commit: bool) -> None:
         """End the transaction. If SQLite can't commit it, it is rolled back, and the connection stays usable."""
@@ -198,6 +207,8 @@ class Database:
         except sqlite3.Error as error:
             raise self._translated(error) from error
         finally:
+            if self._own is not None:
+                self._own.ended()
             # After some failures SQLite has rolled back already.
             if self._connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
@@ -207,7 +218,7 @@ class Database:
     def _check_place(self) -> None:
         """Raise JournalError where an open file has lost its name."""
         for path, place in self._places.items():
-            if _file_at(path) != place:
+            if file_at(path) != place:
                 raise JournalError(
                     f"{path} was removed, moved or replaced while it was open, and nothing was written: put it back"
                     " (the same file, not a copy), or close everything that uses it and open it again where it is now"
@@ -222,15 +233,6 @@ class Database:
         if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
             return JournalError(f"{self.path}: this connection is closed; open the file again")
         return refusal(self.path, error)
-
-
-def _file_at(path: str) -> tuple[int, int] | None:
-    """The device and inode of the file with that name; None where there is none, or nobody can say."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 class _Transaction:
