@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 
@@ -13,6 +14,7 @@ from antistrophe.storage import schema
 from tests.house.pages import blocks_of
 from tests.house.reference import DOCS, PAGES
 
+MODULES = ("antistrophe", "antistrophe.cqrs", "antistrophe.testing")
 FILE_FORMAT = DOCS / "reference" / "file-format.md"
 
 
@@ -46,3 +48,10 @@ def test_every_code_of_a_value_is_shown() -> None:
     page = FILE_FORMAT.read_text("utf-8")
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     assert codes == set(range(msgpack_values.TUPLE, msgpack_values.UUID_ + 1))
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    pages = "\n".join(page.read_text("utf-8") for page in sorted((DOCS / "reference" / "api").glob("*.md")))
+    shown = set(re.findall(r"^\.\. auto\w+:: (\w+)$", pages, re.MULTILINE))
+    public = {name for module in MODULES for name in importlib.import_module(module).__all__}
+    assert public == shown, "write each into a page of docs/reference/api/, where a reader looks for it"

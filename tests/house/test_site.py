@@ -1,12 +1,10 @@
-"""The documentation site builds without a warning, has every public name, and each of its links leads somewhere."""
+"""The documentation site builds without a warning, can be searched, and each of its links leads somewhere."""
 
 from __future__ import annotations
 
-import importlib
 import re
 import subprocess
 import sys
-import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
@@ -14,9 +12,6 @@ from urllib.parse import unquote, urldefrag
 import pytest
 
 from tests.house.tree import ROOT
-
-MODULES = ("antistrophe", "antistrophe.cqrs", "antistrophe.testing")
-TWICE = {"RawEvent", "event"}  # shown where they are first met, in `antistrophe`
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -34,18 +29,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert built.returncode == 0, built.stderr
     return folder / "html"
-
-
-def test_every_public_name_is_in_the_reference(site: Path) -> None:
-    listed = zlib.decompress((site / "objects.inv").read_bytes().split(b"\n", 4)[4]).decode()
-    shown = {name for name, kind, *_ in map(str.split, listed.splitlines()) if kind.startswith("py:")}
-    missing = [
-        f"{module}.{name}"
-        for module in MODULES
-        for name in importlib.import_module(module).__all__
-        if f"{module}.{name}" not in shown and name not in TWICE
-    ]
-    assert not missing, "add them to a page of docs/reference/api/"
 
 
 def test_the_site_can_be_searched(site: Path) -> None:
