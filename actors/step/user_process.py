@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import tempfile
+import time
 from collections.abc import Mapping
 
 from antistrophe.actors.base import RuntimeActor, log
@@ -18,12 +21,14 @@ from antistrophe.linux.descendants import mark_step_descendants
 from antistrophe.linux.descriptor import OpenFile, changed, give_up_files
 from antistrophe.linux.open_files import restore_open_files_limit
 from antistrophe.linux.process import become_subreaper, identity_of
-from antistrophe.messages import LoadCode, RunStep, StepConfiguration, StepReady
+from antistrophe.messages import Environment, LoadCode, RunStep, StepConfiguration, StepReady
 from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import Refused
 
 REFUSALS = (CodeNotLoadableError, UnreadableDataError, OSError)
 """What can keep an attempt from its call; nothing of the user's has run then."""
+
+_OF_THE_SYSTEM = b"ANTISTROPHE_"
 
 EXIT_WITHOUT_DESCRIPTORS = 74
 """The exit code of a process whose own descriptors user code has closed (EX_IOERR of sysexits.h)."""
@@ -43,6 +48,8 @@ def configure_user_process(actor: RuntimeActor, message: StepConfiguration, atte
     """Configure the process; the answer for the supervisor, to be sent once all is ready. ``attempt_file``: the
     identity of the attempt file of the process, where its slots have none of their own."""
     actor.configure(message.base)
+    if message.environment is not None:
+        take_environment(message.environment)
     give_up_files(os.path.realpath(journal_path(message.base.home)))  # and those beside it: -wal, -shm
     mark_step_descendants(message.name)
     if message.group:
@@ -56,6 +63,21 @@ def configure_user_process(actor: RuntimeActor, message: StepConfiguration, atte
     return StepReady(
         Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id, attempt_file=attempt_file)
     )
+
+
+def take_environment(environment: Environment) -> None:
+    """Have user code see these variables, and of those that this process has only the system's own."""
+    wanted = dict(environment)
+    for name in [*os.environb]:
+        if name not in wanted and not name.startswith(_OF_THE_SYSTEM):
+            del os.environb[name]
+    for name, value in wanted.items():
+        if os.environb.get(name) != value:
+            with contextlib.suppress(OSError, ValueError):  # a name that the C library does not take
+                os.environb[name] = value
+    # What this process had read from its own environment.
+    time.tzset()
+    tempfile.tempdir = None
 
 
 def import_steps(message: LoadCode) -> None:

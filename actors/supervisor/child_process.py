@@ -18,7 +18,7 @@ from antistrophe.linux.control_groups import is_empty, kill_group_members, make_
 from antistrophe.linux.descendants import end_step_descendants, home_mark
 from antistrophe.linux.process import ProcessIdentity, signal_main_thread
 from antistrophe.linux.termination import kill_child, kill_group, live_group_members
-from antistrophe.messages import Address, Configuration, ProcessDead, StepConfiguration
+from antistrophe.messages import Address, Configuration, Environment, ProcessDead, StepConfiguration
 from antistrophe.saga.entries import Lease
 
 
@@ -136,14 +136,21 @@ class ChildProcess:
 
 
 def start_process(
-    supervisor: SupervisorPort, base: Configuration, actor_class: type, name: str, *, shared: bool, groups: Path | None
+    supervisor: SupervisorPort,
+    base: Configuration,
+    actor_class: type,
+    name: str,
+    environment: Environment | None,
+    *,
+    shared: bool,
+    groups: Path | None,
 ) -> ChildProcess:
-    """Start a process under that name, in a control group of its own where there is a folder for them. Raises OSError
-    where the machine has no room for it."""
+    """Start a process under that name, in a control group of its own where there is a folder for them. Its user code
+    sees that environment (None: the system's). Raises OSError where the machine has no room for it."""
     address = supervisor.createActor(actor_class)
     group = "" if groups is None else make_group(groups, home_mark(base.home), name)
     child = ChildProcess(name, base.home, address, child_process(supervisor, address), shared, group=group)
-    supervisor.send(address, StepConfiguration(base, name, group))
+    supervisor.send(address, StepConfiguration(base, name, group, environment))
     return child
 
 

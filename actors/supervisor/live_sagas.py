@@ -9,10 +9,11 @@ from typing import Any
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess, OpenSaga
+from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, HostProcess, SagaHostPool
-from antistrophe.definition.spec import SagaSpec
+from antistrophe.definition.spec import Origin, SagaSpec
 from antistrophe.messages import (
     AdoptProcess,
     BeginSaga,
@@ -47,6 +48,7 @@ class LiveSaga:
     ``begin``: what the actor of a new saga was told first. ``handed_on``: the waiters of whom its actor was told later.
     ``orphan``: the lease of an actor that is gone. ``actors``: how many actors it has had. ``request_ids``: of the
     requests that started it or took it over. ``holders``: the clients that have started or joined it.
+    ``environment``: the digest of the application's environment that its processes had last.
     """
 
     id: str
@@ -67,6 +69,7 @@ class LiveSaga:
     tell_again_s: float = TELL_AGAIN_S
     actors: int = 0
     holders: set[str] = field(default_factory=set)
+    environment: str | None = None
 
 
 class LiveSagas:
@@ -79,8 +82,11 @@ class LiveSagas:
         hosts: SagaHostPool,
         processes: ProcessKeeper,
         journal: JournalAccess,
+        environments: Environments,
     ) -> None:
         self._supervisor = supervisor
+        self._environments = environments
+        self._held: dict[str, RequestLease] = {}
         self._settings = base.settings
         self.hosts = hosts
         self._processes = processes
@@ -123,7 +129,8 @@ class LiveSagas:
         spec = message.spec
         if spec.steps:
             # A process that is free at once is granted within this call, before there is an actor to tell.
-            self._processes.ask(live.id, live.client_id, spec.lease_request(0), spec.name)
+            environment = self._environment_of(live, spec.origin)
+            self._processes.ask(live.id, live.client_id, spec.lease_request(0), spec.name, environment or "")
         self._spawn(live, new=True)
 
     def enqueue(self, live: LiveSaga) -> None:
@@ -237,7 +244,27 @@ class LiveSagas:
         live = self._sagas.get(message.saga_id)
         if live is not None and live.host is not None and not self._draining:
             self._take_orphan(live)
-            self._processes.ask(live.id, live.client_id, message.request, live.rank.name)
+            environment = self._environment_of(live, message.request.origin)
+            if environment is None:
+                self._held[live.id] = message
+                self._supervisor.wake_in(self._environments.introduce_until - self._supervisor.now())
+            else:
+                self._processes.ask(live.id, live.client_id, message.request, live.rank.name, environment)
+
+    def _environment_of(self, live: LiveSaga, origin: Origin) -> str | None:
+        found = self._environments.of_saga(live.client_id, origin, live.environment, self._supervisor.now())
+        live.environment = found
+        return found
+
+    def introduced(self) -> None:
+        """An application has said who it is, or none will: serve the sagas that have waited for that."""
+        held, self._held = self._held, {}
+        for message in held.values():
+            self.ask_process(message)
+
+    def environments_in_use(self) -> Iterable[str]:
+        """The digests of the environments that sagas have had."""
+        return (live.environment for live in self._sagas.values() if live.environment)
 
     def adopt_process(self, message: AdoptProcess) -> None:
         """A saga asks what became of a lease that it held."""
@@ -286,6 +313,8 @@ class LiveSagas:
         """Wake the sagas that are due, and replace hosts whose death was not reported."""
         now = self._supervisor.now()
         self.replace_dead_hosts()
+        if self._held and now >= self._environments.introduce_until:
+            self.introduced()
         while self._alarms and self._alarms[0][0] <= now:
             due, saga_id = heapq.heappop(self._alarms)
             live = self._sagas.get(saga_id)

@@ -9,6 +9,7 @@ from antistrophe.actors.base import log
 from antistrophe.actors.step.async_step import AsyncStepActor
 from antistrophe.actors.step.step import StepActor
 from antistrophe.actors.supervisor.child_process import ChildProcess, start_process
+from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.ports import SupervisorPort, Wakeups
 from antistrophe.actors.supervisor.running_attempts import RunningAttempts
 from antistrophe.definition.spec import LeaseRequest
@@ -36,8 +37,11 @@ from antistrophe.settings import cores
 class ProcessKeeper:
     """Carries out the orders of the pool, and tells the pool what happened. ``attempts`` ends what runs."""
 
-    def __init__(self, supervisor: SupervisorPort, base: Configuration, prefix: str) -> None:
+    def __init__(
+        self, supervisor: SupervisorPort, base: Configuration, prefix: str, environments: Environments | None = None
+    ) -> None:
         self._supervisor = supervisor
+        self._environments = environments or Environments(0.0)
         self._base = base
         settings = base.settings
         self.pool = ProcessPool(
@@ -60,9 +64,10 @@ class ProcessKeeper:
 
     # --- what sagas want ---------------------------------------------------------------------------------------
 
-    def ask(self, saga_id: str, client_id: str, request: LeaseRequest, name: str) -> None:
-        """A saga of that name wants a lease; where a slot is free, it is granted within this call."""
-        self.pool.ask(saga_id, client_id, request, name)
+    def ask(self, saga_id: str, client_id: str, request: LeaseRequest, name: str, environment: str = "") -> None:
+        """A saga of that name wants a lease, in a process with that environment; where a slot is free, it is granted
+        within this call."""
+        self.pool.ask(saga_id, client_id, request, name, environment)
         self.serve()
 
     def withdraw(self, saga_id: str) -> None:
@@ -134,9 +139,11 @@ class ProcessKeeper:
 
     def _start(self, name: str, *, shared: bool) -> None:
         actor_class = AsyncStepActor if shared else StepActor
+        pooled = self.pool.processes.get(name)
+        environment = None if pooled is None else self._environments.get(pooled.key.environment)
         try:
             self._children[name] = start_process(
-                self._supervisor, self._base, actor_class, name, shared=shared, groups=self._groups
+                self._supervisor, self._base, actor_class, name, environment, shared=shared, groups=self._groups
             )
         except OSError as error:
             kind = "async worker" if shared else "step process"

@@ -14,6 +14,7 @@ from antistrophe.actors.registry import RegistryActor
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.step.attempt_file import remove_all_attempt_files
 from antistrophe.actors.supervisor.clients import Clients
+from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.live_sagas import TELL_AGAIN_S, LiveSagas
 from antistrophe.actors.supervisor.preload import warm_up
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
@@ -39,6 +40,8 @@ from antistrophe.messages import (
     Drained,
     EndProcess,
     HoldSagas,
+    Introduce,
+    Introduced,
     ListProcesses,
     LoopBlocked,
     OrderSaga,
@@ -101,6 +104,7 @@ class SupervisorActor(RuntimeActor):
             StartSaga: self._answering(requests.start),
             AwaitSaga: self._answering(requests.wait),
             OrderSaga: self._answering(requests.order),
+            Introduce: self._on_introduce,
             HoldSagas: self._answering(requests.hold),
             ListProcesses: self._on_list_processes,
             **dict.fromkeys(QUERIES, lambda query, sender: self.send(self._registry, RegistryQuery(query, sender))),
@@ -154,8 +158,9 @@ class SupervisorActor(RuntimeActor):
             return
         settings = message.settings
         self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
-        self.processes = ProcessKeeper(self, message, prefix=uuid.uuid4().hex[:12])
-        self.sagas = LiveSagas(self, message, hosts, self.processes, journal)
+        self.environments = Environments(self.now())
+        self.processes = ProcessKeeper(self, message, uuid.uuid4().hex[:12], self.environments)
+        self.sagas = LiveSagas(self, message, hosts, self.processes, journal, self.environments)
         self.clients = Clients(self.now())
         self.requests = RequestHandler(self, self.sagas, journal, self.clients)
         self.also_handle(self._all_handlers())
@@ -198,7 +203,14 @@ class SupervisorActor(RuntimeActor):
 
     def _client_left(self, client_id: str) -> None:
         self.clients.left(client_id)
+        self.environments.left(client_id, self.sagas.environments_in_use())
         self.processes.retire_client(client_id)
+
+    def _on_introduce(self, message: Introduce, sender: Address) -> None:
+        self.clients.heard(message.client_id)
+        self.environments.introduced(message)
+        self.sagas.introduced()
+        self.send(sender, Introduced(message.correlation))
 
     def _on_attached_clients(self, message: AttachedClients, _sender: Address) -> None:
         for client_id in self.clients.listed(message.client_ids, message.returning):

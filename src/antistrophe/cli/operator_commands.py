@@ -10,6 +10,7 @@ import click
 from antistrophe.cli import screen
 from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.client.introduction import mark_tool
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.errors import RequestError, SagaError
 from antistrophe.records import SagaMetadata, SagaStatus
@@ -77,6 +78,7 @@ def resolve_verb(invocation: Invocation, saga_id: str, step_name: str, note: str
 def _order(invocation: Invocation, saga_id: str, wait: bool, order: Callable[[SagaOrchestrator], object]) -> int:
     """Give an order. Its answer does not count: an order without effect was journaled by an earlier call."""
     invocation.journal_file()  # an order to a saga must not make a home
+    mark_tool()
     with SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
         order(orchestrator)
         if wait:

@@ -40,12 +40,14 @@ class SagaOrchestrator:
 
     ``home``: the folder of the actor system, by default ``$ANTISTROPHE_HOME``, else ``.antistrophe``. ``settings``
     count only where this orchestrator starts the system. ``versions`` (a VersionRegistry) brings old events up to date
-    wherever they are read: in a saga's result and in ``event_store``. Any thread may use an orchestrator; after a fork,
+    wherever they are read: in a saga's result and in ``event_store``. Its steps see a copy of ``os.environ`` as it is
+    now, without the variables that begin with ``ANTISTROPHE_``. Any thread may use an orchestrator; after a fork,
     open another one. Close it, or use ``with``.
 
-    Every call may raise SystemUnavailableError, when no actor system answers (within ``open_timeout_s`` when it is
-    opened, within ``reattach_s`` later), JournalError, when the journal can't be used, and SystemStateError, after
-    `close` and in a fork. In every case an accepted saga goes on as soon as its home is open again.
+    Raises RequestError for an environment of more than 16 MiB. Every call may raise SystemUnavailableError, when no
+    actor system answers (within ``open_timeout_s`` when it is opened, within ``reattach_s`` later), JournalError, when
+    the journal can't be used, and SystemStateError, after `close` and in a fork. In every case an accepted saga goes on
+    as soon as its home is open again.
     """
 
     def __init__(

@@ -18,7 +18,17 @@ from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import JournalBusyError, OverloadedError, SystemStateError, SystemUnavailableError
 from antistrophe.launcher.attachment import Attachment, System
 from antistrophe.launcher.spawn import error_named
-from antistrophe.messages import Accepted, AwaitSaga, HeldSagas, HoldSagas, Rejected, SagaOutcome, StartSaga
+from antistrophe.messages import (
+    Accepted,
+    AwaitSaga,
+    HeldSagas,
+    HoldSagas,
+    Introduce,
+    Introduced,
+    Rejected,
+    SagaOutcome,
+    StartSaga,
+)
 from antistrophe.saga.outcome import Outcome
 
 T = TypeVar("T")
@@ -34,6 +44,9 @@ _JOURNAL_PAUSE_S = 0.25
 
 _MAX_RESEND_FACTOR = 5
 """A wait for the end of a saga is sent again less and less often; the pause grows to so many times the first one."""
+
+_LOOK_S = 0.1
+_INTRODUCE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -64,8 +77,13 @@ class Requests:
     writes. Every call raises SystemStateError in a fork and after the attachment was closed.
     """
 
-    def __init__(self, attachment: Attachment, resend_s: float = RESEND_S) -> None:
+    def __init__(
+        self, attachment: Attachment, resend_s: float = RESEND_S, introduction: Callable[[str], Introduce] | None = None
+    ) -> None:
         self._attachment = attachment
+        self._introduction = introduction
+        self._introduced: System | None = None
+        self._introducing = threading.Lock()
         self._resend_s = resend_s
         self._lock = threading.Lock()
         self._connection: Connection | None = None
@@ -156,6 +174,12 @@ class Requests:
         found: T = self._ask(request, deadline or Deadline())
         return found
 
+    def introduce(self) -> None:
+        """Say who this application is, before there is a request. Where that fails, the first request says it."""
+        deadline = Deadline(_INTRODUCE_S)
+        with contextlib.suppress(TimeoutError, SystemStateError):
+            self._introduce(self._connect(self._system(deadline)), deadline)
+
     @property
     def waiting(self) -> int:
         """How many requests wait for an answer."""
@@ -177,13 +201,8 @@ class Requests:
     def _ask(self, request: _PendingRequest, deadline: Deadline) -> Any:
         while True:
             connection = self._connect(self._system(deadline))
-            inbox = connection.inbox(request.correlation)
-            deadline.wakes(inbox.wake)
-            try:
-                answer = self._ask_system(connection, inbox, request, deadline)
-            finally:
-                deadline.wakes(None)
-                connection.forget(request.correlation)
+            self._introduce(connection, deadline)
+            answer = self._ask_once(connection, request, deadline)
             if answer is not None:
                 return answer
 
@@ -194,6 +213,32 @@ class Requests:
             if deadline.over:
                 raise deadline.error("no answer") from None
             raise
+
+    def _introduce(self, connection: Connection, deadline: Deadline) -> None:
+        """Say who this application is, once to each incarnation of the system and before anything else."""
+        if self._introduction is None or self._introduced is connection.system:
+            return
+        while not self._introducing.acquire(timeout=deadline.left_s(_LOOK_S)):
+            if deadline.over:
+                raise deadline.error("no answer")
+        try:
+            if self._introduced is not connection.system:
+                correlation = _new_id()
+                message = self._introduction(correlation)
+                request = _PendingRequest(correlation, message, Introduced, self._silence_s, self._resend_s)
+                if self._ask_once(connection, request, deadline) is not None:
+                    self._introduced = connection.system
+        finally:
+            self._introducing.release()
+
+    def _ask_once(self, connection: Connection, request: _PendingRequest, deadline: Deadline) -> Any:
+        inbox = connection.inbox(request.correlation)
+        deadline.wakes(inbox.wake)
+        try:
+            return self._ask_system(connection, inbox, request, deadline)
+        finally:
+            deadline.wakes(None)
+            connection.forget(request.correlation)
 
     def _ask_system(self, connection: Connection, inbox: Inbox, request: _PendingRequest, deadline: Deadline) -> Any:
         """Send the request again and again until it is answered; None when this incarnation of the system is over."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from antistrophe.client.arguments import check_text
 from antistrophe.client.deadline import Deadline
+from antistrophe.client.introduction import Introduction
 from antistrophe.client.request_reply import Requests
 from antistrophe.definition.code_loading import inside_step_process
 from antistrophe.definition.saga_definition import SagaDefinition
@@ -65,8 +66,10 @@ class Session:
         self._store: EventStore | None = None
         self._store_lock = threading.Lock()
         self.attachment = Attachment(self.home, settings or Settings())
-        self.requests = Requests(self.attachment)
+        introduction = Introduction(self.attachment.client_id)
+        self.requests = Requests(self.attachment, introduction=introduction)
         self.attachment.open()
+        self.requests.introduce()
 
     @property
     def usable(self) -> bool:

@@ -60,9 +60,18 @@ def origin_of(sources: Iterable[StepSource]) -> Origin:
     """Where this process found these step classes. The origin has the script only where the script defines one."""
     # A module that `python -m` runs has a name of its own, so only a script without one is needed.
     needs_script = any(class_ref(source).startswith(f"{MAIN}:") for source in sources)
+    return _origin(_script() if needs_script else None)
+
+
+def origin_of_this_process() -> Origin:
+    """Where this process would find any code, that of its script included."""
+    return _origin(_script())
+
+
+def _origin(script: str | None) -> Origin:
     cwd = _cwd()
     return Origin(
-        script=_script() if needs_script else None,
+        script=script,
         sys_path=tuple(os.path.join(cwd, entry) if entry else cwd for entry in sys.path if isinstance(entry, str)),
         cwd=cwd,
     )

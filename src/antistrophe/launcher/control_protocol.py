@@ -20,7 +20,7 @@ from antistrophe.settings import Settings
 from antistrophe.transport.sockets import bind_private
 
 CONTROL_NAME = "control"
-PROTOCOL = 7
+PROTOCOL = 8
 """The version of the messages between applications and actors; it goes up when their form changes."""
 
 MAX_FRAME_BYTES = 1 << 16

@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
@@ -28,6 +29,7 @@ _NEEDED = ("antistrophe", "thespian", "msgpack", "msgspec", "cattrs", "attr")
 _BOOT = Path(__file__).with_name("boot.py")
 _LOG_BYTES_KEPT = 1 << 20
 _TAIL_BYTES = 2_000
+_ENVIRONMENT_BYTES = 1 << 18
 
 
 class Started(Enum):
@@ -108,12 +110,24 @@ def _start(home: Path, settings: Settings) -> subprocess.Popen[bytes]:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log_file,
-                env=system_environment(home, os.environ),
+                env=system_environment(home, _what_fits(os.environ)),
                 close_fds=True,
                 start_new_session=True,
             )
     except OSError as error:
         raise errors.SystemUnavailableError(f"the launcher of {home} can't be started: {error}") from error
+
+
+def _what_fits(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without its largest variables, where it is so large that no program could be started with it.
+    Step processes get theirs from each application."""
+    taken, size = {}, 0
+    for name, value in sorted(environment.items(), key=lambda each: len(each[1])):
+        size += len(os.fsencode(name)) + len(os.fsencode(value)) + 2
+        if size > _ENVIRONMENT_BYTES:
+            break
+        taken[name] = value
+    return taken
 
 
 def _folders() -> dict[str, str]:

@@ -27,7 +27,7 @@ What is checked where:
 
 from __future__ import annotations
 
-from antistrophe.messages.message import Address, Configuration, message
+from antistrophe.messages.message import Address, Configuration, Environment, message
 from antistrophe.messages.queries import (
     ANSWERS,
     QUERIES,
@@ -58,6 +58,8 @@ from antistrophe.messages.requests import (
     Drained,
     HeldSagas,
     HoldSagas,
+    Introduce,
+    Introduced,
     ListProcesses,
     OrderSaga,
     Processes,
@@ -103,12 +105,15 @@ from antistrophe.messages.steps import (
     StepReady,
 )
 
-FROM_APPLICATIONS: frozenset[type] = frozenset((StartSaga, AwaitSaga, OrderSaga, HoldSagas, ListProcesses, *QUERIES))
+FROM_APPLICATIONS: frozenset[type] = frozenset(
+    (Introduce, StartSaga, AwaitSaga, OrderSaga, HoldSagas, ListProcesses, *QUERIES)
+)
 """The messages that a process outside the system may send to an actor."""
 
 REPEATED: frozenset[type] = frozenset(
     (
         # Applications send these until they are answered.
+        Introduce,
         StartSaga,
         AwaitSaga,
         OrderSaga,
@@ -117,6 +122,7 @@ REPEATED: frozenset[type] = frozenset(
         *QUERIES,
         # So these are handed on and answered again.
         RegistryQuery,
+        Introduced,
         Accepted,
         Rejected,
         SagaOutcome,
@@ -165,12 +171,15 @@ __all__ = [
     "Drained",
     "EndCall",
     "EndProcess",
+    "Environment",
     "GetOutputs",
     "GetSaga",
     "GetTimeline",
     "HeldSagas",
     "HoldSagas",
     "HostConfiguration",
+    "Introduce",
+    "Introduced",
     "LifecycleReport",
     "ListHistory",
     "ListProcesses",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeAlias, TypeVar, dataclass_transform
 
 from antistrophe.settings import Settings
 
@@ -11,6 +11,9 @@ T = TypeVar("T")
 
 Address = Annotated[Any, "address"]
 """A Thespian ActorAddress. This package does not import Thespian."""
+
+Environment: TypeAlias = tuple[tuple[bytes, bytes], ...]
+"""Names and values of environment variables, in order of their names."""
 
 ADDRESS: Any = Address
 """Address as a value, for code that looks at the type hints of fields."""

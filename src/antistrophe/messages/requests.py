@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from antistrophe.definition.spec import SagaSpec
-from antistrophe.messages.message import message
+from antistrophe.definition.spec import Origin, SagaSpec
+from antistrophe.messages.message import Environment, message
 from antistrophe.records import ProcessRecord
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome
 
 # --- application -> supervisor ------------------------------------------------------------------------------------
+
+
+@message
+class Introduce:
+    """Who this application is, before any other request, and once to each incarnation of the system. ``origin``: where
+    it would find code; ``environment``: what its step processes are to see. ``brings_code``: False for a tool, whose
+    environment counts only where no application of a saga's origin is attached. Answered by Introduced."""
+
+    correlation: str
+    client_id: str
+    origin: Origin
+    environment: Environment
+    brings_code: bool
 
 
 @message
@@ -73,6 +86,13 @@ class ListProcesses:
 
 
 # --- answers to applications --------------------------------------------------------------------------------------
+
+
+@message
+class Introduced:
+    """The system knows the application."""
+
+    correlation: str
 
 
 @message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from antistrophe.definition.spec import Origin, ResourceLimits
-from antistrophe.messages.message import Configuration, message
+from antistrophe.messages.message import Configuration, Environment, message
 from antistrophe.saga.entries import Action, Lease
 from antistrophe.saga.inputs import Answer
 
@@ -11,11 +11,13 @@ from antistrophe.saga.inputs import Answer
 @message
 class StepConfiguration:
     """The first message to a step actor; ``name`` is the name of its leases and of its attempt file. ``group``: the
-    control group that it enters; "" for none."""
+    control group that it enters; "" for none. ``environment``: what user code is to see; None where it sees that of the
+    system."""
 
     base: Configuration
     name: str
     group: str
+    environment: Environment | None = None
 
 
 @message

@@ -10,10 +10,12 @@ from antistrophe.definition.spec import Origin
 
 @dataclass(frozen=True, slots=True)
 class PoolKey:
-    """Whom a step process serves: one client (each has its own edits of the code) and one origin."""
+    """Whom a step process serves: one client (each has its own edits of the code), one origin, and one environment,
+    which is known by its digest."""
 
     client_id: str
     origin: Origin
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True)

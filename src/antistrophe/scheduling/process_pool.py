@@ -54,10 +54,10 @@ class ProcessPool:
 
     # --- what sagas want ---------------------------------------------------------------------------------------
 
-    def ask(self, saga_id: str, client_id: str, request: LeaseRequest, name: str = "") -> None:
-        """A saga of that name wants a lease. To ask again changes nothing but what is asked for. A saga that holds such
-        a lease has not heard of the grant, and is told again."""
-        key, waiting = PoolKey(client_id, request.origin), self._queue.get(saga_id)
+    def ask(self, saga_id: str, client_id: str, request: LeaseRequest, name: str = "", environment: str = "") -> None:
+        """A saga of that name wants a lease, in a process with the environment of that digest. To ask again changes
+        nothing but what is asked for. A saga that holds such a lease has not heard of the grant, and is told again."""
+        key, waiting = PoolKey(client_id, request.origin, environment), self._queue.get(saga_id)
         grant = self._granted_before(saga_id, key, request)
         if grant is not None:
             self.withdraw(saga_id)

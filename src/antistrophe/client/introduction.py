@@ -1,0 +1,50 @@
+"""What an application tells the system of itself: where its code is, and the environment that its steps are to see."""
+
+from __future__ import annotations
+
+import os
+
+from antistrophe.definition.code_loading import origin_of_this_process
+from antistrophe.errors import RequestError
+from antistrophe.messages import Environment, Introduce
+
+MAX_ENVIRONMENT_BYTES = 16 << 20
+"""The kernel lets a program start with less than that."""
+
+_NOT_TAKEN = b"ANTISTROPHE_"
+
+_is_tool = False
+
+
+def mark_tool() -> None:
+    """Note that this process brings no code of its own, as a verb of the command line: its environment counts last."""
+    global _is_tool
+    _is_tool = True
+
+
+class Introduction:
+    """This process as it is now. What changes later, in ``os.environ`` or elsewhere, is not seen."""
+
+    def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
+        self._origin = origin_of_this_process()
+        self._environment = environment_of_this_process()
+
+    def __call__(self, correlation: str) -> Introduce:
+        """The message; never to be logged, because an environment may hold secrets."""
+        return Introduce(correlation, self._client_id, self._origin, self._environment, not _is_tool)
+
+
+def environment_of_this_process() -> Environment:
+    """A copy of ``os.environ`` without antistrophe's own variables. Raises RequestError where it is too large."""
+    found = tuple(
+        sorted((name, value) for name, value in os.environb.items() if name and not name.startswith(_NOT_TAKEN))
+    )
+    size = sum(len(name) + len(value) + 2 for name, value in found)
+    if size > MAX_ENVIRONMENT_BYTES:
+        largest = max(found, key=lambda each: len(each[1]))[0]
+        raise RequestError(
+            f"the environment of this process has {size:,} bytes, and step processes get a copy of at most "
+            f"{MAX_ENVIRONMENT_BYTES:,}: {os.fsdecode(largest)!r} is the largest variable; keep it in a file"
+        )
+    return found
