@@ -15,11 +15,12 @@ from antistrophe.client.introduction import Introduction
 from antistrophe.client.request_reply import Requests
 from antistrophe.definition.code_loading import inside_step_process
 from antistrophe.definition.saga_definition import SagaDefinition
-from antistrophe.errors import SagaNotFoundError, SystemStateError
+from antistrophe.errors import SagaNotFoundError, SystemStateError, SystemUnavailableError
 from antistrophe.eventstore.recorded import Upcasts, recorded
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import journal_path
 from antistrophe.launcher.attachment import Attachment
+from antistrophe.linux.open_files import files_left, soft_limit
 from antistrophe.linux.termination import HOME_VARIABLE
 from antistrophe.messages import (
     CountSagas,
@@ -41,6 +42,9 @@ from antistrophe.storage.own_transactions import refuse_while_writing, writes_to
 
 DEFAULT_HOME = ".antistrophe"
 
+FILES_NEEDED = 20
+"""How many files one orchestrator may have open: while it starts the system, and with its event store."""
+
 _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.05
 
@@ -61,6 +65,7 @@ class Session:
                 " application instead. If this is your script: put what it does when it is run under"
                 ' `if __name__ == "__main__":`, because step processes load the script to find its steps'
             )
+        _check_room()
         self.home = home_of(home)
         self._versions = versions
         self._store: EventStore | None = None
@@ -218,6 +223,17 @@ def user_name() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid {os.getuid()}"
+
+
+def _check_room() -> None:
+    """Raise SystemUnavailableError where this process may open too few files for its part of an actor system."""
+    left = files_left()
+    if left < FILES_NEEDED:
+        limit = soft_limit()
+        raise SystemUnavailableError(
+            f"an orchestrator needs {FILES_NEEDED} open files, and this process may open only {left:g} more: its limit"
+            f" of {limit:g} must be at least {limit - left + FILES_NEEDED:g} (`ulimit -n`; LimitNOFILE= of systemd)"
+        )
 
 
 def _joins(if_live: str) -> bool:

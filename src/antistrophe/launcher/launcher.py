@@ -22,6 +22,7 @@ from antistrophe.errors import AntistropheError, JournalError, SystemUnavailable
 from antistrophe.journal import journal_path
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.connections import ClientConnections
+from antistrophe.launcher.files_needed import allow_open_files
 from antistrophe.launcher.first_look import check_journal, time_to_go_on_from
 from antistrophe.launcher.home_lock import HomeLock, prepare_home
 from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
@@ -29,7 +30,6 @@ from antistrophe.launcher.signals import Signals
 from antistrophe.launcher.socket_watch import SocketWatch
 from antistrophe.launcher.spawn import ERROR, HELD, SERVING
 from antistrophe.linux.descendants import mark_home_descendants
-from antistrophe.linux.open_files import raise_open_files_limit
 from antistrophe.linux.process import become_subreaper
 from antistrophe.linux.termination import sweep
 from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
@@ -125,7 +125,7 @@ class Launcher:
             return None
         os.chdir(home)
         become_subreaper()
-        raise_open_files_limit()
+        allow_open_files(settings)
         mark_home_descendants(home)
         found_system()
         _sweep_leftovers(home)

@@ -24,6 +24,15 @@ def restore_open_files_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (_first_soft, hard))
 
 
-def open_files() -> int:
-    """How many descriptors this process has open."""
-    return len(os.listdir("/proc/self/fd")) - 1  # that of the listing itself
+def soft_limit() -> float:
+    """How many files this process may have open now."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return float("inf") if soft == resource.RLIM_INFINITY else soft
+
+
+def files_left() -> float:
+    """How many more files this process may open."""
+    try:
+        return soft_limit() - (len(os.listdir("/proc/self/fd")) - 1)  # less that of the listing itself
+    except OSError:  # not even that one
+        return 0
