@@ -13,10 +13,11 @@ from typing import Any
 
 from thespian.actors import Actor
 
+from antistrophe.errors import NotSerializableError, PayloadTooLargeError
 from antistrophe.linux.descriptor import OpenFile, files_behind
 from antistrophe.linux.private_files import open_private
 from antistrophe.linux.process import die_with_parent, restore_ending_signals, restore_fatal_signals
-from antistrophe.messages import Address, Configuration
+from antistrophe.messages import Address, Configuration, Rejected
 from antistrophe.serialization.log_lines import LogLines
 
 Handler = Callable[[Any, Address], None]
@@ -66,6 +67,19 @@ class RuntimeActor(Actor):
             log.exception("%s can't handle %s", type(self).__name__, type(message).__name__)
             logging.shutdown()
             os._exit(EXIT_AFTER_A_BUG)
+
+    def send(self, target: Address, message: Any) -> None:
+        """Send a message. One that can't be sent, because it is too large or holds what can't travel, fails alone: the
+        log says so, and whoever waits for it as an answer gets the refusal in its place."""
+        try:
+            super().send(target, message)
+        except (NotSerializableError, PayloadTooLargeError) as error:
+            kind = type(message).__name__
+            log.error("a message (%s) can't be sent: %s", kind, error)
+            correlation = getattr(message, "correlation", None)
+            if correlation is not None:
+                text = f"the answer ({kind}) can't be sent: {error}"
+                super().send(target, Rejected(correlation, type(error).__name__, text))
 
     def also_handle(self, handlers: Mapping[type, Handler]) -> None:
         """Handle these types of messages, too, from now on."""
