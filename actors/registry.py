@@ -11,16 +11,14 @@ from thespian.actors import WakeupMessage
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.errors import AntistropheError
 from antistrophe.journal import Journal, SqliteJournal, journal_path
-from antistrophe.journal.outputs import outputs_part
 from antistrophe.messages import (
     Address,
     AwaitChanges,
     Changes,
     Configuration,
     CountSagas,
-    GetOutputs,
+    GetEntries,
     GetSaga,
-    GetTimeline,
     LifecycleReport,
     ListHistory,
     ListRunning,
@@ -28,10 +26,9 @@ from antistrophe.messages import (
     RegistryQuery,
     Rejected,
     SagaCounts,
+    SagaEntries,
     SagaFound,
     SagaList,
-    SagaOutputs,
-    Timeline,
 )
 from antistrophe.records import SagaMetadata, SagaStatus
 
@@ -76,8 +73,7 @@ class RegistryActor(RuntimeActor):
         )
         self._answers: dict[type, Callable[[Any], Any]] = {
             GetSaga: self._get_saga,
-            GetTimeline: self._get_timeline,
-            GetOutputs: self._get_outputs,
+            GetEntries: self._get_entries,
             CountSagas: self._count_sagas,
             ListRunning: self._list_running,
             ListHistory: self._list_history,
@@ -109,16 +105,10 @@ class RegistryActor(RuntimeActor):
     def _get_saga(self, query: GetSaga) -> SagaFound:
         return SagaFound(query.correlation, self._read.metadata(query.saga_id))
 
-    def _get_timeline(self, query: GetTimeline) -> Timeline:
-        known = self._read.metadata(query.saga_id) is not None
-        return Timeline(query.correlation, tuple(self._read.timeline(query.saga_id)) if known else None)
-
-    def _get_outputs(self, query: GetOutputs) -> SagaOutputs:
-        entries = self._read.load(query.saga_id)
-        if not entries:
-            return SagaOutputs(query.correlation, None)
-        part = outputs_part(entries, query.from_step)
-        return SagaOutputs(query.correlation, part.outputs, part.next_step)
+    def _get_entries(self, query: GetEntries) -> SagaEntries:
+        entries, more = self._read.entries_after(query.saga_id, query.after_seq, query.kinds)
+        known = bool(entries) or self._read.request_id(query.saga_id) is not None
+        return SagaEntries(query.correlation, entries if known else None, more)
 
     def _count_sagas(self, query: CountSagas) -> SagaCounts:
         counts = self._read.counts()

@@ -20,6 +20,7 @@ from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatchdog
 from antistrophe.actors.step.raised import answer_of_exception
 from antistrophe.actors.step.stack_dumps import StackFile, write_tasks_to
 from antistrophe.actors.step.step_context import context_of
+from antistrophe.actors.step.stored_outputs import StoredOutputs
 from antistrophe.actors.step.user_process import (
     REFUSALS,
     become_user_process,
@@ -111,6 +112,7 @@ class AsyncStepActor(RuntimeActor):
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self._name = message.name
+        self._stored_outputs = StoredOutputs.of_home(message.base.home)
         ready = configure_user_process(self, message)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         _allow_many_files()
@@ -197,7 +199,8 @@ class AsyncStepActor(RuntimeActor):
         home, name, limit_bytes = self.base.home, message.lease_name, self.base.settings.max_payload_bytes
         try:
             step = build_step(source, message.input)
-            context = context_of(message, self.now() + message.limit_s, self._resources.seen_from(source))
+            worker = self._resources.seen_from(source)
+            context = context_of(message, self.now() + message.limit_s, worker, self._stored_outputs)
             attempt_file = self._attempt_file(name)
         except REFUSALS as error:
             return self._settle(name, refusal(message, home, error))

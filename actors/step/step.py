@@ -15,6 +15,7 @@ from antistrophe.actors.step.leftovers import Leftovers
 from antistrophe.actors.step.raised import answer_of_exception, exit_of
 from antistrophe.actors.step.stack_dumps import StackFile
 from antistrophe.actors.step.step_context import context_of
+from antistrophe.actors.step.stored_outputs import StoredOutputs
 from antistrophe.actors.step.user_process import (
     REFUSALS,
     become_user_process,
@@ -68,6 +69,7 @@ class StepActor(RuntimeActor):
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self._name, self._supervisor = message.name, sender
+        self._stored_outputs = StoredOutputs.of_home(message.base.home)
         self.send(sender, configure_user_process(self, message, self._lay_down(message.base.home)))
 
     def _lay_down(self, home: str) -> str:
@@ -146,7 +148,8 @@ class StepActor(RuntimeActor):
                 self._start_resources()
                 self._leftovers.belong()
                 self._fingerprint.belong()
-            context = context_of(message, self.now() + message.limit_s, self._resources.seen_from(source))
+            worker = self._resources.seen_from(source)
+            context = context_of(message, self.now() + message.limit_s, worker, self._stored_outputs)
             if self._attempt_file is None:
                 self._attempt_file = AttemptFile(self.base.home, self._name)
             self._begin_stacks()

@@ -5,16 +5,23 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
+from antistrophe.actors.step.stored_outputs import StoredOutputs
 from antistrophe.definition.context import Outputs, StepContext
 from antistrophe.definition.worker_start import Worker
 from antistrophe.messages import RunStep
 from antistrophe.serialization.payload import unpack_payload
 
 
-def context_of(message: RunStep, deadline_at: float, worker: Worker) -> StepContext:
+def context_of(message: RunStep, deadline_at: float, worker: Worker, stored: StoredOutputs) -> StepContext:
     """The context of the call that the message asks for; the call is ended at ``deadline_at`` (seconds since the
-    epoch), and finds in ``worker`` what was made at the start of its process. Raises UnreadableDataError for an output
-    that can't be read."""
+    epoch), and finds in ``worker`` what was made at the start of its process. Outputs that the message does not hold
+    are in ``stored``. Raises UnreadableDataError for an output that can't be read, and JournalError where the journal
+    can't be."""
+    at_hand = {name: unpack_payload(output) for name, output in message.outputs if isinstance(output, bytes)}
+    all_at_hand = len(at_hand) == len(message.outputs) and not message.more_outputs
+    output = message.output
+    if isinstance(output, int):
+        output = stored.packed(message.saga_id, output)
     return StepContext(
         saga_id=message.saga_id,
         step_name=message.step_name,
@@ -22,8 +29,8 @@ def context_of(message: RunStep, deadline_at: float, worker: Worker) -> StepCont
         attempt=message.run,
         idempotency_key=message.idempotency_key,
         forward_key=message.forward_key,
-        outputs=Outputs({name: unpack_payload(data) for name, data in message.outputs}, message.step_name),
-        output=None if message.output is None else unpack_payload(message.output),
+        outputs=Outputs(at_hand, message.step_name, None if all_at_hand else stored.of(message)),
+        output=None if output is None else unpack_payload(output),
         in_doubt=message.in_doubt,
         deadline=datetime.fromtimestamp(deadline_at, UTC),
         log=logging.getLogger(f"antistrophe.step.{message.step_name}"),

@@ -14,7 +14,7 @@ from antistrophe.actors.base import RuntimeActor, log
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL
 from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class, mark_step_process
 from antistrophe.definition.step import prepare_step
-from antistrophe.errors import UnreadableDataError
+from antistrophe.errors import JournalError, UnreadableDataError
 from antistrophe.journal import journal_path
 from antistrophe.linux.control_groups import enter_group
 from antistrophe.linux.descendants import mark_step_descendants
@@ -25,7 +25,7 @@ from antistrophe.messages import Environment, LoadCode, RunStep, StepConfigurati
 from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import Refused
 
-REFUSALS = (CodeNotLoadableError, UnreadableDataError, OSError)
+REFUSALS = (CodeNotLoadableError, UnreadableDataError, JournalError, OSError)
 """What can keep an attempt from its call; nothing of the user's has run then."""
 
 _OF_THE_SYSTEM = b"ANTISTROPHE_"
@@ -107,4 +107,6 @@ def refusal(message: RunStep, home: str, error: Exception) -> Refused:
         return Refused(str(error))
     if isinstance(error, UnreadableDataError):
         return Refused(f"the journaled input of step {message.step_name} no longer fits its class: {error}")
+    if isinstance(error, JournalError):
+        return Refused(f"the output of step {message.step_name} can't be read: {error}")
     return Refused(f"the start of step {message.step_name} can't be written to an attempt file in {home}: {error}")

@@ -11,9 +11,11 @@ from antistrophe.actors.registry import RegistryActor
 from antistrophe.actors.supervisor import child_process, process_keeper, running_attempts
 from antistrophe.saga.entries import Lease
 from antistrophe.settings import Settings
+from antistrophe.transport import connection
 
 VARIABLE = "ANTISTROPHE_TEST_PLANTED"
 NO_FORKS = "no-forks"
+SMALL_FRAME_BYTES = 6 << 20
 
 
 def _one_process_for_all() -> None:
@@ -62,6 +64,11 @@ def _forks_fail() -> None:
     os.fork = refusing
 
 
+def _frames_are_small() -> None:
+    """Not a bug of ours: what a message may hold is less, so that a test need not make so much."""
+    vars(connection)["MAX_FRAME_BYTES"] = SMALL_FRAME_BYTES
+
+
 PLANTED = {
     "what a step started is forgotten once it has left the group": ("G3", _what_left_the_group_lives),
     "a kill comes two seconds late": ("G10", _a_late_kill),
@@ -71,7 +78,11 @@ PLANTED = {
 """By name: the promise that it breaks, and what plants it."""
 
 
-WEATHER = {"forks fail": _forks_fail, "no control groups": _no_control_groups}
+WEATHER = {
+    "forks fail": _forks_fail,
+    "no control groups": _no_control_groups,
+    "frames are small": _frames_are_small,
+}
 """What a machine does to a system: no bug, and no promise may break."""
 
 

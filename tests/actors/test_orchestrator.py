@@ -26,7 +26,7 @@ from antistrophe import (
     StepFailedError,
 )
 from antistrophe.client.subscription import ChangeSubscription
-from antistrophe.journal.outputs import PART_BYTES
+from antistrophe.journal.stored_entries import PART_BYTES
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.steps import Fail, Note, Noted, OpenAnOrchestrator, Return, Stay, WaitFor, notes, one
 from tests.waiting import until

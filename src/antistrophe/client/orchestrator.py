@@ -17,7 +17,6 @@ from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.eventstore.recorded import Upcasts
 from antistrophe.eventstore.store import EventStore
 from antistrophe.messages import (
-    GetTimeline,
     ListHistory,
     ListProcesses,
     ListRunning,
@@ -25,7 +24,6 @@ from antistrophe.messages import (
     Processes,
     ResolveStep,
     SagaList,
-    Timeline,
 )
 from antistrophe.records import ProcessRecord, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
 from antistrophe.saga.inputs import RetryAsked
@@ -174,11 +172,7 @@ class SagaOrchestrator:
 
     def get_timeline(self, saga_id: str) -> list[TimelineEntry]:
         """Every journal entry of a saga, in order. Raises SagaNotFoundError."""
-        check_text(saga_id, "saga's id")
-        entries = self._session.requests.ask(lambda correlation: GetTimeline(correlation, saga_id), Timeline).entries
-        if entries is None:
-            raise self._session.not_found(saga_id)
-        return list(entries)
+        return self._session.timeline(saga_id)
 
     def get_outputs(self, saga_id: str) -> dict[str, Any]:
         """What the steps of a saga have returned so far: the outputs by step name, of the steps that returned one.

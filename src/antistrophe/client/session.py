@@ -6,6 +6,7 @@ import os
 import pwd
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,30 @@ from antistrophe.client.arguments import check_text
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.introduction import Introduction
 from antistrophe.client.request_reply import Requests
+from antistrophe.client.saga_entries import entries_of, events_of, outputs_of
 from antistrophe.definition.code_loading import inside_step_process
+from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import SagaNotFoundError, SystemStateError, SystemUnavailableError
 from antistrophe.eventstore.recorded import Upcasts, recorded
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import journal_path
+from antistrophe.journal.timeline import timeline_entry
 from antistrophe.launcher.attachment import Attachment
 from antistrophe.linux.open_files import files_left, soft_limit
 from antistrophe.linux.termination import HOME_VARIABLE
 from antistrophe.messages import (
     CountSagas,
     Done,
-    GetOutputs,
     GetSaga,
     OrderSaga,
     ResolveStep,
     SagaCounts,
     SagaFound,
-    SagaOutputs,
 )
-from antistrophe.records import SagaMetadata
+from antistrophe.records import SagaMetadata, TimelineEntry
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome, error_of
-from antistrophe.serialization.payload import unpack_payload
 from antistrophe.settings import Settings
 from antistrophe.storage.own_transactions import refuse_while_writing, writes_to
 
@@ -113,19 +114,12 @@ class Session:
     def outputs(self, saga_id: str) -> dict[str, Any]:
         """The outputs of a saga's steps so far. Raises SagaNotFoundError."""
         check_text(saga_id, "saga's id")
-        found: dict[str, Any] = {}
-        step: int | None = 0
-        while step is not None:
-            part = self._outputs_from(saga_id, step)
-            if part.outputs is None:
-                raise self.not_found(saga_id)
-            for name, packed in part.outputs:
-                found[name] = unpack_payload(packed, what=f"the output of step {name!r} of saga {saga_id!r}")
-            step = part.next_step
-        return found
+        return outputs_of(self.requests, saga_id, str(self.home))
 
-    def _outputs_from(self, saga_id: str, step: int) -> SagaOutputs:
-        return self.requests.ask(lambda correlation: GetOutputs(correlation, saga_id, step), SagaOutputs)
+    def timeline(self, saga_id: str) -> list[TimelineEntry]:
+        """Every journal entry of a saga, in order. Raises SagaNotFoundError."""
+        check_text(saga_id, "saga's id")
+        return [timeline_entry(record) for record in entries_of(self.requests, saga_id, str(self.home))]
 
     def find(self, saga_id: str) -> SagaMetadata | None:
         """One saga, or None where no saga has that id."""
@@ -178,10 +172,11 @@ class Session:
         error = error_of(outcome)
         if error is not None:
             raise error
+        events: Sequence[EncodedEvent] = outcome.events
+        if outcome.events_stored:
+            events = events_of(self.requests, outcome.saga_id, str(self.home))
         # The event store's own reader decodes these events too, so it needs them as rows with a position and a time.
-        rows = [
-            (0, outcome.saga_id, 0, event.type, event.type_version, event.data, None, 0) for event in outcome.events
-        ]
+        rows = [(0, outcome.saga_id, 0, event.type, event.type_version, event.data, None, 0) for event in events]
         return [each.event for each in recorded(rows, self._versions)]
 
     # --- the event store -----------------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 from antistrophe.definition.events import event_key
 from antistrophe.definition.result import is_iterable_of_events, read_events
@@ -18,37 +18,62 @@ from antistrophe.serialization.type_hints import short
 T = TypeVar("T")
 
 
+class LaterOutputs(Protocol):
+    """Outputs that are read when a step asks for them."""
+
+    def names(self) -> Collection[str]:
+        """The steps that have an output, those whose output is at hand included, in step order."""
+
+    def read(self, step_name: str) -> Any:
+        """The output of one of these steps."""
+
+
 class Outputs(Mapping[str, Any]):
     """The outputs of earlier steps, by the step's name: ``ctx.outputs["Debit"]``.
 
-    Raises OutputNotFoundError, which is a KeyError, for a step without an output.
+    Small outputs come with the call. Those of a saga whose outputs are large, or many, are read from the journal when
+    they are asked for.
+
+    Raises OutputNotFoundError, which is a KeyError, for a step without an output, and InDoubtError where an output
+    can't be read.
     """
 
-    __slots__ = ("_asked_by", "_outputs")
+    __slots__ = ("_asked_by", "_later", "_outputs")
 
-    def __init__(self, outputs: Mapping[str, Any], asked_by: str) -> None:
+    def __init__(self, outputs: Mapping[str, Any], asked_by: str, later: LaterOutputs | None = None) -> None:
         self._outputs = dict(outputs)
         self._asked_by = asked_by
+        self._later = later
 
     def __getitem__(self, step_name: str) -> Any:
+        if step_name not in self._outputs and self._later is not None and step_name in self._later.names():
+            self._outputs[step_name] = self._later.read(step_name)
         try:
             return self._outputs[step_name]
         except KeyError:
-            there = ", ".join(map(repr, self._outputs)) or "none"
+            there = ", ".join(map(repr, self._names())) or "none"
             raise OutputNotFoundError(
                 f"step {step_name!r} has no output that step {self._asked_by!r} could read: it returned none "
                 f"(StepResult(output=...)), it is in doubt, it comes later, or there is no such step. "
                 f"Steps with an output: {there}"
             ) from None
 
+    def _names(self) -> Collection[str]:
+        return self._outputs if self._later is None else self._later.names()
+
+    def __contains__(self, step_name: object) -> bool:
+        return step_name in self._outputs or step_name in self._names()
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._outputs)
+        return iter(self._names())
 
     def __len__(self) -> int:
-        return len(self._outputs)
+        return len(self._names())
 
     def __repr__(self) -> str:
-        return f"Outputs({self._outputs!r})"
+        if self._later is None:
+            return f"Outputs({self._outputs!r})"
+        return f"Outputs of {', '.join(self._names())}"
 
 
 @dataclass(frozen=True, slots=True)

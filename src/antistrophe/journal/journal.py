@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -17,6 +17,10 @@ from antistrophe.serialization.payload import pack_payload
 
 Row: TypeAlias = SagaMetadata | SagaView | ViewChange
 """A saga as monitoring shows it since an append, whole or what has changed."""
+
+
+PackedEntry: TypeAlias = tuple[int, int, bytes]
+"""The position of an entry, its seq, and the entry as it is packed."""
 
 
 class SeqConflictError(AntistropheError):
@@ -83,6 +87,20 @@ class Journal(Protocol):
 
     def load(self, saga_id: str) -> tuple[Entry, ...]:
         """Return all entries of a saga, in order. There are none if there is no such saga."""
+
+    def entry(self, saga_id: str, seq: int) -> Entry | None:
+        """Return one entry of a saga, or None if there is no such entry."""
+
+    def entries_after(
+        self, saga_id: str, after_seq: int = 0, kinds: Sequence[str] = ()
+    ) -> tuple[tuple[PackedEntry, ...], bool]:
+        """Return the entries of a saga behind ``after_seq``, in order, as they are packed, and whether more follow.
+        ``kinds``: only entries of these classes. As many are returned as fit into a message: at least one, where there
+        is one."""
+
+    def results(self, saga_id: str, after_seq: int = 0) -> Iterator[JournalRecord]:
+        """Return the entries of a saga behind ``after_seq`` that may hold what a step has returned, in order. Few of
+        them are in memory at a time."""
 
     def timeline(self, saga_id: str) -> builtins.list[TimelineEntry]:
         """Return all entries of a saga for people to read, with inputs, outputs and events unpacked."""

@@ -15,6 +15,7 @@ from antistrophe.eventstore.sqlite import insert_events
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import (
     JournalRecord,
+    PackedEntry,
     Row,
     SagaEvent,
     SagaPage,
@@ -28,10 +29,10 @@ from antistrophe.journal.rows import (
     pack_entry,
     pack_state,
     unpack_change,
-    unpack_entry,
     unpack_state,
     unreadable_metadata,
 )
+from antistrophe.journal.stored_entries import StoredEntries
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
@@ -80,6 +81,7 @@ class SqliteJournal:
                 read_only=read_only,
                 patience=LockPatience(patience_s),
             )
+        self._entries = StoredEntries(self._database)
         # Final sagas stay final: how many there are of each status, up to the last finish that was counted.
         self._counted: tuple[int, dict[SagaStatus, int]] = (0, {})
 
@@ -156,34 +158,30 @@ class SqliteJournal:
 
     def load(self, saga_id: str) -> tuple[Entry, ...]:
         """See ``Journal``."""
-        return tuple(record.entry for record in self._records_of(saga_id))
+        return tuple(record.entry for record in self._entries.of(saga_id))
 
     def timeline(self, saga_id: str) -> builtins.list[TimelineEntry]:
         """See ``Journal``."""
-        return [timeline_entry(record) for record in self._records_of(saga_id)]
+        return [timeline_entry(record) for record in self._entries.of(saga_id)]
 
-    def _records_of(self, saga_id: str) -> builtins.list[JournalRecord]:
-        if not is_text(saga_id):
-            return []
-        rows = self._database.rows(
-            "SELECT position, saga_id, seq, entry FROM journal WHERE saga_id = ? ORDER BY seq", (saga_id,)
-        )
-        for expected, row in enumerate(rows, start=1):
-            if row[2] != expected:
-                raise missing(self._where(saga_id, expected))
-        return [self._record(row) for row in rows]
+    def entry(self, saga_id: str, seq: int) -> Entry | None:
+        """See ``Journal``."""
+        record = self._entries.at(saga_id, seq)
+        return None if record is None else record.entry
+
+    def entries_after(
+        self, saga_id: str, after_seq: int = 0, kinds: Sequence[str] = ()
+    ) -> tuple[tuple[PackedEntry, ...], bool]:
+        """See ``Journal``."""
+        return self._entries.part(saga_id, after_seq, kinds)
+
+    def results(self, saga_id: str, after_seq: int = 0) -> Iterator[JournalRecord]:
+        """See ``Journal``."""
+        return self._entries.results(saga_id, after_seq)
 
     def records(self, after_position: int = 0, limit: int = 1000) -> builtins.list[JournalRecord]:
         """See ``Journal``."""
-        rows = self._database.rows(
-            "SELECT position, saga_id, seq, entry FROM journal WHERE position > ? ORDER BY position LIMIT ?",
-            (after_position, limit),
-        )
-        return [self._record(row) for row in rows]
-
-    def _record(self, row: tuple[int, str, int, bytes]) -> JournalRecord:
-        position, saga_id, seq, data = row
-        return JournalRecord(position, saga_id, seq, unpack_entry(data, self._where(saga_id, seq)))
+        return self._entries.behind(after_position, limit)
 
     def changes(self, after_position: int = 0, limit: int = 1000) -> builtins.list[SagaChange]:
         """See ``Journal``."""
@@ -229,14 +227,9 @@ class SqliteJournal:
 
     def accepted(self, saga_id: str) -> SagaAccepted | None:
         """See ``Journal``."""
-        if not is_text(saga_id):
-            return None
-        found = self._database.row("SELECT entry FROM journal WHERE saga_id = ? AND seq = 1", (saga_id,))
-        if found is None:
-            return None
-        first = unpack_entry(found[0], self._where(saga_id, 1))
-        if not isinstance(first, SagaAccepted):
-            raise missing(f"{self._where(saga_id, 1)}, the acceptance,")
+        first = self.entry(saga_id, 1)
+        if first is not None and not isinstance(first, SagaAccepted):
+            raise missing(f"{self._entries.where(saga_id, 1)}, the acceptance,")
         return first
 
     def request_id(self, saga_id: str) -> str | None:
@@ -331,8 +324,5 @@ class SqliteJournal:
     def _state(self, state: bytes | None, saga_id: str, seq: int, before: SagaMetadata | None = None) -> SagaMetadata:
         """The state of a saga since the append that ended with entry ``seq``, from what this append has packed and, if
         known, the state before it."""
-        where = self._where(saga_id)
+        where = self._entries.where(saga_id)
         return unpack_change(state, before, where) or unpack_state(self._states_before(saga_id, seq + 1), where)
-
-    def _where(self, saga_id: str, seq: int | None = None) -> str:
-        return f"{self._database.path}: {'' if seq is None else f'entry {seq} of '}saga {saga_id!r}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from antistrophe.messages.message import Address, message
-from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
+from antistrophe.records import SagaChange, SagaMetadata, SagaStatus
 
 # --- application -> supervisor ------------------------------------------------------------------------------------
 
@@ -19,20 +19,14 @@ class GetSaga:
 
 
 @message
-class GetTimeline:
-    """All journal entries of a saga. Answered by Timeline."""
+class GetEntries:
+    """The journal entries of a saga behind ``after_seq``, those of these ``kinds`` (none named: all). Answered by
+    SagaEntries."""
 
     correlation: str
     saga_id: str
-
-
-@message
-class GetOutputs:
-    """What have the steps of a saga returned, from the step with index ``from_step`` on? Answered by SagaOutputs."""
-
-    correlation: str
-    saga_id: str
-    from_step: int
+    after_seq: int
+    kinds: tuple[str, ...]
 
 
 @message
@@ -81,14 +75,11 @@ class AwaitChanges:
     wait_s: float
 
 
-Query: TypeAlias = (
-    GetSaga | GetTimeline | GetOutputs | CountSagas | ListRunning | ListHistory | ListSagas | AwaitChanges
-)
+Query: TypeAlias = GetSaga | GetEntries | CountSagas | ListRunning | ListHistory | ListSagas | AwaitChanges
 
 QUERIES: tuple[type, ...] = (
     GetSaga,
-    GetTimeline,
-    GetOutputs,
+    GetEntries,
     CountSagas,
     ListRunning,
     ListHistory,
@@ -120,21 +111,13 @@ class SagaFound:
 
 
 @message
-class Timeline:
-    """The entries of a saga in their order; None where no saga has that id."""
+class SagaEntries:
+    """Entries of a saga: of each the position, the seq, and the entry as the journal packs it; None where no saga has
+    that id. ``more``: others follow, behind the last seq."""
 
     correlation: str
-    entries: tuple[TimelineEntry, ...] | None
-
-
-@message
-class SagaOutputs:
-    """Packed outputs by the names of their steps; None where no saga has that id. ``next_step`` is the ``from_step``
-    that asks for the next ones, None where there are no more."""
-
-    correlation: str
-    outputs: tuple[tuple[str, bytes], ...] | None
-    next_step: int | None = None
+    entries: tuple[tuple[int, int, bytes], ...] | None
+    more: bool
 
 
 @message
@@ -164,4 +147,4 @@ class Changes:
     position: int
 
 
-ANSWERS: tuple[type, ...] = (SagaFound, Timeline, SagaOutputs, SagaCounts, SagaList, Changes)
+ANSWERS: tuple[type, ...] = (SagaFound, SagaEntries, SagaCounts, SagaList, Changes)

@@ -56,8 +56,10 @@ class CodeNotLoaded:
 @message
 class RunStep:
     """Make this call once; the same attempt sent again is answered with the first answer. ``attempt`` is the number of
-    the journaled intent, ``run`` the number that the user sees. ``outputs``: the packed outputs of other steps by name;
-    ``output``: that of this step. ``fresh``: its process makes no other call."""
+    the journaled intent, ``run`` the number that the user sees. ``outputs``: the packed outputs of earlier steps by
+    name, in step order; ``output``: that of this step. In place of an output that the saga has not kept stands the seq
+    of the journal's entry that holds it. ``more_outputs``: the journal may hold others of earlier steps. ``fresh``: its
+    process makes no other call."""
 
     saga_id: str
     step: int
@@ -72,8 +74,9 @@ class RunStep:
     limit_s: float
     idempotency_key: str
     forward_key: str
-    outputs: tuple[tuple[str, bytes], ...]
-    output: bytes | None
+    outputs: tuple[tuple[str, bytes | int], ...]
+    more_outputs: bool
+    output: bytes | int | None
     in_doubt: bool
     limits: ResourceLimits | None
     kill_grace_s: float

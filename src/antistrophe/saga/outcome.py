@@ -33,7 +33,8 @@ class GivenUp:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a saga ended, or that it is parked (FAILED), in values that can travel. ``events`` are in step order;
-    ``traceback`` is that of the failure in ``cause``."""
+    ``traceback`` is that of the failure in ``cause``. ``events_stored``: the events are too large for a message; they
+    are read from the journal."""
 
     saga_id: str
     status: SagaStatus
@@ -43,6 +44,7 @@ class Outcome:
     deadline_s: float | None = None
     given_up: GivenUp | None = None
     traceback: str | None = None
+    events_stored: bool = False
 
 
 def status_of(saga: Saga) -> SagaStatus:
@@ -62,6 +64,8 @@ def outcome_of(saga: Saga) -> Outcome | None:
     if status.running:
         return None
     if saga.completed:
+        if saga.events_left:
+            return Outcome(saga.id, status, events_stored=True)
         return Outcome(saga.id, status, tuple(event for step in saga.steps for event in step.events))
     cause = saga.cause
     assert cause is not None, "only a saga that turned back can be compensated or parked"

@@ -35,7 +35,7 @@ from antistrophe.saga.entries import (
     VerdictGiven,
 )
 from antistrophe.saga.long_tuples import sequence_of, with_last, with_value
-from antistrophe.saga.step_state import StepState, is_owed, leaves_doubt
+from antistrophe.saga.step_state import KEPT_BYTES, StepState, is_owed, leaves_doubt
 from antistrophe.serialization.fast_records import changed
 
 
@@ -47,7 +47,10 @@ class Saga:
 
     Three numbers keep what comes next from being looked for among all steps: the first ``ahead`` steps have succeeded,
     nothing is left to do about the last ``settled`` of ``first_starts``, and of ``given_up`` steps the compensation
-    failed for good. ``settled`` counts once the saga has turned back."""
+    failed for good. ``settled`` counts once the saga has turned back.
+
+    ``kept_bytes``: the size of the outputs and events that the steps keep. ``events_left``: there are others, which are
+    in the journal alone."""
 
     spec: SagaSpec
     request_id: str
@@ -64,6 +67,8 @@ class Saga:
     ahead: int = 0
     settled: int = 0
     given_up: int = 0
+    kept_bytes: int = 0
+    events_left: bool = False
     cancel: CancelRequested | None = None
     cause: TurnCause | None = None
     parked: bool = False
@@ -192,30 +197,27 @@ def _attempt_started(saga: Saga, entry: AttemptStarted) -> Saga:
     )
 
 
+def _returned(saga: Saga, entry: AttemptSucceeded | VerdictGiven) -> dict[str, Any]:
+    """What the result of an ``execute`` changes of the saga."""
+    output, events = entry.output, entry.events
+    result: dict[str, Any] = {"output_seq": None if output is None else saga.seq + 1}
+    size = saga.kept_bytes + len(output or b"") + sum([len(event.data) for event in events])
+    kept: dict[str, Any] = {"events_left": True} if events else {}
+    if size <= KEPT_BYTES:
+        result |= {"output": output, "events": events}
+        kept = {"kept_bytes": size}
+    steps = _with_step(saga, entry.step, succeeded=True, in_doubt=False, failure=None, finished_at=entry.at, **result)
+    return kept | {"steps": steps, "ahead": _ahead(saga, steps)}
+
+
 def _attempt_succeeded(saga: Saga, entry: AttemptSucceeded) -> Saga:
-    forward = entry.action is Action.EXECUTE
-    if forward:
-        changes: dict[str, Any] = {
-            "succeeded": True,
-            "in_doubt": False,
-            "output": entry.output,
-            "events": entry.events,
-            "failure": None,
-        }
+    if entry.action is Action.EXECUTE:
+        changes = _returned(saga, entry)
     else:
-        changes = {"undone": True, "given_up": None}
-    steps = _with_step(saga, entry.step, finished_at=entry.at, **changes)
-    return changed(
-        saga,
-        steps=steps,
-        current=None,
-        expired=False,
-        unsettled=None,
-        verdict=None,
-        ahead=_ahead(saga, steps) if forward else saga.ahead,
-        settled=saga.settled if forward else _settled(saga, steps, saga.settled),
-        given_up=saga.given_up - (not forward and saga.steps[entry.step].given_up is not None),
-    )
+        given_up = saga.given_up - (saga.steps[entry.step].given_up is not None)
+        steps = _with_step(saga, entry.step, finished_at=entry.at, undone=True, given_up=None)
+        changes = {"steps": steps, "given_up": given_up, "settled": _settled(saga, steps, saga.settled)}
+    return changed(saga, current=None, expired=False, unsettled=None, verdict=None, **changes)
 
 
 def _attempt_expired(saga: Saga, _entry: AttemptExpired) -> Saga:
@@ -264,21 +266,10 @@ def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
 def _verdict_given(saga: Saga, entry: VerdictGiven) -> Saga:
     changes: dict[str, Any] = {}
     if entry.verdict is Verdict.APPLIED:
-        changes = {"succeeded": True, "in_doubt": False, "output": entry.output, "events": entry.events}
-        changes |= {"failure": None, "finished_at": entry.at}
+        changes = _returned(saga, entry) | {"unsettled": None}
     elif entry.verdict is Verdict.NOT_APPLIED:
-        changes = {"in_doubt": False}
-    unsettled = None if entry.verdict is Verdict.APPLIED else saga.unsettled
-    steps = _with_step(saga, entry.step, **changes)
-    return changed(
-        saga,
-        steps=steps,
-        current=None,
-        expired=False,
-        unsettled=unsettled,
-        verdict=entry.verdict,
-        ahead=_ahead(saga, steps),
-    )
+        changes = {"steps": _with_step(saga, entry.step, in_doubt=False)}
+    return changed(saga, current=None, expired=False, verdict=entry.verdict, **changes)
 
 
 def _retry_scheduled(saga: Saga, entry: RetryScheduled) -> Saga:

@@ -16,13 +16,21 @@ _DOUBTFUL = frozenset(
 _EXCEPTIONS = frozenset({FailureKind.RAISED, FailureKind.RETRYABLE, FailureKind.FATAL})
 
 
+KEPT_BYTES = 256 * 1024
+"""The state of a saga keeps outputs and events of so many bytes in all. What is over that is in the journal alone, so
+that neither a state nor a message grows with what the steps return."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepState:
     """The state of one step. ``started`` counts the intents, and numbers the attempts. ``never_ran`` counts the
     attempts that died before the call, ``refused`` those whose process could not make the call, ``counted`` those that
     count against the policy. ``undo_*`` are the same numbers for compensate, ``verify_*`` for verify. ``undo_failures``
     is never reset, not even by an operator's retry, which resets ``undo_counted``. ``traceback`` and
-    ``undo_traceback``: of what the last attempt raised, or None."""
+    ``undo_traceback``: of what the last attempt raised, or None.
+
+    ``output_seq`` is the seq of the entry with the step's output, None where it has none. ``output`` and ``events`` are
+    those of that entry, unless the saga keeps too much by then (``KEPT_BYTES``)."""
 
     started: int = 0
     never_ran: int = 0
@@ -42,6 +50,7 @@ class StepState:
     succeeded: bool = False
     in_doubt: bool = False
     output: bytes | None = None
+    output_seq: int | None = None
     events: tuple[EncodedEvent, ...] = ()
     failure: Failure | None = None
     undone: bool = False

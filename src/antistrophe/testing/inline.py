@@ -20,6 +20,7 @@ from antistrophe.actors.step.call import answer_of, fresh_context
 from antistrophe.actors.step.call_loop import CallLoop
 from antistrophe.actors.step.raised import answer_of_exception, exit_of
 from antistrophe.actors.step.step_context import context_of
+from antistrophe.actors.step.stored_outputs import StoredOutputs
 from antistrophe.actors.step.worker_resources import WorkerResources
 from antistrophe.definition.events import decode_event
 from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, SagaDefinition
@@ -45,6 +46,7 @@ from antistrophe.records import SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, Lease
 from antistrophe.saga.inputs import Answer, Exited
 from antistrophe.saga.outcome import error_of, outcome_of
+from antistrophe.saga.results import result_in
 from antistrophe.saga.state import Saga, replay
 from antistrophe.settings import Settings
 
@@ -97,6 +99,7 @@ class _Inline:
         self._spec = definition.spec()
         self._sources = [source_of(step) for step in definition.steps]
         self._entries: list[Entry] = []
+        self._stored_outputs = StoredOutputs(lambda: _Results(self._entries))
         self._leases = _leases()
         self._offset_s = time.time() - time.monotonic()
         self._actor = SagaActor(self, self, self, self._spec.id)
@@ -130,7 +133,10 @@ class _Inline:
         saga = replay(self._entries)
         outcome = outcome_of(saga)
         assert outcome is not None, "an actor that leaves has ended or parked its saga"
-        events = [decode_event(event.type, event.type_version, event.data) for event in outcome.events]
+        encoded = outcome.events
+        if outcome.events_stored:
+            encoded = tuple(event for result in map(result_in, self._entries) if result for event in result.events)
+        events = [decode_event(event.type, event.type_version, event.data) for event in encoded]
         records = [JournalRecord(seq, saga.id, seq, entry) for seq, entry in enumerate(self._entries, start=1)]
         return Outcome(events, outcome.status, error_of(outcome), [timeline_entry(record) for record in records])
 
@@ -222,7 +228,8 @@ class _Inline:
         step = build_step(source, message.input)
         began_at = self.now()
         self._record = (message.lease_name, AttemptRecord(began_at))
-        context = context_of(message, began_at + message.limit_s, self._resources.seen_from(source))
+        worker = self._resources.seen_from(source)
+        context = context_of(message, began_at + message.limit_s, worker, self._stored_outputs)
         try:
             result = self._coroutines.result_of(lambda: call_step(step, message.action.value, context))
         except SystemExit as ended:
@@ -246,6 +253,22 @@ class _Inline:
         current = replay(self._entries).current
         assert current is not None, "a call belongs to the current attempt"
         self._tell(ProcessDead(self._spec.id, current.lease, exit_code, None, False))
+
+
+class _Results:
+    """The journal of the run, for calls that ask for outputs."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+
+    def entry(self, _saga_id: str, seq: int) -> Entry | None:
+        return self._entries[seq - 1] if seq <= len(self._entries) else None
+
+    def results(self, saga_id: str, after_seq: int = 0) -> Iterator[JournalRecord]:
+        for seq, entry in enumerate(self._entries[after_seq:], start=after_seq + 1):
+            yield JournalRecord(seq, saga_id, seq, entry)
+
+    def close(self) -> None: ...
 
 
 def _leases() -> Iterator[Lease]:

@@ -1,0 +1,62 @@
+"""The journal entries of one saga as an application reads them: in parts that fit into messages, however many there
+are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from antistrophe.client.request_reply import Requests
+from antistrophe.definition.events import EncodedEvent
+from antistrophe.errors import SagaNotFoundError
+from antistrophe.journal import RESULTS, JournalRecord
+from antistrophe.journal.rows import unpack_entry
+from antistrophe.messages import GetEntries, SagaEntries
+from antistrophe.saga.entries import SagaAccepted
+from antistrophe.saga.results import result_in
+from antistrophe.serialization.payload import unpack_payload
+
+
+def entries_of(requests: Requests, saga_id: str, place: str, kinds: tuple[str, ...] = ()) -> Iterator[JournalRecord]:
+    """The entries of a saga in order, those of these kinds (none named: all); ``place`` names the home in messages.
+    Raises SagaNotFoundError, and JournalError for an entry that can't be read."""
+    after_seq, more = 0, True
+    while more:
+        part = requests.ask(
+            lambda correlation, after_seq=after_seq: GetEntries(correlation, saga_id, after_seq, kinds),  # type: ignore[misc]
+            SagaEntries,
+        )
+        if part.entries is None:
+            raise SagaNotFoundError(f"there is no saga {saga_id!r} in {place}")
+        for position, seq, packed in part.entries:
+            after_seq = seq
+            yield JournalRecord(
+                position, saga_id, seq, unpack_entry(packed, f"{place}: entry {seq} of saga {saga_id!r}")
+            )
+        more = part.more
+
+
+def outputs_of(requests: Requests, saga_id: str, place: str) -> dict[str, Any]:
+    """What the steps of a saga have returned so far, by the names of the steps, in step order."""
+    names: tuple[str, ...] = ()
+    found: dict[int, bytes] = {}
+    for record in entries_of(requests, saga_id, place, (SagaAccepted.__name__, *RESULTS)):
+        if isinstance(record.entry, SagaAccepted):
+            names = tuple(step.name for step in record.entry.spec.steps)
+        result = result_in(record.entry)
+        if result is not None and result.output is not None:
+            found[result.step] = result.output
+    return {
+        names[step]: unpack_payload(found[step], what=f"the output of step {names[step]!r} of saga {saga_id!r}")
+        for step in sorted(found)
+    }
+
+
+def events_of(requests: Requests, saga_id: str, place: str) -> list[EncodedEvent]:
+    """The events of a completed saga, in step order."""
+    found: dict[int, tuple[EncodedEvent, ...]] = {}
+    for record in entries_of(requests, saga_id, place, RESULTS):
+        result = result_in(record.entry)
+        if result is not None:
+            found[result.step] = result.events
+    return [event for step in sorted(found) for event in found[step]]

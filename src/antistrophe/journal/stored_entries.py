@@ -1,0 +1,98 @@
+"""Reads the entries of sagas from the home's SQLite file: all of a saga's, or a part of them of a bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from antistrophe.definition.validation import is_text
+from antistrophe.journal.journal import JournalRecord, PackedEntry
+from antistrophe.journal.rows import missing, unpack_entry
+from antistrophe.saga.entries import AttemptSucceeded, VerdictGiven
+from antistrophe.storage.database import Database
+
+PART_BYTES = 4 << 20
+"""A part ends with the entry that brings it to so many bytes. So an entry of any size is in one part."""
+
+RESULTS = (AttemptSucceeded.__name__, VerdictGiven.__name__)
+"""The kinds of entries that hold what a step has returned."""
+
+_SIZES_AT_ONCE = 4096
+
+
+class StoredEntries:
+    """The entries in one database. Every method raises JournalError if something can't be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, saga_id: str) -> list[JournalRecord]:
+        """All entries of a saga, in order."""
+        if not is_text(saga_id):
+            return []
+        rows = self._database.rows(
+            "SELECT position, saga_id, seq, entry FROM journal WHERE saga_id = ? ORDER BY seq", (saga_id,)
+        )
+        for expected, row in enumerate(rows, start=1):
+            if row[2] != expected:
+                raise missing(self.where(saga_id, expected))
+        return [self._record(row) for row in rows]
+
+    def behind(self, position: int, limit: int) -> list[JournalRecord]:
+        """The entries of all sagas behind a position, in order, at most ``limit``."""
+        rows = self._database.rows(
+            "SELECT position, saga_id, seq, entry FROM journal WHERE position > ? ORDER BY position LIMIT ?",
+            (position, limit),
+        )
+        return [self._record(row) for row in rows]
+
+    def at(self, saga_id: str, seq: int) -> JournalRecord | None:
+        """One entry of a saga, or None if there is no such entry."""
+        if not is_text(saga_id):
+            return None
+        found = self._database.row(
+            "SELECT position, saga_id, seq, entry FROM journal WHERE saga_id = ? AND seq = ?", (saga_id, seq)
+        )
+        return None if found is None else self._record(found)
+
+    def part(
+        self, saga_id: str, after_seq: int = 0, kinds: Sequence[str] = (), part_bytes: int = PART_BYTES
+    ) -> tuple[tuple[PackedEntry, ...], bool]:
+        """See ``Journal.entries_after``. The sizes are read first, so that no more than a part is in memory."""
+        if not is_text(saga_id) or not all(map(is_text, kinds)):
+            return (), False
+        wanted = f"kind IN ({', '.join('?' * len(kinds))})" if kinds else "true"
+        which = f"FROM journal WHERE saga_id = ? AND seq > ? AND {wanted}"
+        sizes = self._database.rows(
+            f"SELECT seq, length(entry) {which} ORDER BY seq LIMIT {_SIZES_AT_ONCE}", (saga_id, after_seq, *kinds)
+        )
+        total = number = 0
+        while number < len(sizes) and total < part_bytes:
+            total += sizes[number][1]
+            number += 1
+        if not number:
+            return (), False
+        rows = self._database.rows(
+            f"SELECT position, seq, entry {which} AND seq <= ? ORDER BY seq",
+            (saga_id, after_seq, *kinds, sizes[number - 1][0]),
+        )
+        for expected, row in enumerate(rows if not kinds else (), start=after_seq + 1):
+            if row[1] != expected:
+                raise missing(self.where(saga_id, expected))
+        return tuple(map(tuple, rows)), number < len(sizes) or len(sizes) == _SIZES_AT_ONCE
+
+    def results(self, saga_id: str, after_seq: int = 0) -> Iterator[JournalRecord]:
+        """The entries of a saga that hold what its steps have returned, in order; few are in memory at a time."""
+        more = True
+        while more:
+            entries, more = self.part(saga_id, after_seq, RESULTS)
+            for position, seq, packed in entries:
+                after_seq = seq
+                yield self._record((position, saga_id, seq, packed))
+
+    def where(self, saga_id: str, seq: int | None = None) -> str:
+        """Where an entry of a saga, or its state, is: for messages."""
+        return f"{self._database.path}: {'' if seq is None else f'entry {seq} of '}saga {saga_id!r}"
+
+    def _record(self, row: tuple[int, str, int, bytes]) -> JournalRecord:
+        position, saga_id, seq, data = row
+        return JournalRecord(position, saga_id, seq, unpack_entry(data, self.where(saga_id, seq)))

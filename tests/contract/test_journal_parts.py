@@ -1,0 +1,77 @@
+"""The entries of a saga in parts: every entry once, in order, in parts of a bounded size."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from antistrophe.errors import JournalError
+from antistrophe.journal import RESULTS, Journal, SqliteJournal, journal_path
+from antistrophe.journal.rows import unpack_entry
+from antistrophe.journal.stored_entries import StoredEntries
+from antistrophe.saga.entries import Action, AttemptSucceeded, Entry
+from antistrophe.storage.opening import open_in_memory
+from tests.contract.journal_sagas import FORWARD, START, accepted, append, run, started
+
+
+def returned(step: int, size: int) -> AttemptSucceeded:
+    return AttemptSucceeded(START + 2, step, Action.EXECUTE, 1, b"x" * size)
+
+
+@settings(max_examples=50, deadline=None)
+@given(sizes=st.lists(st.integers(0, 2_000), min_size=1, max_size=12), part_bytes=st.integers(1, 3_000))
+def test_every_entry_comes_once_in_parts_that_are_bounded(sizes: list[int], part_bytes: int) -> None:
+    database = open_in_memory()
+    journal = SqliteJournal(database)
+    append(journal, "s", accepted("s", steps=tuple(f"step-{number}" for number in range(len(sizes)))))
+    run(journal, "other", *FORWARD)
+    for step, size in enumerate(sizes):
+        append(journal, "s", started(step), returned(step, size))
+    stored = StoredEntries(database)
+    entries = journal.load("s")
+    for kinds, wanted in (((), entries), (RESULTS, tuple(e for e in entries if isinstance(e, AttemptSucceeded)))):
+        found: list[Entry] = []
+        after_seq, more = 0, True
+        while more:
+            part, more = stored.part("s", after_seq, kinds, part_bytes)
+            assert part, "a part is empty where there are no entries, and nowhere else"
+            assert sum(len(packed) for _, _, packed in part[:-1]) < part_bytes
+            after_seq = part[-1][1]
+            found += [unpack_entry(packed, "here") for _, _, packed in part]
+        assert tuple(found) == wanted
+    assert stored.part("s", len(entries)) == ((), False)
+    assert [record.entry for record in journal.results("s", 3)] == [
+        entry for entry in entries[3:] if isinstance(entry, AttemptSucceeded)
+    ]
+    journal.close()
+
+
+def test_entries_are_found_by_their_place(journal: Journal) -> None:
+    run(journal, "s", *FORWARD)
+    entries = journal.load("s")
+    assert [journal.entry("s", seq) for seq in range(1, len(entries) + 2)] == [*entries, None]
+    assert journal.entry("nobody", 1) is None
+    for strange in ("order-\udcff", "nobody"):
+        assert journal.entries_after(strange) == ((), False)
+        assert journal.entry(strange, 1) is None
+    assert journal.entries_after("s", 0, ("\udcff",)) == ((), False)
+    assert journal.entries_after("s", 0, ("Nothing",)) == ((), False)
+    part, more = journal.entries_after("s", 2)
+    assert ([seq for _, seq, _ in part], more) == ([3, 4, 5, 6], False)
+
+
+def test_an_entry_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = journal_path(tmp_path)
+    journal = SqliteJournal(path)
+    run(journal, "s", *FORWARD)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM journal WHERE seq = 4")
+    with pytest.raises(JournalError, match=r"journal\.db: entry 4 of saga 's' is missing"):
+        journal.entries_after("s", 2)
+    assert journal.entries_after("s", 2, RESULTS)[1] is False, "what does not need the entry goes on"
+    journal.close()
