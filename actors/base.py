@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import time
@@ -15,7 +14,7 @@ from thespian.actors import Actor
 
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError
 from antistrophe.linux.descriptor import OpenFile, files_behind
-from antistrophe.linux.private_files import open_private
+from antistrophe.linux.log_file import LogFile
 from antistrophe.linux.process import die_with_parent, restore_ending_signals, restore_fatal_signals
 from antistrophe.messages import Address, Configuration, Rejected
 from antistrophe.serialization.log_lines import LogLines
@@ -109,7 +108,7 @@ class RuntimeActor(Actor):
     def configure(self, base: Configuration) -> None:
         """Take the configuration, which is the first message of every actor, and log to the home from now on."""
         self.base = base
-        log_to(Path(base.home), base.settings.log_level)
+        log_to(Path(base.home), base.settings.log_level, base.settings.log_bytes)
 
     def die_with_parent(self) -> None:
         """Have the kernel end this process when the process that forked it dies."""
@@ -126,31 +125,13 @@ class RuntimeActor(Actor):
         self.wakeupAfter(timedelta(seconds=max(seconds, 0.0)), payload)
 
 
-class _LogFile:
-    """A text stream that opens the file, appends and closes it for every write.
-
-    So the file may be moved away at any time, and a full disk costs log records and nothing else.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def write(self, text: str) -> None:
-        with contextlib.suppress(OSError):
-            descriptor = open_private(self._path, os.O_WRONLY | os.O_APPEND)
-            try:
-                os.write(descriptor, text.encode("utf-8", "replace"))
-            finally:
-                os.close(descriptor)
-
-
-def log_to(home: Path, level: str) -> None:
+def log_to(home: Path, level: str, max_bytes: int) -> None:
     """Write the log records of this process to the log file of the home: our own from ``level`` on, and warnings and
     worse from all other code. Each record is one appending write."""
     # Thespian replaces the root logger by one that sends all records to a process of its own. Put Python's back.
     logging.root = logging.Logger.root = _ROOT
     logging.Logger.manager = _MANAGER
-    handler = logging.StreamHandler(_LogFile(home / "log" / "system.log"))
+    handler = logging.StreamHandler(LogFile(home / "log" / "system.log", max_bytes))
     handler.setFormatter(LogLines())
     for logger in (log, _ROOT):
         for old in logger.handlers[:]:

@@ -164,6 +164,14 @@ class Settings:
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = _word(
         "INFO", "The least important records that are logged.", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"
     )
+    log_bytes: int = _count(
+        10 << 20,
+        "The size at which a log is moved to NAME.1, in the place of an earlier one; of what steps print, so much is"
+        " logged in 10 s, and the rest is dropped.",
+        unit="bytes",
+        low=1 << 16,
+        high=1 << 40,
+    )
 
     def __post_init__(self) -> None:
         described = Settings.described()

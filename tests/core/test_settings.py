@@ -47,6 +47,7 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "saga_hosts": 1,
         "report_s": 0.05,
         "log_level": "INFO",
+        "log_bytes": 10 * 1024 * 1024,
     }
 
 

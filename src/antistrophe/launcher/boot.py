@@ -16,7 +16,7 @@ def main() -> None:
     home, settings, folders = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
     try:
         _make_importable(folders)
-        from antistrophe.launcher.launcher import launch
+        from antistrophe.launcher.launch import launch
     except Exception as error:
         text = f"the launcher of {home} can't be loaded: {error!r}"
         os.write(1, json.dumps({"error": "SystemUnavailableError", "text": text}).encode() + b"\n")

@@ -65,7 +65,8 @@ class Incarnation:
 
     def _start_processes(self) -> None:
         log_folder = Path(self._configuration.home) / "log"
-        self._base = UnixSystemBase(self._folder, log_folder=log_folder, timeout_s=_START_S)
+        log_bytes = self._configuration.settings.log_bytes
+        self._base = UnixSystemBase(self._folder, log_folder=log_folder, log_bytes=log_bytes, timeout_s=_START_S)
         admin, logger = admin_and_logger(self._folder)
         self._watch("admin", admin)
         self._watch("logger", logger)

@@ -7,18 +7,15 @@ does not answer any more, the launcher kills the rest and starts the system agai
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import selectors
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
+from antistrophe.errors import JournalError, SystemUnavailableError
 from antistrophe.journal import journal_path
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.connections import ClientConnections
@@ -28,13 +25,11 @@ from antistrophe.launcher.home_lock import HomeLock, prepare_home
 from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
 from antistrophe.launcher.signals import Signals
 from antistrophe.launcher.socket_watch import SocketWatch
-from antistrophe.launcher.spawn import ERROR, HELD, SERVING
 from antistrophe.linux.descendants import mark_home_descendants
 from antistrophe.linux.process import become_subreaper
 from antistrophe.linux.termination import sweep
 from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
 from antistrophe.scheduling.restart_intensity import RestartIntensity
-from antistrophe.serialization.log_lines import LogLines
 from antistrophe.settings import Settings
 from antistrophe.storage.opening import open_database
 from antistrophe.transport.authentication import found_system
@@ -53,41 +48,6 @@ _DRAIN_POLL_S = 0.05
 _LOOK_S = 3.0  # how often a system that runs looks whether its sockets are still there
 _FENCE_S = 5.0
 _SWEEP_S = 5.0
-
-
-def launch(home: str, settings: dict[str, Any]) -> None:
-    """Run a launcher from its start to its end. It reports on standard output, in one line of JSON, and then serves."""
-    _log_to_standard_error()
-    try:
-        launcher = Launcher.open(Path(home), Settings(**settings))
-    except AntistropheError as error:
-        _report({ERROR: type(error).__name__, "text": str(error)})
-        return
-    except Exception as error:
-        log.exception("the launcher can't start")
-        _report({ERROR: SystemUnavailableError.__name__, "text": f"the launcher can't start: {error!r}"})
-        return
-    if launcher is None:
-        _report({HELD: True})
-        return
-    _report({SERVING: True})
-    # No child keeps the application's pipe open. What steps print goes to the log, line by line.
-    os.dup2(2, 1)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    launcher.run()
-
-
-def _log_to_standard_error() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(LogLines())
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-
-
-def _report(line: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # the application may have ended
-        os.write(1, json.dumps(line).encode() + b"\n")
 
 
 class Launcher:

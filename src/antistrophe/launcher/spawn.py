@@ -27,7 +27,6 @@ ERROR = "error"
 
 _NEEDED = ("antistrophe", "thespian", "msgpack", "msgspec", "cattrs", "attr")
 _BOOT = Path(__file__).with_name("boot.py")
-_LOG_BYTES_KEPT = 1 << 20
 _TAIL_BYTES = 2_000
 _ENVIRONMENT_BYTES = 1 << 18
 
@@ -95,8 +94,6 @@ def _start(home: Path, settings: Settings) -> subprocess.Popen[bytes]:
         )
     log = home / LOG_FOLDER / LAUNCHER_LOG
     try:
-        if log.exists() and log.stat().st_size > _LOG_BYTES_KEPT:
-            log.replace(log.with_suffix(".log.1"))
         with open(open_private(log, os.O_WRONLY | os.O_APPEND), "ab") as log_file:
             return subprocess.Popen(
                 [

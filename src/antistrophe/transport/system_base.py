@@ -17,6 +17,7 @@ from thespian.system.systemBase import ExternalOpsToActors, systemBase
 from thespian.system.transport import ExternalInterfaceTransportInit, ReceiveEnvelope
 
 from antistrophe.errors import SystemUnavailableError
+from antistrophe.linux.log_file import bounded_handler
 from antistrophe.linux.private_files import make_private_folder, open_private
 from antistrophe.linux.process import ProcessIdentity, become_subreaper
 from antistrophe.transport.address import address_of, path_of
@@ -25,6 +26,7 @@ from antistrophe.transport.sockets import ADMIN_LINK, new_socket_path
 from antistrophe.transport.transport import UnixTransport
 
 _LOG_FILE = "thespian.log"
+_LOG_BYTES = 10 << 20
 
 
 class UnixSystemBase(systemBase):
@@ -37,7 +39,13 @@ class UnixSystemBase(systemBase):
     """
 
     def __init__(
-        self, folder: Path, *, log_folder: Path | None = None, attach_only: bool = False, timeout_s: float = 10.0
+        self,
+        folder: Path,
+        *,
+        log_folder: Path | None = None,
+        log_bytes: int = _LOG_BYTES,
+        attach_only: bool = False,
+        timeout_s: float = 10.0,
     ) -> None:
         # Thespian's own constructors are not called: they retry for eleven seconds, start an Admin where none answers,
         # and set TZ in the environment of the application.
@@ -55,7 +63,7 @@ class UnixSystemBase(systemBase):
         ExternalOpsToActors.__init__(self, admin, transport)
         try:
             if running is None:
-                self._start(log_definitions(log_folder))
+                self._start(log_definitions(log_folder, log_bytes))
             self._verify()
         except BaseException:
             self.close()
@@ -110,7 +118,7 @@ def admin_and_logger(folder: Path) -> tuple[ProcessIdentity | None, ProcessIdent
     return read_identity(folder, "admin"), read_identity(folder, "logger")
 
 
-def log_definitions(log_folder: Path) -> dict[str, Any]:
+def log_definitions(log_folder: Path, log_bytes: int = _LOG_BYTES) -> dict[str, Any]:
     """The configuration of Thespian's logger: append warnings and worse to a file in this folder, which is made if it
     does not exist.
 
@@ -123,10 +131,10 @@ def log_definitions(log_folder: Path) -> dict[str, Any]:
         "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"}},
         "handlers": {
             "file": {
-                "class": "logging.handlers.WatchedFileHandler",
-                "filename": str(file),
+                "()": f"{bounded_handler.__module__}.{bounded_handler.__name__}",
+                "path": str(file),
+                "max_bytes": log_bytes,
                 "formatter": "line",
-                "delay": True,
             }
         },
         "loggers": {"": {"handlers": ["file"], "level": "WARNING"}},
