@@ -46,6 +46,7 @@ def run_step(saga: Saga, started: AttemptStarted) -> RunStep:
         limits=spec.limits,
         kill_grace_s=spec.kill_grace_s,
         fresh=spec.fresh_process,
+        computed=spec.computed,
     )
 
 

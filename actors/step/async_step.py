@@ -198,7 +198,7 @@ class AsyncStepActor(RuntimeActor):
         loop, resources, own_files = self._loop, self._resources, self.own_files(connections=False)
         home, name, limit_bytes = self.base.home, message.lease_name, self.base.settings.max_payload_bytes
         try:
-            step = build_step(source, message.input)
+            step = build_step(source, message.input, message.computed)
             worker = self._resources.seen_from(source)
             context = context_of(message, self.now() + message.limit_s, worker, self._stored_outputs)
             attempt_file = self._attempt_file(name)

@@ -143,7 +143,7 @@ class StepActor(RuntimeActor):
     def _attempt_with(self, source: StepSource, message: RunStep, attempt_id: AttemptId) -> Answer:
         assert self.base is not None, "configured before it runs anything"
         try:
-            step = build_step(source, message.input)
+            step = build_step(source, message.input, message.computed)
             if self._resources.missing():  # the step itself has imported other modules
                 self._start_resources()
                 self._leftovers.belong()

@@ -232,6 +232,10 @@ class Seen:
     precision: int
 
 
+# By the name of a step: what its latest ``__post_init__`` in this process has found. An attribute would travel.
+FOUND: dict[str, str] = {}
+
+
 @dataclass(frozen=True)
 class SetsContext(SagaStep):
     """Sets what other calls must not see, in its ``__post_init__`` and in its call."""
@@ -239,11 +243,11 @@ class SetsContext(SagaStep):
     name: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_found", TENANT.get())
+        FOUND[self.name] = TENANT.get()
         TENANT.set(f"built for {self.name}")
 
     def execute(self, ctx: StepContext) -> Any:
-        seen = Seen(os.getpid(), TENANT.get(), self.__dict__["_found"], getcontext().prec)
+        seen = Seen(os.getpid(), TENANT.get(), FOUND[self.name], getcontext().prec)
         TENANT.set(f"called for {self.name}")
         getcontext().prec = 3
         return [seen]

@@ -133,7 +133,8 @@ class SagaDefinition:
         """The spec that is accepted and journaled. Raises PayloadTooLargeError for a step whose packed input is over
         ``max_payload_bytes``."""
         for index, each in enumerate(self.step_specs):
-            check_size(each.input, max_payload_bytes, f"saga {self.id!r}: the input of step {index} ({each.name})")
+            what = f"saga {self.id!r}: the input of step {index} ({each.name})"
+            check_size(each.input + each.computed, max_payload_bytes, what)
         return SagaSpec(
             id=self.id,
             name=self.name,

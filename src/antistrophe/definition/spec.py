@@ -83,9 +83,9 @@ class StepSpec:
     """One step as the runtime knows it.
 
     ``class_ref`` is ``module:qualified.name``; module ``__main__`` is the script of the saga's origin. ``input`` holds
-    the packed fields. All else are the step's policies, with every default filled in. ``retryable_attempts`` bounds the
-    attempts that raise RetryableError. ``shared`` is True where the step's calls are coroutines that may run beside the
-    calls of other sagas in one process.
+    the packed fields, ``computed`` what the step has computed beside them. All else are the step's policies, with every
+    default filled in. ``retryable_attempts`` bounds the attempts that raise RetryableError. ``shared`` is True where
+    the step's calls are coroutines that may run beside the calls of other sagas in one process.
     """
 
     name: str
@@ -106,6 +106,7 @@ class StepSpec:
     max_concurrent: int | None = None
     max_per_second: float | None = None
     shared: bool = False
+    computed: bytes = b""
 
     @property
     def throttled(self) -> bool:

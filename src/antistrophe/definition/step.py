@@ -10,6 +10,7 @@ from types import FunctionType
 from typing import Any, Literal, TypeAlias, TypeVar, cast, get_type_hints, overload
 from weakref import WeakKeyDictionary
 
+from antistrophe.definition.computed import restore_computed
 from antistrophe.definition.context import StepContext
 from antistrophe.definition.result import finished
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy
@@ -37,10 +38,11 @@ class SagaStep:
             def compensate(self, ctx: StepContext):
                 return []
 
-    The fields are the step's input, which ``add_step`` packs. The methods take ``(self, ctx)`` or ``(self)`` and may be
-    ``async def``. ``execute`` and ``compensate`` return None, a list (or any iterable) of events, or a StepResult. A
-    step may also have ``verify``, which says whether a step in doubt took effect: it returns a StepResult, NOT_APPLIED
-    or UNKNOWN.
+    The fields are the step's input, which ``add_step`` packs, with what the step has computed when it was made
+    (``field(init=False)``, ``__post_init__``): each attempt and the compensation see the same values. The methods take
+    ``(self, ctx)`` or ``(self)`` and may be ``async def``. ``execute`` and ``compensate`` return None, a list (or any
+    iterable) of events, or a StepResult. A step may also have ``verify``, which says whether a step in doubt took
+    effect: it returns a StepResult, NOT_APPLIED or UNKNOWN.
 
     These class attributes may be set; a field of the same name wins:
 
@@ -277,12 +279,16 @@ def prepare_step(source: StepSource) -> None:
     prepare_fields(source.input_class if isinstance(source, StepFunction) else source)
 
 
-def build_step(source: StepSource, data: bytes) -> SagaStep:
-    """The step with this packed input. Raises UnreadableDataError where the input does not fit the step (any more)."""
+def build_step(source: StepSource, data: bytes, computed: bytes = b"") -> SagaStep:
+    """The step with this packed input, and with what it had computed when it was added to its saga. Raises
+    UnreadableDataError where either does not fit the step (any more)."""
     if isinstance(source, StepFunction):
         given = unpack_fields(data, source.input_class, what=source.__name__, forbid_unknown=True)
         return FunctionStep(source, given)
-    return unpack_fields(data, source, what=source.__qualname__, forbid_unknown=True)
+    made = unpack_fields(data, source, what=source.__qualname__, forbid_unknown=True)
+    if computed:
+        restore_computed(made, computed)
+    return made
 
 
 def method_of(step: SagaStep, role: str) -> Callable[..., Any] | None:

@@ -8,6 +8,14 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from antistrophe.definition.code_loading import class_ref
+from antistrophe.definition.computed import (
+    attributes_beside,
+    check_parts,
+    computes_in_parts,
+    is_cache,
+    pack_computed,
+    refuse_drawn,
+)
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy, StepSpec
 from antistrophe.definition.step import (
     OPTIONS,
@@ -46,11 +54,12 @@ def step_spec(step: SagaStep, name: str | None = None) -> StepSpec:
     timeout_s = read.seconds("timeout_s", DEFAULT_TIMEOUT_S)
     idempotent = read.flag("idempotent", False)
     retry = read.of("retry", RetryPolicy, None)
+    data, computed = _pack_input(step, name)
     fresh_process, limits = read.isolation() == "fresh", read.of("limits", ResourceLimits, None)
     return StepSpec(
         name=name,
         class_ref=class_ref_text,
-        input=_pack_input(step, name),
+        input=data,
         timeout_s=timeout_s,
         kill_grace_s=read.seconds("kill_grace_s", DEFAULT_KILL_GRACE_S, zero_is_fine=True),
         retry=retry or RetryPolicy(max_attempts=DEFAULT_RETRIES if idempotent else 1),
@@ -66,6 +75,7 @@ def step_spec(step: SagaStep, name: str | None = None) -> StepSpec:
         max_concurrent=read.count("max_concurrent"),
         max_per_second=read.rate("max_per_second"),
         shared=_is_shared(step, fresh_process=fresh_process, limits=limits),
+        computed=computed,
     )
 
 
@@ -183,40 +193,30 @@ def _refuse_generator(function: Callable[..., Any]) -> None:
         raise InvalidStepError(f"{name} has a yield in it, so calling it runs nothing: return a list of events instead")
 
 
-def _pack_input(step: SagaStep, name: str) -> bytes:
+def _pack_input(step: SagaStep, name: str) -> tuple[bytes, bytes]:
+    """The packed fields, and what the step has computed beside them."""
+    what = f"step {name!r}"
     if isinstance(step, FunctionStep):
-        return pack_fields(step.input, step.definition.input_class, what=f"step {name!r}")
+        data = pack_fields(step.input, step.definition.input_class, what=what)
+        if computes_in_parts(step.definition.input_class):
+            check_parts(step.input, cast(FunctionStep, build_step(step.definition, data)).input, what)
+        return data, b""
     cls = type(step)
-    data = pack_fields(step, cls, what=f"step {name!r}")
-    strange = _attributes(step) - field_types(cls).keys()
-    if strange:
-        # The other process runs a dataclass's __post_init__, or the hook of attrs, which sets its attributes again.
-        strange -= _attributes(build_step(cls, data))
-    lost = sorted(each for each in strange if not _is_cache(cls, each))
+    data = pack_fields(step, cls, what=what)
+    beside = attributes_beside(step, field_types(cls))
+    refuse_drawn(cls, beside, what)
+    in_parts = computes_in_parts(cls)
+    if not beside and not in_parts:
+        return data, b""
+    made_again = build_step(cls, data)
+    if in_parts:
+        check_parts(step, made_again, what)
+    made = attributes_beside(made_again, field_types(cls)) | set(OPTIONS)
+    lost = sorted(each for each in beside - made if not is_cache(cls, each))
     if lost:
         how = "declare it as a field" if is_structured(cls) else f"write `{lost[0]}: <its type>` in the class"
         raise InvalidStepError(
-            f"step {name!r}: attribute {lost[0]!r} is set but not declared in {cls.__qualname__}, so another "
-            f"process would not get it: {how}"
+            f"{what}: attribute {lost[0]!r} is set but not declared in {cls.__qualname__}, so another process would "
+            f"not get it: {how}"
         )
-    return data
-
-
-def _attributes(step: SagaStep) -> set[str]:
-    """The names of the attributes that the instance itself holds, without options: those travel in the spec."""
-    names = set(getattr(step, "__dict__", ()))
-    names.update(each for each in _slots(cast(Any, type(step))) if hasattr(step, each))
-    return names - set(OPTIONS)
-
-
-@functools.cache
-def _slots(cls: type[SagaStep]) -> tuple[str, ...]:
-    found: list[str] = []
-    for base in cls.__mro__:
-        slots = base.__dict__.get("__slots__", ())
-        found.extend((slots,) if isinstance(slots, str) else slots)
-    return tuple(each for each in found if not each.startswith("__"))
-
-
-def _is_cache(cls: type[SagaStep], attribute: str) -> bool:
-    return isinstance(inspect.getattr_static(cls, attribute, None), functools.cached_property)
+    return data, pack_computed(step, beside, made_again, what, may_stay=OPTIONS)

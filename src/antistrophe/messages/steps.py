@@ -59,7 +59,7 @@ class RunStep:
     the journaled intent, ``run`` the number that the user sees. ``outputs``: the packed outputs of earlier steps by
     name, in step order; ``output``: that of this step. In place of an output that the saga has not kept stands the seq
     of the journal's entry that holds it. ``more_outputs``: the journal may hold others of earlier steps. ``fresh``: its
-    process makes no other call."""
+    process makes no other call. ``computed``: what the step has computed beside its input."""
 
     saga_id: str
     step: int
@@ -81,6 +81,7 @@ class RunStep:
     limits: ResourceLimits | None
     kill_grace_s: float
     fresh: bool
+    computed: bytes = b""
 
 
 @message

@@ -225,7 +225,7 @@ class _Inline:
     def _call(self, message: RunStep) -> None:
         """Make the call of an attempt. One that comes back too late is not answered: the actor wakes, and ends it."""
         source = self._sources[message.step]
-        step = build_step(source, message.input)
+        step = build_step(source, message.input, message.computed)
         began_at = self.now()
         self._record = (message.lease_name, AttemptRecord(began_at))
         worker = self._resources.seen_from(source)

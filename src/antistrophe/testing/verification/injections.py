@@ -71,14 +71,15 @@ class When(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class UserStep:
-    """A step as the user defined it: its name, where its class is, its packed input, and the names of the steps
-    ``before`` it."""
+    """A step as the user defined it: its name, where its class is, its packed input, the names of the steps ``before``
+    it, and what it has ``computed`` beside its input."""
 
     index: int
     name: str
     class_ref: str
     input: bytes
     before: tuple[str, ...] = ()
+    computed: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ class InjectedStep(SagaStep):
         return call_step(step, "verify", _seen_from(ctx, step))
 
     def _step(self, user_step: UserStep) -> SagaStep:
-        return build_step(load_step_class(self.origin, user_step.class_ref), user_step.input)
+        source = load_step_class(self.origin, user_step.class_ref)
+        return build_step(source, user_step.input, user_step.computed)
 
     def _call(self, role: str, ctx: StepContext) -> Any:
         log, plan = RunLog(self.folder), self.plan

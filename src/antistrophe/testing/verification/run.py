@@ -168,7 +168,7 @@ class RunDefinitions:
         origin = source.spec().origin
         names = tuple(spec.name for spec in source.step_specs)
         user_steps = [
-            UserStep(index, spec.name, spec.class_ref, spec.input, names[:index])
+            UserStep(index, spec.name, spec.class_ref, spec.input, names[:index], spec.computed)
             for index, spec in enumerate(source.step_specs)
         ]
         traced = self.bounds.lines if point.name == CLEAN and change == NO_CHANGE else 0
@@ -192,6 +192,7 @@ class RunDefinitions:
             spec,
             class_ref=_REFS[InjectedStep],
             input=pack_fields(step, InjectedStep),
+            computed=b"",
             timeout_s=self._limit_s(spec.timeout_s, EXECUTE, user_step.index, plan),
             compensation_timeout_s=self._limit_s(spec.compensation_timeout_s, COMPENSATE, user_step.index, plan),
             kill_grace_s=min(spec.kill_grace_s, self.bounds.hang_s),
