@@ -67,6 +67,8 @@ class SagaHost(RuntimeActor):
     def _on_configuration(self, message: HostConfiguration, sender: Address) -> None:
         self._registry = message.registry
         if self.sagas is not None:
+            self._draining = message.draining
+            self.sagas.drain_or_go_on(message)
             return
         self.configure(message.base)
         self._journal = JournalAccess(message.base, _JOURNAL_PATIENCE_S)

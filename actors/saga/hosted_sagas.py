@@ -14,7 +14,7 @@ from antistrophe.actors.saga.batch_commit import LONGEST_S, Batch
 from antistrophe.actors.saga.ports import EvidencePort, HostProcessPort, SharedJournalPort
 from antistrophe.actors.saga.saga import SagaActor
 from antistrophe.errors import JournalError
-from antistrophe.messages import Address, BeginSaga, ResumeSaga, SagaActorFailed
+from antistrophe.messages import Address, BeginSaga, HostConfiguration, ResumeSaga, SagaActorFailed
 from antistrophe.settings import Settings
 
 log = logging.getLogger("antistrophe")
@@ -124,6 +124,13 @@ class HostedSagas:
             do()
         else:
             self._batch.once_durable(do)
+
+    def drain_or_go_on(self, message: HostConfiguration) -> None:
+        """The supervisor says whether it drains. Where a drain has ended, every saga goes on."""
+        goes_on = self.draining and not message.draining
+        self.draining = message.draining
+        for saga_id in list(self._actors) if goes_on else ():
+            self.take(saga_id, None)
 
     def leave(self, saga_id: str) -> None:
         """See ``SagaHostPort``."""

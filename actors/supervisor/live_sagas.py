@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess, OpenSaga
 from antistrophe.actors.supervisor.environments import Environments
+from antistrophe.actors.supervisor.live_saga import TELL_AGAIN_S, LiveSaga
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, HostProcess, SagaHostPool
@@ -21,9 +21,7 @@ from antistrophe.messages import (
     ProcessGrant,
     RequestLease,
     ResumeSaga,
-    SagaOrder,
     SagaSleeps,
-    Waiter,
 )
 from antistrophe.records import SagaStatus
 from antistrophe.scheduling.admission import Admission, AdmissionRank, rank_of
@@ -34,42 +32,7 @@ UNLOADABLE_WAIT_S = 2.0
 
 UNLOADABLE_MAX_S = 60.0
 
-TELL_AGAIN_S = 5.0
-"""How soon an actor is told again what it was told first: it may not have heard it, or the word of its end was lost.
-Doubled each time, up to TELL_AGAIN_MAX_S."""
-
 TELL_AGAIN_MAX_S = 60.0
-
-
-@dataclass(slots=True)
-class LiveSaga:
-    """A saga that is neither final nor parked.
-
-    ``begin``: what the actor of a new saga was told first. ``handed_on``: the waiters of whom its actor was told later.
-    ``orphan``: the lease of an actor that is gone. ``actors``: how many actors it has had. ``request_ids``: of the
-    requests that started it or took it over. ``holders``: the clients that have started or joined it.
-    ``environment``: the digest of the application's environment that its processes had last.
-    """
-
-    id: str
-    request_ids: set[str]
-    client_id: str
-    rank: AdmissionRank
-    restarts: RestartIntensity
-    urgent: bool = False
-    begin: BeginSaga | None = None
-    grant: ProcessGrant | None = None
-    host: HostProcess | None = None
-    waiters: dict[str, Waiter] = field(default_factory=dict)
-    handed_on: list[Waiter] = field(default_factory=list)
-    orders: list[SagaOrder] = field(default_factory=list)
-    sleeps_until: float | None = None
-    refusals: int = 0
-    orphan: str | None = None
-    tell_again_s: float = TELL_AGAIN_S
-    actors: int = 0
-    holders: set[str] = field(default_factory=set)
-    environment: str | None = None
 
 
 class LiveSagas:
@@ -181,6 +144,15 @@ class LiveSagas:
         self._draining = True
         self.hosts.drain()
 
+    def go_on(self) -> None:
+        """Start what is to start, again."""
+        self._draining = False
+        self.hosts.go_on()
+        for live in list(self._sagas.values()):
+            if live.orders:
+                self.wake(live)
+        self._spawn_due()
+
     # --- actors ------------------------------------------------------------------------------------------------
 
     def _spawn_due(self) -> None:
@@ -242,7 +214,7 @@ class LiveSagas:
     def ask_process(self, message: RequestLease) -> None:
         """A saga wants a step process."""
         live = self._sagas.get(message.saga_id)
-        if live is not None and live.host is not None and not self._draining:
+        if live is not None and live.host is not None:
             self._take_orphan(live)
             environment = self._environment_of(live, message.request.origin)
             if environment is None:
@@ -283,7 +255,7 @@ class LiveSagas:
     def actor_failed(self, saga_id: str) -> None:
         """The saga needs another actor."""
         live = self._sagas.get(saga_id)
-        if live is None or live.host is None or self._draining:
+        if live is None or live.host is None:
             return
         log.error("saga %s has lost its actor", live.id)
         self._take_from_host(live)
@@ -291,7 +263,7 @@ class LiveSagas:
         self._processes.withdraw(live.id)
         live.orphan = self._processes.lease_of(live.id)
         delay_s = live.restarts.delay_s(self._supervisor.now())
-        if delay_s == 0.0:
+        if delay_s == 0.0 and not self._draining:
             self._spawn(live)
         else:
             live.urgent = self._journal.status(live.id) is SagaStatus.COMPENSATING
@@ -321,10 +293,10 @@ class LiveSagas:
             if live is not None and live.sleeps_until == due and live.host is None:
                 self.enqueue(live)
         self._spawn_due()
-        while self._to_tell_again and self._to_tell_again[0][0] <= now:
+        while not self._draining and self._to_tell_again and self._to_tell_again[0][0] <= now:
             _, saga_id, actors = heapq.heappop(self._to_tell_again)
             live = self._sagas.get(saga_id)
-            if live is not None and live.host is not None and live.actors == actors and not self._draining:
+            if live is not None and live.host is not None and live.actors == actors:
                 live.tell_again_s = min(2.0 * live.tell_again_s, TELL_AGAIN_MAX_S)
                 self._tell_first(live, live.host)
 

@@ -108,6 +108,11 @@ class ProcessKeeper:
         """Grant nothing more."""
         self._frozen = True
 
+    def thaw(self) -> None:
+        """Grant again."""
+        self._frozen = False
+        self.serve()
+
     def _carry_out(self, orders: Iterable[PoolOrder]) -> None:
         for order in orders:
             match order:
@@ -130,10 +135,11 @@ class ProcessKeeper:
             self._supervisor.wake_in(child.kill_at - now)
 
     def close_all(self) -> bool:
-        """Nothing runs any more, and nothing will: retire the processes that have something to close. False while any
-        of them lives."""
+        """Nothing runs any more: retire the processes that have something to close. False while any of them lives. None
+        of them is lent again, even where the drain is called off."""
         closing = [child for child in self._children.values() if child.to_close and child.alive]
         for child in closing:
+            self.pool.ending(child.name)
             self._retire(child)
         return not closing
 

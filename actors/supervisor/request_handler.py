@@ -6,7 +6,8 @@ from dataclasses import fields
 
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.supervisor.clients import Clients
-from antistrophe.actors.supervisor.live_sagas import LiveSaga, LiveSagas
+from antistrophe.actors.supervisor.live_saga import LiveSaga
+from antistrophe.actors.supervisor.live_sagas import LiveSagas
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text, problem_with

@@ -37,6 +37,7 @@ class SagaHostPool:
         self._supervisor = supervisor
         self._base = base
         self._registry = registry
+        self._draining = False
         settings = base.settings
         self._restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
         self._hosts = [self._start() for _ in range(settings.saga_hosts)]
@@ -46,8 +47,15 @@ class SagaHostPool:
         """Tell the hosts of the registry that they report to from now on. A host that was not configured yet is
         configured by it."""
         self._registry = registry
+        self.tell_again()
+
+    def tell_again(self) -> None:
+        """Tell the hosts again what they must know, in case they have missed it."""
         for host in self._hosts:
-            self._supervisor.send(host.address, HostConfiguration(self._base, registry))
+            self._supervisor.send(host.address, self._configuration())
+
+    def _configuration(self) -> HostConfiguration:
+        return HostConfiguration(self._base, self._registry, self._draining)
 
     def place(self, saga_id: str) -> HostProcess | None:
         """Choose the host for this saga's actor: the one with the fewest actors. None where the machine has no room for
@@ -60,8 +68,14 @@ class SagaHostPool:
 
     def drain(self) -> None:
         """Have no saga start another attempt."""
+        self._draining = True
         for host in self._hosts:
             self._supervisor.send(host.address, DrainSagas())
+
+    def go_on(self) -> None:
+        """The system is wanted again: have the sagas go on."""
+        self._draining = False
+        self.tell_again()
 
     def replace_dead(self) -> list[HostProcess]:
         """Start new hosts for those that died. Returns the dead hosts, with the sagas that lost their actors."""
@@ -99,5 +113,5 @@ class SagaHostPool:
     def _start(self) -> HostProcess:
         address = self._supervisor.createActor(SagaHost)
         host = HostProcess(address, child_process(self._supervisor, address))
-        self._supervisor.send(address, HostConfiguration(self._base, self._registry))
+        self._supervisor.send(address, self._configuration())
         return host

@@ -14,8 +14,10 @@ from antistrophe.actors.registry import RegistryActor
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.step.attempt_file import remove_all_attempt_files
 from antistrophe.actors.supervisor.clients import Clients
+from antistrophe.actors.supervisor.draining import Draining
 from antistrophe.actors.supervisor.environments import Environments
-from antistrophe.actors.supervisor.live_sagas import TELL_AGAIN_S, LiveSagas
+from antistrophe.actors.supervisor.live_saga import TELL_AGAIN_S
+from antistrophe.actors.supervisor.live_sagas import LiveSagas
 from antistrophe.actors.supervisor.preload import warm_up
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.request_handler import RequestHandler
@@ -37,7 +39,6 @@ from antistrophe.messages import (
     CodeNotLoaded,
     Configuration,
     Drain,
-    Drained,
     EndProcess,
     HoldSagas,
     Introduce,
@@ -68,9 +69,6 @@ from antistrophe.scheduling.restart_intensity import RestartIntensity
 TICK_S = 0.25
 """How often the supervisor looks for changes of which no message may tell it."""
 
-DRAIN_GRACE_S = 1.0
-"""How long an attempt has for cleaning up, when it is ended because the system stops."""
-
 SWEEP_S = 5.0
 """How long the supervisor tries to end all other processes of a system whose launcher has died."""
 
@@ -91,9 +89,6 @@ class SupervisorActor(RuntimeActor):
         self._registry_process: Any = None
         self._registry_due: float | None = None
         self._introduce_at = 0.0
-        self._draining_for: Address = None
-        self._drain_until = 0.0
-        self._fenced = 0
 
     def handlers(self) -> Mapping[type, Handler]:
         return {Configuration: self._on_configuration}
@@ -110,7 +105,7 @@ class SupervisorActor(RuntimeActor):
             **dict.fromkeys(QUERIES, lambda query, sender: self.send(self._registry, RegistryQuery(query, sender))),
             ClientLeft: lambda message, _: self._client_left(message.client_id),
             AttachedClients: self._on_attached_clients,
-            Drain: self._on_drain,
+            Drain: self.draining.begin,
             RequestLease: lambda message, _: sagas.ask_process(message),
             AdoptProcess: lambda message, _: sagas.adopt_process(message),
             EndProcess: lambda message, _: processes.attempts.end(
@@ -161,6 +156,7 @@ class SupervisorActor(RuntimeActor):
         self.environments = Environments(self.now())
         self.processes = ProcessKeeper(self, message, uuid.uuid4().hex[:12], self.environments)
         self.sagas = LiveSagas(self, message, hosts, self.processes, journal, self.environments)
+        self.draining = Draining(self, self.sagas, self.processes)
         self.clients = Clients(self.now())
         self.requests = RequestHandler(self, self.sagas, journal, self.clients)
         self.also_handle(self._all_handlers())
@@ -215,10 +211,12 @@ class SupervisorActor(RuntimeActor):
     def _on_attached_clients(self, message: AttachedClients, _sender: Address) -> None:
         for client_id in self.clients.listed(message.client_ids, message.returning):
             self._client_left(client_id)
+        if message.client_ids and self.draining.begun:
+            self.draining.end()
 
     def _on_return(self, message: ReturnProcess, _sender: Address) -> None:
         self.processes.give_back(message.saga_id, message.lease_name, reusable=message.reusable)
-        self._go_on_draining()
+        self.draining.look()
 
     def _on_ended(self, message: SagaEnded, sender: Address) -> None:
         if message.returned is not None:
@@ -236,7 +234,7 @@ class SupervisorActor(RuntimeActor):
             self._registry_died()
         elif not self.processes.on_exit(address):
             self.sagas.replace_dead_hosts()
-        self._go_on_draining()
+        self.draining.look()
 
     def _registry_died(self) -> None:
         assert self.base is not None
@@ -266,14 +264,14 @@ class SupervisorActor(RuntimeActor):
             self._introduce_again()
         self.processes.look()
         self.sagas.look()
-        self._go_on_draining()
+        self.draining.look()
 
     def _introduce_again(self) -> None:
         """Configure the registry and the hosts again: one that missed its configuration can do nothing else."""
         if self.now() >= self._introduce_at:
             self._introduce_at = self.now() + TELL_AGAIN_S
             self.send(self._registry, self.base)
-            self.sagas.hosts.registry_is(self._registry)
+            self.sagas.hosts.tell_again()
 
     def _launcher_is_gone(self) -> bool:
         try:
@@ -287,28 +285,3 @@ class SupervisorActor(RuntimeActor):
         log.error("the launcher has died; the system ends")
         sweep(self.base.home, spare=frozenset({os.getpid()}), deadline_s=SWEEP_S)
         os._exit(1)
-
-    # --- stopping ----------------------------------------------------------------------------------------------
-
-    def _on_drain(self, message: Drain, sender: Address) -> None:
-        if self._draining_for is None:
-            self._draining_for = sender
-            self._drain_until = self.now() + message.drain_s
-            self.processes.freeze()
-            self.sagas.drain()
-            self.wake_in(message.drain_s)
-        self._go_on_draining()
-
-    def _go_on_draining(self) -> None:
-        if self._draining_for is None:
-            return
-        if self.processes.busy:
-            if self.now() < self._drain_until:
-                return
-            self._fenced += self.processes.attempts.end_all(DRAIN_GRACE_S)
-            self._drain_until = float("inf")
-            return
-        if not self.processes.close_all():
-            return
-        self.send(self._draining_for, Drained(self._fenced))
-        self._draining_for = None

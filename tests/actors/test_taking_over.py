@@ -141,7 +141,7 @@ def test_one_that_was_closed_holds_nothing_and_another_definition_is_refused(hom
 
 
 def test_of_many_that_would_take_it_over_one_does(home: Path, stage: Stage) -> None:
-    saga = stage.saga(stage.act("x", "gate:many"))
+    saga = stage.saga(stage.act("x", "gate:many", idempotent=True, kill_grace_s=0.1))
     with SagaOrchestrator(home, settings=SETTINGS) as first:
         first.start(saga)
         begun(stage, saga.id)

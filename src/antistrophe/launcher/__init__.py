@@ -15,7 +15,8 @@ Rules:
 - When one process of an incarnation dies, the launcher kills the rest and starts the next one. It gives up after
   ``max_restarts`` deaths within ``restart_window_s`` seconds.
 - When the last application has left, the launcher drains the supervisor, ends every process of the home, and then ends
-  itself. Only then does the last application's connection end.
+  itself. Only then does the last application's connection end. An application that attaches during the drain calls it
+  off (``drain``): the system goes on, with the attempts that run.
 - A fork keeps no descriptor of the launcher, or of an attachment.
 
 Start reading at ``launcher``, then ``attachment``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -200,6 +201,10 @@ class Attachment:
         self._tell_listeners()
 
     def _tell_listeners(self) -> None:
+        if (
+            sys.is_finalizing()
+        ):  # the other threads have stopped for good, some of them with a lock that a listener wants
+            return
         for listener in self._listeners:
             listener()
 

@@ -18,6 +18,7 @@ from antistrophe.launcher.control_protocol import (
     Hello,
     Ready,
     State,
+    Stopping,
     encode,
     peer_credentials,
 )
@@ -68,6 +69,8 @@ class ClientConnections:
         for connection in list(self._connections):
             if connection.hello is not None:
                 self._send(connection)
+        if self.attached:
+            self._release_held()
 
     def listen_at(self, listener: socket.socket) -> None:
         """Take new connections from this socket only, and leave the others as they are."""
@@ -136,8 +139,11 @@ class ClientConnections:
             self._watch(connection)
 
     def _release_held(self) -> None:
-        """An application has attached: those that wait for the end of the system need not wait any longer."""
+        """An application has attached: those that wait for the end of the system need not wait any longer, once it is
+        decided that it goes on."""
         self.attached_ever = True
+        if isinstance(self._state, Stopping):
+            return
         for connection in list(self._held):
             self._forget(connection)
 

@@ -19,16 +19,18 @@ from antistrophe.errors import JournalError, SystemUnavailableError
 from antistrophe.journal import journal_path
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.connections import ClientConnections
+from antistrophe.launcher.drain import Drains
 from antistrophe.launcher.files_needed import allow_open_files
 from antistrophe.launcher.first_look import check_journal, time_to_go_on_from
 from antistrophe.launcher.home_lock import HomeLock, prepare_home
 from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
+from antistrophe.launcher.leftovers import SWEEP_S, survivors, sweep_leftovers
 from antistrophe.launcher.signals import Signals
 from antistrophe.launcher.socket_watch import SocketWatch
 from antistrophe.linux.descendants import mark_home_descendants
 from antistrophe.linux.process import become_subreaper
 from antistrophe.linux.termination import sweep
-from antistrophe.messages import ClientLeft, Configuration, Drain, Drained, SupervisorFailed, SupervisorReady
+from antistrophe.messages import ClientLeft, Configuration, SupervisorFailed, SupervisorReady
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 from antistrophe.settings import Settings
 from antistrophe.storage.opening import open_database
@@ -44,10 +46,7 @@ log = logging.getLogger("antistrophe.launcher")
 
 _FIRST_HELLO_S = 3.0
 _START_POLL_S = 0.02
-_DRAIN_POLL_S = 0.05
 _LOOK_S = 3.0  # how often a system that runs looks whether its sockets are still there
-_FENCE_S = 5.0
-_SWEEP_S = 5.0
 
 
 class Launcher:
@@ -70,6 +69,8 @@ class Launcher:
         self._look_at = 0.0
         self._first_hello_until = time.monotonic() + _FIRST_HELLO_S
         self._failed = False
+        self._drains = Drains(settings.drain_s, lambda: self._select(0.0))
+        self._drained = False
         self._owner = True
         os.register_at_fork(after_in_child=self._release_in_fork)
 
@@ -88,7 +89,7 @@ class Launcher:
         allow_open_files(settings)
         mark_home_descendants(home)
         found_system()
-        _sweep_leftovers(home)
+        sweep_leftovers(home)
         folder = socket_folder(home)
         last_at = check_journal(journal_path(home), settings)
         return cls(home, settings, folder, lock, time_to_go_on_from(last_at))
@@ -97,7 +98,7 @@ class Launcher:
         """Serve until no application is attached, or SIGTERM, or a failure; then end everything."""
         log.info("the launcher of %s starts", self._home)
         try:
-            while not self._is_over():
+            while not self._is_over() or self._goes_on():
                 self._run_once()
         except Exception:
             log.exception("the launcher of %s failed", self._home)
@@ -113,6 +114,19 @@ class Launcher:
         if self._connections.attached_ever:
             return self._connections.attached == 0
         return time.monotonic() > self._first_hello_until
+
+    def _goes_on(self) -> bool:
+        """Drain, because nobody is attached. True where somebody attaches before that is done: the system goes on."""
+        incarnation = self._incarnation
+        if self._failed or self._signals.asked_to_stop or incarnation is None or incarnation.ready is None:
+            return False
+        self._tell_stopping()
+        self._drained = self._drains.drain(incarnation, lambda: not self._is_over()) or not self._drains.call_off(
+            incarnation, self._connections.clients(), self._configuration
+        )
+        if not self._drained:
+            self._connections.tell(self._ready(incarnation))
+        return not self._drained
 
     def _run_once(self) -> None:
         try:
@@ -147,7 +161,7 @@ class Launcher:
             self._look_at = time.monotonic() + _LOOK_S
             if (lost := self._sockets.lost(incarnation.supervisor)) is not None:
                 log.error("%s: what runs may end in %g s, then the system moves", lost, self._settings.drain_s)
-                self._drain()  # what is connected still hears the supervisor
+                self._drains.drain(incarnation, lambda: False)  # what is connected still hears the supervisor
                 raise IncarnationEndedError(lost)
 
     def _move_sockets(self) -> None:
@@ -204,9 +218,9 @@ class Launcher:
     def _restart(self, reason: str) -> None:
         log.error("%s: the actor system is ended and started again", reason)
         self._end_incarnation()
-        left = sweep(self._home, deadline_s=_SWEEP_S)
+        left = sweep(self._home, deadline_s=SWEEP_S)
         if left:
-            self._fail(SystemUnavailableError.__name__, _survivors(self._home, left))
+            self._fail(SystemUnavailableError.__name__, survivors(self._home, left))
         elif self._restarts.delay_s(time.monotonic()) > 0.0:
             limit, window_s = self._settings.max_restarts, self._settings.restart_window_s
             often = f"the actor system of {self._home} died more than {limit} times in {window_s:g} s"
@@ -234,7 +248,7 @@ class Launcher:
         """End everything, even where something hangs: each part ends in bounded time, and none can stop the others."""
         steps: tuple[Callable[[], None], ...] = (
             self._tell_stopping,
-            self._drain,
+            self._drain_at_last,
             self._end_incarnation,
             self._sweep_last,
             self._signals.reap,
@@ -253,25 +267,14 @@ class Launcher:
         if not self._failed:
             self._connections.tell(control_protocol.Stopping())
 
-    def _drain(self) -> None:
-        incarnation = self._incarnation
-        if incarnation is None or incarnation.ready is None:
-            return
-        drain_s = self._settings.drain_s
-        until = time.monotonic() + drain_s + _FENCE_S
-        incarnation.send(Drain(drain_s))
-        while time.monotonic() < until and incarnation.dead() is None:
-            message = incarnation.receive(_DRAIN_POLL_S)
-            self._select(0.0)
-            if isinstance(message, Drained):
-                log.info("the system is drained; %d attempts had to be ended", message.fenced)
-                return
-        log.error("the supervisor did not drain in time; its processes are killed")
+    def _drain_at_last(self) -> None:
+        if not self._drained and self._incarnation is not None and self._incarnation.ready is not None:
+            self._drains.drain(self._incarnation, wanted=lambda: False)
 
     def _sweep_last(self) -> None:
-        left = sweep(self._home, deadline_s=_SWEEP_S)
+        left = sweep(self._home, deadline_s=SWEEP_S)
         if left:
-            log.error("%s", _survivors(self._home, left))
+            log.error("%s", survivors(self._home, left))
 
     def _checkpoint_journal(self) -> None:
         # Closing the last connection moves the write-ahead log into the file: one file is easier to copy.
@@ -295,16 +298,3 @@ class Launcher:
             self._lock.release()
         if self._incarnation is not None:
             self._incarnation.drop_descriptors()
-
-
-def _sweep_leftovers(home: Path) -> None:
-    left = sweep(home, deadline_s=_SWEEP_S)
-    if left:
-        raise SystemUnavailableError(_survivors(home, left))
-
-
-def _survivors(home: Path, pids: list[int]) -> str:
-    return (
-        f"processes of an earlier actor system of {home} can't be killed: pid {', '.join(map(str, pids))}; no system"
-        " can start there until they are gone (see their state in /proc/PID/status)"
-    )

@@ -178,7 +178,8 @@ class ClientLeft:
 @message
 class AttachedClients:
     """Every process that is attached at this moment. Those that are ``returning`` were attached to an earlier
-    incarnation of the system: each will say with HoldSagas which sagas it holds."""
+    incarnation of the system: each will say with HoldSagas which sagas it holds. Where there is any, the system is
+    wanted: a drain ends, and it goes on."""
 
     client_ids: tuple[str, ...]
     returning: tuple[str, ...] = ()
@@ -186,10 +187,11 @@ class AttachedClients:
 
 @message
 class Drain:
-    """Start no attempt, let those that run come to an end for ``drain_s`` seconds, fence the rest; then answer
-    Drained."""
+    """Start no attempt, let those that run come to an end for ``drain_s`` seconds, fence the rest; then answer Drained
+    with the same ``number``."""
 
     drain_s: float
+    number: int
 
 
 @message
@@ -197,3 +199,4 @@ class Drained:
     """No attempt runs any more; ``fenced`` of them had to be ended."""
 
     fenced: int
+    number: int

@@ -12,10 +12,12 @@ from antistrophe.saga.inputs import CancelAsked, RetryAsked
 
 @message
 class HostConfiguration:
-    """The first message to a host of saga actors."""
+    """The first message to a host of saga actors. Told again, it says to whom it reports from now on; and where it is
+    not ``draining``, its sagas go on."""
 
     base: Configuration
     registry: Address
+    draining: bool = False
 
 
 @message

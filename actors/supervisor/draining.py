@@ -1,0 +1,61 @@
+"""Draining: what runs may come to an end for a while, then it is ended; unless the system is wanted again meanwhile."""
+
+from __future__ import annotations
+
+from antistrophe.actors.base import log
+from antistrophe.actors.supervisor.live_sagas import LiveSagas
+from antistrophe.actors.supervisor.ports import SupervisorPort
+from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
+from antistrophe.messages import Address, Drain, Drained
+
+DRAIN_GRACE_S = 1.0
+"""How long an attempt has for cleaning up, when it is ended because the system stops."""
+
+
+class Draining:
+    """The drain that was ordered last. ``begun``: it was ordered, and nobody has wanted the system since."""
+
+    def __init__(self, supervisor: SupervisorPort, sagas: LiveSagas, processes: ProcessKeeper) -> None:
+        self._supervisor = supervisor
+        self._sagas = sagas
+        self._processes = processes
+        self._order: Drain | None = None
+        self._answer_to: Address = None
+        self._until = 0.0
+        self._fenced = 0
+
+    @property
+    def begun(self) -> bool:
+        return self._order is not None
+
+    def begin(self, order: Drain, sender: Address) -> None:
+        """Start no further attempt."""
+        if self._order is None:
+            self._processes.freeze()
+            self._sagas.drain()
+        if self._order != order:
+            self._order, self._answer_to = order, sender
+            self._until, self._fenced = self._supervisor.now() + order.drain_s, 0
+            self._supervisor.wake_in(order.drain_s)
+        self.look()
+
+    def end(self) -> None:
+        """The system is wanted again: everything goes on, with the attempts that run."""
+        log.info("the system is wanted again, and goes on")
+        self._order = self._answer_to = None
+        self._processes.thaw()
+        self._sagas.go_on()
+
+    def look(self) -> None:
+        """End what runs once its time is over, and answer when nothing runs any more."""
+        if self._order is None or self._answer_to is None:
+            return
+        if self._processes.busy:
+            if self._supervisor.now() >= self._until:
+                self._fenced += self._processes.attempts.end_all(DRAIN_GRACE_S)
+                self._until = float("inf")
+            return
+        if not self._processes.close_all():
+            return
+        self._supervisor.send(self._answer_to, Drained(self._fenced, self._order.number))
+        self._answer_to = None

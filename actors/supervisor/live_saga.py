@@ -1,0 +1,45 @@
+"""A live saga as the supervisor knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from antistrophe.actors.supervisor.saga_host_pool import HostProcess
+from antistrophe.messages import BeginSaga, ProcessGrant, SagaOrder, Waiter
+from antistrophe.scheduling.admission import AdmissionRank
+from antistrophe.scheduling.restart_intensity import RestartIntensity
+
+TELL_AGAIN_S = 5.0
+"""How soon an actor is told again what it was told first: it may not have heard it, or the word of its end was lost.
+Doubled each time, up to TELL_AGAIN_MAX_S."""
+
+
+@dataclass(slots=True)
+class LiveSaga:
+    """A saga that is neither final nor parked.
+
+    ``begin``: what the actor of a new saga was told first. ``handed_on``: the waiters of whom its actor was told later.
+    ``orphan``: the lease of an actor that is gone. ``actors``: how many actors it has had. ``request_ids``: of the
+    requests that started it or took it over. ``holders``: the clients that have started or joined it.
+    ``environment``: the digest of the application's environment that its processes had last.
+    """
+
+    id: str
+    request_ids: set[str]
+    client_id: str
+    rank: AdmissionRank
+    restarts: RestartIntensity
+    urgent: bool = False
+    begin: BeginSaga | None = None
+    grant: ProcessGrant | None = None
+    host: HostProcess | None = None
+    waiters: dict[str, Waiter] = field(default_factory=dict)
+    handed_on: list[Waiter] = field(default_factory=list)
+    orders: list[SagaOrder] = field(default_factory=list)
+    sleeps_until: float | None = None
+    refusals: int = 0
+    orphan: str | None = None
+    tell_again_s: float = TELL_AGAIN_S
+    actors: int = 0
+    holders: set[str] = field(default_factory=set)
+    environment: str | None = None
