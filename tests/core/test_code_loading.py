@@ -68,6 +68,8 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
     monkeypatch.setattr(events, "_classes", dict(events._classes))
     monkeypatch.setattr(events, "_newest", dict(events._newest))
     monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("__main__", "__mp_main__"):
+        monkeypatch.setitem(sys.modules, name, sys.modules["__main__"])
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
     yield
@@ -88,7 +90,8 @@ def test_a_class_of_the_script_is_loaded_without_running_its_guarded_part(origin
     assert call_step(debit, "compensate", None) == "found beside the script"  # type: ignore[arg-type]
     (done,) = call_step(debit, "execute", None)  # type: ignore[arg-type]
     assert done.inner.amount == 5
-    assert cls.__module__ == "__antistrophe_main__"
+    assert cls.__module__ == "__main__"
+    assert vars(sys.modules["__main__"])["Debit"] is cls
     assert load_step_class(origin, "__main__:Debit") is cls, "loaded once"
     assert sys.modules["__main__"].__name__ == "__main__"
 

@@ -7,18 +7,14 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from antistrophe.definition.script_loading import MAIN, SCRIPT_MODULE, become_no_script, become_script
 from antistrophe.definition.spec import Origin
 from antistrophe.definition.step import FunctionStep, SagaStep, StepFunction, StepSource
 from antistrophe.errors import AntistropheError, AttemptCancelled, InvalidStepError
 from antistrophe.serialization.type_hints import short
-
-MAIN = "__main__"
-SCRIPT_MODULE = "__antistrophe_main__"
-"""The name under which a step process loads the script. It is not ``__main__``, so the guarded part does not run."""
 
 # Modules (name, file) that an import is known to find: the question comes for each step of each definition.
 _importable: set[tuple[str, str | None]] = set()
@@ -93,9 +89,9 @@ def _loadable_name(module: ModuleType, qualname: str) -> str:
     name = module.__name__
     if name in (MAIN, SCRIPT_MODULE):
         spec = getattr(sys.modules[MAIN], "__spec__", None)
-        if name == MAIN and spec is not None and spec.name != MAIN:
+        if spec is not None and spec.name != MAIN:
             return str(spec.name)
-        if name == MAIN and _script() is None:
+        if _script() is None:
             raise InvalidStepError(
                 f"{qualname} is defined in a program that has no file (python -c, a notebook cell, the interactive "
                 f"prompt), so another process can't load it: put {qualname} into a module and import it from there"
@@ -159,8 +155,8 @@ def inside_step_process() -> bool:
 def load_origin(origin: Origin) -> None:
     """Make this process find user code where the application found it.
 
-    This sets the search path and the folder, and loads the script under the name ``__antistrophe_main__``. A process
-    does this once: for another origin, and for what can't be loaded, this raises CodeNotLoadableError.
+    This sets the search path and the folder, and makes the script ``__main__``. A process does this once: for another
+    origin, and for what can't be loaded, this raises CodeNotLoadableError.
     """
     global _loaded
     if _loaded is not None:
@@ -174,7 +170,9 @@ def load_origin(origin: Origin) -> None:
     here = [entry for entry in sys.path if entry not in origin.sys_path]
     sys.path[:] = [*origin.sys_path, *here]
     importlib.invalidate_caches()
-    if origin.script is not None:
+    if origin.script is None:
+        become_no_script()
+    else:
         _load_script(origin.script)
     _loaded = origin
     _steps.clear()
@@ -198,13 +196,11 @@ def load_step_class(origin: Origin, ref: str) -> StepSource:
 
 
 def _load_step(origin: Origin, module_name: str, qualname: str) -> StepSource:
-    if module_name == MAIN:
-        module_name = SCRIPT_MODULE
-        if origin.script is None:
-            raise CodeNotLoadableError(
-                f"{qualname} was defined in the script of the application, and the saga does not say which script that "
-                f"was: put {qualname} into a module and start a new saga"
-            )
+    if module_name == MAIN and origin.script is None:
+        raise CodeNotLoadableError(
+            f"{qualname} was defined in the script of the application, and the saga does not say which script that "
+            f"was: put {qualname} into a module and start a new saga"
+        )
     module = _import(module_name)
     try:
         found = _find(module, qualname)
@@ -231,20 +227,11 @@ def _import(module_name: str) -> ModuleType:
 
 
 def _load_script(script: str) -> None:
-    """Run the script as a module of another name.
-
-    The module is in ``sys.modules`` before it runs, because dataclasses look there for what their annotations mean. The
-    script is compiled anew: a cached .pyc compares whole seconds, so it would miss an edit within the same second.
-    """
-    module = ModuleType(SCRIPT_MODULE)
-    module.__file__ = script
-    sys.modules[SCRIPT_MODULE] = module
     try:
-        exec(compile(Path(script).read_bytes(), script, "exec", dont_inherit=True), module.__dict__)
+        become_script(script)
+    except (KeyboardInterrupt, AttemptCancelled):
+        raise
     except BaseException as error:
-        sys.modules.pop(SCRIPT_MODULE, None)
-        if isinstance(error, KeyboardInterrupt | AttemptCancelled):
-            raise
         raise CodeNotLoadableError(f"the script {script} can't be loaded: {_text(error)}") from error
 
 

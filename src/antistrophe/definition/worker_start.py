@@ -22,9 +22,13 @@ ResourceKey: TypeAlias = tuple[str, str]
 class WorkerStart:
     """A function under ``@on_worker_start``, and the name of what it makes."""
 
-    module: str
     name: str
     function: Callable[[], Any]
+
+    @property
+    def module(self) -> str:
+        """The module of the function. A script has another name while it is loaded."""
+        return self.function.__module__
 
     @property
     def key(self) -> ResourceKey:
@@ -86,7 +90,7 @@ def _register(function: F, name: str | None) -> F:
         )
     if name is not None and (not isinstance(name, str) or not name):
         raise InvalidStepError(f"@on_worker_start takes a name that is a text, not {name!r}")
-    start = WorkerStart(function.__module__, name or function.__name__, function)
+    start = WorkerStart(name or function.__name__, function)
     known = _registered.get(start.key)
     # A module that is loaded again defines its functions again.
     if known is not None and getattr(known.function, "__qualname__", None) != function.__qualname__:
