@@ -15,8 +15,9 @@ from antistrophe.actors.step.worker_resources import CLOSE_S
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.thespian_children import child_process
 from antistrophe.linux.control_groups import is_empty, kill_group_members, make_group, remove_group
-from antistrophe.linux.descendants import end_step_descendants, home_mark
-from antistrophe.linux.process import ProcessIdentity, signal_main_thread
+from antistrophe.linux.descendants import end_step_descendants, is_of_another_home
+from antistrophe.linux.home_identity import former_marks, home_mark
+from antistrophe.linux.process import ProcessIdentity, is_alive, signal_main_thread
 from antistrophe.linux.termination import kill_child, kill_group, live_group_members
 from antistrophe.messages import Address, Configuration, Environment, ProcessDead, StepConfiguration
 from antistrophe.saga.entries import Lease
@@ -156,8 +157,11 @@ def start_process(
 
 def end_earlier_process(lease: Lease, name: str, home: str) -> list[int]:
     """End what is left of a process of an earlier incarnation. Returns the pids that still live: ``[]`` proves
-    that there are none."""
-    return kill_group(identity_of_lease(lease), home=home) or end_step_descendants(name)
+    that there are none. A process of another home, of which this one is a copy, is waited for and not ended."""
+    leader = identity_of_lease(lease)
+    if is_alive(leader) and is_of_another_home(lease.pid, home):
+        return [lease.pid]
+    return end_step_descendants(name, spare_homes=former_marks(home)) or kill_group(leader, home=home)
 
 
 def identity_of_lease(lease: Lease) -> ProcessIdentity:

@@ -7,6 +7,7 @@ import asyncio
 import multiprocessing
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -261,3 +262,72 @@ class ForkOn(SagaStep):
     def compensate(self) -> None:
         note_begin(self.folder, "undo")
         time.sleep(0.3)
+
+
+@dataclass(frozen=True)
+class LeaveAndHang(SagaStep):
+    """Starts a daemon that writes, without any environment, and hangs."""
+
+    folder: str
+
+    def execute(self) -> None:
+        path = Path(self.folder, "beats-1")
+        code = f"from pathlib import Path; from tests.actors.steps_rude import beat; beat(Path({str(path)!r}))"
+        path_of_code = os.pathsep.join(sys.path)
+        subprocess.Popen([sys.executable, "-c", code], env={"PYTHONPATH": path_of_code}, start_new_session=True)
+        wait_for_beat(path)
+        Path(self.folder, "pid").write_text(str(os.getpid()))
+        time.sleep(3600)
+
+    def compensate(self) -> None:
+        note_begin(self.folder, "undo")
+        time.sleep(0.1)
+
+
+SYSTEM_WITHIN = """
+import sys
+from antistrophe import SagaDefinition, SagaOrchestrator
+from tests.actors.steps_rude import LeaveAndHang
+
+if __name__ == "__main__":
+    with SagaOrchestrator(sys.argv[1]) as orchestrator:
+        orchestrator.execute(SagaDefinition("within").add_step(LeaveAndHang(sys.argv[2])))
+"""
+
+
+@dataclass(frozen=True)
+class RunSystem(SagaStep):
+    """Runs a program that has an actor system of its own, which does not come to an end."""
+
+    folder: str
+    timeout_s = 60.0
+
+    def execute(self) -> None:
+        home = str(Path(self.folder, "within"))
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([sys.executable, "-c", SYSTEM_WITHIN, home, self.folder], env=environment, check=True)
+
+    def compensate(self) -> None:
+        note_begin(self.folder, "undo")
+        time.sleep(0.3)
+
+
+@dataclass(frozen=True)
+class NameAHome(SagaStep):
+    """Starts a program whose environment names another home, and waits for it."""
+
+    folder: str
+    home: str
+    requires_compensation = False
+
+    def execute(self) -> None:
+        code = "import time; print(1, flush=True); time.sleep(3600)"
+        environment = {**os.environ, "ANTISTROPHE_HOME": self.home}
+        with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            Path(self.folder, "child").write_text(str(child.pid))
+            while not Path(self.folder, "go").exists() and child.poll() is None:
+                time.sleep(BEAT_S)
+            assert child.poll() is None, "it was killed"
+            child.kill()

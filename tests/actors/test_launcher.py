@@ -17,7 +17,7 @@ from antistrophe.errors import SystemUnavailableError
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.probe import probe
 from antistrophe.linux.process import identity_of
-from antistrophe.linux.termination import processes_of_home
+from antistrophe.linux.termination import processes_of_home, system_environment
 from antistrophe.settings import Settings
 from antistrophe.transport.sockets import existing_socket_folder
 from tests.actors.attaching import Opener, answers, attachments, kill, pids_of
@@ -92,7 +92,7 @@ def test_a_system_that_keeps_dying_is_given_up_with_the_reason(home: Path, attac
 
 def test_what_an_earlier_system_left_running_is_ended_first(home: Path, attach: Opener) -> None:
     home.mkdir()
-    environment = {**os.environ, "ANTISTROPHE_HOME": str(home.resolve()), "ANTISTROPHE_SYSTEM": "1"}
+    environment = system_environment(home, os.environ)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment) as leftover:
         until(lambda: processes_of_home(home), "the process of an earlier system")
         attach()

@@ -1,9 +1,10 @@
-"""What a step process has started is found by its mark and ended, wherever it went; another home is left alone."""
+"""What a step process has started is found by its mark and ended, wherever it went, the systems of other homes too."""
 
 from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe.linux import control_groups, descendants, process, termination
+from antistrophe.linux.home_identity import former_marks, home_mark, read_identity, renew_identity
 from antistrophe.linux.process import ProcessIdentity, identity_of
 from tests.waiting import until
 
@@ -22,8 +24,10 @@ import os, subprocess, sys
 from antistrophe.linux import descendants, process, termination
 descendants.mark_home_descendants(sys.argv[1])
 descendants.mark_step_descendants(sys.argv[2])
-if len(sys.argv) > 3:  # it opens another home
+if len(sys.argv) > 3:  # it opens another home, and is a step process there
     descendants.mark_home_descendants(sys.argv[3])
+    descendants._own_marks.clear()
+    descendants.mark_step_descendants(sys.argv[4])
 sleeper = [sys.executable, "-S", "-c", "import time; print(0, flush=True); time.sleep(600)"]
 child = subprocess.Popen(sleeper, env={}, start_new_session=True, stdout=subprocess.PIPE)
 child.stdout.readline()
@@ -59,15 +63,78 @@ def test_what_left_its_group_its_session_and_its_environment_is_ended(tmp_path: 
     assert not process.is_alive(found)
 
 
-def test_a_system_of_another_home_is_left_alone(tmp_path: Path) -> None:
+def test_a_system_of_another_home_that_it_has_started_ends_with_it(tmp_path: Path) -> None:
     name = f"lease-{os.getpid()}-c"
-    found = orphan(str(tmp_path), name, str(tmp_path / "other"))
-    try:
-        assert descendants.end_step_descendants(name) == []
-        assert process.is_alive(found)
-    finally:
-        assert termination.sweep(tmp_path / "other", deadline_s=10) == []
-    assert not process.is_alive(found)
+    found = orphan(str(tmp_path), name, str(tmp_path / "other"), f"{name}-within")
+    assert termination.sweep(tmp_path, deadline_s=10) == [], "it belongs to the other home"
+    assert process.is_alive(found)
+    assert descendants.end_step_descendants(f"{name}-within") == [], "it is one of the other system's step process"
+    assert descendants.end_step_descendants(name) == [found.pid]
+    until(lambda: not descendants.end_step_descendants(name), "the proof")
+
+
+def test_an_earlier_life_spares_the_homes_that_it_is_told(tmp_path: Path) -> None:
+    name = f"lease-{os.getpid()}-d"
+    found = orphan(str(tmp_path), name)
+    assert descendants.end_step_descendants(name, spare_homes={home_mark(tmp_path)}) == []
+    assert process.is_alive(found)
+    until(lambda: not descendants.end_step_descendants(name), "the proof")
+
+
+# Becomes nobody, marks itself three systems deep, and prints the marks.
+NESTED = """
+import os, resource, sys
+from antistrophe.linux import descendants
+if os.geteuid() == 0:
+    os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
+for depth in range(4):
+    print(descendants.can_mark(), end=" ")
+    descendants.mark_home_descendants(f"/home-{depth}")
+    descendants.mark_step_descendants(f"{sys.argv[1]}-{depth}")
+    print(*resource.getrlimit(10), flush=True)
+"""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_systems_within_systems_have_marks_without_any_rights(seed: int) -> None:
+    """The outermost one may start with the highest limit that there is, or with one that an administrator has set."""
+    told = subprocess.run([sys.executable, "-c", NESTED, str(seed)], stdout=subprocess.PIPE, check=True, timeout=30)
+    can, soft, hard = zip(*(line.split() for line in told.stdout.decode().splitlines()), strict=True)
+    assert can == ("True", "True", "True", "False")
+    assert len({*soft}) == 4, "each home has its mark"
+    marks = [int(each) for each in hard[:3]]
+    assert marks == sorted(marks, reverse=True)
+    assert len({*marks}) == 3
+    assert hard[3] == hard[2], "there is no room for another"
+
+
+def test_a_home_that_is_moved_keeps_its_mark_and_a_copy_gets_another(tmp_path: Path) -> None:
+    home, copy = tmp_path / "home", tmp_path / "copy"
+    home.mkdir()
+    by_path = home_mark(home)
+    renew_identity(home)
+    mark = home_mark(home)
+    assert mark != by_path
+    shutil.copytree(home, copy)
+    assert home_mark(copy) == mark, "until it is opened"
+    moved = home.rename(tmp_path / "moved")
+    assert home_mark(moved) == mark
+    identity, copied = read_identity(moved), read_identity(copy)
+    assert identity is not None
+    assert copied is not None
+    assert identity.is_of(moved)
+    assert not copied.is_of(copy)
+    renew_identity(copy)
+    assert home_mark(copy) not in (mark, by_path)
+    assert former_marks(copy) == {mark}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"id": 1}', b"\xff"])
+def test_an_identity_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
+    before = home_mark(tmp_path)
+    (tmp_path / "identity").write_bytes(content)
+    assert read_identity(tmp_path) is None
+    assert home_mark(tmp_path) == before
 
 
 def test_a_process_that_may_not_be_marked_goes_on_unmarked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +166,7 @@ def test_a_chain_of_forks_does_not_outrun_its_end(tmp_path: Path, way: str) -> N
 
     def end() -> list[int]:
         if way == "its home":
-            return descendants.end_home_descendants(descendants.home_mark(tmp_path), ())
+            return descendants.end_home_descendants(home_mark(tmp_path), ())
         return descendants.end_step_descendants(name)
 
     starter = [sys.executable, "-c", CHAIN, str(tmp_path), name, str(beats)]

@@ -114,7 +114,9 @@ def test_groups_that_mean_everybody_are_refused(pgid: int) -> None:
 def test_the_environment_of_a_system_gets_both_variables_and_keeps_the_rest(tmp_path: Path) -> None:
     base = {"PATH": "/bin", "ANTISTROPHE_HOME": "/a/users/own"}
     environment = termination.system_environment(tmp_path, base)
-    assert environment.items() >= {"PATH": "/bin", "ANTISTROPHE_HOME": str(tmp_path), "ANTISTROPHE_SYSTEM": "1"}.items()
+    assert environment.items() >= {"PATH": "/bin", "ANTISTROPHE_HOME": str(tmp_path)}.items()
+    other = termination.system_environment(tmp_path / "other", base)
+    assert other["ANTISTROPHE_SYSTEM"] != environment["ANTISTROPHE_SYSTEM"], "it says which home's system"
     assert base["ANTISTROPHE_HOME"] == "/a/users/own"
 
 
@@ -122,10 +124,16 @@ def test_only_processes_with_both_variables_of_exactly_this_home_count(nursery: 
     home = tmp_path / "home"
     marked = nursery.start(FORK_AND_SLEEP, home=home)
     fork = nursery.number(marked)
+    word = termination.system_environment(home, {})["ANTISTROPHE_SYSTEM"]
     others = [
         nursery.start(SAY_AND_SLEEP, env={**os.environ, "ANTISTROPHE_HOME": str(home)}),
-        nursery.start(SAY_AND_SLEEP, env={**os.environ, "ANTISTROPHE_SYSTEM": "1"}),
-        nursery.start(SAY_AND_SLEEP, env={**os.environ, "X": f"ANTISTROPHE_HOME={home}", "ANTISTROPHE_SYSTEM": "1"}),
+        nursery.start(SAY_AND_SLEEP, env={**os.environ, "ANTISTROPHE_SYSTEM": word}),
+        nursery.start(SAY_AND_SLEEP, env={**os.environ, "X": f"ANTISTROPHE_HOME={home}", "ANTISTROPHE_SYSTEM": word}),
+        nursery.start(SAY_AND_SLEEP, env={**os.environ, "ANTISTROPHE_HOME": str(home), "ANTISTROPHE_SYSTEM": "1"}),
+        nursery.start(
+            SAY_AND_SLEEP,
+            env=termination.system_environment(tmp_path, os.environ) | {"ANTISTROPHE_HOME": str(home)},
+        ),
         nursery.start(SAY_AND_SLEEP, home=tmp_path / "home2"),
         nursery.start(SAY_AND_SLEEP, home=tmp_path),
     ]

@@ -24,7 +24,7 @@ from antistrophe.launcher.files_needed import allow_open_files
 from antistrophe.launcher.first_look import check_journal, time_to_go_on_from
 from antistrophe.launcher.home_lock import HomeLock, prepare_home
 from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
-from antistrophe.launcher.leftovers import SWEEP_S, survivors, sweep_leftovers
+from antistrophe.launcher.leftovers import SWEEP_S, end_earlier_life, survivors
 from antistrophe.launcher.signals import Signals
 from antistrophe.launcher.socket_watch import SocketWatch
 from antistrophe.linux.descendants import mark_home_descendants
@@ -87,9 +87,9 @@ class Launcher:
         os.chdir(home)
         become_subreaper()
         allow_open_files(settings)
+        end_earlier_life(home)
         mark_home_descendants(home)
         found_system()
-        sweep_leftovers(home)
         folder = socket_folder(home)
         last_at = check_journal(journal_path(home), settings)
         return cls(home, settings, folder, lock, time_to_go_on_from(last_at))

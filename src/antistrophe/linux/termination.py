@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from antistrophe.linux.control_groups import end_groups
-from antistrophe.linux.descendants import end_home_descendants, home_mark, home_mark_of
+from antistrophe.linux.descendants import end_home_descendants, home_mark_of
+from antistrophe.linux.home_identity import home_mark, path_mark
 from antistrophe.linux.process import ProcessIdentity, boot_id, identity_of, is_alive, parent_of, send_signal, signal_if
 from antistrophe.linux.procfs import all_pids, all_stats, owner_of, read, stat_of
 
@@ -18,7 +19,8 @@ HOME_VARIABLE = "ANTISTROPHE_HOME"
 """The environment variable that names the home of a process."""
 
 SYSTEM_VARIABLE = "ANTISTROPHE_SYSTEM"
-"""The environment variable that tells the processes of an actor system from applications of the same home."""
+"""The environment variable that tells the processes of an actor system from applications of the same home, and from
+processes of another system that name this home: its value is made of the home's path."""
 
 # One scan of /proc misses a process that is in the middle of an exec, and a fork whose parent died during the scan.
 _CLEAN_SCANS = 2
@@ -97,7 +99,7 @@ def system_environment(home: str | os.PathLike[str], base_env: Mapping[str, str]
     The variables count from an exec on: /proc shows the environment that a process was started with, and forks keep
     it. A third variable keeps setproctitle, which Thespian uses where it is installed, from overwriting that memory.
     """
-    return {**base_env, HOME_VARIABLE: os.path.realpath(home), SYSTEM_VARIABLE: "1", "SPT_NOENV": "1"}
+    return {**base_env, HOME_VARIABLE: os.path.realpath(home), SYSTEM_VARIABLE: _token(home), "SPT_NOENV": "1"}
 
 
 def processes_of_home(home: str | os.PathLike[str]) -> list[int]:
@@ -153,6 +155,23 @@ def sweep(home: str | os.PathLike[str], *, spare: frozenset[int] = frozenset(), 
         overdue = time.monotonic() >= deadline
 
 
+def homes_of_processes(home: str | os.PathLike[str]) -> set[str]:
+    """The homes that the environment of those processes names which carry the mark of this home. Where the home is a
+    copy, they may be those of the original."""
+    mark = home_mark(home)
+    homes: set[str] = set()
+    for pid in all_pids():
+        if home_mark_of(pid) == mark:
+            variables = (read(f"/proc/{pid}/environ") or b"").split(b"\0")
+            prefix = HOME_VARIABLE.encode() + b"="
+            homes.update(os.fsdecode(each[len(prefix) :]) for each in variables if each.startswith(prefix))
+    return homes
+
+
+def _token(home: str | os.PathLike[str]) -> str:
+    return f"{path_mark(home):x}"
+
+
 @dataclass(frozen=True, slots=True)
 class _HomeMarks:
     """What shows that a process belongs to a home: both variables in its environment, or the inherited mark."""
@@ -163,7 +182,10 @@ class _HomeMarks:
 
 def _home_marks(home: str | os.PathLike[str]) -> _HomeMarks:
     path = os.fsencode(os.path.realpath(home))
-    environment = (b"\0%s=%s\0" % (HOME_VARIABLE.encode(), path), b"\0%s=1\0" % SYSTEM_VARIABLE.encode())
+    environment = (
+        b"\0%s=%s\0" % (HOME_VARIABLE.encode(), path),
+        b"\0%s=%s\0" % (SYSTEM_VARIABLE.encode(), _token(home).encode()),
+    )
     return _HomeMarks(environment, home_mark(home))
 
 

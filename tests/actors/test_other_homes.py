@@ -1,0 +1,128 @@
+"""What belongs to a home goes along when the home is moved, and what is of another home is left alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus, Settings
+from antistrophe.linux.process import identity_of
+from antistrophe.linux.termination import processes_of_home
+from tests.actors.planting import VARIABLE
+from tests.actors.staging import Stage, outcome, pid_of, seen
+from tests.actors.steps_rude import LeaveAndHang, NameAHome, RunSystem
+from tests.chaos.killing import kill
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = Settings(drain_s=0.3)
+
+
+@pytest.fixture(params=[True, False], ids=["control groups", "marks alone"])
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with control groups, where this one has them, and one without."""
+    path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    if not request.param:
+        path.insert(0, str(ROOT / "tests" / "actors" / "planted"))
+        monkeypatch.setenv(VARIABLE, "no control groups")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path).rstrip(os.pathsep))
+
+
+def rename(home: Path) -> Path:
+    return home.rename(home.with_name("moved"))
+
+
+def restore_elsewhere(home: Path) -> Path:
+    """The home is gone, and is restored from a backup."""
+    restored = shutil.copytree(home, home.with_name("restored"))
+    shutil.rmtree(home)
+    return Path(restored)
+
+
+def copy(home: Path) -> Path:
+    return Path(shutil.copytree(home, home.with_name("copy")))
+
+
+def restore_the_journal(home: Path) -> Path:
+    """Only the journal was backed up."""
+    place = home.with_name("from-backup")
+    place.mkdir(0o700)
+    with sqlite3.connect(home / "journal.db") as source, sqlite3.connect(place / "journal.db") as target:
+        source.backup(target)
+    source.close()
+    target.close()
+    return place
+
+
+def last_beat(folder: Path) -> float:
+    return float((folder / "beats-1").read_text().splitlines()[-1])
+
+
+def undo_began(folder: Path) -> float:
+    return float((folder / "undo").read_text())
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("move", [rename, restore_elsewhere, copy, restore_the_journal])
+def test_what_the_old_life_has_left_is_dead_before_the_undo(tmp_path: Path, move: Callable[[Path], Path]) -> None:
+    home, saga = tmp_path / "home", SagaDefinition("moved").add_step(LeaveAndHang(str(tmp_path)))
+    with SagaOrchestrator(home, settings=SETTINGS) as system:
+        system.start(saga)
+        until((tmp_path / "pid").exists, "the step")
+        killed = [pid_of(system, role) for role in ("launcher", "admin", "supervisor")]
+        for pid in (*killed, int((tmp_path / "pid").read_text())):
+            kill(pid)
+        until(lambda: not any(map(identity_of, killed)), "their end")
+        place = move(home)
+        with SagaOrchestrator(place, settings=SETTINGS) as moved:
+            until(lambda: seen(moved, "moved").status is SagaStatus.COMPENSATED, "the undo")
+            assert processes_of_home(place)
+        assert last_beat(tmp_path) < undo_began(tmp_path)
+        assert processes_of_home(place) == []
+
+
+def test_a_copy_of_a_home_in_use_kills_nothing_of_the_original(tmp_path: Path, stage: Stage) -> None:
+    home = tmp_path / "home"
+    with SagaOrchestrator(home, settings=SETTINGS) as original:
+        saga = stage.saga(stage.act("x", "gate:go"), saga_id="in-use")
+        handle = original.start(saga)
+        until(lambda: stage.log.find("in-use", "begin"), "the attempt")
+        before = {each.pid for each in original.processes()}
+        shutil.copytree(home, tmp_path / "copy", ignore=lambda *_: ["lock", "s", "sockets"])
+        with SagaOrchestrator(tmp_path / "copy", settings=SETTINGS) as other:
+            assert seen(other, "in-use").status is SagaStatus.EXECUTING
+            assert len(other.execute(stage.saga(stage.act("y"), saga_id="of the copy"))) == 1
+            assert {each.pid for each in original.processes()} >= before
+            assert set(processes_of_home(home)) >= before
+            assert not before & set(processes_of_home(tmp_path / "copy"))
+        stage.log.open_gate("go")
+        handle.result(20.0)
+    assert [each.pid for each in stage.log.find("in-use", "begin")] != []
+    assert len(stage.log.find("in-use", "begin")) == 1
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_system_that_a_step_runs_ends_with_the_step(tmp_path: Path) -> None:
+    with SagaOrchestrator(tmp_path / "home", settings=SETTINGS) as system:
+        handle = system.start(SagaDefinition("outer").add_step(RunSystem(str(tmp_path))))
+        until((tmp_path / "pid").exists, "the step of the system within")
+        handle.cancel("enough")
+        until(lambda: seen(system, "outer").status is SagaStatus.COMPENSATED, "the undo")
+    assert processes_of_home(tmp_path / "within") == []
+    assert last_beat(tmp_path) < undo_began(tmp_path)
+
+
+def test_a_process_that_only_names_a_home_is_not_swept_with_it(tmp_path: Path) -> None:
+    with SagaOrchestrator(tmp_path / "home", settings=SETTINGS) as system:
+        handle = system.start(SagaDefinition("names").add_step(NameAHome(str(tmp_path), str(tmp_path / "other"))))
+        until((tmp_path / "child").exists, "the child")
+        with SagaOrchestrator(tmp_path / "other", settings=SETTINGS) as other:
+            assert other.running_count() == 0
+        (tmp_path / "go").touch()
+        assert handle.result(20.0) == []
+        assert outcome(system, SagaDefinition("after")) == []
