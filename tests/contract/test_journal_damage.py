@@ -132,6 +132,42 @@ def test_a_state_that_can_not_be_read_is_named(path: Path, state: bytes | None) 
         assert len(journal.load("s")) == 6
 
 
+@pytest.mark.parametrize(
+    "state", [b"\xc1", b"", "text", 5, pack_payload([1]), pack_payload({**STATE, "status": "asleep"})]
+)
+@pytest.mark.parametrize("which", ["first", "middle", "last", "all"])
+def test_changes_show_what_can_not_be_read_and_lose_no_other(path: Path, state: object, which: str) -> None:
+    with opened(path) as journal:
+        for saga_id in ("s", "t"):
+            run(journal, saga_id, *FORWARD)
+        before = journal.changes()
+        mine = [change.position for change in before if change.saga.id == "s"]
+        assert len(mine) > 2
+        spoilt = {"first": mine[:1], "middle": mine[1:2], "last": mine[-1:], "all": mine}[which]
+        for position in spoilt:
+            by_hand(path, "UPDATE journal SET state = ? WHERE position = ?", state, position)
+        after = journal.changes()
+        assert [change.position for change in after] == [change.position for change in before]
+        for old, new in zip(before, after, strict=True):
+            if new.position in spoilt:
+                assert "unreadable: " in str(new.saga.error)
+            assert new.saga.id == old.saga.id
+            assert new == old or (old.saga.id == "s" and "unreadable: " in str(new.saga.error))
+        for position in spoilt:
+            assert journal.changes(position - 1, 1)[0].position == position
+
+
+def test_what_stands_beside_a_state_may_be_unreadable_too(path: Path) -> None:
+    with opened(path) as journal:
+        run(journal, "s", *FORWARD)
+        by_hand(path, "UPDATE journal SET state = x'c1', at = 'noon' WHERE state IS NOT NULL")
+        by_hand(path, "UPDATE sagas SET status = 'asleep'")
+        for shown in (journal.list().sagas[0], journal.history()[0], journal.changes()[-1].saga):
+            assert (shown.id, shown.status, shown.created_at.year) == ("s", SagaStatus.FAILED, 1970)
+        by_hand(path, "DELETE FROM sagas")
+        assert journal.changes()[-1].saga.id == "s"
+
+
 def test_a_damaged_file_is_found_by_a_check(path: Path) -> None:
     with opened(path) as journal:
         for number in range(50):

@@ -310,6 +310,7 @@ def test_a_name_can_be_taken_once(registry: ProjectionRegistry) -> None:
     [
         ("", MemoryTotals, "must be a text of at least one character"),
         (5, MemoryTotals, "must be a text of at least one character"),
+        ("totals \udcff", MemoryTotals, r"lone surrogate can't be stored: 'totals \\udcff'"),
         ("totals", MemoryTotals(), "can't be called"),
         ("totals", lambda: UserGreeted("x"), "has no method apply"),
         ("totals", lambda: None, "has no method apply"),

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from antistrophe.definition.validation import is_text
 from antistrophe.errors import CqrsError, IdempotencyConflictError
 from antistrophe.eventstore.backend import NewEvent
 from antistrophe.serialization.payload import pack_fields
@@ -48,10 +49,12 @@ class KeyedCommand:
 
     @staticmethod
     def of(command: Any, key: str) -> KeyedCommand:
-        """Raises ValueError for a key that is no text or is empty, and NotSerializableError for a command whose fields
-        can't be stored."""
+        """Raises ValueError for a key that is no text, is empty or can't be stored, and NotSerializableError for a
+        command whose fields can't be stored."""
         if not isinstance(key, str) or not key:
             raise ValueError(f"an idempotency key must be a text of at least one character, not {key!r}")
+        if not is_text(key):
+            raise ValueError(f"an idempotency key with a lone surrogate can't be stored: {key!a}")
         cls = type(command)
         name = cls.__name__
         fields = pack_fields(command, cls, what=f"command {name}")

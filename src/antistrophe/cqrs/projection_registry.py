@@ -13,6 +13,7 @@ from antistrophe.cqrs.follower import Follower, ProjectionMetadata
 from antistrophe.cqrs.projection import Projection, SavedProjection, SqlProjection
 from antistrophe.cqrs.projection_builds import BuildStore, MemoryBuildStore, SavedBuildStore
 from antistrophe.cqrs.table_builds import TableBuildStore
+from antistrophe.definition.validation import is_text
 from antistrophe.errors import CqrsError, ProjectionNotFoundError
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore
@@ -56,6 +57,8 @@ class ProjectionRegistry:
         """
         if not isinstance(name, str) or not name:
             raise CqrsError(f"the name of a projection must be a text of at least one character, not {name!r}")
+        if not is_text(name):
+            raise CqrsError(f"the name of a projection with a lone surrogate can't be stored: {name!a}")
         if not callable(factory):
             raise CqrsError(
                 f"projection {name!r}: {short(factory)} can't be called: register a factory, such as the class of the"

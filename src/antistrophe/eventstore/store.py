@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from antistrophe.definition.events import encode_event
+from antistrophe.definition.validation import is_text
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.backend import EventBackend, EventWriter, NewEvent, StoredEvent, StoredSnapshot, StoreStats
 from antistrophe.eventstore.recorded import RecordedEvent, Snapshot, Upcasts, moment_of, recorded
@@ -110,6 +111,7 @@ class EventStore:
         program knows.
         """
         self._check_usable()
+        _check_storable(stream)
         after = _not_negative("after_version", after_version)
         return recorded(self.backend.read_stream(stream, after), self.versions)
 
@@ -138,6 +140,7 @@ class EventStore:
     def version(self, stream: str) -> int:
         """Return the version of a stream: how many events it has."""
         self._check_usable()
+        _check_storable(stream)
         return self.backend.version(stream)
 
     def head(self) -> int:
@@ -161,6 +164,7 @@ class EventStore:
     def get_latest_snapshot(self, stream: str) -> Snapshot | None:
         """The snapshot of the highest version, or None. Go on with ``get_events_after(stream, snapshot.version)``."""
         self._check_usable()
+        _check_storable(stream)
         found = self.backend.latest_snapshot(stream)
         if found is None:
             return None
@@ -240,6 +244,7 @@ class StoreTransaction:
         """Append events that are encoded already. Raises ValueError if ``stream`` is no text or is empty."""
         if not isinstance(stream, str) or not stream:
             raise ValueError(f"the name of a stream must be a text of at least one character, not {stream!r}")
+        _check_storable(stream)
         if expected_version is not None:
             _not_negative("expected_version", expected_version)
         return self._writer.append(stream, events, expected_version)
@@ -255,6 +260,14 @@ def _encode(events: Iterable[object], metadata: Mapping[str, Any] | None) -> lis
     packed = pack_payload(dict(metadata), what="the metadata") if metadata else None
     encoded = map(encode_event, events)
     return [NewEvent(each.type, each.type_version, each.data, packed) for each in encoded]
+
+
+def _check_storable(stream: str) -> None:
+    if isinstance(stream, str) and not is_text(stream):
+        raise ValueError(
+            f"no stream can be called {stream!a}: a text with a lone surrogate can't be stored; a name from bytes that"
+            " are no UTF-8 has some"
+        )
 
 
 def _not_negative(what: str, value: int) -> int:

@@ -148,7 +148,8 @@ class Journal(Protocol):
         """Count the sagas of each status. A status without sagas counts 0."""
 
     def changes(self, after_position: int = 0, limit: int = 1000) -> builtins.list[SagaChange]:
-        """Return the state of the saga after each append behind a position, in order, at most ``limit``."""
+        """Return the state of the saga after each append behind a position, in order, at most ``limit``. A state that
+        can't be read is shown as that, and hides no other."""
 
     def close(self) -> None:
         """Close the file. A second call does nothing."""

@@ -153,13 +153,14 @@ def _unreadable(where: str, error: Exception) -> JournalError:
 
 
 def unreadable_metadata(saga_id: str, name: str, status: str, at_us: int, error: JournalError) -> SagaMetadata:
-    """What a list shows of a saga whose packed state can't be read: what stands beside the state, and the error. Raises
-    the error where that can't be read either."""
+    """What a list shows of a saga whose packed state can't be read: what stands beside the state, and the error. Where
+    that can't be read either, the saga is one that needs a person, since the epoch."""
     try:
         at = datetime.fromtimestamp(at_us / 1e6, UTC)
-        return SagaMetadata(saga_id, name, SagaStatus(status), 0, 0, at, at, error=f"unreadable: {error}")
     except (TypeError, ValueError, OverflowError, OSError):
-        raise error from None
+        at = datetime.fromtimestamp(0, UTC)
+    stands = SagaStatus(status) if status in set(SagaStatus) else SagaStatus.FAILED
+    return SagaMetadata(str(saga_id), str(name), stands, 0, 0, at, at, error=f"unreadable: {error}")
 
 
 def _step_out(step: StepRecord) -> list[Any]:

@@ -186,15 +186,21 @@ class SqliteJournal:
     def changes(self, after_position: int = 0, limit: int = 1000) -> builtins.list[SagaChange]:
         """See ``Journal``."""
         rows = self._database.rows(
-            "SELECT position, saga_id, seq, state FROM journal WHERE position > ? AND state IS NOT NULL"
+            "SELECT position, saga_id, seq, at, state FROM journal WHERE position > ? AND state IS NOT NULL"
             " ORDER BY position LIMIT ?",
             (after_position, limit),
         )
         shown: dict[str, SagaMetadata] = {}
         found: builtins.list[SagaChange] = []
-        for position, saga_id, seq, state in rows:
-            saga = self._state(state, saga_id, seq, shown.get(saga_id))
-            shown[saga_id] = saga
+        for position, saga_id, seq, at_us, state in rows:
+            try:
+                saga = self._state(state, saga_id, seq, shown.pop(saga_id, None))
+            except JournalError as error:
+                row = self._database.row("SELECT name, status FROM sagas WHERE id = ?", (saga_id,))
+                name, status = row or (saga_id, "")
+                saga = unreadable_metadata(saga_id, name, status, at_us, error)
+            else:
+                shown[saga_id] = saga
             found.append(SagaChange(position, saga))
         return found
 
