@@ -119,6 +119,10 @@ class RuntimeActor(Actor):
         assert self.base is not None, "configured before it is asked"
         return time.monotonic() + self.base.clock_offset_s
 
+    def wall(self) -> float:
+        """Seconds since the epoch by the machine's own clock, which people and user code see, and which may jump."""
+        return time.time()
+
     def wake_in(self, seconds: float, payload: Any = None) -> None:
         """Have Thespian deliver a WakeupMessage after so many seconds. Nobody can cancel it, so its handler must expect
         that there is nothing to do any more."""

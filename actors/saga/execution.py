@@ -72,7 +72,7 @@ class Execution:
         """Accept a new saga and, where a process was granted, start its first attempt, in one commit. Raises
         SeqConflictError where the saga is in the journal already, JournalError where the journal refuses."""
         now = self._host.now()
-        accepted = SagaAccepted(now, message.request_id, message.spec)
+        accepted = SagaAccepted(now, message.request_id, message.spec, self._host.wall())
         said: Input = Resumed() if message.grant is None else _granted(message.grant)
         entries, saga = transition(evolve(None, accepted), said, now)
         position = self._journal.commit(None, saga, (accepted, *entries))

@@ -39,6 +39,7 @@ class HostedSagas:
         self.settings = settings
         self.draining = False
         self.now = process.now
+        self.wall = process.wall
         self._process = process
         self._journal = journal
         self._evidence = evidence

@@ -3,6 +3,7 @@ row that monitoring reads."""
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class JournalAccess:
 
     def __init__(self, base: Configuration, patience_s: float) -> None:
         """``patience_s``: how long a call waits at most while another process holds the file's lock."""
+        self._clock_offset_s = base.clock_offset_s
         self._journal = SqliteJournal(
             journal_path(base.home), synchronous=base.settings.synchronous, patience_s=patience_s
         )
@@ -48,13 +50,15 @@ class JournalAccess:
         """Make the entries between two states durable, with their events. Returns the position of the last entry.
         Raises SeqConflictError if another actor has gone on with this saga."""
         seq = 0 if before is None else before.seq
+        ahead_s = time.time() - time.monotonic() - self._clock_offset_s
         try:
             self.position = self._journal.append(
                 after.id,
                 expected_seq=seq,
                 entries=entries,
                 events=_events(after, seq, entries),
-                row=view_after(before, after, entries),
+                row=view_after(before, after, entries, ahead_s),
+                ahead_s=ahead_s,
             )
         except JournalError as error:
             self._refusals.refused(error)
@@ -70,7 +74,7 @@ class JournalAccess:
 
     def accept_waiting(self, request_id: str, spec: SagaSpec, now: float, why: str) -> int:
         """Accept a saga that has to wait until it is admitted."""
-        entries: tuple[Entry, ...] = (SagaAccepted(now, request_id, spec), SagaWaits(now, why))
+        entries: tuple[Entry, ...] = (SagaAccepted(now, request_id, spec, time.time()), SagaWaits(now, why))
         saga: Saga | None = None
         for entry in entries:
             saga = evolve(saga, entry)

@@ -26,6 +26,9 @@ class SagaHostPort(Protocol):
     def now(self) -> float:
         """Seconds since the epoch, by the system's steady clock."""
 
+    def wall(self) -> float:
+        """Seconds since the epoch, by the machine's own clock: for people, and never for a decision."""
+
     def send(self, to: Address, message: Any) -> None:
         """Send a message, once everything that was journaled before is durable."""
 
@@ -101,6 +104,9 @@ class HostProcessPort(Protocol):
 
     def now(self) -> float:
         """Seconds since the epoch, by the system's steady clock."""
+
+    def wall(self) -> float:
+        """See ``SagaHostPort``."""
 
     def send(self, to: Address, message: Any) -> None:
         """Send a message now."""

@@ -200,7 +200,7 @@ class AsyncStepActor(RuntimeActor):
         try:
             step = build_step(source, message.input, message.computed)
             worker = self._resources.seen_from(source)
-            context = context_of(message, self.now() + message.limit_s, worker, self._stored_outputs)
+            context = context_of(message, self.wall() + message.limit_s, worker, self._stored_outputs)
             attempt_file = self._attempt_file(name)
         except REFUSALS as error:
             return self._settle(name, refusal(message, home, error))

@@ -149,7 +149,7 @@ class StepActor(RuntimeActor):
                 self._leftovers.belong()
                 self._fingerprint.belong()
             worker = self._resources.seen_from(source)
-            context = context_of(message, self.now() + message.limit_s, worker, self._stored_outputs)
+            context = context_of(message, self.wall() + message.limit_s, worker, self._stored_outputs)
             if self._attempt_file is None:
                 self._attempt_file = AttemptFile(self.base.home, self._name)
             self._begin_stacks()

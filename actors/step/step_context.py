@@ -13,10 +13,10 @@ from antistrophe.serialization.payload import unpack_payload
 
 
 def context_of(message: RunStep, deadline_at: float, worker: Worker, stored: StoredOutputs) -> StepContext:
-    """The context of the call that the message asks for; the call is ended at ``deadline_at`` (seconds since the
-    epoch), and finds in ``worker`` what was made at the start of its process. Outputs that the message does not hold
-    are in ``stored``. Raises UnreadableDataError for an output that can't be read, and JournalError where the journal
-    can't be."""
+    """The context of the call that the message asks for; the call is ended at ``deadline_at`` (seconds since the epoch
+    by the machine's own clock, which the step sees), and finds in ``worker`` what was made at the start of its process.
+    Outputs that the message does not hold are in ``stored``. Raises UnreadableDataError for an output that can't be
+    read, and JournalError where the journal can't be."""
     at_hand = {name: unpack_payload(output) for name, output in message.outputs if isinstance(output, bytes)}
     all_at_hand = len(at_hand) == len(message.outputs) and not message.more_outputs
     output = message.output

@@ -40,9 +40,9 @@ def test_every_entry_comes_once_in_parts_that_are_bounded(sizes: list[int], part
         while more:
             part, more = stored.part("s", after_seq, kinds, part_bytes)
             assert part, "a part is empty where there are no entries, and nowhere else"
-            assert sum(len(packed) for _, _, packed in part[:-1]) < part_bytes
+            assert sum(len(packed) for _, _, packed, _ in part[:-1]) < part_bytes
             after_seq = part[-1][1]
-            found += [unpack_entry(packed, "here") for _, _, packed in part]
+            found += [unpack_entry(packed, "here") for _, _, packed, _ in part]
         assert tuple(found) == wanted
     assert stored.part("s", len(entries)) == ((), False)
     assert [record.entry for record in journal.results("s", 3)] == [
@@ -62,7 +62,7 @@ def test_entries_are_found_by_their_place(journal: Journal) -> None:
     assert journal.entries_after("s", 0, ("\udcff",)) == ((), False)
     assert journal.entries_after("s", 0, ("Nothing",)) == ((), False)
     part, more = journal.entries_after("s", 2)
-    assert ([seq for _, seq, _ in part], more) == ([3, 4, 5, 6], False)
+    assert ([seq for _, seq, _, _ in part], more) == ([3, 4, 5, 6], False)
 
 
 def test_an_entry_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ from antistrophe.saga.entries import (
     Failure,
     FailureKind,
     Lease,
+    SagaAccepted,
     Verdict,
     VerdictGiven,
 )
 from antistrophe.serialization.payload import pack_payload, unpack_payload
-from tests.fuzz.samples import METADATA
+from tests.fuzz.samples import METADATA, SPEC
 
 FAILED = AttemptFailed(
     1.0, 0, Action.EXECUTE, 1, Failure(FailureKind.TIMEOUT, "ended"), stack="here", no_stack="deaf", traceback="there"
@@ -38,6 +39,7 @@ VERDICT = VerdictGiven(1.0, 0, 1, Verdict.UNKNOWN, stack="here", no_stack="deaf"
         (VERDICT, ["traceback"]),
         (VERDICT, ["stack", "no_stack", "traceback"]),
         (CompensationRetried(1.0, "eva", "repaired"), ["note"]),
+        (SagaAccepted(1.0, "request", SPEC, 2.0), ["created_at"]),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, list) else " ".join(value),
 )

@@ -59,6 +59,9 @@ class Host:
     def now(self) -> float:
         return self.time
 
+    def wall(self) -> float:
+        return self.time
+
     def send(self, to: Any, message: Any) -> None:
         self.sent.append((to, message))
 

@@ -42,6 +42,10 @@ class SimulatedHost:
         """See ``HostProcessPort``."""
         return self._world.now
 
+    def wall(self) -> float:
+        """See ``HostProcessPort``."""
+        return self._world.now
+
     def send(self, to: Any, message: Any) -> None:
         """See ``HostProcessPort``. The host may be killed when it has sent a part of what a commit caused."""
         if self._has_sent and self._world.chances.strikes(Fault.CRASH_BETWEEN_EFFECTS):

@@ -28,11 +28,10 @@ def entries_of(requests: Requests, saga_id: str, place: str, kinds: tuple[str, .
         )
         if part.entries is None:
             raise SagaNotFoundError(f"there is no saga {saga_id!r} in {place}")
-        for position, seq, packed in part.entries:
+        for position, seq, packed, at_us in part.entries:
             after_seq = seq
-            yield JournalRecord(
-                position, saga_id, seq, unpack_entry(packed, f"{place}: entry {seq} of saga {saga_id!r}")
-            )
+            entry = unpack_entry(packed, f"{place}: entry {seq} of saga {saga_id!r}")
+            yield JournalRecord(position, saga_id, seq, entry, at_us / 1e6)
         more = part.more
 
 

@@ -19,8 +19,9 @@ Row: TypeAlias = SagaMetadata | SagaView | ViewChange
 """A saga as monitoring shows it since an append, whole or what has changed."""
 
 
-PackedEntry: TypeAlias = tuple[int, int, bytes]
-"""The position of an entry, its seq, and the entry as it is packed."""
+PackedEntry: TypeAlias = tuple[int, int, bytes, int]
+"""The position of an entry, its seq, the entry as it is packed, and the machine's time at its writing in microseconds
+since the epoch."""
 
 
 class SeqConflictError(AntistropheError):
@@ -48,12 +49,14 @@ class SagaEvent:
 
 @dataclass(frozen=True, slots=True)
 class JournalRecord:
-    """One entry and its place. ``position`` counts over all sagas, ``seq`` within its saga; both begin at 1."""
+    """One entry and its place. ``position`` counts over all sagas, ``seq`` within its saga; both begin at 1.
+    ``wall_at``: the machine's time at its writing, in seconds since the epoch; None: the same as the system's."""
 
     position: int
     saga_id: str
     seq: int
     entry: Entry
+    wall_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,12 @@ class Journal(Protocol):
         entries: Sequence[Entry],
         events: Sequence[SagaEvent] = (),
         row: Row,
+        ahead_s: float = 0.0,
     ) -> int:
         """Add entries to a saga that is at ``expected_seq`` (0: a new saga), their events to the event store, and
         ``row``, the saga's state since or what has changed of it. All of this becomes durable, or nothing. What has
-        changed is not enough where the saga is new, or its error is another one.
+        changed is not enough where the saga is new, or its error is another one. ``ahead_s``: how far the machine's
+        clock is ahead of the system's, whose time the entries have; people see the former.
 
         The first entry gets seq ``expected_seq + 1``. Returns the position of the last entry. Raises SeqConflictError
         if the saga is at another seq.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -93,11 +94,12 @@ class SqliteJournal:
         entries: Sequence[Entry],
         events: Sequence[SagaEvent] = (),
         row: Row,
+        ahead_s: float = 0.0,
     ) -> int:
         """See ``Journal``. If the disk is full nothing is written, and the journal stays usable."""
         check_append(saga_id, expected_seq, entries, row)
         rows = [
-            [saga_id, seq, round(entry.at * 1e6), type(entry).__name__, pack_entry(entry), None]
+            [saga_id, seq, round((entry.at + ahead_s) * 1e6), type(entry).__name__, pack_entry(entry), None]
             for seq, entry in enumerate(entries, start=expected_seq + 1)
         ]
         rows[-1][-1] = pack_state(row)
@@ -222,9 +224,12 @@ class SqliteJournal:
         return int(self._database.row("SELECT max(position) FROM journal")[0] or 0)
 
     def last_at(self) -> float:
-        """Return the time of the last entry in seconds since the epoch, or 0 in a new journal."""
-        found = self._database.row("SELECT at FROM journal ORDER BY position DESC LIMIT 1")
-        return found[0] / 1e6 if found is not None and isinstance(found[0], int) else 0.0
+        """Return the time of the last entry by the system's clock, in seconds since the epoch; 0 where there is none
+        that can be read."""
+        with contextlib.suppress(JournalError):
+            for record in self.records(self.head() - 1, limit=1):
+                return record.entry.at
+        return 0.0
 
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """See ``Journal``."""

@@ -30,7 +30,8 @@ class StoredEntries:
         if not is_text(saga_id):
             return []
         rows = self._database.rows(
-            "SELECT position, saga_id, seq, entry FROM journal WHERE saga_id = ? ORDER BY seq", (saga_id,)
+            "SELECT position, saga_id, seq, entry, CAST(at AS INTEGER) FROM journal WHERE saga_id = ? ORDER BY seq",
+            (saga_id,),
         )
         for expected, row in enumerate(rows, start=1):
             if row[2] != expected:
@@ -40,7 +41,8 @@ class StoredEntries:
     def behind(self, position: int, limit: int) -> list[JournalRecord]:
         """The entries of all sagas behind a position, in order, at most ``limit``."""
         rows = self._database.rows(
-            "SELECT position, saga_id, seq, entry FROM journal WHERE position > ? ORDER BY position LIMIT ?",
+            "SELECT position, saga_id, seq, entry, CAST(at AS INTEGER) FROM journal WHERE position > ?"
+            " ORDER BY position LIMIT ?",
             (position, limit),
         )
         return [self._record(row) for row in rows]
@@ -50,7 +52,8 @@ class StoredEntries:
         if not is_text(saga_id):
             return None
         found = self._database.row(
-            "SELECT position, saga_id, seq, entry FROM journal WHERE saga_id = ? AND seq = ?", (saga_id, seq)
+            "SELECT position, saga_id, seq, entry, CAST(at AS INTEGER) FROM journal WHERE saga_id = ? AND seq = ?",
+            (saga_id, seq),
         )
         return None if found is None else self._record(found)
 
@@ -72,7 +75,7 @@ class StoredEntries:
         if not number:
             return (), False
         rows = self._database.rows(
-            f"SELECT position, seq, entry {which} AND seq <= ? ORDER BY seq",
+            f"SELECT position, seq, entry, CAST(at AS INTEGER) {which} AND seq <= ? ORDER BY seq",
             (saga_id, after_seq, *kinds, sizes[number - 1][0]),
         )
         for expected, row in enumerate(rows if not kinds else (), start=after_seq + 1):
@@ -85,14 +88,14 @@ class StoredEntries:
         more = True
         while more:
             entries, more = self.part(saga_id, after_seq, RESULTS)
-            for position, seq, packed in entries:
+            for position, seq, packed, at_us in entries:
                 after_seq = seq
-                yield self._record((position, saga_id, seq, packed))
+                yield self._record((position, saga_id, seq, packed, at_us))
 
     def where(self, saga_id: str, seq: int | None = None) -> str:
         """Where an entry of a saga, or its state, is: for messages."""
         return f"{self._database.path}: {'' if seq is None else f'entry {seq} of '}saga {saga_id!r}"
 
-    def _record(self, row: tuple[int, str, int, bytes]) -> JournalRecord:
-        position, saga_id, seq, data = row
-        return JournalRecord(position, saga_id, seq, unpack_entry(data, self.where(saga_id, seq)))
+    def _record(self, row: tuple[int, str, int, bytes, int]) -> JournalRecord:
+        position, saga_id, seq, data, at_us = row
+        return JournalRecord(position, saga_id, seq, unpack_entry(data, self.where(saga_id, seq)), at_us / 1e6)

@@ -15,20 +15,23 @@ from antistrophe.serialization.payload import unpack_payload
 
 _BYTES_SHOWN = 16
 _MOMENTS = {"deadline", "not_before"}
+"""Fields with a moment by the system's clock."""
 
 
 def timeline_entry(record: JournalRecord) -> TimelineEntry:
     """Make the timeline's entry of one record. ``data`` holds the fields of the entry without its time."""
-    data = {name: value for name, value in _fields(record.entry).items() if name != "at"}
-    moment = datetime.fromtimestamp(record.entry.at, UTC)
+    at = record.entry.at if record.wall_at is None else record.wall_at
+    data = _fields(record.entry, at - record.entry.at)
+    del data["at"]
+    moment = datetime.fromtimestamp(at, UTC)
     return TimelineEntry(record.position, record.seq, moment, type(record.entry).__name__, data)
 
 
-def _fields(value: Any) -> dict[str, object]:
-    return {field.name: _shown(getattr(value, field.name), field.name) for field in fields(value)}
+def _fields(value: Any, ahead_s: float) -> dict[str, Any]:
+    return {field.name: _shown(getattr(value, field.name), field.name, ahead_s) for field in fields(value)}
 
 
-def _shown(value: Any, name: str) -> object:
+def _shown(value: Any, name: str, ahead_s: float) -> object:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, EncodedEvent):
@@ -36,10 +39,12 @@ def _shown(value: Any, name: str) -> object:
     if isinstance(value, bytes):
         return _unpacked(value)
     if isinstance(value, tuple):
-        return [_shown(each, "") for each in value]
+        return [_shown(each, "", ahead_s) for each in value]
     if is_dataclass(value):
-        return _fields(value)
+        return _fields(value, ahead_s)
     if name in _MOMENTS and isinstance(value, float):
+        return datetime.fromtimestamp(value + ahead_s, UTC)
+    if name == "created_at" and isinstance(value, float):
         return datetime.fromtimestamp(value, UTC)
     return value
 

@@ -112,11 +112,11 @@ class SagaFound:
 
 @message
 class SagaEntries:
-    """Entries of a saga: of each the position, the seq, and the entry as the journal packs it; None where no saga has
-    that id. ``more``: others follow, behind the last seq."""
+    """Entries of a saga: of each the position, the seq, the entry as the journal packs it, and the machine's time in
+    microseconds at its writing; None where no saga has that id. ``more``: others follow, behind the last seq."""
 
     correlation: str
-    entries: tuple[tuple[int, int, bytes], ...] | None
+    entries: tuple[tuple[int, int, bytes, int], ...] | None
     more: bool
 
 

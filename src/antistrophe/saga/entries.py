@@ -1,7 +1,9 @@
 """The journal's entries: everything that can become true of a saga, each a frozen record of builtins.
 
-Times (``at``, ``deadline``, ``not_before``) are seconds since the epoch. ``step`` is the index of a step, ``attempt``
-counts from 1, separately for each action.
+Times (``at``, ``deadline``, ``not_before``) are seconds since the epoch by the system's steady clock, which decides: it
+goes on from the journal's last entry, and no jump of the machine's clock moves it. People see the machine's time, which
+the journal has beside each entry. ``step`` is the index of a step, ``attempt`` counts from 1, separately for
+each action.
 """
 
 from __future__ import annotations
@@ -96,11 +98,12 @@ class TurnCause:
 @dataclass(frozen=True, slots=True)
 class SagaAccepted:
     """The saga exists. ``spec`` is its whole definition as it was accepted. A request that is sent again is recognised
-    by its ``request_id``."""
+    by its ``request_id``. ``created_at``: the time of day then, which people see; None in entries of older versions."""
 
     at: float
     request_id: str
     spec: SagaSpec
+    created_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

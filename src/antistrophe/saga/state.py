@@ -55,6 +55,7 @@ class Saga:
     spec: SagaSpec
     request_id: str
     accepted_at: float
+    created_at: float
     updated_at: float
     seq: int
     steps: Sequence[StepState]
@@ -113,6 +114,7 @@ def first_state(entry: SagaAccepted) -> Saga:
         spec=entry.spec,
         request_id=entry.request_id,
         accepted_at=entry.at,
+        created_at=entry.at if entry.created_at is None else entry.created_at,
         updated_at=entry.at,
         seq=1,
         steps=sequence_of([StepState()] * len(entry.spec.steps)),

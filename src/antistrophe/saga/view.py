@@ -51,16 +51,19 @@ WHOLE_EVERY = 32
 a view reads few changes, and the whole views add little to what the journal keeps of each step."""
 
 
-def view_after(before: Saga | None, after: Saga, entries: Sequence[Entry]) -> SagaView | ViewChange:
+def view_after(
+    before: Saga | None, after: Saga, entries: Sequence[Entry], ahead_s: float = 0.0
+) -> SagaView | ViewChange:
     """What the journal keeps of the state that these entries lead to: the change, or the whole view where the saga
-    begins, turns back, is final, is parked or was, or where it is time."""
+    begins, turns back, is final, is parked or was, or where it is time. ``ahead_s``: how far the machine's clock, which
+    people see, is ahead of the system's."""
     every = max(WHOLE_EVERY, 2 * len(after.steps))
     if before is None or before.parked or after.parked or after.ended or before.seq // every != after.seq // every:
-        return view_of(after)
+        return view_of(after, ahead_s)
     changed: dict[int, None] = {}
     for entry in entries:
         if isinstance(entry, TurnedBack):  # it changes how every step is shown, and the error
-            return view_of(after)
+            return view_of(after, ahead_s)
         step = getattr(entry, "step", None)
         if step is not None:
             changed[step] = None
@@ -68,37 +71,37 @@ def view_after(before: Saga | None, after: Saga, entries: Sequence[Entry]) -> Sa
         id=after.id,
         status=status_of(after),
         steps_executed=after.ahead,
-        updated_at=after.updated_at,
+        updated_at=after.updated_at + ahead_s,
         error=_error_text(after),
-        waiting=_waiting(after),
-        steps=[[index, *_step_values(after, index, after.steps[index])[1:]] for index in changed],
+        waiting=_waiting(after, ahead_s),
+        steps=[[index, *_step_values(after, index, after.steps[index], ahead_s)[1:]] for index in changed],
     )
 
 
-def view_of(saga: Saga) -> SagaView:
+def view_of(saga: Saga, ahead_s: float = 0.0) -> SagaView:
     """The view of a saga, in less than half the time of ``metadata_of``."""
     return SagaView(
         id=saga.id,
         name=saga.spec.name,
         status=status_of(saga),
         steps_executed=saga.ahead,
-        created_at=saga.accepted_at,
-        updated_at=saga.updated_at,
+        created_at=saga.created_at,
+        updated_at=saga.updated_at + ahead_s,
         error=_error_text(saga),
-        waiting=_waiting(saga),
-        steps=[_step_values(saga, index, state) for index, state in enumerate(saga.steps)],
+        waiting=_waiting(saga, ahead_s),
+        steps=[_step_values(saga, index, state, ahead_s) for index, state in enumerate(saga.steps)],
     )
 
 
-def _step_values(saga: Saga, index: int, state: StepState) -> list[Any]:
+def _step_values(saga: Saga, index: int, state: StepState, ahead_s: float) -> list[Any]:
     failure = state.given_up or state.failure
     return [
         saga.spec.steps[index].name,
         _step_status(saga, index, state).value,
         state.started - state.never_ran - state.refused,
         state.in_doubt,
-        state.started_at,
-        state.finished_at,
+        None if state.started_at is None else state.started_at + ahead_s,
+        None if state.finished_at is None else state.finished_at + ahead_s,
         None if failure is None else describe(failure),
         state.pid,
         state.undo_failures,
@@ -153,7 +156,7 @@ def _error_text(saga: Saga) -> str | None:
     return describe(failure) if failure is not None else (saga.cause.note or saga.cause.reason.value)
 
 
-def _waiting(saga: Saga) -> str | None:
+def _waiting(saga: Saga, ahead_s: float) -> str | None:
     if saga.waiting is not None:
         return saga.waiting
     if saga.parked:
@@ -167,7 +170,7 @@ def _waiting(saga: Saga) -> str | None:
         return None
     name = saga.spec.steps[work.step].name
     if saga.not_before is not None and saga.not_before > saga.updated_at:
-        due = at(saga.not_before).isoformat()
+        due = at(saga.not_before + ahead_s).isoformat()
         action = work.action.value
         return f"the next attempt to {action} {name} comes at {due}, in the first step process that is free then"
     return f"a step process to {work.action.value} {name} in{_limits(saga.spec.steps[work.step])}"

@@ -2,7 +2,7 @@
 
 Rows of ``journal`` and ``events`` are never changed or deleted, and a file has one writer at a time. Their positions
 therefore count from 1 without a gap, in the order of the commits. AUTOINCREMENT would only add a page to every commit.
-Times are microseconds since the epoch, in UTC.
+Times are microseconds since the epoch, in UTC, by the machine's clock.
 """
 
 from __future__ import annotations

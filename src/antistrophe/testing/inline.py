@@ -148,6 +148,9 @@ class _Inline:
     def now(self) -> float:
         return time.monotonic() + self._offset_s
 
+    def wall(self) -> float:
+        return self.now()
+
     def _skip_to(self, moment: float) -> None:
         self._offset_s += max(0.0, moment - self.now())
 
@@ -229,7 +232,7 @@ class _Inline:
         began_at = self.now()
         self._record = (message.lease_name, AttemptRecord(began_at))
         worker = self._resources.seen_from(source)
-        context = context_of(message, began_at + message.limit_s, worker, self._stored_outputs)
+        context = context_of(message, time.time() + message.limit_s, worker, self._stored_outputs)
         try:
             result = self._coroutines.result_of(lambda: call_step(step, message.action.value, context))
         except SystemExit as ended:
