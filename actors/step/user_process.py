@@ -41,6 +41,8 @@ def become_user_process(actor: RuntimeActor) -> None:
     actor.die_with_parent()
     become_subreaper()  # what a step has started stays below its process, and can be seen there
     restore_open_files_limit()
+    # As in any Python: a file that grows over the limit is an OSError. Thespian's handler would write to a file, too.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     mark_step_process()
 
 

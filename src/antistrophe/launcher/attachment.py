@@ -25,6 +25,8 @@ from antistrophe.launcher import control_protocol
 from antistrophe.launcher.home_lock import holder_of, refuse_shared
 from antistrophe.launcher.probe import connect
 from antistrophe.launcher.spawn import Started, error_named, log_tail, start_launcher
+from antistrophe.linux.home_identity import home_mark
+from antistrophe.linux.own_tasks import reap_marked
 from antistrophe.linux.process import identity_of, open_pidfd, wait_readable
 from antistrophe.settings import Settings
 
@@ -239,6 +241,7 @@ class Attachment:
     def _start(self) -> socket.socket | None:
         """Start a launcher and connect to it; None where it does not serve, as when another launcher does."""
         self._publish(f"a launcher was started{self._held}")
+        reap_marked(home_mark(self.home))  # what has ended since: orphans may fall to this process
         started = start_launcher(self.home, self._settings, self._settings.open_timeout_s)
         holder = f" ({holder_of(self.home)})" if started is Started.HELD else ""
         self._held = f" again: the last one {started.value}{holder}" if holder else ""
@@ -252,6 +255,7 @@ class Attachment:
             self._state = "its launcher was reached, but has not said anything"
             if self._closed:
                 self._close_our_side()
+        mark = home_mark(self.home)
         pid, _ = control_protocol.peer_credentials(connection)
         launcher = identity_of(pid)
         pidfd = None if launcher is None else open_pidfd(launcher)
@@ -266,6 +270,7 @@ class Attachment:
                 if isinstance(last, control_protocol.Stopping | control_protocol.Failed):
                     wait_readable(pidfd, _LAUNCHER_EXIT_S)
                 os.close(pidfd)
+            reap_marked(mark)
         if not isinstance(last, control_protocol.Failed):
             self._publish("its launcher is gone")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Container
 
+from antistrophe.linux.descendants import home_mark_of
 from antistrophe.linux.process import children_of
+from antistrophe.linux.procfs import all_stats
 
 
 def own_threads() -> frozenset[int]:
@@ -26,6 +29,18 @@ def reap(spare: Container[int]) -> None:
             os.waitid(os.P_PID, dead.si_pid, options)
     except ChildProcessError:
         return
+
+
+def reap_marked(mark: int) -> None:
+    """Reap the children of this process that have ended and carry that mark of a home: orphans, which fall to the first
+    process of a container, for instance. Other children are left to whoever has started them."""
+    me = os.getpid()
+    if not _has_children():
+        return
+    for pid, stat in all_stats():
+        if stat.parent == me and not stat.lives and home_mark_of(pid) == mark:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def _has_children() -> bool:
