@@ -23,10 +23,9 @@ from antistrophe.messages import (
     ResumeSaga,
     SagaOrder,
     StepAnswer,
-    WaitForSaga,
 )
 
-_TO_A_SAGA = (ProcessGrant, ProcessRefusal, ProcessDead, StepAnswer, SagaOrder, WaitForSaga)
+_TO_A_SAGA = (ProcessGrant, ProcessRefusal, ProcessDead, StepAnswer, SagaOrder)
 
 _JOURNAL_PATIENCE_S = 0.5
 """How long a host waits for the journal's lock. Meanwhile it ends no attempt that is past its limit."""

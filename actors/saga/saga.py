@@ -32,7 +32,6 @@ from antistrophe.messages import (
     SagaOrder,
     SagaSleeps,
     StepAnswer,
-    WaitForSaga,
 )
 from antistrophe.saga import effects as effect
 from antistrophe.saga.entries import Lease
@@ -182,9 +181,6 @@ class SagaActor:
             self._waiters.done(to, self._run.position, effect=change is not None)
         return change
 
-    def _on_waiter(self, message: WaitForSaga) -> None:
-        self._waiters.join((message.waiter,))
-
     def wake(self) -> None:
         """The alarm has gone off: try the journal again, ask again, or see whether an attempt is past its deadline."""
         if self._left or not self._run.begun:
@@ -312,7 +308,7 @@ class SagaActor:
         self._go(SagaEnded(outcome.saga_id, outcome.status, returned=self._returned))
 
     def _sleep(self, until: float | None) -> None:
-        self._go(SagaSleeps(self._id, until, self._waiters.waiters, effect.is_urgent(self._run.saga, until)))
+        self._go(SagaSleeps(self._id, until, effect.is_urgent(self._run.saga, until)))
 
     def _go(self, farewell: SagaEnded | SagaSleeps | None) -> None:
         """Tell the supervisor that this actor leaves, and leave, once. None: another one has gone on with the saga."""
@@ -346,5 +342,4 @@ _HANDLERS: Mapping[type, Callable[[SagaActor, Any], None]] = {
     ProcessDead: SagaActor._on_dead,
     StepAnswer: SagaActor._on_answer,
     SagaOrder: SagaActor._on_order,
-    WaitForSaga: SagaActor._on_waiter,
 }

@@ -1,4 +1,4 @@
-"""A live saga as the supervisor knows it."""
+"""A live saga as the supervisor knows it: where its actor is, and who waits for its end."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ Doubled each time, up to TELL_AGAIN_MAX_S."""
 class LiveSaga:
     """A saga that is neither final nor parked.
 
-    ``begin``: what the actor of a new saga was told first. ``handed_on``: the waiters of whom its actor was told later.
-    ``orphan``: the lease of an actor that is gone. ``actors``: how many actors it has had. ``request_ids``: of the
-    requests that started it or took it over. ``holders``: the clients that have started or joined it.
-    ``environment``: the digest of the application's environment that its processes had last.
+    ``begin``: what the actor of a new saga was told first. ``waiters``: who waits, by correlation; ``late``: who began
+    to when there was an actor already, which does not know of them. ``orphan``: the lease of an actor that is gone.
+    ``actors``: how many actors it has had. ``request_ids``: of the requests that started it or took it over.
+    ``holders``: the clients that have started or joined it. ``environment``: the digest of the application's
+    environment that its processes had last.
     """
 
     id: str
@@ -34,7 +35,7 @@ class LiveSaga:
     grant: ProcessGrant | None = None
     host: HostProcess | None = None
     waiters: dict[str, Waiter] = field(default_factory=dict)
-    handed_on: list[Waiter] = field(default_factory=list)
+    late: dict[str, Waiter] = field(default_factory=dict)
     orders: list[SagaOrder] = field(default_factory=list)
     sleeps_until: float | None = None
     refusals: int = 0
@@ -43,3 +44,23 @@ class LiveSaga:
     actors: int = 0
     holders: set[str] = field(default_factory=set)
     environment: str | None = None
+
+    def knows(self, correlation: str) -> bool:
+        """Whether somebody waits with that correlation."""
+        return correlation in self.waiters or correlation in self.late
+
+    def wait(self, waiter: Waiter) -> None:
+        """Have somebody told of the saga's end: by its next actor, or by the supervisor where there is one now."""
+        if not self.knows(waiter.correlation):
+            (self.waiters if self.host is None else self.late)[waiter.correlation] = waiter
+
+    def stop_waiting(self, correlation: str) -> None:
+        """Nobody waits with that correlation any more."""
+        self.waiters.pop(correlation, None)
+        self.late.pop(correlation, None)
+
+    def drop_waiters(self, client_id: str) -> None:
+        """That client is gone."""
+        for waiters in (self.waiters, self.late):
+            for each in [each for each in waiters.values() if each.client_id == client_id]:
+                del waiters[each.correlation]

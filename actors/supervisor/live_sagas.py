@@ -96,6 +96,11 @@ class LiveSagas:
             self._processes.ask(live.id, live.client_id, spec.lease_request(0), spec.name, environment or "")
         self._spawn(live, new=True)
 
+    def client_left(self, client_id: str) -> None:
+        """The waits of that client go with it."""
+        for live in self._sagas.values():
+            live.drop_waiters(client_id)
+
     def enqueue(self, live: LiveSaga) -> None:
         """Have an accepted saga wait until it is admitted."""
         self._admission.enqueue(live.id, live.rank, urgent=live.urgent)
@@ -119,7 +124,6 @@ class LiveSagas:
         self._take_from_host(live)
         live.begin, live.grant = None, None
         live.urgent = message.urgent
-        live.waiters |= {waiter.correlation: waiter for waiter in message.waiters}
         until = message.until
         if until is None:
             live.refusals += 1
@@ -175,6 +179,8 @@ class LiveSagas:
         live.host = host
         live.tell_again_s = TELL_AGAIN_S
         live.actors += 1
+        live.waiters |= live.late
+        live.late.clear()
         self._tell_first(live, host, new=new)
 
     def _tell_first(self, live: LiveSaga, host: HostProcess, *, new: bool = False) -> None:

@@ -27,8 +27,8 @@ from antistrophe.messages import (
     SagaOrder,
     SagaOutcome,
     StartSaga,
+    StopWaiting,
     Waiter,
-    WaitForSaga,
 )
 from antistrophe.records import SagaStatus
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
@@ -55,7 +55,7 @@ class RequestHandler:
 
     def start(self, message: StartSaga, sender: Address) -> None:
         """Start a saga, or join the one of that id."""
-        to = Waiter(sender, message.correlation)
+        to = Waiter(sender, message.correlation, message.client_id)
         wrong = problem_with(message.spec)
         if wrong is None and not is_text(message.request_id):
             wrong = "the request's id can't be journaled"
@@ -163,7 +163,7 @@ class RequestHandler:
 
     def wait(self, message: AwaitSaga, sender: Address) -> None:
         """Have the sender told of the saga's end."""
-        to = Waiter(sender, message.correlation)
+        to = Waiter(sender, message.correlation, message.client_id)
         self._clients.heard(message.client_id)
         live = self._sagas.get(message.saga_id)
         if live is not None:
@@ -174,27 +174,32 @@ class RequestHandler:
         else:
             self._reject(to, "SagaNotFoundError", f"there is no saga {message.saga_id!r}")
 
+    def stop_waiting(self, message: StopWaiting) -> None:
+        """Somebody has given up."""
+        live = self._sagas.get(message.saga_id)
+        if live is not None:
+            live.stop_waiting(message.correlation)
+
     def _wait_for(self, live: LiveSaga, to: Waiter) -> None:
-        known = to.correlation in live.waiters
-        live.waiters[to.correlation] = to
-        if live.host is not None and not known:
-            live.handed_on.append(to)
-            self._supervisor.send(live.host.address, WaitForSaga(live.id, to))
+        if live.knows(to.correlation) and self._has_ended(live.id):
+            self._tell_outcome(live.id, to)  # the word of its actor that it has ended may be lost
+        elif not to.client_id or self._clients.lives(to.client_id):  # else that client has left meanwhile
+            live.wait(to)
 
     def ended(self, message: SagaEnded) -> None:
         """A saga is final or parked, or the journal refused it.
 
-        The actor of a saga that ended has told the waiters that it knew. A waiter that was handed on may have come too
-        late, so it is told here. Nobody has been told of a saga that was refused."""
+        The actor of a saga that ended has told the waiters that it knew; who came later is told here. Nobody has been
+        told of a saga that was refused."""
         live = self._sagas.remove(message.saga_id)
         if live is None:
             return
         if message.status is not None:
-            for to in live.handed_on:
+            for to in live.late.values():
                 self._tell_outcome(message.saga_id, to)
             return
         starter = None if live.begin is None else live.begin.acknowledge
-        for to in [*live.waiters.values(), *([] if starter is None else [starter])]:
+        for to in [*live.waiters.values(), *live.late.values(), *([] if starter is None else [starter])]:
             self._reject(to, message.error, message.refusal)
 
     def _tell_outcome(self, saga_id: str, to: Waiter) -> None:

@@ -60,6 +60,7 @@ from antistrophe.messages import (
     SagaSleeps,
     StartSaga,
     StepReady,
+    StopWaiting,
     SupervisorFailed,
     SupervisorReady,
 )
@@ -98,6 +99,7 @@ class SupervisorActor(RuntimeActor):
         return {
             StartSaga: self._answering(requests.start),
             AwaitSaga: self._answering(requests.wait),
+            StopWaiting: lambda message, _: requests.stop_waiting(message),
             OrderSaga: self._answering(requests.order),
             Introduce: self._on_introduce,
             HoldSagas: self._answering(requests.hold),
@@ -200,6 +202,7 @@ class SupervisorActor(RuntimeActor):
     def _client_left(self, client_id: str) -> None:
         self.clients.left(client_id)
         self.environments.left(client_id, self.sagas.environments_in_use())
+        self.sagas.client_left(client_id)
         self.processes.retire_client(client_id)
 
     def _on_introduce(self, message: Introduce, sender: Address) -> None:

@@ -34,7 +34,7 @@ OF_A_SAGA = (
     "ResumeSaga",
     "DrainSagas",
 )
-OF_APPLICATIONS = ("OrderSaga", "SagaOrder", "AwaitSaga", "WaitForSaga", "GetSaga", "RegistryQuery", "ListProcesses")
+OF_APPLICATIONS = ("OrderSaga", "SagaOrder", "AwaitSaga", "GetSaga", "RegistryQuery", "ListProcesses")
 OF_A_STOP = ("ClientLeft", "Drain")
 GROUPS = (FIRST_WORDS, OF_A_SAGA, (*OF_APPLICATIONS, *OF_A_STOP))
 EACH = tuple((kind,) for group in GROUPS for kind in group) if LONG else ()

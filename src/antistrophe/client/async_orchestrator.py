@@ -36,8 +36,8 @@ class AsyncSagaHandle:
     async def result(self, timeout_s: float | None = None) -> list[object]:
         """Wait for the saga's end. Returns its events in step order, or raises the SagaError that it ended with.
 
-        Raises TimeoutError when the saga has not ended within ``timeout_s`` seconds (None: wait without a limit). The
-        saga keeps running.
+        Raises TimeoutError when the saga has not ended within ``timeout_s`` seconds (None: wait without a limit), and
+        says what it waits for. The saga keeps running.
         """
         return await self._threads.wait(self._threads.session.result, self.id, timeout_s=timeout_s)
 

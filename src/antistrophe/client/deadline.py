@@ -39,8 +39,13 @@ class Deadline:
         if waker is not None:
             waker()
 
-    def error(self, what: str) -> TimeoutError:
-        """The error to raise when the deadline passes; ``what`` says what has not happened."""
-        return TimeoutError(
-            f"{what} within {self._timeout_s:g} s" if self._timeout_s is not None else f"{what}: given up"
-        )
+    @property
+    def given_up(self) -> bool:
+        """Whether the wait was ended by `give_up`."""
+        return self._given_up
+
+    def error(self, what: str, why: str | None = None) -> TimeoutError:
+        """The error to raise when the deadline passes. ``what`` says what has not happened, ``why`` for what that
+        waits."""
+        text = f"{what} within {self._timeout_s:g} s" if self._timeout_s is not None else f"{what}: given up"
+        return TimeoutError(text if why is None else f"{text}: {why}")

@@ -7,13 +7,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from antistrophe.client.connection import Connection, Inbox
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.held_sagas import HeldIds
+from antistrophe.client.pending_request import PendingRequest
+from antistrophe.client.where_it_stands import where_it_stands
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import JournalBusyError, OverloadedError, SystemStateError, SystemUnavailableError
 from antistrophe.launcher.attachment import Attachment, System
@@ -21,13 +22,16 @@ from antistrophe.launcher.spawn import error_named
 from antistrophe.messages import (
     Accepted,
     AwaitSaga,
+    GetSaga,
     HeldSagas,
     HoldSagas,
     Introduce,
     Introduced,
     Rejected,
+    SagaFound,
     SagaOutcome,
     StartSaga,
+    StopWaiting,
 )
 from antistrophe.saga.outcome import Outcome
 
@@ -42,32 +46,14 @@ itself waits for the lock no longer than a fraction of a second, because others 
 
 _JOURNAL_PAUSE_S = 0.25
 
+_LAST_LOOK_S = 0.5
+"""How long a call whose time is up may take to find out what its saga waits for."""
+
 _MAX_RESEND_FACTOR = 5
 """A wait for the end of a saga is sent again less and less often; the pause grows to so many times the first one."""
 
 _LOOK_S = 0.1
 _INTRODUCE_S = 2.0
-
-
-@dataclass(slots=True)
-class _PendingRequest:
-    """A request that is not answered yet. ``silence_s``: how many seconds a system that is up may leave the request
-    unanswered; None: any time. Where ``then`` is given, the system first accepts ``message``; from then on ``then`` is
-    sent in its place, and the answer to ``then`` is the answer. ``refused_until``: until when it is made again where
-    the journal's lock is held."""
-
-    correlation: str
-    message: Any
-    answer: type
-    silence_s: float | None
-    resend_s: float
-    then: AwaitSaga | None = None
-    sent: int = 0
-    refused_until: float | None = None
-
-    def accepted(self) -> None:
-        assert self.then is not None, "only a request with a follow-up is accepted first"
-        self.message, self.then, self.silence_s = self.then, None, None
 
 
 class Requests:
@@ -107,25 +93,26 @@ class Requests:
     def outcome(self, saga_id: str, deadline: Deadline) -> Outcome:
         """Wait for the end of a saga. Raises SagaNotFoundError and TimeoutError."""
         correlation = _new_id()
-        request = _PendingRequest(correlation, self._await(correlation, saga_id), SagaOutcome, None, self._resend_s)
+        wait = self._await(correlation, saga_id)
+        request = PendingRequest(correlation, wait, SagaOutcome, None, self._resend_s, saga_id=saga_id)
         return self._outcome(request, saga_id, deadline)
 
-    def _start_request(self, spec: SagaSpec, *, join: bool, wait: bool) -> _PendingRequest:
+    def _start_request(self, spec: SagaSpec, *, join: bool, wait: bool) -> PendingRequest:
         correlation, request_id = _new_id(), _new_id()
         message = StartSaga(correlation, request_id, self._attachment.client_id, spec, join=join, wait=wait)
         then = self._await(correlation, spec.id) if wait else None
-        answer = SagaOutcome if wait else Accepted
-        return _PendingRequest(correlation, message, answer, self._silence_s, self._resend_s, then)
+        answer, waits_for = (SagaOutcome, spec.id) if wait else (Accepted, None)
+        return PendingRequest(correlation, message, answer, self._silence_s, self._resend_s, then, saga_id=waits_for)
 
     def _await(self, correlation: str, saga_id: str) -> AwaitSaga:
         return AwaitSaga(correlation, saga_id, self._attachment.client_id)
 
-    def _outcome(self, request: _PendingRequest, saga_id: str, deadline: Deadline) -> Outcome:
+    def _outcome(self, request: PendingRequest, saga_id: str, deadline: Deadline) -> Outcome:
         try:
             outcome: Outcome = self._ask(request, deadline).outcome
         except TimeoutError:
             self._held.add(saga_id)
-            raise deadline.error(f"saga {saga_id!r} has not ended") from None
+            outcome = self._last_look(saga_id, deadline)
         except SystemUnavailableError as error:
             if request.then is not None:
                 raise
@@ -135,6 +122,25 @@ class Requests:
             ) from error
         self._held.remove(saga_id)
         return outcome
+
+    def _last_look(self, saga_id: str, deadline: Deadline) -> Outcome:
+        """At the end of a wait, the outcome of a saga that has one after all; else TimeoutError says where it stands.
+        So each call learns something, even with ``timeout_s=0``, and asks no faster than it is answered."""
+        what = f"saga {saga_id!r} has not ended"
+        if deadline.given_up:
+            raise deadline.error(what) from None
+        last = Deadline(_LAST_LOOK_S)
+        try:
+            saga = self.ask(partial(GetSaga, saga_id=saga_id), SagaFound, deadline=last).saga
+            if saga is not None and not saga.status.running:
+                correlation = _new_id()
+                wait = self._await(correlation, saga_id)
+                request = PendingRequest(correlation, wait, SagaOutcome, None, self._resend_s, saga_id=saga_id)
+                outcome: Outcome = self._ask(request, last).outcome
+                return outcome
+        except (TimeoutError, SystemUnavailableError):
+            raise deadline.error(what, f"the actor system of {self._attachment.home} does not answer") from None
+        raise deadline.error(what, where_it_stands(saga)) from None
 
     def _system_changed(self) -> None:
         """Called by the attachment's thread: every thread that waits looks at the system, which may be gone. A later
@@ -170,7 +176,7 @@ class Requests:
         for ``answer_within_s`` seconds. Raises the error that the system rejects the message with."""
         correlation = _new_id()
         silence_s, resend_s = self._silence_s + answer_within_s, self._resend_s + answer_within_s
-        request = _PendingRequest(correlation, make(correlation), answer, silence_s, resend_s)
+        request = PendingRequest(correlation, make(correlation), answer, silence_s, resend_s)
         found: T = self._ask(request, deadline or Deadline())
         return found
 
@@ -198,7 +204,7 @@ class Requests:
     def _silence_s(self) -> float:
         return self._attachment.settings.reattach_s
 
-    def _ask(self, request: _PendingRequest, deadline: Deadline) -> Any:
+    def _ask(self, request: PendingRequest, deadline: Deadline) -> Any:
         while True:
             connection = self._connect(self._system(deadline))
             self._introduce(connection, deadline)
@@ -225,22 +231,31 @@ class Requests:
             if self._introduced is not connection.system:
                 correlation = _new_id()
                 message = self._introduction(correlation)
-                request = _PendingRequest(correlation, message, Introduced, self._silence_s, self._resend_s)
+                request = PendingRequest(correlation, message, Introduced, self._silence_s, self._resend_s)
                 if self._ask_once(connection, request, deadline) is not None:
                     self._introduced = connection.system
         finally:
             self._introducing.release()
 
-    def _ask_once(self, connection: Connection, request: _PendingRequest, deadline: Deadline) -> Any:
+    def _ask_once(self, connection: Connection, request: PendingRequest, deadline: Deadline) -> Any:
         inbox = connection.inbox(request.correlation)
         deadline.wakes(inbox.wake)
         try:
             return self._ask_system(connection, inbox, request, deadline)
+        except BaseException:
+            self._stop_waiting(connection, request)
+            raise
         finally:
             deadline.wakes(None)
             connection.forget(request.correlation)
 
-    def _ask_system(self, connection: Connection, inbox: Inbox, request: _PendingRequest, deadline: Deadline) -> Any:
+    def _stop_waiting(self, connection: Connection, request: PendingRequest) -> None:
+        """Have the system forget a caller that no longer waits for the end of a saga."""
+        if request.saga_id is not None and request.sent:
+            with contextlib.suppress(OverloadedError):
+                connection.send(StopWaiting(request.correlation, request.saga_id))
+
+    def _ask_system(self, connection: Connection, inbox: Inbox, request: PendingRequest, deadline: Deadline) -> Any:
         """Send the request again and again until it is answered; None when this incarnation of the system is over."""
         began = time.monotonic()
         while self._attachment.is_current(connection.system) and not connection.closed:
@@ -259,7 +274,7 @@ class Requests:
                 )
         return None
 
-    def _send(self, connection: Connection, request: _PendingRequest) -> None:
+    def _send(self, connection: Connection, request: PendingRequest) -> None:
         """Raises OverloadedError where the system does not read, unless it may have received the request before."""
         try:
             connection.send(request.message)
@@ -268,7 +283,7 @@ class Requests:
                 raise
         request.sent += 1
 
-    def _listen(self, system: System, inbox: Inbox, request: _PendingRequest, deadline: Deadline) -> Any:
+    def _listen(self, system: System, inbox: Inbox, request: PendingRequest, deadline: Deadline) -> Any:
         """The answer, or None when it is time to send the request again."""
         until = time.monotonic() + request.resend_s
         while (left_s := deadline.left_s(until - time.monotonic())) > 0 and self._attachment.is_current(system):
@@ -299,7 +314,7 @@ class Requests:
         return connection
 
 
-def _refuse_unless_busy(request: _PendingRequest, error: Exception, deadline: Deadline) -> None:
+def _refuse_unless_busy(request: PendingRequest, error: Exception, deadline: Deadline) -> None:
     """Raise the error, unless the journal's lock was held, which may be over in a moment."""
     if request.refused_until is None:
         request.refused_until = time.monotonic() + JOURNAL_PATIENCE_S

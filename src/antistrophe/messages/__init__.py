@@ -65,6 +65,7 @@ from antistrophe.messages.requests import (
     ResolveStep,
     SagaOutcome,
     StartSaga,
+    StopWaiting,
     SupervisorFailed,
     SupervisorReady,
 )
@@ -86,7 +87,6 @@ from antistrophe.messages.sagas import (
     SagaOrder,
     SagaSleeps,
     Waiter,
-    WaitForSaga,
 )
 from antistrophe.messages.steps import (
     CallEnded,
@@ -104,7 +104,7 @@ from antistrophe.messages.steps import (
 )
 
 FROM_APPLICATIONS: frozenset[type] = frozenset(
-    (Introduce, StartSaga, AwaitSaga, OrderSaga, HoldSagas, ListProcesses, *QUERIES)
+    (Introduce, StartSaga, AwaitSaga, StopWaiting, OrderSaga, HoldSagas, ListProcesses, *QUERIES)
 )
 """The messages that a process outside the system may send to an actor."""
 
@@ -211,9 +211,9 @@ __all__ = [
     "StepAnswer",
     "StepConfiguration",
     "StepReady",
+    "StopWaiting",
     "SupervisorFailed",
     "SupervisorReady",
-    "WaitForSaga",
     "Waiter",
     "message",
 ]

@@ -48,6 +48,14 @@ class AwaitSaga:
 
 
 @message
+class StopWaiting:
+    """Whoever sent StartSaga or AwaitSaga with this correlation waits no longer. Nobody answers."""
+
+    correlation: str
+    saga_id: str
+
+
+@message
 class HoldSagas:
     """The client ``client_id`` has started or joined these sagas. ``last``: no more of them follow. Answered by
     HeldSagas."""

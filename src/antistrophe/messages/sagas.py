@@ -22,10 +22,12 @@ class HostConfiguration:
 
 @message
 class Waiter:
-    """Who waits for the end of a saga: the address to send to, and the correlation to echo."""
+    """Who waits for the end of a saga, or for an answer: the address to send to, the correlation to echo, the client
+    where it is known."""
 
     address: Address
     correlation: str
+    client_id: str = ""
 
 
 @message
@@ -96,14 +98,6 @@ class SagaOrder:
 
 
 @message
-class WaitForSaga:
-    """One more waiter for the end of this saga."""
-
-    saga_id: str
-    waiter: Waiter
-
-
-@message
 class DrainSagas:
     """Start no further attempt of any saga."""
 
@@ -154,12 +148,11 @@ class SagaActorFailed:
 @message
 class SagaSleeps:
     """The saga has nothing to do before ``until`` (seconds since the epoch; None: the supervisor decides, because its
-    code could not be loaded); its actor is gone after this message. ``waiters`` still wait; ``urgent``: it
+    code could not be loaded); its actor is gone after this message. ``urgent``: it
     compensates, or will then."""
 
     saga_id: str
     until: float | None
-    waiters: tuple[Waiter, ...] = ()
     urgent: bool = False
 
 
