@@ -36,6 +36,7 @@ from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.client.subscription import ChangeSubscription
 from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, Outputs, StepContext, StepResult
 from antistrophe.definition.events import RawEvent, event
+from antistrophe.definition.options import StepOptions, StepOptionWarning
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy
 from antistrophe.definition.step import SagaStep, step
@@ -129,6 +130,8 @@ __all__ = [
     "StepContext",
     "StepCrashedError",
     "StepFailedError",
+    "StepOptionWarning",
+    "StepOptions",
     "StepRecord",
     "StepResult",
     "StepSignal",

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from antistrophe.definition.computed import restore_computed
 from antistrophe.definition.context import StepContext
+from antistrophe.definition.options import OPTIONS
 from antistrophe.definition.result import finished
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy
 from antistrophe.errors import InvalidStepError
@@ -44,7 +45,8 @@ class SagaStep:
     iterable) of events, or a StepResult. A step may also have ``verify``, which says whether a step in doubt took
     effect: it returns a StepResult, NOT_APPLIED or UNKNOWN.
 
-    These class attributes may be set; a field of the same name wins:
+    These class attributes may be set; a field of the same name wins. Where a field of such a name is data, put the
+    options into an inner ``class Options:`` (or ``options = StepOptions(...)``): every field is data then.
 
     - ``name``: unique within a saga; the class's name by default. ``add_step(step, name=...)`` names one use of a step.
     - ``timeout_s`` (30.0), ``kill_grace_s`` (5.0): seconds until an attempt is told to end, and from there to the kill.
@@ -225,23 +227,6 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         return StepFunction(function, {})
     given = {name: value for name, value in options.items() if value is not None}
     return lambda function: StepFunction(function, given)
-
-
-OPTIONS = (
-    "name",
-    "timeout_s",
-    "kill_grace_s",
-    "retry",
-    "compensation_timeout_s",
-    "compensation_retry",
-    "idempotent",
-    "atomic",
-    "requires_compensation",
-    "isolation",
-    "limits",
-    "max_concurrent",
-    "max_per_second",
-)
 
 
 def _is_context(parameter: inspect.Parameter) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from antistrophe.definition.code_loading import class_ref
@@ -16,9 +16,9 @@ from antistrophe.definition.computed import (
     pack_computed,
     refuse_drawn,
 )
+from antistrophe.definition.options import OPTIONS, fields_as_data, own_options, refuse_near_names
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy, StepSpec
 from antistrophe.definition.step import (
-    OPTIONS,
     FunctionStep,
     SagaStep,
     build_step,
@@ -80,13 +80,21 @@ def step_spec(step: SagaStep, name: str | None = None) -> StepSpec:
 
 
 class _Options:
-    """The options of one step: the instance's value counts first, then the class's, then the default."""
+    """The options of one step: what stands in its class's place for options counts first, then the instance's value,
+    then the class's, then the default."""
 
     def __init__(self, step: SagaStep) -> None:
         self._step = step
         self._label = f"step {type(step).__qualname__}"
+        self._own: Mapping[str, Any] = {}
+        self._data: frozenset[str] = frozenset()
         if isinstance(step, FunctionStep):
             self._label = f"step {step.definition.__qualname__}"
+            self._own = step.definition.options
+        else:
+            refuse_near_names(type(step), SagaStep, self._label)
+            self._own = own_options(type(step), self._label) or {}
+            self._data = fields_as_data(type(step))
 
     def name(self, given: str | None) -> str:
         name = self._read("name", type(self._step).__name__) if given is None else given
@@ -129,16 +137,19 @@ class _Options:
         return str(value)
 
     def _read(self, option: str, default: Any) -> Any:
-        if isinstance(self._step, FunctionStep):
-            return self._step.definition.options.get(option, default)
+        if option in self._own or option in self._data or isinstance(self._step, FunctionStep):
+            return self._own.get(option, default)
         try:
             return getattr(self._step, option, default)
         except Exception as error:
             raise InvalidStepError(f"{self._label}: its {option} raises {type(error).__name__}: {error}") from error
 
     def _check(self, option: str, problem: str | None) -> None:
-        if problem is not None:
-            raise InvalidStepError(f"{self._label}: {option} {problem}")
+        if problem is None:
+            return
+        is_field = not isinstance(self._step, FunctionStep) and option in field_types(type(self._step))
+        hint = f". If the field {option} is data, put the options into an inner `class Options:`" if is_field else ""
+        raise InvalidStepError(f"{self._label}: {option} {problem}{hint}")
 
 
 def _check_methods(step: SagaStep, name: str, requires_compensation: bool) -> bool:
