@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from thespian.actors import WakeupMessage
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.errors import AntistropheError
 from antistrophe.journal import Journal, SqliteJournal, journal_path
+from antistrophe.journal.stored_entries import PART_BYTES
 from antistrophe.messages import (
     Address,
     AwaitChanges,
@@ -31,8 +32,9 @@ from antistrophe.messages import (
     SagaList,
 )
 from antistrophe.records import SagaMetadata, SagaStatus
+from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 
-_SAGAS_AT_ONCE = 1_000
+_RUNNING = (SagaStatus.EXECUTING, SagaStatus.COMPENSATING)
 
 _JOURNAL_PATIENCE_S = 0.25
 """How long a query waits where another process keeps even readers out."""
@@ -116,26 +118,32 @@ class RegistryActor(RuntimeActor):
         return SagaCounts(query.correlation, running, sum(counts.values()) - running)
 
     def _list_running(self, query: ListRunning) -> SagaList:
-        sagas = [saga for status in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING) for saga in self._all(status)]
-        return SagaList(query.correlation, tuple(sorted(sagas, key=lambda saga: saga.created_at)))
-
-    def _all(self, status: SagaStatus) -> Iterator[SagaMetadata]:
-        cursor: str | None = None
-        while True:
-            page = self._read.list(status=status, limit=_SAGAS_AT_ONCE, cursor=cursor)
-            yield from page.sagas
-            cursor = page.cursor
-            if cursor is None:
-                return
+        found: list[SagaMetadata] = []
+        place, _, cursor = (query.cursor or "0/").partition("/")
+        for number in range(int(place), len(_RUNNING)):
+            page = self._read.list(
+                status=_RUNNING[number], limit=LARGEST_INTEGER, cursor=cursor or None, part_bytes=PART_BYTES
+            )
+            found += page.sagas
+            if page.cursor is not None:
+                return SagaList(query.correlation, tuple(found), f"{number}/{page.cursor}")
+            cursor = ""
+        return SagaList(query.correlation, tuple(found))
 
     def _list_history(self, query: ListHistory) -> SagaList:
-        return SagaList(query.correlation, tuple(self._read.history(query.limit)))
+        page = self._read.history_page(query.limit, query.cursor, PART_BYTES)
+        return SagaList(query.correlation, page.sagas, page.cursor)
 
     def _list_sagas(self, query: ListSagas) -> SagaList:
         page = self._read.list(
-            status=query.status, name=query.name, text=query.text, limit=query.limit, cursor=query.cursor
+            status=query.status,
+            name=query.name,
+            text=query.text,
+            limit=query.limit,
+            cursor=query.cursor,
+            part_bytes=PART_BYTES,
         )
-        return SagaList(query.correlation, tuple(page.sagas), page.cursor)
+        return SagaList(query.correlation, page.sagas, page.cursor)
 
     # --- changes -----------------------------------------------------------------------------------------------
 

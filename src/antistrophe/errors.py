@@ -202,7 +202,8 @@ class NotSerializableError(InvalidStepError):
 
 
 class PayloadTooLargeError(InvalidStepError):
-    """A packed value is larger than the setting ``max_payload_bytes``."""
+    """A packed value is larger than the setting ``max_payload_bytes``, or a saga's whole definition larger than 128
+    MiB."""
 
 
 # --- the state of the system --------------------------------------------------------------------------------------

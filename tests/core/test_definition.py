@@ -193,3 +193,17 @@ def test_a_payload_over_the_limit_is_refused_before_anything_runs() -> None:
         saga.spec(max_payload_bytes=1_000)
     with pytest.raises(PayloadTooLargeError, match="over the limit of 1048576"):
         SagaDefinition("s").add_step(note("x" * 1_048_576)).spec()
+
+
+def test_a_definition_that_fits_into_no_message_names_the_step_that_is_too_much() -> None:
+    saga = SagaDefinition("large")
+    for number in range(130):
+        saga = saga.add_step(Debit("x" * 2**20, number), f"step-{number}")
+    with pytest.raises(
+        PayloadTooLargeError, match=r"saga 'large': with step 127 \(step-127\) of 130 the definition takes"
+    ):
+        saga.spec(max_payload_bytes=2**21)
+    fits = SagaDefinition("fits")
+    for number in range(100):
+        fits = fits.add_step(Debit("x" * 2**20, number), f"step-{number}")
+    assert len(fits.spec(max_payload_bytes=2**21).steps) == 100

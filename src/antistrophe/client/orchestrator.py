@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from antistrophe.client.arguments import check_number, check_text
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.handle import SagaHandle
+from antistrophe.client.saga_lists import listed
 from antistrophe.client.session import Session, user_name
 from antistrophe.client.subscription import ChangeSubscription
 from antistrophe.definition.saga_definition import SagaDefinition
@@ -23,7 +24,6 @@ from antistrophe.messages import (
     ListSagas,
     Processes,
     ResolveStep,
-    SagaList,
 )
 from antistrophe.records import ProcessRecord, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
 from antistrophe.saga.inputs import RetryAsked
@@ -138,12 +138,17 @@ class SagaOrchestrator:
 
     def get_running_sagas(self) -> list[SagaMetadata]:
         """The sagas that `running_count` counts."""
-        return list(self._session.requests.ask(ListRunning, SagaList).sagas)
+        running = listed(self._session.requests, lambda correlation, cursor, _: ListRunning(correlation, cursor))
+        found = {saga.id: saga for saga in running}  # one that turned back meanwhile may be listed twice
+        return sorted(found.values(), key=lambda saga: saga.created_at)
 
     def get_history(self, limit: int = 1000) -> list[SagaMetadata]:
         """The last ``limit`` sagas that finished or were parked, in order of finishing."""
         check_number(limit, "limit", 1)
-        return list(self._session.requests.ask(lambda correlation: ListHistory(correlation, limit), SagaList).sagas)
+        newest = listed(
+            self._session.requests, lambda correlation, cursor, left: ListHistory(correlation, left, cursor), limit
+        )
+        return [*reversed(newest.sagas)]
 
     def list_sagas(
         self,
@@ -165,10 +170,12 @@ class SagaOrchestrator:
         for value, what in ((name, "name"), (text, "text"), (cursor, "cursor")):
             check_text(value, what, optional=True)
         check_number(limit, "limit", 1)
-        page = self._session.requests.ask(
-            lambda correlation: ListSagas(correlation, wanted, name, text, limit, cursor), SagaList
+        return listed(
+            self._session.requests,
+            lambda correlation, cursor, left: ListSagas(correlation, wanted, name, text, left, cursor),
+            limit,
+            cursor,
         )
-        return SagaPage(page.sagas, page.cursor)
 
     def get_timeline(self, saga_id: str) -> list[TimelineEntry]:
         """Every journal entry of a saga, in order. Raises SagaNotFoundError."""

@@ -13,13 +13,19 @@ from antistrophe.definition.spec import SagaSpec, StepSpec
 from antistrophe.definition.step import SagaStep, StepFunction, source_of
 from antistrophe.definition.step_options import step_spec
 from antistrophe.definition.validation import count_problem, name_problem, priority_problem, seconds_problem
-from antistrophe.errors import InvalidDefinitionError, InvalidStepError
+from antistrophe.errors import InvalidDefinitionError, InvalidStepError, PayloadTooLargeError
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.serialization.payload import check_size
 from antistrophe.serialization.type_hints import short
 from antistrophe.settings import Settings
 
 DEFAULT_MAX_PAYLOAD_BYTES = Settings().max_payload_bytes
+
+MAX_DEFINITION_BYTES = 128 << 20
+"""How much a saga's definition may take: the packed inputs of all steps, and ``_STEP_BYTES`` for each step. It has to
+fit into one message and into one entry of the journal."""
+
+_STEP_BYTES = 600
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -131,10 +137,18 @@ class SagaDefinition:
 
     def spec(self, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> SagaSpec:
         """The spec that is accepted and journaled. Raises PayloadTooLargeError for a step whose packed input is over
-        ``max_payload_bytes``."""
+        ``max_payload_bytes``, and for the step with which the whole definition is over ``MAX_DEFINITION_BYTES``."""
+        size = 0
         for index, each in enumerate(self.step_specs):
             what = f"saga {self.id!r}: the input of step {index} ({each.name})"
             check_size(each.input + each.computed, max_payload_bytes, what)
+            size += len(each.input) + len(each.computed) + _STEP_BYTES
+            if size > MAX_DEFINITION_BYTES:
+                raise PayloadTooLargeError(
+                    f"saga {self.id!r}: with step {index} ({each.name}) of {len(self.step_specs)} the definition takes"
+                    f" more than {MAX_DEFINITION_BYTES} bytes, the limit of a saga: store the inputs elsewhere and pass"
+                    " references to them, or make several sagas of it"
+                )
         return SagaSpec(
             id=self.id,
             name=self.name,

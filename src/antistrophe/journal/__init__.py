@@ -13,9 +13,9 @@ The rules:
 - What can't be read is a JournalError that names the file and the entry.
 
 Each file answers one question: ``journal`` what a journal does, ``sqlite`` how it does that in the home's file,
-``group`` how appends share a transaction, ``rows`` how entries and sagas are packed, ``stored_entries`` how entries are
-read, ``timeline`` how people see them, and ``paging`` how a list comes in pages. Start reading in ``journal``.
-``actors/saga/journal_access.py`` is how the actors use it.
+``group`` how appends share a transaction, ``rows`` how entries and sagas are packed, ``stored_entries`` and
+``stored_states`` how they are read, ``timeline`` how people see them, and ``paging`` how a list comes in pages. Start
+reading in ``journal``. ``actors/saga/journal_access.py`` is how the actors use it.
 """
 
 from __future__ import annotations

@@ -133,17 +133,23 @@ class Journal(Protocol):
         text: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
+        part_bytes: int | None = None,
     ) -> SagaPage:
         """Return a page of the sagas of that status and name, the last accepted first. ``text`` must occur in their id,
         name, error or reason to wait; the case of ASCII letters does not matter. A saga whose state can't be read is
         listed with that as its error, and without its steps.
 
-        A saga that is accepted meanwhile moves no other saga to another page. Raises RequestError for a limit under 1,
-        and for a text that is no cursor.
+        ``part_bytes``: the page ends with the saga that brings it to about so many bytes in a message. A saga that is
+        accepted meanwhile moves no other saga to another page. Raises RequestError for a limit under 1, and for a text
+        that is no cursor.
         """
 
     def history(self, limit: int = 1000) -> builtins.list[SagaMetadata]:
         """Return the last ``limit`` sagas that have finished or are parked, in order of finishing."""
+
+    def history_page(self, limit: int, cursor: str | None = None, part_bytes: int | None = None) -> SagaPage:
+        """Return a page of the sagas that have finished or are parked, the last one to finish first. ``part_bytes`` and
+        errors are as in ``list``."""
 
     def live(self) -> builtins.list[tuple[str, bool]]:
         """Return the id of each saga that is neither finished nor parked, and whether it compensates, in order of
@@ -153,8 +159,9 @@ class Journal(Protocol):
         """Count the sagas of each status. A status without sagas counts 0."""
 
     def changes(self, after_position: int = 0, limit: int = 1000) -> builtins.list[SagaChange]:
-        """Return the state of the saga after each append behind a position, in order, at most ``limit``. A state that
-        can't be read is shown as that, and hides no other."""
+        """Return the state of the saga after each append behind a position, in order, at most ``limit``, and no more
+        than fit into a message: at least one, where there is one. A state that can't be read is shown as that, and
+        hides no other."""
 
     def close(self) -> None:
         """Close the file. A second call does nothing."""

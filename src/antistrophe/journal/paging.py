@@ -1,11 +1,14 @@
-"""Lists in pages: what a cursor looks like, and how SQL finds a text."""
+"""Lists in pages: what a cursor looks like, how SQL finds a text, and how large a saga is there."""
 
 from __future__ import annotations
 
 from antistrophe.errors import RequestError
+from antistrophe.records import SagaMetadata
 from antistrophe.serialization.whole_numbers import check_whole_number
 
 _PREFIX = "before-"
+_SAGA_BYTES = 500
+_STEP_BYTES = 100
 
 
 def cursor_before(accepted: int) -> str:
@@ -29,3 +32,9 @@ def like(text: str) -> str:
     r"""Make the LIKE pattern (with ``ESCAPE '\'``) that finds everything that contains the text."""
     escaped = text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     return f"%{escaped}%"
+
+
+def shown_bytes(saga: SagaMetadata) -> int:
+    """About how much a saga, as monitoring shows it, takes in a message."""
+    size = _SAGA_BYTES + len(saga.error or "") + len(saga.waiting or "")
+    return size + sum([_STEP_BYTES + len(step.name) + len(step.error or "") for step in saga.steps])

@@ -24,20 +24,17 @@ from antistrophe.journal.journal import (
     by_stream,
     check_append,
 )
-from antistrophe.journal.paging import check_page, cursor_before, like
+from antistrophe.journal.paging import check_page, like
 from antistrophe.journal.rows import (
     missing,
     pack_entry,
     pack_state,
-    unpack_change,
-    unpack_state,
-    unreadable_metadata,
 )
 from antistrophe.journal.stored_entries import StoredEntries
+from antistrophe.journal.stored_states import StoredStates
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
-from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.write_lock import LockPatience
@@ -47,12 +44,7 @@ _LIVE = tuple(status.value for status in SagaStatus if not status.final and stat
 _NOT_FINAL = (*_LIVE, SagaStatus.FAILED.value)
 
 _IS_AT = "id = ? AND EXISTS (SELECT 1 FROM journal WHERE saga_id = sagas.id AND seq = ?)"
-_STATES = (
-    "SELECT journal.state, sagas.id, sagas.accepted, sagas.name, sagas.status, journal.seq, journal.at"
-    " FROM sagas JOIN journal ON journal.position = sagas.updated"
-)
 _CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id", "name", "error", "waiting"))
-_STATES_AT_ONCE = 64
 
 
 class SqliteJournal:
@@ -83,6 +75,7 @@ class SqliteJournal:
                 patience=LockPatience(patience_s),
             )
         self._entries = StoredEntries(self._database)
+        self._states = StoredStates(self._database)
         # Final sagas stay final: how many there are of each status, up to the last finish that was counted.
         self._counted: tuple[int, dict[SagaStatus, int]] = (0, {})
 
@@ -185,40 +178,6 @@ class SqliteJournal:
         """See ``Journal``."""
         return self._entries.behind(after_position, limit)
 
-    def changes(self, after_position: int = 0, limit: int = 1000) -> builtins.list[SagaChange]:
-        """See ``Journal``."""
-        rows = self._database.rows(
-            "SELECT position, saga_id, seq, at, state FROM journal WHERE position > ? AND state IS NOT NULL"
-            " ORDER BY position LIMIT ?",
-            (after_position, limit),
-        )
-        shown: dict[str, SagaMetadata] = {}
-        found: builtins.list[SagaChange] = []
-        for position, saga_id, seq, at_us, state in rows:
-            try:
-                saga = self._state(state, saga_id, seq, shown.pop(saga_id, None))
-            except JournalError as error:
-                row = self._database.row("SELECT name, status FROM sagas WHERE id = ?", (saga_id,))
-                name, status = row or (saga_id, "")
-                saga = unreadable_metadata(saga_id, name, status, at_us, error)
-            else:
-                shown[saga_id] = saga
-            found.append(SagaChange(position, saga))
-        return found
-
-    def _states_before(self, saga_id: str, seq: int) -> Iterator[bytes]:
-        """The packed states of a saga's appends, the last first."""
-        while True:
-            rows = self._database.rows(
-                "SELECT state, seq FROM journal WHERE saga_id = ? AND seq < ? AND state IS NOT NULL"
-                " ORDER BY seq DESC LIMIT ?",
-                (saga_id, seq, _STATES_AT_ONCE),
-            )
-            if not rows:
-                return
-            yield from (state for state, _ in rows)
-            seq = rows[-1][1]
-
     def head(self) -> int:
         """See ``Journal``."""
         return int(self._database.row("SELECT max(position) FROM journal")[0] or 0)
@@ -233,8 +192,11 @@ class SqliteJournal:
 
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """See ``Journal``."""
-        found = self._database.row(f"{_STATES} WHERE sagas.id = ?", (saga_id,)) if is_text(saga_id) else None
-        return None if found is None else self._state(found[0], saga_id, found[5])
+        return self._states.of(saga_id)
+
+    def changes(self, after_position: int = 0, limit: int = 1000) -> builtins.list[SagaChange]:
+        """See ``Journal``."""
+        return self._states.changes(after_position, limit)
 
     def accepted(self, saga_id: str) -> SagaAccepted | None:
         """See ``Journal``."""
@@ -258,6 +220,7 @@ class SqliteJournal:
         text: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
+        part_bytes: int | None = None,
     ) -> SagaPage:
         """See ``Journal``."""
         before = check_page(limit, cursor)
@@ -273,21 +236,17 @@ class SqliteJournal:
             wanted.append((f"{'' if by_name else '+'}sagas.name = ?", (name,)))
         if text is not None:
             wanted.append((f"({_CONTAINS})", (like(text),) * 4))
-        if before is not None:
-            wanted.append(("sagas.accepted < ?", (before,)))
-        where = f" WHERE {' AND '.join(sql for sql, _ in wanted)}" if wanted else ""
-        found = self._states(
-            f"{_STATES}{where} ORDER BY sagas.accepted DESC LIMIT ?",
-            (*(value for _, values in wanted for value in values), min(limit, LARGEST_INTEGER - 1) + 1),
-        )
-        sagas = tuple(saga for saga, _ in found[:limit])
-        return SagaPage(sagas, cursor_before(found[limit - 1][1]) if len(found) > limit else None)
+        where = "".join(f"{sql} AND " for sql, _ in wanted)
+        values = [value for _, values in wanted for value in values]
+        return self._states.page("accepted", (where, values), before, limit, part_bytes)
 
     def history(self, limit: int = 1000) -> builtins.list[SagaMetadata]:
         """See ``Journal``."""
-        check_page(limit, None)
-        newest = f"{_STATES} WHERE sagas.finished IS NOT NULL ORDER BY sagas.finished DESC LIMIT ?"
-        return [saga for saga, _ in reversed(self._states(newest, (limit,)))]
+        return [*reversed(self.history_page(limit).sagas)]
+
+    def history_page(self, limit: int, cursor: str | None = None, part_bytes: int | None = None) -> SagaPage:
+        """See ``Journal``."""
+        return self._states.page("finished", ("", ()), check_page(limit, cursor), limit, part_bytes)
 
     def live(self) -> builtins.list[tuple[str, bool]]:
         """See ``Journal``."""
@@ -320,20 +279,3 @@ class SqliteJournal:
     def close(self) -> None:
         """See ``Journal``."""
         self._database.close()
-
-    def _states(self, sql: str, parameters: Sequence[Any]) -> builtins.list[tuple[SagaMetadata, int]]:
-        """Read the state of each saga, and the position of its acceptance. An unreadable state hides no other."""
-        return [(self._shown(row), row[2]) for row in self._database.rows(sql, parameters)]
-
-    def _shown(self, row: tuple[bytes | None, str, int, str, str, int, int]) -> SagaMetadata:
-        state, saga_id, _, name, status, seq, at_us = row
-        try:
-            return self._state(state, saga_id, seq)
-        except JournalError as error:
-            return unreadable_metadata(saga_id, name, status, at_us, error)
-
-    def _state(self, state: bytes | None, saga_id: str, seq: int, before: SagaMetadata | None = None) -> SagaMetadata:
-        """The state of a saga since the append that ended with entry ``seq``, from what this append has packed and, if
-        known, the state before it."""
-        where = self._entries.where(saga_id)
-        return unpack_change(state, before, where) or unpack_state(self._states_before(saga_id, seq + 1), where)

@@ -93,9 +93,14 @@ class StoredEntries:
                 yield self._record((position, saga_id, seq, packed, at_us))
 
     def where(self, saga_id: str, seq: int | None = None) -> str:
-        """Where an entry of a saga, or its state, is: for messages."""
-        return f"{self._database.path}: {'' if seq is None else f'entry {seq} of '}saga {saga_id!r}"
+        """Where an entry of a saga is: for messages."""
+        return where_in(self._database, saga_id, seq)
 
     def _record(self, row: tuple[int, str, int, bytes, int]) -> JournalRecord:
         position, saga_id, seq, data, at_us = row
         return JournalRecord(position, saga_id, seq, unpack_entry(data, self.where(saga_id, seq)), at_us / 1e6)
+
+
+def where_in(database: Database, saga_id: str, seq: int | None = None) -> str:
+    """Where an entry of a saga, or its state, is: for messages."""
+    return f"{database.path}: {'' if seq is None else f'entry {seq} of '}saga {saga_id!r}"

@@ -38,17 +38,20 @@ class CountSagas:
 
 @message
 class ListRunning:
-    """The sagas that run, in the order in which they were accepted. Answered by SagaList."""
+    """The sagas that run, in no order, behind a cursor. Answered by SagaList."""
 
     correlation: str
+    cursor: str | None = None
 
 
 @message
 class ListHistory:
-    """The last ``limit`` sagas that have finished or are parked, in order of finishing. Answered by SagaList."""
+    """The last ``limit`` sagas that have finished or are parked, the last one to finish first, behind a cursor.
+    Answered by SagaList."""
 
     correlation: str
     limit: int
+    cursor: str | None = None
 
 
 @message
@@ -131,7 +134,8 @@ class SagaCounts:
 
 @message
 class SagaList:
-    """Sagas; ``cursor`` asks for the page behind them, None where there is none."""
+    """Sagas, as many as were asked for or fit into a message; ``cursor`` asks for those behind them, None where there
+    are none."""
 
     correlation: str
     sagas: tuple[SagaMetadata, ...]
