@@ -19,7 +19,8 @@ Rules:
   call began and how it ended; the file is written with single writes and never synced, so it counts within one boot.
 - The same attempt asked for twice runs once: the second question gets the first answer.
 - A call is over when nothing of it is left (`leftovers`). Where it has left a thread or a process, the supervisor ends
-  the step process with all of it, and the saga reads the outcome from the attempt file.
+  the step process with all of it, and the saga reads the outcome from the attempt file. In an async worker
+  `call_origin` notes which call has started a thread or a process, and the other calls come to their end first.
 - A call finds its process as the imports have left it (`fingerprint`): what the last one has changed was put back, or
   its process is ended. `interpreter_state` knows what there is of that in the interpreter.
 - User code may close any descriptor. What is written after a call goes to one that is checked then.

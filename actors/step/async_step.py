@@ -36,6 +36,7 @@ from antistrophe.errors import InDoubtError
 from antistrophe.messages import (
     Address,
     CallEnded,
+    CallOver,
     CodeLoaded,
     CodeNotLoaded,
     EndCall,
@@ -57,14 +58,17 @@ class _Slot:
         self.step_class = step_class
         self.sender = sender
         self.answer: Answer | None = None
+        self.over: CallOver | None = None
 
 
 class _CallSettled:
-    """From the event loop's thread to the actor: a call is over. ``answer`` is None where the call was ended."""
+    """From the event loop's thread to the actor: a call is over. ``answer`` is None where the call was ended. ``left``:
+    the threads and processes that it has left, in words."""
 
-    def __init__(self, lease_name: str, answer: Answer | None) -> None:
+    def __init__(self, lease_name: str, answer: Answer | None, left: str | None) -> None:
         self.lease_name = lease_name
         self.answer = answer
+        self.left = left
 
 
 class _ResourcesStarted:
@@ -97,7 +101,7 @@ class AsyncStepActor(RuntimeActor):
         self._wakeup_is_due = False
         self._supervisor: Address = None
         self._fingerprint = Fingerprint()
-        self._spoilt: ProcessSpoilt | None = None
+        self._spoilt: ProcessSpoilt | CallOver | None = None
 
     def handlers(self) -> Mapping[type, Handler]:
         return {
@@ -181,7 +185,7 @@ class AsyncStepActor(RuntimeActor):
         assert self.base is not None, "configured before it runs anything"
         if self._spoilt is not None:
             self.send(self._supervisor, self._spoilt)  # the first one may be lost
-            why = f"a call has changed {self._spoilt.spoilt} of the process for good; another process makes this call"
+            why = "a call has spoilt the process, which makes no more calls; another one makes this call"
             return self._settle(message.lease_name, Refused(why))
         try:
             # Outside of the call's context: a module is imported once, and what it sets holds for every call.
@@ -215,7 +219,7 @@ class AsyncStepActor(RuntimeActor):
             result = call_step(step, message.action.value, context)
             return answer_of(message.action, await result if inspect.iscoroutine(result) else result, limit_bytes)
 
-        def settled(outcome: Answer | BaseException | None) -> None:
+        def settled(outcome: Answer | BaseException | None, left: str | None) -> None:
             answer = answer_of_exception(_without_exit(outcome)) if isinstance(outcome, BaseException) else outcome
             if answer is not None and not isinstance(answer, Refused):
                 try:
@@ -228,7 +232,7 @@ class AsyncStepActor(RuntimeActor):
                         error,
                     )
             leave_if_changed(own_files, message.step_name)
-            self.hand_over(_CallSettled(name, answer))
+            self.hand_over(_CallSettled(name, answer, left))
 
         loop.start(Call(name, attempt, settled, lambda tasks: write_tasks_to(home, name, tasks)))
         return None
@@ -248,6 +252,9 @@ class AsyncStepActor(RuntimeActor):
     def _tell(self, name: str, slot: _Slot) -> None:
         attempt, answer = slot.attempt_id, slot.answer
         assert answer is not None, "told once it is known"
+        if slot.over is not None:  # the saga hears of the answer when nothing of the call is left
+            self.send(self._supervisor, slot.over)
+            return
         self.send(slot.sender, StepAnswer(attempt.saga_id, attempt.step, attempt.action, attempt.attempt, name, answer))
 
     # --- the loop ----------------------------------------------------------------------------------------------
@@ -276,7 +283,9 @@ class AsyncStepActor(RuntimeActor):
         name = message.lease_name
         self._closed.add(name)
         slot = self._slots.get(name)
-        if slot is None or slot.answer is not None:
+        if slot is not None and slot.over is not None:
+            self.send(self._supervisor, slot.over)
+        elif slot is None or slot.answer is not None:
             self._forget(name)
             self.send(sender, CallEnded(name))
         else:
@@ -295,6 +304,9 @@ class AsyncStepActor(RuntimeActor):
             self._forget(name)
             self.send(sender, CallEnded(name))
         elif message.answer is not None:
+            if message.left is not None:
+                slot.over = CallOver(name, slot.step_class, message.left, None)
+                self._spoilt = self._spoilt or slot.over
             self._settle(name, message.answer)
 
     def _look_at_process(self, ended: _Slot) -> None:

@@ -19,9 +19,11 @@ from weakref import WeakSet
 
 from antistrophe.actors.base import EXIT_AFTER_A_BUG, log
 from antistrophe.actors.step.call_loop import ENDED_WITH_ITS_CALL, tell_ended
+from antistrophe.actors.step.call_origin import Started, note_starts
 from antistrophe.actors.step.fingerprint import Fingerprint
+from antistrophe.actors.step.leftovers import LEAVE_S, left_in_words
 from antistrophe.linux.descendants import live_step_descendants
-from antistrophe.linux.own_tasks import own_threads
+from antistrophe.linux.own_tasks import own_children, own_threads
 from antistrophe.linux.termination import live_group_members
 from antistrophe.saga.inputs import Answer
 
@@ -36,14 +38,15 @@ class Call:
     """One call and all that it has started on the loop.
 
     ``make`` makes the coroutine. ``settled`` is called once with how the call ended: an answer, the exception that it
-    raised, or None where it was ended. ``show`` gets the call's tasks before it is ended, its own first.
+    raised, or None where it was ended; and with the threads and processes that it has left, in words. ``show`` gets the
+    call's tasks before it is ended, its own first.
     """
 
     def __init__(
         self,
         name: str,
         make: Callable[[], Coroutine[Any, Any, Answer]],
-        settled: Callable[[Answer | BaseException | None], None],
+        settled: Callable[[Answer | BaseException | None, str | None], None],
         show: Callable[[list[asyncio.Task[Any]]], None],
     ) -> None:
         self.name = name
@@ -55,6 +58,7 @@ class Call:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.timers: WeakSet[asyncio.TimerHandle] = WeakSet()
         self.jobs = 0
+        self.started = Started()
         self.ending = False
 
 
@@ -68,6 +72,7 @@ class EventLoop:
         self._calls: dict[str, Call] = {}
         self._loop = asyncio.new_event_loop()
         self._loop.set_task_factory(self._make_task)
+        note_starts(_call)
         self._jobs = ThreadPoolExecutor(_MOST_JOBS, _JOB_THREADS)
         self._loop.set_default_executor(self._jobs)
         self._loop.run_in_executor = self._count_job  # type: ignore[assignment, method-assign]
@@ -79,11 +84,11 @@ class EventLoop:
         self._apart: set[asyncio.Task[Any]] = set()  # the loop itself does not keep its tasks
         self._thread = threading.Thread(target=self._run, name="antistrophe-loop", daemon=True)
         self._thread.start()
-        self._threads = own_threads()
+        self._threads, self._children = own_threads(), own_children()
 
     def belong(self) -> None:
-        """The threads that run now, while no call does, belong to the process: an import has started them."""
-        self._threads = own_threads()
+        """What runs now, while no call does, belongs to the process: an import has started it."""
+        self._threads, self._children = own_threads(), own_children()
 
     def start(self, call: Call) -> None:
         """Have the loop make that call."""
@@ -156,12 +161,13 @@ class EventLoop:
         # No event tells of threads and processes.
         while call.jobs or (call.ending and not self._is_over(call)):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)
+        left = None if call.ending else await self._left_by(call)
         if call.ending and isinstance(outcome, BaseException):
             # A call that is ended may raise anything on its way out, and nobody knows how far it got.
             outcome = None
         del self._calls[call.name]
         self.spoilt = self._fingerprint.look() or self.spoilt
-        call.settled(outcome)
+        call.settled(outcome, left)
 
     async def _end_tasks(self, call: Call) -> None:
         """End the tasks and timers that the call has left: they must not run beside the next attempt."""
@@ -174,6 +180,29 @@ class EventLoop:
             for task in left:
                 task.cancel(ENDED_WITH_ITS_CALL)
             await asyncio.wait(left)
+
+    async def _left_by(self, call: Call) -> str | None:
+        """The threads and processes that a call has left when it returned, in words. What just ends is given a moment,
+        and what a thread has given to the loop is ended like the rest of the call."""
+        if not call.started.threads and not call.started.processes:
+            return None
+        give_up_at = self._loop.time() + LEAVE_S
+        while threads_or_children := (len(call.started.threads), self._children_of(call)):
+            if not any(threads_or_children):
+                await asyncio.sleep(0)  # what the last thread has given to the loop begins now
+                await self._end_tasks(call)
+                return None
+            if self._loop.time() >= give_up_at:
+                break
+            await asyncio.sleep(_LOOK_S / 10)
+        return left_in_words(threads_or_children[0], (), sorted(threads_or_children[1]))
+
+    def _children_of(self, call: Call) -> set[int]:
+        """The child processes that the call has started. Orphans that came to this process count as its own."""
+        if not call.started.processes:
+            return set()
+        others = (each.started.processes for each in self._calls.values() if each is not call)
+        return {*own_children()}.difference(self._children, *others)
 
     def _end(self, name: str) -> None:
         call = self._calls.get(name)
@@ -219,7 +248,9 @@ class EventLoop:
         return timer
 
     def _count_job(self, executor: Any, work: Callable[..., Any], *arguments: Any) -> Any:
-        call, job = _call.get(), (executor or self._jobs).submit(work, *arguments)
+        # The threads of our executor belong to no call.
+        submit = contextvars.Context().run if executor in (None, self._jobs) else _plainly
+        call, job = _call.get(), submit((executor or self._jobs).submit, work, *arguments)
         if call is not None:
             call.jobs += 1
             job.add_done_callback(lambda _: self._loop.call_soon_threadsafe(_job_done, call))
@@ -236,6 +267,10 @@ async def _guarded(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 def _outcome(work: asyncio.Task[Any]) -> Any:
     return asyncio.CancelledError("cancelled before it began") if work.cancelled() else work.result()
+
+
+def _plainly(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
 
 def _job_done(call: Call) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection, Sequence
 
 from antistrophe.linux.own_tasks import own_children, own_threads, reap
 
-_LEAVE_S = 0.05
+LEAVE_S = 0.05
+"""How long what a call has started may take to end after the call."""
+
 _LOOK_S = 0.001
 
 
@@ -29,26 +32,31 @@ class Leftovers:
 
     def look(self) -> str | None:
         """What the last call has left, in words, or None. A thread that has just returned is given a moment."""
-        give_up_at = time.monotonic() + _LEAVE_S
+        give_up_at = time.monotonic() + LEAVE_S
         while True:
             threads, children = own_threads() - self._threads, own_children() - self._children
             if not threads and not children:
                 reap(self._children)
                 return None
             if time.monotonic() >= give_up_at:
-                return " and ".join(filter(None, (_threads_text(threads), _children_text(children))))
+                names = sorted(each.name for each in threading.enumerate() if each.native_id in threads)
+                return left_in_words(len(threads), names, children)
             time.sleep(_LOOK_S)
 
 
-def _threads_text(threads: frozenset[int]) -> str:
+def left_in_words(threads: int, names: Sequence[str], children: Collection[int]) -> str:
+    """So many threads, of which these have names, and these processes."""
+    return " and ".join(filter(None, (_threads_text(threads, names), _children_text(children))))
+
+
+def _threads_text(threads: int, names: Sequence[str]) -> str:
     if not threads:
         return ""
-    names = sorted(each.name for each in threading.enumerate() if each.native_id in threads)
     shown = f" ({', '.join(names[:5])})" if names else ""
-    return f"{len(threads)} thread{'s' * (len(threads) != 1)}{shown}"
+    return f"{threads} thread{'s' * (threads != 1)}{shown}"
 
 
-def _children_text(children: frozenset[int]) -> str:
+def _children_text(children: Collection[int]) -> str:
     if not children:
         return ""
     return f"{len(children)} process{'es' * (len(children) != 1)} ({', '.join(map(str, sorted(children)[:5]))})"

@@ -97,6 +97,7 @@ class ProcessKeeper:
 
     def serve(self) -> None:
         """Do what the pool wants done now."""
+        self.attempts.end_what_is_left()
         if not self._frozen:
             now = self._supervisor.now()
             self._carry_out(self.pool.plan(now))

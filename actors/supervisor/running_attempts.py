@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import replace
+from math import inf
 
 from antistrophe.actors.base import log
 from antistrophe.actors.step.attempt_file import remove_attempt_files, stack_path
@@ -56,6 +57,7 @@ class RunningAttempts:
         self._wakeups = wakeups
         self._endings: dict[str, Ending] = {}
         self._told: set[str] = set()
+        self._left: dict[str, set[str]] = {}
         self._deaths: dict[str, ProcessDead] = {}
         self._reaped_before: set[ProcessIdentity] = set()
 
@@ -133,6 +135,8 @@ class RunningAttempts:
     def _end_call(
         self, worker: ChildProcess, lease_name: str, grace_s: float, *, by_system: bool, overdue: bool = False
     ) -> None:
+        if lease_name in self._left.get(worker.name, ()):
+            return  # it is over, and ends with its process
         if lease_name not in self._endings:
             self._note_ending(lease_name, grace_s, by_system=by_system, overdue=overdue)
         self._supervisor.send(worker.address, EndCall(lease_name))
@@ -188,10 +192,26 @@ class RunningAttempts:
         elif message.left is not None:
             why = f"it left {message.left} behind, so its process was ended"
             self._tell_once(message.step_class, f"leave {message.left} behind", _LEAVE_NOTHING)
+        if process.shared:
+            # Its other calls come to their ends first.
+            self._endings.setdefault(lease_name, Ending(inf, False, why))
+            self._left.setdefault(process.name, set()).add(lease_name)
+            self._pool.close(process.name)
+            self.end_what_is_left()
+            return
         self._endings.setdefault(lease_name, Ending(self._supervisor.now(), False, why))
         self._pool.ending(process.name)
         process.kill()
         self._wakeups.look_again()
+
+    def end_what_is_left(self) -> None:
+        """Kill the async workers in which nothing runs any more but what calls have left there."""
+        for name, left in self._left.items():
+            process = self._children.get(name)
+            if process is not None and not process.killed and self._pool.processes.leases_in(name) <= left:
+                self._pool.ending(name)
+                process.kill()
+                self._wakeups.look_again()
 
     def tell_spoilt(self, step_class: str, spoilt: str) -> None:
         """Say, once for each step class, that its calls change their process for good."""
@@ -221,6 +241,7 @@ class RunningAttempts:
     def process_died(self, child: ChildProcess) -> None:
         """A process is proven dead, and with it all attempts that ran there."""
         names = [child.name, *self._pool.processes.slot_names(child.name)]
+        self._left.pop(child.name, None)
         holders = self._pool.dead(child.name)
         for lease_name, saga_id in holders.items():
             self._report(self._death(child, lease_name, saga_id))

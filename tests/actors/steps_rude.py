@@ -264,6 +264,79 @@ class ForkOn(SagaStep):
         time.sleep(0.3)
 
 
+def give_to_the_loop(path: Path, loop: asyncio.AbstractEventLoop) -> None:
+    """A thread that has the loop write again and again."""
+
+    def write() -> None:
+        with path.open("a") as file:
+            file.write(f"{time.monotonic()}\n")
+
+    while True:
+        loop.call_soon_threadsafe(write)
+        time.sleep(BEAT_S)
+
+
+def start_one_that_gives(path: Path) -> None:
+    threading.Thread(target=give_to_the_loop, args=(path, asyncio.get_running_loop()), daemon=True).start()
+
+
+LEAVES_SHARED = {**LEAVES, "callbacks": start_one_that_gives}
+
+
+def tell_pid(folder: str, name: str) -> None:
+    Path(folder, name).write_text(str(os.getpid()))
+
+
+def is_written(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+async def async_wait_for(path: Path) -> None:
+    while not is_written(path):  # noqa: ASYNC110 - no event tells of a file
+        await asyncio.sleep(BEAT_S)
+
+
+@dataclass(frozen=True)
+class LeaveShared(SagaStep):
+    """Leaves something that writes on in a process that it shares with others, and returns."""
+
+    folder: str
+    what: str
+
+    async def execute(self) -> None:
+        left = Path(self.folder, "beats-1")
+        LEAVES_SHARED[self.what](left)
+        await async_wait_for(left)
+
+    async def compensate(self) -> None:
+        note_begin(self.folder, "undo")
+        await asyncio.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class TidyShared(SagaStep):
+    """Starts threads and a process, and waits for them; and lets a file say when it is done."""
+
+    folder: str
+    name: str
+    gate: str | None = None
+    requires_compensation = False
+
+    async def execute(self) -> None:
+        tell_pid(self.folder, f"{self.name}-began")
+        await asyncio.to_thread(time.sleep, 0.001)
+        with ThreadPoolExecutor(2) as jobs:
+            jobs.submit(time.sleep, 0.001)
+        thread = threading.Thread(target=time.sleep, args=(0.001,))
+        thread.start()
+        process = await asyncio.create_subprocess_exec("true")
+        await process.wait()
+        thread.join()
+        if self.gate is not None:
+            await async_wait_for(Path(self.folder, self.gate))
+        tell_pid(self.folder, self.name)
+
+
 @dataclass(frozen=True)
 class LeaveAndHang(SagaStep):
     """Starts a daemon that writes, without any environment, and hangs."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
 import pytest
 
-from antistrophe import ResourceLimits, SagaDefinition, SagaOrchestrator, SagaStatus, Settings
+from antistrophe import (
+    ResourceLimits,
+    SagaDefinition,
+    SagaError,
+    SagaHandle,
+    SagaOrchestrator,
+    SagaStatus,
+    Settings,
+)
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.planting import VARIABLE
 from tests.actors.staging import Stage, outcome, seen
@@ -15,18 +24,22 @@ from tests.actors.steps import Fail
 from tests.actors.steps_rude import (
     FILES,
     LEAVES,
+    LEAVES_SHARED,
     AsyncOpenFiles,
     CloseAll,
     ForkOn,
     HangWithThread,
     Leave,
     LeaveAJob,
+    LeaveShared,
     NoteBegin,
     OpenFiles,
     Pid,
     StopTheLoop,
     Tidy,
+    TidyShared,
 )
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -151,3 +164,54 @@ def test_chains_of_forks_are_dead_before_the_compensation(tmp_path: Path, hangs:
         assert seen(system, "chain").status is SagaStatus.COMPENSATED
     assert processes_of_home(tmp_path / "home") == []
     assert max(last_beat(tmp_path, chain) for chain in (1, 2, 3)) < begin_of(tmp_path, "undo")
+
+
+@pytest.mark.parametrize("what", LEAVES_SHARED)
+def test_what_a_call_has_left_in_a_shared_process_is_dead_before_its_compensation(
+    system: SagaOrchestrator, tmp_path: Path, what: str
+) -> None:
+    saga = SagaDefinition(f"left-shared-{what}").add_step(LeaveShared(str(tmp_path), what)).add_step(Fail())
+    assert "no such account" in str(outcome(system, saga))
+    assert seen(system, saga.id).status is SagaStatus.COMPENSATED
+    assert seen(system, saga.id).steps[0].attempts == 1
+    assert last_beat(tmp_path) < begin_of(tmp_path, "undo")
+    assert any("it left 1 " in str(entry) for entry in system.get_timeline(saga.id)), "the timeline says so"
+
+
+def test_calls_that_run_beside_one_that_leaves_something_come_to_their_end(
+    system: SagaOrchestrator, tmp_path: Path
+) -> None:
+    folder = str(tmp_path)
+    beside = system.start(SagaDefinition("beside").add_step(TidyShared(folder, "neighbour", "gate")))
+    until((tmp_path / "neighbour-began").exists, "the neighbour")
+    leaver = system.start(SagaDefinition("leaver").add_step(LeaveShared(folder, "thread")).add_step(Fail()))
+    until((tmp_path / "beats-1").exists, "what it leaves")
+    numbers = itertools.count()
+
+    def runs_elsewhere() -> bool:
+        name = f"later-{next(numbers)}"
+        assert outcome(system, SagaDefinition(name).add_step(TidyShared(folder, name))) == []
+        return (tmp_path / name).read_text() != (tmp_path / "neighbour-began").read_text()
+
+    until(runs_elsewhere, "another process for new calls")
+    assert not (tmp_path / "undo").exists(), "it waits for its neighbour"
+    (tmp_path / "gate").write_text("open")
+    assert beside.result(20.0) == []
+    assert "no such account" in str(end_of(leaver))
+    assert last_beat(tmp_path) < begin_of(tmp_path, "undo")
+    assert seen(system, "beside").steps[0].attempts == 1
+
+
+def end_of(handle: SagaHandle) -> object:
+    try:
+        return handle.result(20.0)
+    except SagaError as error:
+        return error
+
+
+def test_a_coroutine_that_waits_for_what_it_starts_keeps_its_process(system: SagaOrchestrator, tmp_path: Path) -> None:
+    saga = SagaDefinition("tidy-shared")
+    for number in range(4):
+        saga = saga.add_step(TidyShared(str(tmp_path), f"tidy-{number}"))
+    assert outcome(system, saga) == []
+    assert len({Path(tmp_path, f"tidy-{number}").read_text() for number in range(4)}) == 1

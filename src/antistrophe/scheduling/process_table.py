@@ -120,6 +120,11 @@ class ProcessTable:
         leases = () if process is None else process.leases.values()
         return [lease.saga_id for lease in leases if lease.saga_id is not None]
 
+    def leases_in(self, name: str) -> set[str]:
+        """The leases of slots of this process, those whose calls are being ended included."""
+        process = self.get(name)
+        return set() if process is None else {*process.leases}
+
     def leased_to(self, saga_id: str) -> list[str]:
         """The leases that this saga holds: none, one, or a second one where it did not hear of the first."""
         return [*self._leases_of.get(saga_id, ())]
