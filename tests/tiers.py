@@ -30,6 +30,7 @@ TIERS = {
     "tests/contract/test_journal_file.py::test_writers_that_are_killed_leave_whole_appends_only": SLOW,
     "tests/core/test_code_naming.py": SLOW,
     "tests/core/test_database.py::test_several_processes_may_make_the_file_at_once": SLOW,
+    "tests/core/test_program.py": SLOW,
     "tests/cqrs/test_idempotency_crash.py": SLOW,
     "tests/cqrs/test_projection_crash.py": SLOW,
     "tests/fuzz/test_files.py": SLOW,

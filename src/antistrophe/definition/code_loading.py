@@ -6,14 +6,15 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from antistrophe.definition.script_loading import MAIN, SCRIPT_MODULE, become_no_script, become_script
+from antistrophe.definition.script_loading import SCRIPT_MODULE, become_no_script, become_script
 from antistrophe.definition.spec import Origin
 from antistrophe.definition.step import FunctionStep, SagaStep, StepFunction, StepSource
 from antistrophe.errors import AntistropheError, AttemptCancelled, InvalidStepError
+from antistrophe.serialization.program import MAIN, namespace_of, program_namespace
 from antistrophe.serialization.type_hints import short
 
 # Modules (name, file) that an import is known to find: the question comes for each step of each definition.
@@ -44,6 +45,8 @@ def class_ref(source: StepSource) -> str:
         raise InvalidStepError(
             f"{qualname} says that it is defined in module {module_name!r}, which is not imported: import that module"
         )
+    if module_name == MAIN and (program := namespace_of(source)) is not None:
+        return f"{_name_of_program(program, qualname)}:{qualname}"
     if _find(module, qualname) is not source:
         raise InvalidStepError(
             f"{module_name}.{qualname} is not {short(source)} but {short(_find(module, qualname))}: another process "
@@ -55,13 +58,13 @@ def class_ref(source: StepSource) -> str:
 def origin_of(sources: Iterable[StepSource]) -> Origin:
     """Where this process found these step classes. The origin has the script only where the script defines one."""
     # A module that `python -m` runs has a name of its own, so only a script without one is needed.
-    needs_script = any(class_ref(source).startswith(f"{MAIN}:") for source in sources)
-    return _origin(_script() if needs_script else None)
+    of_script = next((source for source in sources if class_ref(source).startswith(f"{MAIN}:")), None)
+    return _origin(None if of_script is None else _script(namespace_of(of_script) or program_namespace()))
 
 
 def origin_of_this_process() -> Origin:
     """Where this process would find any code, that of its script included."""
-    return _origin(_script())
+    return _origin(_script(program_namespace()))
 
 
 def _origin(script: str | None) -> Origin:
@@ -80,23 +83,15 @@ def _cwd() -> str:
         return "/"
 
 
-def _script() -> str | None:
-    file = getattr(sys.modules[MAIN], "__file__", None)
+def _script(program: Mapping[str, Any]) -> str | None:
+    file = program.get("__file__")
     return os.path.abspath(file) if file and os.path.isfile(file) else None
 
 
 def _loadable_name(module: ModuleType, qualname: str) -> str:
     name = module.__name__
     if name in (MAIN, SCRIPT_MODULE):
-        spec = getattr(sys.modules[MAIN], "__spec__", None)
-        if spec is not None and spec.name != MAIN:
-            return str(spec.name)
-        if _script() is None:
-            raise InvalidStepError(
-                f"{qualname} is defined in a program that has no file (python -c, a notebook cell, the interactive "
-                f"prompt), so another process can't load it: put {qualname} into a module and import it from there"
-            )
-        return MAIN
+        return _name_of_program(vars(sys.modules[MAIN]), qualname)
     known = (name, getattr(module, "__file__", None))
     problem = None if known in _importable else _import_problem(*known)
     if problem is not None:
@@ -106,6 +101,18 @@ def _loadable_name(module: ModuleType, qualname: str) -> str:
         )
     _importable.add(known)
     return name
+
+
+def _name_of_program(program: Mapping[str, Any], qualname: str) -> str:
+    spec = program.get("__spec__")
+    if spec is not None and spec.name != MAIN:
+        return str(spec.name)
+    if _script(program) is None:
+        raise InvalidStepError(
+            f"{qualname} is defined in a program that has no file (python -c, a notebook cell, the interactive "
+            f"prompt), so another process can't load it: put {qualname} into a module and import it from there"
+        )
+    return MAIN
 
 
 def _import_problem(name: str, file: str | None) -> str | None:

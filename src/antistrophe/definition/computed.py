@@ -13,11 +13,12 @@ import functools
 import inspect
 from collections.abc import Collection, Iterator, Mapping
 from types import CodeType
-from typing import Any, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, cast, get_args, get_origin, is_typeddict
 
 from antistrophe.errors import InvalidStepError, UnreadableDataError
 from antistrophe.serialization.converter import make_converter
 from antistrophe.serialization.payload import pack_payload, unpack_payload
+from antistrophe.serialization.program import hints_of
 from antistrophe.serialization.type_hints import (
     field_types,
     is_named_tuple,
@@ -135,7 +136,7 @@ def computed_fields(cls: type) -> Mapping[str, Any]:
 def _computed_fields(cls: type) -> Mapping[str, Any]:
     if not is_structured(cls):
         return {}
-    hints = get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls, include_extras=True)
     fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else cast(Any, cls).__attrs_attrs__
     return {each.name: hints.get(each.name, each.type or Any) for each in fields if not each.init}
 

@@ -12,6 +12,7 @@ from antistrophe.errors import InvalidDefinitionError, NotSerializableError, Unr
 from antistrophe.serialization import msgpack_values
 from antistrophe.serialization.converter import hooks
 from antistrophe.serialization.payload import pack_fields, structure_fields, unpack_payload
+from antistrophe.serialization.program import MAIN, program_namespace
 from antistrophe.serialization.type_hints import is_structured, short
 
 C = TypeVar("C", bound=type)
@@ -109,7 +110,8 @@ def _source(cls: type) -> tuple[str, str]:
     The file counts because one script is a different module in the application, in a step process, and when it is
     imported by name.
     """
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    program = program_namespace() if cls.__module__ == MAIN else vars(sys.modules.get(cls.__module__, object))
+    file = program.get("__file__")
     return (os.path.realpath(file) if file else cls.__module__), cls.__qualname__
 
 

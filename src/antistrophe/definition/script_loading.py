@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-MAIN = "__main__"
+from antistrophe.serialization.program import MAIN
+
 SCRIPT_MODULE = "__antistrophe_main__"
 """The name of the script while it is loaded. It is not ``__main__``, so the guarded part does not run."""
 

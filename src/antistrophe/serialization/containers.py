@@ -14,6 +14,7 @@ from cattrs.cols import list_structure_factory, mapping_structure_factory
 from cattrs.fns import identity
 
 from antistrophe.serialization import msgpack_values
+from antistrophe.serialization.program import hints_of
 from antistrophe.serialization.type_hints import (
     SCALARS,
     In,
@@ -137,7 +138,7 @@ def _fixed_tuple_in(hint: Any, converter: Converter) -> In:
 
 
 def _as_fixed_tuple(cls: Any) -> Any:
-    hints = typing.get_type_hints(cls)
+    hints = hints_of(cls)
     return types.GenericAlias(tuple, tuple(hints.get(name, Any) for name in cls._fields))
 
 

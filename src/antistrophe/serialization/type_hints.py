@@ -15,11 +15,13 @@ from decimal import Decimal
 from enum import Enum, Flag
 from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, TypeAlias, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeAlias, cast, get_args, get_origin
 from uuid import UUID
 
 from cattrs import Converter
 from cattrs.fns import identity
+
+from antistrophe.serialization.program import hints_of
 
 Out: TypeAlias = Callable[[Any], Any]
 In: TypeAlias = Callable[[Any, Any], Any]
@@ -75,7 +77,7 @@ def field_types(cls: type) -> Mapping[str, Any]:
 
 @cache
 def _field_types(cls: type) -> Mapping[str, Any]:
-    hints = get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls, include_extras=True)
     if dataclasses.is_dataclass(cls):
         return {field.name: hints.get(field.name, Any) for field in dataclasses.fields(cls) if field.init}
     if hasattr(cls, "__attrs_attrs__"):
@@ -165,7 +167,7 @@ def _parts(hint: Any) -> Iterator[Any]:
     for part in get_args(hint):
         yield from _parts(part)
     if typing.is_typeddict(hint) or is_named_tuple(hint):
-        for part in get_type_hints(hint).values():
+        for part in hints_of(hint).values():
             yield from _parts(part)
 
 
