@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from antistrophe.launcher.attachment import Attachment, System
+from antistrophe.launcher.attachment import Attachment
+from antistrophe.launcher.system import System
 from antistrophe.linux.process import identity_of, send_signal
 from antistrophe.messages import ListProcesses, Processes
 from antistrophe.settings import Settings

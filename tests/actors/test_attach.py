@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe.errors import JournalError, SystemStateError
-from antistrophe.launcher.attachment import System
+from antistrophe.launcher.system import System
 from antistrophe.linux.process import identity_of, is_alive, send_signal
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.transport.sockets import existing_socket_folder, new_socket_path

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from antistrophe.errors import OverloadedError
-from antistrophe.launcher.attachment import System
+from antistrophe.launcher.system import System
 from antistrophe.transport.mailbox import Mailbox
 
 log = logging.getLogger("antistrophe")

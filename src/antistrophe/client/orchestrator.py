@@ -198,7 +198,8 @@ class SagaOrchestrator:
         return ChangeSubscription(self._session, from_position)
 
     def wait_idle(self, timeout_s: float | None = None) -> None:
-        """Wait until no saga runs; parked sagas do not count. Raises TimeoutError after ``timeout_s`` seconds."""
+        """Wait until no saga runs; parked sagas do not count. Raises TimeoutError after ``timeout_s`` seconds, which
+        says what the sagas wait for."""
         self._session.wait_idle(Deadline(timeout_s))
 
     def processes(self) -> list[ProcessRecord]:

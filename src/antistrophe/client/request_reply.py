@@ -14,11 +14,13 @@ from antistrophe.client.connection import Connection, Inbox
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.held_sagas import HeldIds
 from antistrophe.client.pending_request import PendingRequest
+from antistrophe.client.start_up_warning import StartUpWarning
 from antistrophe.client.where_it_stands import where_it_stands
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import JournalBusyError, OverloadedError, SystemStateError, SystemUnavailableError
-from antistrophe.launcher.attachment import Attachment, System
+from antistrophe.launcher.attachment import Attachment
 from antistrophe.launcher.spawn import error_named
+from antistrophe.launcher.system import System
 from antistrophe.messages import (
     Accepted,
     AwaitSaga,
@@ -75,6 +77,7 @@ class Requests:
         self._connection: Connection | None = None
         self._held = HeldIds()
         self._announced: System | None = None
+        self._start_up = StartUpWarning(attachment.home)
         attachment.on_change(self._system_changed)
 
     # --- sagas ---------------------------------------------------------------------------------------------------
@@ -265,6 +268,7 @@ class Requests:
                 return answer
             if deadline.over:
                 raise deadline.error("no answer")
+            self._look_at_start(request)
             if request.silence_s is None:
                 request.resend_s = min(request.resend_s * 2, self._resend_s * _MAX_RESEND_FACTOR)
             elif time.monotonic() - began > request.silence_s:
@@ -273,6 +277,18 @@ class Requests:
                     f" {type(request.message).__name__} for {request.silence_s:g} s"
                 )
         return None
+
+    def _look_at_start(self, request: PendingRequest) -> None:
+        """Where a saga that this request waits for has not begun for some seconds, warn once."""
+        if request.saga_id is None or request.look_at is None or time.monotonic() < request.look_at:
+            return
+        if self._start_up.is_due():
+            request.look_at = None
+            with contextlib.suppress(TimeoutError, SystemStateError):
+                look = partial(GetSaga, saga_id=request.saga_id)
+                saga = self.ask(look, SagaFound, deadline=Deadline(_LAST_LOOK_S)).saga
+                if saga is not None:
+                    self._start_up.tell(saga)
 
     def _send(self, connection: Connection, request: PendingRequest) -> None:
         """Raises OverloadedError where the system does not read, unless it may have received the request before."""
@@ -285,7 +301,7 @@ class Requests:
 
     def _listen(self, system: System, inbox: Inbox, request: PendingRequest, deadline: Deadline) -> Any:
         """The answer, or None when it is time to send the request again."""
-        until = time.monotonic() + request.resend_s
+        until = request.listen_until(time.monotonic())
         while (left_s := deadline.left_s(until - time.monotonic())) > 0 and self._attachment.is_current(system):
             answer = inbox.receive(left_s)
             if isinstance(answer, Rejected):

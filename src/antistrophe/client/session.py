@@ -7,6 +7,7 @@ import pwd
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from antistrophe.client.deadline import Deadline
 from antistrophe.client.introduction import Introduction
 from antistrophe.client.request_reply import Requests
 from antistrophe.client.saga_entries import entries_of, events_of, outputs_of
+from antistrophe.client.where_it_stands import where_it_stands
 from antistrophe.definition.code_loading import inside_step_process
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.saga_definition import SagaDefinition
@@ -30,12 +32,14 @@ from antistrophe.messages import (
     CountSagas,
     Done,
     GetSaga,
+    ListSagas,
     OrderSaga,
     ResolveStep,
     SagaCounts,
     SagaFound,
+    SagaList,
 )
-from antistrophe.records import SagaMetadata, TimelineEntry
+from antistrophe.records import SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome, error_of
 from antistrophe.settings import Settings
@@ -45,6 +49,9 @@ DEFAULT_HOME = ".antistrophe"
 
 FILES_NEEDED = 20
 """How many files one orchestrator may have open: while it starts the system, and with its event store."""
+
+_SHOWN_SAGAS = 3
+_LAST_LOOK_S = 0.5
 
 _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.05
@@ -160,9 +167,23 @@ class Session:
         while running := self.counts()[0]:
             self._refuse_in_transaction("a saga that has not ended")
             if deadline.over:
-                raise deadline.error(f"{running} saga(s) of {self.home} have not ended")
+                raise deadline.error(f"{running} saga(s) of {self.home} have not ended", self._what_they_do(running))
             time.sleep(deadline.left_s(pause_s))
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _what_they_do(self, running: int) -> str:
+        """Where some of the sagas stand that run."""
+        shown: list[str] = []
+        for status in (SagaStatus.COMPENSATING, SagaStatus.EXECUTING):
+            page = partial(ListSagas, status=status, name=None, text=None, limit=_SHOWN_SAGAS, cursor=None)
+            try:
+                sagas = self.requests.ask(page, SagaList, deadline=Deadline(_LAST_LOOK_S)).sagas
+            except (TimeoutError, SystemUnavailableError):
+                return "the actor system does not answer"
+            shown += [f"{saga.id!r}: {where_it_stands(saga)}" for saga in sagas]
+        shown = shown[:_SHOWN_SAGAS]
+        others = running - len(shown)
+        return "; ".join(shown + ([f"and {others} more"] if others > 0 else []))
 
     def _refuse_in_transaction(self, what: str) -> None:
         """Raise RequestError where the caller has a transaction open on the journal: the system could write nothing."""

@@ -11,7 +11,6 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from antistrophe.errors import (
@@ -24,7 +23,9 @@ from antistrophe.errors import (
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.home_lock import holder_of, refuse_shared
 from antistrophe.launcher.probe import connect
+from antistrophe.launcher.slow_start import SlowStart
 from antistrophe.launcher.spawn import Started, error_named, log_tail, start_launcher
+from antistrophe.launcher.system import System
 from antistrophe.linux.home_identity import home_mark
 from antistrophe.linux.own_tasks import reap_marked
 from antistrophe.linux.process import identity_of, open_pidfd, wait_readable
@@ -37,20 +38,6 @@ _CONNECT_S = 5.0
 _STOP_EXTRA_S = 20.0
 """How long a stop may take beyond its drain: fencing, leaving, the sweep."""
 _LAUNCHER_EXIT_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """One incarnation of the actor system, as an application sees it. ``number`` counts the incarnations that this
-    attachment has seen, from 1; ``supervisor`` is the path of the supervisor's socket."""
-
-    number: int
-    supervisor: str
-    launcher_pid: int
-    admin_pid: int
-    logger_pid: int
-    supervisor_pid: int
-    settings: Settings
 
 
 class Attachment:
@@ -68,6 +55,7 @@ class Attachment:
         self._changed = threading.Condition()
         self._system: System | None = None
         self._seen = 0
+        self._slow_start = SlowStart(home)
         self._state = "its launcher was not reached yet"
         self._held = ""
         self._problem: AntistropheError | None = None
@@ -166,7 +154,8 @@ class Attachment:
     # --- the state that callers wait for -------------------------------------------------------------------------
 
     def _wait(self, timeout_s: float, *, retry: bool) -> System:
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
+        deadline = began + timeout_s
         with self._changed:
             while True:
                 if self._closed:
@@ -175,10 +164,12 @@ class Attachment:
                     return self._system
                 if self._problem is not None and not retry:
                     raise self._problem
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
+                now = time.monotonic()
+                if now >= deadline:
                     raise self._unavailable(timeout_s)
-                self._changed.wait(left_s)
+                self._changed.wait(
+                    min(deadline - now, self._slow_start.look(now - began, self._problem or self._state))
+                )
 
     def _unavailable(self, timeout_s: float) -> AntistropheError:
         if isinstance(self._problem, JournalError):
@@ -192,6 +183,7 @@ class Attachment:
             self._system = system
             if system is not None:
                 self._problem = None
+                self._slow_start.over()
             self._changed.notify_all()
         self._tell_listeners()
 
