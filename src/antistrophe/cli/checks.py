@@ -11,7 +11,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
@@ -266,6 +267,14 @@ def _all(journal: SqliteJournal, status: SagaStatus) -> Iterator[SagaMetadata]:
             return
 
 
+def _without_times(saga: SagaMetadata) -> SagaMetadata:
+    """What the entries of a saga tell of it: they have the system's times, and people see the machine's."""
+    never = datetime.fromtimestamp(0, UTC)
+    steps = tuple(replace(step, started_at=None, finished_at=None) for step in saga.steps)
+    waiting = None if saga.waiting is None else saga.waiting.partition(" comes at ")[0]
+    return replace(saga, created_at=never, updated_at=never, waiting=waiting, steps=steps)
+
+
 def _disagreement(journal: SqliteJournal, listed: SagaMetadata, status: SagaStatus) -> str | None:
     if listed.status is not status:
         return f"listed as {status.value}, but shown as {listed.status.value}"
@@ -275,7 +284,7 @@ def _disagreement(journal: SqliteJournal, listed: SagaMetadata, status: SagaStat
             replayed = metadata_of(replay(journal.load(listed.id)))
         except (AntistropheError, ValueError) as error:
             return str(error)
-        if shown == replayed:
+        if shown is not None and _without_times(shown) == _without_times(replayed):
             return None
         if journal.metadata(listed.id) == shown:  # else it has just changed: compare again
             word = "nothing" if shown is None else shown.status.value
