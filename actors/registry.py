@@ -108,9 +108,9 @@ class RegistryActor(RuntimeActor):
         return SagaFound(query.correlation, self._read.metadata(query.saga_id))
 
     def _get_entries(self, query: GetEntries) -> SagaEntries:
-        entries, more = self._read.entries_after(query.saga_id, query.after_seq, query.kinds)
+        entries, more, rest = self._read.entries_after(query.saga_id, query.after_seq, query.kinds, query.offset)
         known = bool(entries) or self._read.request_id(query.saga_id) is not None
-        return SagaEntries(query.correlation, entries if known else None, more)
+        return SagaEntries(query.correlation, entries if known else None, more, rest)
 
     def _count_sagas(self, query: CountSagas) -> SagaCounts:
         counts = self._read.counts()

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antistrophe.errors import JournalError
+from antistrophe.actors.registry import RegistryActor
+from antistrophe.client.saga_entries import entries_of
+from antistrophe.errors import JournalError, SagaNotFoundError
 from antistrophe.journal import RESULTS, Journal, SqliteJournal, journal_path
 from antistrophe.journal.rows import unpack_entry
-from antistrophe.journal.stored_entries import StoredEntries
+from antistrophe.journal.stored_entries import PART_BYTES, StoredEntries
+from antistrophe.messages import GetEntries, SagaEntries
 from antistrophe.saga.entries import Action, AttemptSucceeded, Entry
 from antistrophe.storage.opening import open_in_memory
+from antistrophe.transport.codec import pack_message
 from tests.contract.journal_sagas import FORWARD, START, accepted, append, run, started
 
 
@@ -57,12 +63,12 @@ def test_entries_are_found_by_their_place(journal: Journal) -> None:
     assert [journal.entry("s", seq) for seq in range(1, len(entries) + 2)] == [*entries, None]
     assert journal.entry("nobody", 1) is None
     for strange in ("order-\udcff", "nobody"):
-        assert journal.entries_after(strange) == ((), False)
+        assert journal.entries_after(strange) == ((), False, 0)
         assert journal.entry(strange, 1) is None
-    assert journal.entries_after("s", 0, ("\udcff",)) == ((), False)
-    assert journal.entries_after("s", 0, ("Nothing",)) == ((), False)
-    part, more = journal.entries_after("s", 2)
-    assert ([seq for _, seq, _, _ in part], more) == ([3, 4, 5, 6], False)
+    assert journal.entries_after("s", 0, ("\udcff",)) == ((), False, 0)
+    assert journal.entries_after("s", 0, ("Nothing",)) == ((), False, 0)
+    part, more, rest = journal.entries_after("s", 2)
+    assert ([seq for _, seq, _, _ in part], more, rest) == ([3, 4, 5, 6], False, 0)
 
 
 def test_an_entry_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -75,3 +81,25 @@ def test_an_entry_that_is_missing_is_named(tmp_path: Path) -> None:
         journal.entries_after("s", 2)
     assert journal.entries_after("s", 2, RESULTS)[1] is False, "what does not need the entry goes on"
     journal.close()
+
+
+def test_an_entry_that_fits_into_no_message_comes_in_pieces(journal: Journal) -> None:
+    size = PART_BYTES + 1_000_000
+    append(journal, "s", accepted("s"), started(0), returned(0, size), started(1), returned(1, 2 * PART_BYTES))
+    entries = journal.load("s")
+    registry = RegistryActor.__new__(RegistryActor)
+    registry._read = journal
+    sizes: list[int] = []
+
+    class Requests:
+        def ask(self, make: Callable[[str], GetEntries], _answer: type) -> SagaEntries:
+            answer = registry._get_entries(make("c"))
+            sizes.append(len(pack_message(answer)))
+            return answer
+
+    for kinds, wanted in (((), entries), (RESULTS, (entries[2], entries[4]))):
+        found = [record.entry for record in entries_of(cast(Any, Requests()), "s", "here", kinds)]
+        assert tuple(found) == wanted
+    assert max(sizes) < 2 * PART_BYTES
+    with pytest.raises(SagaNotFoundError):
+        list(entries_of(cast(Any, Requests()), "nobody", "here"))

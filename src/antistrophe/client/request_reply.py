@@ -42,6 +42,9 @@ T = TypeVar("T")
 RESEND_S = 1.0
 """A request that nobody has answered is sent again after this time."""
 
+_RESEND_BYTES_PER_S = 4 << 20
+"""The time grows by a second for so many bytes: a large request takes its time to travel and to be journaled."""
+
 JOURNAL_PATIENCE_S = 5.0
 """How long a request is made again that the system refuses because another process holds the journal's lock. The system
 itself waits for the lock no longer than a fraction of a second, because others wait for the system."""
@@ -105,7 +108,8 @@ class Requests:
         message = StartSaga(correlation, request_id, self._attachment.client_id, spec, join=join, wait=wait)
         then = self._await(correlation, spec.id) if wait else None
         answer, waits_for = (SagaOutcome, spec.id) if wait else (Accepted, None)
-        return PendingRequest(correlation, message, answer, self._silence_s, self._resend_s, then, saga_id=waits_for)
+        resend_s = self._resend_s + sum([len(step.input) for step in spec.steps]) / _RESEND_BYTES_PER_S
+        return PendingRequest(correlation, message, answer, self._silence_s, resend_s, then, saga_id=waits_for)
 
     def _await(self, correlation: str, saga_id: str) -> AwaitSaga:
         return AwaitSaga(correlation, saga_id, self._attachment.client_id)

@@ -20,19 +20,26 @@ from antistrophe.serialization.payload import unpack_payload
 def entries_of(requests: Requests, saga_id: str, place: str, kinds: tuple[str, ...] = ()) -> Iterator[JournalRecord]:
     """The entries of a saga in order, those of these kinds (none named: all); ``place`` names the home in messages.
     Raises SagaNotFoundError, and JournalError for an entry that can't be read."""
-    after_seq, more = 0, True
+    after_seq, more, begun = 0, True, bytearray()
     while more:
-        part = requests.ask(
-            lambda correlation, after_seq=after_seq: GetEntries(correlation, saga_id, after_seq, kinds),  # type: ignore[misc]
-            SagaEntries,
-        )
+        part = _part(requests, saga_id, after_seq, kinds, len(begun))
         if part.entries is None:
             raise SagaNotFoundError(f"there is no saga {saga_id!r} in {place}")
-        for position, seq, packed, at_us in part.entries:
-            after_seq = seq
-            entry = unpack_entry(packed, f"{place}: entry {seq} of saga {saga_id!r}")
-            yield JournalRecord(position, saga_id, seq, entry, at_us / 1e6)
+        for position, seq, piece, at_us in part.entries:
+            begun += piece
+            if part.rest == 0:
+                after_seq, packed = seq, bytes(begun)
+                begun.clear()
+                where = f"{place}: entry {seq} of saga {saga_id!r}"
+                yield JournalRecord(position, saga_id, seq, unpack_entry(packed, where), at_us / 1e6)
         more = part.more
+
+
+def _part(requests: Requests, saga_id: str, after_seq: int, kinds: tuple[str, ...], offset: int) -> SagaEntries:
+    return requests.ask(
+        lambda correlation: GetEntries(correlation, saga_id, after_seq, kinds, offset),
+        SagaEntries,
+    )
 
 
 def outputs_of(requests: Requests, saga_id: str, place: str) -> dict[str, Any]:

@@ -97,11 +97,12 @@ class Journal(Protocol):
         """Return one entry of a saga, or None if there is no such entry."""
 
     def entries_after(
-        self, saga_id: str, after_seq: int = 0, kinds: Sequence[str] = ()
-    ) -> tuple[tuple[PackedEntry, ...], bool]:
+        self, saga_id: str, after_seq: int = 0, kinds: Sequence[str] = (), offset: int = 0
+    ) -> tuple[tuple[PackedEntry, ...], bool, int]:
         """Return the entries of a saga behind ``after_seq``, in order, as they are packed, and whether more follow.
         ``kinds``: only entries of these classes. As many are returned as fit into a message: at least one, where there
-        is one."""
+        is one, and of one that does not fit a piece from byte ``offset`` on. The last number says how many of its
+        bytes are still to come; 0 where all entries are whole, or this was the last piece."""
 
     def results(self, saga_id: str, after_seq: int = 0) -> Iterator[JournalRecord]:
         """Return the entries of a saga behind ``after_seq`` that may hold what a step has returned, in order. Few of

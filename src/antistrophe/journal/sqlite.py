@@ -165,10 +165,10 @@ class SqliteJournal:
         return None if record is None else record.entry
 
     def entries_after(
-        self, saga_id: str, after_seq: int = 0, kinds: Sequence[str] = ()
-    ) -> tuple[tuple[PackedEntry, ...], bool]:
+        self, saga_id: str, after_seq: int = 0, kinds: Sequence[str] = (), offset: int = 0
+    ) -> tuple[tuple[PackedEntry, ...], bool, int]:
         """See ``Journal``."""
-        return self._entries.part(saga_id, after_seq, kinds)
+        return self._entries.piece(saga_id, after_seq, kinds, offset)
 
     def results(self, saga_id: str, after_seq: int = 0) -> Iterator[JournalRecord]:
         """See ``Journal``."""

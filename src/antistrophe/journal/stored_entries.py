@@ -11,7 +11,7 @@ from antistrophe.saga.entries import AttemptSucceeded, VerdictGiven
 from antistrophe.storage.database import Database
 
 PART_BYTES = 4 << 20
-"""A part ends with the entry that brings it to so many bytes. So an entry of any size is in one part."""
+"""A part ends with the entry that brings it to so many bytes, or before one that is larger by itself."""
 
 RESULTS = (AttemptSucceeded.__name__, VerdictGiven.__name__)
 """The kinds of entries that hold what a step has returned."""
@@ -60,28 +60,41 @@ class StoredEntries:
     def part(
         self, saga_id: str, after_seq: int = 0, kinds: Sequence[str] = (), part_bytes: int = PART_BYTES
     ) -> tuple[tuple[PackedEntry, ...], bool]:
-        """See ``Journal.entries_after``. The sizes are read first, so that no more than a part is in memory."""
-        if not is_text(saga_id) or not all(map(is_text, kinds)):
-            return (), False
-        wanted = f"kind IN ({', '.join('?' * len(kinds))})" if kinds else "true"
-        which = f"FROM journal WHERE saga_id = ? AND seq > ? AND {wanted}"
-        sizes = self._database.rows(
-            f"SELECT seq, length(entry) {which} ORDER BY seq LIMIT {_SIZES_AT_ONCE}", (saga_id, after_seq, *kinds)
-        )
+        """The entries of a saga behind ``after_seq``, in order, and whether more follow; at least one entry, where
+        there is one. The sizes are read first, so that no more than a part is in memory."""
+        which, values = _which(saga_id, after_seq, kinds)
+        sizes = self._database.rows(f"SELECT seq, length(entry) {which} ORDER BY seq LIMIT {_SIZES_AT_ONCE}", values)
         total = number = 0
-        while number < len(sizes) and total < part_bytes:
+        while number < len(sizes) and total < part_bytes and (not number or sizes[number][1] <= part_bytes):
             total += sizes[number][1]
             number += 1
         if not number:
             return (), False
         rows = self._database.rows(
             f"SELECT position, seq, entry, CAST(at AS INTEGER) {which} AND seq <= ? ORDER BY seq",
-            (saga_id, after_seq, *kinds, sizes[number - 1][0]),
+            (*values, sizes[number - 1][0]),
         )
         for expected, row in enumerate(rows if not kinds else (), start=after_seq + 1):
             if row[1] != expected:
                 raise missing(self.where(saga_id, expected))
         return tuple(map(tuple, rows)), number < len(sizes) or len(sizes) == _SIZES_AT_ONCE
+
+    def piece(
+        self, saga_id: str, after_seq: int, kinds: Sequence[str], offset: int, part_bytes: int = PART_BYTES
+    ) -> tuple[tuple[PackedEntry, ...], bool, int]:
+        """See ``Journal.entries_after``."""
+        which, values = _which(saga_id, after_seq, kinds)
+        found = self._database.row(
+            f"SELECT position, seq, length(entry), CAST(at AS INTEGER) {which} ORDER BY seq LIMIT 1", values
+        )
+        if found is None or found[2] <= part_bytes:
+            entries, more = self.part(saga_id, after_seq, kinds, part_bytes)
+            return entries, more, 0
+        position, seq, size, at_us = found
+        (piece,) = self._database.row(
+            "SELECT substr(entry, ?, ?) FROM journal WHERE position = ?", (offset + 1, part_bytes, position)
+        )
+        return ((position, seq, piece, at_us),), True, max(0, size - offset - len(piece))
 
     def results(self, saga_id: str, after_seq: int = 0) -> Iterator[JournalRecord]:
         """The entries of a saga that hold what its steps have returned, in order; few are in memory at a time."""
@@ -99,6 +112,14 @@ class StoredEntries:
     def _record(self, row: tuple[int, str, int, bytes, int]) -> JournalRecord:
         position, saga_id, seq, data, at_us = row
         return JournalRecord(position, saga_id, seq, unpack_entry(data, self.where(saga_id, seq)), at_us / 1e6)
+
+
+def _which(saga_id: str, after_seq: int, kinds: Sequence[str]) -> tuple[str, tuple[object, ...]]:
+    """SQL for the entries of a saga behind a seq, those of these kinds (none named: all), and its values."""
+    wanted = f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
+    if not is_text(saga_id) or not all(map(is_text, kinds)):
+        return "FROM journal WHERE false", ()  # no row has a text that can't be stored
+    return f"FROM journal WHERE saga_id = ? AND seq > ?{wanted}", (saga_id, after_seq, *kinds)
 
 
 def where_in(database: Database, saga_id: str, seq: int | None = None) -> str:

@@ -20,13 +20,14 @@ class GetSaga:
 
 @message
 class GetEntries:
-    """The journal entries of a saga behind ``after_seq``, those of these ``kinds`` (none named: all). Answered by
-    SagaEntries."""
+    """The journal entries of a saga behind ``after_seq``, those of these ``kinds`` (none named: all); ``offset``: the
+    asker has so many bytes of the first of them. Answered by SagaEntries."""
 
     correlation: str
     saga_id: str
     after_seq: int
     kinds: tuple[str, ...]
+    offset: int
 
 
 @message
@@ -116,11 +117,13 @@ class SagaFound:
 @message
 class SagaEntries:
     """Entries of a saga: of each the position, the seq, the entry as the journal packs it, and the machine's time in
-    microseconds at its writing; None where no saga has that id. ``more``: others follow, behind the last seq."""
+    microseconds at its writing; None where no saga has that id. ``more``: others follow, behind the last seq.
+    ``rest``: so many bytes of the only entry are still to come."""
 
     correlation: str
     entries: tuple[tuple[int, int, bytes, int], ...] | None
     more: bool
+    rest: int = 0
 
 
 @message
