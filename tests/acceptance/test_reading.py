@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from antistrophe.cli.screen import age
+from antistrophe.cli.times import age
 from tests.acceptance.command import PROGRAM, Caller, finish, write_lines
 from tests.waiting import until
 

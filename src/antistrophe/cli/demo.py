@@ -11,11 +11,12 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from antistrophe.cli import screen
+from antistrophe.cli import screen, times
 from antistrophe.cli.demo_steps import HANG_LIMIT_S, BookFlight, BookHotel, Pay
 from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.explanation import explain, story_table
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.cli.saga_rows import step_lines
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.journal import SqliteJournal, journal_path
@@ -68,7 +69,7 @@ def _show(console: Console, orchestrator: SagaOrchestrator, trip: SagaDefinition
     if not console.is_terminal:
         for saga in _changes(orchestrator, trip):
             steps = ", ".join(f"{step.name} {step.status.value.replace('_', ' ')}" for step in saga.steps)
-            console.print(f"{screen.local_time(saga.updated_at, date=False)}  {saga.status.value}: {steps}")
+            console.print(f"{times.moment(saga.updated_at, date=False)}  {saga.status.value}: {steps}")
         return
     with Live(console=console, refresh_per_second=20) as live:
         for saga in _changes(orchestrator, trip):
@@ -79,7 +80,7 @@ def _picture(saga: SagaMetadata, world: Path) -> RenderableType:
     head = Text.assemble((f"{saga.id}  ", "bold"), screen.status_text(saga.status))
     return Group(
         head,
-        screen.steps_table(saga.steps),
+        *step_lines(saga.steps, None),
         screen.safe("\nWhat the steps did to the world", style="bold"),
         *_seen(world),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from antistrophe.cli.times import duration, with_local_times
 from antistrophe.saga.entries import (
     Action,
     AttemptExpired,
@@ -151,7 +152,7 @@ def _verdict(_before: Saga, entry: VerdictGiven, after: Saga) -> str:
 
 def _retry(_before: Saga, entry: RetryScheduled, after: Saga) -> str:
     wait_s = max(0.0, entry.not_before - entry.at)
-    when = "at once" if wait_s < 0.001 else f"in {wait_s:.3g} s"
+    when = "at once" if wait_s < 0.001 else f"in {duration(wait_s)}"
     return _sentence(f"{_subject(after, entry.step, entry.action)} is tried again {when}")
 
 
@@ -181,7 +182,7 @@ def _resolved(_before: Saga, entry: StepResolved, after: Saga) -> str:
 
 SENTENCES: dict[type, Callable[[Any, Any, Saga], str]] = {
     SagaAccepted: _accepted,
-    SagaWaits: lambda _before, entry, _after: f"The saga waits: {printable(entry.reason)}.",
+    SagaWaits: lambda _before, entry, _after: f"The saga waits: {printable(with_local_times(entry.reason))}.",
     AttemptStarted: lambda _before, _entry, _after: "",
     AttemptSucceeded: _succeeded,
     AttemptExpired: _expired,

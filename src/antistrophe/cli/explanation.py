@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from antistrophe.cli import screen
+from antistrophe.cli import screen, times
 from antistrophe.cli.entry_sentences import Sentence, running_attempt, sentences_of
 from antistrophe.cli.invocation import places
 from antistrophe.records import SagaStatus
@@ -62,8 +62,10 @@ def explain(entries: Sequence[Entry], *, system_runs: bool) -> Explanation:
 def story_table(story: Iterable[Sentence]) -> Table:
     """A table of sentences with their times, one a line."""
     made = screen.grid(2)
-    for sentence in story:
-        made.add_row(screen.safe(screen.local_time(sentence.at, date=False), style="dim"), screen.safe(sentence.text))
+    made.columns[0].no_wrap, made.columns[0].justify = True, "right"
+    told = list(story)
+    for sentence, moment in zip(told, times.moments(each.at for each in told), strict=True):
+        made.add_row(screen.safe(moment, style="dim"), screen.safe(sentence.text))
     return made
 
 
@@ -85,7 +87,7 @@ def _standing(saga: Saga) -> str:
         return "The saga is parked: an undo failed for good, and a person has to settle it."
     direction = "The saga is being compensated." if saga.backward else "The saga goes forward."
     waiting = metadata_of(saga).waiting
-    return f"{direction} It waits: {printable(waiting)}." if waiting else direction
+    return f"{direction} It waits: {printable(times.with_local_times(waiting))}." if waiting else direction
 
 
 def _turned_back(saga: Saga) -> str | None:
@@ -115,7 +117,7 @@ def _owed(saga: Saga) -> Iterable[str]:
     for index in owed(saga):
         spec, step = saga.spec.steps[index], saga.steps[index]
         because = "in doubt: nobody knows whether it took effect" if step.in_doubt else "it took effect"
-        often = f" after it failed {screen.times(step.undo_failures)}" if step.undo_failures else ""
+        often = f" after it failed {screen.how_often(step.undo_failures)}" if step.undo_failures else ""
         given_up = f"; given up{often}: {printable(describe(step.given_up))}" if step.given_up is not None else ""
         yield f"the undo of {spec.name} ({because}){given_up}"
 

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from typing import Any
 
 import click
 
-from antistrophe.cli import screen
+from antistrophe.cli import screen, times
 from antistrophe.cli.exit_codes import DONE, INTERNAL, INTERRUPTED, SAGA_FAILED, WRONG_USE
 from antistrophe.cli.invocation import everywhere
 from antistrophe.errors import AntistropheError, SagaError
@@ -37,6 +38,14 @@ VERBS = {
 
 class Verbs(click.Group):
     """The verbs, in the order of the documentation. Each is loaded when it is called."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+            return code
+        except (BrokenPipeError, screen.ReaderLeftError):  # `| head`; click would call that a failure
+            return _reader_left()
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return list(VERBS)
@@ -70,6 +79,7 @@ def antistrophe() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one call and return its exit code. Every error is one line on standard error."""
+    times.tell_in(None)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a name that the terminal can't show must not end the call
             stream.reconfigure(errors="backslashreplace")
@@ -84,8 +94,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(str(error), SAGA_FAILED)
     except AntistropheError as error:
         return _say(str(error), WRONG_USE)
-    except BrokenPipeError:
-        return _reader_left()
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise

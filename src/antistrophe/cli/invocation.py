@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from antistrophe.cli.times import tell_in
 from antistrophe.client.session import DEFAULT_HOME, home_of
 from antistrophe.errors import JournalError
 from antistrophe.journal import journal_path
@@ -110,6 +112,13 @@ def everywhere(command: F) -> F:
             expose_value=False,
             callback=_keeps("as_json", bool),
             help="Print JSON, and nothing else, on standard output.",
+        ),
+        click.option(
+            "--utc",
+            is_flag=True,
+            expose_value=False,
+            callback=lambda _context, _parameter, value: tell_in(UTC) if value else None,
+            help="Tell times in UTC; by default they are those of your time zone.",
         ),
     )
     for option in reversed(options):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 
 from antistrophe.cli import screen
+from antistrophe.cli.completion import saga_ids
 from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.introduction import mark_tool
@@ -24,7 +25,7 @@ waits = click.option(
 
 
 @click.command("cancel", short_help="Cancel a saga that goes forward.")
-@click.argument("saga_id", metavar="ID")
+@click.argument("saga_id", metavar="ID", shell_complete=saga_ids)
 @click.option("--reason", metavar="TEXT", help="Why; it is journaled, and the saga's callers get it.")
 @waits
 @everywhere
@@ -44,7 +45,7 @@ def cancel_verb(invocation: Invocation, saga_id: str, reason: str | None, wait: 
 
 
 @click.command("retry", short_help="Try the compensations of a parked saga again.")
-@click.argument("saga_id", metavar="ID")
+@click.argument("saga_id", metavar="ID", shell_complete=saga_ids)
 @click.option("--note", metavar="TEXT", help="What was repaired; it is journaled with your user name.")
 @waits
 @everywhere
@@ -58,7 +59,7 @@ def retry_verb(invocation: Invocation, saga_id: str, note: str | None, wait: boo
 
 
 @click.command("resolve", short_help="Say that a step's compensation was settled by hand.")
-@click.argument("saga_id", metavar="ID")
+@click.argument("saga_id", metavar="ID", shell_complete=saga_ids)
 @click.argument("step_name", metavar="STEP")
 @click.option("--note", required=True, metavar="TEXT", help="How it was settled; it is journaled with your user name.")
 @waits

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 from rich.table import Table
 
-from antistrophe.cli import screen
+from antistrophe.cli import columns, screen, times
+from antistrophe.cli.completion import saga_ids
+from antistrophe.cli.course_drawing import drawing
+from antistrophe.cli.entry_rows import entries_table
 from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.explanation import Explanation, explain, story_table
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.cli.saga_rows import parked_lines, saga_lines, step_lines
 from antistrophe.cli.stored_journal import find_saga, open_journal, system_state
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.linux.termination import processes_of_home
-from antistrophe.records import SagaMetadata, SagaStatus, TimelineEntry
-from antistrophe.saga.entries import SagaAccepted
+from antistrophe.records import SagaMetadata, SagaStatus
+from antistrophe.saga.course import course_of
 
 STATUS_WORDS = [status.value for status in SagaStatus if status is not SagaStatus.NOT_STARTED]
 
@@ -87,17 +92,15 @@ def list_verb(
     if not page.sagas:
         console.print("no saga" if status is None and name is None and text is None else "no such saga")
         return DONE
-    if wanted is SagaStatus.FAILED:
-        console.print(screen.parked_table(page.sagas, datetime.now(UTC)))
-    else:
-        console.print(screen.sagas_table(page.sagas))
+    lines_of = parked_lines if wanted is SagaStatus.FAILED else saga_lines
+    columns.print_lines(console, lines_of(page.sagas, datetime.now(UTC), columns.width_of(console)))
     if page.cursor is not None:
         console.print(screen.safe(f"there are more sagas: --cursor {page.cursor}", style="dim"))
     return DONE
 
 
 @click.command("show", short_help="Show one saga: its steps, and every entry of its journal.")
-@click.argument("saga_id", metavar="ID")
+@click.argument("saga_id", metavar="ID", shell_complete=saga_ids)
 @everywhere
 @pass_invocation
 def show_verb(invocation: Invocation, saga_id: str) -> int:
@@ -105,13 +108,18 @@ def show_verb(invocation: Invocation, saga_id: str) -> int:
     with open_journal(invocation) as journal:
         saga = find_saga(journal, saga_id, invocation.home)
         timeline = journal.timeline(saga_id)
+        spans = () if invocation.as_json else course_of(journal.load(saga_id))
     if invocation.as_json:
         screen.print_json({"saga": saga, "timeline": timeline})
         return DONE
     console = screen.output()
+    width = columns.width_of(console)
     console.print(_head(saga))
-    screen.section(console, "Steps", screen.steps_table(saga.steps))
-    screen.section(console, "Journal", _timeline(saga, timeline))
+    drawn = list(drawing(saga, spans, time.time(), width))
+    if drawn:
+        screen.section(console, "Course", drawn)
+    screen.section(console, "Steps", step_lines(saga.steps, width))
+    screen.section(console, "Journal", entries_table(saga, timeline))
     return DONE
 
 
@@ -120,53 +128,16 @@ def _head(saga: SagaMetadata) -> Table:
         ("saga", saga.id),
         ("name", saga.name),
         ("status", screen.status_text(saga.status)),
-        ("accepted", screen.local_time(saga.created_at)),
-        ("changed", screen.local_time(saga.updated_at)),
+        ("accepted", times.moment(saga.created_at)),
+        ("changed", times.moment(saga.updated_at)),
     ]
     rows += [("error", saga.error)] if saga.error else []
-    rows += [("waits", saga.waiting)] if saga.waiting else []
+    rows += [("waits", times.with_local_times(saga.waiting))] if saga.waiting else []
     return screen.pairs(rows)
 
 
-def _timeline(saga: SagaMetadata, timeline: list[TimelineEntry]) -> Table:
-    made = screen.table("at", "entry", "step", "what")
-    for entry in timeline:
-        data = dict(entry.data)
-        step = data.pop("step", None)
-        name = saga.steps[step].name if isinstance(step, int) and 0 <= step < len(saga.steps) else ""
-        made.add_row(
-            screen.local_time(entry.at, date=False),
-            entry.kind,
-            screen.safe(name),
-            screen.safe(_details(entry, data)),
-        )
-    return made
-
-
-def _details(entry: TimelineEntry, data: dict[str, object]) -> str:
-    """The data of an entry in one line. `--json` shows all of it."""
-    if entry.kind == SagaAccepted.__name__:
-        return ""
-    lease = data.pop("lease", None)
-    stood = [data.pop(name, None) for name in ("stack", "traceback")]
-    if isinstance(lease, dict):
-        data["pid"] = lease.get("pid")
-    flat = {**data, **(_inner(data.pop("failure", None))), **(_inner(data.pop("cause", None)))}
-    flat = {name: value for name, value in flat.items() if name in data or name not in ("failure", "cause")}
-    said = {name: screen.json_value(value) for name, value in flat.items() if value not in (None, "", [], False)}
-    line = "  ".join(f"{name}={value}" for name, value in said.items())
-    return "\n".join([line, *(text for text in stood if isinstance(text, str))])
-
-
-def _inner(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        return {}
-    inner = dict(value)
-    return {**inner, **_inner(inner.pop("failure", None))}
-
-
 @click.command("explain", short_help="Explain what happened to a saga, and what to do.")
-@click.argument("saga_id", metavar="ID")
+@click.argument("saga_id", metavar="ID", shell_complete=saga_ids)
 @everywhere
 @pass_invocation
 def explain_verb(invocation: Invocation, saga_id: str) -> int:

@@ -1,22 +1,25 @@
-"""How output looks: colours, tables, times and JSON, on a terminal and in a pipe."""
+"""How output looks: colours, tables and JSON, on a terminal and in a pipe."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
+from antistrophe.records import SagaStatus, StepStatus
 from antistrophe.serialization.printable import printable
+
+_PADDING = re.compile(r" +$", re.MULTILINE)
 
 PIPE_WIDTH = 400
 """The width of lines where the output is not a terminal, in columns."""
@@ -39,8 +42,37 @@ STYLES: Mapping[str, str] = {
 
 
 def output() -> Console:
-    """Standard output. A pipe gets no colours, and its lines are not folded to a narrow screen."""
-    return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    """Standard output. A pipe gets no colours, and its lines are neither folded to a narrow screen nor padded."""
+    if sys.stdout.isatty():
+        return Console(markup=False, emoji=False, highlight=False)
+    unpadded = cast(IO[str], _Unpadded(sys.stdout))
+    return Console(markup=False, emoji=False, highlight=False, width=PIPE_WIDTH, file=unpadded)
+
+
+class ReaderLeftError(Exception):
+    """Whoever read the output has seen enough. A console would end the program for a BrokenPipeError, with code 1."""
+
+
+class _Unpadded:
+    """A stream whose lines end with their last character. A console writes whole lines."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(_PADDING.sub("", text))
+        except BrokenPipeError as error:
+            raise ReaderLeftError from error
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError as error:
+            raise ReaderLeftError from error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def errors() -> Console:
@@ -98,10 +130,11 @@ def status_text(status: Enum) -> Text:
     return safe(word.replace("_", " "), style=STYLES.get(word, ""))
 
 
-def section(console: Console, title: str, body: RenderableType) -> None:
+def section(console: Console, title: str, body: RenderableType | Sequence[Text]) -> None:
     """Print a part of the output: an empty line, a title, a body."""
     console.print(safe(f"\n{title}", style="bold"))
-    console.print(body)
+    for part in body if isinstance(body, Sequence) else (body,):
+        console.print(part, soft_wrap=isinstance(body, Sequence))
 
 
 def table(*columns: str) -> Table:
@@ -127,82 +160,6 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> Table:
     return made
 
 
-def local_time(moment: datetime | None, *, date: bool = True) -> str:
-    """A moment in the reader's time zone, to the millisecond; without the day where ``date`` is False."""
-    if moment is None:
-        return ""
-    form = "%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S"
-    local = moment.astimezone()
-    return f"{local.strftime(form)}.{local.microsecond // 1000:03}"
-
-
-def sagas_table(sagas: Iterable[SagaMetadata]) -> Table:
-    """A table of sagas, one a line."""
-    made = table("saga", "name", "status", "steps", "changed", "why")
-    for saga in sagas:
-        made.add_row(
-            safe(saga.id),
-            safe(saga.name),
-            status_text(saga.status),
-            f"{saga.steps_executed}/{saga.total_steps}",
-            local_time(saga.updated_at),
-            safe(_why(saga)),
-        )
-    return made
-
-
-def parked_table(sagas: Iterable[SagaMetadata], now: datetime) -> Table:
-    """A table of parked sagas, one a line: for how long, and which undo failed, how often and why."""
-    made = table("saga", "name", "parked for", "the undo that failed")
-    for saga in sagas:
-        failed = [step for step in saga.steps if step.status is StepStatus.COMPENSATION_FAILED]
-        undo = "; ".join(f"{step.name}{_how_often(step)}: {step.error}" for step in failed) or _why(saga)
-        made.add_row(safe(saga.id), safe(saga.name), age(now - saga.updated_at), safe_line(undo))
-    return made
-
-
-def times(number: int) -> str:
+def how_often(number: int) -> str:
     """`once`, `12 times`."""
     return "once" if number == 1 else f"{number} times"
-
-
-def _how_often(step: StepRecord) -> str:
-    return f" (failed {times(step.undo_failures)})" if step.undo_failures else ""
-
-
-def age(passed: timedelta) -> str:
-    """A duration in its two largest units, such as `2 h 5 min`."""
-    parts: list[str] = []
-    left = max(0, int(passed.total_seconds()))
-    for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        number, left = divmod(left, seconds)
-        if number or (unit == "s" and not parts):
-            parts.append(f"{number} {unit}")
-    return " ".join(parts[:2])
-
-
-def _why(saga: SagaMetadata) -> str:
-    """Why a saga does not go on: its reason to wait, or its error. A parked saga shows its error first."""
-    first, second = saga.waiting, saga.error
-    if saga.status is SagaStatus.FAILED:
-        first, second = second, first
-    return first or second or ""
-
-
-def steps_table(steps: Iterable[StepRecord]) -> Table:
-    """A table of one saga's steps, one a line."""
-    made = table("step", "", "status", "attempts", "from", "to", "why")
-    for step in steps:
-        status = status_text(step.status)
-        if step.in_doubt and step.status is not StepStatus.IN_DOUBT:
-            status.append(" (was in doubt)", style="yellow")
-        made.add_row(
-            str(step.index),
-            safe(step.name),
-            status,
-            str(step.attempts),
-            local_time(step.started_at, date=False),
-            local_time(step.finished_at, date=False),
-            safe(step.error or ""),
-        )
-    return made

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 
 import click
+from rich.console import Console
+from rich.text import Text
 
-from antistrophe.cli import screen
-from antistrophe.cli.exit_codes import DONE
+from antistrophe.cli import columns, screen, times
+from antistrophe.cli.exit_codes import DONE, INTERRUPTED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.stored_journal import open_journal
 from antistrophe.journal import SqliteJournal
-from antistrophe.records import SagaChange
+from antistrophe.records import SagaMetadata
 
 POLL_S = 0.1
 PAGE = 1_000
@@ -34,19 +36,24 @@ def watch_verb(invocation: Invocation, until_idle: bool, from_position: int | No
         position = journal.head() if from_position is None else from_position
         try:
             _follow(invocation, journal, position, until_idle)
-        except KeyboardInterrupt:  # Ctrl-C is the normal end
-            return DONE
+        except KeyboardInterrupt:
+            return INTERRUPTED
     return DONE
 
 
 def _follow(invocation: Invocation, journal: SqliteJournal, position: int, until_idle: bool) -> None:
+    console = screen.output()
+    wide = [0] * 4
     while True:
         # Count first, then read the changes: the changes include every saga that had ended when it was counted.
         idle = not any(number for status, number in journal.counts().items() if status.running)
         changes = journal.changes(position, PAGE)
         for change in changes:
             position = change.position
-            _print(invocation, change)
+            if invocation.as_json:
+                screen.print_json_line(change)
+            else:
+                _print(console, change.saga, wide)
         if changes:
             continue
         if until_idle and idle:
@@ -54,18 +61,17 @@ def _follow(invocation: Invocation, journal: SqliteJournal, position: int, until
         time.sleep(POLL_S)
 
 
-def _print(invocation: Invocation, change: SagaChange) -> None:
-    saga = change.saga
-    if invocation.as_json:
-        screen.print_json_line(change)
-        return
-    line = screen.safe(f"{screen.local_time(saga.updated_at, date=False)}  ", style="dim")
-    line.append_text(screen.safe(f"{saga.id}  ", "default not dim"))
-    line.append_text(screen.status_text(saga.status))
-    line.append(f"  {saga.steps_executed}/{saga.total_steps}", style="default not dim")
+def _print(console: Console, saga: SagaMetadata, wide: list[int]) -> None:
+    """Print one change. The columns are as wide as the widest cell so far."""
     busy = [f"{step.name} {step.status.value.replace('_', ' ')}" for step in saga.steps if step.finished_at is None]
     busy = [each for each in busy if not each.endswith((" pending", " skipped"))]
-    for each in (*busy, saga.waiting, saga.error):
-        if each:
-            line.append("  ").append_text(screen.safe_line(each, "default not dim"))
-    screen.output().print(line, soft_wrap=True)
+    texts = (*busy, times.with_local_times(saga.waiting or ""), saga.error)
+    row = [
+        screen.safe(times.moment(saga.updated_at, date=False), style="dim"),
+        screen.safe_line(saga.id),
+        screen.status_text(saga.status),
+        Text(f"{saga.steps_executed}/{saga.total_steps}"),
+        screen.safe_line(" · ".join(text for text in texts if text)),
+    ]
+    wide[:] = [max(width, cell.cell_len) for width, cell in zip(wide, row, strict=False)]
+    columns.print_lines(console, [columns.row_as_line(row, wide, columns.width_of(console))])

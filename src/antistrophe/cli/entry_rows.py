@@ -1,0 +1,52 @@
+"""The journal of one saga as a table: every entry, with what it says in short. `--json` shows all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from antistrophe.cli import screen, times
+from antistrophe.records import SagaMetadata, TimelineEntry
+from antistrophe.saga.entries import SagaAccepted
+
+_LEFT_OUT = ("deadline",)  # it follows from the limit
+
+
+def entries_table(saga: SagaMetadata, timeline: Sequence[TimelineEntry]) -> Table:
+    """One row for each entry."""
+    made = screen.table("at", "entry", "step", "what")
+    made.columns[0].justify = "right"
+    for column in made.columns[:2]:
+        column.no_wrap = True
+    moments = times.moments(entry.at for entry in timeline)
+    for entry, moment in zip(timeline, moments, strict=True):
+        data = dict(entry.data)
+        step = data.pop("step", None)
+        name = saga.steps[step].name if isinstance(step, int) and 0 <= step < len(saga.steps) else ""
+        made.add_row(moment, entry.kind, screen.safe(name), screen.safe(_details(entry, data)))
+    return made
+
+
+def _details(entry: TimelineEntry, data: dict[str, object]) -> str:
+    """The data of an entry in one line, and below it where its code stood."""
+    if entry.kind == SagaAccepted.__name__:
+        return ""
+    lease = data.pop("lease", None)
+    call = [str(screen.json_value(data.pop(name))) for name in ("action", "attempt") if name in data]
+    stood = [data.pop(name, None) for name in ("stack", "traceback")]
+    if isinstance(lease, dict):
+        data["pid"] = lease.get("pid")
+    flat = {**data, **(_inner(data.pop("failure", None))), **(_inner(data.pop("cause", None)))}
+    flat = {name: value for name, value in flat.items() if name in data or name not in ("failure", "cause")}
+    said = {name: screen.json_value(value) for name, value in flat.items() if value not in (None, "", [], False)}
+    values = [f"{name}={value}" for name, value in said.items() if name not in _LEFT_OUT]
+    line = "  ".join([*([" ".join(call)] if call else []), *values])
+    return "\n".join([times.with_local_times(line), *(text for text in stood if isinstance(text, str))])
+
+
+def _inner(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {}
+    inner = dict(value)
+    return {**inner, **_inner(inner.pop("failure", None))}
