@@ -142,10 +142,12 @@ class Execution:
         began: bool | None = None
         answer = None
         stack = None
+        lost = False
         no_stack: str | None = "the machine has been started anew since"
         if current.lease.boot_id == self._evidence.boot_id():
             record = self._evidence.read(current.lease, self._attempt_id(current))
             began, answer = _began(record), record.answer
+            lost = dead.lost
             stack = self._evidence.stack(current.lease.name) if began and answer is None else None
             no_stack = self._evidence.why_no_stack(dead) if began and answer is None and stack is None else None
         return Fenced(
@@ -161,6 +163,7 @@ class Execution:
             stack,
             no_stack,
             dead.overdue,
+            lost,
         )
 
     def remove_evidence(self, lease_name: str) -> None:

@@ -50,6 +50,8 @@ class LiveSagas:
         self._supervisor = supervisor
         self._environments = environments
         self._held: dict[str, RequestLease] = {}
+        self._alone: str | None = None
+        self._suspects: dict[str, RequestLease] = {}
         self._settings = base.settings
         self.hosts = hosts
         self._processes = processes
@@ -108,6 +110,7 @@ class LiveSagas:
     def remove(self, saga_id: str) -> LiveSaga | None:
         """The saga is final or parked (or was never accepted)."""
         self._processes.forget(saga_id)
+        self.turn_is_over(saga_id)
         self._admission.left(saga_id)
         live = self._sagas.pop(saga_id, None)
         if live is not None:
@@ -121,6 +124,7 @@ class LiveSagas:
         if live is None:
             return
         self._processes.forget(live.id)
+        self.turn_is_over(live.id)
         self._take_from_host(live)
         live.begin, live.grant = None, None
         live.urgent = message.urgent
@@ -222,6 +226,8 @@ class LiveSagas:
         live = self._sagas.get(message.saga_id)
         if live is not None and live.host is not None:
             self._take_orphan(live)
+            if message.request.alone and not self._goes_alone(message):
+                return
             environment = self._environment_of(live, message.request.origin)
             if environment is None:
                 self._held[live.id] = message
@@ -233,6 +239,22 @@ class LiveSagas:
         found = self._environments.of_saga(live.client_id, origin, live.environment, self._supervisor.now())
         live.environment = found
         return found
+
+    def _goes_alone(self, message: RequestLease) -> bool:
+        """Whether no other suspect has the turn. The others wait, and each has its turn alone."""
+        if self._alone is None or self._alone == message.saga_id:
+            self._alone = message.saga_id
+            return True
+        self._suspects[message.saga_id] = message
+        return False
+
+    def turn_is_over(self, saga_id: str) -> None:
+        """That saga needs no lease for now. Where it was the suspect whose turn it was, it is the turn of the next."""
+        self._suspects.pop(saga_id, None)
+        if self._alone == saga_id:
+            self._alone = None
+            if self._suspects:
+                self.ask_process(self._suspects.pop(next(iter(self._suspects))))
 
     def introduced(self) -> None:
         """An application has said who it is, or none will: serve the sagas that have waited for that."""

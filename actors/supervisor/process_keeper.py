@@ -60,6 +60,7 @@ class ProcessKeeper:
         self._children: dict[str, ChildProcess] = {}
         self._wakeups = Wakeups(supervisor)
         self.attempts = RunningAttempts(supervisor, base.home, self.pool, self._children, self._wakeups)
+        self.attempts.after_death = base.after_death
         self._frozen = False
 
     # --- what sagas want ---------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ class RunningAttempts:
         self._left: dict[str, set[str]] = {}
         self._deaths: dict[str, ProcessDead] = {}
         self._reaped_before: set[ProcessIdentity] = set()
+        self.after_death = False
 
     def is_ending(self, lease_name: str) -> bool:
         """Whether the attempt of that lease is to end."""
@@ -99,7 +100,8 @@ class RunningAttempts:
                 log.error("saga %s can't go on before the processes of its last attempt have ended: %s", saga_id, left)
                 return
             self._reaped_before.add(identity)
-        self._supervisor.died(ProcessDead(saga_id, lease, None, None, True, "the system that ran it was ended"))
+        why = "the system that ran it was ended"
+        self._supervisor.died(ProcessDead(saga_id, lease, None, None, True, why, lost=self.after_death))
 
     # --- ending ------------------------------------------------------------------------------------------------
 

@@ -219,6 +219,7 @@ class SupervisorActor(RuntimeActor):
 
     def _on_return(self, message: ReturnProcess, _sender: Address) -> None:
         self.processes.give_back(message.saga_id, message.lease_name, reusable=message.reusable)
+        self.sagas.turn_is_over(message.saga_id)
         self.draining.look()
 
     def _on_ended(self, message: SagaEnded, sender: Address) -> None:

@@ -52,6 +52,14 @@ def test_an_entry_from_before_a_field_is_read(entry: Entry, later: list[str]) ->
     assert unpack_entry(pack_payload([kind, written]), "it") == replace(entry, **lacking)
 
 
+def test_a_failure_from_before_lost_attempts_were_told_was_not_lost() -> None:
+    entry = replace(FAILED, lost=True)
+    assert unpack_entry(pack_entry(entry), "it") == entry
+    kind, written = unpack_payload(pack_entry(entry))
+    assert written.pop("lost") is True
+    assert unpack_entry(pack_payload([kind, written]), "it") == FAILED
+
+
 def test_a_lease_from_before_attempt_files_were_named_is_read() -> None:
     lease = Lease("p-1", 4711, 99, "boot", attempt_file="fe01:2a:0123456789abcdef")
     entry = AttemptStarted(1.0, 0, Action.EXECUTE, 1, 5.0, 6.0, lease)

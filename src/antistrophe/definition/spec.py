@@ -130,7 +130,8 @@ class LeaseRequest:
 
     ``fresh``: the process has run nothing yet. ``urgent``: the attempt is a compensation, and goes first; among the
     others the higher ``priority`` goes first. ``throttle``: the limits of the attempt's step class, which may make it
-    wait. ``shared``: a slot in an async worker, which makes the calls of other sagas too.
+    wait. ``shared``: a slot in an async worker, which makes the calls of other sagas too. ``alone``: not beside another
+    attempt that has to be alone, because each of them may be what ended the actor system.
     """
 
     origin: Origin
@@ -140,6 +141,7 @@ class LeaseRequest:
     priority: int = 0
     throttle: Throttle | None = None
     shared: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +166,17 @@ class SagaSpec:
         place = f"{self.origin.script}:" if step.class_ref.startswith("__main__:") else ""
         return Throttle(place + step.class_ref, step.max_concurrent, step.max_per_second)
 
-    def lease_request(self, index: int, *, urgent: bool = False) -> LeaseRequest:
-        """The request for an attempt of the step with this index; ``urgent`` for a compensation.
+    def lease_request(self, index: int, *, urgent: bool = False, alone: bool = False) -> LeaseRequest:
+        """The request for an attempt of the step with this index; ``urgent`` for a compensation, ``alone`` for one that
+        is suspected to end the actor system.
 
         The process imports the classes of all steps, so that it can serve later steps, too.
         """
         step, class_refs = self.steps[index], tuple(dict.fromkeys(step.class_ref for step in self.steps))
         throttle = self.throttle(index)
-        return LeaseRequest(self.origin, class_refs, step.fresh_process, urgent, self.priority, throttle, step.shared)
+        return LeaseRequest(
+            self.origin, class_refs, step.fresh_process, urgent, self.priority, throttle, step.shared, alone
+        )
 
     def same_definition(self, other: SagaSpec) -> bool:
         """Whether both have the same name and, step by step, the same name, class and packed fields. Policies do not

@@ -59,10 +59,12 @@ def refuse_shared(home: Path) -> None:
 
 
 class HomeLock:
-    """The lock that only one launcher of a home can hold. The kernel releases it when that process dies."""
+    """The lock that only one launcher of a home can hold. The kernel releases it when that process dies. What is
+    written in it says that its holder has not ended as it should; ``after_death``: the one before had not."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, after_death: bool) -> None:
         self._descriptor = descriptor
+        self.after_death = after_death
 
     @classmethod
     def take(cls, home: Path) -> HomeLock | None:
@@ -75,6 +77,7 @@ class HomeLock:
             raise JournalError(f"{path} can't be opened: {error.strerror}; check the permissions of {home}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            after_death = os.fstat(descriptor).st_size > 0
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)  # for people: see `holder_of`
         except BlockingIOError:
@@ -85,7 +88,11 @@ class HomeLock:
             raise JournalError(
                 f"{path} can't be locked: {error.strerror}; a home belongs on a local file system with free space"
             ) from error
-        return cls(descriptor)
+        return cls(descriptor, after_death=after_death)
+
+    def ends_well(self) -> None:
+        """The holder has done everything that it had to do."""
+        os.ftruncate(self._descriptor, 0)
 
     def release(self) -> None:
         """Release the lock for the next launcher."""

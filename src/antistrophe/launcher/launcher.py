@@ -13,6 +13,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from antistrophe.errors import JournalError, SystemUnavailableError
@@ -46,6 +47,8 @@ log = logging.getLogger("antistrophe.launcher")
 
 _FIRST_HELLO_S = 3.0
 _START_POLL_S = 0.02
+_PAUSE_S = 0.1  # after the second death within restart_window_s; then 0.3, 0.7, …
+_LONGEST_PAUSE_S = 2.0
 _LOOK_S = 3.0  # how often a system that runs looks whether its sockets are still there
 
 
@@ -65,7 +68,7 @@ class Launcher:
         self._restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
         self._incarnation: Incarnation | None = None
         self._generation = 0
-        self._start_until = 0.0
+        self._start_until = self._start_at = 0.0
         self._look_at = 0.0
         self._first_hello_until = time.monotonic() + _FIRST_HELLO_S
         self._failed = False
@@ -130,7 +133,9 @@ class Launcher:
 
     def _run_once(self) -> None:
         try:
-            if self._incarnation is None:
+            if self._incarnation is None and (pause_s := self._start_at - time.monotonic()) > 0.0:
+                self._select(pause_s)
+            elif self._incarnation is None:
                 self._start_incarnation()
             elif self._incarnation.ready is None:
                 self._select(0.0)
@@ -177,7 +182,8 @@ class Launcher:
     def _start_incarnation(self) -> None:
         self._generation += 1
         self._start_until = time.monotonic() + self._settings.open_timeout_s
-        self._incarnation = Incarnation(self._folder, self._configuration)
+        after_death = self._generation > 1 or self._lock.after_death
+        self._incarnation = Incarnation(self._folder, replace(self._configuration, after_death=after_death))
         self._incarnation.start()
         for pidfd in self._incarnation.pidfds.values():
             self._selector.register(pidfd, selectors.EVENT_READ, lambda _mask: None)
@@ -226,6 +232,7 @@ class Launcher:
             often = f"the actor system of {self._home} died more than {limit} times in {window_s:g} s"
             self._fail(SystemUnavailableError.__name__, f"{often}; the last time: {reason}")
         else:
+            self._start_at = time.monotonic() + _pause_s(self._restarts.recent)
             self._connections.tell(control_protocol.Restarting(reason))
             self._move_sockets()
 
@@ -254,6 +261,7 @@ class Launcher:
             self._signals.reap,
             self._checkpoint_journal,
             self._remove_sockets,
+            self._note_good_end,
             self._lock.release,
             self._connections.close,
         )
@@ -281,6 +289,10 @@ class Launcher:
         with contextlib.suppress(JournalError):
             open_database(journal_path(self._home), synchronous=self._settings.synchronous).close()
 
+    def _note_good_end(self) -> None:
+        if not self._failed:
+            self._lock.ends_well()
+
     def _remove_sockets(self) -> None:
         remove_leftover_sockets(self._folder)
         leave_socket_folder(self._home, self._folder)
@@ -298,3 +310,8 @@ class Launcher:
             self._lock.release()
         if self._incarnation is not None:
             self._incarnation.drop_descriptors()
+
+
+def _pause_s(deaths: int) -> float:
+    """How long the next start waits after so many deaths, so that others get time to work between them."""
+    return float(min(_LONGEST_PAUSE_S, _PAUSE_S * (2 ** (min(deaths, 16) - 1) - 1)))

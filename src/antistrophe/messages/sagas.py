@@ -76,7 +76,8 @@ class ProcessRefusal:
 @message
 class ProcessDead:
     """The process of this lease is proven dead, with its whole group. ``by_system``: the system ended it. ``asked``:
-    what came of the request for its stack, None where nobody asked. ``overdue``: as in EndProcess."""
+    what came of the request for its stack, None where nobody asked. ``overdue``: as in EndProcess. ``lost``: it died
+    with its whole actor system."""
 
     saga_id: str
     lease: Lease
@@ -86,6 +87,7 @@ class ProcessDead:
     detail: str | None = None
     asked: str | None = None
     overdue: bool = False
+    lost: bool = False
 
 
 @message

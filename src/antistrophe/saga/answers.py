@@ -72,7 +72,7 @@ def entries_of_death(saga: Saga, current: AttemptStarted, fenced: Fenced, now: f
     stood: dict[str, Any] = {"stack": fenced.stack, "no_stack": fenced.no_stack}
     if current.action is Action.VERIFY and failure.kind not in _NOT_ITS_DOING:
         return (replace(_no_verdict(current, f"verify did not answer: {failure.error}", now), **stood),)
-    return (replace(_failed(current, failure, now), **stood),)
+    return (replace(_failed(current, failure, now), **stood, lost=fenced.lost and fenced.began is not False),)
 
 
 def _with_detail(entry: Entry, detail: str | None) -> Entry:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from antistrophe.definition.spec import LeaseRequest
 from antistrophe.saga.entries import Action, AttemptStarted, Lease
 from antistrophe.saga.state import Saga
+from antistrophe.saga.step_state import ALONE_FROM
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,5 +145,6 @@ def _without_attempt(saga: Saga) -> tuple[Effect, ...]:
     work = next_work(saga)
     if work is None:
         return ()
-    request = saga.spec.lease_request(work.step, urgent=work.action is Action.COMPENSATE)
+    alone = saga.steps[work.step].times_lost(work.action) >= ALONE_FROM
+    request = saga.spec.lease_request(work.step, urgent=work.action is Action.COMPENSATE, alone=alone)
     return (RequestLease(request, saga.not_before),)

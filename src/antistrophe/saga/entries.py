@@ -158,7 +158,7 @@ class AttemptExpired:
 class AttemptFailed:
     """The attempt ended without success, and its process is out of the way. ``counts``: against the policy;
     ``stack``: where its threads and tasks stood when it was ended or crashed, ``no_stack``: why nobody knows;
-    ``traceback``: that of the exception which the step raised."""
+    ``traceback``: that of the exception which the step raised; ``lost``: the whole actor system died while it ran."""
 
     at: float
     step: int
@@ -169,6 +169,7 @@ class AttemptFailed:
     stack: str | None = None
     no_stack: str | None = None
     traceback: str | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

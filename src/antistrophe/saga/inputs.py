@@ -99,7 +99,7 @@ class Fenced:
     """The process of an attempt is proven dead. ``began``: it left a start marker (None: nobody can know);
     ``answer``: the outcome that it left; ``by_system``: ended by a stop or a restart, not by itself; ``overdue``: ended
     because it was past its limit, which the journal may not know yet; ``stack``: where it stood when it was ended,
-    ``no_stack``: why nobody knows."""
+    ``no_stack``: why nobody knows; ``lost``: the whole actor system died while it ran."""
 
     step: int
     action: Action
@@ -113,6 +113,7 @@ class Fenced:
     stack: str | None = None
     no_stack: str | None = None
     overdue: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ the same decision.
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 from antistrophe.definition.spec import StepSpec
 from antistrophe.saga.answers import entries_of_answer, entries_of_death
@@ -50,7 +51,7 @@ from antistrophe.saga.inputs import (
     TimePassed,
 )
 from antistrophe.saga.state import Saga, evolve
-from antistrophe.saga.step_state import StepState, leaves_doubt
+from antistrophe.saga.step_state import LOST_LIMIT, StepState, leaves_doubt
 
 NEVER_RAN_LIMIT = 10
 """How many attempts of one step may end before their call. One more counts as a failure of the step."""
@@ -59,6 +60,11 @@ REFUSED_DELAY_S = 5.0
 """The first wait after a process could not make the call; doubled up to REFUSED_MAX_S."""
 
 REFUSED_MAX_S = 300.0
+
+_ENDS_THE_SYSTEM = (
+    f"the actor system died {LOST_LIMIT} times in a row while this ran, the last time while no other suspect did: it"
+    " may be what ends the system, so it is not tried again before an operator says so"
+)
 
 _TURN_REASONS = {
     FailureKind.TIMEOUT: TurnReason.STEP_TIMED_OUT,
@@ -188,8 +194,9 @@ class _Draft:
 
     def _may_ask_verify(self, failed: AttemptFailed) -> bool:
         asked = self.saga.verdict is not None or self.saga.cancel is not None
-        never_ran = self.saga.steps[failed.step].verify_never_ran
-        return not asked and never_ran <= NEVER_RAN_LIMIT and failed.failure.kind is not FailureKind.UNENCODABLE
+        step = self.saga.steps[failed.step]
+        answers = step.verify_never_ran <= NEVER_RAN_LIMIT and step.verify_lost < LOST_LIMIT
+        return not asked and answers and failed.failure.kind is not FailureKind.UNENCODABLE
 
     def _settle_backward(self, failed: AttemptFailed) -> None:
         """Decide what follows a failed compensation: try again, or give up."""
@@ -199,6 +206,8 @@ class _Draft:
             again = step.undo_never_ran <= NEVER_RAN_LIMIT
         elif failure.kind is FailureKind.REFUSED:
             again = True
+        elif step.undo_lost >= LOST_LIMIT:
+            again, failure = False, replace(failure, error=_ENDS_THE_SYSTEM)
         else:
             again = failure.kind is not FailureKind.FATAL and step.undo_counted < spec.compensation_retry.max_attempts
         if not again:
@@ -313,6 +322,8 @@ def _may_retry(spec: StepSpec, step: StepState, failure: Failure, doubtful: bool
     if failure.kind is FailureKind.NEVER_RAN:
         return step.never_ran <= NEVER_RAN_LIMIT
     if failure.kind in (FailureKind.FATAL, FailureKind.UNENCODABLE) or (doubtful and not spec.idempotent):
+        return False
+    if step.lost >= LOST_LIMIT:
         return False
     limit = spec.retryable_attempts if failure.kind is FailureKind.RETRYABLE else spec.retry.max_attempts
     return step.counted < limit

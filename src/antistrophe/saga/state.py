@@ -35,7 +35,7 @@ from antistrophe.saga.entries import (
     VerdictGiven,
 )
 from antistrophe.saga.long_tuples import sequence_of, with_last, with_value
-from antistrophe.saga.step_state import KEPT_BYTES, StepState, is_owed, leaves_doubt
+from antistrophe.saga.step_state import KEPT_BYTES, StepState, is_owed, leaves_doubt, times_lost
 from antistrophe.serialization.fast_records import changed
 
 
@@ -237,11 +237,13 @@ def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
             "undo_never_ran": step.undo_never_ran + never_ran,
             "undo_refused": step.undo_refused + refused,
             "undo_traceback": entry.traceback,
+            "undo_lost": times_lost(step.undo_lost, entry),
         }
     elif entry.action is Action.VERIFY:
         changes = {
             "verify_never_ran": step.verify_never_ran + never_ran,
             "verify_refused": step.verify_refused + refused,
+            "verify_lost": times_lost(step.verify_lost, entry),
         }
     else:
         changes = {
@@ -253,6 +255,7 @@ def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
             "failure": entry.failure,
             "traceback": entry.traceback,
             "finished_at": entry.at,
+            "lost": times_lost(step.lost, entry),
         }
     return changed(
         saga,
@@ -300,6 +303,7 @@ def _retried(saga: Saga, _entry: CompensationRetried) -> Saga:
         "undo_counted": 0,
         "undo_never_ran": 0,
         "undo_refused": 0,
+        "undo_lost": 0,
         "finished_at": None,
     }
     steps = sequence_of(changed(step, **anew) if step.given_up else step for step in saga.steps)

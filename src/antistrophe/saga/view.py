@@ -13,7 +13,7 @@ from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import Action, Entry, TurnedBack
 from antistrophe.saga.outcome import describe, error_of, outcome_of, status_of
 from antistrophe.saga.state import Saga
-from antistrophe.saga.step_state import StepState, is_owed
+from antistrophe.saga.step_state import ALONE_FROM, StepState, is_owed
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,9 @@ def _waiting(saga: Saga, ahead_s: float) -> str | None:
         due = at(saga.not_before + ahead_s).isoformat()
         action = work.action.value
         return f"the next attempt to {action} {name} comes at {due}, in the first step process that is free then"
-    return f"a step process to {work.action.value} {name} in{_limits(saga.spec.steps[work.step])}"
+    lost = saga.steps[work.step].times_lost(work.action)
+    suspect = f"; the actor system has died {lost} times in a row while that ran" if lost >= ALONE_FROM else ""
+    return f"a step process to {work.action.value} {name} in{_limits(saga.spec.steps[work.step])}{suspect}"
 
 
 def _limits(step: StepSpec) -> str:
