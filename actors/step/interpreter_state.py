@@ -223,6 +223,9 @@ def put_back_messages(healthy: tuple[Any, ...]) -> bool:
     logging.disable(disabled_below)
     log.handlers[:] = [handler]
     log.setLevel(level)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith(f"{log.name}.") and isinstance(logger, logging.Logger):
+            logger.disabled = False  # a configuration of logging disables the loggers that it does not name
     return True
 
 

@@ -7,6 +7,7 @@ import datetime
 import gc
 import locale
 import logging
+import logging.config
 import os
 import resource
 import shutil
@@ -103,6 +104,7 @@ PUT_BACK: dict[str, Callable[[], object]] = {
     "digits": lambda: sys.set_int_max_str_digits(1_000),
     "warnings": lambda: warnings.simplefilter("error"),
     "logging": lambda: logging.disable(logging.CRITICAL),
+    "loggers": lambda: logging.config.dictConfig({"version": 1}),
 }
 
 
@@ -207,6 +209,11 @@ class Describe(SagaStep):
         return StepResult({"pid": str(os.getpid()), **description()})
 
 
+def disabled_loggers() -> list[str]:
+    loggers = logging.Logger.manager.loggerDict.items()
+    return [name for name, each in loggers if name.startswith("antistrophe.step.") and getattr(each, "disabled", False)]
+
+
 def description() -> dict[str, str]:
     status = Path("/proc/self/status").read_text().splitlines()
     kept = ("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "Cap", "NoNew", "Seccomp", "Cpus_allowed:")
@@ -221,12 +228,13 @@ def description() -> dict[str, str]:
         "path": sys.path,
         "environment": sorted(os.environ.items()),
         "zone": time.tzname,
-        "files": [os.path.realpath(f"/proc/self/fd/{number}") for number in (0, 1, 2)],
+        "files": [Path(f"/proc/self/fd/{number}").readlink() for number in (0, 1, 2)],
         "streams": [(type(each).__name__, each.closed) for each in (sys.stdin, sys.stdout, sys.stderr)],
         "arguments": sys.argv,
         "tracing": (sys.gettrace(), sys.getprofile(), threading.gettrace()),
         "switches": (sys.getrecursionlimit(), sys.getswitchinterval(), gc.isenabled(), socket.getdefaulttimeout()),
         "locale": (locale.setlocale(locale.LC_ALL), sys.get_int_max_str_digits()),
+        "loggers": disabled_loggers(),
         "messages": ([str(each) for each in warnings.filters], logging.root.manager.disable),
         "functions": (os.getpid.__module__, time.time.__module__, datetime.datetime.__name__, open.__module__),
     }
