@@ -19,6 +19,7 @@ from antistrophe.client.saga_entries import entries_of, events_of, outputs_of
 from antistrophe.client.where_it_stands import where_it_stands
 from antistrophe.definition.code_loading import inside_step_process
 from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.green_threads import green_parts
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import SagaNotFoundError, SystemStateError, SystemUnavailableError
 from antistrophe.eventstore.recorded import Upcasts, recorded
@@ -73,6 +74,7 @@ class Session:
                 " application instead. If this is your script: put what it does when it is run under"
                 ' `if __name__ == "__main__":`, because step processes load the script to find its steps'
             )
+        _refuse_green_threads()
         _check_room()
         self.home = home_of(home)
         self._versions = versions
@@ -226,6 +228,15 @@ class Session:
             store.close()
         self.attachment.close()
         self.requests.close()
+
+
+def _refuse_green_threads() -> None:
+    if (parts := green_parts()) is not None:
+        raise SystemStateError(
+            f"an orchestrator can't work in this process: {parts} (monkey patching), and its threads would never be"
+            " woken. Open it in a process without that: a web worker with real threads (gunicorn's gthread) instead of"
+            " green ones, or a process of its own that the green one asks"
+        )
 
 
 def home_of(home: str | os.PathLike[str] | None) -> Path:
