@@ -8,6 +8,7 @@ from typing import Any
 
 from antistrophe.client.request_reply import Requests
 from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import SagaNotFoundError
 from antistrophe.journal import RESULTS, JournalRecord
 from antistrophe.journal.rows import unpack_entry
@@ -40,6 +41,15 @@ def _part(requests: Requests, saga_id: str, after_seq: int, kinds: tuple[str, ..
         lambda correlation: GetEntries(correlation, saga_id, after_seq, kinds, offset),
         SagaEntries,
     )
+
+
+def accepted_spec(requests: Requests, saga_id: str, place: str) -> SagaSpec | None:
+    """The definition with which a saga was accepted; None where that is not in the journal yet."""
+    try:
+        entries = [record.entry for record in entries_of(requests, saga_id, place, (SagaAccepted.__name__,))]
+    except SagaNotFoundError:
+        return None
+    return next((entry.spec for entry in entries if isinstance(entry, SagaAccepted)), None)
 
 
 def outputs_of(requests: Requests, saga_id: str, place: str) -> dict[str, Any]:

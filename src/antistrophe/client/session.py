@@ -6,22 +6,24 @@ import os
 import pwd
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from antistrophe.client.arguments import check_text
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.introduction import Introduction
 from antistrophe.client.request_reply import Requests
-from antistrophe.client.saga_entries import entries_of, events_of, outputs_of
+from antistrophe.client.saga_entries import accepted_spec, entries_of, events_of, outputs_of
 from antistrophe.client.where_it_stands import where_it_stands
 from antistrophe.definition.code_loading import inside_step_process
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.green_threads import green_parts
 from antistrophe.definition.saga_definition import SagaDefinition
-from antistrophe.errors import SagaNotFoundError, SystemStateError, SystemUnavailableError
+from antistrophe.definition.same_values import spec_as_accepted
+from antistrophe.definition.spec import SagaSpec
+from antistrophe.errors import SagaExistsError, SagaNotFoundError, SystemStateError, SystemUnavailableError
 from antistrophe.eventstore.recorded import Upcasts, recorded
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import journal_path
@@ -45,6 +47,8 @@ from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome, error_of
 from antistrophe.settings import Settings
 from antistrophe.storage.own_transactions import refuse_while_writing, writes_to
+
+T = TypeVar("T")
 
 DEFAULT_HOME = ".antistrophe"
 
@@ -98,15 +102,28 @@ class Session:
         join = _joins(if_live)
         self._refuse_in_transaction("to execute a saga")
         self.attachment.check_process()
-        spec = saga.spec(self.attachment.settings.max_payload_bytes)
-        return self._events_of(self.requests.run(spec, join=join, deadline=deadline))
+        run = partial(self.requests.run, join=join, deadline=deadline)
+        return self._events_of(self._accepted(saga, run))
 
     def start(self, saga: SagaDefinition, if_live: str) -> None:
         """Have a saga accepted: it is durable when this returns."""
         join = _joins(if_live)
         self._refuse_in_transaction("to start a saga")
         self.attachment.check_process()
-        self.requests.start(saga.spec(self.attachment.settings.max_payload_bytes), join=join)
+        self._accepted(saga, partial(self.requests.start, join=join))
+
+    def _accepted(self, saga: SagaDefinition, ask: Callable[[SagaSpec], T]) -> T:
+        """Ask for a saga to be accepted. Where the system finds another definition under its id, look whether it is
+        the same in other words, and then ask in those."""
+        spec = saga.spec(self.attachment.settings.max_payload_bytes)
+        try:
+            return ask(spec)
+        except SagaExistsError:
+            accepted = accepted_spec(self.requests, saga.id, str(self.home))
+            same = None if accepted is None else spec_as_accepted(saga.steps, spec, accepted)
+            if same is None:
+                raise
+        return ask(same)
 
     def result(self, saga_id: str, deadline: Deadline) -> list[object]:
         """Wait for the end of a saga and return its events. Raises the SagaError that it ended with."""

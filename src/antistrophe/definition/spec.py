@@ -179,8 +179,8 @@ class SagaSpec:
         )
 
     def same_definition(self, other: SagaSpec) -> bool:
-        """Whether both have the same name and, step by step, the same name, class and packed fields. Policies do not
-        count: a saga keeps those with which it was accepted."""
+        """Whether both have the same name and, step by step, the same name, class and packed fields. Policies, and
+        what a step computes, do not count: a saga keeps those that it was accepted with. `same_values` looks closer."""
         return self.name == other.name and [(s.name, s.class_ref, s.input) for s in self.steps] == [
             (s.name, s.class_ref, s.input) for s in other.steps
         ]
