@@ -7,18 +7,21 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from antistrophe.cqrs import claim_owner
 from antistrophe.cqrs.bus import CommandBus
+from antistrophe.cqrs.claim_owner import LEASE_S
 from antistrophe.cqrs.results import Appends
 from antistrophe.errors import IdempotencyConflictError
 from antistrophe.eventstore.store import EventStore
-from antistrophe.linux.process import ProcessIdentity
+from antistrophe.linux.process import boot_id
 from antistrophe.storage.opening import open_database
 from tests.cqrs.shop import CreateUser, UserCreated
 from tests.cqrs.waiting import await_true
@@ -36,9 +39,9 @@ class Dispatchers:
         self.log.touch()
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, handler: str, *keys: str) -> subprocess.Popen[bytes]:
+    def start(self, handler: str, *keys: str, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cqrs.dispatcher", str(self.file), str(self.log), handler, *keys],
+            [*before, sys.executable, "-m", "tests.cqrs.dispatcher", str(self.file), str(self.log), handler, *keys],
             cwd=ROOT,
             stdin=subprocess.PIPE,
         )
@@ -136,18 +139,99 @@ def test_a_process_that_stands_still_keeps_its_claim(dispatchers: Dispatchers) -
         assert owner.wait(30) == 0
 
 
-@pytest.mark.parametrize("change", ["start_ticks", "boot_id"])
-def test_the_number_of_a_dead_owner_may_be_given_to_another_process(dispatchers: Dispatchers, change: str) -> None:
+def changed_claim(file: Path, change: str) -> int:
+    """Change the one claim. Returns the pid of its owner."""
+    database = open_database(file)
+    try:
+        database.execute(f"UPDATE claims SET {change}")
+        return int(database.row("SELECT owner_pid FROM claims")[0])
+    finally:
+        database.close()
+
+
+def test_the_number_of_a_dead_owner_may_be_given_to_another_process(dispatchers: Dispatchers) -> None:
     hung = dispatchers.start("hang", "key")
     dispatchers.await_lines("began", 1)
     with EventStore(dispatchers.file) as store:
-        database = open_database(dispatchers.file)
-        pid, ticks, boot = database.row("SELECT owner_pid, owner_start_ticks, owner_boot_id FROM claims")
-        assert ProcessIdentity(hung.pid, ticks, boot).pid == pid
         # The process lives on, as the stranger that now has the number of the one that made the claim.
-        database.execute(f"UPDATE claims SET owner_{change} = ?", (1 if change == "start_ticks" else "another boot",))
-        database.close()
+        assert changed_claim(dispatchers.file, "owner_start_ticks = 1") == hung.pid
         assert bus_here(store).dispatch(CreateUser("key"), "key")[1] == UserCreated("here")
+
+
+@pytest.mark.parametrize(
+    "place", ["another-boot pid:[4026531836]", "another-boot", f"{boot_id()} pid:[1]", f"{boot_id()} unknown", ""]
+)
+def test_an_owner_that_nobody_can_see_keeps_its_claim_until_its_lease_has_lapsed(
+    dispatchers: Dispatchers, place: str
+) -> None:
+    hung = dispatchers.start("hang", "key")
+    dispatchers.await_lines("began", 1)
+    with EventStore(dispatchers.file) as store:
+        bus = bus_here(store)
+        changed_claim(dispatchers.file, f"owner_boot_id = '{place}', owner_pid = {2**22 + 1}")
+        with pytest.raises(TimeoutError, match="still being handled"):
+            bus.dispatch(CreateUser("key"), "key", timeout_s=0.3)
+        assert changed_claim(dispatchers.file, f"updated_at = updated_at - {int(LEASE_S * 1e6)}") != hung.pid
+        assert bus.dispatch(CreateUser("key"), "key")[1] == UserCreated("here")
+
+
+def test_a_claim_of_an_older_version_is_judged_by_its_boot_alone(dispatchers: Dispatchers) -> None:
+    owner = dispatchers.start("hang", "key")
+    dispatchers.await_lines("began", 1)
+    with EventStore(dispatchers.file) as store:
+        bus = bus_here(store)
+        changed_claim(
+            dispatchers.file, f"owner_boot_id = '{boot_id()}', updated_at = updated_at - {int(LEASE_S * 1e6)}"
+        )
+        with pytest.raises(TimeoutError, match="still being handled"):
+            bus.dispatch(CreateUser("key"), "key", timeout_s=0.3)
+        owner.kill()
+        owner.wait()
+        assert bus.dispatch(CreateUser("key"), "key")[1] == UserCreated("here")
+
+
+def test_a_handler_in_another_pid_namespace_runs_alone(dispatchers: Dispatchers) -> None:
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("this user may make no PID namespace")
+    owner = dispatchers.start("gated", "key", before=["unshare", "--pid", "--fork", "--kill-child"])
+    dispatchers.await_lines("began", 1)
+    with EventStore(dispatchers.file) as store:
+        bus = bus_here(store)
+        with pytest.raises(TimeoutError, match="still being handled"):
+            bus.dispatch(CreateUser("key"), "key", timeout_s=0.3)
+        assert owner.stdin is not None
+        owner.stdin.write(b"go\n")
+        owner.stdin.flush()
+        assert bus.dispatch(CreateUser("key"), "key", timeout_s=60.0)[0] == UserCreated("key")
+        assert owner.wait(30) == 0
+    assert len(dispatchers.lines("began")) == 1
+
+
+def test_a_claim_is_renewed_while_its_handler_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim_owner, "RENEW_S", 0.01)
+    file = tmp_path / "events.db"
+
+    def renewed_at() -> int:
+        database = open_database(file, read_only=True)
+        try:
+            return int(database.row("SELECT updated_at FROM claims WHERE answer IS NULL")[0])
+        finally:
+            database.close()
+
+    with EventStore(file) as store:
+        bus = CommandBus(store)
+
+        @bus.handles(CreateUser)
+        def create(command: CreateUser) -> list[UserCreated]:
+            first = renewed_at()
+            await_true(lambda: renewed_at() > first, "the claim is renewed")
+            second = renewed_at()
+            await_true(lambda: renewed_at() > second, "and again")
+            return [UserCreated(command.name)]
+
+        assert bus.dispatch(CreateUser("key"), "key") == [UserCreated("key")]
+        await_true(lambda: "antistrophe-claims" not in {each.name for each in threading.enumerate()}, "nobody renews")
+        assert bus.dispatch(CreateUser("other"), "other") == [UserCreated("other")]
 
 
 def test_processes_that_race_handle_each_key_once(dispatchers: Dispatchers) -> None:

@@ -1,7 +1,7 @@
 """Idempotency keys: one handler at a time runs for a key, and its answer is the answer for that key.
 
 A key is claimed first, then its handler runs. Then the events, the answer and the key are committed together. A handler
-that fails gives its claim up. The claim of a process that died is taken over.
+that fails gives its claim up. The claim of a process that died is taken over; `claim_owner` says how that is known.
 """
 
 from __future__ import annotations

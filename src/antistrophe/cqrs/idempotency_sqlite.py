@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from antistrophe.cqrs.claim_owner import ClaimOwner, Renewals, this_owner
 from antistrophe.cqrs.idempotency import (
     Answer,
     Batch,
@@ -26,7 +26,6 @@ from antistrophe.cqrs.idempotency_answers import Answers, LiveAnswers, PackedAns
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore, database_of
-from antistrophe.linux.process import ProcessIdentity, identity_of, is_alive
 from antistrophe.storage.database import Database, now_us
 from antistrophe.storage.opening import open_database
 
@@ -54,6 +53,7 @@ class SqliteIdempotencyStore:
         self._path = backend.path if isinstance(backend, SqliteEvents) else None
         self._answers: Answers = LiveAnswers() if store is None else PackedAnswers(store.versions)
         self._expire_us = int(expire_s * 1e6)
+        self._renewals = Renewals(self._renew)
 
     @property
     def place(self) -> Hashable:
@@ -71,6 +71,8 @@ class SqliteIdempotencyStore:
             raise
         if not isinstance(taken, Claim):
             drop_token(token)
+        elif self._path is not None:
+            self._renewals.begin(token)
         return taken
 
     def settle(self, claim: Claim, batches: Sequence[Batch], events: Sequence[Any]) -> None:
@@ -84,10 +86,12 @@ class SqliteIdempotencyStore:
         except BaseException:
             self._answers.forget(answer)
             raise
+        self._renewals.end(claim.token)
         drop_token(claim.token)
 
     def release(self, claim: Claim) -> None:
         """See ``IdempotencyStore``."""
+        self._renewals.end(claim.token)
         with self._transaction() as database:
             database.execute(
                 "DELETE FROM claims WHERE key = ? AND token = ? AND answer IS NULL", (claim.command.key, claim.token)
@@ -104,6 +108,13 @@ class SqliteIdempotencyStore:
                 _poll(database, command.key, held.token, timeout_s)
             finally:
                 database.close()
+
+    def _renew(self, tokens: Collection[str]) -> None:
+        with self._transaction() as database:
+            for token in tokens:
+                database.execute(
+                    "UPDATE claims SET updated_at = ? WHERE token = ? AND answer IS NULL", (now_us(), token)
+                )
 
     @contextmanager
     def _transaction(self) -> Iterator[Database]:
@@ -139,13 +150,13 @@ class SqliteIdempotencyStore:
             check_command(command, row[4], row[5])
             if row[6] is not None:
                 return Answer(self._answers.unpack(row[6]))
-        if row is not None and row[6] is None and _runs(row):
+        if row is not None and row[6] is None and _runs(row, row[7]):
             check_command(command, row[4], row[5])
             return Held(row[0], row[1])
         if row is not None:
             self._answers.forget(row[6])
-        me = _myself()
-        owner = (token, me.pid, me.start_ticks, me.boot_id)
+        me = this_owner()
+        owner = (token, me.pid, me.start_ticks, me.place)
         database.execute(
             f"INSERT OR REPLACE INTO claims(key, command_hash, command_type, {_OWNER}, answer, updated_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)",
@@ -156,11 +167,11 @@ class SqliteIdempotencyStore:
     def _purge(self, database: Database) -> None:
         """Forget a few of the keys that are too old: those with an answer, and the claims of processes that died."""
         old = database.rows(
-            f"SELECT {_OWNER}, answer, key FROM claims WHERE updated_at < ? ORDER BY updated_at LIMIT ?",
+            f"SELECT {_OWNER}, answer, key, updated_at FROM claims WHERE updated_at < ? ORDER BY updated_at LIMIT ?",
             (self._oldest_us(), _PURGED_AT_ONCE),
         )
         for row in old:
-            if row[4] is not None or not _runs(row):
+            if row[4] is not None or not _runs(row, row[6]):
                 database.execute("DELETE FROM claims WHERE key = ?", (row[5],))
                 self._answers.forget(row[4])
 
@@ -204,20 +215,13 @@ def _poll(database: Database, key: str, token: str, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     pause_s = _SHORTEST_PAUSE_S
     while (left_s := deadline - time.monotonic()) > 0:
-        row = database.row(f"SELECT {_OWNER}, answer IS NULL FROM claims WHERE key = ?", (key,))
-        if row is None or row[0] != token or not row[4] or not _runs(row):
+        row = database.row(f"SELECT {_OWNER}, answer IS NULL, updated_at FROM claims WHERE key = ?", (key,))
+        if row is None or row[0] != token or not row[4] or not _runs(row, row[5]):
             return
         time.sleep(min(pause_s, left_s))
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
-def _runs(row: Sequence[Any]) -> bool:
+def _runs(row: Sequence[Any], renewed_us: int) -> bool:
     """Whether the owner of a claim still runs its handler."""
-    owner = ProcessIdentity(row[1], row[2], row[3])
-    return runs_here(row[0]) if owner == _myself() else is_alive(owner)
-
-
-def _myself() -> ProcessIdentity:
-    me = identity_of(os.getpid())
-    assert me is not None  # this process lives
-    return me
+    return ClaimOwner(row[1], row[2], row[3]).runs(row[0], renewed_us)

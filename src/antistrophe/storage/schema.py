@@ -83,6 +83,7 @@ _AROUND = (
         state           BLOB
     )""",
     # The idempotency keys of commands. A row without ``answer`` is a claim: the process in it runs the handler.
+    # ``owner_boot_id``: the boot, and after a space the PID namespace, in which the owner has its pid.
     """CREATE TABLE claims(
         key               TEXT PRIMARY KEY,
         command_hash      BLOB NOT NULL,
