@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import JournalBusyError, SagaDefinition, SagaOrchestrator, SagaStatus, Settings, StepTimeoutError
-from antistrophe.client.request_reply import JOURNAL_PATIENCE_S
+from antistrophe.client.pending_request import JOURNAL_PATIENCE_S
 from antistrophe.journal import journal_path
 from tests.actors.staging import Stage, pid_of, seen, signal_to
 from tests.waiting import until

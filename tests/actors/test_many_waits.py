@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe import SagaDefinition, SagaOrchestrator, SagaStep, Settings, StepContext, StepResult
+from antistrophe import OverloadedError, SagaDefinition, SagaOrchestrator, SagaStep, Settings, StepContext, StepResult
+from antistrophe.client import request_reply
 from antistrophe.client.connection import Connection
+from antistrophe.launcher.system import System
 from tests.actors.many_waits import PATIENCE_S
 from tests.actors.steps import Noted, WaitFor, one
 from tests.waiting import until
@@ -99,6 +101,36 @@ def test_the_system_uses_the_hard_limit_and_users_code_keeps_its_soft_limit(tmp_
             assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_call_that_waits_outlasts_a_lack_of_descriptors_and_a_new_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    refused: list[int] = []
+
+    def no_room(_system: System) -> Connection:
+        refused.append(threading.get_ident())
+        raise OverloadedError("this process has no room for a connection to the actor system")
+
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.5)) as orchestrator:
+        handle = orchestrator.start(one("a", WaitFor(str(gate))))
+        results: list[object] = []
+        caller = threading.Thread(target=lambda: results.append(handle.result(timeout_s=40.0)))
+        caller.start()
+        until(lambda: orchestrator._session.requests.waiting == 1, "it waits")
+        with monkeypatch.context() as patch:
+            patch.setattr(request_reply, "Connection", no_room)
+            connection = orchestrator._session.requests._connection
+            assert connection is not None
+            connection.close()
+            until(lambda: refused.count(caller.ident or 0) >= 2, "it tries again")
+            for call in (orchestrator.running_count, handle.result):
+                with pytest.raises(OverloadedError, match="no room"):
+                    call()
+        gate.touch()
+        caller.join(40.0)
+        assert results == [[Noted("attempt 1")]]
 
 
 def test_calls_go_on_where_their_connection_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from antistrophe.client.connection import Connection, Inbox
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.held_sagas import HeldIds
-from antistrophe.client.pending_request import PendingRequest
+from antistrophe.client.pending_request import JOURNAL_PAUSE_S, PendingRequest
 from antistrophe.client.start_up_warning import StartUpWarning
 from antistrophe.client.where_it_stands import where_it_stands
 from antistrophe.definition.spec import SagaSpec
-from antistrophe.errors import JournalBusyError, OverloadedError, SystemStateError, SystemUnavailableError
+from antistrophe.errors import OverloadedError, SystemStateError, SystemUnavailableError
 from antistrophe.launcher.attachment import Attachment
 from antistrophe.launcher.spawn import error_named
 from antistrophe.launcher.system import System
@@ -44,12 +44,6 @@ RESEND_S = 1.0
 
 _RESEND_BYTES_PER_S = 4 << 20
 """The time grows by a second for so many bytes: a large request takes its time to travel and to be journaled."""
-
-JOURNAL_PATIENCE_S = 5.0
-"""How long a request is made again that the system refuses because another process holds the journal's lock. The system
-itself waits for the lock no longer than a fraction of a second, because others wait for the system."""
-
-_JOURNAL_PAUSE_S = 0.25
 
 _LAST_LOOK_S = 0.5
 """How long a call whose time is up may take to find out what its saga waits for."""
@@ -213,7 +207,12 @@ class Requests:
 
     def _ask(self, request: PendingRequest, deadline: Deadline) -> Any:
         while True:
-            connection = self._connect(self._system(deadline))
+            try:
+                connection = self._connect(self._system(deadline))
+            except OverloadedError as error:
+                request.wait_for_room(error, deadline, self._attachment.settings.reattach_s)
+                continue
+            request.room_until = None
             self._introduce(connection, deadline)
             answer = self._ask_once(connection, request, deadline)
             if answer is not None:
@@ -309,8 +308,8 @@ class Requests:
         while (left_s := deadline.left_s(until - time.monotonic())) > 0 and self._attachment.is_current(system):
             answer = inbox.receive(left_s)
             if isinstance(answer, Rejected):
-                _refuse_unless_busy(request, error_named(answer.error, answer.text), deadline)
-                until = time.monotonic() + _JOURNAL_PAUSE_S
+                request.refuse_unless_busy(error_named(answer.error, answer.text), deadline)
+                until = time.monotonic() + JOURNAL_PAUSE_S
             if isinstance(answer, request.answer):
                 return answer
             if isinstance(answer, Accepted) and request.then is not None:
@@ -332,16 +331,6 @@ class Requests:
         if before is not None:
             before.close()
         return connection
-
-
-def _refuse_unless_busy(request: PendingRequest, error: Exception, deadline: Deadline) -> None:
-    """Raise the error, unless the journal's lock was held, which may be over in a moment."""
-    if request.refused_until is None:
-        request.refused_until = time.monotonic() + JOURNAL_PATIENCE_S
-    again_at = time.monotonic() + _JOURNAL_PAUSE_S
-    may_wait = again_at < request.refused_until and deadline.left_s(_JOURNAL_PAUSE_S) == _JOURNAL_PAUSE_S
-    if not (isinstance(error, JournalBusyError) and may_wait):
-        raise error
 
 
 def _new_id() -> str:
