@@ -148,3 +148,35 @@ def test_calls_go_on_where_their_connection_fails(tmp_path: Path, monkeypatch: p
         caller.join(30.0)
         assert results == [[Noted("attempt 1")]]
         assert orchestrator._session.requests._connection is not connection
+
+
+def test_a_fork_lets_go_of_a_connection_that_is_at_work(tmp_path: Path) -> None:
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.5)) as orchestrator:
+        orchestrator.running_count()
+        connection = orchestrator._session.requests._connection
+        assert connection is not None
+        transport = connection._mailbox._transport
+        held, forked = threading.Event(), threading.Event()
+
+        def work() -> None:
+            with transport._loop.lock:
+                held.set()
+                forked.wait(30.0)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        held.wait(30.0)
+        child = os.fork()
+        if child == 0:
+            transport.close()
+            os._exit(17 if connection.closed else 18)
+        forked.set()
+        worker.join(30.0)
+        status = until(lambda: ended_child(child), "the fork ends")
+        assert os.waitstatus_to_exitcode(status) == 17
+        assert orchestrator.running_count() == 0
+
+
+def ended_child(pid: int) -> int | None:
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return status if found else None

@@ -238,6 +238,8 @@ class EventLoop:
 
     def close(self) -> None:
         """Leave the actor system, from any thread. Messages that wait to be sent have failed."""
+        if self.closed:  # in a fork a thread may hold the lock that is not there any more
+            return
         with self.lock:
             if self.closed:
                 return
