@@ -347,8 +347,11 @@ class LeaveAndHang(SagaStep):
         path = Path(self.folder, "beats-1")
         code = f"from pathlib import Path; from tests.actors.steps_rude import beat; beat(Path({str(path)!r}))"
         path_of_code = os.pathsep.join(sys.path)
-        subprocess.Popen([sys.executable, "-c", code], env={"PYTHONPATH": path_of_code}, start_new_session=True)
+        daemon = subprocess.Popen(
+            [sys.executable, "-c", code], env={"PYTHONPATH": path_of_code}, start_new_session=True
+        )
         wait_for_beat(path)
+        Path(self.folder, "daemon").write_text(str(daemon.pid))
         Path(self.folder, "pid").write_text(str(os.getpid()))
         time.sleep(3600)
 

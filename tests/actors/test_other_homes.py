@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +17,8 @@ from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.linux.process import identity_of
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.planting import VARIABLE
-from tests.actors.staging import Stage, outcome, pid_of, seen
-from tests.actors.steps_rude import LeaveAndHang, NameAHome, RunSystem
+from tests.actors.staging import Stage, outcome, seen
+from tests.actors.steps_rude import SYSTEM_WITHIN, NameAHome, RunSystem
 from tests.chaos.killing import kill
 from tests.waiting import until
 
@@ -70,20 +73,23 @@ def undo_began(folder: Path) -> float:
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("move", [rename, restore_elsewhere, copy, restore_the_journal])
 def test_what_the_old_life_has_left_is_dead_before_the_undo(tmp_path: Path, move: Callable[[Path], Path]) -> None:
-    home, saga = tmp_path / "home", SagaDefinition("moved").add_step(LeaveAndHang(str(tmp_path)))
-    with SagaOrchestrator(home, settings=SETTINGS) as system:
-        system.start(saga)
+    home = tmp_path / "home"
+    with subprocess.Popen([sys.executable, "-c", SYSTEM_WITHIN, str(home), str(tmp_path)]) as application:
         until((tmp_path / "pid").exists, "the step")
-        killed = [pid_of(system, role) for role in ("launcher", "admin", "supervisor")]
-        for pid in (*killed, int((tmp_path / "pid").read_text())):
+        application.send_signal(signal.SIGSTOP)  # it shall not start the system again
+        left = int((tmp_path / "daemon").read_text())
+        killed = [pid for pid in processes_of_home(home) if pid != left]
+        for pid in killed:
             kill(pid)
         until(lambda: not any(map(identity_of, killed)), "their end")
-        place = move(home)
-        with SagaOrchestrator(place, settings=SETTINGS) as moved:
-            until(lambda: seen(moved, "moved").status is SagaStatus.COMPENSATED, "the undo")
-            assert processes_of_home(place)
-        assert last_beat(tmp_path) < undo_began(tmp_path)
-        assert processes_of_home(place) == []
+        application.kill()
+    assert identity_of(left), "the daemon has survived them"
+    place = move(home)
+    with SagaOrchestrator(place, settings=SETTINGS) as moved:
+        until(lambda: seen(moved, "within").status is SagaStatus.COMPENSATED, "the undo")
+        assert processes_of_home(place)
+    assert last_beat(tmp_path) < undo_began(tmp_path)
+    assert processes_of_home(place) == []
 
 
 def test_a_copy_of_a_home_in_use_kills_nothing_of_the_original(tmp_path: Path, stage: Stage) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
 from antistrophe.linux.procfs import read
 
 _PREFIX = "antistrophe-"
+_LONG_AGO_S = 60.0
 _DELEGATED = ("user.delegate", "trusted.delegate")
 
 
@@ -80,10 +82,15 @@ def remove_group(path: str | Path) -> None:
 
 
 def end_groups(mark: int) -> None:
-    """SIGKILL all processes of the groups with that mark, and remove the groups that are empty."""
+    """SIGKILL all processes of the groups with that mark, and remove the groups that are empty; those, too, that
+    systems have left long ago which were killed and never came back."""
     folder = group_folder()
     if folder is None:
         return
+    for path in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _LONG_AGO_S:
+                path.rmdir()  # which the kernel refuses where anything is left in it
     for path in folder.glob(f"{_PREFIX}{mark:x}-*"):
         kill_group_members(str(path))
         if is_empty(str(path)):
