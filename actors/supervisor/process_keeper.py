@@ -82,7 +82,7 @@ class ProcessKeeper:
     def give_back(self, saga_id: str, lease_name: str, *, reusable: bool) -> None:
         """A saga has settled the attempt that ran there. A process that is being ended is for nobody else, even where
         its attempt has answered before it died."""
-        self.attempts.settled(saga_id)
+        self.attempts.settled(saga_id, lease_name)
         reusable = reusable and not self.attempts.is_ending(lease_name)
         self._carry_out(self.pool.returned(lease_name, saga_id, self._supervisor.now(), reusable=reusable))
         self.serve()

@@ -66,9 +66,11 @@ class RunningAttempts:
         """Whether the attempt of that lease is to end."""
         return lease_name in self._endings
 
-    def settled(self, saga_id: str) -> None:
-        """The saga needs no news of its last attempt."""
-        self._deaths.pop(saga_id, None)
+    def settled(self, saga_id: str, lease_name: str | None = None) -> None:
+        """The saga needs no news of its last attempt; or only of one that ran on another lease than that one."""
+        death = self._deaths.get(saga_id)
+        if death is not None and lease_name in (None, death.lease.name):
+            del self._deaths[saga_id]
 
     def adopt(self, saga_id: str, lease: Lease) -> None:
         """Tell the saga what became of that lease: its attempt may go on, or is over for good. While its end is not
@@ -100,7 +102,7 @@ class RunningAttempts:
                 log.error("saga %s can't go on before the processes of its last attempt have ended: %s", saga_id, left)
                 return
             self._reaped_before.add(identity)
-        why = "the system that ran it was ended"
+        why = "the actor system that ran it died, or was ended before it came to its end"
         self._supervisor.died(ProcessDead(saga_id, lease, None, None, True, why, lost=self.after_death))
 
     # --- ending ------------------------------------------------------------------------------------------------

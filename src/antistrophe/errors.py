@@ -5,6 +5,7 @@ AntistropheError
 │   ├── StepFailedError              a step raised an exception
 │   ├── StepTimeoutError             an attempt passed its time limit and was ended
 │   ├── StepCrashedError             the process of an attempt died
+│   │   └── StepInterruptedError     the actor system ended an attempt: it stopped, or died
 │   ├── CompensationFailedError      a compensation failed for good: an operator is needed
 │   └── SagaCancelledError           somebody cancelled the saga
 ├── RequestError                     the caller's mistake, found before anything ran
@@ -121,6 +122,8 @@ class StepCrashedError(_StepOutcomeError):
     """The process of an attempt died: it left with ``exit_code``, or ``signal`` (a number) ended it. Both are None if
     nobody knows."""
 
+    _happened = "crashed"
+
     def __init__(
         self,
         *,
@@ -133,13 +136,20 @@ class StepCrashedError(_StepOutcomeError):
     ) -> None:
         how = f"signal {signal}" if signal is not None else f"exit code {exit_code}"
         super().__init__(
-            f"step {step_index} ({step_name}) crashed: {detail or 'its process ended: ' + how}",
+            f"step {step_index} ({step_name}) {self._happened}: {detail or 'its process ended: ' + how}",
             saga_id=saga_id,
             step_index=step_index,
             step_name=step_name,
         )
         self.exit_code = exit_code
         self.signal = signal
+
+
+class StepInterruptedError(StepCrashedError):
+    """An attempt was ended by the actor system and not by itself: the system stopped, and ``drain_s`` was over, or it
+    died. Nobody knows whether the step took effect, so the saga has undone it."""
+
+    _happened = "was interrupted"
 
 
 class CompensationFailedError(_StepOutcomeError):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from antistrophe.errors import CompensationFailedError, SagaCancelledError, StepCrashedError, StepTimeoutError
+from antistrophe.errors import (
+    CompensationFailedError,
+    SagaCancelledError,
+    StepCrashedError,
+    StepInterruptedError,
+    StepTimeoutError,
+)
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import FailureKind, Verdict
 from antistrophe.saga.inputs import CancelAsked, Returned
@@ -59,6 +65,15 @@ def test_a_crash_says_how_the_process_ended() -> None:
     told.dies(signal=11)
     assert isinstance(told.error, StepCrashedError)
     assert (told.error.exit_code, told.error.signal) == (None, 11)
+
+
+def test_what_the_system_has_ended_is_no_crash_of_its_own() -> None:
+    told = Told(step("pay", requires_compensation=False))
+    told.dies(by_system=True, signal=15)
+    assert isinstance(told.error, StepInterruptedError)
+    assert isinstance(told.error, StepCrashedError), "who catches crashes catches it as before"
+    assert str(told.error).startswith("step 0 (pay) was interrupted: the actor system stopped")
+    assert told.error.signal == 15
 
 
 def test_a_cancel_says_why() -> None:

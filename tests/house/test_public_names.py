@@ -12,9 +12,9 @@ ROOT_NAMES = """
     SagaStep StepContext RetryPolicy ResourceLimits StepResult event step NOT_APPLIED UNKNOWN SagaDefinition
     SagaOrchestrator AsyncSagaOrchestrator Settings SagaStatus StepStatus SagaMetadata StepRecord ProcessRecord
     RetryableError FatalError InDoubtError AttemptCancelled OutputNotFoundError
-    AntistropheError SagaError StepFailedError StepTimeoutError StepCrashedError CompensationFailedError
-    SagaCancelledError AlreadyExecutingError SagaExistsError SagaNotFoundError InvalidDefinitionError
-    InvalidStepError NotSerializableError PayloadTooLargeError InvalidSettingsError SystemUnavailableError
+    AntistropheError SagaError StepFailedError StepTimeoutError StepCrashedError StepInterruptedError
+    CompensationFailedError SagaCancelledError AlreadyExecutingError SagaExistsError SagaNotFoundError
+    InvalidDefinitionError InvalidStepError NotSerializableError PayloadTooLargeError InvalidSettingsError SystemUnavailableError
     OverloadedError JournalError
 """
 CQRS_NAMES = """

@@ -12,7 +12,7 @@ from antistrophe.cli.entry_sentences import Sentence, running_attempt, sentences
 from antistrophe.cli.invocation import places
 from antistrophe.records import SagaStatus
 from antistrophe.saga.effects import next_work
-from antistrophe.saga.entries import Entry, TurnReason
+from antistrophe.saga.entries import Entry, FailureKind, TurnReason
 from antistrophe.saga.outcome import describe, status_of
 from antistrophe.saga.state import Saga, evolve, owed
 from antistrophe.saga.view import metadata_of
@@ -106,7 +106,8 @@ def _turned_back(saga: Saga) -> str | None:
             limit_s = cause.failure.duration_s if cause.failure is not None else None
             return f"{name} did not end within {limit_s or 0:g} s and was killed."
         case TurnReason.STEP_CRASHED:
-            return f"The process of {name} died{why}."
+            interrupted = cause.failure is not None and cause.failure.kind is FailureKind.INTERRUPTED
+            return f"{name} was interrupted{why}." if interrupted else f"The process of {name} died{why}."
         case _:
             return f"{name} failed{why}."
 

@@ -121,7 +121,7 @@ def _death(saga: Saga, current: AttemptStarted, fenced: Fenced) -> Failure:
     if fenced.by_system:
         # This holds for an expired attempt, too: after a long stop it is past its limit although it never ran that
         # long.
-        text = detail or "the system was ended"
+        text = detail or "the actor system stopped, and drain_s was over before it came to its end"
         return Failure(FailureKind.INTERRUPTED, text, exit_code=exit_code, signal=signal)
     if saga.expired:
         text = detail or f"ended after {current.limit_s:g} s"

@@ -12,10 +12,11 @@ from antistrophe.errors import (
     SagaError,
     StepCrashedError,
     StepFailedError,
+    StepInterruptedError,
     StepTimeoutError,
 )
 from antistrophe.records import SagaStatus
-from antistrophe.saga.entries import Failure, TurnCause, TurnReason
+from antistrophe.saga.entries import Failure, FailureKind, TurnCause, TurnReason
 from antistrophe.saga.state import Saga
 from antistrophe.serialization.printable import printable
 
@@ -133,5 +134,6 @@ def _turn_error(outcome: Outcome, cause: TurnCause) -> SagaError:
     if cause.reason is TurnReason.STEP_TIMED_OUT:
         return StepTimeoutError(**where, duration_s=failure.duration_s or 0.0)
     if cause.reason is TurnReason.STEP_CRASHED:
-        return StepCrashedError(**where, exit_code=failure.exit_code, signal=failure.signal, detail=failure.error)
+        error = StepInterruptedError if failure.kind is FailureKind.INTERRUPTED else StepCrashedError
+        return error(**where, exit_code=failure.exit_code, signal=failure.signal, detail=failure.error)
     return StepFailedError(**where, error=failure.error, error_type=failure.error_type)
