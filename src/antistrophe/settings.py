@@ -135,7 +135,9 @@ class Settings:
     )
     drain_s: float = _seconds(5.0, "How long a stopping system lets running attempts finish before it ends them.")
     open_timeout_s: float = _seconds(
-        30.0, "How long opening a home waits for a system that starts or stops there.", low=0.1
+        30.0,
+        "How long opening a home waits for a system that starts there; one that stops may take its drain_s beside.",
+        low=0.1,
     )
     reattach_s: float = _seconds(30.0, "How long a waiting call looks for a system that went away and may come back.")
     start_timeout_s: float = _seconds(

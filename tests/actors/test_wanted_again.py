@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from antistrophe import SagaOrchestrator, SagaStatus, Settings
 from antistrophe.launcher.control_protocol import Ready, Stopping
 from antistrophe.launcher.probe import probe
 from antistrophe.linux.termination import processes_of_home
-from tests.actors.staging import Stage, pid_of, seen
+from tests.actors.staging import Stage, pid_of, seen, signal_to
 from tests.actors.steps_act import Played
 from tests.waiting import until
 
@@ -105,6 +107,41 @@ def test_again_and_again(home: Path, first: SagaOrchestrator, stage: Stage) -> N
     orchestrator.wait_idle(30.0)
     orchestrator.close()
     assert len(stage.log.find(saga.id, "begin")) == 1
+
+
+def test_a_drain_may_be_longer_than_opening_may_take(home: Path, stage: Stage) -> None:
+    first = SagaOrchestrator(home, settings=Settings(drain_s=600.0, open_timeout_s=30.0))
+    saga = stage.saga(stage.act("x", "gate:longer"))
+    first.start(saga)
+    until(lambda: stage.log.find(saga.id, "begin"), "the attempt")
+    leaving = Leaving(first)
+    with SagaOrchestrator(home, settings=Settings(open_timeout_s=30.0)) as second:
+        leaving.has_left()
+        stage.log.open_gate("longer")
+        assert second.handle(saga.id).result(30.0) == [Played("x", 1)]
+
+
+def test_a_stop_that_was_ordered_is_waited_for_however_long_it_takes(home: Path, stage: Stage) -> None:
+    """SIGTERM to the launcher is a stop that nobody calls off."""
+    first = SagaOrchestrator(home, settings=Settings(drain_s=600.0))
+    saga = stage.saga(stage.act("x", "gate:ordered"))
+    first.start(saga)
+    until(lambda: stage.log.find(saga.id, "begin"), "the attempt")
+    signal_to(pid_of(first, "launcher"), signal.SIGTERM)
+    until(lambda: isinstance(probe(home), Stopping), "the stop")
+    opened: list[SagaOrchestrator] = []
+    opener = threading.Thread(
+        target=lambda: opened.append(SagaOrchestrator(home, settings=Settings(open_timeout_s=1.0)))
+    )
+    began = time.monotonic()
+    opener.start()
+    until(lambda: time.monotonic() - began > 1.5, "more than open_timeout_s")
+    assert opener.is_alive(), "it waits"
+    stage.log.open_gate("ordered")
+    opener.join(60.0)
+    with opened[0] as second:
+        assert second.handle(saga.id).result(30.0) == [Played("x", 1)]
+        first.close()
 
 
 def test_of_many_that_come_and_go_none_loses_anything(home: Path, stage: Stage) -> None:

@@ -14,8 +14,8 @@ ROOT_NAMES = """
     RetryableError FatalError InDoubtError AttemptCancelled OutputNotFoundError
     AntistropheError SagaError StepFailedError StepTimeoutError StepCrashedError StepInterruptedError
     CompensationFailedError SagaCancelledError AlreadyExecutingError SagaExistsError SagaNotFoundError
-    InvalidDefinitionError InvalidStepError NotSerializableError PayloadTooLargeError InvalidSettingsError SystemUnavailableError
-    OverloadedError JournalError
+    InvalidDefinitionError InvalidStepError NotSerializableError PayloadTooLargeError InvalidSettingsError
+    SystemUnavailableError OverloadedError JournalError
 """
 CQRS_NAMES = """
     EventStore RecordedEvent RawEvent ConcurrencyError CommandBus Appends ValidationError FieldError

@@ -61,6 +61,7 @@ class Attachment:
         self._problem: AntistropheError | None = None
         self._closed = False
         self._connection: socket.socket | None = None
+        self._stops_until = 0.0
         self._listeners: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name="antistrophe-attachment", daemon=True)
         _open.add(self)
@@ -165,6 +166,8 @@ class Attachment:
                 if self._problem is not None and not retry:
                     raise self._problem
                 now = time.monotonic()
+                if not retry:  # another system can only start after one that stops, however long its drain may take
+                    deadline = max(deadline, self._stops_until)
                 if now >= deadline:
                     raise self._unavailable(timeout_s)
                 self._changed.wait(
@@ -288,7 +291,8 @@ class Attachment:
                 self._publish("it is being started")
             case control_protocol.Restarting(reason):
                 self._publish(f"it is being started again ({reason})")
-            case control_protocol.Stopping():
+            case control_protocol.Stopping(within_s):
+                self._stops_until = time.monotonic() + within_s + self._settings.open_timeout_s
                 self._publish("it is stopping")
             case control_protocol.Failed(error, text):
                 self._report(error_named(error, text))

@@ -68,7 +68,9 @@ class Restarting:
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """The launcher stops. The next launcher can start as soon as this connection has ended."""
+    """The launcher stops, within so many seconds. The next launcher can start as soon as this connection has ended."""
+
+    within_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

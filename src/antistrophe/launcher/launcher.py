@@ -273,7 +273,7 @@ class Launcher:
 
     def _tell_stopping(self) -> None:
         if not self._failed:
-            self._connections.tell(control_protocol.Stopping())
+            self._connections.tell(control_protocol.Stopping(self._settings.drain_s + SWEEP_S))
 
     def _drain_at_last(self) -> None:
         if not self._drained and self._incarnation is not None and self._incarnation.ready is not None:
