@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from antistrophe import JournalError, SagaOrchestrator
 from antistrophe.linux.termination import system_environment
+from antistrophe.storage.commit_note import note_path
 from tests.acceptance.command import Caller
+from tests.contract.test_commit_note import crash
 
 
 @pytest.fixture
@@ -116,3 +119,16 @@ def test_a_home_where_nothing_has_run(tmp_path: Path) -> None:
     home.mkdir(mode=0o700)
     assert wrong(Caller(home, tmp_path)) == {}
     assert list(home.iterdir()) == []
+
+
+def test_a_journal_whose_log_was_removed(copy: Caller) -> None:
+    file = copy.home / "journal.db"
+    crash(file)
+    Path(f"{file}-wal").unlink()
+    says = wrong(copy)["journal"]["says"]
+    assert "lacks its last commits" in says
+    assert str(note_path(file)) in says
+    with pytest.raises(JournalError, match="lacks its last commits"):
+        SagaOrchestrator(copy.home)
+    note_path(file).unlink()
+    assert "journal" not in wrong(copy)

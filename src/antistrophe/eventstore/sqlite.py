@@ -39,10 +39,14 @@ def insert_events(
     now = now_us()
     if len(events) > 1 and all(event.event_id is None for event in events):
         database.execute_many(_INSERT, [_row(stream, version + n, each, now) for n, each in enumerate(events, 1)])
+        database.reached("events", database.row("SELECT last_insert_rowid()")[0])
         return version + len(events)
     for event in events:
         # No row is added for an event that is stored already; it uses up no version and no position.
-        version += database.execute(_INSERT, _row(stream, version + 1, event, now)).rowcount
+        inserted = database.execute(_INSERT, _row(stream, version + 1, event, now))
+        if inserted.rowcount:
+            version += 1
+            database.reached("events", inserted.lastrowid or 0)
     return version
 
 

@@ -114,6 +114,7 @@ class SqliteJournal:
                 raise self._conflict(saga_id, expected_seq, up_to=expected_seq)
             for stream, run in runs:
                 insert_events(database, stream, run)
+            database.reached("journal", position)
         return position
 
     def _accept(self, first: SagaAccepted, row: Row, accepted: int, position: int) -> None:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from antistrophe.errors import JournalBusyError, JournalError
+from antistrophe.storage.commit_note import CommitNote
 from antistrophe.storage.own_transactions import FileId, OwnTransaction, file_at
 from antistrophe.storage.write_lock import LockPatience, holder_in_words, is_busy
 
@@ -79,13 +80,16 @@ class Database:
         self._transaction: AbstractContextManager[Database] = _Transaction(self)
         self._places: dict[str, FileId] = {}
         self._own: OwnTransaction | None = None
+        self._note: CommitNote | None = None
+        self._reached: dict[str, int] = {}
 
-    def opened(self, *, changes: bool) -> None:
-        """The file is as it has to be. From now on this connection waits as its patience says, and, where it may make
-        ``changes``, watches the file's place."""
+    def opened(self, note: CommitNote | None) -> None:
+        """The file is as it has to be. From now on this connection waits as its patience says. With a ``note`` to keep
+        it may make changes, and watches the file's place."""
         if self._patience is not None:
             self.row("PRAGMA busy_timeout = 0")
-        if changes:
+        if note is not None:
+            self._note = note
             self.watch_place()
 
     def watch_place(self) -> None:
@@ -95,6 +99,10 @@ class Database:
         for path in (str(self.path), f"{self.path}-wal"):
             self._places[path] = file_at(path) or (0, 0)
         self._check_place()
+
+    def reached(self, table: str, position: int) -> None:
+        """The open transaction ends at that position of the table."""
+        self._reached[table] = position
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement that returns no rows. Outside a ``transaction`` the statement is committed by itself."""
@@ -161,6 +169,8 @@ class Database:
         if os.getpid() == self._pid:
             with self._lock:
                 self._connection.close()
+                if self._note is not None:
+                    self._note.close()
 
     def usable(self) -> sqlite3.Connection:
         """Return the connection. Raises JournalError in a fork of the process that opened it."""
@@ -204,9 +214,12 @@ class Database:
             if commit:
                 self._check_place()
                 self._connection.execute("COMMIT")
+                if self._note is not None and self._reached:
+                    self._note.write(self._reached)
         except sqlite3.Error as error:
             raise self._translated(error) from error
         finally:
+            self._reached.clear()
             if self._own is not None:
                 self._own.ended()
             # After some failures SQLite has rolled back already.

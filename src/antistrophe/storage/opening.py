@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from antistrophe.errors import JournalError
+from antistrophe.storage.commit_note import CommitNote, forget_note, note_path, what_is_missing
 from antistrophe.storage.database import ADVICE, Database, refusal
 from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS, SchemaMigration, migrate
 from antistrophe.storage.write_lock import LockPatience, is_busy
@@ -57,6 +58,7 @@ def open_database(
         _check_place(file, read_only=read_only)
         if not read_only:
             _create(file)
+            _refuse_part(file, busy_timeout_s)
     except OSError as error:
         raise JournalError(f"{file}: can't be used: {error.strerror}; choose a path that can") from error
     mode = "ro" if read_only else "rw"  # not "rwc", with which SQLite would choose the permissions
@@ -71,7 +73,7 @@ def open_database(
         )
         database = Database(file, connection, patience=patience)
         _prepare(database, synchronous, None if read_only else busy_timeout_s, migrations)
-        database.opened(changes=not read_only)
+        database.opened(None if read_only else CommitNote(file, durable=synchronous == "FULL"))
     except BaseException as error:
         if database is not None:
             database.close()
@@ -140,7 +142,25 @@ def _create(file: Path) -> None:
     """
     with contextlib.suppress(FileExistsError):
         os.mknod(file, 0o600 | stat.S_IFREG)
+        forget_note(file)
         file.chmod(0o600)  # the umask may have taken some of it
+
+
+def _refuse_part(file: Path, timeout_s: float) -> None:
+    """Raise JournalError where the file has lost its last commits with its log. Whoever opens it for writing and closes
+    it moves what is left of the log into the file. So this looks first, and changes nothing."""
+    if not note_path(file).exists():
+        return
+    missing: JournalError | None = None
+    with contextlib.suppress(sqlite3.Error, JournalError):  # the opening itself says what is wrong with the file
+        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=timeout_s)
+        database = Database(file, connection)
+        try:
+            missing = what_is_missing(file, lambda table: _head_of(database, table))
+        finally:
+            database.close()
+    if missing is not None:
+        raise missing
 
 
 def _prepare(
@@ -148,6 +168,8 @@ def _prepare(
 ) -> None:
     version = _version_of(database, len(migrations))
     if write_timeout_s is None:
+        if (missing := what_is_missing(database.path, lambda table: _head_of(database, table))) is not None:
+            raise missing
         if version < len(migrations):
             raise JournalError(
                 f"{database.path} is of schema version {version}, this program's is {len(migrations)}: open it once"
@@ -160,6 +182,13 @@ def _prepare(
     database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")
     if version < len(migrations):
         _bring_up_to_date(database, migrations)
+
+
+def _head_of(database: Database, table: str) -> int:
+    """The last position in that table; 0 where the file has no such table yet."""
+    if database.row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)) is None:
+        return 0
+    return int(database.row(f"SELECT max(position) FROM {table}")[0] or 0)
 
 
 def _version_of(database: Database, newest: int) -> int:
