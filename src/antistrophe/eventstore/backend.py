@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from antistrophe.storage.database import Database
 
@@ -59,6 +59,15 @@ class EventWriter(Protocol):
     def append(self, stream: str, events: Sequence[NewEvent], expected_version: int | None = None) -> int:
         """Append the events to the stream and return its version. Raises ConcurrencyError if ``expected_version`` is
         given and is not the stream's version."""
+
+
+@runtime_checkable
+class OlderSnapshots(Protocol):
+    """What a backend may offer beside ``EventBackend``: then a snapshot that can't be read costs the events since the
+    one before, and not the whole stream."""
+
+    def snapshot_before(self, stream: str, version: int) -> StoredSnapshot | None:
+        """Return the snapshot of the highest version below that one, or None."""
 
 
 class EventBackend(Protocol):

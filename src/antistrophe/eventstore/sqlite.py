@@ -114,9 +114,14 @@ class SqliteEvents:
 
     def latest_snapshot(self, stream: str) -> StoredSnapshot | None:
         """See ``EventBackend``."""
+        return self.snapshot_before(stream, _LAST_POSSIBLE)
+
+    def snapshot_before(self, stream: str, version: int) -> StoredSnapshot | None:
+        """See ``OlderSnapshots``."""
         found = self._rows(
-            "SELECT stream, version, state, recorded_at FROM snapshots WHERE stream = ? ORDER BY version DESC LIMIT 1",
-            (stream,),
+            "SELECT stream, version, state, recorded_at FROM snapshots WHERE stream = ? AND version < ?"
+            " ORDER BY version DESC LIMIT 1",
+            (stream, version),
         )
         return StoredSnapshot(*found[0]) if found else None
 

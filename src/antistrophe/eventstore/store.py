@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,8 +11,16 @@ from typing import Any, Self
 
 from antistrophe.definition.events import encode_event
 from antistrophe.definition.validation import is_text
-from antistrophe.errors import CqrsError
-from antistrophe.eventstore.backend import EventBackend, EventWriter, NewEvent, StoredEvent, StoredSnapshot, StoreStats
+from antistrophe.errors import CqrsError, UnreadableDataError
+from antistrophe.eventstore.backend import (
+    EventBackend,
+    EventWriter,
+    NewEvent,
+    OlderSnapshots,
+    StoredEvent,
+    StoredSnapshot,
+    StoreStats,
+)
 from antistrophe.eventstore.recorded import RecordedEvent, Snapshot, Upcasts, moment_of, recorded
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.subscription import Commits, Subscription
@@ -19,6 +28,8 @@ from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER, check_whole_number
 from antistrophe.storage.database import Database, now_us
 from antistrophe.storage.opening import open_in_memory
+
+_log = logging.getLogger("antistrophe.eventstore")
 
 
 class EventStore:
@@ -162,14 +173,25 @@ class EventStore:
         self.backend.save_snapshot(StoredSnapshot(stream, version, packed, now_us()))
 
     def get_latest_snapshot(self, stream: str) -> Snapshot | None:
-        """The snapshot of the highest version, or None. Go on with ``get_events_after(stream, snapshot.version)``."""
+        """The snapshot of the highest version, or None. Go on with ``get_events_after(stream, snapshot.version)``.
+
+        One that can't be read is passed over, with a warning in the log, for the one before. Raises UnreadableDataError
+        where the stream has snapshots and none of them can be read; its events can be read from the first on then.
+        """
         self._check_usable()
         _check_storable(stream)
-        found = self.backend.latest_snapshot(stream)
-        if found is None:
-            return None
-        state = unpack_payload(found.state, what=f"the snapshot of stream {stream!r} at version {found.version}")
-        return Snapshot(found.stream, found.version, state, moment_of(found.recorded_at))
+        found, unreadable = self.backend.latest_snapshot(stream), None
+        while found is not None:
+            try:
+                return _opened(found)
+            except UnreadableDataError as error:
+                _log.warning("%s; the snapshot before it is used, where there is one", error)
+                unreadable = unreadable or error
+            backend = self.backend
+            found = backend.snapshot_before(stream, found.version) if isinstance(backend, OlderSnapshots) else None
+        if unreadable is not None:
+            raise unreadable
+        return None
 
     # --- the store itself --------------------------------------------------------------------------------------
 
@@ -268,6 +290,16 @@ def _check_storable(stream: str) -> None:
             f"no stream can be called {stream!a}: a text with a lone surrogate can't be stored; a name from bytes that"
             " are no UTF-8 has some"
         )
+
+
+def _opened(stored: StoredSnapshot) -> Snapshot:
+    """The snapshot as its reader gets it. Raises UnreadableDataError."""
+    what = f"the snapshot of stream {stored.stream!r} at version {stored.version}"
+    if not isinstance(stored.state, bytes):
+        raise UnreadableDataError(f"{what} is damaged: it holds no bytes")
+    return Snapshot(
+        stored.stream, stored.version, unpack_payload(stored.state, what=what), moment_of(stored.recorded_at)
+    )
 
 
 def _not_negative(what: str, value: int) -> int:
