@@ -15,7 +15,12 @@ from thespian.actors import Actor
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError
 from antistrophe.linux.descriptor import OpenFile, files_behind
 from antistrophe.linux.log_file import LogFile
-from antistrophe.linux.process import die_with_parent, restore_ending_signals, restore_fatal_signals
+from antistrophe.linux.process import (
+    die_with_parent,
+    ignore_file_size_signal,
+    restore_ending_signals,
+    restore_fatal_signals,
+)
 from antistrophe.messages import Address, Configuration, Rejected
 from antistrophe.serialization.log_lines import LogLines
 
@@ -48,6 +53,8 @@ class RuntimeActor(Actor):
         # Thespian would ask the children to exit and wait for each of them; meanwhile this actor would be deaf. The
         # journal has everything, so there is nothing to do before the end.
         restore_ending_signals()
+        # Thespian would log each write that a limit of a file's size refuses: thousands of lines, like a full disk's.
+        ignore_file_size_signal()
         self.base: Configuration | None = None
         self._handlers: dict[type, Handler] = dict(self.handlers())
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from antistrophe import JournalError, SagaOrchestrator, SagaStatus, Settings
+from antistrophe import JournalError, SagaOrchestrator, SagaStatus, Settings, StepTimeoutError
 from antistrophe.linux.process import identity_of, is_alive
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen
@@ -106,3 +109,53 @@ def test_writes_that_fail_in_every_process(target: str | None, tmp_path: Path) -
         assert tally.completed == 1
         assert [step.attempts for step in seen(orchestrator, "held").steps] == [1, 1, 1]
     assert stage.log.story("held") == ["begin a", "done a", "begin b", "done b", "begin c", "done c"]
+
+
+@pytest.mark.timeout(120)  # a process of the system that starts meanwhile waits for the journal as well
+def test_no_part_of_the_system_is_busy_with_a_full_disk(tmp_path: Path) -> None:
+    """The files of the system may not grow; those of its logs are small enough to show what was written there."""
+    stage = Stage(tmp_path)
+    home = tmp_path / "home"
+    with SagaOrchestrator(home, settings=replace(SETTINGS, max_step_processes=12)) as orchestrator:
+        for number in range(20):  # the journal's log has to be larger than the limit
+            orchestrator.execute(stage.saga(stage.act("a"), saga_id=f"before-{number}"))
+        waiting = [stage.saga(stage.act("a", "gate:go"), stage.act("b")) for _ in range(3)]
+        hung = [stage.saga(stage.act("a", "hang", timeout_s=1.0, kill_grace_s=0.2)) for _ in range(3)]
+        for saga in (*waiting, *hung):
+            orchestrator.start(saga)
+        until(lambda: all(stage.log.find(saga.id, "begin", "a") for saga in (*waiting, *hung)), "all to be at it")
+        attempts = [identity_of(pid_of(orchestrator, "step", saga.id)) for saga in hung]
+        everyone = processes_of_home(home)
+        limit_files(everyone, 48 << 10)
+        before = {pid: cpu_s(pid) for pid in everyone}
+        began = time.monotonic()
+        while time.monotonic() < began + 4.0:
+            with pytest.raises(JournalError):
+                orchestrator.start(stage.saga(stage.act("a")))
+            stage.log.open_gate("go")
+        until(lambda: not any(each is not None and is_alive(each) for each in attempts), "the end of the hung", 10.0)
+        used = {pid: cpu_s(pid) - before[pid] for pid in everyone}
+        passed_s = time.monotonic() - began
+        assert max(used.values()) < 0.5 * passed_s, used
+        lines = sum(text_of(log).count(b"\n") for log in (home / "log").iterdir())
+        assert lines < 20 + len(everyone), "one for each change, and not one for each try"
+        limit_files(processes_of_home(home), resource.RLIM_INFINITY)
+        orchestrator.wait_idle(60.0)
+        assert {seen(orchestrator, saga.id).status for saga in waiting} == {SagaStatus.COMPLETED}
+        for saga in hung:
+            with pytest.raises(StepTimeoutError):
+                orchestrator.handle(saga.id).result()
+        assert text_of(home / "log" / "system.log").count(b"the journal takes no entries") == 1
+
+
+def text_of(log: Path) -> bytes:
+    return log.read_bytes() if log.is_file() else b""
+
+
+def cpu_s(pid: int) -> float:
+    """The processor time that a process has used; 0 where it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -179,6 +179,11 @@ def restore_ending_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def ignore_file_size_signal() -> None:
+    """Let a write beyond the limit of a file's size be an OSError and nothing else, as Python itself does."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
 def _prctl(option: int, argument: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     zero = ctypes.c_ulong(0)
