@@ -26,6 +26,8 @@ from antistrophe.records import SagaStatus
 
 MOST_AT_A_TIME = 1_000
 EXAMPLES_SHOWN = 3
+TOLD_EVERY_S = 5.0
+"""Where no bar can be drawn, a line says so often how far the run has come."""
 
 
 @click.command("run", short_help="Run one saga for each line of a file.")
@@ -86,6 +88,7 @@ class _Run:
         self._total = count_lines(file)
         self._told: set[str] = set()
         self._errors = screen.errors()
+        self._tell_at = time.monotonic() + TOLD_EVERY_S
 
     def go(self, concurrency: int | None) -> None:
         """Run every line. A wrong line is reported at once."""
@@ -118,6 +121,9 @@ class _Run:
             screen.print_json_line({"line": result.line, "id": result.saga_id, "status": word, "error": result.error})
         text = f"{totals.completed} completed · {totals.compensated} compensated · {totals.parked} parked"
         progress.update(task, completed=totals.done, totals=text)
+        if progress.disable and time.monotonic() >= self._tell_at:
+            self._tell_at = time.monotonic() + TOLD_EVERY_S
+            self._errors.print(screen.safe(f"{totals.done} of {self._total}: {text}"), soft_wrap=True)
 
     def _tell_once(self, waiting: str | None) -> None:
         if waiting is not None and waiting not in self._told:

@@ -202,7 +202,8 @@ def _parts(report: Report) -> Iterator[RenderableType]:
 
 
 def _headline(report: Report) -> Text:
-    took = f"{len(report.checked)} points, {report.runs} runs, {report.seconds:.1f} s"
+    points, runs = _number(len(report.checked), "point"), _number(report.runs, "run")
+    took = f"{points}, {runs}, {report.seconds:.1f} s"
     if report.ok:
         return Text.assemble((f"{report.saga} can be undone: ", "bold green"), took)
     kinds = ", ".join(dict.fromkeys(finding.kind.value for finding in report.findings)) or "injections did not happen"
@@ -286,3 +287,7 @@ def _finding(number: int, group: list[Finding]) -> Iterator[RenderableType]:
 def _indented(text: str, by: int = 3, style: str = "") -> Padding:
     """The text, indented. Control characters are shown as escapes: the text may come from anywhere."""
     return Padding(Text(printable(text, keep="\n"), style=style), (0, 0, 0, by), expand=False)
+
+
+def _number(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
