@@ -83,7 +83,7 @@ from antistrophe.records import (
     StepStatus,
     TimelineEntry,
 )
-from antistrophe.settings import Settings
+from antistrophe.settings import Settings, SettingsWarning
 
 __all__ = [
     "NOT_APPLIED",
@@ -128,6 +128,7 @@ __all__ = [
     "SagaStatus",
     "SagaStep",
     "Settings",
+    "SettingsWarning",
     "StepContext",
     "StepCrashedError",
     "StepFailedError",

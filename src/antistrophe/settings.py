@@ -6,7 +6,9 @@ error texts, config/default.toml and docs/reference/settings.md all come from th
 
 from __future__ import annotations
 
+import copy
 import difflib
+import json
 import os
 import reprlib
 import tomllib
@@ -17,6 +19,9 @@ from typing import Any, Literal
 
 from antistrophe.errors import InvalidSettingsError
 
+ORIGIN = "origin"
+"""The name under which the origin of settings travels beside them."""
+
 _DAY_S = 86_400
 _STEP_PROCESSES_PER_CORE = 4
 
@@ -24,6 +29,10 @@ _STEP_PROCESSES_PER_CORE = 4
 def cores() -> int:
     """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+class SettingsWarning(UserWarning):
+    """A system that runs already has other settings than those that were given, which have no effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +85,14 @@ def _word(default: str, says: str, *words: str) -> Any:
     return _setting(default, says, words=words)
 
 
+class _WithOrigin:
+    """A place beside the fields, for where their values come from: it is no setting."""
+
+    __slots__ = ("_origin",)
+
+
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(_WithOrigin):
     """The settings of one actor system. Who starts the system decides them; who attaches takes them as they are.
 
     ::
@@ -205,6 +220,36 @@ class Settings:
         """What each setting means and which values it takes, by name, in the order of the fields."""
         return {each.name: each.metadata["allowed"] for each in fields(Settings)}
 
+    @property
+    def origin(self) -> str:
+        """The values that were read from a file, each with its file, as JSON."""
+        return getattr(self, "_origin", "{}")
+
+    def with_origin(self, origin: str) -> Settings:
+        """The same settings, with that ``origin``."""
+        twin = copy.copy(self)
+        object.__setattr__(twin, "_origin", origin)
+        return twin
+
+    def sources(self) -> dict[str, str]:
+        """Where the value of each setting comes from, by name: ``"default"``, ``"argument"``, or the path of the file
+        that it was read from."""
+        defaults, read = Settings(), json.loads(self.origin)
+        found = {}
+        for name in Settings.described():
+            value = getattr(self, name)
+            of_file = read.get(name)
+            if of_file is not None and of_file[0] == value:
+                found[name] = str(of_file[1])
+            else:
+                found[name] = "default" if value == getattr(defaults, name) else "argument"
+        return found
+
+    def differences(self, others: Settings) -> dict[str, tuple[object, object]]:
+        """The settings in which these differ from others, by name: the value here, and the other one."""
+        pairs = {name: (getattr(self, name), getattr(others, name)) for name in Settings.described()}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Settings:
         """Read a TOML profile: ``name = value`` lines without tables. A setting that is not named keeps its default.
@@ -217,7 +262,9 @@ class Settings:
         if unknown:
             raise InvalidSettingsError(f"{path}: {'; '.join(unknown)}")
         try:
-            return Settings(**profile)
+            place = str(Path(path).absolute())
+            origin = json.dumps({name: [value, place] for name, value in profile.items()}, default=str)
+            return Settings(**profile).with_origin(origin)
         except InvalidSettingsError as error:
             raise InvalidSettingsError(f"{path}: {error}") from None
 

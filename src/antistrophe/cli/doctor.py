@@ -8,6 +8,9 @@ from antistrophe.cli import screen
 from antistrophe.cli.checks import Finding, Health, examine
 from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.cli.stored_journal import system_state
+from antistrophe.launcher.control_protocol import Ready, unpack_settings
+from antistrophe.settings import Settings
 
 MARKS = {Health.WELL: ("ok", "green"), Health.NOTE: ("note", "yellow"), Health.WRONG: ("WRONG", "bold red")}
 
@@ -23,12 +26,31 @@ def doctor_verb(invocation: Invocation, all_sagas: bool) -> int:
     """
     home = invocation.existing_home()
     findings = examine(home, all_sagas=all_sagas)
+    system = system_state(invocation)
+    settings = unpack_settings(system.settings) if isinstance(system, Ready) else None
     wrong = any(finding.health is Health.WRONG for finding in findings)
     if invocation.as_json:
-        screen.print_json({"home": home, "well": not wrong, "findings": findings})
+        shown = None if settings is None else _values(settings)
+        screen.print_json({"home": home, "well": not wrong, "findings": findings, "settings": shown})
     else:
         _print(findings)
+        _print_settings(settings)
     return SAGA_FAILED if wrong else DONE
+
+
+def _values(settings: Settings) -> dict[str, dict[str, object]]:
+    return {name: {"value": getattr(settings, name), "from": source} for name, source in settings.sources().items()}
+
+
+def _print_settings(settings: Settings | None) -> None:
+    if settings is None:
+        return
+    made = screen.grid(3)
+    effective = {"max_step_processes": settings.step_processes, "max_async_processes": settings.async_processes}
+    for name, each in _values(settings).items():
+        value = effective.get(name, each["value"])
+        made.add_row(screen.safe(name), screen.safe(str(value)), screen.safe(str(each["from"]), style="dim"))
+    screen.section(screen.output(), "Settings of the system that runs", made)
 
 
 def _print(findings: list[Finding]) -> None:

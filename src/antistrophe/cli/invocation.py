@@ -36,9 +36,9 @@ class Invocation:
         """The home: ``--home``, else ``$ANTISTROPHE_HOME``, else ``.antistrophe``; absolute, without symbolic links."""
         return home_of(self.home_option)
 
-    def settings(self) -> Settings:
-        """The settings of ``--settings``, else the defaults. Raises InvalidSettingsError."""
-        return Settings() if self.settings_file is None else Settings.load(self.settings_file)
+    def settings(self) -> Settings | None:
+        """The settings of ``--settings``, or None. Raises InvalidSettingsError."""
+        return None if self.settings_file is None else Settings.load(self.settings_file)
 
     def existing_home(self) -> Path:
         """The home, which has to exist: a verb that asks makes nothing. Raises JournalError."""

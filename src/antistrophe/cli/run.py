@@ -23,6 +23,7 @@ from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.target import HOOK, Source, find_source
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.records import SagaStatus
+from antistrophe.settings import Settings
 
 MOST_AT_A_TIME = 1_000
 EXAMPLES_SHOWN = 3
@@ -93,7 +94,7 @@ class _Run:
     def go(self, concurrency: int | None) -> None:
         """Run every line. A wrong line is reported at once."""
         settings = self._invocation.settings()
-        at_a_time = concurrency or min(settings.max_running_sagas, MOST_AT_A_TIME)
+        at_a_time = concurrency or min((settings or Settings()).max_running_sagas, MOST_AT_A_TIME)
         lines = read_lines(self._file, self._make)
         with ExitStack() as stack:
             # These are closed in the opposite order: closing the orchestrator ends the waits in the pool's threads.

@@ -225,6 +225,12 @@ class AsyncSagaOrchestrator:
         return AsyncChangeSubscription(self._threads, from_position)
 
     @property
+    def settings(self) -> Settings:
+        """Those of the system that runs, whoever started it. ``settings.sources()`` says where each value comes
+        from."""
+        return self._threads.orchestrator.settings
+
+    @property
     def event_store(self) -> EventStore:
         """The store that holds the sagas' events. Its calls are not awaited: they block while they read and write."""
         return self._threads.orchestrator.event_store

@@ -215,6 +215,12 @@ class SagaOrchestrator:
         ]
 
     @property
+    def settings(self) -> Settings:
+        """Those of the system that runs, whoever started it. ``settings.sources()`` says where each value comes
+        from."""
+        return self._session.attachment.settings
+
+    @property
     def event_store(self) -> EventStore:
         """The store that holds the sagas' events. It is closed together with the orchestrator."""
         return self._session.event_store

@@ -6,6 +6,7 @@ import os
 import pwd
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -45,7 +46,7 @@ from antistrophe.messages import (
 from antistrophe.records import SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.inputs import CancelAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome, error_of
-from antistrophe.settings import Settings
+from antistrophe.settings import Settings, SettingsWarning
 from antistrophe.storage.own_transactions import refuse_while_writing, writes_to
 
 T = TypeVar("T")
@@ -88,6 +89,8 @@ class Session:
         introduction = Introduction(self.attachment.client_id)
         self.requests = Requests(self.attachment, introduction=introduction)
         self.attachment.open()
+        if settings is not None:
+            _warn_of_others(settings, self.attachment.settings, self.home)
         self.requests.introduce()
 
     @property
@@ -267,6 +270,19 @@ def user_name() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid {os.getuid()}"
+
+
+def _warn_of_others(given: Settings, effective: Settings, home: Path) -> None:
+    """Warn where the system that runs has other settings than those that the caller gave."""
+    differences = given.differences(effective)
+    if differences:
+        told = ", ".join(f"{name} is {other!r}, not {one!r}" for name, (one, other) in differences.items())
+        warnings.warn(
+            f"the actor system of {home} runs already, and keeps the settings that it was started with: {told}. Those"
+            " given here have no effect until it is started anew, once no program is attached to it",
+            SettingsWarning,
+            stacklevel=4,
+        )
 
 
 def _check_room() -> None:

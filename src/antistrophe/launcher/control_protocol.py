@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from antistrophe.errors import UnreadableDataError
-from antistrophe.serialization.payload import pack_fields, pack_record, unpack_fields, unpack_record
+from antistrophe.serialization.payload import (
+    pack_fields,
+    pack_payload,
+    pack_record,
+    unpack_fields,
+    unpack_payload,
+    unpack_record,
+)
 from antistrophe.settings import Settings
 from antistrophe.transport.sockets import bind_private
 
@@ -94,13 +101,16 @@ def control_path(folder: Path) -> str:
 
 
 def pack_settings(settings: Settings) -> bytes:
-    """Settings as a frame carries them."""
-    return pack_fields(settings, Settings)
+    """Settings as a frame carries them, with their origin."""
+    return pack_payload([pack_fields(settings, Settings), settings.origin])
 
 
 def unpack_settings(data: bytes) -> Settings:
     """The settings that ``pack_settings`` packed. Raises UnreadableDataError on anything else."""
-    return unpack_fields(data, Settings)
+    match unpack_payload(data):
+        case [bytes(fields), str(origin)]:
+            return unpack_fields(fields, Settings).with_origin(origin)
+    raise UnreadableDataError("these are no settings")
 
 
 def encode(frame: Frame) -> bytes:

@@ -17,9 +17,14 @@ from antistrophe.launcher.printed_output import PrintedOutput
 from antistrophe.launcher.spawn import ERROR, HELD, LAUNCHER_LOG, SERVING
 from antistrophe.linux.log_file import LogFile
 from antistrophe.serialization.log_lines import LogLines
-from antistrophe.settings import Settings
+from antistrophe.settings import ORIGIN, Settings
 
 log = logging.getLogger("antistrophe.launcher")
+
+
+def _settings_of(given: dict[str, Any]) -> Settings:
+    origin = given.pop(ORIGIN, "{}")
+    return Settings(**given).with_origin(origin)
 
 
 def launch(home: str, settings: dict[str, Any]) -> None:
@@ -28,7 +33,7 @@ def launch(home: str, settings: dict[str, Any]) -> None:
     log_file = LogFile(Path(home, LOG_FOLDER, LAUNCHER_LOG), log_bytes)
     _log_to(log_file)
     try:
-        launcher = Launcher.open(Path(home), Settings(**settings))
+        launcher = Launcher.open(Path(home), _settings_of(settings))
     except AntistropheError as error:
         _report({ERROR: type(error).__name__, "text": str(error)})
         return

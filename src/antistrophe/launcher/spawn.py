@@ -18,7 +18,7 @@ from antistrophe import errors
 from antistrophe.launcher.home_lock import LOG_FOLDER, prepare_home
 from antistrophe.linux.private_files import open_private
 from antistrophe.linux.termination import system_environment
-from antistrophe.settings import Settings
+from antistrophe.settings import ORIGIN, Settings
 
 LAUNCHER_LOG = "launcher.log"
 SERVING = "serving"
@@ -101,7 +101,7 @@ def _start(home: Path, settings: Settings) -> subprocess.Popen[bytes]:
                     "-P",
                     str(_BOOT),
                     str(home),
-                    json.dumps(dataclasses.asdict(settings)),
+                    json.dumps({**dataclasses.asdict(settings), ORIGIN: settings.origin}),
                     json.dumps(_folders()),
                 ],
                 stdin=subprocess.DEVNULL,
