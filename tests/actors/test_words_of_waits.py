@@ -95,6 +95,7 @@ def test_an_import_that_keeps_a_saga_from_beginning_is_told(
     name = f"ledger_that_{'fails' if says.startswith('no driver') else 'hangs'}"
     saga = SagaDefinition("pays").add_step(step_of(tmp_path, name, at_import, monkeypatch))
     handle = orchestrator.start(saga)
+    until(lambda: says in (handle.metadata().waiting or ""), "the reason is known")
     texts: list[str] = []
     callers = [threading.Thread(target=lambda: texts.append(text_of(handle.result, timeout_s=6.5))) for _ in range(3)]
     with caplog.at_level(logging.WARNING, logger="antistrophe"):
