@@ -108,6 +108,10 @@ class JournalAccess:
             for saga_id, compensating in self._journal.live()
         ]
 
+    def unfinished(self) -> list[tuple[str, bool]]:
+        """The id of each saga that is neither final nor parked, and whether it compensates."""
+        return self._journal.live()
+
     def rank(self, saga_id: str) -> AdmissionRank:
         """What decides when the saga may run."""
         try:

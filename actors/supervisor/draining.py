@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from antistrophe.actors.base import log
+from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.supervisor.live_sagas import LiveSagas
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
+from antistrophe.errors import JournalError
 from antistrophe.messages import Address, Drain, Drained
 
 DRAIN_GRACE_S = 1.0
 """How long an attempt has for cleaning up, when it is ended because the system stops."""
 
+_NAMED = 5
+"""How many of the sagas that are left undone are named."""
+
 
 class Draining:
     """The drain that was ordered last. ``begun``: it was ordered, and nobody has wanted the system since."""
 
-    def __init__(self, supervisor: SupervisorPort, sagas: LiveSagas, processes: ProcessKeeper) -> None:
+    def __init__(
+        self, supervisor: SupervisorPort, sagas: LiveSagas, processes: ProcessKeeper, journal: JournalAccess
+    ) -> None:
         self._supervisor = supervisor
         self._sagas = sagas
         self._processes = processes
+        self._journal = journal
         self._order: Drain | None = None
         self._answer_to: Address = None
         self._until = 0.0
@@ -57,5 +65,22 @@ class Draining:
             return
         if not self._processes.close_all():
             return
+        self._warn_of_what_is_left()
         self._supervisor.send(self._answer_to, Drained(self._fenced, self._order.number))
         self._answer_to = None
+
+    def _warn_of_what_is_left(self) -> None:
+        try:
+            left = self._journal.unfinished()
+        except JournalError as error:
+            log.error("nobody can say what is left undone: %s", error)
+            return
+        if left:
+            log.warning(
+                "the system stops with %d sagas that are not finished, of which %d have turned back and are owed"
+                " compensations (%s%s): they go on when the home is opened again",
+                len(left),
+                sum(compensating for _, compensating in left),
+                ", ".join(saga_id for saga_id, _ in left[:_NAMED]),
+                ", …" if len(left) > _NAMED else "",
+            )

@@ -158,7 +158,7 @@ class SupervisorActor(RuntimeActor):
         self.environments = Environments(self.now())
         self.processes = ProcessKeeper(self, message, uuid.uuid4().hex[:12], self.environments)
         self.sagas = LiveSagas(self, message, hosts, self.processes, journal, self.environments)
-        self.draining = Draining(self, self.sagas, self.processes)
+        self.draining = Draining(self, self.sagas, self.processes, journal)
         self.clients = Clients(self.now())
         self.requests = RequestHandler(self, self.sagas, journal, self.clients)
         self.also_handle(self._all_handlers())

@@ -40,6 +40,21 @@ def test_a_saga_goes_on_when_its_home_is_opened_again(tmp_path: Path, gate: Path
         assert second.handle("resumed").result(timeout_s=30.0)
 
 
+def test_a_system_that_stops_says_once_what_it_leaves_undone(tmp_path: Path, gate: Path) -> None:
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.0)) as first:
+        first.execute(notes("done", "a"))
+    log = tmp_path / "home" / "log" / "system.log"
+    assert "not finished" not in log.read_text()
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.0)) as second:
+        for number in range(7):
+            second.start(one(f"left-{number}", WaitFor(str(gate))))
+    lines = [line for line in log.read_text().splitlines() if "not finished" in line]
+    assert len(lines) == 1
+    assert "7 sagas that are not finished, of which 0 have turned back" in lines[0]
+    assert "left-0, left-1, left-2, left-3, left-4, …" in lines[0]
+    assert "WARNING" in lines[0]
+
+
 def test_closing_ends_every_call_that_waits(tmp_path: Path, gate: Path) -> None:
     orchestrator = SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.0))
     handle = orchestrator.start(one("waited-for", WaitFor(str(gate))))
