@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from antistrophe.actors.supervisor import child_process, running_attempts
+from antistrophe.actors.supervisor import child_process
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.definition.spec import LeaseRequest, Origin
 from antistrophe.linux.process import boot_id
@@ -65,7 +65,7 @@ class Owner:
 @pytest.fixture
 def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
     monkeypatch.setattr(child_process, "child_process", lambda parent, address: Immortal())
-    monkeypatch.setattr(running_attempts, "send_signal", lambda identity, number: True)
+    monkeypatch.setattr(child_process.ChildProcess, "terminate", lambda self: None)
     monkeypatch.setattr(child_process, "kill_child", lambda pid, group: None)
     return Owner()
 

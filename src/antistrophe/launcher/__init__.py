@@ -9,6 +9,8 @@ An application's ``attachment`` connects to the launcher of its home. Where none
 ``boot`` in a new process). The ``launcher`` takes the ``home_lock``, kills what an earlier system left, and starts an
 ``incarnation``: Thespian's Admin and logger and our supervisor. It tells its state over the control socket
 (``control_protocol``) to every application (``connections``). ``probe`` asks for that state without attaching.
+``launch`` is the life of the launcher's process; ``printed_output`` logs what steps print, ``socket_watch`` notices
+that the sockets are gone, ``first_look`` checks the journal.
 
 Rules:
 - The connection is the attachment: when an application dies, the kernel closes it, and the launcher knows.
