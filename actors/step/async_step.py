@@ -154,7 +154,8 @@ class AsyncStepActor(RuntimeActor):
         if error is None:
             self.send(sender, CodeLoaded(self._name, message.class_refs, to_close))
         else:
-            self.send(sender, CodeNotLoaded(self._name, str(error), to_close))
+            unguarded = isinstance(error, CodeNotLoadableError) and error.unguarded
+            self.send(sender, CodeNotLoaded(self._name, str(error), to_close, unguarded))
 
     def _on_sigterm(self, *_: Any) -> None:
         """Close what was made at the start, where no call runs, and end the process."""

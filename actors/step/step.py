@@ -88,7 +88,7 @@ class StepActor(RuntimeActor):
             self._start_resources()
             answer = CodeLoaded(self._name, message.class_refs, self._resources.to_close)
         except CodeNotLoadableError as error:
-            answer = CodeNotLoaded(self._name, str(error), self._resources.to_close)
+            answer = CodeNotLoaded(self._name, str(error), self._resources.to_close, error.unguarded)
         self._caller.take_signals()
         self._leftovers.belong()
         self._fingerprint.belong()

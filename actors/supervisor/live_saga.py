@@ -14,6 +14,16 @@ TELL_AGAIN_S = 5.0
 Doubled each time, up to TELL_AGAIN_MAX_S."""
 
 
+UNLOADABLE_WAIT_S = 2.0
+"""How long a saga sleeps when its code can't be loaded; doubled each time, up to UNLOADABLE_MAX_S."""
+
+UNLOADABLE_MAX_S = 60.0
+
+UNGUARDED_WAIT_S = 3_600.0
+"""How long it sleeps when its code has to be changed first, unless an application is opened meanwhile: each look runs
+what the code does when it is loaded."""
+
+
 @dataclass(slots=True)
 class LiveSaga:
     """A saga that is neither final nor parked.
@@ -22,7 +32,7 @@ class LiveSaga:
     to when there was an actor already, which does not know of them. ``orphan``: the lease of an actor that is gone.
     ``actors``: how many actors it has had. ``request_ids``: of the requests that started it or took it over.
     ``holders``: the clients that have started or joined it. ``environment``: the digest of the application's
-    environment that its processes had last.
+    environment that its processes had last. ``unguarded``: why its code can't be loaded before it is changed.
     """
 
     id: str
@@ -44,6 +54,28 @@ class LiveSaga:
     actors: int = 0
     holders: set[str] = field(default_factory=set)
     environment: str | None = None
+    unguarded: str | None = None
+
+    def unloadable_wait_s(self) -> float:
+        """How long it is to sleep now that its code could not be loaded."""
+        self.refusals += 1
+        if self.unguarded is not None:
+            return UNGUARDED_WAIT_S
+        return min(UNLOADABLE_MAX_S, UNLOADABLE_WAIT_S * 2.0 ** min(self.refusals - 1, 8))
+
+    @property
+    def why_refused(self) -> str:
+        """What is told to those who wait for a saga whose code has to be changed first."""
+        return f"saga {self.id!r} waits until its code is changed: {self.unguarded}"
+
+    def take_refused(self) -> list[Waiter]:
+        """Those who wait, and are to wait no longer: its code has to be changed first."""
+        if self.unguarded is None:
+            return []
+        refused = [*self.waiters.values(), *self.late.values()]
+        self.waiters.clear()
+        self.late.clear()
+        return refused
 
     def knows(self, correlation: str) -> bool:
         """Whether somebody waits with that correlation."""

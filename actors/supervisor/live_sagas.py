@@ -19,6 +19,7 @@ from antistrophe.messages import (
     BeginSaga,
     Configuration,
     ProcessGrant,
+    Rejected,
     RequestLease,
     ResumeSaga,
     SagaSleeps,
@@ -26,11 +27,6 @@ from antistrophe.messages import (
 from antistrophe.records import SagaStatus
 from antistrophe.scheduling.admission import Admission, AdmissionRank, rank_of
 from antistrophe.scheduling.restart_intensity import RestartIntensity
-
-UNLOADABLE_WAIT_S = 2.0
-"""How long a saga sleeps when its code can't be loaded; doubled each time, up to UNLOADABLE_MAX_S."""
-
-UNLOADABLE_MAX_S = 60.0
 
 TELL_AGAIN_MAX_S = 60.0
 
@@ -130,8 +126,9 @@ class LiveSagas:
         live.urgent = message.urgent
         until = message.until
         if until is None:
-            live.refusals += 1
-            until = self._supervisor.now() + min(UNLOADABLE_MAX_S, UNLOADABLE_WAIT_S * 2.0 ** min(live.refusals - 1, 8))
+            until = self._supervisor.now() + live.unloadable_wait_s()
+            for to in live.take_refused():
+                self._supervisor.send(to.address, Rejected(to.correlation, "SystemStateError", live.why_refused))
         else:
             live.refusals = 0
         self._leave(live, for_long=message.until is None)
@@ -139,6 +136,12 @@ class LiveSagas:
         if live.orders:
             self.wake(live)
         self._spawn_due()
+
+    def try_again(self, live: LiveSaga) -> None:
+        """The code of a saga may have been changed."""
+        if live.unguarded is not None and live.host is None:
+            live.unguarded = None
+            self._set_alarm(live, self._supervisor.now())
 
     def wake(self, live: LiveSaga) -> None:
         """Give a saga that sleeps or waits its actor now, because there is an order for it."""
@@ -258,6 +261,8 @@ class LiveSagas:
 
     def introduced(self) -> None:
         """An application has said who it is, or none will: serve the sagas that have waited for that."""
+        for live in self._sagas.values():
+            self.try_again(live)
         held, self._held = self._held, {}
         for message in held.values():
             self.ask_process(message)

@@ -185,7 +185,7 @@ class ProcessKeeper:
     def on_not_loaded(self, message: CodeNotLoaded) -> None:
         """A process could not import what it was told."""
         self._note_to_close(message)
-        self._refuse(message.lease_name, message.reason)
+        self._refuse(message.lease_name, message.reason, unguarded=message.unguarded)
         self.serve()
 
     def _note_to_close(self, message: CodeLoaded | CodeNotLoaded) -> None:
@@ -209,11 +209,11 @@ class ProcessKeeper:
             self._carry_out(self.pool.close(message.name))
             self.serve()
 
-    def _refuse(self, name: str, reason: str) -> None:
+    def _refuse(self, name: str, reason: str, *, unguarded: bool = False) -> None:
         saga_ids, orders = self.pool.not_loaded(name)
         self._carry_out(orders)
         for saga_id in saga_ids:
-            self._supervisor.refused(saga_id, reason)
+            self._supervisor.refused(saga_id, reason, unguarded=unguarded)
 
     # --- what became of the processes --------------------------------------------------------------------------
 

@@ -108,6 +108,7 @@ class RequestHandler:
             live.request_ids.add(message.request_id)
         if not self._clients.lives(live.client_id):
             live.client_id = message.client_id
+            self._sagas.try_again(live)
         live.holders.add(message.client_id)
 
     def hold(self, message: HoldSagas, sender: Address) -> None:
@@ -181,7 +182,9 @@ class RequestHandler:
             live.stop_waiting(message.correlation)
 
     def _wait_for(self, live: LiveSaga, to: Waiter) -> None:
-        if live.knows(to.correlation) and self._has_ended(live.id):
+        if live.unguarded is not None and live.host is None:
+            self._reject(to, "SystemStateError", live.why_refused)
+        elif live.knows(to.correlation) and self._has_ended(live.id):
             self._tell_outcome(live.id, to)  # the word of its actor that it has ended may be lost
         elif not to.client_id or self._clients.lives(to.client_id):  # else that client has left meanwhile
             live.wait(to)

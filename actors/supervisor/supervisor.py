@@ -178,8 +178,11 @@ class SupervisorActor(RuntimeActor):
         """A lease was granted."""
         self.sagas.tell(grant.saga_id, grant)
 
-    def refused(self, saga_id: str, reason: str) -> None:
+    def refused(self, saga_id: str, reason: str, *, unguarded: bool = False) -> None:
         """No process can be had for that saga."""
+        live = self.sagas.get(saga_id)
+        if live is not None:
+            live.unguarded = reason if unguarded else None
         self.sagas.tell(saga_id, ProcessRefusal(saga_id, reason))
 
     def died(self, dead: ProcessDead) -> None:

@@ -18,7 +18,7 @@ from antistrophe.client.introduction import Introduction
 from antistrophe.client.request_reply import Requests
 from antistrophe.client.saga_entries import accepted_spec, entries_of, events_of, outputs_of
 from antistrophe.client.where_it_stands import where_it_stands
-from antistrophe.definition.code_loading import inside_step_process
+from antistrophe.definition.code_loading import GUARD, check_may_open
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.green_threads import green_parts
 from antistrophe.definition.saga_definition import SagaDefinition
@@ -36,6 +36,7 @@ from antistrophe.messages import (
     CountSagas,
     Done,
     GetSaga,
+    ListRunning,
     ListSagas,
     OrderSaga,
     ResolveStep,
@@ -61,6 +62,7 @@ _LAST_LOOK_S = 0.5
 
 _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.05
+_LOOK_S = 2.0
 
 
 class Session:
@@ -73,12 +75,7 @@ class Session:
     def __init__(
         self, home: str | os.PathLike[str] | None, settings: Settings | None, versions: Upcasts | None = None
     ) -> None:
-        if inside_step_process():
-            raise SystemStateError(
-                "an orchestrator can't be opened inside a step process. If a step wanted to: start the saga from the"
-                " application instead. If this is your script: put what it does when it is run under"
-                ' `if __name__ == "__main__":`, because step processes load the script to find its steps'
-            )
+        check_may_open()
         _refuse_green_threads()
         _check_room()
         self.home = home_of(home)
@@ -185,13 +182,22 @@ class Session:
 
     def wait_idle(self, deadline: Deadline) -> None:
         """Wait until no saga runs. Raises TimeoutError."""
-        pause_s = _FIRST_PAUSE_S
+        pause_s, look_at = _FIRST_PAUSE_S, time.monotonic() + _LOOK_S
         while running := self.counts()[0]:
             self._refuse_in_transaction("a saga that has not ended")
             if deadline.over:
                 raise deadline.error(f"{running} saga(s) of {self.home} have not ended", self._what_they_do(running))
             time.sleep(deadline.left_s(pause_s))
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            if time.monotonic() >= look_at:
+                self._refuse_unguarded()
+                look_at = time.monotonic() + _LOOK_S
+
+    def _refuse_unguarded(self) -> None:
+        """Raise SystemStateError where a saga waits because its script has no guard: it would wait for ever."""
+        for saga in self.requests.ask(ListRunning, SagaList).sagas:
+            if saga.waiting is not None and GUARD in saga.waiting:
+                raise SystemStateError(f"saga {saga.id!r} waits: {saga.waiting}")
 
     def _what_they_do(self, running: int) -> str:
         """Where some of the sagas stand that run."""

@@ -13,7 +13,7 @@ from typing import Any
 from antistrophe.definition.script_loading import SCRIPT_MODULE, become_no_script, become_script
 from antistrophe.definition.spec import Origin
 from antistrophe.definition.step import FunctionStep, SagaStep, StepFunction, StepSource
-from antistrophe.errors import AntistropheError, AttemptCancelled, InvalidStepError
+from antistrophe.errors import AntistropheError, AttemptCancelled, InvalidStepError, SystemStateError
 from antistrophe.serialization.program import MAIN, namespace_of, program_namespace
 from antistrophe.serialization.type_hints import short
 
@@ -21,8 +21,17 @@ from antistrophe.serialization.type_hints import short
 _importable: set[tuple[str, str | None]] = set()
 
 
+GUARD = 'if __name__ == "__main__":'
+"""What a script needs around what it does when it is run."""
+
+
 class CodeNotLoadableError(AntistropheError):
-    """This process can't load user code. The text says which code, why, and what to do."""
+    """This process can't load user code. The text says which code, why, and what to do. ``unguarded``: the code does
+    when it is loaded what only the application is to do."""
+
+    def __init__(self, text: str, *, unguarded: bool = False) -> None:
+        super().__init__(text)
+        self.unguarded = unguarded
 
 
 # --- in the application -------------------------------------------------------------------------------------------
@@ -143,6 +152,7 @@ def _find(module: ModuleType, qualname: str) -> Any:
 # --- in a step process --------------------------------------------------------------------------------------------
 
 _is_step_process = False
+_wanted_to_open = False
 _loaded: Origin | None = None
 # Steps by their class_ref: each attempt asks, and what was imported once stays.
 _steps: dict[str, StepSource] = {}
@@ -157,6 +167,18 @@ def mark_step_process() -> None:
 def inside_step_process() -> bool:
     """True in a process that runs steps, and in every fork of such a process."""
     return _is_step_process
+
+
+def check_may_open() -> None:
+    """Raise SystemStateError in a step process: no orchestrator can be opened there."""
+    global _wanted_to_open
+    if _is_step_process:
+        _wanted_to_open = True
+        raise SystemStateError(
+            "an orchestrator can't be opened inside a step process. If a step wanted to: start the saga from the"
+            " application instead. If this is your script: put what it does when it is run under"
+            f" `{GUARD}`, because step processes load the script to find its steps"
+        )
 
 
 def load_origin(origin: Origin) -> None:
@@ -225,21 +247,38 @@ def _load_step(origin: Origin, module_name: str, qualname: str) -> StepSource:
 
 
 def _import(module_name: str) -> ModuleType:
+    global _wanted_to_open
+    _wanted_to_open = False
     try:
         return importlib.import_module(module_name)
     except (KeyboardInterrupt, AttemptCancelled):
         raise
-    except BaseException as error:  # above all SystemExit, with which a script without a guard ends itself
+    except BaseException as error:
+        if _wanted_to_open:
+            raise CodeNotLoadableError(
+                f"the import of module {module_name} opens an orchestrator, and step processes import the module to "
+                f"find its steps: open it in a function that the application calls, or under `{GUARD}`",
+                unguarded=True,
+            ) from error
         raise CodeNotLoadableError(f"the import of module {module_name} fails: {_text(error)}") from error
 
 
 def _load_script(script: str) -> None:
+    global _wanted_to_open
+    _wanted_to_open = False
     try:
         become_script(script)
     except (KeyboardInterrupt, AttemptCancelled):
         raise
     except BaseException as error:
-        raise CodeNotLoadableError(f"the script {script} can't be loaded: {_text(error)}") from error
+        why = _text(error)
+        unguarded = _wanted_to_open or isinstance(error, SystemExit)
+        if unguarded:  # it ends itself where a part that reads the command line runs, too
+            why = "it opens an orchestrator at its top level" if _wanted_to_open else why
+            why = (
+                f"{why}, and step processes load it to find its steps: put what it does when it is run under `{GUARD}`"
+            )
+        raise CodeNotLoadableError(f"the script {script} can't be loaded: {why}", unguarded=unguarded) from error
 
 
 def _where(module: ModuleType) -> str:

@@ -46,11 +46,13 @@ class CodeLoaded:
 
 @message
 class CodeNotLoaded:
-    """The step classes can't be imported, for this reason. ``to_close``: as for CodeLoaded."""
+    """The step classes can't be imported, for this reason. ``to_close``: as for CodeLoaded. ``unguarded``: the code
+    does when it is loaded what only the application is to do."""
 
     lease_name: str
     reason: str
     to_close: bool = False
+    unguarded: bool = False
 
 
 @message
