@@ -40,10 +40,19 @@ def become_user_process(actor: RuntimeActor) -> None:
     os.setpgid(0, 0)
     actor.die_with_parent()
     become_subreaper()  # what a step has started stays below its process, and can be seen there
+    os.register_at_fork(after_in_child=_die_of_sigterm)
     restore_open_files_limit()
     # As in any Python: a file that grows over the limit is an OSError. Thespian's handler would write to a file, too.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     mark_step_process()
+
+
+def _die_of_sigterm() -> None:
+    """In a fork that a step makes: SIGTERM ends it, as it ends that of a script. A handler in Python would miss one
+    that comes just before a call that blocks, and who waits for the end of a Pool would wait for ever."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if str(getattr(handler, "__module__", "")).startswith("antistrophe."):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def configure_user_process(actor: RuntimeActor, message: StepConfiguration, attempt_file: str = "") -> StepReady:

@@ -12,7 +12,7 @@ import pytest
 from antistrophe.linux.termination import processes_of_home
 
 SCRIPT = """
-import collections, enum, functools, multiprocessing, pickle, sys
+import collections, enum, functools, multiprocessing, pickle, signal, sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, get_type_hints
@@ -46,6 +46,7 @@ def double(number):
     return 2 * number
 
 def order(number):
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "a signal that comes at a bad moment would be lost"
     return Order(number)
 
 def everything():
