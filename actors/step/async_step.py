@@ -30,6 +30,7 @@ from antistrophe.actors.step.user_process import (
     refusal,
 )
 from antistrophe.actors.step.worker_resources import WorkerResources
+from antistrophe.definition.code_files import FileStamp
 from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class
 from antistrophe.definition.step import StepSource, build_step, call_step
 from antistrophe.errors import InDoubtError
@@ -72,10 +73,14 @@ class _CallSettled:
 
 
 class _ResourcesStarted:
-    """From the event loop's thread to the actor: what the message's classes need is made, or ``error`` says why not."""
+    """From the event loop's thread to the actor: what the message's classes need is made, or ``error`` says why not.
+    ``files``: what was loaded for them."""
 
-    def __init__(self, message: LoadCode, sender: Address, error: BaseException | None) -> None:
+    def __init__(
+        self, message: LoadCode, files: tuple[FileStamp, ...], sender: Address, error: BaseException | None
+    ) -> None:
         self.message = message
+        self.files = files
         self.sender = sender
         self.error = error
 
@@ -130,11 +135,11 @@ class AsyncStepActor(RuntimeActor):
 
     def _on_load(self, message: LoadCode, sender: Address) -> None:
         try:
-            import_steps(message)
+            files = import_steps(message)
         except CodeNotLoadableError as error:
-            self._loaded(message, sender, error)
+            self._loaded(_ResourcesStarted(message, (), sender, error))
         else:
-            self._start_resources(lambda error: self.hand_over(_ResourcesStarted(message, sender, error)))
+            self._start_resources(lambda error: self.hand_over(_ResourcesStarted(message, files, sender, error)))
 
     def _start_resources(self, done: Callable[[BaseException | None], None]) -> None:
         """Make what is to live as long as this process, on its loop, beside the calls that run there."""
@@ -144,18 +149,19 @@ class AsyncStepActor(RuntimeActor):
             self._loop.run_apart(self._resources.start_on_loop(), done)
 
     def _on_resources_started(self, started: _ResourcesStarted, _sender: Address) -> None:
-        self._loaded(started.message, started.sender, started.error)
+        self._loaded(started)
 
-    def _loaded(self, message: LoadCode, sender: Address, error: BaseException | None) -> None:
+    def _loaded(self, started: _ResourcesStarted) -> None:
         if self._loop is not None and all(slot.answer is not None for slot in self._slots.values()):
             self._loop.belong()
         self._fingerprint.belong()
         to_close = self._resources.to_close
-        if error is None:
-            self.send(sender, CodeLoaded(self._name, message.class_refs, to_close))
+        if started.error is None:
+            self.send(started.sender, CodeLoaded(self._name, started.message.class_refs, to_close, started.files))
         else:
+            error = started.error
             unguarded = isinstance(error, CodeNotLoadableError) and error.unguarded
-            self.send(sender, CodeNotLoaded(self._name, str(error), to_close, unguarded))
+            self.send(started.sender, CodeNotLoaded(self._name, str(error), to_close, unguarded))
 
     def _on_sigterm(self, *_: Any) -> None:
         """Close what was made at the start, where no call runs, and end the process."""

@@ -84,9 +84,9 @@ class StepActor(RuntimeActor):
     def _on_load(self, message: LoadCode, sender: Address) -> None:
         answer: CodeLoaded | CodeNotLoaded
         try:
-            import_steps(message)
+            files = import_steps(message)
             self._start_resources()
-            answer = CodeLoaded(self._name, message.class_refs, self._resources.to_close)
+            answer = CodeLoaded(self._name, message.class_refs, self._resources.to_close, files)
         except CodeNotLoadableError as error:
             answer = CodeNotLoaded(self._name, str(error), self._resources.to_close, error.unguarded)
         self._caller.take_signals()

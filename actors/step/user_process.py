@@ -6,12 +6,15 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from antistrophe.actors.base import RuntimeActor, log
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL
+from antistrophe.definition.code_files import FileStamp, stamp_of
 from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class, mark_step_process
 from antistrophe.definition.step import prepare_step
 from antistrophe.errors import JournalError, UnreadableDataError
@@ -91,10 +94,27 @@ def take_environment(environment: Environment) -> None:
     tempfile.tempdir = None
 
 
-def import_steps(message: LoadCode) -> None:
-    """Import the step classes that the message names. Raises CodeNotLoadableError."""
+# What this process has loaded, by path: a file is read once, whatever becomes of it.
+_stamps: dict[str, FileStamp] = {}
+
+
+def import_steps(message: LoadCode) -> tuple[FileStamp, ...]:
+    """Import the step classes that the message names. Returns the versions of their files. Raises
+    CodeNotLoadableError."""
+    began_ns, files = time.time_ns(), {}
     for ref in message.class_refs:
-        prepare_step(load_step_class(message.origin, ref))
+        source = load_step_class(message.origin, ref)
+        prepare_step(source)
+        path = getattr(sys.modules.get(source.__module__), "__file__", None)
+        if isinstance(path, str):
+            files[path] = _stamps.setdefault(path, _stamp(path, began_ns))
+    return tuple(files.values())
+
+
+def _stamp(path: str, began_ns: int) -> FileStamp:
+    """The version of a file that was read just now. One that has changed meanwhile has another one soon."""
+    stamp = stamp_of(path)
+    return replace(stamp, changed_ns=0) if began_ns <= stamp.changed_ns <= time.time_ns() else stamp
 
 
 def leave_if_changed(files: Mapping[int, OpenFile | None], step_name: str) -> None:

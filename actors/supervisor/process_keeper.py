@@ -9,6 +9,7 @@ from antistrophe.actors.base import log
 from antistrophe.actors.step.async_step import AsyncStepActor
 from antistrophe.actors.step.step import StepActor
 from antistrophe.actors.supervisor.child_process import ChildProcess, start_process
+from antistrophe.actors.supervisor.code_watch import CodeWatch
 from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.ports import SupervisorPort, Wakeups
 from antistrophe.actors.supervisor.running_attempts import RunningAttempts
@@ -42,6 +43,7 @@ class ProcessKeeper:
     ) -> None:
         self._supervisor = supervisor
         self._environments = environments or Environments(0.0)
+        self._code = CodeWatch()
         self._base = base
         settings = base.settings
         self.pool = ProcessPool(
@@ -68,6 +70,8 @@ class ProcessKeeper:
     def ask(self, saga_id: str, client_id: str, request: LeaseRequest, name: str, environment: str = "") -> None:
         """A saga of that name wants a lease, in a process with that environment; where a slot is free, it is granted
         within this call."""
+        if self._code.changed(client_id, self._supervisor.now()):
+            self._carry_out(self.pool.processes.outdate(client_id))
         self.pool.ask(saga_id, client_id, request, name, environment)
         self.serve()
 
@@ -180,6 +184,9 @@ class ProcessKeeper:
         """A process has imported what it was told."""
         self._note_to_close(message)
         self.pool.loaded(message.lease_name, message.class_refs, self._supervisor.now())
+        process = self.pool.processes.get(message.lease_name)
+        if process is not None and self._code.loaded(process.key.client_id, message.files):
+            self._carry_out(self.pool.processes.outdate(process.key.client_id, but=process.name))
         self.serve()
 
     def on_not_loaded(self, message: CodeNotLoaded) -> None:
@@ -208,6 +215,13 @@ class ProcessKeeper:
             self.attempts.tell_spoilt(message.step_class, message.spoilt)
             self._carry_out(self.pool.close(message.name))
             self.serve()
+
+    def reload(self) -> int:
+        """Have no process go on that has loaded code. Returns how many there were."""
+        count = sum(each.has_loaded for each in self.pool.processes.all())
+        self._carry_out(self.pool.processes.outdate(None))
+        self.serve()
+        return count
 
     def _refuse(self, name: str, reason: str, *, unguarded: bool = False) -> None:
         saga_ids, orders = self.pool.not_loaded(name)
@@ -249,6 +263,7 @@ class ProcessKeeper:
 
     def retire_client(self, client_id: str) -> None:
         """An attached process is gone, and with it the processes that run nothing for it."""
+        self._code.forget(client_id)
         self._carry_out(self.pool.retire_client(client_id))
 
     def _reap(self, child: ChildProcess) -> None:

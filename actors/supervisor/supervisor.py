@@ -37,6 +37,7 @@ from antistrophe.messages import (
     ClientLeft,
     CodeLoaded,
     CodeNotLoaded,
+    CodeReloaded,
     Configuration,
     Drain,
     EndProcess,
@@ -53,6 +54,7 @@ from antistrophe.messages import (
     ProcessSpoilt,
     RegistryQuery,
     Rejected,
+    ReloadCode,
     RequestLease,
     ReturnProcess,
     SagaActorFailed,
@@ -102,6 +104,7 @@ class SupervisorActor(RuntimeActor):
             StopWaiting: lambda message, _: requests.stop_waiting(message),
             OrderSaga: self._answering(requests.order),
             Introduce: self._on_introduce,
+            ReloadCode: self._on_reload,
             HoldSagas: self._answering(requests.hold),
             ListProcesses: self._on_list_processes,
             **dict.fromkeys(QUERIES, lambda query, sender: self.send(self._registry, RegistryQuery(query, sender))),
@@ -213,6 +216,9 @@ class SupervisorActor(RuntimeActor):
         self.environments.introduced(message)
         self.sagas.introduced()
         self.send(sender, Introduced(message.correlation))
+
+    def _on_reload(self, message: ReloadCode, sender: Address) -> None:
+        self.send(sender, CodeReloaded(message.correlation, self.processes.reload()))
 
     def _on_attached_clients(self, message: AttachedClients, _sender: Address) -> None:
         for client_id in self.clients.listed(message.client_ids, message.returning):

@@ -1,4 +1,4 @@
-"""`cancel`, `retry` and `resolve`: the orders that an operator can give a saga."""
+"""`cancel`, `retry`, `resolve` and `reload`: the orders that an operator can give."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.introduction import mark_tool
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.errors import RequestError, SagaError
+from antistrophe.launcher.probe import probe
 from antistrophe.records import SagaMetadata, SagaStatus
 
 waits = click.option(
@@ -74,6 +75,29 @@ def resolve_verb(invocation: Invocation, saga_id: str, step_name: str, note: str
     if not note.strip():
         raise click.BadParameter("say how the step was settled: it is journaled", param_hint="--note")
     return _order(invocation, saga_id, wait, lambda orchestrator: orchestrator.resolve(saga_id, step_name, note))
+
+
+@click.command("reload", short_help="Have steps run in processes that load their code anew.")
+@everywhere
+@pass_invocation
+def reload_verb(invocation: Invocation) -> int:
+    """Have the steps of all applications run in processes that load their code anew. Processes that are idle end now,
+    those that work after their calls.
+
+    A changed file of a step's own module is noticed without this; a change of a module that it imports is not. Where
+    no system runs there is nothing to do: the next one loads the code as it is then.
+    """
+    invocation.existing_home()
+    count = 0
+    if probe(invocation.home) is not None:
+        mark_tool()
+        with SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
+            count = orchestrator.reload()
+    if invocation.as_json:
+        screen.print_json_line({"processes": count})
+    else:
+        screen.output().print(f"{count} step processes end, and others load the code anew")
+    return DONE
 
 
 def _order(invocation: Invocation, saga_id: str, wait: bool, order: Callable[[SagaOrchestrator], object]) -> int:

@@ -216,6 +216,11 @@ class AsyncSagaOrchestrator:
         """Every process of the actor system at this moment."""
         return await self._threads.call(self._threads.orchestrator.processes)
 
+    async def reload(self) -> int:
+        """Have the steps of all applications of this home run in processes that load their code anew. Returns how many
+        processes end for that: those that are idle now, those that work after their calls."""
+        return await self._threads.call(self._threads.orchestrator.reload)
+
     def subscribe(self, from_position: int | None = None) -> AsyncChangeSubscription:
         """Follow the lifecycle of all sagas: an async iterator of SagaChange.
 

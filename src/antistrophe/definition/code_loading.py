@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
+from antistrophe.definition.code_files import forget_stale_bytecode
 from antistrophe.definition.script_loading import SCRIPT_MODULE, become_no_script, become_script
 from antistrophe.definition.spec import Origin
 from antistrophe.definition.step import FunctionStep, SagaStep, StepFunction, StepSource
@@ -250,6 +251,8 @@ def _import(module_name: str) -> ModuleType:
     global _wanted_to_open
     _wanted_to_open = False
     try:
+        if module_name not in sys.modules:
+            forget_stale_bytecode(module_name)
         return importlib.import_module(module_name)
     except (KeyboardInterrupt, AttemptCancelled):
         raise

@@ -51,6 +51,7 @@ from antistrophe.messages.requests import (
     AttachedClients,
     AwaitSaga,
     ClientLeft,
+    CodeReloaded,
     Done,
     Drain,
     Drained,
@@ -62,6 +63,7 @@ from antistrophe.messages.requests import (
     OrderSaga,
     Processes,
     Rejected,
+    ReloadCode,
     ResolveStep,
     SagaOutcome,
     StartSaga,
@@ -104,7 +106,7 @@ from antistrophe.messages.steps import (
 )
 
 FROM_APPLICATIONS: frozenset[type] = frozenset(
-    (Introduce, StartSaga, AwaitSaga, StopWaiting, OrderSaga, HoldSagas, ListProcesses, *QUERIES)
+    (Introduce, StartSaga, AwaitSaga, StopWaiting, OrderSaga, HoldSagas, ListProcesses, ReloadCode, *QUERIES)
 )
 """The messages that a process outside the system may send to an actor."""
 
@@ -117,6 +119,7 @@ REPEATED: frozenset[type] = frozenset(
         OrderSaga,
         HoldSagas,
         ListProcesses,
+        ReloadCode,
         *QUERIES,
         # So these are handed on and answered again.
         RegistryQuery,
@@ -127,6 +130,7 @@ REPEATED: frozenset[type] = frozenset(
         Done,
         HeldSagas,
         Processes,
+        CodeReloaded,
         *ANSWERS,
         # Sagas ask these until they are answered.
         RequestLease,
@@ -161,6 +165,7 @@ __all__ = [
     "ClientLeft",
     "CodeLoaded",
     "CodeNotLoaded",
+    "CodeReloaded",
     "Configuration",
     "CountSagas",
     "Done",
@@ -193,6 +198,7 @@ __all__ = [
     "Query",
     "RegistryQuery",
     "Rejected",
+    "ReloadCode",
     "RequestLease",
     "ResolveStep",
     "ResumeSaga",

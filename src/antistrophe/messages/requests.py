@@ -93,7 +93,22 @@ class ListProcesses:
     correlation: str
 
 
+@message
+class ReloadCode:
+    """End the step processes that have loaded code; those that work, after their calls. Answered by CodeReloaded."""
+
+    correlation: str
+
+
 # --- answers to applications --------------------------------------------------------------------------------------
+
+
+@message
+class CodeReloaded:
+    """So many step processes end."""
+
+    correlation: str
+    processes: int
 
 
 @message

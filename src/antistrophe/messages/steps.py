@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from antistrophe.definition.code_files import FileStamp
 from antistrophe.definition.spec import Origin, ResourceLimits
 from antistrophe.messages.message import Configuration, Environment, message
 from antistrophe.saga.entries import Action, Lease
@@ -37,11 +38,13 @@ class LoadCode:
 
 @message
 class CodeLoaded:
-    """The step classes are imported. ``to_close``: the process has something to close before it ends."""
+    """The step classes are imported. ``to_close``: the process has something to close before it ends. ``files``: the
+    files of their modules, in the versions that this process has loaded."""
 
     lease_name: str
     class_refs: tuple[str, ...]
     to_close: bool = False
+    files: tuple[FileStamp, ...] = ()
 
 
 @message

@@ -38,7 +38,7 @@ class PooledProcess:
 
     ``begun``: when it was started. ``since``: when it came into its state, or was last used.
     ``reserved_for``: the one saga that may use it next, or for which it makes room by ending.
-    ``closing``: an import has failed, so it takes no further calls and ends after the last one.
+    ``closing``: an import has failed, or its code is outdated: it takes no further calls and ends after the last one.
     ``imports_ahead``: what it imports as soon as it is ready, where no saga has taken it before.
     """
 
@@ -63,6 +63,11 @@ class PooledProcess:
     def starting_or_loading(self) -> bool:
         """Whether it starts, or imports what it was told."""
         return self.state is ProcessState.STARTING or self.state is ProcessState.LOADING
+
+    @property
+    def has_loaded(self) -> bool:
+        """Whether it has imported something, or does so now, and is not about to end."""
+        return bool(self.loaded or self.loading) and not self.closing and self.state is not ProcessState.ENDING
 
     @property
     def open(self) -> bool:

@@ -98,7 +98,7 @@ class ProcessPool:
             return [CloseSlot(lease_name)]
         if not process.shared:
             self._deadly.discard(lease.class_refs)
-            process.closing = not reusable
+            process.closing = process.closing or not reusable
         return self._free(process, lease_name, now, reusable=reusable)
 
     # --- what became of processes and slots --------------------------------------------------------------------
@@ -182,8 +182,9 @@ class ProcessPool:
         return [each.retire() for each in self.processes.all() if each.idle and each.key.client_id == client_id]
 
     def retire_idle(self, now: float, idle_s: float) -> list[PoolOrder]:
-        """End the processes that nobody has used for ``idle_s`` seconds."""
-        return [each.retire() for each in self.processes.all() if each.idle and now - each.since >= idle_s]
+        """End the processes that nobody has used for ``idle_s`` seconds, and those that nobody may use."""
+        idle = [each for each in self.processes.all() if each.idle]
+        return [each.retire() for each in idle if each.closing or now - each.since >= idle_s]
 
     def next_start(self) -> float | None:
         """When a saga that waits only for its class's rate may have its lease; None where there is none."""

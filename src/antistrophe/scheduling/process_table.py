@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antistrophe.scheduling.leases import PoolKey
+from antistrophe.scheduling.leases import PoolKey, Retire
 from antistrophe.scheduling.pooled_process import PooledProcess, ProcessState, SlotLease, process_of
 
 BRIEF_START_S = 0.25
@@ -97,6 +97,19 @@ class ProcessTable:
     def started_well(self) -> None:
         """A process that was started can be used."""
         self._failed_starts = 0
+
+    def outdate(self, client_id: str | None, *, but: str | None = None) -> list[Retire]:
+        """The processes of that client (None: of all), ``but`` one, have loaded code that is not as it was. Those that
+        are idle are retired now; the others take no further calls, and end after the last one."""
+        orders: list[Retire] = []
+        for each in self.all():
+            if each.name == but or client_id not in (None, each.key.client_id) or not each.has_loaded:
+                continue
+            if each.idle:
+                orders.append(each.retire())
+            else:
+                each.closing = True
+        return orders
 
     def remove(self, process: PooledProcess) -> None:
         """The process is dead."""
