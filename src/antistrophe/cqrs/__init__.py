@@ -16,9 +16,9 @@ The rules:
 - Sagas don't need this package: nothing below imports it.
 
 Start reading in ``bus`` (a dispatch from end to end), then ``idempotency`` (keys and claims) with
-``idempotency_sqlite``. On the other side ``projection`` says what a projection is. ``projection_registry`` has all,
-``follower`` keeps one of them up to date, and ``projection_builds`` and ``table_builds`` say how its state is kept. The
-event store is a wing of its own: ``antistrophe.eventstore``.
+``idempotency_sqlite``, and ``same_command`` (a repetition after a release). On the other side ``projection`` says what
+a projection is. ``projection_registry`` has all, ``follower`` keeps one of them up to date, and ``projection_builds``
+and ``table_builds`` say how its state is kept. The event store is a wing of its own: ``antistrophe.eventstore``.
 """
 
 from __future__ import annotations

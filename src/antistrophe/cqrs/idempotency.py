@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from antistrophe.definition.validation import is_text
-from antistrophe.errors import CqrsError, IdempotencyConflictError
+from antistrophe.errors import CqrsError
 from antistrophe.eventstore.backend import NewEvent
 from antistrophe.serialization.payload import pack_fields
 
@@ -41,11 +41,17 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class KeyedCommand:
-    """A command that came with an idempotency key. ``fingerprint`` tells one command from another."""
+    """A command that came with an idempotency key.
+
+    ``fingerprint`` is the same for the same bytes of fields, and may differ where only the values are the same. Then
+    the packed ``fields`` are compared, with the command's class.
+    """
 
     key: str
     command_type: str
     fingerprint: bytes
+    fields: bytes = b""
+    cls: type | None = None
 
     @staticmethod
     def of(command: Any, key: str) -> KeyedCommand:
@@ -58,7 +64,12 @@ class KeyedCommand:
         cls = type(command)
         name = cls.__name__
         fields = pack_fields(command, cls, what=f"command {name}")
-        return KeyedCommand(key, name, hashlib.sha256(name.encode() + b"\0" + fields).digest())
+        return KeyedCommand(key, name, fingerprint_of(name, fields), fields, cls)
+
+
+def fingerprint_of(command_type: str, fields: bytes) -> bytes:
+    """The fingerprint of a command of this type with these packed fields."""
+    return hashlib.sha256(command_type.encode() + b"\0" + fields).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +151,6 @@ def drop_token(token: str) -> None:
     running = _running.pop(token, None)
     if running is not None:
         running.set()
-
-
-def check_command(command: KeyedCommand, command_type: str, fingerprint: bytes) -> None:
-    """Raise IdempotencyConflictError if the key was used for another command, of that type and fingerprint."""
-    if fingerprint != command.fingerprint:
-        what = f"another {command_type}" if command_type == command.command_type else f"a {command_type}"
-        raise IdempotencyConflictError(
-            f"the idempotency key {command.key!r} was used for {what}, not for this {command.command_type}: a key"
-            " belongs to one command with all its fields"
-        )
 
 
 def claim_or_wait(store: IdempotencyStore, command: KeyedCommand, timeout_s: float | None) -> Claim | Answer:

@@ -17,12 +17,12 @@ from antistrophe.cqrs.idempotency import (
     Held,
     KeyedCommand,
     await_end_here,
-    check_command,
     drop_token,
     new_token,
     runs_here,
 )
 from antistrophe.cqrs.idempotency_answers import Answers, LiveAnswers, PackedAnswers
+from antistrophe.cqrs.same_command import Used, in_words_of, kept_fields
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore, database_of
@@ -64,8 +64,10 @@ class SqliteIdempotencyStore:
         """See ``IdempotencyStore``."""
         token = new_token()  # this process must know the token before another thread can see the row
         try:
-            with self._transaction() as database:
-                taken = self._claim(database, command, token)
+            taken = self._try(command, token)
+            while isinstance(taken, Used):
+                command = in_words_of(command, taken)
+                taken = self._try(command, token)
         except BaseException:
             drop_token(token)
             raise
@@ -140,28 +142,26 @@ class SqliteIdempotencyStore:
         with self._transaction() as database:
             _settle(database, claim, answer)
 
-    def _claim(self, database: Database, command: KeyedCommand, token: str) -> Claim | Answer | Held:
-        self._purge(database)
-        row = database.row(
-            f"SELECT {_OWNER}, command_type, command_hash, answer, updated_at FROM claims WHERE key = ?",
-            (command.key,),
-        )
-        if row is not None and row[7] >= self._oldest_us():
-            check_command(command, row[4], row[5])
-            if row[6] is not None:
-                return Answer(self._answers.unpack(row[6]))
-        if row is not None and row[6] is None and _runs(row, row[7]):
-            check_command(command, row[4], row[5])
-            return Held(row[0], row[1])
-        if row is not None:
-            self._answers.forget(row[6])
-        me = this_owner()
-        owner = (token, me.pid, me.start_ticks, me.place)
-        database.execute(
-            f"INSERT OR REPLACE INTO claims(key, command_hash, command_type, {_OWNER}, answer, updated_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)",
-            (command.key, command.fingerprint, command.command_type, *owner, now_us()),
-        )
+    def _try(self, command: KeyedCommand, token: str) -> Claim | Answer | Held | Used:
+        """Claim the key. Used: it is in use with another fingerprint."""
+        with self._transaction() as database:
+            self._purge(database)
+            row = database.row(
+                f"SELECT {_OWNER}, command_type, command_hash, answer, updated_at FROM claims WHERE key = ?",
+                (command.key,),
+            )
+            if row is not None:
+                fresh = row[7] >= self._oldest_us()
+                runs = row[6] is None and _runs(row, row[7])
+                if (fresh or runs) and row[5] != command.fingerprint:
+                    kept = database.row("SELECT command FROM claims WHERE key = ?", (command.key,))
+                    return Used(row[4], row[5], None if kept is None else kept[0])
+                if fresh and row[6] is not None:
+                    return Answer(self._answers.unpack(row[6]))
+                if runs:
+                    return Held(row[0], row[1])
+                self._answers.forget(row[6])
+            _insert(database, command, token)
         return Claim(command, token)
 
     def _purge(self, database: Database) -> None:
@@ -189,6 +189,16 @@ def _keys_of(store: EventStore | None) -> EventStore:
         if store not in _keys_beside:
             _keys_beside[store] = EventStore(":memory:")
         return _keys_beside[store]
+
+
+def _insert(database: Database, command: KeyedCommand, token: str) -> None:
+    me = this_owner()
+    owner = (token, me.pid, me.start_ticks, me.place)
+    database.execute(
+        f"INSERT OR REPLACE INTO claims(key, command_hash, command_type, {_OWNER}, answer, updated_at, command)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)",
+        (command.key, command.fingerprint, command.command_type, *owner, now_us(), kept_fields(command)),
+    )
 
 
 def _settle(database: Database, claim: Claim, answer: bytes) -> None:

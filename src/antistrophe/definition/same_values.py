@@ -1,4 +1,5 @@
-"""Whether a definition is that of a saga that was accepted before, although its code has gone on since.
+"""Whether a definition is that of a saga that was accepted before, although its code has gone on since; and whether
+the fields of any one class are those that were stored before.
 
 The supervisor imports no user code, so it compares classes by name and inputs byte by byte. Where these differ, the
 application looks again, with its classes: what was accepted is read as a step is, so that a field which was added since
@@ -13,8 +14,8 @@ from pathlib import PurePath
 from typing import Any
 
 from antistrophe.definition.spec import SagaSpec, StepSpec
-from antistrophe.definition.step import FunctionStep, SagaStep, build_step, source_of
-from antistrophe.serialization.payload import pack_fields, unpack_payload
+from antistrophe.definition.step import FunctionStep, SagaStep
+from antistrophe.serialization.payload import pack_fields, unpack_fields, unpack_payload
 from antistrophe.serialization.program import MAIN
 
 
@@ -54,13 +55,17 @@ def _is_file_of(script: str | None, module: str) -> bool:
 
 
 def _same_input(step: SagaStep, ours: StepSpec, theirs: StepSpec) -> bool:
-    if ours.input == theirs.input:
-        return True
+    cls = type(step.input) if isinstance(step, FunctionStep) else type(step)
+    return ours.input == theirs.input or same_fields(cls, ours.input, theirs.input)
+
+
+def same_fields(cls: type, ours: bytes, theirs: bytes) -> bool:
+    """Whether packed fields of a class, which were stored before, have the values of ours: a field that was added since
+    has its default there. The user's own code may run."""
     try:
-        made = build_step(source_of(step), theirs.input)
-        fields = made.input if isinstance(made, FunctionStep) else made
-        return _same(unpack_payload(pack_fields(fields, type(fields))), unpack_payload(ours.input))
-    except Exception:  # what was accepted does not fit the class, or the user's own code refuses it
+        made: object = unpack_fields(theirs, cls, forbid_unknown=True)
+        return _same(unpack_payload(pack_fields(made, cls)), unpack_payload(ours))
+    except Exception:  # what was stored does not fit the class, or the user's own code refuses it
         return False
 
 

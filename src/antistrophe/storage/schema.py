@@ -102,7 +102,11 @@ _CHANGES_IN_STATES: SchemaMigration = ()
 """Nothing to do: what version 1 has written is read as it is. The number keeps older programs from files with rows that
 they can't read."""
 
-MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS + _AROUND, _CHANGES_IN_STATES)
+_COMMANDS_OF_CLAIMS: SchemaMigration = ("ALTER TABLE claims ADD COLUMN command BLOB",)
+"""The packed command of a key: by its values it is known again when its class has got more fields. NULL where only the
+fingerprint in ``command_hash`` is kept: in rows of version 2, and for large commands."""
+
+MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS + _AROUND, _CHANGES_IN_STATES, _COMMANDS_OF_CLAIMS)
 """The migration at index n leads from version n to n + 1; version 0 is an empty file. A released migration is never
 edited."""
 
