@@ -35,7 +35,8 @@ def on_terminal(caller: Caller, width: int, *words: str) -> list[str]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
     command = [str(PROGRAM), "--home", str(caller.home), *words]
-    environment = {**os.environ, "TERM": "xterm-256color"}
+    sized = ("COLUMNS", "LINES")  # where they are set they count more than the terminal
+    environment = {name: value for name, value in os.environ.items() if name not in sized} | {"TERM": "xterm-256color"}
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as program:
         os.close(theirs)
         said = b""
