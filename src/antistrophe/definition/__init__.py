@@ -19,8 +19,9 @@ Rules:
   see specs alone.
 
 Files: `step` is the base class and the decorator; `options` is where a step class keeps its options; `computed` packs
-what a step computes; `context` is what a step gets and returns; `result` reads what a call returned to its end; `spec`
-is what travels; `step_options` turns a step into a spec; `saga_definition` collects steps; `validation` checks names
-and numbers, for definitions and for specs that arrive in a message; `events` registers and packs events; `code_loading`
-names a class in the application and loads it in a step process. Start with `spec`, then `step` and `saga_definition`.
+what a step computes, `computed_of_events` what an event does; `context` is what a step gets and returns; `result` reads
+what a call returned to its end; `spec` is what travels; `step_options` turns a step into a spec; `saga_definition`
+collects steps; `validation` checks names and numbers, for definitions and for specs that arrive in a message; `events`
+registers and packs events; `code_loading` names a class in the application and loads it in a step process. Start with
+`spec`, then `step` and `saga_definition`.
 """

@@ -59,11 +59,11 @@ def pack_computed(obj: Any, names: set[str], made_again: Any, what: str, may_sta
     plain: dict[str, Any] = {}
     for name in sorted(names):
         value = getattr(obj, name)
-        if (written := _written(type(obj), name, value)) is not None:
-            typed[name] = written[0]
+        if (packable := written(type(obj), name, value)) is not None:
+            typed[name] = packable[0]
         elif _travels(value):
             plain[name] = value
-        elif not (name in may_stay or is_cache(type(obj), name) or _alike(value, getattr(made_again, name, None))):
+        elif not (name in may_stay or is_cache(type(obj), name) or alike(value, getattr(made_again, name, None))):
             raise InvalidStepError(
                 f"{what}: attribute {name!r} is computed when the step is made, and {short(value)} can't travel, so "
                 "each process would have another one. Make it in execute, or in a functools.cached_property"
@@ -74,35 +74,46 @@ def pack_computed(obj: Any, names: set[str], made_again: Any, what: str, may_sta
 def restore_computed(obj: Any, data: bytes) -> None:
     """Set the attributes that ``pack_computed`` has packed. Raises UnreadableDataError where one no longer fits."""
     what = f"what {type(obj).__qualname__} has computed"
-    packed, hints, converter = unpack_payload(data, what=what), computed_fields(type(obj)), make_converter(False, False)
+    packed, hints = unpack_payload(data, what=what), computed_fields(type(obj))
     try:
         attributes, fields = dict(packed["attributes"]), dict(packed["fields"])
     except (LookupError, TypeError, ValueError) as error:
         raise UnreadableDataError(f"{what} can't be read: {error}") from error
     for name, value in attributes.items():
         object.__setattr__(obj, name, value)
-    for name, written in fields.items():
-        hint = hints.get(name, Any)
-        try:
-            learn_enums(hint, converter)
-            value = reading(hint, converter)(written, hint)
-        except Exception as error:
-            raise UnreadableDataError(
-                f"{type(obj).__qualname__} does not fit its class: field {name}: {error}"
-            ) from error
-        object.__setattr__(obj, name, value)
+    for name, value in fields.items():
+        set_computed(obj, name, hints.get(name, Any), value)
+
+
+def set_computed(obj: Any, name: str, hint: Any, value: Any) -> None:
+    """Set a computed field from the value that ``written`` gave. Raises UnreadableDataError where it no longer fits."""
+    converter = make_converter(False, False)
+    try:
+        learn_enums(hint, converter)
+        read = reading(hint, converter)(value, hint)
+    except Exception as error:
+        raise UnreadableDataError(f"{type(obj).__qualname__} does not fit its class: field {name}: {error}") from error
+    object.__setattr__(obj, name, read)
 
 
 def check_parts(obj: Any, made_again: Any, what: str) -> None:
     """Raise InvalidStepError for a value within a field that computes a part of itself, and another one each time.
     ``made_again``: what is made of the packed fields."""
+    problem = differing_part(obj, made_again)
+    if problem is not None:
+        raise InvalidStepError(f"{what}: {problem}")
+
+
+def differing_part(obj: Any, made_again: Any) -> str | None:
+    """Which value within a field computes a part of itself, and another one each time, and what to do; None: none."""
     for name in field_types(type(obj)):
         for path, one, other in _computed_parts(getattr(obj, name), getattr(made_again, name), name):
-            if not _alike(one, other):
-                raise InvalidStepError(
-                    f"{what}: {path} is computed when the value is made ({short(one)}), and each process would compute "
+            if not alike(one, other):
+                return (
+                    f"{path} is computed when the value is made ({short(one)}), and each process would compute "
                     f"another one ({short(other)}): make it a field with init=True, so that it travels"
                 )
+    return None
 
 
 def refuse_drawn(cls: type, known: set[str], what: str) -> None:
@@ -125,6 +136,12 @@ def is_cache(cls: type, attribute: str) -> bool:
 def computes_in_parts(cls: type) -> bool:
     """Whether a field of the class may hold values that compute a part of themselves."""
     return _computes_in_parts(cast(Any, cls))
+
+
+def computes_fields(cls: Any) -> bool:
+    """Whether a dataclass or attrs class has fields that are no parameter of it. Reads no type hint."""
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else cls.__attrs_attrs__
+    return not all(each.init for each in fields)
 
 
 def computed_fields(cls: type) -> Mapping[str, Any]:
@@ -150,7 +167,7 @@ def _slots(cls: type) -> tuple[str, ...]:
     return tuple(each for each in found if not each.startswith("__"))
 
 
-def _written(cls: type, name: str, value: Any) -> tuple[Any] | None:
+def written(cls: type, name: str, value: Any) -> tuple[Any] | None:
     """The value of a computed field as its type is written; None where it can't be, or would not come back alike."""
     hint = computed_fields(cls).get(name)
     if hint is None:
@@ -158,23 +175,24 @@ def _written(cls: type, name: str, value: Any) -> tuple[Any] | None:
     try:
         converter = make_converter(False, False)
         learn_enums(hint, converter)
-        written = writing(hint, converter)(value)
-        back = reading(hint, converter)(unpack_payload(pack_payload(written)), hint)
+        out = writing(hint, converter)(value)
+        back = reading(hint, converter)(unpack_payload(pack_payload(out)), hint)
     except Exception:  # a type or a value that can't travel
         return None
-    return (written,) if _alike(value, back) else None
+    return (out,) if alike(value, back) else None
 
 
 def _travels(value: Any) -> bool:
     try:
-        return _alike(value, unpack_payload(pack_payload(value)))
+        return alike(value, unpack_payload(pack_payload(value)))
     except Exception:
         return False
 
 
-def _alike(one: Any, other: Any) -> bool:
+def alike(one: Any, other: Any) -> bool:
+    """Whether two values are of one type and equal; NaN is like itself."""
     try:
-        return type(one) is type(other) and bool(one == other)
+        return type(one) is type(other) and bool(one == other or (one != one and other != other))
     except Exception:  # a user's __eq__ may raise anything; then nobody knows that they are equal
         return False
 

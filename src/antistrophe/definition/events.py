@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
+from antistrophe.definition.computed import computes_fields, computes_in_parts
+from antistrophe.definition.computed_of_events import restore_computed_fields, with_computed
 from antistrophe.errors import InvalidDefinitionError, NotSerializableError, UnreadableDataError
 from antistrophe.serialization import msgpack_values
 from antistrophe.serialization.converter import hooks
@@ -22,6 +24,8 @@ _MARK = "__antistrophe_event__"
 _SOURCE = "__antistrophe_source__"
 _classes: dict[tuple[str, int], type] = {}
 _newest: dict[str, int] = {}  # every read of an event asks this, maybe while another thread registers a class
+# The keys of the classes with computed fields: each read and write of an event asks this.
+_computing: set[tuple[str, int]] = set()
 
 NEWEST_POSSIBLE_VERSION = 2**63 - 1
 """The highest version that a type of events can have: the largest integer of a SQLite column."""
@@ -97,6 +101,7 @@ def _register(cls: type, name: str, version: int) -> type:
             f"event {name!r} version {version} is already {other.__module__}.{other.__qualname__} and can't be "
             f'{cls.__module__}.{cls.__qualname__} too: give one a name of its own, @event("...", version=...)'
         )
+    (_computing.add if computes_fields(cls) else _computing.discard)((name, version))
     _classes[name, version] = cls
     _newest[name] = max(version, _newest.get(name, version))
     setattr(cls, _MARK, (name, version))
@@ -139,16 +144,24 @@ def encode_event(obj: object) -> EncodedEvent:
     key = event_key(cls)
     if key is None:
         raise NotSerializableError(f"{short(obj)} is no event: put @event above its class's @dataclass(frozen=True)")
-    return EncodedEvent(key[0], key[1], pack_fields(obj, cls, what=f"event {key[0]}"))
+    what = f"event {key[0]}"
+    data = pack_fields(obj, cls, what=what)
+    if key in _computing or computes_in_parts(cls):
+        data = with_computed(obj, data, what)
+    return EncodedEvent(key[0], key[1], data)
 
 
 def decode_event(type_name: str, version: int, data: bytes) -> object:
     """The event that was encoded, or a RawEvent for an unknown type or version. Raises UnreadableDataError for bytes
     that are no event, or that no longer fit the class."""
-    cls = _classes.get((type_name, version))
+    key = type_name, version
+    cls = _classes.get(key)
     if cls is not None:
         try:
-            event: object = hooks(cls)[1](msgpack_values.unpack(data))
+            fields = msgpack_values.unpack(data)
+            event: object = hooks(cls)[1](fields)
+            if key in _computing:
+                restore_computed_fields(event, fields)
         except Exception:  # the slower way below finds out what is wrong, and says it
             pass
         else:
@@ -161,6 +174,7 @@ def decode_fields(type_name: str, version: int, fields: dict[str, Any]) -> objec
     cls = _classes.get((type_name, version))
     if cls is not None:
         event: object = structure_fields(fields, cls, what=type_name)
+        restore_computed_fields(event, fields)
         return event
     if fields.__class__ is not dict:
         raise UnreadableDataError(f"the data of event {type_name} are no map of fields")

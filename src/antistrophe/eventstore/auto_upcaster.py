@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from antistrophe.definition.computed import computed_fields
+from antistrophe.definition.computed_of_events import restore_computed_fields, with_computed
 from antistrophe.definition.events import event_key
 from antistrophe.errors import InvalidUpcasterError
 from antistrophe.serialization.converter import hooks
@@ -43,15 +45,19 @@ class AutoUpcaster:
     def upcast(self, data: dict[str, Any]) -> dict[str, Any]:
         """Turn data of ``old`` into data of ``new``. Raises UnreadableDataError if the data do not fit the classes."""
         before: Any = structure_fields(data, self.old)
+        restore_computed_fields(before, data)
         if not self._converts:
-            fields = hooks(self.old)[0](before)  # adds the defaults of fields that the data lack
-            taken = {name: value for name, value in fields.items() if name in self._taken_over}
-            return hooks(self.new)[0](structure_fields(taken, self.new))
+            computed = {name: data[name] for name in computed_fields(self.old) if name in data}
+            fields = {**computed, **hooks(self.old)[0](before)}  # adds the defaults of fields that the data lack
+            taken = {name: value for name, value in fields.items() if name in self._taken_over or name in computed}
+            kept = {name: fields[name] for name in computed_fields(self.new) if name in fields}
+            return {**kept, **hooks(self.new)[0](structure_fields(taken, self.new))}
         after = self.new.from_previous(before)  # type: ignore[attr-defined]
         if type(after) is not self.new:
             raise TypeError(f"{self.new.__qualname__}.from_previous returned {type(after).__qualname__}")
         # Pack and unpack: the user's code may have made values that the fields do not declare.
-        result: dict[str, Any] = unpack_payload(pack_fields(after, self.new))
+        packed = with_computed(after, pack_fields(after, self.new), self.new.__qualname__)
+        result: dict[str, Any] = unpack_payload(packed)
         return result
 
 
