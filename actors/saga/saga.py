@@ -141,8 +141,11 @@ class SagaActor:
     def _on_refusal(self, message: ProcessRefusal) -> None:
         if self._run.begun and self._run.saga.current is None:
             self._requests.answered()
-            self._tell(ProcessRefused(message.reason))
-            self._sleep(None)
+            change = self._decide(ProcessRefused(message.reason, message.found))
+            if change is not None:
+                self._follow(change)
+            if change is None or message.found is None:
+                self._sleep(None)
 
     def _on_dead(self, message: ProcessDead) -> None:
         if not self._run.begun:

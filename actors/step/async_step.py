@@ -27,6 +27,7 @@ from antistrophe.actors.step.user_process import (
     configure_user_process,
     import_steps,
     leave_if_changed,
+    not_loaded,
     refusal,
 )
 from antistrophe.actors.step.worker_resources import WorkerResources
@@ -39,7 +40,6 @@ from antistrophe.messages import (
     CallEnded,
     CallOver,
     CodeLoaded,
-    CodeNotLoaded,
     EndCall,
     LoadCode,
     LoopBlocked,
@@ -159,9 +159,7 @@ class AsyncStepActor(RuntimeActor):
         if started.error is None:
             self.send(started.sender, CodeLoaded(self._name, started.message.class_refs, to_close, started.files))
         else:
-            error = started.error
-            unguarded = isinstance(error, CodeNotLoadableError) and error.unguarded
-            self.send(started.sender, CodeNotLoaded(self._name, str(error), to_close, unguarded))
+            self.send(started.sender, not_loaded(self._name, started.message, started.error, to_close=to_close))
 
     def _on_sigterm(self, *_: Any) -> None:
         """Close what was made at the start, where no call runs, and end the process."""

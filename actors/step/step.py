@@ -22,6 +22,7 @@ from antistrophe.actors.step.user_process import (
     configure_user_process,
     import_steps,
     leave_if_changed,
+    not_loaded,
     refusal,
 )
 from antistrophe.actors.step.worker_resources import WorkerResources
@@ -88,7 +89,7 @@ class StepActor(RuntimeActor):
             self._start_resources()
             answer = CodeLoaded(self._name, message.class_refs, self._resources.to_close, files)
         except CodeNotLoadableError as error:
-            answer = CodeNotLoaded(self._name, str(error), self._resources.to_close, error.unguarded)
+            answer = not_loaded(self._name, message, error, to_close=self._resources.to_close)
         self._caller.take_signals()
         self._leftovers.belong()
         self._fingerprint.belong()

@@ -16,6 +16,7 @@ from antistrophe.actors.base import RuntimeActor, log
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL
 from antistrophe.definition.code_files import FileStamp, stamp_of
 from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class, mark_step_process
+from antistrophe.definition.relocation import other_place
 from antistrophe.definition.step import prepare_step
 from antistrophe.errors import JournalError, UnreadableDataError
 from antistrophe.journal import journal_path
@@ -24,7 +25,7 @@ from antistrophe.linux.descendants import mark_step_descendants
 from antistrophe.linux.descriptor import OpenFile, changed, give_up_files
 from antistrophe.linux.open_files import restore_open_files_limit
 from antistrophe.linux.process import become_subreaper, identity_of
-from antistrophe.messages import Environment, LoadCode, RunStep, StepConfiguration, StepReady
+from antistrophe.messages import CodeNotLoaded, Environment, LoadCode, RunStep, StepConfiguration, StepReady
 from antistrophe.saga.entries import Lease
 from antistrophe.saga.inputs import Refused
 
@@ -115,6 +116,13 @@ def _stamp(path: str, began_ns: int) -> FileStamp:
     """The version of a file that was read just now. One that has changed meanwhile has another one soon."""
     stamp = stamp_of(path)
     return replace(stamp, changed_ns=0) if began_ns <= stamp.changed_ns <= time.time_ns() else stamp
+
+
+def not_loaded(name: str, message: LoadCode, error: BaseException, *, to_close: bool) -> CodeNotLoaded:
+    """The answer that the step classes can't be imported here, with the place that has them, where theirs is gone."""
+    unguarded = isinstance(error, CodeNotLoadableError) and error.unguarded
+    found = other_place(message.origin, message.class_refs, message.programs)
+    return CodeNotLoaded(name, str(error), to_close, unguarded, found)
 
 
 def leave_if_changed(files: Mapping[int, OpenFile | None], step_name: str) -> None:

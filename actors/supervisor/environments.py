@@ -41,6 +41,12 @@ class Environments:
         self._clients.pop(message.client_id, None)  # the newest stands last
         self._clients[message.client_id] = _Introduced(message.origin, digest, message.brings_code)
 
+    def programs_beside(self, origin: Origin) -> tuple[Origin, ...]:
+        """Where the applications find code that look for it elsewhere, the newest first."""
+        place = (origin.cwd, origin.sys_path)
+        theirs = (each.origin for each in reversed(self._clients.values()) if each.brings_code)
+        return tuple(dict.fromkeys(each for each in theirs if (each.cwd, each.sys_path) != place))
+
     def left(self, client_id: str, still_used: Iterable[str]) -> None:
         """An application is gone. Sagas still use the environments with these digests."""
         if self._clients.pop(client_id, None) is not None:

@@ -266,6 +266,9 @@ class LiveSagas:
         held, self._held = self._held, {}
         for message in held.values():
             self.ask_process(message)
+        for live in self._sagas.values():
+            if live.refusals and live.sleeps_until is not None:  # it may have brought the code
+                self._set_alarm(live, self._supervisor.now())
 
     def environments_in_use(self) -> Iterable[str]:
         """The digests of the environments that sagas have had."""

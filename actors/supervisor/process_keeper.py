@@ -13,7 +13,7 @@ from antistrophe.actors.supervisor.code_watch import CodeWatch
 from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.ports import SupervisorPort, Wakeups
 from antistrophe.actors.supervisor.running_attempts import RunningAttempts
-from antistrophe.definition.spec import LeaseRequest
+from antistrophe.definition.spec import LeaseRequest, Origin
 from antistrophe.linux.control_groups import fence_in_words, group_folder
 from antistrophe.linux.descendants import can_mark
 from antistrophe.messages import (
@@ -125,7 +125,8 @@ class ProcessKeeper:
                 case StartProcess(name, shared):
                     self._start(name, shared=shared)
                 case LoadInto(name, origin, class_refs):
-                    self._supervisor.send(self._children[name].address, LoadCode(origin, class_refs))
+                    load = LoadCode(origin, class_refs, self._environments.programs_beside(origin))
+                    self._supervisor.send(self._children[name].address, load)
                 case GrantTo():
                     self._grant(order)
                 case CloseSlot(lease_name):
@@ -192,7 +193,7 @@ class ProcessKeeper:
     def on_not_loaded(self, message: CodeNotLoaded) -> None:
         """A process could not import what it was told."""
         self._note_to_close(message)
-        self._refuse(message.lease_name, message.reason, unguarded=message.unguarded)
+        self._refuse(message.lease_name, message.reason, unguarded=message.unguarded, found=message.found)
         self.serve()
 
     def _note_to_close(self, message: CodeLoaded | CodeNotLoaded) -> None:
@@ -223,11 +224,11 @@ class ProcessKeeper:
         self.serve()
         return count
 
-    def _refuse(self, name: str, reason: str, *, unguarded: bool = False) -> None:
+    def _refuse(self, name: str, reason: str, *, unguarded: bool = False, found: Origin | None = None) -> None:
         saga_ids, orders = self.pool.not_loaded(name)
         self._carry_out(orders)
         for saga_id in saga_ids:
-            self._supervisor.refused(saga_id, reason, unguarded=unguarded)
+            self._supervisor.refused(saga_id, reason, unguarded=unguarded, found=found)
 
     # --- what became of the processes --------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from antistrophe.actors.supervisor.clients import Clients
 from antistrophe.actors.supervisor.live_saga import LiveSaga
 from antistrophe.actors.supervisor.live_sagas import LiveSagas
 from antistrophe.actors.supervisor.ports import SupervisorPort
-from antistrophe.definition.spec import SagaSpec
+from antistrophe.definition.spec import Origin, SagaSpec
 from antistrophe.definition.validation import is_text, problem_with
 from antistrophe.errors import JournalError
 from antistrophe.messages import (
@@ -31,14 +31,14 @@ from antistrophe.messages import (
     Waiter,
 )
 from antistrophe.records import SagaStatus
-from antistrophe.saga.inputs import CancelAsked, RetryAsked
+from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
 from antistrophe.saga.outcome import outcome_of
 from antistrophe.scheduling.admission import rank_of
 
 LONGEST_TEXT = 10_000
 """How many characters each text of an order may have. The texts are journaled, and shown with the saga."""
 
-_OPTIONAL = {(CancelAsked, "reason"), (RetryAsked, "note")}
+_OPTIONAL = {(CancelAsked, "reason"), (RetryAsked, "note"), (RelocateAsked, "note")}
 """The texts of orders that may be left out."""
 
 
@@ -230,8 +230,10 @@ class RequestHandler:
         elif isinstance(message.order, CancelAsked):
             self._supervisor.send(to.address, Done(to.correlation, self._journal.head(), effect=False))
         elif status is not SagaStatus.FAILED:
-            text = f"saga {message.saga_id!r} is {status.value}: only a saga that is parked can be retried or resolved"
-            self._reject(to, "RequestError", text)
+            may = "only a saga that is parked can be retried or resolved"
+            if isinstance(message.order, RelocateAsked):
+                may = "it needs no code any more"
+            self._reject(to, "RequestError", f"saga {message.saga_id!r} is {status.value}: {may}")
         else:
             request_id = self._journal.request_id(message.saga_id) or ""
             live = self._sagas.add(message.saga_id, self._journal.rank(message.saga_id), request_id, message.client_id)
@@ -250,10 +252,14 @@ class RequestHandler:
         self._supervisor.send(to.address, Rejected(to.correlation, error, text))
 
 
-def _wrong_in(order: CancelAsked | RetryAsked | ResolveStep) -> str | None:
+def _wrong_in(order: CancelAsked | RetryAsked | ResolveStep | RelocateAsked) -> str | None:
     """Why an order can't be journaled as it is, or None."""
     for part in fields(order):
         value = getattr(order, part.name)
+        if isinstance(value, Origin):
+            if not all(map(is_text, (value.script or "", value.cwd, *value.sys_path))):
+                return "the paths of an origin must be texts"
+            continue
         if not is_text(value) and not (value is None and (type(order), part.name) in _OPTIONAL):
             return f"the {part.name} of an order must be a text, not {value!a:.200}"
         if value is not None and len(value) > LONGEST_TEXT:

@@ -23,6 +23,7 @@ from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.request_handler import RequestHandler
 from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, SagaHostPool
 from antistrophe.actors.supervisor.thespian_children import child_process
+from antistrophe.definition.spec import Origin
 from antistrophe.errors import JournalError
 from antistrophe.linux.process import die_with_parent, identity_of, is_alive
 from antistrophe.linux.termination import sweep
@@ -181,12 +182,12 @@ class SupervisorActor(RuntimeActor):
         """A lease was granted."""
         self.sagas.tell(grant.saga_id, grant)
 
-    def refused(self, saga_id: str, reason: str, *, unguarded: bool = False) -> None:
-        """No process can be had for that saga."""
+    def refused(self, saga_id: str, reason: str, *, unguarded: bool = False, found: Origin | None = None) -> None:
+        """No process can be had for that saga; its code may be ``found`` elsewhere."""
         live = self.sagas.get(saga_id)
         if live is not None:
             live.unguarded = reason if unguarded else None
-        self.sagas.tell(saga_id, ProcessRefusal(saga_id, reason))
+        self.sagas.tell(saga_id, ProcessRefusal(saga_id, reason, found))
 
     def died(self, dead: ProcessDead) -> None:
         """An attempt has ended with its process."""

@@ -42,6 +42,7 @@ from antistrophe.saga.entries import (
     SagaAccepted,
     SagaCompensated,
     SagaParked,
+    SagaRelocated,
     SagaWaits,
     StepResolved,
     TurnCause,
@@ -188,6 +189,10 @@ def test_what_a_person_did_is_told() -> None:
     assert story(retried)[-2:] == ["eva ordered a retry of the undo.", "The undo of Debit is tried again in 0.5 s."]
     noted = [*parked(), CompensationRetried(105.0, "eva", "the bank is open")]
     assert story(noted)[-1] == "eva ordered a retry of the undo: the bank is open."
+    moved = SagaRelocated(105.0, Origin(None, (), "/srv/r2\x1b"), "eva", "r1 is gone")
+    assert story([*parked(), moved])[-1] == (
+        "eva moved the place of the saga's code from / to /srv/r2\\x1b: r1 is gone."
+    )
     resolved = [*parked(), StepResolved(105.0, 0, "paid in cash", "eva"), SagaCompensated(105.0)]
     explanation = explain(resolved, system_runs=False)
     assert "eva settled the undo of Debit by other means: paid in cash." in [each.text for each in explanation.story]

@@ -55,7 +55,7 @@ class Owner:
     def granted(self, grant: ProcessGrant) -> None:
         self.grants.append(grant)
 
-    def refused(self, saga_id: str, reason: str, *, unguarded: bool = False) -> None:
+    def refused(self, saga_id: str, reason: str, *, unguarded: bool = False, found: Origin | None = None) -> None:
         self.refusals.append(reason)
 
     def died(self, dead: ProcessDead) -> None:

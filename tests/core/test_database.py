@@ -284,6 +284,14 @@ def test_an_older_file_is_brought_up_to_date_with_what_it_holds(path: Path) -> N
         assert count(database) == 2
 
 
+def test_a_file_of_the_version_before_is_opened(path: Path) -> None:
+    with opened(path, migrations=MIGRATIONS[:-1]) as database:
+        insert(database, ("s", 1, b""))
+    with opened(path) as database:
+        assert database.row("PRAGMA user_version") == (NEWEST,)
+        assert count(database) == 1
+
+
 def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
     fill(path, rows=2)
     broken = ("CREATE TABLE extra(a)", "CREATE UNIQUE INDEX one ON snapshots(stream)")

@@ -25,6 +25,16 @@ def of_saga(environments: Environments, client: str = "", last: str | None = Non
     return environments.of_saga(client, STEPS, last, now)
 
 
+def test_programs_that_find_code_elsewhere_are_listed_from_the_newest_on() -> None:
+    environments = Environments(0.0)
+    older, newer = Origin(None, ("/r2",), "/r2"), Origin(None, ("/r3",), "/shop")
+    for client_id, origin in {"a": older, "b": newer, "again": older, "same": SHOP, "late": newer}.items():
+        introduced(environments, client_id, origin)
+    introduced(environments, "tool", Origin(None, (), "/tool"), tool=True)
+    assert environments.programs_beside(STEPS) == (newer, older)
+    assert environments.programs_beside(newer) == (SHOP, older)
+
+
 def test_that_of_its_own_application_comes_first() -> None:
     environments = Environments(0.0)
     mine = introduced(environments, "mine")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antistrophe.definition.spec import RetryPolicy
+from antistrophe.definition.spec import Origin, RetryPolicy
 from antistrophe.errors import (
     CompensationFailedError,
     SagaCancelledError,
@@ -25,6 +25,7 @@ from antistrophe.saga.entries import (
     SagaCompensated,
     SagaCompleted,
     SagaParked,
+    SagaRelocated,
     SagaWaits,
     StepResolved,
     TurnedBack,
@@ -38,6 +39,7 @@ from antistrophe.saga.inputs import (
     ProcessGranted,
     ProcessRefused,
     Refused,
+    RelocateAsked,
     ResolveAsked,
     Resumed,
     RetryAsked,
@@ -45,7 +47,7 @@ from antistrophe.saga.inputs import (
     TimePassed,
     Verified,
 )
-from antistrophe.saga.machine import NEVER_RAN_LIMIT, decide, transition
+from antistrophe.saga.machine import BY_THE_SYSTEM, NEVER_RAN_LIMIT, decide, transition
 from tests.core.saga_kit import Told, attempts, step
 
 DONE = Returned(b"\xa2ok")
@@ -213,6 +215,38 @@ def test_no_process_to_be_had_is_a_reason_to_wait() -> None:
     told.run()
     assert told.saga.waiting is None
     assert told.tell(ProcessRefused("full")) == (), "an attempt runs"
+
+
+ELSEWHERE = Origin(None, ("/r2",), "/r2")
+
+
+def test_code_that_is_found_elsewhere_is_no_reason_to_wait() -> None:
+    told = Told(step())
+    told.tell(ProcessRefused("gone"))
+    moved = SagaRelocated(told.now, ELSEWHERE, BY_THE_SYSTEM, "its place was gone")
+    assert told.tell(ProcessRefused("gone", ELSEWHERE)) == (moved,)
+    assert (told.saga.spec.origin, told.saga.waiting) == (ELSEWHERE, None)
+    assert told.tell(ProcessRefused("gone", ELSEWHERE)) == (), "it is there"
+    told.run()
+    assert told.tell(ProcessRefused("gone", Origin(None, (), "/r3"))) == (), "an attempt runs"
+
+
+def test_an_operator_relocates_what_has_not_ended() -> None:
+    told = Told(step())
+    told.run()
+    (moved,) = told.tell(RelocateAsked(ELSEWHERE, "me", "r1 is gone"))
+    assert moved == SagaRelocated(told.now, ELSEWHERE, "me", "r1 is gone")
+    assert told.tell(RelocateAsked(ELSEWHERE, "me")) == ()
+    told.answer(DONE)
+    assert told.saga.completed
+    assert told.tell(RelocateAsked(Origin(None, (), "/r3"), "me")) == ()
+
+
+def test_a_parked_saga_stays_parked_where_its_code_is_relocated() -> None:
+    told = parked()
+    told.tell(RelocateAsked(ELSEWHERE, "me"))
+    assert told.saga.parked
+    assert told.saga.spec.origin == ELSEWHERE
 
 
 # --- verify ----------------------------------------------------------------------------------------------------

@@ -132,6 +132,7 @@ ENTRIES: tuple[e.Entry, ...] = (
     e.SagaParked(1.5),
     e.CompensationRetried(1.5, "me", "n"),
     e.StepResolved(1.5, 1, "note", "me"),
+    e.SagaRelocated(1.5, SPEC.origin, "me", "n"),
     e.SagaCompleted(1.5),
     e.SagaCompensated(1.5),
 )

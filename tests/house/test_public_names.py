@@ -45,6 +45,7 @@ PARAMETERS = {
     "SagaOrchestrator.cancel": "self saga_id reason=None",
     "SagaOrchestrator.retry_compensation": "self saga_id",
     "SagaOrchestrator.resolve": "self saga_id step_name note",
+    "SagaOrchestrator.relocate": "self saga_id to",
     "SagaOrchestrator.wait_idle": "self timeout_s",
     "SagaOrchestrator.processes": "self",
 }

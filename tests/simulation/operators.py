@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from antistrophe.messages import Accepted, Done, Rejected, ResolveStep, SagaOrder, SagaOutcome, Waiter
 from antistrophe.records import SagaStatus
-from antistrophe.saga.inputs import CancelAsked, RetryAsked
+from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
 from antistrophe.saga.state import replay
 from tests.simulation.faults import Fault
 
@@ -61,7 +61,7 @@ class Operators:
         if status is SagaStatus.FAILED and self._world.scenario.attended:
             self._world.after(self._world.rng.uniform(1.0, 100.0), self._attend, outside=True)
 
-    def _order(self, order: CancelAsked | RetryAsked | ResolveStep) -> None:
+    def _order(self, order: CancelAsked | RetryAsked | ResolveStep | RelocateAsked) -> None:
         number = f"order-{next(self._numbers)}"
         self._open[number] = SagaOrder(self._world.scenario.spec.id, order, Waiter("client", number))
         self._send(number)

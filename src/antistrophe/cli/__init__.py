@@ -5,8 +5,8 @@ How it works: `group` finds the module of a verb, imports it, and turns every er
 
 - Verbs that read, `status`, `list`, `show`, `explain` (all in `read`), `watch` and `doctor`, open the journal's file
   (`stored_journal`). They work where no system runs, and they start none.
-- Verbs that give orders, `cancel`, `retry`, `resolve` and `reload` (`operator_commands`), and verbs that run sagas,
-  `run`, `serve`, `verify` and `demo`, open an orchestrator, as any application does.
+- Verbs that give orders, `cancel`, `retry`, `resolve`, `relocate` and `reload` (`operator_commands`), and verbs that
+  run sagas, `run`, `serve`, `verify` and `demo`, open an orchestrator, as any application does.
 - `run` and `verify` import the user's code (`target`) and read its input (`input_file`). `batch` runs the sagas.
 
 `explain` is pure: `entry_sentences` turns journal entries into sentences, and `explanation` says what they mean and

@@ -24,6 +24,7 @@ from antistrophe.saga.entries import (
     SagaCompensated,
     SagaCompleted,
     SagaParked,
+    SagaRelocated,
     SagaWaits,
     StepResolved,
     TurnedBack,
@@ -180,6 +181,12 @@ def _resolved(_before: Saga, entry: StepResolved, after: Saga) -> str:
     return f"{entry.by} settled the undo of {_name(after, entry.step)} by other means: {printable(entry.note)}."
 
 
+def _relocated(before: Saga, entry: SagaRelocated, _after: Saga) -> str:
+    note = f": {printable(entry.note)}" if entry.note else ""
+    old, new = before.spec.origin.cwd, entry.origin.cwd
+    return _sentence(f"{entry.by} moved the place of the saga's code from {printable(old)} to {printable(new)}{note}")
+
+
 SENTENCES: dict[type, Callable[[Any, Any, Saga], str]] = {
     SagaAccepted: _accepted,
     SagaWaits: lambda _before, entry, _after: f"The saga waits: {printable(with_local_times(entry.reason))}.",
@@ -195,6 +202,7 @@ SENTENCES: dict[type, Callable[[Any, Any, Saga], str]] = {
     SagaParked: lambda _before, _entry, _after: "The saga was parked: a person has to settle the failed undo.",
     CompensationRetried: _retried,
     StepResolved: _resolved,
+    SagaRelocated: _relocated,
     SagaCompleted: lambda _before, _entry, _after: "The saga completed.",
     SagaCompensated: lambda _before, _entry, _after: "The saga was compensated.",
 }

@@ -31,6 +31,7 @@ VERBS = {
     "cancel": "operator_commands",
     "retry": "operator_commands",
     "resolve": "operator_commands",
+    "relocate": "operator_commands",
     "reload": "operator_commands",
     "explain": "read",
     "doctor": "doctor",

@@ -1,4 +1,4 @@
-"""`cancel`, `retry`, `resolve` and `reload`: the orders that an operator can give."""
+"""`cancel`, `retry`, `resolve`, `relocate` and `reload`: the orders that an operator can give."""
 
 from __future__ import annotations
 
@@ -75,6 +75,26 @@ def resolve_verb(invocation: Invocation, saga_id: str, step_name: str, note: str
     if not note.strip():
         raise click.BadParameter("say how the step was settled: it is journaled", param_hint="--note")
     return _order(invocation, saga_id, wait, lambda orchestrator: orchestrator.resolve(saga_id, step_name, note))
+
+
+@click.command("relocate", short_help="Say where the code of sagas is from now on.")
+@click.argument("chosen", metavar="ID...", nargs=-1, required=True, shell_complete=saga_ids)
+@click.option("--to", "folder", required=True, metavar="DIR", help="The folder that an import finds their modules in.")
+@click.option("--note", metavar="TEXT", help="Why; it is journaled with your user name.")
+@waits
+@everywhere
+@pass_invocation
+def relocate_verb(invocation: Invocation, chosen: tuple[str, ...], folder: str, note: str | None, wait: bool) -> int:
+    """Say that the code of these sagas is in DIR from now on, because its place is gone or was changed. Their next
+    attempts find their classes there.
+
+    Exit code: 0 each saga has ended (or, with --no-wait, the order is journaled), 1 one of them is parked.
+    """
+
+    def order(saga_id: str) -> Callable[[SagaOrchestrator], object]:
+        return lambda orchestrator: orchestrator.relocate(saga_id, folder, note=note)
+
+    return max(_order(invocation, each, wait, order(each)) for each in dict.fromkeys(chosen))
 
 
 @click.command("reload", short_help="Have steps run in processes that load their code anew.")

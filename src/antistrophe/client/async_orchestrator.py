@@ -167,6 +167,10 @@ class AsyncSagaOrchestrator:
         """Say that the failed compensation of a step was settled by other means. ``note`` is journaled."""
         return await self._threads.call(self._threads.orchestrator.resolve, saga_id, step_name, note)
 
+    async def relocate(self, saga_id: str, to: str | os.PathLike[str], *, note: str | None = None) -> bool:
+        """Say that the code of a saga is in the folder ``to`` from now on. ``note`` is journaled."""
+        return await self._threads.call(partial(self._threads.orchestrator.relocate, note=note), saga_id, to)
+
     # --- looking -------------------------------------------------------------------------------------------------
 
     async def running_count(self) -> int:

@@ -124,6 +124,16 @@ class SagaOrchestrator:
         check_text(note, "note of an order")
         return self._session.order(saga_id, ResolveStep(step_name, note, user_name()))
 
+    def relocate(self, saga_id: str, to: str | os.PathLike[str], *, note: str | None = None) -> bool:
+        """Say that the code of a saga is in the folder ``to`` from now on: its next attempts find their classes there.
+
+        ``note`` is journaled with the user's name. Returns False where the code is there already. Raises
+        SagaNotFoundError, and RequestError for a folder that does not have the saga's modules, and for a saga that has
+        ended.
+        """
+        check_text(note, "note of an order", optional=True)
+        return self._session.relocate(saga_id, to, note)
+
     # --- looking -------------------------------------------------------------------------------------------------
 
     def running_count(self) -> int:

@@ -8,12 +8,12 @@ from typing import Any
 
 from antistrophe.client.request_reply import Requests
 from antistrophe.definition.events import EncodedEvent
-from antistrophe.definition.spec import SagaSpec
+from antistrophe.definition.spec import Origin, SagaSpec
 from antistrophe.errors import SagaNotFoundError
 from antistrophe.journal import RESULTS, JournalRecord
 from antistrophe.journal.rows import unpack_entry
 from antistrophe.messages import GetEntries, SagaEntries
-from antistrophe.saga.entries import SagaAccepted
+from antistrophe.saga.entries import SagaAccepted, SagaRelocated
 from antistrophe.saga.results import result_in
 from antistrophe.serialization.payload import unpack_payload
 
@@ -50,6 +50,20 @@ def accepted_spec(requests: Requests, saga_id: str, place: str) -> SagaSpec | No
     except SagaNotFoundError:
         return None
     return next((entry.spec for entry in entries if isinstance(entry, SagaAccepted)), None)
+
+
+def code_of(requests: Requests, saga_id: str, place: str) -> tuple[Origin, tuple[str, ...]]:
+    """Where the code of a saga is now, and the names of its step classes. Raises SagaNotFoundError."""
+    origin: Origin | None = None
+    class_refs: tuple[str, ...] = ()
+    for record in entries_of(requests, saga_id, place, (SagaAccepted.__name__, SagaRelocated.__name__)):
+        if isinstance(record.entry, SagaAccepted):
+            origin, class_refs = record.entry.spec.origin, tuple(step.class_ref for step in record.entry.spec.steps)
+        elif isinstance(record.entry, SagaRelocated):
+            origin = record.entry.origin
+    if origin is None:
+        raise SagaNotFoundError(f"there is no saga {saga_id!r} in {place}")
+    return origin, class_refs
 
 
 def outputs_of(requests: Requests, saga_id: str, place: str) -> dict[str, Any]:

@@ -16,15 +16,22 @@ from antistrophe.client.arguments import check_text
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.introduction import Introduction
 from antistrophe.client.request_reply import Requests
-from antistrophe.client.saga_entries import accepted_spec, entries_of, events_of, outputs_of
+from antistrophe.client.saga_entries import accepted_spec, code_of, entries_of, events_of, outputs_of
 from antistrophe.client.where_it_stands import where_it_stands
 from antistrophe.definition.code_loading import GUARD, check_may_open
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.green_threads import green_parts
+from antistrophe.definition.relocation import origin_in
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.definition.same_values import spec_as_accepted
 from antistrophe.definition.spec import SagaSpec
-from antistrophe.errors import SagaExistsError, SagaNotFoundError, SystemStateError, SystemUnavailableError
+from antistrophe.errors import (
+    RequestError,
+    SagaExistsError,
+    SagaNotFoundError,
+    SystemStateError,
+    SystemUnavailableError,
+)
 from antistrophe.eventstore.recorded import Upcasts, recorded
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import journal_path
@@ -45,7 +52,7 @@ from antistrophe.messages import (
     SagaList,
 )
 from antistrophe.records import SagaMetadata, SagaStatus, TimelineEntry
-from antistrophe.saga.inputs import CancelAsked, RetryAsked
+from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome, error_of
 from antistrophe.settings import Settings, SettingsWarning
 from antistrophe.storage.own_transactions import refuse_while_writing, writes_to
@@ -168,7 +175,15 @@ class Session:
         check_text(reason, "reason of an order", optional=True)
         return self.order(saga_id, CancelAsked(reason, user_name()))
 
-    def order(self, saga_id: str, order: CancelAsked | RetryAsked | ResolveStep) -> bool:
+    def relocate(self, saga_id: str, folder: str | os.PathLike[str], note: str | None) -> bool:
+        """Order a saga to find its code in this folder. False where it does so already."""
+        check_text(saga_id, "saga's id")
+        if not isinstance(folder, str | os.PathLike) or "\0" in os.fspath(folder):
+            raise RequestError(f"the folder of the code must be a path, not {folder!r:.200}")
+        origin = origin_in(folder, *code_of(self.requests, saga_id, str(self.home)))
+        return self.order(saga_id, RelocateAsked(origin, user_name(), note))
+
+    def order(self, saga_id: str, order: CancelAsked | RetryAsked | ResolveStep | RelocateAsked) -> bool:
         """Give a saga an order, and return whether the order had an effect."""
         check_text(saga_id, "saga's id")
         self._refuse_in_transaction("an order to a saga")

@@ -196,7 +196,10 @@ def load_origin(origin: Origin) -> None:
     try:
         os.chdir(origin.cwd)
     except OSError as error:
-        raise CodeNotLoadableError(f"the application's folder can't be entered: {error}") from error
+        raise CodeNotLoadableError(
+            f"the application's folder can't be entered: {error}; put it back, start an application that has the same"
+            " modules, or say with `antistrophe relocate` where the code is now"
+        ) from error
     here = [entry for entry in sys.path if entry not in origin.sys_path]
     sys.path[:] = [*origin.sys_path, *here]
     importlib.invalidate_caches()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from antistrophe.definition.spec import Origin, SagaSpec
 from antistrophe.messages.message import Environment, message
 from antistrophe.records import ProcessRecord
-from antistrophe.saga.inputs import CancelAsked, RetryAsked
+from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome
 
 # --- application -> supervisor ------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class OrderSaga:
 
     correlation: str
     saga_id: str
-    order: CancelAsked | RetryAsked | ResolveStep
+    order: CancelAsked | RetryAsked | ResolveStep | RelocateAsked
     client_id: str = ""
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from antistrophe.definition.spec import LeaseRequest, SagaSpec
+from antistrophe.definition.spec import LeaseRequest, Origin, SagaSpec
 from antistrophe.messages.message import Address, Configuration, message
 from antistrophe.messages.requests import ResolveStep
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Lease
-from antistrophe.saga.inputs import CancelAsked, RetryAsked
+from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
 
 
 @message
@@ -67,10 +67,11 @@ class ProcessGrant:
 
 @message
 class ProcessRefusal:
-    """The saga gets no step process, because its code can't be loaded."""
+    """The saga gets no step process, because its code can't be loaded. ``found``: another place that has it."""
 
     saga_id: str
     reason: str
+    found: Origin | None = None
 
 
 @message
@@ -95,7 +96,7 @@ class SagaOrder:
     """An order for this saga; the saga answers ``reply_to`` with Done or Rejected."""
 
     saga_id: str
-    order: CancelAsked | RetryAsked | ResolveStep
+    order: CancelAsked | RetryAsked | ResolveStep | RelocateAsked
     reply_to: Waiter
 
 

@@ -30,10 +30,11 @@ class StepReady:
 
 @message
 class LoadCode:
-    """Import these step classes."""
+    """Import these step classes. ``programs``: where attached programs would look for them, the newest first."""
 
     origin: Origin
     class_refs: tuple[str, ...]
+    programs: tuple[Origin, ...] = ()
 
 
 @message
@@ -50,12 +51,13 @@ class CodeLoaded:
 @message
 class CodeNotLoaded:
     """The step classes can't be imported, for this reason. ``to_close``: as for CodeLoaded. ``unguarded``: the code
-    does when it is loaded what only the application is to do."""
+    does when it is loaded what only the application is to do. ``found``: their place is gone, and this one has them."""
 
     lease_name: str
     reason: str
     to_close: bool = False
     unguarded: bool = False
+    found: Origin | None = None
 
 
 @message

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from antistrophe.definition.events import EncodedEvent
-from antistrophe.definition.spec import SagaSpec
+from antistrophe.definition.spec import Origin, SagaSpec
 
 
 class Action(str, Enum):
@@ -252,6 +252,17 @@ class StepResolved:
 
 
 @dataclass(frozen=True, slots=True)
+class SagaRelocated:
+    """From now on the saga's code is found at this origin. ``by``: who ordered it, or that the system found it in an
+    attached program, because its place was gone."""
+
+    at: float
+    origin: Origin
+    by: str
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SagaCompleted:
     """Final: every step succeeded."""
 
@@ -280,6 +291,7 @@ Entry: TypeAlias = (
     | SagaParked
     | CompensationRetried
     | StepResolved
+    | SagaRelocated
     | SagaCompleted
     | SagaCompensated
 )
@@ -299,6 +311,7 @@ ENTRY_TYPES: tuple[type, ...] = (
     SagaParked,
     CompensationRetried,
     StepResolved,
+    SagaRelocated,
     SagaCompleted,
     SagaCompensated,
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.spec import Origin
 from antistrophe.saga.entries import Action, FailureKind, Lease, Verdict
 
 
@@ -79,9 +80,10 @@ class ProcessGranted:
 
 @dataclass(frozen=True, slots=True)
 class ProcessRefused:
-    """The saga gets no step process, and asking again at once won't help."""
+    """The saga gets no step process, and asking again at once won't help, unless its code is ``found`` elsewhere."""
 
     reason: str
+    found: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,15 @@ class ResolveAsked:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class RelocateAsked:
+    """An operator says where the saga's code is from now on. ``note``: why."""
+
+    origin: Origin
+    by: str
+    note: str | None = None
+
+
 Input: TypeAlias = (
     ProcessGranted
     | ProcessRefused
@@ -176,4 +187,5 @@ Input: TypeAlias = (
     | CancelAsked
     | RetryAsked
     | ResolveAsked
+    | RelocateAsked
 )

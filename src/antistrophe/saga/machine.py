@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import replace
 
-from antistrophe.definition.spec import StepSpec
+from antistrophe.definition.spec import Origin, StepSpec
 from antistrophe.saga.answers import entries_of_answer, entries_of_death
 from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import (
@@ -29,6 +29,7 @@ from antistrophe.saga.entries import (
     SagaCompensated,
     SagaCompleted,
     SagaParked,
+    SagaRelocated,
     SagaWaits,
     StepResolved,
     TurnCause,
@@ -45,6 +46,7 @@ from antistrophe.saga.inputs import (
     ProcessGranted,
     ProcessRefused,
     Refused,
+    RelocateAsked,
     ResolveAsked,
     Resumed,
     RetryAsked,
@@ -60,6 +62,9 @@ REFUSED_DELAY_S = 5.0
 """The first wait after a process could not make the call; doubled up to REFUSED_MAX_S."""
 
 REFUSED_MAX_S = 300.0
+
+BY_THE_SYSTEM = "the system"
+"""Who has relocated a saga that no person has."""
 
 _ENDS_THE_SYSTEM = (
     f"the actor system died {LOST_LIMIT} times in a row while this ran, the last time while no other suspect did: it"
@@ -112,8 +117,11 @@ class _Draft:
         match said:
             case ProcessGranted(lease, used, step_class):
                 self.advance(lease if dispatch else None, used=used, step_class=step_class)
-            case ProcessRefused(reason):
-                self.wait(reason)
+            case ProcessRefused(reason, found):
+                if found is None:
+                    self.wait(reason)
+                elif saga.current is None and not saga.parked:
+                    self.relocate(found, BY_THE_SYSTEM, "its place was gone")
             case Answered(step, action, attempt, answer):
                 current = saga.current
                 if current is not None and _is(current, step, action, attempt) and not saga.ending:
@@ -137,6 +145,9 @@ class _Draft:
                 if saga.parked and 0 <= step < len(saga.steps) and saga.steps[step].given_up is not None:
                     self.add(StepResolved(now, step, note, by))
                     self.advance(None)
+
+            case RelocateAsked(origin, by, note):
+                self.relocate(origin, by, note)
 
     def hear_end(self, said: Fenced | Overdue) -> None:
         """Add what follows from the death of the current attempt, or from its being ended past its limit."""
@@ -281,6 +292,10 @@ class _Draft:
     def wait(self, reason: str) -> None:
         if self.saga.current is None and not self.saga.parked and self.saga.waiting != reason:
             self.add(SagaWaits(self.now, reason))
+
+    def relocate(self, origin: Origin, by: str, note: str | None) -> None:
+        if origin != self.saga.spec.origin:
+            self.add(SagaRelocated(self.now, origin, by, note))
 
     def pass_time(self, began_at: float | None, allowance_s: float) -> None:
         current = self.saga.current

@@ -7,7 +7,7 @@ has a state of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from antistrophe.definition.spec import SagaSpec
@@ -27,6 +27,7 @@ from antistrophe.saga.entries import (
     SagaCompensated,
     SagaCompleted,
     SagaParked,
+    SagaRelocated,
     SagaWaits,
     StepResolved,
     TurnCause,
@@ -317,6 +318,10 @@ def _resolved(saga: Saga, entry: StepResolved) -> Saga:
     return changed(saga, steps=steps, parked=False, settled=_settled(saga, steps, saga.settled), given_up=given_up)
 
 
+def _relocated(saga: Saga, entry: SagaRelocated) -> Saga:
+    return changed(saga, spec=replace(saga.spec, origin=entry.origin), waiting=None)
+
+
 _FOLDS: dict[type, Callable[[Saga, Any], Saga]] = {
     SagaWaits: lambda saga, entry: changed(saga, waiting=entry.reason),
     AttemptStarted: _attempt_started,
@@ -331,6 +336,7 @@ _FOLDS: dict[type, Callable[[Saga, Any], Saga]] = {
     SagaParked: lambda saga, _entry: changed(saga, parked=True, not_before=None),
     CompensationRetried: _retried,
     StepResolved: _resolved,
+    SagaRelocated: _relocated,
     SagaCompleted: lambda saga, _entry: changed(saga, completed=True, waiting=None),
     SagaCompensated: lambda saga, _entry: changed(saga, compensated=True, waiting=None),
 }

@@ -106,7 +106,15 @@ _COMMANDS_OF_CLAIMS: SchemaMigration = ("ALTER TABLE claims ADD COLUMN command B
 """The packed command of a key: by its values it is known again when its class has got more fields. NULL where only the
 fingerprint in ``command_hash`` is kept: in rows of version 2, and for large commands."""
 
-MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS + _AROUND, _CHANGES_IN_STATES, _COMMANDS_OF_CLAIMS)
+_RELOCATIONS: SchemaMigration = ()
+"""Nothing to do: since version 4 a journal may have entries of the kind SagaRelocated."""
+
+MIGRATIONS: tuple[SchemaMigration, ...] = (
+    _JOURNAL + _EVENTS + _AROUND,
+    _CHANGES_IN_STATES,
+    _COMMANDS_OF_CLAIMS,
+    _RELOCATIONS,
+)
 """The migration at index n leads from version n to n + 1; version 0 is an empty file. A released migration is never
 edited."""
 
