@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from antistrophe.cqrs.bus import CommandBus
-from antistrophe.cqrs.idempotency import Held, KeyedCommand
+from antistrophe.cqrs.idempotency import Claim, Held, KeyedCommand
 from antistrophe.cqrs.idempotency_sqlite import SqliteIdempotencyStore
 from antistrophe.cqrs.same_command import KEPT_BYTES
 from antistrophe.errors import IdempotencyConflictError
@@ -183,7 +183,8 @@ def test_the_handler_of_an_older_release_is_waited_for_and_its_claim_is_taken_ov
     other = release(("goods", str), ("memo", str, ""))("tea", "x")
     with EventStore(tmp_path / "events.db") as store:
         keys = SqliteIdempotencyStore(store, 600.0)
-        keys.claim(KeyedCommand.of(old, "key"))
+        claim = keys.claim(KeyedCommand.of(old, "key"))
+        assert isinstance(claim, Claim)
         assert isinstance(keys.claim(KeyedCommand.of(new, "key")), Held)
         with pytest.raises(IdempotencyConflictError):
             keys.claim(KeyedCommand.of(other, "key"))
@@ -191,6 +192,8 @@ def test_the_handler_of_an_older_release_is_waited_for_and_its_claim_is_taken_ov
         database.execute("UPDATE claims SET owner_start_ticks = 1, token = 'of a process that died'")
         database.close()
         assert once(store, new, old, new) == [FIRST] * 3
+        keys.release(claim)  # which is not held any more, and need not be renewed
+        assert once(store, old) == [FIRST]
 
 
 def test_the_users_code_runs_while_the_file_is_not_locked(tmp_path: Path) -> None:

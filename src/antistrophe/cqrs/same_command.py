@@ -37,7 +37,7 @@ def in_words_of(command: KeyedCommand, used: Used) -> KeyedCommand:
     """The command with the fingerprint that its key was used with, where both are the same command. Raises
     IdempotencyConflictError where they are not. The user's own code may run: don't hold a lock."""
     if used.command_type == command.command_type and command.cls is not None:
-        fields = _without_added(command, command.cls, used.fingerprint) if used.fields is None else used.fields
+        fields = _without_last(command, used.fingerprint) if used.fields is None else used.fields
         if fields is not None and same_fields(command.cls, command.fields, fields):
             return replace(command, fingerprint=used.fingerprint, fields=fields)
     what = f"another {used.command_type}" if used.command_type == command.command_type else f"a {used.command_type}"
@@ -47,14 +47,12 @@ def in_words_of(command: KeyedCommand, used: Used) -> KeyedCommand:
     )
 
 
-def _without_added(command: KeyedCommand, cls: type, fingerprint: bytes) -> bytes | None:
-    """The fields that give the fingerprint, found by leaving out the last ones while these have their defaults."""
+def _without_last(command: KeyedCommand, fingerprint: bytes) -> bytes | None:
+    """The fields that give the fingerprint, found by leaving out the last ones; None where none do."""
     fields = unpack_payload(command.fields)
     while fields:
         fields.popitem()
         packed = pack_payload(fields)
-        if not same_fields(cls, command.fields, packed):
-            return None
         if fingerprint_of(command.command_type, packed) == fingerprint:
             return packed
     return None
