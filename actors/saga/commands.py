@@ -5,6 +5,7 @@ from __future__ import annotations
 from antistrophe.errors import RequestError
 from antistrophe.messages import ResolveStep, SagaOrder
 from antistrophe.saga.inputs import Input, ResolveAsked
+from antistrophe.saga.resolving import resolvable, why_not
 from antistrophe.saga.state import Saga
 
 
@@ -13,7 +14,7 @@ def input_of(order: SagaOrder, saga: Saga) -> Input:
     said = order.order
     if not isinstance(said, ResolveStep):
         return said
-    for index, step in enumerate(saga.spec.steps):
-        if step.name == said.step_name and saga.steps[index].given_up is not None:
+    for index in resolvable(saga):
+        if saga.spec.steps[index].name == said.step_name:
             return ResolveAsked(index, said.note, said.by)
-    raise RequestError(f"saga {saga.id!r} has no step {said.step_name!r} whose compensation has failed for good")
+    raise RequestError(why_not(saga, said.step_name))

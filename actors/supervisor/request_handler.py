@@ -230,7 +230,7 @@ class RequestHandler:
         elif isinstance(message.order, CancelAsked):
             self._supervisor.send(to.address, Done(to.correlation, self._journal.head(), effect=False))
         elif status is not SagaStatus.FAILED:
-            may = "only a saga that is parked can be retried or resolved"
+            may = "it has ended, and owes nothing to retry or resolve (a saga that is parked or being compensated may)"
             if isinstance(message.order, RelocateAsked):
                 may = "it needs no code any more"
             self._reject(to, "RequestError", f"saga {message.saga_id!r} is {status.value}: {may}")

@@ -208,6 +208,22 @@ def test_a_live_saga_without_a_system_says_how_to_go_on() -> None:
     assert explain(entries, system_runs=True).orders == ("cancel 'order 7'",)
 
 
+GONE = SagaWaits(103.0, "no module named shop")
+
+
+@pytest.mark.parametrize("system_runs", [True, False])
+def test_a_saga_that_waits_for_its_code_says_which_orders_end_it(system_runs: bool) -> None:
+    serve = () if system_runs else ("serve",)
+    forward: list[Entry] = [accepted("Debit", "Credit"), started(0), succeeded(0), GONE]
+    told = explain(forward, system_runs=system_runs)
+    assert told.orders == (*serve, "cancel 'order 7' --no-wait")
+    assert "cancel the saga: it turns back at once" in told.advice[-1]
+    turned = TurnedBack(104.0, TurnCause(TurnReason.CANCELLED, 1, None, "gone"))
+    back = explain([*forward, CancelRequested(104.0, "gone", "eva"), turned, GONE], system_runs=system_runs)
+    assert back.orders == (*serve, "resolve 'order 7' Debit --note 'how it was settled' --no-wait")
+    assert "settle the undo of Debit by other means" in back.advice[-1]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

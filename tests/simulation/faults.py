@@ -53,6 +53,7 @@ class Fault(str, Enum):
     CANCEL = "cancel while it runs"
     OPERATOR_RETRIES = "operator retries"
     OPERATOR_RESOLVES = "operator resolves"
+    OPERATOR_RESOLVES_EARLY = "operator resolves what has not failed for good"
     ORDER_OUT_OF_PLACE = "order that changes nothing"
     DEADLINE = "deadline passes"
 

@@ -245,7 +245,14 @@ class _Auditor:
 
     def _resolved(self, entry: StepResolved) -> None:
         book = self._books[entry.step]
-        self._expect(self._parked and book.given_up, Check.PARK, f"step {entry.step} is resolved without need")
+        self._expect(self._turned and book.owed, Check.PARK, f"step {entry.step} is resolved without need")
+        self._expect(self._current is None, Check.ALONE, f"step {entry.step} is resolved while an attempt may run")
+        if not book.given_up:
+            stopped = self._spec.park_on_failure and any(each.given_up for each in self._books)
+            left = self._left_to_undo()
+            first = bool(left) and left[0] == entry.step and not stopped
+            self._expect(first, Check.ORDER, f"step {entry.step} is resolved, but {left} are owed")
+            self._not_before = 0.0
         book.given_up, book.resolved = False, True
         self._parked = False
 

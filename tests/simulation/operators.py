@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import random
 from typing import TYPE_CHECKING, Any
 
 from antistrophe.messages import Accepted, Done, Rejected, ResolveStep, SagaOrder, SagaOutcome, Waiter
 from antistrophe.records import SagaStatus
 from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
-from antistrophe.saga.state import replay
+from antistrophe.saga.state import owed, replay
 from tests.simulation.faults import Fault
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Operators:
         self._numbers = itertools.count(1)
         self._open: dict[str, SagaOrder] = {}
         self._retries = 0
+        self._early = random.Random(f"early orders/{world.scenario.seed}")
 
     def begin(self) -> None:
         """Plan the orders of the scenario."""
@@ -38,6 +40,8 @@ class Operators:
             world.after(scenario.cancel_after_s, lambda: self._order(cancel), outside=True)
         for after_s in scenario.stray_orders:
             world.after(after_s, self._stray_order, outside=True)
+        for after_s in scenario.early_orders:
+            world.after(after_s, self._early_order, outside=True)
 
     def hear(self, message: Any) -> None:
         """An answer of the system."""
@@ -78,6 +82,14 @@ class Operators:
         names = [step.name for step in self._world.scenario.spec.steps]
         resolve = ResolveStep(self._world.rng.choice([*names, "no step"]), "settled", "stray")
         self._order(self._world.rng.choice((RetryAsked("stray"), CancelAsked(None, "stray"), resolve)))
+
+    def _early_order(self) -> None:
+        """Somebody resolves what may be owed, whatever it waits for, and at times not in its turn."""
+        journal = self._world.journal
+        steps = [step.name for step in self._world.scenario.spec.steps]
+        names = [steps[index] for index in owed(replay(journal))] if journal else []
+        if names:
+            self._order(ResolveStep(self._early.choice([names[0], *names]), "settled early", "operator"))
 
     def _attend(self) -> None:
         """The operator deals with a parked saga."""

@@ -17,7 +17,7 @@ class Scenario:
     """One world before it runs. ``trouble``: how often a step's call goes wrong by itself; ``undo_fails``: per step,
     how many of its compensations fail at first (None: all of them); ``cancel_after_s``: when it is cancelled;
     ``stray_orders``: when an operator says something out of place; ``attended``: an operator deals with what is
-    parked."""
+    parked; ``early_orders``: when one resolves a compensation that was not given up."""
 
     seed: int
     spec: SagaSpec
@@ -28,11 +28,12 @@ class Scenario:
     cancel_after_s: float | None
     stray_orders: tuple[float, ...]
     attended: bool
+    early_orders: tuple[float, ...]
 
 
 def scenario_of(seed: int, *, most_steps: int = 4, faults: frozenset[Fault] = MACHINERY) -> Scenario:
     """The scenario of that seed; ``faults`` are the ones that may happen in it."""
-    rng = random.Random(f"scenario/{seed}")
+    rng, early = random.Random(f"scenario/{seed}"), random.Random(f"early/{seed}")
     # One world in five is rough: its steps are repeated again and again, and fail in every way.
     rough = rng.random() < 0.2
     steps = 0 if most_steps == 0 or rng.random() < 0.02 else rng.randint(1, most_steps)
@@ -54,6 +55,7 @@ def scenario_of(seed: int, *, most_steps: int = 4, faults: frozenset[Fault] = MA
         cancel_after_s=None if rng.random() < 0.85 else rng.choice((0.0, 1.0, 5.0, 30.0)) * rng.random(),
         stray_orders=tuple(rng.random() * 40.0 for _ in range(rng.choice((0, 0, 0, 1, 2)))),
         attended=rng.random() < 0.85,
+        early_orders=tuple(early.random() ** 2 * 40.0 for _ in range(early.choice((0, 0, 0, 1, 2, 3)))),
     )
 
 

@@ -17,7 +17,15 @@ from typing import Any
 
 from antistrophe.messages import ProcessDead, ProcessGrant, StepAnswer
 from antistrophe.records import SagaStatus
-from antistrophe.saga.entries import CancelRequested, CompensationRetried, Entry, StepResolved, TurnedBack, TurnReason
+from antistrophe.saga.entries import (
+    CancelRequested,
+    CompensationGivenUp,
+    CompensationRetried,
+    Entry,
+    StepResolved,
+    TurnedBack,
+    TurnReason,
+)
 from antistrophe.saga.outcome import status_of
 from antistrophe.saga.state import replay
 from tests.simulation.effects_ledger import EffectsLedger
@@ -175,9 +183,14 @@ class World:
             CompensationRetried: Fault.OPERATOR_RETRIES,
             StepResolved: Fault.OPERATOR_RESOLVES,
         }
+        given_up: set[int] = set()
         for entry in self.journal:
             if type(entry) in faults:
                 self.chances.note(faults[type(entry)])
+            if isinstance(entry, CompensationGivenUp):
+                given_up.add(entry.step)
+            if isinstance(entry, StepResolved) and entry.step not in given_up:
+                self.chances.note(Fault.OPERATOR_RESOLVES_EARLY)
             if isinstance(entry, TurnedBack) and entry.cause.reason is TurnReason.DEADLINE:
                 self.chances.note(Fault.DEADLINE)
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
+from antistrophe.cli.invocation import places
 from antistrophe.cli.stored_journal import ANSWER_S
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal, journal_path
@@ -297,7 +298,13 @@ def _attention(journal: SqliteJournal) -> Iterator[Finding]:
     if parked:
         says = f"{parked} parked: an undo failed for good"
         yield Finding(Health.NOTE, "attention", says, "antistrophe list --status failed, then antistrophe explain ID")
-    waiting = Counter(saga.waiting for saga in _all(journal, SagaStatus.EXECUTING) if saga.waiting)
-    waiting.update(saga.waiting for saga in _all(journal, SagaStatus.COMPENSATING) if saga.waiting)
+    waiting: Counter[str] = Counter()
+    one_of: dict[str, str] = {}
+    for status in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING):
+        for saga in _all(journal, status):
+            if saga.waiting:
+                waiting[saga.waiting] += 1
+                one_of.setdefault(saga.waiting, saga.id)
     for reason, number in waiting.most_common(NAMED):
-        yield Finding(Health.NOTE, "waiting", f"{number} wait: {reason}")
+        what_to_do = f"antistrophe explain {places(one_of[reason])}"
+        yield Finding(Health.NOTE, "waiting", f"{number} wait: {reason}", what_to_do)

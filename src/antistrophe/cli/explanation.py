@@ -14,9 +14,12 @@ from antistrophe.records import SagaStatus
 from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import Entry, FailureKind, TurnReason
 from antistrophe.saga.outcome import describe, status_of
+from antistrophe.saga.resolving import resolvable
 from antistrophe.saga.state import Saga, evolve, owed
 from antistrophe.saga.view import metadata_of
 from antistrophe.serialization.printable import printable
+
+_NOTE = "--note 'how it was settled'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +132,30 @@ def _advice(saga: Saga, system_runs: bool) -> tuple[list[str], list[str]]:
     if saga.parked:
         given_up = [index for index in owed(saga) if saga.steps[index].given_up is not None]
         orders = [f"retry {places(saga.id)}"]
-        note = "--note 'how it was settled'"
-        orders += [f"resolve {places(saga.id, saga.spec.steps[i].name, options=note)}" for i in given_up]
+        orders += [f"resolve {places(saga.id, saga.spec.steps[i].name, options=_NOTE)}" for i in given_up]
         return [
             "Repair the cause of the failed undo, then try the undo again with `retry`.",
             "Or settle the undo by other means, and say how with `resolve`; the saga then undoes the steps before it.",
         ], orders
-    advice = []
+    waits = saga.waiting is not None and next_work(saga) is not None
+    advice, orders = _way_out(saga, waits=waits)
     if not system_runs:
-        advice.append(
-            "No actor system runs in this home. The saga goes on as soon as a program opens the home, or now with:"
-        )
-        return advice, ["serve"]
-    advice.append("Nothing: the saga goes on by itself.")
-    if saga.waiting is not None and next_work(saga) is not None:
-        advice = ["Remove the reason why the saga waits; it then goes on by itself."]
-    return advice, [] if saga.backward else [f"cancel {places(saga.id)}"]
+        runs = "No actor system runs in this home. The saga goes on as soon as a program opens the home, or now with:"
+        return [runs, *advice], ["serve", *(orders if advice else [])]
+    by_itself = "Remove the reason why the saga waits; it then goes on" if waits else "Nothing: the saga goes on"
+    return [f"{by_itself} by itself.", *advice], orders
+
+
+def _way_out(saga: Saga, *, waits: bool) -> tuple[list[str], list[str]]:
+    """The orders to a saga that runs, and, where it may never go on by itself, what they do."""
+    no_wait = "--no-wait" if waits else ""  # it may wait for ever
+    if not saga.backward:
+        cancels = "Or, if that can't be, cancel the saga: it turns back at once, without another attempt of that step."
+        return [cancels] if waits else [], [f"cancel {places(saga.id, options=no_wait)}"]
+    ahead = next(iter(resolvable(saga)), None)
+    if ahead is None or not (waits or saga.steps[ahead].undo_failures or saga.given_up):
+        return [], []
+    name = saga.spec.steps[ahead].name
+    settles = f"Or settle the undo of {printable(name)} by other means, and say how with `resolve`;"
+    order = f"resolve {places(saga.id, name, options=f'{_NOTE} {no_wait}'.rstrip())}"
+    return [f"{settles} the saga then undoes the steps before it."], [order]

@@ -67,8 +67,8 @@ def retry_verb(invocation: Invocation, saga_id: str, note: str | None, wait: boo
 @everywhere
 @pass_invocation
 def resolve_verb(invocation: Invocation, saga_id: str, step_name: str, note: str, wait: bool) -> int:
-    """Say that the compensation of STEP, which failed for good, was settled by other means. The saga then compensates
-    the steps before STEP.
+    """Say that the compensation of STEP was settled by other means: it failed for good, or it comes next and can't be
+    made, because its code is gone for example. The saga then compensates the steps before STEP.
 
     Exit code: 0 the saga is compensated (or, with --no-wait, the order is journaled), 1 it is parked again.
     """

@@ -164,7 +164,8 @@ class AsyncSagaOrchestrator:
         return await self._threads.call(partial(self._threads.orchestrator.retry_compensation, note=note), saga_id)
 
     async def resolve(self, saga_id: str, step_name: str, note: str) -> bool:
-        """Say that the failed compensation of a step was settled by other means. ``note`` is journaled."""
+        """Say that the compensation of a step, which failed or comes next, was settled by other means, and in the
+        ``note`` how."""
         return await self._threads.call(self._threads.orchestrator.resolve, saga_id, step_name, note)
 
     async def relocate(self, saga_id: str, to: str | os.PathLike[str], *, note: str | None = None) -> bool:

@@ -114,11 +114,12 @@ class SagaOrchestrator:
         return self._session.order(saga_id, RetryAsked(user_name(), note))
 
     def resolve(self, saga_id: str, step_name: str, note: str) -> bool:
-        """Say that the compensation of a step, which failed for good, was settled by other means. The saga goes on with
-        the steps before that step.
+        """Say that the compensation of a step was settled by other means, because it failed for good, or can't be made
+        (its code is gone). The saga goes on with the steps before that step.
 
-        ``note`` is journaled with the user's name. Raises SagaNotFoundError, and RequestError for a step whose
-        compensation has not failed.
+        ``note`` is journaled with the user's name. Raises SagaNotFoundError, and RequestError where an attempt may run,
+        for a saga that goes forward (cancel it first), and for a step that owes no compensation or whose compensation
+        has not failed and does not come next.
         """
         check_text(step_name, "step's name")
         check_text(note, "note of an order")

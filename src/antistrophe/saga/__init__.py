@@ -17,5 +17,6 @@ The rules:
 - Once a saga has turned back, every step that took effect, or may have, is compensated in reverse order.
 
 Start with ``entries``, then ``step_state``, ``state`` and ``machine``. ``inputs`` and ``answers``: what a saga hears,
-``effects``: what it asks for, ``outcome`` what its callers get, ``view`` what monitoring shows.
+``effects``: what it asks for, ``resolving``: what an operator may settle, ``outcome`` what its callers get, ``view``
+what monitoring shows.
 """

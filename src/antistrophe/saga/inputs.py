@@ -160,7 +160,7 @@ class RetryAsked:
 
 @dataclass(frozen=True, slots=True)
 class ResolveAsked:
-    """An operator says that a step's compensation is settled by other means."""
+    """An operator says that a step's compensation, which failed for good or comes next, is settled by other means."""
 
     step: int
     note: str

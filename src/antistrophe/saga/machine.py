@@ -52,6 +52,7 @@ from antistrophe.saga.inputs import (
     RetryAsked,
     TimePassed,
 )
+from antistrophe.saga.resolving import resolvable
 from antistrophe.saga.state import Saga, evolve
 from antistrophe.saga.step_state import LOST_LIMIT, StepState, leaves_doubt
 
@@ -142,7 +143,7 @@ class _Draft:
                     self.add(CompensationRetried(now, by, note))
                     self.advance(None)
             case ResolveAsked(step, note, by):
-                if saga.parked and 0 <= step < len(saga.steps) and saga.steps[step].given_up is not None:
+                if step in resolvable(saga):
                     self.add(StepResolved(now, step, note, by))
                     self.advance(None)
 

@@ -314,8 +314,12 @@ def _retried(saga: Saga, _entry: CompensationRetried) -> Saga:
 
 def _resolved(saga: Saga, entry: StepResolved) -> Saga:
     steps = _with_step(saga, entry.step, given_up=None, resolved=True, finished_at=entry.at)
-    given_up = saga.given_up - (saga.steps[entry.step].given_up is not None)
-    return changed(saga, steps=steps, parked=False, settled=_settled(saga, steps, saga.settled), given_up=given_up)
+    changes: dict[str, Any] = {"settled": _settled(saga, steps, saga.settled)}
+    if saga.steps[entry.step].given_up is not None:
+        changes |= {"given_up": saga.given_up - 1}
+    else:  # it came next: what the saga has waited for was for it
+        changes |= {"unsettled": None, "not_before": None, "waiting": None}
+    return changed(saga, steps=steps, parked=False, **changes)
 
 
 def _relocated(saga: Saga, entry: SagaRelocated) -> Saga:

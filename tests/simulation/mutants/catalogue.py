@@ -58,6 +58,24 @@ MUTANTS: tuple[Mutant, ...] = (
         (Patch(_STATE + "_verdict_given", "elif entry.verdict is Verdict.NOT_APPLIED:", "else:"),),
     ),
     Mutant(
+        "an operator resolves what is owed in any order",
+        "P1 G5",
+        Check.ORDER,
+        (Patch("antistrophe.saga.resolving:resolvable", "(work.step, *given_up)", "owed(saga)"),),
+    ),
+    Mutant(
+        "an operator resolves a compensation while it may run",
+        "P1 G2 G6",
+        Check.ALONE,
+        (Patch("antistrophe.saga.resolving:resolvable", "return ()", "return owed(saga) if saga.backward else ()"),),
+    ),
+    Mutant(
+        "an operator resolves a step of a saga that goes forward",
+        "P1 G6",
+        Check.PARK,
+        (Patch("antistrophe.saga.resolving:resolvable", "not saga.backward or ", ""),),
+    ),
+    Mutant(
         "any answer settles the current attempt",
         "P3",
         Check.ECHO,
