@@ -139,7 +139,7 @@ def test_a_launcher_that_can_not_be_started_is_told_with_the_end_of_its_log(
     broken.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(broken))
     with pytest.raises(SystemUnavailableError, match=r"ended without a word(?s:.*)out of order"):
-        attach(Settings(open_timeout_s=0.5))
+        attach(Settings(open_timeout_s=5.0))
 
 
 # --- the control socket -------------------------------------------------------------------------------------------

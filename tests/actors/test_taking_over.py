@@ -105,7 +105,7 @@ def test_the_undo_that_a_killed_script_owes_is_carried_out_when_it_is_run_again(
     first.kill()
     first.communicate()
     _, errors = run("owed", "ok", "hang").communicate(timeout=60)
-    assert "StepCrashedError" in errors, errors
+    assert "StepInterruptedError" in errors, errors
     assert stage.log.story("owed")[-2:] == ["undo s0", "undone s0"]
 
 

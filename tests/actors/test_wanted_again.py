@@ -115,7 +115,7 @@ def test_a_drain_may_be_longer_than_opening_may_take(home: Path, stage: Stage) -
     first.start(saga)
     until(lambda: stage.log.find(saga.id, "begin"), "the attempt")
     leaving = Leaving(first)
-    with SagaOrchestrator(home, settings=Settings(open_timeout_s=30.0)) as second:
+    with SagaOrchestrator(home, settings=Settings(drain_s=600.0, open_timeout_s=30.0)) as second:
         leaving.has_left()
         stage.log.open_gate("longer")
         assert second.handle(saga.id).result(30.0) == [Played("x", 1)]
@@ -131,7 +131,7 @@ def test_a_stop_that_was_ordered_is_waited_for_however_long_it_takes(home: Path,
     until(lambda: isinstance(probe(home), Stopping), "the stop")
     opened: list[SagaOrchestrator] = []
     opener = threading.Thread(
-        target=lambda: opened.append(SagaOrchestrator(home, settings=Settings(open_timeout_s=1.0)))
+        target=lambda: opened.append(SagaOrchestrator(home, settings=Settings(drain_s=600.0, open_timeout_s=1.0)))
     )
     began = time.monotonic()
     opener.start()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from antistrophe.definition.spec import Origin
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import Journal, SagaEvent, SeqConflictError
 from antistrophe.records import SagaStatus
@@ -261,6 +262,8 @@ _SAMPLES: dict[str, object] = {
     "by": "ann",
     "warning": "careful",
     "adopted": True,
+    "lost": True,
+    "origin": Origin("shop.py", ("/srv/shop",), "/srv/shop"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from tests.core.saga_kit import step
 
 
 def resend_s(*inputs: int) -> float:
-    attachment = SimpleNamespace(on_change=lambda _: None, settings=Settings(), client_id="c")
+    attachment = SimpleNamespace(on_change=lambda _: None, settings=Settings(), client_id="c", home=Path("/home"))
     steps = tuple(step(f"step {number}", input=b"x" * size) for number, size in enumerate(inputs))
     spec = SagaSpec("s", "n", None, True, steps, Origin(None, (), "/"))
     return Requests(cast(Any, attachment), resend_s=1.0)._start_request(spec, join=False, wait=True).resend_s

@@ -296,6 +296,7 @@ def user_name() -> str:
 def _warn_of_others(given: Settings, effective: Settings, home: Path) -> None:
     """Warn where the system that runs has other settings than those that the caller gave."""
     differences = given.differences(effective)
+    differences.pop("open_timeout_s", None)  # the caller's own patience: it has counted already
     if differences:
         told = ", ".join(f"{name} is {other!r}, not {one!r}" for name, (one, other) in differences.items())
         warnings.warn(

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from antistrophe.errors import JournalError
+from antistrophe.linux.private_files import open_private
 from antistrophe.linux.process import boot_id
 
 TABLES = ("journal", "events")
@@ -49,8 +50,7 @@ class CommitNote:
         """Note the last committed positions, by table. Where the disk refuses, the note stays as it is."""
         with contextlib.suppress(OSError):
             if self._file is None:
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-                self._file = os.open(self._path, flags, 0o600)
+                self._file = open_private(self._path, os.O_RDWR)
             for table, position in reached.items():
                 slot = _SLOT.pack(_MAGIC, self._inode, position, self._durable, self._boot)
                 data = slot + _CHECKSUM.pack(zlib.crc32(slot))
