@@ -132,7 +132,7 @@ class SagaActor:
                 self._requests.run(saga, saga.current)  # its process makes each call once, however often it is told
             return
         self._requests.granted(message)
-        change = self._decide(ProcessGranted(message.lease, step_class=message.step_class))
+        change = self._decide(ProcessGranted(message.lease, not message.fresh, message.step_class))
         self._give_back_unless_used(message.lease)
         if change is not None:
             self._follow(change)

@@ -169,7 +169,8 @@ class ProcessKeeper:
         # end.
         if not self.attempts.is_ending(order.lease_name):
             lease = child.lease_named(order.lease_name)
-            self._supervisor.granted(ProcessGrant(order.saga_id, lease, child.address, order.step_class))
+            grant = ProcessGrant(order.saga_id, lease, child.address, order.step_class, fresh=order.fresh)
+            self._supervisor.granted(grant)
 
     # --- what the processes say --------------------------------------------------------------------------------
 

@@ -30,8 +30,8 @@ def start(pool: ProcessPool, saga_id: str, key: PoolKey = HERE, **options: Any) 
     pool.ready(order.name, 0.0)
     assert pool.plan(0.0) == [LoadInto(order.name, key.origin, REFS)]
     pool.loaded(order.name, REFS, 0.0)
-    throttle = options.get("throttle")
-    assert pool.plan(0.0) == [GrantTo(order.name, saga_id, None if throttle is None else throttle.step_class)]
+    throttle, fresh = options.get("throttle"), options.get("fresh", False)
+    assert pool.plan(0.0) == [GrantTo(order.name, saga_id, None if throttle is None else throttle.step_class, fresh)]
     return order.name
 
 

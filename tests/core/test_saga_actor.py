@@ -30,7 +30,16 @@ from antistrophe.messages import (
     StepAnswer,
     Waiter,
 )
-from antistrophe.saga.entries import Action, AttemptExpired, AttemptFailed, AttemptStarted, Entry, FailureKind, Lease
+from antistrophe.saga.entries import (
+    Action,
+    AttemptExpired,
+    AttemptFailed,
+    AttemptStarted,
+    Entry,
+    FailureKind,
+    Lease,
+    TurnedBack,
+)
 from antistrophe.saga.inputs import CancelAsked, Returned
 from antistrophe.saga.state import Saga, replay
 from antistrophe.settings import Settings
@@ -129,8 +138,8 @@ def spec(*steps: StepSpec) -> SagaSpec:
     return SagaSpec("s", "order", None, True, steps, Origin(None, (), "/"))
 
 
-def grant(name: str, *, adopted: bool = False) -> ProcessGrant:
-    return ProcessGrant("s", Lease(name, 1, 1, BOOT), f"process {name}", adopted=adopted)
+def grant(name: str, *, adopted: bool = False, fresh: bool = False) -> ProcessGrant:
+    return ProcessGrant("s", Lease(name, 1, 1, BOOT), f"process {name}", adopted=adopted, fresh=fresh)
 
 
 def answer(name: str, index: int = 0) -> StepAnswer:
@@ -275,7 +284,7 @@ def test_an_order_that_the_journal_refuses_is_rejected(host: Host) -> None:
 
 
 def test_an_adoption_that_is_answered_twice_lends_nothing(host: Host) -> None:
-    host.start(BeginSaga("r", spec(step(fresh_process=True), step()), grant("a")))
+    host.start(BeginSaga("r", spec(step(fresh_process=True), step()), grant("a", fresh=True)))
     host.start(ResumeSaga("s"))
     host.pass_time(host.time + ASK_AGAIN_S)
     assert len(host.told(AdoptProcess)) == 2
@@ -310,3 +319,16 @@ def test_a_grant_that_comes_when_the_saga_has_to_end_is_given_back_before_the_en
     host.tell(grant("a"))
     assert [each.returned for each in host.told(SagaEnded)] == [ReturnProcess("s", "a", True)]
     assert host.told(ReturnProcess) == []
+
+
+def test_a_used_process_that_was_asked_for_another_step_does_not_undo_a_step_that_needs_a_fresh_one(host: Host) -> None:
+    late = replace(spec(step(fresh_process=True), step()), deadline_s=1.0)
+    host.start(BeginSaga("r", late, grant("a", fresh=True)))
+    host.tell(answer("a"))
+    host.time += 2.0  # the deadline passes while the saga waits for a process for the second step
+    host.tell(grant("used"))
+    assert TurnedBack in host.kinds()
+    assert "used" in [each.lease_name for each in host.told(ReturnProcess)]
+    assert host.told(RequestLease)[-1].request.fresh
+    host.tell(grant("b", fresh=True))
+    assert [each.lease_name for each in host.told(RunStep)] == ["a", "b"]

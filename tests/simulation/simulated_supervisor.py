@@ -235,7 +235,7 @@ class SimulatedSupervisor:
     def _lend(self, process: StepProcess, request: LeaseRequest) -> ProcessGrant:
         self._lent[process.lease.name] = process
         process.turn = None if request.throttle is None else request.throttle.step_class
-        return ProcessGrant(self._id, process.lease, process, process.turn)
+        return ProcessGrant(self._id, process.lease, process, process.turn, fresh=request.fresh)
 
     def _return(self, message: ReturnProcess) -> None:
         self._give_back(message.lease_name, reusable=message.reusable)

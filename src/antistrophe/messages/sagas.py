@@ -56,13 +56,14 @@ class ResumeSaga:
 class ProcessGrant:
     """The saga has the lease of a step process; ``step_class``: only for an attempt of this class, which had to wait
     for its throttle. ``adopted``: this answers AdoptProcess. Such an answer may come late or twice, and grants nothing
-    that the saga did not hold."""
+    that the saga did not hold. ``fresh``: nothing has run in the process; otherwise something may have."""
 
     saga_id: str
     lease: Lease
     address: Address
     step_class: str | None = None
     adopted: bool = False
+    fresh: bool = False
 
 
 @message

@@ -70,8 +70,8 @@ ANSWER_TYPES: tuple[type, ...] = (Returned, Raised, Unencodable, Verified, Refus
 
 @dataclass(frozen=True, slots=True)
 class ProcessGranted:
-    """A step process is leased to the saga. ``used``: attempts have run in it. ``step_class``: the throttled class that
-    it was granted for, or None."""
+    """A step process is leased to the saga. ``used``: attempts may have run in it. ``step_class``: the throttled class
+    that it was granted for, or None."""
 
     lease: Lease
     used: bool = False

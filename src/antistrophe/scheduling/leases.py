@@ -37,11 +37,13 @@ class LoadInto:
 
 @dataclass(frozen=True, slots=True)
 class GrantTo:
-    """Grant this saga the lease of this slot; ``step_class``: the throttled class that its attempt counts for."""
+    """Grant this saga the lease of this slot; ``step_class``: the throttled class that its attempt counts for.
+    ``fresh``: the saga asked for a process in which nothing has run, and this is one."""
 
     lease_name: str
     saga_id: str
     step_class: str | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

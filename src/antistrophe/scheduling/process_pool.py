@@ -293,7 +293,7 @@ class ProcessPool:
         self._queue.begin(waiting.ticket.name)
         lease = SlotLease(waiting.saga_id, step_class, request.class_refs, waiting.ticket.name)
         lease_name = self.processes.grant_lease(process, lease, now)
-        return GrantTo(lease_name, waiting.saga_id, step_class)
+        return GrantTo(lease_name, waiting.saga_id, step_class, request.fresh)
 
     def _wait_for_another(self, waiting: Waiting, now: float) -> StartProcess | Retire | None:
         """No open process fits: let the saga wait for one that starts or loads, for a new one, or for a place."""

@@ -215,7 +215,8 @@ class _Inline:
         """Grant a lease at once: nobody else runs anything here."""
         throttle = asked.request.throttle
         lease = replace(next(self._leases), shared=asked.request.shared)
-        self._tell(ProcessGrant(asked.saga_id, lease, self.process, None if throttle is None else throttle.step_class))
+        step_class = None if throttle is None else throttle.step_class
+        self._tell(ProcessGrant(asked.saga_id, lease, self.process, step_class, fresh=asked.request.fresh))
 
     def _resume(self, asleep: SagaSleeps) -> None:
         assert asleep.until is not None, "only a saga whose code can't be loaded sleeps without a time"
