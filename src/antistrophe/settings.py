@@ -262,9 +262,11 @@ class Settings(_WithOrigin):
         if unknown:
             raise InvalidSettingsError(f"{path}: {'; '.join(unknown)}")
         try:
+            settings = Settings(**profile)
             place = str(Path(path).absolute())
-            origin = json.dumps({name: [value, place] for name, value in profile.items()}, default=str)
-            return Settings(**profile).with_origin(origin)
+            return settings.with_origin(
+                json.dumps({name: [value, place] for name, value in profile.items()}, default=str)
+            )
         except InvalidSettingsError as error:
             raise InvalidSettingsError(f"{path}: {error}") from None
 

@@ -31,9 +31,11 @@ class LineTracer:
         self._count = 0
         self._last = 0
         self._moves: dict[tuple[int, int], int] = {}
+        self._others: Any = None  # of a debugger, or of what measures coverage
 
     def __enter__(self) -> Self:
         if self._file is not None:
+            self._others = sys.gettrace()
             sys.settrace(self._on_call)
         return self
 
@@ -41,7 +43,7 @@ class LineTracer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._file is not None:
-            sys.settrace(None)
+            sys.settrace(self._others)
 
     def seen(self, most: int) -> list[tuple[int, str]]:
         """The lines that were run, as number and source text: at most ``most``, spread evenly.
