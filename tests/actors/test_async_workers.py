@@ -27,8 +27,8 @@ from tests.waiting import until
 SETTINGS = Settings(max_running_sagas=600, max_async_processes=1, max_step_processes=2, drain_s=0.3)
 MANY = 200
 
-# Alone, and beside all other tests of this folder, they pass. In a run of everything the worker has been replaced, without a
-# word in its log, and nobody knows yet why.
+# Alone, and beside other tests of this folder, they pass. In a run of everything the worker has been replaced, without
+# a word in its log, and nobody knows yet why.
 replaced_in_a_run_of_everything = pytest.mark.xfail(
     strict=False, reason="in a run of everything the worker is replaced; the cause is not known yet"
 )
