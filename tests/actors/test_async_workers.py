@@ -27,12 +27,6 @@ from tests.waiting import until
 SETTINGS = Settings(max_running_sagas=600, max_async_processes=1, max_step_processes=2, drain_s=0.3)
 MANY = 200
 
-# Alone, and beside other tests of this folder, they pass. In a run of everything the worker has been replaced, without
-# a word in its log, and nobody knows yet why.
-replaced_in_a_run_of_everything = pytest.mark.xfail(
-    strict=False, reason="in a run of everything the worker is replaced; the cause is not known yet"
-)
-
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[SagaOrchestrator]:
@@ -72,7 +66,6 @@ def play(shared: SagaOrchestrator, stage: Stage) -> Play:
     return Play(shared, stage)
 
 
-@replaced_in_a_run_of_everything
 def test_hundreds_run_in_one_process_each_with_its_own_time(play: Play) -> None:
     handles = [play.system.start(play.stage.saga(play.step(f"s{n}", "all"), saga_id=f"s{n}")) for n in range(MANY)]
     late = play.system.start(play.stage.saga(play.step("late", "never", timeout_s=1.0), saga_id="late"))
@@ -170,7 +163,6 @@ def test_a_process_that_is_killed_leaves_all_its_calls_in_doubt(play: Play) -> N
         assert play.log.story(f"s{number}") == [f"begin s{number}", f"undo s{number}", f"undone s{number}"]
 
 
-@replaced_in_a_run_of_everything
 def test_what_only_a_process_of_its_own_can_give_is_given(play: Play) -> None:
     saga = play.stage.saga(
         play.step("shared"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from antistrophe.actors.supervisor.environments import INTRODUCE_S, OF_THE_SYSTEM, Environments
+from antistrophe.client.introduction import Introduction, as_tool
 from antistrophe.definition.spec import Origin
 from antistrophe.messages import Introduce
 
@@ -86,3 +87,11 @@ def test_one_is_kept_while_somebody_has_it() -> None:
     assert environments.get(other) is None
     environments.left("nobody", [])
     assert environments.get(mine) is not None
+
+
+def test_a_process_that_was_a_tool_is_an_application_again_when_it_opens_another_orchestrator() -> None:
+    with as_tool():
+        tool = Introduction("tool")
+    application = Introduction("application")
+    assert not tool("1").brings_code
+    assert application("2").brings_code

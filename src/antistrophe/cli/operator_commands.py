@@ -11,7 +11,7 @@ from antistrophe.cli import screen
 from antistrophe.cli.completion import saga_ids
 from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.client.introduction import mark_tool
+from antistrophe.client.introduction import as_tool
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.errors import RequestError, SagaError
 from antistrophe.launcher.probe import probe
@@ -110,8 +110,7 @@ def reload_verb(invocation: Invocation) -> int:
     invocation.existing_home()
     count = 0
     if probe(invocation.home) is not None:
-        mark_tool()
-        with SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
+        with as_tool(), SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
             count = orchestrator.reload()
     if invocation.as_json:
         screen.print_json_line({"processes": count})
@@ -123,8 +122,7 @@ def reload_verb(invocation: Invocation) -> int:
 def _order(invocation: Invocation, saga_id: str, wait: bool, order: Callable[[SagaOrchestrator], object]) -> int:
     """Give an order. Its answer does not count: an order without effect was journaled by an earlier call."""
     invocation.journal_file()  # an order to a saga must not make a home
-    mark_tool()
-    with SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
+    with as_tool(), SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
         order(orchestrator)
         if wait:
             with contextlib.suppress(SagaError):

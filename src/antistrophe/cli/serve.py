@@ -14,7 +14,7 @@ import click
 from antistrophe.cli import screen
 from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.client.introduction import mark_tool
+from antistrophe.client.introduction import as_tool
 from antistrophe.client.orchestrator import SagaOrchestrator
 
 POLL_S = 2.0
@@ -30,9 +30,8 @@ def serve_verb(invocation: Invocation) -> int:
     `serve` counts as one attached program: the system runs as long as any program is attached. Sagas that an earlier
     run left unfinished go on at once.
     """
-    mark_tool()
     settings = invocation.settings()
-    with _stop_signals() as stop, SagaOrchestrator(invocation.home, settings=settings) as orchestrator:
+    with as_tool(), _stop_signals() as stop, SagaOrchestrator(invocation.home, settings=settings) as orchestrator:
         _say_ready(invocation, orchestrator)
         while not stop.wait(POLL_S):
             orchestrator.running_count()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from antistrophe.definition.code_loading import origin_of_this_process
 from antistrophe.errors import RequestError
@@ -13,13 +16,18 @@ MAX_ENVIRONMENT_BYTES = 16 << 20
 
 _NOT_TAKEN = b"ANTISTROPHE_"
 
-_is_tool = False
+_is_tool: ContextVar[bool] = ContextVar("antistrophe tool", default=False)
 
 
-def mark_tool() -> None:
-    """Note that this process brings no code of its own, as a verb of the command line: its environment counts last."""
-    global _is_tool
-    _is_tool = True
+@contextmanager
+def as_tool() -> Iterator[None]:
+    """An orchestrator that is opened within this brings no code, as a verb of the command line: its environment counts
+    last. The process may open others as an application does."""
+    before = _is_tool.set(True)
+    try:
+        yield
+    finally:
+        _is_tool.reset(before)
 
 
 class Introduction:
@@ -29,10 +37,11 @@ class Introduction:
         self._client_id = client_id
         self._origin = origin_of_this_process()
         self._environment = environment_of_this_process()
+        self._brings_code = not _is_tool.get()
 
     def __call__(self, correlation: str) -> Introduce:
         """The message; never to be logged, because an environment may hold secrets."""
-        return Introduce(correlation, self._client_id, self._origin, self._environment, not _is_tool)
+        return Introduce(correlation, self._client_id, self._origin, self._environment, self._brings_code)
 
 
 def environment_of_this_process() -> Environment:
