@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
 from antistrophe.cli import columns, screen, times
-from antistrophe.records import SagaMetadata, StepStatus
+from antistrophe.cli.saga_rows import step_status
+from antistrophe.records import SagaMetadata
 from antistrophe.saga.course import End, Span
 from antistrophe.saga.entries import Action
 
@@ -28,29 +30,25 @@ def drawing(saga: SagaMetadata, spans: Sequence[Span], now: float, width: int | 
         return
     marks = _UNICODE if columns.can_print("".join(_UNICODE.values())) else _ASCII
     names = [screen.safe_line(step.name) for step in saga.steps]
-    states = [_state(step.status, step.in_doubt) for step in saga.steps]
+    states = [step_status(step) for step in saga.steps]
     named, stated = max(name.cell_len for name in names), max(state.cell_len for state in states)
     bars = PIPE_BARS if width is None else max(LEAST_BARS, width - named - stated - 2 * len(columns.GAP))
     began = saga.created_at.timestamp()
     ended = max(now if span.ended_at is None else span.ended_at for span in spans)
+    of_steps: dict[int, list[Span]] = defaultdict(list)
+    for span in spans:
+        of_steps[span.step].append(span)
     scale = _Scale(began, max(ended - began, 0.001), bars)
     yield Text(" " * named + columns.GAP).append(scale.axis(), style="dim")
     for index, (name, state) in enumerate(zip(names, states, strict=True)):
         line = name.copy().append(" " * (named - name.cell_len)).append(columns.GAP)
-        line.append_text(scale.bar([span for span in spans if span.step == index], ended, marks))
+        line.append_text(scale.bar(of_steps[index], ended, marks))
         yield line.append(columns.GAP).append_text(state)
     yield Text(
         f"{marks[Action.EXECUTE] * 2} forward  {marks[Action.COMPENSATE] * 2} undo  {marks[End.FAILED]} raised"
         f"  {marks[End.KILLED]} killed or died",
         style="dim",
     )
-
-
-def _state(status: StepStatus, in_doubt: bool) -> Text:
-    state = screen.status_text(status)
-    if in_doubt and status is not StepStatus.IN_DOUBT:
-        state.append(" (was in doubt)", style="yellow")
-    return state
 
 
 class _Scale:

@@ -8,7 +8,7 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +48,6 @@ SECOND_ACT = f"{len(SECOND)} more transfers, and while they run the supervisor i
 class _Act:
     """A part of the demo: the sagas that belong to it, as they stand."""
 
-    title: str
     ids: tuple[str, ...]
     sagas: dict[str, SagaMetadata] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -100,7 +99,7 @@ class _Demo:
         return self._count(first, second)
 
     def _act(self, orchestrator: SagaOrchestrator, title: str, numbers: range, *, kill: bool = False) -> _Act:
-        act = _Act(title, tuple(f"transfer-{number:02}" for number in numbers))
+        act = _Act(tuple(f"transfer-{number:02}" for number in numbers))
         self._say(f"\n{title}\n")
         with orchestrator.subscribe() as changes:
             for number in numbers:
@@ -140,7 +139,7 @@ class _Demo:
     def _show_the_hung(self, saga_id: str) -> None:
         if self._silent:
             return
-        with _reading(self._home) as journal:
+        with closing(SqliteJournal(journal_path(self._home), read_only=True)) as journal:
             saga = journal.metadata(saga_id)
             spans = course_of(journal.load(saga_id))
         assert saga is not None
@@ -153,9 +152,7 @@ class _Demo:
         sagas = [saga for act in acts for saga in act.sagas.values()]
         counts = Counter(saga.status for saga in sagas)
         money = balances(self._bank)
-        right = sum(money.values()) == TOTAL and counts[SagaStatus.COMPLETED] + counts[SagaStatus.COMPENSATED] == len(
-            sagas
-        )
+        right = sum(money.values()) == TOTAL and all(saga.status.final for saga in sagas)
         if self._silent:
             statuses = {saga.id: saga.status for saga in sagas}
             screen.print_json({"sagas": statuses, "balances": money, "total": sum(money.values()), "expected": TOTAL})
@@ -195,12 +192,3 @@ def _kill_the_supervisor(orchestrator: SagaOrchestrator) -> str:
     pid = next(process.pid for process in orchestrator.processes() if process.role == "supervisor")
     os.kill(pid, signal.SIGKILL)
     return f"kill -9 {pid}: the supervisor is dead, and every step process with it. The system starts again by itself."
-
-
-@contextmanager
-def _reading(home: Path) -> Iterator[SqliteJournal]:
-    journal = SqliteJournal(journal_path(home), read_only=True)
-    try:
-        yield journal
-    finally:
-        journal.close()

@@ -49,14 +49,19 @@ def step_lines(steps: Iterable[StepRecord], width: int | None) -> list[Text]:
     wide = _is_wide(width)
     rows = []
     for step in steps:
-        status = screen.status_text(step.status)
-        if step.in_doubt and step.status is not StepStatus.IN_DOUBT:
-            status.append(" (was in doubt)", style="yellow")
         moments = [times.moment(at, date=False) for at in (step.started_at, step.finished_at)] if wide else []
         values = (Text(str(step.attempts)), *map(Text, moments), screen.safe_line(step.error or ""))
-        rows.append([Text(str(step.index)), screen.safe_line(step.name), status, *values])
+        rows.append([Text(str(step.index)), screen.safe_line(step.name), step_status(step), *values])
     heads = ["step", "", "status", "attempts", *(["from", "to"] if wide else []), "why"]
     return columns.rows_as_lines(heads, rows, width)
+
+
+def step_status(step: StepRecord) -> Text:
+    """The status of a step, and whether it was in doubt once."""
+    status = screen.status_text(step.status)
+    if step.in_doubt and step.status is not StepStatus.IN_DOUBT:
+        status.append(" (was in doubt)", style="yellow")
+    return status
 
 
 def _is_wide(width: int | None) -> bool:

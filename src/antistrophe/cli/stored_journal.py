@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from antistrophe.cli.invocation import Invocation
@@ -23,11 +23,8 @@ def open_journal(invocation: Invocation) -> Iterator[SqliteJournal]:
 
     Raises JournalError where there is no journal, or it can't be read.
     """
-    journal = SqliteJournal(invocation.journal_file(), read_only=True)
-    try:
+    with closing(SqliteJournal(invocation.journal_file(), read_only=True)) as journal:
         yield journal
-    finally:
-        journal.close()
 
 
 def find_saga(journal: SqliteJournal, saga_id: str, home: Path) -> SagaMetadata:
