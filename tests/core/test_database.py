@@ -18,25 +18,16 @@ from antistrophe.errors import JournalError
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database, open_in_memory, refuse_foreign
 from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS
+from tests.core.database_kit import INSERT, opened
 
 NOBODY = 65534
 NEWEST = len(MIGRATIONS)
 ADD_COLUMN = ("ALTER TABLE snapshots ADD COLUMN note TEXT", "CREATE TABLE extra(a)")
-INSERT = "INSERT INTO snapshots(stream, version, state, recorded_at) VALUES (?, ?, ?, 0)"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.db"
-
-
-@contextlib.contextmanager
-def opened(path: Path, **options: object) -> Iterator[Database]:
-    database = open_database(path, **options)  # type: ignore[arg-type]
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def count(database: Database) -> int:

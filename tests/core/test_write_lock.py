@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,24 +15,14 @@ from antistrophe.errors import JournalBusyError
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.write_lock import LockPatience
+from tests.core.database_kit import INSERT, opened
 from tests.core.nursery import Nursery
 from tests.waiting import until
-
-INSERT = "INSERT INTO snapshots(stream, version, state, recorded_at) VALUES (?, ?, ?, 0)"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.db"
-
-
-@contextlib.contextmanager
-def opened(path: Path, **options: object) -> Iterator[Database]:
-    database = open_database(path, **options)  # type: ignore[arg-type]
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def test_who_holds_the_lock_is_named(path: Path, nursery: Nursery) -> None:
