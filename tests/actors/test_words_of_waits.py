@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -181,7 +182,9 @@ def test_a_system_that_does_not_come_up_is_told_once(
         SagaOrchestrator(tmp_path / "home", settings=Settings(open_timeout_s=1.0))
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1, lines
-    assert lines[0].startswith(f"no actor system for {tmp_path / 'home'} after 0.2 s: the launcher that was started ")
+    # How far it came in 0.2 s depends on how busy the machine is.
+    state = r"(a launcher was started|the launcher that was started .*)"
+    assert re.fullmatch(f"no actor system for {re.escape(str(tmp_path / 'home'))} after 0.2 s: {state}", lines[0])
 
 
 def test_a_reason_is_told_once_and_a_few_reasons_only(

@@ -134,7 +134,7 @@ def test_who_comes_while_a_spare_starts_waits_for_that_one() -> None:
     pool.ready(spare.name, 0.0)
     assert pool.plan(0.0) == [LoadInto(spare.name, HERE.origin, REFS)]
     pool.loaded(spare.name, REFS, 0.0)
-    assert pool.plan(0.0) == [GrantTo(spare.name, "s2")]
+    assert pool.plan(0.0) == [GrantTo(spare.name, "s2", fresh=True)]
 
 
 def test_who_comes_while_a_spare_imports_waits_for_that_one_and_hears_of_it_when_it_cannot() -> None:
@@ -171,7 +171,7 @@ def test_a_saga_that_wants_none_any_more_leaves_the_spare_to_the_next() -> None:
     ask(pool, "s2", fresh=True)
     pool.withdraw("s2")
     assert bring_up(pool, spare) == []
-    assert ask(pool, "s3", fresh=True) == [GrantTo(spare.name, "s3")]
+    assert ask(pool, "s3", fresh=True) == [GrantTo(spare.name, "s3", fresh=True)]
 
 
 def test_nobody_who_wants_none_gets_any() -> None:

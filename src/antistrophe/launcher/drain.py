@@ -54,7 +54,7 @@ class Drains:
 
     def _answers(self, incarnation: Incarnation, within_s: float) -> Iterator[Any]:
         until = time.monotonic() + within_s
-        while time.monotonic() < until and incarnation.dead() is None:
+        while time.monotonic() < until and not incarnation.dead():
             message = incarnation.receive(_POLL_S)
             self._serve()
             yield message

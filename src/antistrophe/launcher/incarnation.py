@@ -116,19 +116,19 @@ class Incarnation:
 
     def over(self) -> str | None:
         """Why this incarnation is over: a process died, or the supervisor does not answer; None while it goes on."""
-        if (role := self.dead()) is not None:
-            return f"the {role} died"
+        if roles := self.dead():
+            return f"the {' and the '.join(roles)} died"
         if self._unanswered > QUESTIONS:
             return f"the supervisor lives but has not answered for {QUESTIONS * ASK_S:g} s"
         return None
 
-    def dead(self) -> str | None:
-        """The role of a process that is dead; None while all of them live."""
+    def dead(self) -> list[str]:
+        """The roles of the processes that are dead. Who died first of several can't be told."""
         poll = select.poll()
         for pidfd in self._pidfds.values():
             poll.register(pidfd, select.POLLIN)
         gone = {pidfd for pidfd, _ in poll.poll(0)}
-        return next((role for role, pidfd in self._pidfds.items() if pidfd in gone), None)
+        return [role for role, pidfd in self._pidfds.items() if pidfd in gone]
 
     def send(self, message: Any) -> None:
         """Send a message to the supervisor. The message is dropped where the supervisor has a thousand unread messages:
