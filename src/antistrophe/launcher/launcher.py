@@ -143,9 +143,10 @@ class Launcher:
             else:
                 left_s = float("inf") if self._connections.attached_ever else self._first_hello_until - time.monotonic()
                 self._select(min(left_s, self._incarnation.ask(self._connections.clients)))
-                self._look_after_sockets(self._incarnation)
-            if self._incarnation is not None and (why := self._incarnation.over()) is not None:
-                raise IncarnationEndedError(why)
+            if self._incarnation is not None:
+                if (why := self._incarnation.over()) is not None:
+                    raise IncarnationEndedError(why)
+                self._look_after_sockets(self._incarnation)  # after that look: the socket of a dead supervisor goes
         except IncarnationEndedError as error:
             self._restart(str(error))
 
@@ -162,7 +163,7 @@ class Launcher:
         return listener
 
     def _look_after_sockets(self, incarnation: Incarnation) -> None:
-        if time.monotonic() >= self._look_at:
+        if incarnation.ready is not None and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + _LOOK_S
             if (lost := self._sockets.lost(incarnation.supervisor)) is not None:
                 log.error("%s: what runs may end in %g s, then the system moves", lost, self._settings.drain_s)
