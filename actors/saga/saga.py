@@ -54,8 +54,8 @@ class SagaActor:
     """Runs one saga, then leaves.
 
     ``_lease_asked``: the supervisor knows already that the saga needs a lease. ``_ask_at``: when to ask for a lease,
-    where that is later. ``_look_at``: when to look again at an attempt that is past its limit. ``_left``: the actor
-    has said its last word.
+    where that is later. ``_look_at``: when to look again at the attempt that runs, where it seemed past its limit.
+    ``_left``: the actor has said its last word.
     """
 
     def __init__(self, host: SagaHostPort, journal: JournalPort, evidence: EvidencePort, saga_id: str) -> None:
@@ -253,6 +253,7 @@ class SagaActor:
         for each in effects:
             match each:
                 case effect.RunAttempt(started):
+                    self._look_at = 0.0  # what was put off was the look at an earlier attempt
                     self._requests.run(saga, started)
                 case effect.ReleaseProcess(lease, reusable):
                     self._release(lease, reusable)

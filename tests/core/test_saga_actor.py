@@ -268,6 +268,18 @@ def test_the_next_actor_learns_from_the_death_that_the_attempt_was_past_its_limi
     assert failed(host) == [FailureKind.TIMEOUT]
 
 
+def test_an_attempt_that_began_late_does_not_put_off_the_look_at_the_next_one(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step(timeout_s=10.0), step(timeout_s=1.0)), grant("a")))
+    began_at = host.time + 9.5  # its process took that long to import the step
+    host.marks["a"] = AttemptRecord(began_at)
+    host.pass_time(host.time + 10.5)
+    assert host.told(EndProcess) == []
+    host.tell(answer("a"))
+    host.marks["a"] = AttemptRecord(host.time)
+    host.pass_time(host.time + 1.5)
+    assert [each.lease.name for each in host.told(EndProcess)] == ["a"]
+
+
 def test_an_order_that_the_journal_refuses_is_rejected(host: Host) -> None:
     host.start(BeginSaga("r", spec(step()), grant("a")))
     host.full = True

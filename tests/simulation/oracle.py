@@ -58,7 +58,7 @@ _UNKNOWN_BEGINNINGS = (Fault.EVIDENCE_REMOVED, Fault.EVIDENCE_UNREADABLE)
 _LATE_GO_S = 3.0
 """How long a message may take that tells a process to make a call."""
 
-_SOON_S = 5 * LOOK_AGAIN_S
+_SOON_S = 2 * LOOK_AGAIN_S
 """How late an attempt may be told to end: an actor looks again so often, and messages take their time."""
 
 
