@@ -18,8 +18,8 @@ from antistrophe.journal import SagaEvent, SqliteJournal, journal_path
 from antistrophe.messages import Configuration
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Action, AttemptSucceeded, Entry, SagaAccepted, SagaWaits, VerdictGiven
+from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import Saga, evolve, replay
-from antistrophe.saga.view import view_after
 from antistrophe.scheduling.admission import AdmissionRank, rank_of
 
 
@@ -57,7 +57,7 @@ class JournalAccess:
                 expected_seq=seq,
                 entries=entries,
                 events=_events(after, seq, entries),
-                row=view_after(before, after, entries, ahead_s),
+                row=row_after(before, after, entries, ahead_s),
                 ahead_s=ahead_s,
             )
         except JournalError as error:
@@ -91,8 +91,7 @@ class JournalAccess:
 
     def status(self, saga_id: str) -> SagaStatus | None:
         """The status of the saga, or None if no saga has that id."""
-        row = self._journal.metadata(saga_id) if is_text(saga_id) else None
-        return None if row is None else row.status
+        return self._journal.status(saga_id)
 
     def knows(self, saga_id: str) -> bool:
         return self.request_id(saga_id) is not None

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from antistrophe import JournalError, SagaOrchestrator
+from antistrophe import JournalError, SagaOrchestrator, SagaStatus
+from antistrophe.journal.rows import pack_state
 from antistrophe.linux.termination import system_environment
+from antistrophe.saga.view import SagaView
 from antistrophe.storage.commit_note import note_path
 from tests.acceptance.command import Caller
 from tests.contract.test_commit_note import crash
@@ -84,14 +86,16 @@ def test_a_journal_that_cannot_be_used(copy: Caller, damage: Callable[[Path], No
         assert ended.code == 0 or str(file) in ended.complaint
 
 
+def kept(saga_id: str, status: SagaStatus) -> str:
+    """A view as the journal keeps it of long sagas, as SQL writes it."""
+    return pack_state(SagaView(saga_id, "order", status, 0, 1.5, 1.5, None, None, [])).hex()
+
+
 @pytest.mark.parametrize(
     "tampering",
     [
-        "UPDATE journal SET state = (SELECT state FROM journal WHERE kind = 'SagaCompleted') WHERE kind = 'SagaParked'",
-        (
-            "UPDATE journal SET state = (SELECT state FROM journal WHERE saga_id = 'stuck' AND state NOTNULL LIMIT 1)"
-            " WHERE kind = 'SagaParked'"
-        ),
+        f"UPDATE journal SET state = x'{kept('good', SagaStatus.COMPLETED)}' WHERE kind = 'SagaParked'",
+        f"UPDATE journal SET state = x'{kept('stuck', SagaStatus.EXECUTING)}' WHERE kind = 'SagaParked'",
         "UPDATE sagas SET status = 'completed' WHERE id = 'stuck'",
         "UPDATE journal SET entry = x'c0' WHERE kind = 'SagaParked'",
         "DELETE FROM journal WHERE kind = 'TurnedBack' AND saga_id = 'bad'",

@@ -12,6 +12,7 @@ from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import Journal, SqliteJournal
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_in_memory
+from tests.contract.journal_sagas import ActorsJournal
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -27,8 +28,9 @@ def events(place: Path | Database) -> Iterator[EventStore]:
         yield store
 
 
-@pytest.fixture
-def journal(place: Path | Database, events: EventStore) -> Iterator[Journal]:
-    made = SqliteJournal(place)
+@pytest.fixture(params=["whole states", "folded states"])
+def journal(request: pytest.FixtureRequest, place: Path | Database, events: EventStore) -> Iterator[Journal]:
+    """A journal that keeps the state which it is given, or what the actors give it."""
+    made = ActorsJournal(place) if request.param == "folded states" else SqliteJournal(place)
     yield made
     made.close()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
-from antistrophe.journal import Journal, SagaEvent
+from antistrophe.journal import Journal, SagaEvent, SqliteJournal
+from antistrophe.journal.journal import Row
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.entries import (
     Action,
@@ -27,7 +31,8 @@ from antistrophe.saga.entries import (
     TurnedBack,
     TurnReason,
 )
-from antistrophe.saga.state import replay
+from antistrophe.saga.listed import row_after
+from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.saga.view import metadata_of
 from antistrophe.serialization.payload import pack_payload
 
@@ -96,6 +101,38 @@ RESOLVED: tuple[Entry, ...] = (StepResolved(START + 7, 0, "paid by hand", "ann")
 
 def waits(reason: str) -> SagaWaits:
     return SagaWaits(START + 1, reason)
+
+
+class ActorsJournal(SqliteJournal):
+    """A journal that keeps of each append what the actors keep of it, where the row is what its entries say."""
+
+    def append(
+        self,
+        saga_id: str,
+        *,
+        expected_seq: int,
+        entries: Sequence[Entry],
+        events: Sequence[SagaEvent] = (),
+        row: Row,
+        ahead_s: float = 0.0,
+    ) -> int:
+        """See ``Journal``."""
+        known = self.load(saga_id)
+        with contextlib.suppress(ValueError):  # entries that can't follow, and none
+            if len(known) == expected_seq and entries and row == metadata_of(replay((*known, *entries))):
+                row = as_kept(replay(known) if known else None, entries)
+        return super().append(
+            saga_id, expected_seq=expected_seq, entries=entries, events=events, row=row, ahead_s=ahead_s
+        )
+
+
+def as_kept(before: Saga | None, entries: Sequence[Entry]) -> Row:
+    """What the actors keep beside these entries."""
+    after = before
+    for entry in entries:
+        after = evolve(after, entry)
+    assert after is not None
+    return row_after(before, after, entries)
 
 
 def append(journal: Journal, saga_id: str, *entries: Entry, events: tuple[SagaEvent, ...] = ()) -> int:

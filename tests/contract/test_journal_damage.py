@@ -13,9 +13,10 @@ import pytest
 
 from antistrophe.errors import JournalError
 from antistrophe.journal import SqliteJournal, journal_path
+from antistrophe.journal.rows import pack_entry
 from antistrophe.records import SagaStatus
 from antistrophe.serialization.payload import pack_payload
-from tests.contract.journal_sagas import FORWARD, ids, run
+from tests.contract.journal_sagas import FORWARD, ActorsJournal, accepted, ids, run, succeeded
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_a_state_that_can_not_be_read_is_named(path: Path, state: bytes | None) 
 
 
 @pytest.mark.parametrize(
-    "state", [b"\xc1", b"", "text", 5, pack_payload([1]), pack_payload({**STATE, "status": "asleep"})]
+    "state", [b"\xc1", b"\x80", "text", 5, pack_payload([1]), pack_payload({**STATE, "status": "asleep"})]
 )
 @pytest.mark.parametrize("which", ["first", "middle", "last", "all"])
 def test_changes_show_what_can_not_be_read_and_lose_no_other(path: Path, state: object, which: str) -> None:
@@ -155,6 +156,40 @@ def test_changes_show_what_can_not_be_read_and_lose_no_other(path: Path, state: 
             assert new == old or (old.saga.id == "s" and "unreadable: " in str(new.saga.error))
         for position in spoilt:
             assert journal.changes(position - 1, 1)[0].position == position
+
+
+def test_a_state_that_is_not_kept_is_what_the_entries_say(path: Path) -> None:
+    """Whatever was kept before it, and whatever follows."""
+    with opened(path) as journal:
+        for saga_id in ("s", "t"):
+            run(journal, saga_id, *FORWARD)
+        before = journal.changes()
+        for change in before:
+            by_hand(path, "UPDATE journal SET state = x'' WHERE position = ?", change.position)
+            assert journal.changes() == before
+            assert [journal.metadata(saga_id) for saga_id in ("s", "t")] == journal.history()
+            assert journal.changes(change.position - 1, 1) == [change]
+
+
+@pytest.mark.parametrize("entry", [b"\xc1", pack_entry(succeeded(9)), pack_entry(accepted("s"))])
+def test_an_entry_that_can_not_be_read_hides_one_saga_and_no_other(path: Path, entry: bytes) -> None:
+    with contextlib.closing(ActorsJournal(path)) as journal:
+        for saga_id in ("s", "t"):
+            run(journal, saga_id, *FORWARD)
+        before = journal.changes()
+        by_hand(path, "UPDATE journal SET entry = ? WHERE saga_id = 's' AND seq = 3", entry)
+        with pytest.raises(JournalError, match=r"journal\.db: entry 3 of saga 's'.*can't be read"):
+            journal.metadata("s")
+        lost, other = journal.history()
+        assert (lost.id, lost.status, other) == ("s", SagaStatus.COMPLETED, before[-1].saga)
+        assert "unreadable: " in str(lost.error)
+        after = journal.changes()
+        assert after[:2] == before[:2]
+        assert after[4:] == before[4:]
+        assert all("unreadable: " in str(change.saga.error) for change in after[2:4])
+        assert [change.position for change in after] == [change.position for change in before]
+        by_hand(path, "DELETE FROM journal WHERE saga_id = 's' AND seq = 2")
+        assert "entry 2 of saga 's' is missing" in str(journal.history()[0].error)
 
 
 def test_what_stands_beside_a_state_may_be_unreadable_too(path: Path) -> None:

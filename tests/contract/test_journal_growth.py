@@ -7,10 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from antistrophe.journal import Journal, SqliteJournal, journal_path
-from antistrophe.records import SagaStatus
+from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.entries import Action, Entry, SagaCompleted
+from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import Saga, evolve
-from antistrophe.saga.view import metadata_of, view_after
+from antistrophe.saga.view import metadata_of
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.schema import MIGRATIONS
 from tests.contract.journal_sagas import (
@@ -56,7 +57,7 @@ def grow(journal: SqliteJournal, parts: Iterator[tuple[Entry, ...]], *, until: i
         for entry in entries:
             saga = evolve(saga, entry)
         assert saga is not None
-        row = view_after(before, saga, entries)
+        row = row_after(before, saga, entries)
         journal.append("s", expected_seq=0 if before is None else before.seq, entries=entries, row=row)
         if until is not None and saga.seq >= until:
             break
@@ -95,6 +96,24 @@ def test_a_saga_of_many_steps_reads_as_it_stands_at_any_moment(tmp_path: Path) -
         journal.close()
 
 
+def test_a_saga_is_read_the_same_on_both_sides_of_what_is_folded(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "journal.db", synchronous="NORMAL")
+    states: list[SagaMetadata] = []
+    saga: Saga | None = None
+    for entries in backward(30):
+        for entry in entries:
+            saga = evolve(saga, entry)
+        assert saga is not None
+        states.append(metadata_of(saga))
+    grow(journal, backward(30))
+    kept = journal._database.rows("SELECT length(state) FROM journal WHERE state NOTNULL ORDER BY seq")
+    assert {(0,)} < set(kept), "some are folded, and some are not"
+    assert [change.saga for change in journal.changes()] == states
+    for change in journal.changes():
+        assert journal.changes(change.position - 1, 1) == [change]
+    journal.close()
+
+
 def test_a_file_of_version_1_is_read_and_gone_on_with(tmp_path: Path) -> None:
     """There each append keeps the whole state of its saga."""
     path = journal_path(tmp_path)
@@ -130,5 +149,5 @@ def finish(journal: Journal, saga_id: str, *parts: tuple[Entry, ...]) -> None:
         after = before
         for entry in entries:
             after = evolve(after, entry)
-        journal.append(saga_id, expected_seq=before.seq, entries=entries, row=view_after(before, after, entries))
+        journal.append(saga_id, expected_seq=before.seq, entries=entries, row=row_after(before, after, entries))
         assert journal.metadata(saga_id) == metadata_of(after)

@@ -184,7 +184,7 @@ def test_what_is_stored_reads_as_what_is_shown() -> None:
 
 # --- what the journal keeps of it ---------------------------------------------------------------------------------
 
-_SAID: dict[str, Callable[[Told], object]] = {
+SAID: dict[str, Callable[[Told], object]] = {
     "answers": lambda told: told.answer(DONE),
     "raises": lambda told: told.raises(),
     "raises what is fatal": lambda told: told.raises(FailureKind.FATAL),
@@ -200,7 +200,7 @@ _SAID: dict[str, Callable[[Told], object]] = {
 
 
 @settings(max_examples=100)
-@given(said=st.lists(st.sampled_from(sorted(_SAID)), max_size=60), park=st.booleans(), whole_every=st.integers(1, 40))
+@given(said=st.lists(st.sampled_from(sorted(SAID)), max_size=60), park=st.booleans(), whole_every=st.integers(1, 40))
 def test_what_appends_change_adds_up_to_what_is_shown(said: list[str], park: bool, whole_every: int) -> None:
     retried = attempts(3)
     first, second = step("pay", retry=retried, idempotent=True), step("pack", requires_compensation=False)
@@ -216,7 +216,7 @@ def test_what_appends_change_adds_up_to_what_is_shown(said: list[str], park: boo
         kept.append(state)
         assert shown == unpack_state(reversed(kept), "it") == metadata_of(told.saga)
         while said and told.saga is known and not (told.saga.ended or (told.saga.parked and said[-1] not in ORDERS)):
-            _SAID[said.pop()](told)
+            SAID[said.pop()](told)
         if told.saga is known:
             return
 

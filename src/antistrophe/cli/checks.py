@@ -280,8 +280,8 @@ def _disagreement(journal: SqliteJournal, listed: SagaMetadata, status: SagaStat
     if listed.status is not status:
         return f"listed as {status.value}, but shown as {listed.status.value}"
     for _ in range(_COMPARISONS):
-        shown = journal.metadata(listed.id)
         try:
+            shown = journal.metadata(listed.id)
             replayed = metadata_of(replay(journal.load(listed.id)))
         except (AntistropheError, ValueError) as error:
             return str(error)

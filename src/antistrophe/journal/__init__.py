@@ -8,8 +8,10 @@ The rules:
 - Entries are never changed or deleted. Each has a ``position`` over all sagas and a ``seq`` within its saga.
 - An append names the seq that it expects. If somebody else has gone on with the saga, the append fails and nothing is
   written: two actors can't both write the next entry.
-- The row of a saga (its status, its steps) is a projection of its entries, for lists, counts and monitoring. It is
-  written in the same transaction and can't disagree with them.
+- The row of a saga (its status, error and reason to wait) is a projection of its entries, for lists and counts. It is
+  written in the same transaction and can't disagree with them. It changes where one of these does.
+- What monitoring shows of a saga is the fold of its entries. With those of a long saga it is kept, too, whole now and
+  then, and else what has changed.
 - What can't be read is a JournalError that names the file and the entry.
 
 Each file answers one question: ``journal`` what a journal does, ``sqlite`` how it does that in the home's file,

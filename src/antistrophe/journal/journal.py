@@ -12,11 +12,13 @@ from antistrophe.errors import AntistropheError
 from antistrophe.eventstore.backend import NewEvent
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
+from antistrophe.saga.listed import Listed
 from antistrophe.saga.view import SagaView, ViewChange
 from antistrophe.serialization.payload import pack_payload
 
-Row: TypeAlias = SagaMetadata | SagaView | ViewChange
-"""A saga as monitoring shows it since an append, whole or what has changed."""
+Row: TypeAlias = SagaMetadata | SagaView | ViewChange | Listed
+"""A saga as monitoring shows it since an append, whole or what has changed; or what lists search of it, where the view
+is to be folded from the entries."""
 
 
 PackedEntry: TypeAlias = tuple[int, int, bytes, int]
@@ -82,9 +84,10 @@ class Journal(Protocol):
         ahead_s: float = 0.0,
     ) -> int:
         """Add entries to a saga that is at ``expected_seq`` (0: a new saga), their events to the event store, and
-        ``row``, the saga's state since or what has changed of it. All of this becomes durable, or nothing. What has
-        changed is not enough where the saga is new, or its error is another one. ``ahead_s``: how far the machine's
-        clock is ahead of the system's, whose time the entries have; people see the former.
+        ``row``, the saga's state since, what has changed of it, or what lists search of it. All of this becomes
+        durable, or nothing. What has changed is not enough where the saga is new, or its error is another one.
+        ``ahead_s``: how far the machine's clock is ahead of the system's, whose time the entries have; people see the
+        former.
 
         The first entry gets seq ``expected_seq + 1``. Returns the position of the last entry. Raises SeqConflictError
         if the saga is at another seq.
@@ -117,6 +120,9 @@ class Journal(Protocol):
     def head(self) -> int:
         """Return the position of the last entry, or 0 in a new journal."""
 
+    def status(self, saga_id: str) -> SagaStatus | None:
+        """Return the status of a saga, or None if there is no such saga."""
+
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """Return the state of a saga as monitoring shows it, or None if there is no such saga."""
 
@@ -137,8 +143,9 @@ class Journal(Protocol):
         part_bytes: int | None = None,
     ) -> SagaPage:
         """Return a page of the sagas of that status and name, the last accepted first. ``text`` must occur in their id,
-        name, error or reason to wait; the case of ASCII letters does not matter. A saga whose state can't be read is
-        listed with that as its error, and without its steps.
+        name, error or reason to wait; the case of ASCII letters does not matter. That a saga waits for nothing but a
+        free step process is a reason that is not searched. A saga whose state can't be read is listed with that as its
+        error, and without its steps.
 
         ``part_bytes``: the page ends with the saga that brings it to about so many bytes in a message. A saga that is
         accepted meanwhile moves no other saga to another page. Raises RequestError for a limit under 1, and for a text
@@ -168,9 +175,7 @@ class Journal(Protocol):
         """Close the file. A second call does nothing."""
 
 
-def check_append(
-    saga_id: str, expected_seq: int, entries: Sequence[Entry], row: SagaMetadata | SagaView | ViewChange
-) -> None:
+def check_append(saga_id: str, expected_seq: int, entries: Sequence[Entry], row: Row) -> None:
     """Raise ValueError for an append that no journal can hold. Such an append is a mistake in this program."""
     if not entries or row.id != saga_id:
         raise ValueError(f"an append to saga {saga_id!r} needs entries, and a row of that saga")

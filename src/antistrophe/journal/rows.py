@@ -1,7 +1,8 @@
 """How entries and sagas are packed for a journal, and read back.
 
-A saga as monitoring shows it is packed whole (a map) where it begins, turns back or ends, and now and then; every other
-append packs what it has changed (a list). Whoever reads a saga starts at the last whole one.
+The view of a short saga is folded from its entries; its appends keep ``FOLDED`` in its place. That of a long saga is
+packed whole (a map) where it turns back or ends, and now and then; every other append packs what it has changed (a
+list). Whoever reads it starts at the last whole one.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from antistrophe.errors import JournalError, UnreadableDataError
 from antistrophe.journal.journal import Row
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.saga.entries import ENTRY_TYPES, Entry
+from antistrophe.saga.listed import Listed
 from antistrophe.saga.view import SagaView, ViewChange
 from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
 
 T = TypeVar("T")
+
+FOLDED = b""
+"""What an append keeps in place of a view that is to be folded."""
 
 _ADVICE = (
     "if a newer release wrote it, upgrade this one; else the file is damaged: restore it from a backup (it was left"
@@ -44,9 +49,10 @@ def unpack_entry(data: bytes, where: str) -> Entry:
 def pack_state(row: Row) -> bytes:
     """Pack the state of a saga as monitoring shows it, or what has changed of it.
 
-    It is made of plain values and is no record. Every append writes one, lists read hundreds, and a datetime costs
-    twenty times as much as a number.
+    It is made of plain values and is no record: a datetime costs twenty times as much as a number.
     """
+    if isinstance(row, Listed):
+        return FOLDED
     if isinstance(row, ViewChange):
         return pack_payload([row.status.value, row.steps_executed, row.updated_at, row.waiting, row.steps])
     shot = row if isinstance(row, SagaView) else _snapshot_of(row)
@@ -95,7 +101,7 @@ def unpack_state(states: Iterable[bytes | None], where: str) -> SagaMetadata:
                 changed.setdefault(_is(int, index), values)
         raise LookupError("there is no whole state to begin with")
     except _UNREADABLE as error:
-        raise _unreadable(where, error) from error
+        raise unreadable_state(where, error) from error
 
 
 def unpack_change(state: bytes | None, before: SagaMetadata | None, where: str) -> SagaMetadata | None:
@@ -120,7 +126,7 @@ def unpack_change(state: bytes | None, before: SagaMetadata | None, where: str) 
             steps=tuple(steps),
         )
     except _UNREADABLE as error:
-        raise _unreadable(where, error) from error
+        raise unreadable_state(where, error) from error
 
 
 def _with_changes(row: dict[str, Any], header: list[Any], changed: dict[int, list[Any]]) -> dict[str, Any]:
@@ -148,7 +154,8 @@ def _whole(row: dict[str, Any]) -> SagaMetadata:
     )
 
 
-def _unreadable(where: str, error: Exception) -> JournalError:
+def unreadable_state(where: str, error: Exception) -> JournalError:
+    """Make the error for a view that can't be read, or folded."""
     return JournalError(f"{where}: the state of the saga can't be read ({error!r}): {_ADVICE}")
 
 

@@ -35,6 +35,7 @@ from antistrophe.journal.stored_states import StoredStates
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
+from antistrophe.saga.listed import Listed
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.write_lock import LockPatience
@@ -43,7 +44,9 @@ _FINAL = tuple(status.value for status in SagaStatus if status.final)
 _LIVE = tuple(status.value for status in SagaStatus if not status.final and status is not SagaStatus.FAILED)
 _NOT_FINAL = (*_LIVE, SagaStatus.FAILED.value)
 
-_IS_AT = "id = ? AND EXISTS (SELECT 1 FROM journal WHERE saga_id = sagas.id AND seq = ?)"
+_COLUMNS = "INSERT INTO journal(saga_id, seq, at, kind, entry, state)"
+_ROW = "(?, ?, ?, ?, ?, ?)"
+_IS_AT = "EXISTS (SELECT 1 FROM journal WHERE saga_id = ? AND seq = ?)"
 _CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id", "name", "error", "waiting"))
 
 
@@ -75,7 +78,7 @@ class SqliteJournal:
                 patience=LockPatience(patience_s),
             )
         self._entries = StoredEntries(self._database)
-        self._states = StoredStates(self._database)
+        self._states = StoredStates(self._database, self._entries)
         # Final sagas stay final: how many there are of each status, up to the last finish that was counted.
         self._counted: tuple[int, dict[SagaStatus, int]] = (0, {})
 
@@ -98,24 +101,32 @@ class SqliteJournal:
         rows[-1][-1] = pack_state(row)
         runs = by_stream(events)
         with self._database.transaction() as database:
-            places = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(rows))
-            try:
-                position = database.execute(
-                    f"INSERT INTO journal(saga_id, seq, at, kind, entry, state) VALUES {places}",
-                    list(chain.from_iterable(rows)),
-                ).lastrowid
-            except sqlite3.IntegrityError as error:  # another actor has written the next entry of this saga
-                raise self._conflict(saga_id, expected_seq) from error
-            assert position is not None  # at least one row was inserted
+            position = self._insert(saga_id, expected_seq, rows)
             first = entries[0]
             if isinstance(first, SagaAccepted):
                 self._accept(first, row, position - len(rows) + 1, position)
-            elif not self._update(row, position, expected_seq):
+            elif not (isinstance(row, Listed) and not row.changed) and not self._update(row, position):
                 raise self._conflict(saga_id, expected_seq, up_to=expected_seq)
             for stream, run in runs:
                 insert_events(database, stream, run)
             database.reached("journal", position)
         return position
+
+    def _insert(self, saga_id: str, expected_seq: int, rows: Sequence[Sequence[Any]]) -> int:
+        """Write the entries of a saga that is at that seq. Returns the position of the last one."""
+        places, values = ", ".join([_ROW] * len(rows)), list(chain.from_iterable(rows))
+        if expected_seq:
+            sql = f"{_COLUMNS} SELECT * FROM (VALUES {places}) WHERE {_IS_AT}"
+            values += (saga_id, expected_seq)
+        else:
+            sql = f"{_COLUMNS} VALUES {places}"
+        try:
+            inserted = self._database.execute(sql, values)
+        except sqlite3.IntegrityError as error:  # another actor has written the next entry of this saga
+            raise self._conflict(saga_id, expected_seq) from error
+        if not inserted.rowcount or inserted.lastrowid is None:
+            raise self._conflict(saga_id, expected_seq)
+        return inserted.lastrowid
 
     def _accept(self, first: SagaAccepted, row: Row, accepted: int, position: int) -> None:
         status = row.status.value
@@ -126,19 +137,19 @@ class SqliteJournal:
             (accepted, row.id, first.request_id, first.spec.name, status, position, finished, row.error, row.waiting),
         )
 
-    def _update(self, row: Row, position: int, seq: int) -> bool:
-        """Update the row of a saga. False if there is no such saga at ``seq``."""
+    def _update(self, row: Row, position: int) -> bool:
+        """Update the row of a saga. False if there is no such row."""
         status = row.status.value
         same = self._database.execute(
-            f"UPDATE sagas SET updated = ?, error = ?, waiting = ? WHERE status = ? AND {_IS_AT}",
-            (position, row.error, row.waiting, status, row.id, seq),
+            "UPDATE sagas SET updated = ?, error = ?, waiting = ? WHERE status = ? AND id = ?",
+            (position, row.error, row.waiting, status, row.id),
         )
-        if same.rowcount:  # most appends end here: no index changes, and a parked saga keeps its place in the history
+        if same.rowcount:  # no index changes, and a parked saga keeps its place in the history
             return True
         finished = None if status in _LIVE else position
         changed = self._database.execute(
-            f"UPDATE sagas SET updated = ?, error = ?, waiting = ?, status = ?, finished = ? WHERE {_IS_AT}",
-            (position, row.error, row.waiting, status, finished, row.id, seq),
+            "UPDATE sagas SET updated = ?, error = ?, waiting = ?, status = ?, finished = ? WHERE id = ?",
+            (position, row.error, row.waiting, status, finished, row.id),
         )
         return bool(changed.rowcount)
 
@@ -190,6 +201,10 @@ class SqliteJournal:
             for record in self.records(self.head() - 1, limit=1):
                 return record.entry.at
         return 0.0
+
+    def status(self, saga_id: str) -> SagaStatus | None:
+        """See ``Journal``."""
+        return self._states.status(saga_id)
 
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """See ``Journal``."""

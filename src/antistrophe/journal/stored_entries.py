@@ -8,6 +8,7 @@ from antistrophe.definition.validation import is_text
 from antistrophe.journal.journal import JournalRecord, PackedEntry
 from antistrophe.journal.rows import missing, unpack_entry
 from antistrophe.saga.entries import AttemptSucceeded, VerdictGiven
+from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.database import Database
 
 PART_BYTES = 4 << 20
@@ -27,13 +28,16 @@ class StoredEntries:
 
     def of(self, saga_id: str) -> list[JournalRecord]:
         """All entries of a saga, in order."""
-        if not is_text(saga_id):
-            return []
+        return self.between(saga_id, 0, LARGEST_INTEGER) if is_text(saga_id) else []
+
+    def between(self, saga_id: str, after_seq: int, last_seq: int) -> list[JournalRecord]:
+        """The entries of a saga behind ``after_seq`` up to ``last_seq``, in order."""
         rows = self._database.rows(
-            "SELECT position, saga_id, seq, entry, CAST(at AS INTEGER) FROM journal WHERE saga_id = ? ORDER BY seq",
-            (saga_id,),
+            "SELECT position, saga_id, seq, entry, CAST(at AS INTEGER) FROM journal"
+            " WHERE saga_id = ? AND seq > ? AND seq <= ? ORDER BY seq",
+            (saga_id, after_seq, last_seq),
         )
-        for expected, row in enumerate(rows, start=1):
+        for expected, row in enumerate(rows, start=after_seq + 1):
             if row[2] != expected:
                 raise missing(self.where(saga_id, expected))
         return [self._record(row) for row in rows]

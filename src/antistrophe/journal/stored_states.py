@@ -1,4 +1,7 @@
-"""Reads the states of sagas, as monitoring shows them, from the home's SQLite file."""
+"""Reads the states of sagas, as monitoring shows them, from the home's SQLite file.
+
+Each is the fold of the saga's entries. Of long sagas a part of it is kept with the entries, and read instead.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,40 @@ from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
 from antistrophe.journal.journal import SagaPage
 from antistrophe.journal.paging import cursor_before, shown_bytes
-from antistrophe.journal.rows import unpack_change, unpack_state, unreadable_metadata
-from antistrophe.journal.stored_entries import PART_BYTES, where_in
-from antistrophe.records import SagaChange, SagaMetadata
+from antistrophe.journal.rows import FOLDED, unpack_change, unpack_state, unreadable_metadata, unreadable_state
+from antistrophe.journal.stored_entries import PART_BYTES, StoredEntries, where_in
+from antistrophe.records import SagaChange, SagaMetadata, SagaStatus
+from antistrophe.saga.state import Saga, evolve
+from antistrophe.saga.view import metadata_of
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.database import Database
 
+# One statement sees one moment: the row of a saga, and the entry that it had come to then.
 _STATES = (
     "SELECT journal.state, sagas.id, sagas.accepted, sagas.finished, sagas.name, sagas.status, journal.seq, journal.at"
-    " FROM sagas JOIN journal ON journal.position = sagas.updated"
+    " FROM sagas CROSS JOIN journal ON journal.saga_id = sagas.id"
+    " AND journal.seq = (SELECT max(seq) FROM journal AS its WHERE its.saga_id = sagas.id)"
 )
 _STATES_AT_ONCE = 64
 _SAGAS_AT_ONCE = 100
+_CLOCK_ROUNDING_S = 1e-6
+"""Times are stored in microseconds: with a smaller difference two clocks agree."""
 
 
 class StoredStates:
     """The states in one database. A state that can't be read hides no other: it is shown as that."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, entries: StoredEntries) -> None:
         self._database = database
+        self._entries = entries
+
+    def status(self, saga_id: str) -> SagaStatus | None:
+        """See ``Journal``."""
+        found = self._database.row("SELECT status FROM sagas WHERE id = ?", (saga_id,)) if is_text(saga_id) else None
+        try:
+            return None if found is None else SagaStatus(found[0])
+        except ValueError as error:
+            raise unreadable_state(where_in(self._database, saga_id), error) from error
 
     def of(self, saga_id: str) -> SagaMetadata | None:
         """The state of a saga, or None if there is no such saga. Raises JournalError where it can't be read."""
@@ -35,18 +53,19 @@ class StoredStates:
         return None if found is None else self._state(found[0], saga_id, found[6])
 
     def changes(self, after_position: int = 0, limit: int = 1000) -> list[SagaChange]:
-        """See ``Journal.changes``."""
+        """See ``Journal``."""
         rows = self._database.rows(
             "SELECT position, saga_id, seq, at, state FROM journal WHERE position > ? AND state IS NOT NULL"
             " ORDER BY position LIMIT ?",
             (after_position, limit),
         )
         shown: dict[str, SagaMetadata] = {}
+        folded: dict[str, Saga] = {}
         found: list[SagaChange] = []
         size = 0
         for position, saga_id, seq, at_us, state in rows:
             try:
-                saga = self._state(state, saga_id, seq, shown.pop(saga_id, None))
+                saga = self._state(state, saga_id, seq, shown.pop(saga_id, None), folded)
             except JournalError as error:
                 row = self._database.row("SELECT name, status FROM sagas WHERE id = ?", (saga_id,))
                 name, status = row or (saga_id, "")
@@ -58,19 +77,6 @@ class StoredStates:
             if size >= PART_BYTES:
                 break
         return found
-
-    def _states_before(self, saga_id: str, seq: int) -> Iterator[bytes]:
-        """The packed states of a saga's appends, the last first."""
-        while True:
-            rows = self._database.rows(
-                "SELECT state, seq FROM journal WHERE saga_id = ? AND seq < ? AND state IS NOT NULL"
-                " ORDER BY seq DESC LIMIT ?",
-                (saga_id, seq, _STATES_AT_ONCE),
-            )
-            if not rows:
-                return
-            yield from (state for state, _ in rows)
-            seq = rows[-1][1]
 
     def page(
         self, by: str, wanted: tuple[str, Sequence[Any]], before: int | None, limit: int, part_bytes: int | None
@@ -102,8 +108,42 @@ class StoredStates:
         except JournalError as error:
             return unreadable_metadata(saga_id, name, status, at_us, error)
 
-    def _state(self, state: bytes | None, saga_id: str, seq: int, before: SagaMetadata | None = None) -> SagaMetadata:
-        """The state of a saga since the append that ended with entry ``seq``, from what this append has packed and, if
-        known, the state before it."""
+    def _state(
+        self,
+        state: bytes | None,
+        saga_id: str,
+        seq: int,
+        before: SagaMetadata | None = None,
+        folded: dict[str, Saga] | None = None,
+    ) -> SagaMetadata:
+        """The state of a saga since the append that ended with entry ``seq``, from what this append has kept and, if
+        known, the state before it. ``folded``: the sagas that were folded up to some earlier entry."""
+        if state == FOLDED:
+            return self._folded(saga_id, seq, {} if folded is None else folded)
         where = where_in(self._database, saga_id)
         return unpack_change(state, before, where) or unpack_state(self._states_before(saga_id, seq + 1), where)
+
+    def _folded(self, saga_id: str, seq: int, folded: dict[str, Saga]) -> SagaMetadata:
+        saga, ahead_s = folded.pop(saga_id, None), 0.0
+        for record in self._entries.between(saga_id, 0 if saga is None else saga.seq, seq):
+            try:
+                saga = evolve(saga, record.entry)
+            except Exception as error:
+                raise unreadable_state(self._entries.where(saga_id, record.seq), error) from error
+            ahead_s = (record.entry.at if record.wall_at is None else record.wall_at) - record.entry.at
+        assert saga is not None, "the entry at seq is there"
+        folded[saga_id] = saga
+        return metadata_of(saga, ahead_s if abs(ahead_s) > _CLOCK_ROUNDING_S else 0.0)
+
+    def _states_before(self, saga_id: str, seq: int) -> Iterator[bytes]:
+        """The packed states of a saga's appends, the last first."""
+        while True:
+            rows = self._database.rows(
+                "SELECT state, seq FROM journal WHERE saga_id = ? AND seq < ? AND state IS NOT NULL"
+                " ORDER BY seq DESC LIMIT ?",
+                (saga_id, seq, _STATES_AT_ONCE),
+            )
+            if not rows:
+                return
+            yield from (state for state, _ in rows)
+            seq = rows[-1][1]

@@ -9,7 +9,7 @@ from typing import Any
 
 from antistrophe.definition.spec import StepSpec
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
-from antistrophe.saga.effects import next_work
+from antistrophe.saga.effects import Work, next_work
 from antistrophe.saga.entries import Action, Entry, TurnedBack
 from antistrophe.saga.outcome import describe, error_of, outcome_of, status_of
 from antistrophe.saga.state import Saga
@@ -72,7 +72,7 @@ def view_after(
         status=status_of(after),
         steps_executed=after.ahead,
         updated_at=after.updated_at + ahead_s,
-        error=_error_text(after),
+        error=error_text(after),
         waiting=_waiting(after, ahead_s),
         steps=[[index, *_step_values(after, index, after.steps[index], ahead_s)[1:]] for index in changed],
     )
@@ -87,7 +87,7 @@ def view_of(saga: Saga, ahead_s: float = 0.0) -> SagaView:
         steps_executed=saga.ahead,
         created_at=saga.created_at,
         updated_at=saga.updated_at + ahead_s,
-        error=_error_text(saga),
+        error=error_text(saga),
         waiting=_waiting(saga, ahead_s),
         steps=[_step_values(saga, index, state, ahead_s) for index, state in enumerate(saga.steps)],
     )
@@ -113,9 +113,9 @@ def at(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def metadata_of(saga: Saga) -> SagaMetadata:
-    """One saga as monitoring shows it."""
-    shot = view_of(saga)
+def metadata_of(saga: Saga, ahead_s: float = 0.0) -> SagaMetadata:
+    """One saga as monitoring shows it. ``ahead_s``: as in ``view_after``."""
+    shot = view_of(saga, ahead_s)
     return SagaMetadata(
         id=shot.id,
         name=shot.name,
@@ -146,7 +146,8 @@ def _step_record(index: int, values: list[Any]) -> StepRecord:
     )
 
 
-def _error_text(saga: Saga) -> str | None:
+def error_text(saga: Saga) -> str | None:
+    """What went wrong, in words; None where nothing did."""
     outcome = outcome_of(saga)
     if outcome is not None:
         return None if (error := error_of(outcome)) is None else str(error)
@@ -156,7 +157,8 @@ def _error_text(saga: Saga) -> str | None:
     return describe(failure) if failure is not None else (saga.cause.note or saga.cause.reason.value)
 
 
-def _waiting(saga: Saga, ahead_s: float) -> str | None:
+def obstacle(saga: Saga, ahead_s: float) -> str | None:
+    """Why the saga waits, where it is for more than a free step process; else None."""
     if saga.waiting is not None:
         return saga.waiting
     if saga.parked:
@@ -168,14 +170,28 @@ def _waiting(saga: Saga, ahead_s: float) -> str | None:
     work = next_work(saga)
     if work is None:
         return None
-    name = saga.spec.steps[work.step].name
+    step = saga.spec.steps[work.step]
     if saga.not_before is not None and saga.not_before > saga.updated_at:
         due = at(saga.not_before + ahead_s).isoformat()
         action = work.action.value
-        return f"the next attempt to {action} {name} comes at {due}, in the first step process that is free then"
+        return f"the next attempt to {action} {step.name} comes at {due}, in the first step process that is free then"
     lost = saga.steps[work.step].times_lost(work.action)
+    if not step.throttled and lost < ALONE_FROM:
+        return None
     suspect = f"; the actor system has died {lost} times in a row while that ran" if lost >= ALONE_FROM else ""
-    return f"a step process to {work.action.value} {name} in{_limits(saga.spec.steps[work.step])}{suspect}"
+    return f"{_process_for(saga, work)}{_limits(step)}{suspect}"
+
+
+def _waiting(saga: Saga, ahead_s: float) -> str | None:
+    reason = obstacle(saga, ahead_s)
+    if reason is not None or saga.current is not None:
+        return reason
+    work = next_work(saga)
+    return None if work is None else _process_for(saga, work)
+
+
+def _process_for(saga: Saga, work: Work) -> str:
+    return f"a step process to {work.action.value} {saga.spec.steps[work.step].name} in"
 
 
 def _limits(step: StepSpec) -> str:

@@ -17,8 +17,9 @@ SchemaMigration: TypeAlias = tuple[str, ...]
 """The statements that turn one version of the schema into the next."""
 
 _JOURNAL = (
-    # The truth about every saga. The last row of each append has in ``state`` the saga as monitoring shows it, or since
-    # version 2 what the append has changed of that; the other rows have NULL there.
+    # The truth about every saga. The last row of each append has a ``state``: the saga as monitoring shows it, since
+    # version 2 what the append has changed of that, or since version 5 nothing (an empty blob), where it is folded from
+    # the entries. The other rows have NULL there.
     """CREATE TABLE journal(
         position INTEGER PRIMARY KEY,
         saga_id  TEXT NOT NULL,
@@ -30,7 +31,8 @@ _JOURNAL = (
         UNIQUE(saga_id, seq)
     )""",
     # One row per saga, for lists and counts. It is a projection of the journal, written in the same transaction.
-    # ``accepted``, ``updated`` and ``finished`` are positions; ``finished`` is NULL while the saga runs.
+    # ``accepted``, ``updated`` and ``finished`` are positions; ``finished`` is NULL while the saga runs. ``updated`` is
+    # that of the last append; since version 5 of the last one that has changed this row.
     """CREATE TABLE sagas(
         accepted   INTEGER PRIMARY KEY,
         id         TEXT NOT NULL UNIQUE,
@@ -109,11 +111,15 @@ fingerprint in ``command_hash`` is kept: in rows of version 2, and for large com
 _RELOCATIONS: SchemaMigration = ()
 """Nothing to do: since version 4 a journal may have entries of the kind SagaRelocated."""
 
+_FOLDED_STATES: SchemaMigration = ()
+"""Nothing to do: since version 5 the state of a short saga is folded from its entries, and a state may be empty."""
+
 MIGRATIONS: tuple[SchemaMigration, ...] = (
     _JOURNAL + _EVENTS + _AROUND,
     _CHANGES_IN_STATES,
     _COMMANDS_OF_CLAIMS,
     _RELOCATIONS,
+    _FOLDED_STATES,
 )
 """The migration at index n leads from version n to n + 1; version 0 is an empty file. A released migration is never
 edited."""

@@ -1,0 +1,99 @@
+"""Journals that older releases have written: read as they are, and gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from functools import reduce
+from pathlib import Path
+
+import pytest
+
+from antistrophe.errors import JournalError
+from antistrophe.journal import SeqConflictError, SqliteJournal, journal_path
+from antistrophe.records import SagaStatus
+from antistrophe.saga.entries import Entry
+from antistrophe.saga.state import Saga, evolve, replay
+from antistrophe.saga.view import metadata_of
+from antistrophe.storage.opening import open_database
+from antistrophe.storage.schema import MIGRATIONS
+from tests.contract.journal_sagas import FORWARD, PARK, RETRY, TURN_BACK, UNDONE, accepted, as_kept
+
+VERSION_4 = Path(__file__).parent / "files" / "journal-of-version-4.sql"
+"""A file of version 4, as SQLite's shell dumps it, with three sagas. There each append keeps a state."""
+
+SAGAS: dict[str, tuple[tuple[Entry, ...], ...]] = {
+    "done": FORWARD,
+    "parked": (*TURN_BACK, PARK),
+    "going": FORWARD[:2],
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = journal_path(tmp_path)
+    with contextlib.closing(sqlite3.connect(found)) as connection:
+        connection.executescript(VERSION_4.read_text("utf-8"))
+    return found
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[SqliteJournal]:
+    with contextlib.closing(SqliteJournal(path)) as opened:
+        yield opened
+
+
+def entries_of(saga_id: str) -> tuple[Entry, ...]:
+    return (accepted(saga_id), *(entry for part in SAGAS[saga_id] for entry in part))
+
+
+def go_on(journal: SqliteJournal, saga_id: str, *parts: tuple[Entry, ...]) -> None:
+    """Go on with a saga, as the actors do."""
+    for entries in parts:
+        before: Saga = replay(journal.load(saga_id))
+        after = reduce(evolve, entries, before)
+        journal.append(saga_id, expected_seq=before.seq, entries=entries, row=as_kept(before, entries))
+        assert journal.metadata(saga_id) == metadata_of(after)
+
+
+def test_a_file_of_version_4_reads_as_it_was_written(path: Path, journal: SqliteJournal) -> None:
+    for saga_id in SAGAS:
+        assert journal.load(saga_id) == entries_of(saga_id)
+        assert journal.metadata(saga_id) == metadata_of(replay(entries_of(saga_id)))
+        assert journal.accepted(saga_id) == accepted(saga_id)
+    assert [saga.id for saga in journal.list().sagas] == ["going", "parked", "done"]
+    assert journal.live() == [("going", False)]
+    assert [change.saga.id for change in journal.changes()] == ["done"] * 4 + ["parked"] * 5 + ["going"] * 3
+    states: dict[str, list[object]] = {}
+    for change in journal.changes():
+        states.setdefault(change.saga.id, []).append(change.saga)
+    for saga_id, parts in SAGAS.items():
+        length = 1
+        assert states[saga_id][0] == metadata_of(replay(entries_of(saga_id)[:1]))
+        for shown, part in zip(states[saga_id][1:], parts, strict=True):
+            length += len(part)
+            assert shown == metadata_of(replay(entries_of(saga_id)[:length]))
+
+
+def test_a_file_of_version_4_is_gone_on_with(journal: SqliteJournal) -> None:
+    before = journal.changes()
+    go_on(journal, "going", *FORWARD[2:])
+    go_on(journal, "parked", RETRY, UNDONE)
+    with pytest.raises(SeqConflictError, match="is at seq 6 of its journal, not 2"):
+        journal.append(
+            "going", expected_seq=2, entries=FORWARD[2], row=as_kept(replay(entries_of("going")), FORWARD[2])
+        )
+    assert journal.changes()[: len(before)] == before
+    assert [(saga.id, saga.status) for saga in journal.history()] == [
+        ("done", SagaStatus.COMPLETED),
+        ("going", SagaStatus.COMPLETED),
+        ("parked", SagaStatus.COMPENSATED),
+    ]
+    assert journal.history()[1] == journal.changes()[len(before)].saga
+
+
+def test_a_program_of_version_4_refuses_what_is_written_since(path: Path, journal: SqliteJournal) -> None:
+    journal.close()
+    with pytest.raises(JournalError, match=r"of schema version .*, written by a newer release.*up to 4: upgrade"):
+        open_database(path, migrations=MIGRATIONS[:4])
