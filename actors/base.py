@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,11 @@ class RuntimeActor(Actor):
         """
         manager: Any = getattr(self, "_myRef")  # noqa: B009 - an attribute of Thespian's that its stubs do not know
         return bool(manager.transport.more_is_waiting(self._handlers))
+
+    def make_ready_for(self, classes: Iterable[type]) -> None:
+        """Make what reads and writes these messages, so that the forks of this process need not."""
+        manager: Any = getattr(self, "_myRef")  # noqa: B009 - an attribute of Thespian's that its stubs do not know
+        manager.transport.prepare(classes)
 
     def own_files(self, *, connections: bool) -> dict[int, OpenFile | None]:
         """What is open under the numbers through which this actor receives and, with ``connections``, sends."""

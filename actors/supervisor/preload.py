@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import gc
 
+from thespian.actors import ActorExitRequest, ChildActorExited
+
 from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
+from antistrophe.messages import (
+    CallEnded,
+    CallOver,
+    CodeLoaded,
+    CodeNotLoaded,
+    EndCall,
+    LoadCode,
+    RunStep,
+    StepAnswer,
+    StepConfiguration,
+    StepReady,
+)
 from antistrophe.records import SagaMetadata
 from antistrophe.saga.entries import ENTRY_TYPES, Action, Entry, Lease, SagaAccepted
 from antistrophe.saga.inputs import ANSWER_TYPES, Answered, Input, ProcessGranted, Returned
@@ -35,6 +49,22 @@ def warm_up() -> None:
     gc.collect()
     gc.freeze()
 
+
+WITH_STEPS = (
+    StepConfiguration,
+    StepReady,
+    LoadCode,
+    CodeLoaded,
+    CodeNotLoaded,
+    RunStep,
+    StepAnswer,
+    EndCall,
+    CallEnded,
+    CallOver,
+    ChildActorExited,
+    ActorExitRequest,
+)
+"""What the supervisor and a saga say to a process of user code, and hear from it."""
 
 _LEASE = Lease("warm-up", 1, 1, "")
 _STEP = StepSpec(

@@ -18,7 +18,7 @@ from antistrophe.actors.supervisor.draining import Draining
 from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.live_saga import TELL_AGAIN_S
 from antistrophe.actors.supervisor.live_sagas import LiveSagas
-from antistrophe.actors.supervisor.preload import warm_up
+from antistrophe.actors.supervisor.preload import WITH_STEPS, warm_up
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.request_handler import RequestHandler
 from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, SagaHostPool
@@ -149,6 +149,7 @@ class SupervisorActor(RuntimeActor):
             return
         if not open_sagas:
             remove_all_attempt_files(message.home)
+        self.make_ready_for(WITH_STEPS)
         warm_up()
         try:
             self._start_registry(message)

@@ -30,7 +30,8 @@ answers one question, and says in its first lines how it works. Start reading at
 
 from __future__ import annotations
 
-from antistrophe.client.async_orchestrator import AsyncChangeSubscription, AsyncSagaHandle, AsyncSagaOrchestrator
+from typing import TYPE_CHECKING
+
 from antistrophe.client.handle import SagaHandle
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.client.subscription import ChangeSubscription
@@ -73,6 +74,7 @@ from antistrophe.errors import (
     SystemUnavailableError,
     UnreadableDataError,
 )
+from antistrophe.linux.late_imports import late_import
 from antistrophe.records import (
     ProcessRecord,
     SagaChange,
@@ -84,6 +86,9 @@ from antistrophe.records import (
     TimelineEntry,
 )
 from antistrophe.settings import Settings, SettingsWarning
+
+if TYPE_CHECKING:
+    from antistrophe.client.async_orchestrator import AsyncChangeSubscription, AsyncSagaHandle, AsyncSagaOrchestrator
 
 __all__ = [
     "NOT_APPLIED",
@@ -148,3 +153,18 @@ __all__ = [
     "on_worker_start",
     "step",
 ]
+
+_LATE = ("AsyncChangeSubscription", "AsyncSagaHandle", "AsyncSagaOrchestrator")  # they alone need asyncio
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with late_import():
+        from antistrophe.client import async_orchestrator
+    found = globals()[name] = getattr(async_orchestrator, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})

@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import importlib
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgpack
@@ -23,6 +24,7 @@ from thespian.system.messages.admin import (
 
 from antistrophe import messages
 from antistrophe.errors import NotSerializableError
+from antistrophe.transport import codec
 from antistrophe.transport.address import address_of
 from antistrophe.transport.codec import MESSAGES, MalformedError, pack_message, unpack_message
 from antistrophe.transport.thespian_messages import FORMS
@@ -71,6 +73,28 @@ def test_every_message_comes_back_as_it_was(name: str) -> None:
         assert back == message
         for field in dataclasses.fields(message):
             assert type(getattr(back, field.name)) is type(getattr(message, field.name))
+
+
+def test_a_kind_is_learnt_by_its_first_frame_whatever_threads_learn_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = [next(iter(records(cls))) for cls in MESSAGES.values()] + [*thespian_messages(), "a payload"]
+    packed = [pack_message(each) for each in made]
+    expected = [type(unpack_message(frame)) for frame in packed]
+    monkeypatch.setattr(codec, "_kinds", codec._Kinds())
+    with ThreadPoolExecutor(4) as threads:
+        found = [*threads.map(lambda _: [type(unpack_message(frame)) for frame in packed], range(4))]
+    assert found == [expected] * 4
+
+
+def test_what_is_no_kind_is_malformed_and_nothing_is_learnt_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "_kinds", codec._Kinds())
+    rows: tuple[Any, ...] = (["SagaSpec", 1], ["x" * 300], ["os.system", "true"], [7, "StartSaga"], [[]], [], "x", 0)
+    for row in rows:
+        for frame in (packed := msgpack.packb(row), packed[:-1], b""):
+            with pytest.raises(MalformedError):
+                unpack_message(frame)
+    assert list(codec._kinds.known.structs) == [codec.PAYLOAD]
 
 
 def test_every_message_is_known() -> None:

@@ -5,20 +5,20 @@ This is done within the call, under its limits and its cancellation: a generator
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Coroutine, Iterable, Mapping
 from types import GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from antistrophe.definition.events import event_key
 from antistrophe.errors import InDoubtError, InvalidResultError
 from antistrophe.serialization.type_hints import short
 
+if TYPE_CHECKING:  # asyncio takes a tenth of the import of the whole library, and only calls need it
+    import asyncio
+
 MOST_EVENTS = 1_000_000
 """How many events are read from what can't tell its length. A result of that many is over every limit of its size."""
-
-_CAUGHT = (Exception, asyncio.CancelledError)
 
 
 def finished(returned: Any) -> Any:
@@ -78,7 +78,7 @@ def _with_its_events(returned: Any) -> Any:
         return returned
     try:
         return read_events(returned)
-    except _CAUGHT as error:
+    except _caught() as error:
         raise _unread(error) from error
 
 
@@ -90,9 +90,15 @@ async def _collected(events: AsyncIterable[object]) -> list[object]:
             if event_key(type(each)) is None:
                 break
             _check_count(read, events)
-    except _CAUGHT as error:
+    except _caught() as error:
         raise _unread(error) from error
     return read
+
+
+def _caught() -> tuple[type[BaseException], ...]:
+    import asyncio
+
+    return (Exception, asyncio.CancelledError)
 
 
 def _check_count(read: list[object], events: object) -> None:
@@ -119,6 +125,8 @@ def run_to_end(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> Any:
 
 def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """What the coroutine of a call returns, on an event loop of its own."""
+    import asyncio
+
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         return run_to_end(loop, loop.create_task(coroutine))

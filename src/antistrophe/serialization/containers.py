@@ -7,11 +7,7 @@ import types
 import typing
 from collections import abc
 from collections.abc import Callable
-from typing import Any, TypeAlias, Union, get_args, get_origin
-
-from cattrs import Converter
-from cattrs.cols import list_structure_factory, mapping_structure_factory
-from cattrs.fns import identity
+from typing import TYPE_CHECKING, Any, TypeAlias, Union, get_args, get_origin
 
 from antistrophe.serialization import msgpack_values
 from antistrophe.serialization.program import hints_of
@@ -28,6 +24,9 @@ from antistrophe.serialization.type_hints import (
     type_text,
     writing,
 )
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 _COLLECTIONS: dict[Any, tuple[type, ...]] = {
     **{kind: (kind,) for kind in (list, tuple, set, frozenset)},
@@ -50,6 +49,8 @@ def _base(hint: Any) -> Any:
 
 
 def _collection_out(hint: Any, converter: Converter) -> Out:
+    from cattrs.fns import identity
+
     kinds = _COLLECTIONS[_base(hint)]
     write_item = writing((get_args(hint) or (Any,))[0], converter)
 
@@ -69,6 +70,8 @@ def _collection_out(hint: Any, converter: Converter) -> Out:
 
 
 def _collection_in(hint: Any, converter: Converter) -> In:
+    from cattrs.cols import list_structure_factory
+
     kinds = _COLLECTIONS[_base(hint)]
     is_set = kinds[0] in (set, frozenset)
     items_hint: Any = types.GenericAlias(list, (get_args(hint) or (Any,))[0])
@@ -87,6 +90,8 @@ def _collection_in(hint: Any, converter: Converter) -> In:
 
 
 def _mapping_out(hint: Any, converter: Converter) -> Out:
+    from cattrs.fns import identity
+
     write_key, write_value = (writing(part, converter) for part in get_args(hint) or (Any, Any))
 
     def write(value: Any) -> Any:
@@ -100,6 +105,8 @@ def _mapping_out(hint: Any, converter: Converter) -> Out:
 
 
 def _mapping_in(hint: Any, converter: Converter) -> In:
+    from cattrs.cols import mapping_structure_factory
+
     items_hint: Any = types.GenericAlias(dict, get_args(hint) or (Any, Any))
     read_items: In = mapping_structure_factory(items_hint, converter)
 
@@ -207,6 +214,8 @@ def _needs_no_tag(scalars: frozenset[type], tagged: dict[str, Any]) -> bool:
 
 
 def _union_out(hint: Any, converter: Converter) -> Out:
+    from cattrs.fns import identity
+
     scalars, tagged = _split_union(hint)
     members = [(tag, writing(part, converter), reading(part, converter), part) for tag, part in tagged.items()]
     if not members:
@@ -277,7 +286,7 @@ def _is_union(hint: Any) -> bool:
     return get_origin(hint) in (Union, types.UnionType)
 
 
-Factories: TypeAlias = tuple[Callable[[Any], bool], Callable[[Any, Converter], Out], Callable[[Any, Converter], In]]
+Factories: TypeAlias = "tuple[Callable[[Any], bool], Callable[[Any, Converter], Out], Callable[[Any, Converter], In]]"
 
 # Which hints, how to write them, how to read them. Of two entries that fit, the later one counts.
 CONTAINERS: tuple[Factories, ...] = (

@@ -6,10 +6,9 @@ import typing
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, Final, Literal, NewType, TypeAlias, cast, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, NewType, TypeAlias, cast, get_origin
 
-from cattrs import Converter
-
+from antistrophe.linux.late_imports import late_import
 from antistrophe.serialization.containers import CONTAINERS
 from antistrophe.serialization.type_hints import (
     SCALARS,
@@ -28,6 +27,9 @@ from antistrophe.serialization.type_hints import (
     writing,
 )
 
+if TYPE_CHECKING:
+    from cattrs import Converter
+
 Write: TypeAlias = Callable[[Any], dict[str, Any]]
 Read: TypeAlias = Callable[[Any], Any]
 
@@ -36,6 +38,8 @@ Read: TypeAlias = Callable[[Any], Any]
 def make_converter(detailed: bool, forbid_unknown: bool) -> Converter:
     """A converter between typed objects and the values that ``msgpack_values`` packs. ``detailed``: an error in reading
     says where; ``forbid_unknown``: a key that is no field is an error."""
+    with late_import():  # of those that open a home, many read no typed value
+        from cattrs import Converter, cols  # noqa: F401 - the containers use what is loaded here
     converter = Converter(detailed_validation=detailed, forbid_extra_keys=forbid_unknown)
     for kind, accepted in SCALARS.items():
         converter.register_structure_hook(kind, scalar_in(accepted))

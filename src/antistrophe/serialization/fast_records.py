@@ -4,7 +4,7 @@ faster."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, make_dataclass
+from dataclasses import fields
 from functools import cache
 from operator import attrgetter
 from typing import Any, TypeVar, cast
@@ -32,9 +32,9 @@ def maker(cls: type) -> Callable[..., Any]:
     itself where the class has no slots, no fields, or a ``__post_init__``."""
     if not hasattr(cls, "__slots__") or hasattr(cls, "__post_init__") or not fields(cast(Any, cls)):
         return cls
-    _, draft = _parts(cls)
 
     def make(*values: Any) -> Any:
+        _, draft = _parts(cls)
         record = draft(*values)
         record.__class__ = cls
         return record
@@ -46,5 +46,15 @@ def maker(cls: type) -> Callable[..., Any]:
 def _parts(cls: type) -> tuple[Any, Any]:
     """A function that gets the values of all fields, and a draft class with the same slots that is not frozen. Filling
     a draft and changing its class is fast; ``__init__`` of a frozen class makes a call for each field."""
-    names = [field.name for field in fields(cls)]
-    return attrgetter(*names), make_dataclass(f"{cls.__name__}Draft", names, slots=True)
+    names = tuple(field.name for field in fields(cast(Any, cls)))
+    draft = type(f"{cls.__name__}Draft", (), {"__slots__": names, "__init__": _filling(names)})
+    return attrgetter(*names), draft
+
+
+@cache
+def _filling(names: tuple[str, ...]) -> Any:
+    """``__init__`` of a class with these fields, as a dataclass has it that is not frozen."""
+    lines = "".join(f"\n self.{name}={name}" for name in names)
+    made: dict[str, Any] = {}
+    exec(f"def __init__(self, {', '.join(names)}):{lines}", made)
+    return made["__init__"]

@@ -19,8 +19,6 @@ from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, TypeVar, cast
 
-from cattrs import transform_error
-
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
 from antistrophe.serialization import msgpack_values
 from antistrophe.serialization.converter import hooks, make_converter
@@ -220,6 +218,8 @@ def _why_unreadable(fields: Any, cls: type, forbid_unknown: bool, error: Excepti
 
 
 def _locate(error: Exception) -> str:
+    from cattrs import transform_error
+
     problems = [text.rpartition(" @ ") for text in transform_error(error, "", lambda each, _: _text(each))]
     return "; ".join(f"field {path.lstrip('.')}: {text}" if path else text for text, _, path in problems)
 

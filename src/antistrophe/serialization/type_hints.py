@@ -15,13 +15,13 @@ from decimal import Decimal
 from enum import Enum, Flag
 from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, TypeAlias, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast, get_args, get_origin
 from uuid import UUID
 
-from cattrs import Converter
-from cattrs.fns import identity
-
 from antistrophe.serialization.program import hints_of
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 Out: TypeAlias = Callable[[Any], Any]
 In: TypeAlias = Callable[[Any, Any], Any]
@@ -111,6 +111,8 @@ def _as_it_is(value: Any, _: Any) -> Any:
 def unknown_out(hint: Any, _: Converter) -> Out:
     """None, scalars and Any pass as they are; a hint of no known kind lets nothing through."""
     if hint in SCALARS or hint in (Any, object, None):
+        from cattrs.fns import identity  # there already: only a converter asks
+
         return identity
 
     def refuse(_: Any) -> Any:

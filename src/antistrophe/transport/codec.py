@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 import msgspec
@@ -37,6 +37,10 @@ PAYLOAD = ""
 _ADDRESS = msgpack_values.FIRST_OTHER
 _AS_DATETIME = 3
 
+# How msgpack begins an array of 16 and more values, and a text of less than 32 bytes.
+_LONG_ROW = 0xDC
+_SHORT_TEXT = 0xA0
+
 MESSAGES: dict[str, type] = {
     name: value
     for name, value in vars(messages).items()
@@ -53,7 +57,7 @@ def pack_message(message: Any) -> bytes:
     """The frame of a message. Raises NotSerializableError for a value that can't travel, and Thespian's
     CannotPickleAddress where an address is that of a child that has not reported yet."""
     try:
-        write = _writers.get(type(message))
+        write = _writers.get(type(message)) or _writer_of(type(message))
         if write is not None:
             frame: bytes = _packers.pack(write(message))
             if len(frame) > _KEPT_BYTES:
@@ -70,11 +74,19 @@ def pack_message(message: Any) -> bytes:
         raise NotSerializableError(f"{_culprit(message)} can't travel: {error}") from error
 
 
+def _writer_of(cls: type) -> Callable[[Any], tuple[Any, ...]] | None:
+    """A function that makes the row of a message of the runtime; None for any other class."""
+    if MESSAGES.get(cls.__name__) is not cls:
+        return None
+    write = _writers[cls] = _structs.writer(cls)
+    return write
+
+
 def unpack_message(frame: bytes) -> Any:
     """The message of a frame. Raises MalformedError on anything that `pack_message` did not write."""
     try:
         struct = _decode(frame)
-        read = _readers.get(type(struct))
+        read = _kinds.readers.get(type(struct))
         return _structs.record(struct) if read is None else read(*astuple(struct))
     except MalformedError:
         raise
@@ -83,15 +95,37 @@ def unpack_message(frame: bytes) -> Any:
 
 
 def _decode(frame: bytes) -> Any:
-    try:
-        return _decoder.decode(frame)
-    except UnicodeDecodeError:
-        # A file name that is not UTF-8 reaches Python as lone surrogates, and a user's text may hold some too. msgspec
-        # does not decode them. msgpack does, and then msgspec checks the values as strictly.
-        row = msgpack.unpackb(
-            frame, use_list=False, ext_hook=_extension, unicode_errors="surrogatepass", timestamp=_AS_DATETIME
-        )
-        return msgspec.convert(row, _kinds[row[0]], builtin_types=(bytes, datetime))
+    while True:
+        known = _kinds.known
+        try:
+            return known.decoder.decode(frame)
+        except UnicodeDecodeError:
+            return _decode_surrogates(frame, known)
+        except msgspec.ValidationError:
+            kind = _kind_of(frame)
+            if kind in known.structs or not _is_kind(kind):
+                raise
+            _kinds.learn((kind,))
+
+
+def _is_kind(name: str) -> bool:
+    return name in MESSAGES or name in FORMS
+
+
+def _kind_of(frame: bytes) -> str:
+    """What stands in a row where its kind is expected; "" where that is no text as `pack_message` writes it."""
+    kind_at = {_LONG_ROW: 3}.get(frame[0], 1)
+    length = frame[kind_at] - _SHORT_TEXT
+    return str(frame[kind_at + 1 : kind_at + 1 + length], "ascii", "replace") if 0 <= length < 32 else ""
+
+
+def _decode_surrogates(frame: bytes, known: _Known) -> Any:
+    # A file name that is not UTF-8 reaches Python as lone surrogates, and a user's text may hold some too. msgspec
+    # does not decode them. msgpack does, and then msgspec checks the values as strictly.
+    row = msgpack.unpackb(
+        frame, use_list=False, ext_hook=_extension, unicode_errors="surrogatepass", timestamp=_AS_DATETIME
+    )
+    return msgspec.convert(row, known.structs[row[0]], builtin_types=(bytes, datetime))
 
 
 def _culprit(value: Any) -> str:
@@ -186,15 +220,55 @@ def _other_in_payload(value: Any) -> msgpack.ExtType | None:
 
 
 _structs = RecordStructs((_pack_payload, _unpack_payload), shared=(RetryPolicy, ResourceLimits, Origin, Lease))
-_writers = {cls: _structs.writer(cls) for cls in MESSAGES.values()}
+_writers: dict[type, Any] = {}
 _writers_within: dict[type, Any] = {ActorAddress: _packed_address}
 _packers = _Packers()
 
-# The Struct of every kind of frame; and what makes the message of its fields where the message is no record of ours.
-_kinds = {
-    **{kind: _structs.struct(cls) for kind, cls in MESSAGES.items()},
-    **{kind: make_struct(kind, [(f"f{n}", hint) for n, hint in enumerate(form.hints)]) for kind, form in FORMS.items()},
-    PAYLOAD: make_struct(PAYLOAD, [("value", bytes)]),
-}
-_readers = {**{_kinds[kind]: _reader_of(form) for kind, form in FORMS.items()}, _kinds[PAYLOAD]: _unpack_payload}
-_decoder = msgspec.msgpack.Decoder(union_of(_kinds.values()), ext_hook=_extension)
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+
+class _Known(NamedTuple):
+    """The Structs of some kinds, and a decoder for them."""
+
+    structs: dict[str, type[msgspec.Struct]]
+    decoder: msgspec.msgpack.Decoder[Any]
+
+
+class _Kinds:
+    """The kinds of frames that this process can read already. A kind is learnt when its first frame comes, because no
+    process hears more than some of them. No lock is held, which a fork could copy: of what two threads learn at the
+    same time, one part may be learnt again."""
+
+    def __init__(self) -> None:
+        payload = make_struct(PAYLOAD, [("value", bytes)])
+        # What makes the message of a Struct's fields, where the message is no record of ours.
+        self.readers: dict[type, Callable[..., Any]] = {payload: _unpack_payload}
+        self.known = _knowing({PAYLOAD: payload})
+
+    def learn(self, kinds: Iterable[str]) -> None:
+        """Be ready to read these kinds."""
+        known = self.known.structs
+        self.known = _knowing(known | {kind: self._struct(kind) for kind in kinds if kind not in known})
+
+    def _struct(self, kind: str) -> type[msgspec.Struct]:
+        if kind in MESSAGES:
+            return _structs.struct(MESSAGES[kind])
+        form = FORMS[kind]
+        struct = make_struct(kind, [(f"f{n}", hint) for n, hint in enumerate(form.hints)])
+        self.readers[struct] = _reader_of(form)
+        return struct
+
+
+def _knowing(structs: dict[str, type[msgspec.Struct]]) -> _Known:
+    return _Known(structs, msgspec.msgpack.Decoder(union_of(structs.values()), ext_hook=_extension))
+
+
+_kinds = _Kinds()
+
+
+def prepare(classes: Iterable[type]) -> None:
+    """Be ready to read and to write these messages, so that the forks of this process are, too."""
+    for cls in classes:
+        _writer_of(cls)
+    _kinds.learn(cls.__name__ for cls in classes)

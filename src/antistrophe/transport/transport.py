@@ -27,7 +27,7 @@ from thespian.system.transport import (
 
 from antistrophe.transport.actor_manager import ActorManager, Handle, fast_handler
 from antistrophe.transport.address import address_of, path_of
-from antistrophe.transport.codec import pack_message
+from antistrophe.transport.codec import pack_message, prepare
 from antistrophe.transport.connection import framed, somebody_listens
 from antistrophe.transport.endpoint import ADMIN_PATH, UnixEndpoint, keep_out_of_tmp, register_end
 from antistrophe.transport.event_loop import EventLoop
@@ -163,6 +163,10 @@ class UnixTransport:
         """Whether a message of one of these types has arrived and is not handled yet. Looks once at the sockets and
         does not wait. Only the thread that runs this end may call it, in a handler."""
         return not self._loop.closed and self._aborting is None and self._loop.holds(kinds)
+
+    def prepare(self, classes: Iterable[type]) -> None:
+        """Make what reads and writes these messages."""
+        prepare(classes)
 
     def hand_over(self, message: Any) -> None:
         """Deliver a message to the actor of this end, from any thread."""

@@ -1,0 +1,34 @@
+"""What an application loads when it imports the package: not what only some of them need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import antistrophe
+
+# asyncio is for the orchestrator of asyncio and for steps; cattrs for typed values; the rest for a part of the package.
+PUT_OFF = ("asyncio", "cattrs", "ssl", "concurrent.futures", "click", "rich", "antistrophe.cqrs", "antistrophe.testing")
+
+
+def _printed(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_the_import_leaves_out_what_only_some_applications_need() -> None:
+    loaded = _printed("import sys, antistrophe; print(*sys.modules)").split()
+    assert "antistrophe.client.orchestrator" in loaded
+    assert [name for name in PUT_OFF if name in loaded] == []
+
+
+def test_names_that_are_imported_late_are_there_in_each_way() -> None:
+    assert _printed("from antistrophe import *; print(AsyncSagaHandle.__name__)") == "AsyncSagaHandle\n"
+    assert _printed("from antistrophe import AsyncSagaOrchestrator as a; print(a.__module__)").startswith(
+        "antistrophe."
+    )
+    assert _printed("import antistrophe; print(antistrophe.AsyncChangeSubscription.__name__)").startswith("AsyncChange")
+    assert "Traceback" not in _printed("import antistrophe; print(hasattr(antistrophe, 'Asynchronous'))")
+
+
+def test_dir_has_every_public_name_and_the_attributes_of_a_module() -> None:
+    assert {*antistrophe.__all__, "__doc__", "__file__"} <= set(dir(antistrophe))
