@@ -105,7 +105,8 @@ class RegistryActor(RuntimeActor):
     # --- queries -----------------------------------------------------------------------------------------------
 
     def _get_saga(self, query: GetSaga) -> SagaFound:
-        return SagaFound(query.correlation, self._read.metadata(query.saga_id))
+        saga = self._read.metadata(query.saga_id)
+        return SagaFound(query.correlation, saga, self._read.purged(query.saga_id) if saga is None else None)
 
     def _get_entries(self, query: GetEntries) -> SagaEntries:
         entries, more, rest = self._read.entries_after(query.saga_id, query.after_seq, query.kinds, query.offset)

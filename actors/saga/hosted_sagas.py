@@ -13,8 +13,8 @@ from typing import Any
 from antistrophe.actors.saga.batch_commit import LONGEST_S, Batch
 from antistrophe.actors.saga.ports import EvidencePort, HostProcessPort, SharedJournalPort
 from antistrophe.actors.saga.saga import SagaActor
-from antistrophe.errors import JournalError
-from antistrophe.messages import Address, BeginSaga, HostConfiguration, ResumeSaga, SagaActorFailed
+from antistrophe.errors import JournalError, SagaExistsError
+from antistrophe.messages import Address, BeginSaga, HostConfiguration, ResumeSaga, SagaActorFailed, SagaEnded
 from antistrophe.settings import Settings
 
 log = logging.getLogger("antistrophe")
@@ -104,6 +104,9 @@ class HostedSagas:
             return
         try:
             actor.receive(message) if message is not None else actor.wake()
+        except SagaExistsError as error:  # it had finished, and was purged before this actor began
+            self.leave(saga_id)
+            self.send(self.supervisor, SagaEnded(saga_id, None, str(error), type(error).__name__))
         except Exception:
             # What the actor holds may be half of a change; the next actor starts from the journal, which is whole.
             log.exception("the actor of saga %s can't handle %s", saga_id, type(message).__name__)

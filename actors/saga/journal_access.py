@@ -15,8 +15,9 @@ from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
 from antistrophe.journal import SagaEvent, SqliteJournal, journal_path
+from antistrophe.journal.tombstones import was_purged
 from antistrophe.messages import Configuration
-from antistrophe.records import SagaStatus
+from antistrophe.records import PurgedSaga, SagaStatus
 from antistrophe.saga.entries import Action, AttemptSucceeded, Entry, SagaAccepted, SagaWaits, VerdictGiven
 from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import Saga, evolve, replay
@@ -82,9 +83,12 @@ class JournalAccess:
         return self.commit(None, saga, entries)
 
     def load(self, saga_id: str) -> Saga:
-        """The saga, replayed from its journal entries."""
+        """The saga, replayed from its journal entries. Raises SagaExistsError where it was purged."""
         self.position = self._journal.head()
-        return replay(self._journal.load(saga_id))
+        entries = self._journal.load(saga_id)
+        if not entries and (purged := self.purged(saga_id)) is not None:
+            raise was_purged(saga_id, purged)
+        return replay(entries)
 
     def head(self) -> int:
         return self._journal.head()
@@ -94,7 +98,12 @@ class JournalAccess:
         return self._journal.status(saga_id)
 
     def knows(self, saga_id: str) -> bool:
-        return self.request_id(saga_id) is not None
+        """Whether there is a saga of that id, or was one until it was purged."""
+        return self.request_id(saga_id) is not None or self.purged(saga_id) is not None
+
+    def purged(self, saga_id: str) -> PurgedSaga | None:
+        """What is known of a saga that was purged, or None where no saga of that id was."""
+        return self._journal.purged(saga_id)
 
     def request_id(self, saga_id: str) -> str | None:
         """The id of the request that the saga was accepted for, or None if no saga has that id."""

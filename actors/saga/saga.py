@@ -16,7 +16,7 @@ from antistrophe.actors.saga.execution import Change, Execution
 from antistrophe.actors.saga.ports import EvidencePort, JournalPort, SagaHostPort
 from antistrophe.actors.saga.process_requests import ProcessRequests
 from antistrophe.actors.saga.waiters import Waiters
-from antistrophe.errors import JournalError, RequestError
+from antistrophe.errors import JournalError, RequestError, SagaExistsError
 from antistrophe.journal import SeqConflictError
 from antistrophe.messages import (
     AdoptProcess,
@@ -94,7 +94,7 @@ class SagaActor:
         except SeqConflictError:
             self._resume(ResumeSaga(message.spec.id))
             return
-        except JournalError as error:
+        except (JournalError, SagaExistsError) as error:
             if message.grant is not None:
                 self._release(message.grant.lease, True)
             # The supervisor forgets the saga before it rejects the request: what is refused must not begin later.

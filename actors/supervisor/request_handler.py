@@ -11,7 +11,7 @@ from antistrophe.actors.supervisor.live_sagas import LiveSagas
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.definition.spec import Origin, SagaSpec
 from antistrophe.definition.validation import is_text, problem_with
-from antistrophe.errors import JournalError
+from antistrophe.errors import JournalError, SagaExistsError
 from antistrophe.messages import (
     Accepted,
     Address,
@@ -29,6 +29,7 @@ from antistrophe.messages import (
     StartSaga,
     StopWaiting,
     Waiter,
+    rejection,
 )
 from antistrophe.records import SagaStatus
 from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
@@ -121,9 +122,10 @@ class RequestHandler:
         self._supervisor.send(sender, HeldSagas(message.correlation, tuple(live.id for live in found)))
 
     def _has_ended(self, saga_id: str) -> bool:
-        """Whether the saga is final although it still counts as live: the word of its actor is on the way here."""
+        """Whether the saga is final (it may be purged by now) although it still counts as live: the word of its actor
+        is on the way here."""
         status = self._journal.status(saga_id)
-        return status is not None and not status.running
+        return not status.running if status is not None else self._journal.purged(saga_id) is not None
 
     def _spec_of(self, live: LiveSaga) -> SagaSpec:
         return live.begin.spec if live.begin is not None else self._journal.load(live.id).spec
@@ -202,11 +204,16 @@ class RequestHandler:
                 self._tell_outcome(message.saga_id, to)
             return
         starter = None if live.begin is None else live.begin.acknowledge
+        purged = self._journal.purged(message.saga_id) if message.error == SagaExistsError.__name__ else None
         for to in [*live.waiters.values(), *live.late.values(), *([] if starter is None else [starter])]:
-            self._reject(to, message.error, message.refusal)
+            self._supervisor.send(to.address, Rejected(to.correlation, message.error, message.refusal, purged))
 
     def _tell_outcome(self, saga_id: str, to: Waiter) -> None:
-        outcome = outcome_of(self._journal.load(saga_id))
+        try:
+            outcome = outcome_of(self._journal.load(saga_id))
+        except SagaExistsError as error:
+            self._supervisor.send(to.address, rejection(to.correlation, error))
+            return
         if outcome is not None:
             self._supervisor.send(to.address, SagaOutcome(to.correlation, outcome, self._journal.head()))
 
@@ -224,7 +231,8 @@ class RequestHandler:
         if live is not None:
             self._order_live(live, order)
             return
-        status = self._journal.status(message.saga_id)
+        purged = self._journal.purged(message.saga_id)
+        status = self._journal.status(message.saga_id) if purged is None else purged.status
         if status is None:
             self._reject(to, "SagaNotFoundError", f"there is no saga {message.saga_id!r}")
         elif isinstance(message.order, CancelAsked):

@@ -24,7 +24,7 @@ from antistrophe.actors.supervisor.request_handler import RequestHandler
 from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, SagaHostPool
 from antistrophe.actors.supervisor.thespian_children import child_process
 from antistrophe.definition.spec import Origin
-from antistrophe.errors import JournalError
+from antistrophe.errors import JournalError, SagaExistsError
 from antistrophe.linux.process import die_with_parent, identity_of, is_alive
 from antistrophe.linux.termination import sweep
 from antistrophe.messages import (
@@ -54,7 +54,6 @@ from antistrophe.messages import (
     ProcessRefusal,
     ProcessSpoilt,
     RegistryQuery,
-    Rejected,
     ReloadCode,
     RequestLease,
     ReturnProcess,
@@ -66,6 +65,7 @@ from antistrophe.messages import (
     StopWaiting,
     SupervisorFailed,
     SupervisorReady,
+    rejection,
 )
 from antistrophe.records import ProcessRecord
 from antistrophe.scheduling.restart_intensity import RestartIntensity
@@ -197,13 +197,14 @@ class SupervisorActor(RuntimeActor):
     # --- what comes in -----------------------------------------------------------------------------------------
 
     def _answering(self, handler: Handler) -> Handler:
-        """Answer with the error where the journal can't be read. Nothing is changed then: the handler reads first."""
+        """Answer with the error where the journal can't be read, or the saga was purged. Nothing is changed then: the
+        handler reads first."""
 
         def handle(message: Any, sender: Address) -> None:
             try:
                 handler(message, sender)
-            except JournalError as error:
-                self.send(sender, Rejected(message.correlation, type(error).__name__, str(error)))
+            except (JournalError, SagaExistsError) as error:
+                self.send(sender, rejection(message.correlation, error))
 
         return handle
 

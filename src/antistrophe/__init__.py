@@ -77,6 +77,7 @@ from antistrophe.errors import (
 from antistrophe.linux.late_imports import late_import
 from antistrophe.records import (
     ProcessRecord,
+    PurgeReport,
     SagaChange,
     SagaMetadata,
     SagaPage,
@@ -114,6 +115,7 @@ __all__ = [
     "OverloadedError",
     "PayloadTooLargeError",
     "ProcessRecord",
+    "PurgeReport",
     "RawEvent",
     "RequestError",
     "ResourceLimits",

@@ -10,7 +10,7 @@ AntistropheError
 │   └── SagaCancelledError           somebody cancelled the saga
 ├── RequestError                     the caller's mistake, found before anything ran
 │   ├── AlreadyExecutingError        a saga with this id is live, and somebody who is attached holds it
-│   ├── SagaExistsError              a finished saga with another definition has this id
+│   ├── SagaExistsError              a finished saga with another definition, or a purged one, has this id
 │   ├── SagaNotFoundError            no saga has this id
 │   ├── InvalidSettingsError         a setting, or a file of settings, is wrong (a ValueError too)
 │   └── InvalidDefinitionError       the definition of a saga is wrong (a ValueError too)
@@ -58,6 +58,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 class AntistropheError(Exception):
@@ -188,7 +189,15 @@ class AlreadyExecutingError(RequestError):
 
 
 class SagaExistsError(RequestError):
-    """A saga with this id and another definition has finished. Choose a new id."""
+    """A saga with this id and another definition has finished, or its record was purged. Choose a new id.
+
+    Of a purged saga ``status`` says how it ended (a SagaStatus), and ``finished_at`` when (an aware datetime in UTC);
+    else both are None."""
+
+    def __init__(self, message: str, *, status: str | None = None, finished_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.finished_at = finished_at
 
 
 class SagaNotFoundError(RequestError):

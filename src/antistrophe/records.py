@@ -115,6 +115,22 @@ class SagaPage:
 
 
 @dataclass(frozen=True, slots=True)
+class PurgeReport:
+    """What a purge has deleted, or would delete: so many ``sagas``, which take about so many ``bytes`` of the file."""
+
+    sagas: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PurgedSaga:
+    """What is known of a purged saga: how it ended, and when (an aware datetime in UTC)."""
+
+    status: SagaStatus
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessRecord:
     """One process of the actor system.
 

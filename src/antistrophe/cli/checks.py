@@ -284,7 +284,7 @@ def _disagreement(journal: SqliteJournal, listed: SagaMetadata, status: SagaStat
             shown = journal.metadata(listed.id)
             replayed = metadata_of(replay(journal.load(listed.id)))
         except (AntistropheError, ValueError) as error:
-            return str(error)
+            return None if journal.purged(listed.id) is not None else str(error)
         if shown is not None and _without_times(shown) == _without_times(replayed):
             return None
         if journal.metadata(listed.id) == shown:  # else it has just changed: compare again

@@ -34,6 +34,8 @@ VERBS = {
     "relocate": "operator_commands",
     "reload": "operator_commands",
     "explain": "read",
+    "export": "storage_commands",
+    "purge": "storage_commands",
     "doctor": "doctor",
 }
 

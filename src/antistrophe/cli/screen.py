@@ -160,6 +160,11 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> Table:
     return made
 
 
+def mebibytes(number: int) -> str:
+    """A size such as `1.5 MiB`."""
+    return f"{number / (1 << 20):,.1f} MiB"
+
+
 def how_often(number: int) -> str:
     """`once`, `12 times`."""
     return "once" if number == 1 else f"{number} times"

@@ -9,6 +9,7 @@ from pathlib import Path
 from antistrophe.cli.invocation import Invocation
 from antistrophe.errors import SagaNotFoundError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal
+from antistrophe.journal.tombstones import was_purged
 from antistrophe.launcher.control_protocol import State
 from antistrophe.launcher.probe import probe
 from antistrophe.records import SagaMetadata
@@ -28,8 +29,10 @@ def open_journal(invocation: Invocation) -> Iterator[SqliteJournal]:
 
 
 def find_saga(journal: SqliteJournal, saga_id: str, home: Path) -> SagaMetadata:
-    """The saga as monitoring shows it. Raises SagaNotFoundError."""
+    """The saga as monitoring shows it. Raises SagaNotFoundError, and SagaExistsError where it was purged."""
     saga = journal.metadata(saga_id)
+    if saga is None and (purged := journal.purged(saga_id)) is not None:
+        raise was_purged(saga_id, purged)
     if saga is None:
         raise SagaNotFoundError(f"there is no saga {saga_id!r} in {home}; `antistrophe list` shows all sagas")
     return saga

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, tzinfo
 
 _zone: tzinfo | None = None
+_SPAN_PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|min|m|s)", re.ASCII)
+_SPAN = re.compile(rf"(?:{_SPAN_PART.pattern})+", re.ASCII)
+_SPAN_UNITS = {"d": "days", "h": "hours", "min": "minutes", "m": "minutes", "s": "seconds"}
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?\+00:00")
 
 
@@ -56,6 +59,19 @@ def age(passed: timedelta) -> str:
         if number or (unit == "s" and not parts):
             parts.append(f"{number} {unit}")
     return " ".join(parts[:2])
+
+
+def timedelta_of(text: str) -> timedelta:
+    """The duration that a person writes as `30d`, `12h`, `90min`, `45s` or `1d12h`. Raises ValueError."""
+    if not _SPAN.fullmatch(text):
+        raise ValueError(f"{text!r} is no duration: write days, hours, minutes or seconds, as in 30d, 12h, 90min, 45s")
+    total = timedelta(0)
+    try:
+        for number, unit in _SPAN_PART.findall(text):
+            total += timedelta(**{_SPAN_UNITS[unit]: float(number)})
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long a duration") from None
+    return total
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,15 @@ from antistrophe.client.handle import SagaHandle
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.eventstore.recorded import Upcasts
 from antistrophe.eventstore.store import EventStore
-from antistrophe.records import ProcessRecord, SagaChange, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
+from antistrophe.records import (
+    ProcessRecord,
+    PurgeReport,
+    SagaChange,
+    SagaMetadata,
+    SagaPage,
+    SagaStatus,
+    TimelineEntry,
+)
 from antistrophe.settings import Settings
 
 
@@ -171,6 +180,20 @@ class AsyncSagaOrchestrator:
     async def relocate(self, saga_id: str, to: str | os.PathLike[str], *, note: str | None = None) -> bool:
         """Say that the code of a saga is in the folder ``to`` from now on. ``note`` is journaled."""
         return await self._threads.call(partial(self._threads.orchestrator.relocate, note=note), saga_id, to)
+
+    async def purge(
+        self,
+        older_than: timedelta = timedelta(days=30),
+        name: str | None = None,
+        status: SagaStatus | None = None,
+        dry_run: bool = False,
+        *,
+        events: bool = False,
+    ) -> PurgeReport:
+        """Delete the record of each saga that finished ``older_than`` ago, or before. SagaOrchestrator says which, and
+        what stays. A task that is cancelled meanwhile leaves the purge going on."""
+        purge = partial(self._threads.orchestrator.purge, older_than, name, status, dry_run, events=events)
+        return await self._threads.call(purge)
 
     # --- looking -------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -11,12 +12,14 @@ from typing import Any, Literal, Self
 from antistrophe.client.arguments import check_number, check_text
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.handle import SagaHandle
+from antistrophe.client.purging import purge, purgeable
 from antistrophe.client.saga_lists import listed
 from antistrophe.client.session import Session, user_name
 from antistrophe.client.subscription import ChangeSubscription
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.eventstore.recorded import Upcasts
 from antistrophe.eventstore.store import EventStore
+from antistrophe.journal import journal_path
 from antistrophe.messages import (
     CodeReloaded,
     ListHistory,
@@ -27,7 +30,7 @@ from antistrophe.messages import (
     ReloadCode,
     ResolveStep,
 )
-from antistrophe.records import ProcessRecord, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
+from antistrophe.records import ProcessRecord, PurgeReport, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
 from antistrophe.saga.inputs import RetryAsked
 from antistrophe.settings import Settings
 
@@ -74,7 +77,8 @@ class SagaOrchestrator:
         An id that is live raises AlreadyExecutingError where an open orchestrator, this one included, has started or
         joined that saga; with ``if_live="join"`` the call waits for it instead. A live saga whose orchestrators are
         gone is joined in any case: a program that was killed can be run again. An id that has finished gives its
-        recorded outcome again. Where the definition is another, both raise SagaExistsError. Raises
+        recorded outcome again. Where the definition is another, both raise SagaExistsError, and so does an id that was
+        purged. Raises
         InvalidDefinitionError for a definition that can't be run, and TimeoutError after ``timeout_s`` seconds (None:
         wait without a limit); the saga then keeps running.
         """
@@ -89,7 +93,8 @@ class SagaOrchestrator:
         return SagaHandle(self._session, saga.id)
 
     def handle(self, saga_id: str) -> SagaHandle:
-        """The handle of a saga that was accepted before, by any application. Raises SagaNotFoundError.
+        """The handle of a saga that was accepted before, by any application. Raises SagaNotFoundError, and
+        SagaExistsError where it was purged.
 
         A handle alone only looks; to wait for the saga with `SagaHandle.result` is to join it.
         """
@@ -135,6 +140,33 @@ class SagaOrchestrator:
         check_text(note, "note of an order", optional=True)
         return self._session.relocate(saga_id, to, note)
 
+    def purge(
+        self,
+        older_than: timedelta = timedelta(days=30),
+        name: str | None = None,
+        status: SagaStatus | None = None,
+        dry_run: bool = False,
+        *,
+        events: bool = False,
+    ) -> PurgeReport:
+        """Delete the record of each saga that finished ``older_than`` ago, or before: COMPLETED and COMPENSATED sagas
+        of that ``name`` and ``status`` where they are given; never one that runs or is parked. With ``dry_run`` nothing
+        is deleted, and the report says what would be.
+
+        It is done in this process, in short transactions beside the work. A purged id stays known: to start it, or to
+        ask for its handle, raises SagaExistsError, which says how and when it ended, and nothing runs again; `get_saga`
+        returns None. The sagas' events stay in the event store; ``events=True`` deletes them too. Raises RequestError
+        for a status that is not final. A purge that is broken off has purged some sagas, each of them whole.
+        """
+        self._session.check_open()
+        return purge(
+            journal_path(self.home),
+            purgeable(older_than, name, status, events=events),
+            dry_run=dry_run,
+            synchronous=self.settings.synchronous,
+            go_on=self._session.check_open,
+        )
+
     # --- looking -------------------------------------------------------------------------------------------------
 
     def running_count(self) -> int:
@@ -146,7 +178,7 @@ class SagaOrchestrator:
         return self._session.counts()[1]
 
     def get_saga(self, saga_id: str) -> SagaMetadata | None:
-        """One saga, live or finished; None where no saga has that id."""
+        """One saga, live or finished; None where no saga has that id, or where it was purged."""
         return self._session.find(saga_id)
 
     def get_running_sagas(self) -> list[SagaMetadata]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.start_up_warning import WARN_AFTER_S
-from antistrophe.errors import JournalBusyError, OverloadedError
-from antistrophe.messages import AwaitSaga
+from antistrophe.errors import AntistropheError, JournalBusyError, OverloadedError, SagaExistsError
+from antistrophe.launcher.spawn import error_named
+from antistrophe.messages import AwaitSaga, Rejected
 
 JOURNAL_PATIENCE_S = 5.0
 """How long a request is made again that the system refuses because another process holds the journal's lock. The system
@@ -71,3 +72,10 @@ class PendingRequest:
         if self.sent == 0 or time.monotonic() >= self.room_until:
             raise error
         time.sleep(deadline.left_s(_ROOM_PAUSE_S))
+
+
+def error_in(rejected: Rejected) -> AntistropheError:
+    """The error that a rejection names."""
+    if rejected.purged is not None:
+        return SagaExistsError(rejected.text, status=rejected.purged.status, finished_at=rejected.purged.finished_at)
+    return error_named(rejected.error, rejected.text)

@@ -13,13 +13,12 @@ from typing import Any, TypeVar
 from antistrophe.client.connection import Connection, Inbox
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.held_sagas import HeldIds
-from antistrophe.client.pending_request import JOURNAL_PAUSE_S, PendingRequest
+from antistrophe.client.pending_request import JOURNAL_PAUSE_S, PendingRequest, error_in
 from antistrophe.client.start_up_warning import StartUpWarning
 from antistrophe.client.where_it_stands import where_it_stands
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import OverloadedError, SystemStateError, SystemUnavailableError
 from antistrophe.launcher.attachment import Attachment
-from antistrophe.launcher.spawn import error_named
 from antistrophe.launcher.system import System
 from antistrophe.messages import (
     Accepted,
@@ -308,7 +307,7 @@ class Requests:
         while (left_s := deadline.left_s(until - time.monotonic())) > 0 and self._attachment.is_current(system):
             answer = inbox.receive(left_s)
             if isinstance(answer, Rejected):
-                request.refuse_unless_busy(error_named(answer.error, answer.text), deadline)
+                request.refuse_unless_busy(error_in(answer), deadline)
                 until = time.monotonic() + JOURNAL_PAUSE_S
             if isinstance(answer, request.answer):
                 return answer

@@ -7,7 +7,8 @@ import pwd
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,7 @@ from antistrophe.eventstore.recorded import Upcasts, recorded
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import journal_path
 from antistrophe.journal.timeline import timeline_entry
+from antistrophe.journal.tombstones import was_purged
 from antistrophe.launcher.attachment import Attachment
 from antistrophe.linux.open_files import files_left, soft_limit
 from antistrophe.linux.termination import HOME_VARIABLE
@@ -147,28 +149,40 @@ class Session:
     def outputs(self, saga_id: str) -> dict[str, Any]:
         """The outputs of a saga's steps so far. Raises SagaNotFoundError."""
         check_text(saga_id, "saga's id")
-        return outputs_of(self.requests, saga_id, str(self.home))
+        with self._knowing(saga_id):
+            return outputs_of(self.requests, saga_id, str(self.home))
 
     def timeline(self, saga_id: str) -> list[TimelineEntry]:
         """Every journal entry of a saga, in order. Raises SagaNotFoundError."""
         check_text(saga_id, "saga's id")
-        return [timeline_entry(record) for record in entries_of(self.requests, saga_id, str(self.home))]
+        with self._knowing(saga_id):
+            return [timeline_entry(record) for record in entries_of(self.requests, saga_id, str(self.home))]
 
     def find(self, saga_id: str) -> SagaMetadata | None:
-        """One saga, or None where no saga has that id."""
-        check_text(saga_id, "saga's id")
-        return self.requests.ask(lambda correlation: GetSaga(correlation, saga_id), SagaFound).saga
+        """One saga, or None where no saga has that id, or where it was purged."""
+        return self._look(saga_id).saga
 
     def require(self, saga_id: str) -> SagaMetadata:
-        """One saga. Raises SagaNotFoundError."""
-        found = self.find(saga_id)
-        if found is None:
-            raise self.not_found(saga_id)
-        return found
+        """One saga. Raises SagaNotFoundError, and SagaExistsError where it was purged."""
+        found = self._look(saga_id)
+        if found.saga is not None:
+            return found.saga
+        if found.purged is not None:
+            raise was_purged(saga_id, found.purged)
+        raise SagaNotFoundError(f"there is no saga {saga_id!r} in {self.home}")
 
-    def not_found(self, saga_id: str) -> SagaNotFoundError:
-        """The error for an id that no saga has."""
-        return SagaNotFoundError(f"there is no saga {saga_id!r} in {self.home}")
+    def _look(self, saga_id: str) -> SagaFound:
+        check_text(saga_id, "saga's id")
+        return self.requests.ask(lambda correlation: GetSaga(correlation, saga_id), SagaFound)
+
+    @contextmanager
+    def _knowing(self, saga_id: str) -> Iterator[None]:
+        """Of a saga whose entries are not found, say that it was purged, where it was."""
+        try:
+            yield
+        except SagaNotFoundError:
+            self.require(saga_id)
+            raise
 
     def cancel(self, saga_id: str, reason: str | None) -> bool:
         """Order a saga to turn back. False where it has ended or turned back already."""
@@ -180,7 +194,8 @@ class Session:
         check_text(saga_id, "saga's id")
         if not isinstance(folder, str | os.PathLike) or "\0" in os.fspath(folder):
             raise RequestError(f"the folder of the code must be a path, not {folder!r:.200}")
-        origin = origin_in(folder, *code_of(self.requests, saga_id, str(self.home)))
+        with self._knowing(saga_id):
+            origin = origin_in(folder, *code_of(self.requests, saga_id, str(self.home)))
         return self.order(saga_id, RelocateAsked(origin, user_name(), note))
 
     def order(self, saga_id: str, order: CancelAsked | RetryAsked | ResolveStep | RelocateAsked) -> bool:
@@ -189,6 +204,12 @@ class Session:
         self._refuse_in_transaction("an order to a saga")
         client_id = self.attachment.client_id
         return self.requests.ask(lambda correlation: OrderSaga(correlation, saga_id, order, client_id), Done).effect
+
+    def check_open(self) -> None:
+        """Raise SystemStateError after `close`, and in a fork."""
+        self.attachment.check_process()
+        if self.attachment.closed:
+            raise SystemStateError(f"the orchestrator of {self.home} is closed")
 
     def counts(self) -> tuple[int, int]:
         """How many sagas run, and how many have finished or are parked."""
@@ -238,7 +259,8 @@ class Session:
             raise error
         events: Sequence[EncodedEvent] = outcome.events
         if outcome.events_stored:
-            events = events_of(self.requests, outcome.saga_id, str(self.home))
+            with self._knowing(outcome.saga_id):
+                events = events_of(self.requests, outcome.saga_id, str(self.home))
         # The event store's own reader decodes these events too, so it needs them as rows with a position and a time.
         rows = [(0, outcome.saga_id, 0, event.type, event.type_version, event.data, None, 0) for event in events]
         return [each.event for each in recorded(rows, self._versions)]
@@ -251,8 +273,7 @@ class Session:
         self.attachment.check_process()
         with self._store_lock:
             if self._store is None:
-                if self.attachment.closed:
-                    raise SystemStateError(f"the orchestrator of {self.home} is closed")
+                self.check_open()
                 synchronous = self.attachment.settings.synchronous
                 self._store = EventStore(journal_path(self.home), self._versions, synchronous=synchronous)
             return self._store

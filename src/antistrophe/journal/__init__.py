@@ -5,7 +5,8 @@ store and a row to the list of sagas, in one transaction that is synced. The ent
 
 The rules:
 
-- Entries are never changed or deleted. Each has a ``position`` over all sagas and a ``seq`` within its saga.
+- Entries are never changed. Each has a ``position`` over all sagas and a ``seq`` within its saga. Entries go only
+  where their saga is purged, whole and after its end; no position is given twice, and a purged id stays known.
 - An append names the seq that it expects. If somebody else has gone on with the saga, the append fails and nothing is
   written: two actors can't both write the next entry.
 - The row of a saga (its status, error and reason to wait) is a projection of its entries, for lists and counts. It is
@@ -16,7 +17,8 @@ The rules:
 
 Each file answers one question: ``journal`` what a journal does, ``sqlite`` how it does that in the home's file,
 ``group`` how appends share a transaction, ``rows`` how entries and sagas are packed, ``stored_entries`` and
-``stored_states`` how they are read, ``timeline`` how people see them, and ``paging`` how a list comes in pages. Start
+``stored_states`` how they are read, ``saga_counts`` how they are counted, ``timeline`` how people see them, ``paging``
+how a list comes in pages, ``retention`` how finished sagas are purged, and ``tombstones`` what stays of them. Start
 reading in ``journal``. ``actors/saga/journal_access.py`` is how the actors use it.
 """
 
@@ -26,6 +28,7 @@ from pathlib import Path
 
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import Journal, JournalRecord, SagaEvent, SagaPage, SeqConflictError
+from antistrophe.journal.retention import Purge, Purgeable
 from antistrophe.journal.sqlite import SqliteJournal
 from antistrophe.journal.stored_entries import RESULTS
 
@@ -43,6 +46,8 @@ __all__ = [
     "GroupCommit",
     "Journal",
     "JournalRecord",
+    "Purge",
+    "Purgeable",
     "SagaEvent",
     "SagaPage",
     "SeqConflictError",

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from antistrophe.errors import AntistropheError
 from antistrophe.eventstore.backend import NewEvent
-from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
+from antistrophe.records import PurgedSaga, SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.listed import Listed
 from antistrophe.saga.view import SagaView, ViewChange
@@ -90,7 +90,7 @@ class Journal(Protocol):
         former.
 
         The first entry gets seq ``expected_seq + 1``. Returns the position of the last entry. Raises SeqConflictError
-        if the saga is at another seq.
+        if the saga is at another seq, and SagaExistsError for a new saga whose id was purged.
         """
 
     def load(self, saga_id: str) -> tuple[Entry, ...]:
@@ -125,6 +125,9 @@ class Journal(Protocol):
 
     def metadata(self, saga_id: str) -> SagaMetadata | None:
         """Return the state of a saga as monitoring shows it, or None if there is no such saga."""
+
+    def purged(self, saga_id: str) -> PurgedSaga | None:
+        """Return what is known of a saga that was purged, or None where no saga of that id was."""
 
     def accepted(self, saga_id: str) -> SagaAccepted | None:
         """Return the first entry of a saga, or None if there is no such saga."""

@@ -25,24 +25,26 @@ from antistrophe.journal.journal import (
     check_append,
 )
 from antistrophe.journal.paging import check_page, like
+from antistrophe.journal.retention import Purge, Purgeable
 from antistrophe.journal.rows import (
     missing,
     pack_entry,
     pack_state,
 )
+from antistrophe.journal.saga_counts import NOTHING_COUNTED, counted_after
 from antistrophe.journal.stored_entries import StoredEntries
 from antistrophe.journal.stored_states import StoredStates
 from antistrophe.journal.timeline import timeline_entry
-from antistrophe.records import SagaChange, SagaMetadata, SagaStatus, TimelineEntry
+from antistrophe.journal.tombstones import Tombstones, was_purged
+from antistrophe.records import PurgedSaga, SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.listed import Listed
 from antistrophe.storage.database import Database
+from antistrophe.storage.free_pages import empty_log, give_back
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.write_lock import LockPatience
 
-_FINAL = tuple(status.value for status in SagaStatus if status.final)
 _LIVE = tuple(status.value for status in SagaStatus if not status.final and status is not SagaStatus.FAILED)
-_NOT_FINAL = (*_LIVE, SagaStatus.FAILED.value)
 
 _COLUMNS = "INSERT INTO journal(saga_id, seq, at, kind, entry, state)"
 _ROW = "(?, ?, ?, ?, ?, ?)"
@@ -79,8 +81,8 @@ class SqliteJournal:
             )
         self._entries = StoredEntries(self._database)
         self._states = StoredStates(self._database, self._entries)
-        # Final sagas stay final: how many there are of each status, up to the last finish that was counted.
-        self._counted: tuple[int, dict[SagaStatus, int]] = (0, {})
+        self._tombstones = Tombstones(self._database)
+        self._counted = NOTHING_COUNTED
 
     def append(
         self,
@@ -129,6 +131,8 @@ class SqliteJournal:
         return inserted.lastrowid
 
     def _accept(self, first: SagaAccepted, row: Row, accepted: int, position: int) -> None:
+        if (purged := self._tombstones.find(row.id)) is not None:
+            raise was_purged(row.id, purged)
         status = row.status.value
         finished = None if status in _LIVE else position
         self._database.execute(
@@ -198,8 +202,8 @@ class SqliteJournal:
         """Return the time of the last entry by the system's clock, in seconds since the epoch; 0 where there is none
         that can be read."""
         with contextlib.suppress(JournalError):
-            for record in self.records(self.head() - 1, limit=1):
-                return record.entry.at
+            last = self._entries.last()
+            return 0.0 if last is None else last.at
         return 0.0
 
     def status(self, saga_id: str) -> SagaStatus | None:
@@ -227,6 +231,22 @@ class SqliteJournal:
             return None
         found = self._database.row("SELECT request_id FROM sagas WHERE id = ?", (saga_id,))
         return None if found is None else str(found[0])
+
+    def purged(self, saga_id: str) -> PurgedSaga | None:
+        """See ``Journal``."""
+        return self._tombstones.find(saga_id)
+
+    def purge(self, which: Purgeable, **options: Any) -> Purge:
+        """Begin a purge. ``options`` are those of ``Purge``."""
+        return Purge(self._database, which, **options)
+
+    def give_back(self, *, keep: float = 0.0) -> bool:
+        """Give some of the file's free pages back. See ``free_pages.give_back``."""
+        return give_back(self._database, keep=keep)
+
+    def empty_log(self) -> bool:
+        """Move the log into the file, without waiting. See ``free_pages.empty_log``."""
+        return empty_log(self._database)
 
     def list(
         self,
@@ -271,20 +291,7 @@ class SqliteJournal:
 
     def counts(self) -> dict[SagaStatus, int]:
         """See ``Journal``."""
-        up_to, counted = self._counted
-        # One statement sees one moment. It reads the sagas that have finished since the last count, and those that have
-        # not finished. The plus signs keep SQLite from reading each status from the beginning.
-        rows = self._database.rows(
-            "SELECT status, count(*), max(finished) FROM sagas"
-            f" WHERE finished > ? AND +status IN {_FINAL} GROUP BY +status"
-            f" UNION ALL SELECT status, count(*), 0 FROM sagas WHERE status IN {_NOT_FINAL} GROUP BY status",
-            (up_to,),
-        )
-        counts = dict.fromkeys(SagaStatus, 0) | counted
-        for status, number, last in rows:
-            counts[SagaStatus(status)] += number
-            up_to = max(up_to, last)
-        self._counted = (up_to, {status: number for status, number in counts.items() if status.final})
+        self._counted, counts = counted_after(self._database, self._counted)
         return counts
 
     def check(self) -> None:

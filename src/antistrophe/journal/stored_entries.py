@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from antistrophe.definition.validation import is_text
 from antistrophe.journal.journal import JournalRecord, PackedEntry
+from antistrophe.journal.retention import NO_SAGA
 from antistrophe.journal.rows import missing, unpack_entry
-from antistrophe.saga.entries import AttemptSucceeded, VerdictGiven
+from antistrophe.saga.entries import AttemptSucceeded, Entry, VerdictGiven
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.database import Database
 
@@ -46,10 +47,15 @@ class StoredEntries:
         """The entries of all sagas behind a position, in order, at most ``limit``."""
         rows = self._database.rows(
             "SELECT position, saga_id, seq, entry, CAST(at AS INTEGER) FROM journal WHERE position > ?"
-            " ORDER BY position LIMIT ?",
-            (position, limit),
+            " AND saga_id <> ? ORDER BY position LIMIT ?",
+            (position, NO_SAGA, limit),
         )
         return [self._record(row) for row in rows]
+
+    def last(self) -> Entry | None:
+        """The entry at the last position, whose saga may be purged; None in a new journal."""
+        found = self._database.row("SELECT position, entry FROM journal ORDER BY position DESC LIMIT 1")
+        return None if found is None else unpack_entry(found[1], f"{self._database.path}: entry {found[0]}")
 
     def at(self, saga_id: str, seq: int) -> JournalRecord | None:
         """One entry of a saga, or None if there is no such entry."""
@@ -87,6 +93,12 @@ class StoredEntries:
         self, saga_id: str, after_seq: int, kinds: Sequence[str], offset: int, part_bytes: int = PART_BYTES
     ) -> tuple[tuple[PackedEntry, ...], bool, int]:
         """See ``Journal.entries_after``."""
+        with self._database.one_moment():  # the saga may be purged meanwhile
+            return self._piece(saga_id, after_seq, kinds, offset, part_bytes)
+
+    def _piece(
+        self, saga_id: str, after_seq: int, kinds: Sequence[str], offset: int, part_bytes: int
+    ) -> tuple[tuple[PackedEntry, ...], bool, int]:
         which, values = _which(saga_id, after_seq, kinds)
         found = self._database.row(
             f"SELECT position, seq, length(entry), CAST(at AS INTEGER) {which} ORDER BY seq LIMIT 1", values

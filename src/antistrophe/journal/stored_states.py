@@ -49,11 +49,18 @@ class StoredStates:
 
     def of(self, saga_id: str) -> SagaMetadata | None:
         """The state of a saga, or None if there is no such saga. Raises JournalError where it can't be read."""
-        found = self._database.row(f"{_STATES} WHERE sagas.id = ?", (saga_id,)) if is_text(saga_id) else None
-        return None if found is None else self._state(found[0], saga_id, found[6])
+        if not is_text(saga_id):
+            return None
+        with self._database.one_moment():
+            found = self._database.row(f"{_STATES} WHERE sagas.id = ?", (saga_id,))
+            return None if found is None else self._state(found[0], saga_id, found[6])
 
     def changes(self, after_position: int = 0, limit: int = 1000) -> list[SagaChange]:
         """See ``Journal``."""
+        with self._database.one_moment():
+            return self._changes(after_position, limit)
+
+    def _changes(self, after_position: int, limit: int) -> list[SagaChange]:
         rows = self._database.rows(
             "SELECT position, saga_id, seq, at, state FROM journal WHERE position > ? AND state IS NOT NULL"
             " ORDER BY position LIMIT ?",
@@ -83,6 +90,12 @@ class StoredStates:
     ) -> SagaPage:
         """A page of the sagas that are ``wanted`` (SQL and its values), those with the last position in the column
         ``by`` first. A saga may have many steps, so few are read at once where the page may end with any of them."""
+        with self._database.one_moment():  # a saga may be purged meanwhile
+            return self._page(by, wanted, before, limit, part_bytes)
+
+    def _page(
+        self, by: str, wanted: tuple[str, Sequence[Any]], before: int | None, limit: int, part_bytes: int | None
+    ) -> SagaPage:
         where, values = wanted
         sql = f"{_STATES} WHERE {where}sagas.{by} < ? ORDER BY sagas.{by} DESC LIMIT ?"
         before = LARGEST_INTEGER if before is None else before

@@ -70,6 +70,7 @@ from antistrophe.messages.requests import (
     StopWaiting,
     SupervisorFailed,
     SupervisorReady,
+    rejection,
 )
 from antistrophe.messages.sagas import (
     AdoptProcess,
@@ -222,4 +223,5 @@ __all__ = [
     "SupervisorReady",
     "Waiter",
     "message",
+    "rejection",
 ]

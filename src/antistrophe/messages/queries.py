@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from antistrophe.messages.message import Address, message
-from antistrophe.records import SagaChange, SagaMetadata, SagaStatus
+from antistrophe.records import PurgedSaga, SagaChange, SagaMetadata, SagaStatus
 
 # --- application -> supervisor ------------------------------------------------------------------------------------
 
@@ -108,10 +108,11 @@ class RegistryQuery:
 
 @message
 class SagaFound:
-    """One saga; None where no saga has that id."""
+    """One saga; None where no saga has that id, and then ``purged`` says what is known of one that was purged."""
 
     correlation: str
     saga: SagaMetadata | None
+    purged: PurgedSaga | None = None
 
 
 @message

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from antistrophe.definition.spec import Origin, SagaSpec
+from antistrophe.errors import SagaExistsError
 from antistrophe.messages.message import Environment, message
-from antistrophe.records import ProcessRecord
+from antistrophe.records import ProcessRecord, PurgedSaga, SagaStatus
 from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome
 
@@ -130,11 +131,21 @@ class Accepted:
 
 @message
 class Rejected:
-    """Nothing was done. ``error`` is the name of a class in antistrophe.errors, ``text`` its message."""
+    """Nothing was done. ``error`` is the name of a class in antistrophe.errors, ``text`` its message. ``purged``: what
+    is known of the saga, where it was purged."""
 
     correlation: str
     error: str
     text: str
+    purged: PurgedSaga | None = None
+
+
+def rejection(correlation: str, error: Exception) -> Rejected:
+    """The rejection with that error."""
+    purged = None
+    if isinstance(error, SagaExistsError) and error.status is not None and error.finished_at is not None:
+        purged = PurgedSaga(SagaStatus(error.status), error.finished_at)
+    return Rejected(correlation, type(error).__name__, str(error), purged)
 
 
 @message

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -141,6 +141,33 @@ class Database:
         """Return the first row of one query, or None."""
         rows = self.rows(sql, parameters)
         return rows[0] if rows else None
+
+    def give_back_pages(self, number: int) -> None:
+        """Take so many free pages off the end of the file, in a transaction of its own. Call this within none."""
+        try:
+            with self._lock:
+                connection = self.usable()
+                self._check_place()
+                # The statement frees one page for each step, and has no rows: ``execute`` would make one step.
+                connection.executescript(f"PRAGMA incremental_vacuum({number:d})")
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    @contextlib.contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Have all queries within see the file as it is at the first of them, whatever is committed meanwhile. Keep it
+        short: the log can't be used anew until it ends."""
+        with self._lock:
+            connection = self.usable()
+            if connection.in_transaction:
+                yield
+                return
+            self.rows("BEGIN")
+            try:
+                yield
+            finally:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
 
     def transaction(self) -> AbstractContextManager[Database]:
         """Open a transaction: ``with database.transaction():``. The end commits everything, an exception nothing.

@@ -177,6 +177,8 @@ def _prepare(
             )
         return
     database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # changes nothing in a file that has tables
+    if version == 0:  # a file that has tables changes this only where it is written anew
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
     _use_wal(database, write_timeout_s)
     database.execute(f"PRAGMA synchronous = {synchronous}")
     database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")

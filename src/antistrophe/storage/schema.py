@@ -1,8 +1,9 @@
 """The schema of the one SQLite file: every table and index, and how an older file becomes a newer one.
 
-Rows of ``journal`` and ``events`` are never changed or deleted, and a file has one writer at a time. Their positions
-therefore count from 1 without a gap, in the order of the commits. AUTOINCREMENT would only add a page to every commit.
-Times are microseconds since the epoch, in UTC, by the machine's clock.
+Rows of ``journal`` and ``events`` are never changed, and a file has one writer at a time. Their positions count from 1
+in the order of the commits. What is purged leaves gaps, but never the last position free: SQLite gives the position
+behind the largest one, so none is given twice. AUTOINCREMENT would add a page to every commit for that. Times are
+microseconds since the epoch, in UTC, by the machine's clock.
 """
 
 from __future__ import annotations
@@ -114,12 +115,29 @@ _RELOCATIONS: SchemaMigration = ()
 _FOLDED_STATES: SchemaMigration = ()
 """Nothing to do: since version 5 the state of a short saga is folded from its entries, and a state may be empty."""
 
+_PURGES: SchemaMigration = (
+    # What is left of each purged saga: a digest of its id, its final status, and when it finished.
+    """CREATE TABLE purged(
+        id_digest   BLOB PRIMARY KEY,
+        status      TEXT NOT NULL,
+        finished_at INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    # For each final status how many sagas were purged, and the last position at which one of them had finished. The
+    # row "events" has in ``position`` the purged event that stays until another one is behind it.
+    """CREATE TABLE purges(
+        what     TEXT PRIMARY KEY,
+        number   INTEGER NOT NULL,
+        position INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+)
+
 MIGRATIONS: tuple[SchemaMigration, ...] = (
     _JOURNAL + _EVENTS + _AROUND,
     _CHANGES_IN_STATES,
     _COMMANDS_OF_CLAIMS,
     _RELOCATIONS,
     _FOLDED_STATES,
+    _PURGES,
 )
 """The migration at index n leads from version n to n + 1; version 0 is an empty file. A released migration is never
 edited."""

@@ -1,0 +1,121 @@
+"""`export` and `purge`: what the journal holds of a saga, and how finished sagas leave it. No system has to run."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from antistrophe.cli import screen
+from antistrophe.cli.completion import saga_ids
+from antistrophe.cli.exit_codes import DONE
+from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.cli.stored_journal import find_saga, open_journal
+from antistrophe.cli.times import timedelta_of
+from antistrophe.client.purging import purge, purgeable
+from antistrophe.errors import UnreadableDataError
+from antistrophe.eventstore.backend import StoredEvent
+from antistrophe.eventstore.sqlite import SqliteEvents
+from antistrophe.records import SagaStatus
+from antistrophe.serialization.payload import unpack_payload
+from antistrophe.settings import Settings
+from antistrophe.storage.opening import open_database
+
+FINAL_WORDS = [status.value for status in SagaStatus if status.final]
+
+
+@click.command("export", short_help="Write the whole record of one saga as JSON.")
+@click.argument("saga_id", metavar="ID", shell_complete=saga_ids)
+@everywhere
+@pass_invocation
+def export_verb(invocation: Invocation, saga_id: str) -> int:
+    """Write the whole record of one saga as JSON: how it stands, every entry of its journal with inputs and outputs,
+    and its events as the event store has them.
+
+    What JSON can't hold is written as every --json output writes it: times in ISO 8601, bytes in hexadecimal.
+    """
+    with open_journal(invocation) as journal:
+        saga = find_saga(journal, saga_id, invocation.home)
+        timeline = journal.timeline(saga_id)
+    with closing(open_database(invocation.journal_file(), read_only=True)) as database:
+        events = [_event(row) for row in SqliteEvents(database).read_stream(saga_id, 0)]
+    screen.print_json({"saga": saga, "timeline": timeline, "events": events})
+    return DONE
+
+
+def _event(row: StoredEvent) -> dict[str, Any]:
+    position, stream, version, kind, type_version, data, metadata, recorded_at = row
+    return {
+        "position": position,
+        "stream": stream,
+        "version": version,
+        "type": kind,
+        "type_version": type_version,
+        "data": _unpacked(data),
+        "metadata": None if metadata is None else _unpacked(metadata),
+        "recorded_at": datetime.fromtimestamp(recorded_at / 1e6, UTC),
+    }
+
+
+def _unpacked(data: bytes) -> object:
+    try:
+        return unpack_payload(data)
+    except UnreadableDataError:
+        return data
+
+
+class _Duration(click.ParamType[timedelta]):
+    """A duration as a person writes it."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        try:
+            return value if isinstance(value, timedelta) else timedelta_of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command("purge", short_help="Delete the records of sagas that have finished long ago.")
+@click.option(
+    "--older-than", required=True, type=_Duration(), metavar="TIME", help="How long ago, as 30d, 12h, 90min or 45s."
+)
+@click.option("--name", metavar="NAME", help="Only sagas of this name.")
+@click.option("--status", type=click.Choice(FINAL_WORDS, case_sensitive=False), help="Only sagas of this status.")
+@click.option("--events", is_flag=True, help="Delete their events in the event store, too.")
+@click.option("--dry-run", is_flag=True, help="Delete nothing, and say what would be deleted.")
+@everywhere
+@pass_invocation
+def purge_verb(
+    invocation: Invocation, older_than: timedelta, name: str | None, status: str | None, events: bool, dry_run: bool
+) -> int:
+    """Delete the records of sagas that finished long ago, and make the file smaller: completed and compensated sagas,
+    never one that runs or is parked. It may be done while the system runs.
+
+    A purged id stays known: nothing runs again under it. `export` writes a saga's record before it goes.
+    """
+    file = invocation.journal_file()
+    which = purgeable(older_than, name, status, events=events)
+    before = file.stat().st_size
+    settings = invocation.settings() or Settings()
+    report = purge(file, which, dry_run=dry_run, synchronous=settings.synchronous)
+    after = file.stat().st_size
+    if invocation.as_json:
+        screen.print_json_line(
+            {
+                "sagas": report.sagas,
+                "bytes": report.bytes,
+                "dry_run": dry_run,
+                "file_bytes_before": before,
+                "file_bytes_after": after,
+            }
+        )
+        return DONE
+    word = "would be purged" if dry_run else "purged"
+    line = f"{report.sagas:,} sagas {word}, about {screen.mebibytes(report.bytes)}"
+    if not dry_run:
+        line += f"; {file.name} had {screen.mebibytes(before)}, and has {screen.mebibytes(after)}"
+    screen.output().print(line, soft_wrap=True)
+    return DONE

@@ -1,0 +1,223 @@
+"""Purges finished sagas, a few in each transaction, and gives the room in the file back.
+
+A saga is purged whole, in one transaction: its entries and its row go, its tombstone comes. A process that is killed
+leaves each saga either whole or purged, and the next purge goes on. Parked sagas and those that run are never purged.
+
+No position is given twice. SQLite gives the position behind the largest one, so the row with the last position stays
+where its saga is purged: alone, without a saga, until another row is behind it. Of a saga's events the last one of the
+file stays in the same way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from antistrophe.journal.tombstones import Tombstones
+from antistrophe.records import PurgeReport, SagaStatus
+from antistrophe.saga.entries import SagaCompensated, SagaCompleted
+from antistrophe.storage.database import Database
+
+SAGAS_AT_ONCE = 20
+ROWS_AT_ONCE = 400
+"""A transaction ends with the saga that brings it to so many sagas or entries."""
+
+NO_SAGA = b""
+"""The saga of the row that keeps the last position. No text is equal to it."""
+
+_LOOKED_AT_ONCE = 500
+_BYTES_PER_ROW = 40
+_LAST_ENTRIES = (SagaCompleted.__name__, SagaCompensated.__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Purgeable:
+    """Which finished sagas to purge: those that finished at ``finished_by_us`` (microseconds since the epoch, by the
+    machine's clock) or before, of that name and status where one is given. ``events``: their events too."""
+
+    finished_by_us: int
+    name: str | None = None
+    status: SagaStatus | None = None
+    events: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A saga to purge; ``accepted`` and ``finished`` are positions."""
+
+    accepted: int
+    finished: int
+    id: str
+    status: str
+    finished_at_us: int
+    entries: int
+    bytes: int
+
+
+class Purge:
+    """One walk over the finished sagas, the first to finish first.
+
+    ``dry_run``: nothing is deleted, only counted. ``at_most``: how many sagas to purge; None: all that may be.
+    ``whole``: walk to the end; else stop where a good many sagas after one another finished too late. Only a clock that
+    was set makes a difference.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        which: Purgeable,
+        *,
+        dry_run: bool = False,
+        at_most: int | None = None,
+        whole: bool = True,
+    ) -> None:
+        self.report = PurgeReport(0, 0)
+        self._database = database
+        self._tombstones = Tombstones(database)
+        self._which = which
+        self._dry_run = dry_run
+        self._at_most = at_most
+        self._whole = whole
+        self._parts = self._walk()
+
+    def step(self) -> bool:
+        """Look at some sagas, or purge a few. False once there are no more. Each step takes the file's write lock once
+        at most, for a few milliseconds, or as long as one saga takes that is larger."""
+        part = next(self._parts, None)
+        if part:
+            self._take(part)
+        return part is not None
+
+    def _walk(self) -> Iterator[list[_Found]]:
+        """The sagas to purge, in parts for one transaction each. Those in between are empty."""
+        after, left = 0, self._at_most
+        while left is None or left > 0:
+            looked_at, chosen, after = self._look(after)
+            if not chosen and (not looked_at or not self._whole):
+                return
+            yield []
+            for part in _parts(self._sized(each) for each in chosen[:left]):
+                left = None if left is None else left - len(part)
+                yield part
+
+    def _look(self, after: int) -> tuple[int, list[_Found], int]:
+        """How many sagas have been looked at that finished behind that position, those of them that are to be purged,
+        and the position of the last one."""
+        rows = self._database.rows(
+            "SELECT sagas.finished, sagas.accepted, sagas.id, sagas.status, sagas.name, CAST(journal.at AS INTEGER)"
+            " FROM sagas JOIN journal ON journal.position = sagas.finished WHERE sagas.finished > ?"
+            f" ORDER BY sagas.finished LIMIT {_LOOKED_AT_ONCE}",
+            (after,),
+        )
+        which = self._which
+        statuses = {status.value for status in SagaStatus if status.final and which.status in (None, status)}
+        chosen = [
+            _Found(accepted, finished, saga_id, status, at_us, 0, 0)
+            for finished, accepted, saga_id, status, name, at_us in rows
+            if status in statuses and which.name in (None, name) and at_us <= which.finished_by_us
+        ]
+        return len(rows), chosen, rows[-1][0] if rows else after
+
+    def _sized(self, found: _Found) -> _Found:
+        """The same, with its number of entries and about the bytes that its rows take."""
+        entries, size = self._database.row(
+            "SELECT count(*), coalesce(sum(length(entry) + coalesce(length(state), 0)), 0) FROM journal"
+            " WHERE saga_id = ?",
+            (found.id,),
+        )
+        if self._which.events:
+            number, of_events = self._database.row(
+                "SELECT count(*), coalesce(sum(length(data) + coalesce(length(metadata), 0)), 0) FROM events"
+                f" WHERE stream = ? AND {_OF_SAGAS_ALONE}",
+                (found.id, found.id),
+            )
+            size += of_events + number * (_BYTES_PER_ROW + 2 * len(found.id))
+        size += (entries + 1) * (_BYTES_PER_ROW + 2 * len(found.id))
+        return _Found(found.accepted, found.finished, found.id, found.status, found.finished_at_us, entries, size)
+
+    def _take(self, part: list[_Found]) -> None:
+        taken = part if self._dry_run else self._delete(part)
+        self.report = PurgeReport(self.report.sagas + len(taken), self.report.bytes + sum(each.bytes for each in taken))
+
+    def _delete(self, part: list[_Found]) -> list[_Found]:
+        """Purge these sagas in one transaction, but for those that somebody else has purged meanwhile."""
+        with self._database.transaction() as database:
+            head, last_saga, last_kind = database.row(
+                "SELECT position, saga_id, kind FROM journal ORDER BY position DESC LIMIT 1"
+            )
+            database.execute("DELETE FROM journal WHERE saga_id = ? AND position < ?", (NO_SAGA, head))
+            if self._which.events:
+                self._delete_kept_event()
+            taken: list[_Found] = []
+            for each in part:
+                if each.id == last_saga and last_kind not in _LAST_ENTRIES:
+                    continue  # only a last entry without values of the user may stay
+                if self._delete_row(each):
+                    if each.id == last_saga:
+                        database.execute(
+                            "UPDATE journal SET saga_id = ?, seq = position, state = NULL WHERE position = ?",
+                            (NO_SAGA, head),
+                        )
+                    self._delete_entries(each)
+                    taken.append(each)
+            if taken:
+                numbers = Counter(each.status for each in taken)
+                self._tombstones.count(numbers, max(each.finished for each in taken))
+            database.reached("journal", head)
+        return taken
+
+    def _delete_row(self, found: _Found) -> bool:
+        gone = self._database.execute(
+            "DELETE FROM sagas WHERE accepted = ? AND id = ? AND finished = ? AND status = ?",
+            (found.accepted, found.id, found.finished, found.status),
+        )
+        return bool(gone.rowcount)
+
+    def _delete_entries(self, found: _Found) -> None:
+        self._database.execute("DELETE FROM journal WHERE saga_id = ?", (found.id,))
+        self._tombstones.add(found.id, found.status, found.finished_at_us)
+        if self._which.events:
+            self._delete_events(found.id)
+
+    def _delete_events(self, stream: str) -> None:
+        """Delete the events of a saga, and the snapshots of its stream. A stream that has other events as well is an
+        application's own, and stays."""
+        head = self._last_event()
+        self._database.execute(
+            f"DELETE FROM events WHERE stream = ? AND position < ? AND {_OF_SAGAS_ALONE}", (stream, head, stream)
+        )
+        left = self._database.row("SELECT max(event_id IS NULL) FROM events WHERE stream = ?", (stream,))[0]
+        if left == 0:  # the last event of the file
+            self._database.execute(
+                "INSERT OR REPLACE INTO purges(what, number, position) VALUES ('events', 0, ?)", (head,)
+            )
+        if left != 1:
+            self._database.execute("DELETE FROM snapshots WHERE stream = ?", (stream,))
+
+    def _delete_kept_event(self) -> None:
+        """Delete the event that an earlier purge had to leave, where it is not the last one any more."""
+        kept = self._database.row("SELECT position FROM purges WHERE what = 'events'")
+        if kept is not None and kept[0] < self._last_event():
+            self._database.execute("DELETE FROM events WHERE position = ?", (kept[0],))
+            self._database.execute("DELETE FROM purges WHERE what = 'events'")
+
+    def _last_event(self) -> int:
+        return int(self._database.row("SELECT max(position) FROM events")[0] or 0)
+
+
+_OF_SAGAS_ALONE = "NOT EXISTS (SELECT 1 FROM events AS others WHERE others.stream = ? AND others.event_id IS NULL)"
+
+
+def _parts(sagas: Iterator[_Found]) -> Iterator[list[_Found]]:
+    """The sagas in parts for one transaction each."""
+    part: list[_Found] = []
+    rows = 0
+    for each in sagas:
+        part.append(each)
+        rows += each.entries
+        if len(part) >= SAGAS_AT_ONCE or rows >= ROWS_AT_ONCE:
+            yield part
+            part, rows = [], 0
+    if part:
+        yield part

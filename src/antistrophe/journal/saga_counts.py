@@ -1,0 +1,43 @@
+"""Counts the sagas of each status, without reading all of a long history again each time."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from antistrophe.records import SagaStatus
+from antistrophe.storage.database import Database
+
+Counted: TypeAlias = tuple[int, dict[SagaStatus, int]]
+"""How many sagas of each final status there have ever been that finished up to a position, the purged ones included.
+Final sagas stay final, so these numbers only grow."""
+
+NOTHING_COUNTED: Counted = (0, {})
+
+_FINAL = tuple(status.value for status in SagaStatus if status.final)
+_NOT_FINAL = tuple(status.value for status in SagaStatus if not status.final)
+
+
+def counted_after(database: Database, counted: Counted) -> tuple[Counted, dict[SagaStatus, int]]:
+    """Count what has finished since the last count, and what has not finished. Returns what to count from the next
+    time, and how many sagas there are now of each status."""
+    up_to, ever = counted
+    # One statement sees one moment. The plus signs keep SQLite from reading each status from the beginning.
+    rows = database.rows(
+        "SELECT status, count(*), max(finished), 0 FROM sagas"
+        f" WHERE finished > ? AND +status IN {_FINAL} GROUP BY +status"
+        f" UNION ALL SELECT status, count(*), 0, 0 FROM sagas WHERE status IN {_NOT_FINAL} GROUP BY status"
+        f" UNION ALL SELECT what, 0, position, number FROM purges WHERE what IN {_FINAL}",
+        (up_to,),
+    )
+    if up_to and any(purged and last > up_to for _, _, last, purged in rows):
+        # Sagas were purged before they were counted: nobody can say how many of those that finished since are gone.
+        return counted_after(database, NOTHING_COUNTED)
+    counts = dict.fromkeys(SagaStatus, 0) | ever
+    gone = dict.fromkeys(SagaStatus, 0)
+    for status, number, last, purged in rows:
+        # The first count finds only what is left; what was purged before has to be added.
+        counts[SagaStatus(status)] += number + (0 if counted[0] else purged)
+        gone[SagaStatus(status)] += purged
+        up_to = max(up_to, last)
+    next_time = (up_to, {status: number for status, number in counts.items() if status.final})
+    return next_time, {status: number - gone[status] for status, number in counts.items()}

@@ -1,0 +1,71 @@
+"""What stays of a purged saga: its tombstone, by which its id is known for ever.
+
+A tombstone has a digest in the place of the id, so that it is small however long the id is, and tells nobody the id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from hashlib import blake2b
+
+from antistrophe.definition.validation import is_text
+from antistrophe.errors import JournalError, SagaExistsError
+from antistrophe.records import PurgedSaga, SagaStatus
+from antistrophe.storage.database import Database
+
+_DIGEST_BYTES = 16
+
+
+class Tombstones:
+    """The tombstones in one database, and how many sagas of each status were purged. What changes them is called
+    within the transaction that deletes the saga."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, saga_id: str) -> PurgedSaga | None:
+        """The tombstone of a saga, or None where no saga of that id was purged."""
+        if not is_text(saga_id):
+            return None
+        found = self._database.row("SELECT status, finished_at FROM purged WHERE id_digest = ?", (_digest(saga_id),))
+        if found is None:
+            return None
+        try:
+            return PurgedSaga(SagaStatus(found[0]), datetime.fromtimestamp(found[1] / 1e6, UTC))
+        except (TypeError, ValueError, OverflowError, OSError) as error:
+            raise JournalError(
+                f"{self._database.path}: what is left of the purged saga {saga_id!r} can't be read ({error}): the file"
+                " is damaged; restore it from a backup (it was left as it is)"
+            ) from error
+
+    def add(self, saga_id: str, status: str, finished_at_us: int) -> None:
+        """Remember a saga that is deleted."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO purged(id_digest, status, finished_at) VALUES (?, ?, ?)",
+            (_digest(saga_id), status, finished_at_us),
+        )
+
+    def count(self, numbers: Mapping[str, int], finished: int) -> None:
+        """So many more sagas of each status are deleted, all of which had finished at that position or before."""
+        for status, number in numbers.items():
+            self._database.execute(
+                "INSERT INTO purges(what, number, position) VALUES (?, ?, ?) ON CONFLICT(what) DO UPDATE SET"
+                " number = number + excluded.number, position = max(position, excluded.position)",
+                (status, number, finished),
+            )
+
+
+def was_purged(saga_id: str, purged: PurgedSaga) -> SagaExistsError:
+    """The error for an id whose saga was purged."""
+    at = purged.finished_at.isoformat(timespec="seconds")
+    return SagaExistsError(
+        f"saga {saga_id!r} was {purged.status.value} at {at} and has been purged since: its record is gone, and nothing"
+        " runs again under its id; choose another id",
+        status=purged.status,
+        finished_at=purged.finished_at,
+    )
+
+
+def _digest(saga_id: str) -> bytes:
+    return blake2b(saga_id.encode(), digest_size=_DIGEST_BYTES).digest()
