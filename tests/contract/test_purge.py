@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +23,7 @@ from antistrophe.journal import Purgeable, SagaEvent, SqliteJournal
 from antistrophe.journal.retention import ROWS_AT_ONCE, SAGAS_AT_ONCE
 from antistrophe.records import PurgeReport, SagaStatus
 from antistrophe.serialization.payload import pack_payload
+from antistrophe.storage.database import Database
 from antistrophe.storage.free_pages import free_pages
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.schema import MIGRATIONS
@@ -186,6 +188,11 @@ def test_counts_stay_right_whoever_purges(journal: SqliteJournal, first_counted:
     assert counted(journal) == {SagaStatus.COMPLETED: 1}
 
 
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
 def with_events(journal: SqliteJournal, *saga_ids: str) -> None:
     for saga_id in saga_ids:
         append(journal, saga_id, accepted(saga_id), events=(event_of(saga_id, 1), event_of(saga_id, 2)))
@@ -227,12 +234,37 @@ def test_the_last_event_stays_until_another_is_behind_it(journal: SqliteJournal,
     assert positions(events) == [7, 9]
 
 
+@pytest.mark.parametrize("asked", ["metadata", "list", "history", "changes", "entries_after"])
+def test_a_question_sees_one_moment_while_sagas_are_purged(
+    file: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    questions: dict[str, Callable[[SqliteJournal], object]] = {
+        "metadata": lambda journal: journal.metadata("b"),
+        "list": lambda journal: journal.list(limit=10).sagas,
+        "history": lambda journal: journal.history(),
+        "changes": lambda journal: journal.changes(),
+        "entries_after": lambda journal: journal.entries_after("b"),
+    }
+    with closing(SqliteJournal(file)) as journal, closing(SqliteJournal(file, read_only=True)) as reader:
+        completed(journal, "a", "b")
+        before = questions[asked](reader)
+        rows, calls = Database.rows, []
+
+        def purge_behind_the_first(database: Database, *arguments: Any) -> list[Any]:
+            found = rows(database, *arguments)
+            if database is reader._database:
+                calls.append(arguments)
+                if len(calls) == 2:  # the first one begins
+                    monkeypatch.setattr(Database, "rows", rows)
+                    assert purged(journal).sagas == 2
+            return found
+
+        monkeypatch.setattr(Database, "rows", purge_behind_the_first)
+        assert questions[asked](reader) == before
+        assert counted(reader) == {}
+
+
 # --- in a file --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
 
 
 def filled(file: Path, sagas: int) -> None:
