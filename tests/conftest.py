@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import leaks
-from tests.tiers import is_slow
+from tests.tiers import is_slow, left_out
 
 # A test's own examples are drawn anew each run; the seed in the header repeats a run.
 settings.register_profile(
@@ -32,6 +32,8 @@ _PREFIX = "as-test-"
 SHARED = "shared-"  # homes in folders of that name may outlive a test, but not its module
 # A process that is being ended gets this long to be gone.
 _GRACE_S = float(os.environ.get("ANTISTROPHE_TEST_GRACE_S", "20"))
+_EVERY_CASE = "ANTISTROPHE_EVERY_CASE"  # set: a run of everything takes every case of the slow tests, and no sample
+_SAMPLED = "ANTISTROPHE_TEST_SAMPLE"  # set in the workers of a run that takes a sample
 _SEED = pytest.StashKey[int]()
 _ROOT = pytest.StashKey[Path]()
 _KNOWN = pytest.StashKey[set[int]]()
@@ -51,22 +53,33 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: _remove_if_green(config))
     config.stash[_ROOT] = Path(config.option.basetemp).resolve()
     config.stash[_KNOWN] = leaks.all_pids()
+    if not hasattr(config, "workerinput"):
+        everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+        os.environ[_SAMPLED] = "yes" if everything and not os.environ.get(_EVERY_CASE) else ""
     for name in ("ANTISTROPHE_HOME", "ANTISTROPHE_SYSTEM"):  # the shell's own home is not for tests
         os.environ.pop(name, None)
     os.environ[leaks.RUN_MARKER] = str(config.stash[_ROOT])
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """The seed, so that every run can be repeated."""
-    return f"seed: {config.stash[_SEED]} (repeat with --hypothesis-seed={config.stash[_SEED]})"
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """The seed, so that every run can be repeated, and whether this one takes a sample."""
+    seed = config.stash[_SEED]
+    header = [f"seed: {seed} (repeat with --hypothesis-seed={seed})"]
+    if os.environ[_SAMPLED]:
+        header.append(f"of slow tests with many cases: a third, by the seed ({_EVERY_CASE}=1 takes all)")
+    return header
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow before ``-m`` chooses."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is slow before ``-m`` chooses, and draw the sample."""
     for item in items:
         if is_slow(item.nodeid):
             item.add_marker(pytest.mark.slow)
+    if os.environ[_SAMPLED]:
+        out = left_out((item.nodeid for item in items), config.stash[_SEED])
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in out])
+        items[:] = [item for item in items if item.nodeid not in out]
 
 
 @pytest.hookimpl(trylast=True)

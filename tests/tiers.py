@@ -1,9 +1,13 @@
-"""Which tests are slow: ``pytest -m "not slow"`` leaves them out and still looks at every wing.
+"""How much of the tests a run takes: which of them are slow, and of which a run of everything takes a sample.
 
-Chosen by measured durations. A table and not a mark in each file, so that one look shows what the fast tier leaves out.
+``pytest -m "not slow"`` leaves the slow ones out and still looks at every wing. They were chosen by measured durations.
+A table and not a mark in each file, so that one look shows what the fast tier leaves out.
 """
 
 from __future__ import annotations
+
+import random
+from collections.abc import Iterable
 
 SLOW, FAST = True, False
 
@@ -51,3 +55,23 @@ def is_slow(node_id: str) -> bool:
     """True where the fast tier leaves out the test of this id."""
     fitting = [start for start in TIERS if node_id.startswith(start)]
     return bool(fitting) and TIERS[max(fitting, key=len)]
+
+
+def left_out(node_ids: Iterable[str], seed: int) -> set[str]:
+    """What a run of everything leaves out: of a slow test with many cases it takes a third, at least two, and other
+    ones with another seed. Pages are run whole, for no two are alike."""
+    cases: dict[str, list[str]] = {}
+    for node_id in node_ids:
+        test, bracket, _ = node_id.partition("[")
+        if bracket and is_slow(node_id) and not test.startswith("tests/house/"):
+            cases.setdefault(test, []).append(node_id)
+    chosen = random.Random(seed)
+    out: set[str] = set()
+    for test in sorted(cases):
+        every = sorted(cases[test])
+        out.update(chosen.sample(every, max(0, len(every) - _taken(len(every)))))
+    return out
+
+
+def _taken(cases: int) -> int:
+    return max(2, -(-cases // 3))

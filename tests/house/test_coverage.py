@@ -16,12 +16,14 @@ from tests.house.tree import ROOT, project
 
 COVERAGE = [sys.executable, "-m", "coverage"]
 TESTS = ["tests/core", "tests/simulation/test_worlds.py"]
+WORLDS = "800"
+"""Fewer simulated worlds than usual, for each takes several times as long while it is measured."""
 
 
 @pytest.mark.timeout(600)  # half a minute of processor time, on a machine that may be busy
 def test_what_decides_is_covered(tmp_path: Path) -> None:
     # Not with pytest-cov: our own pytest plugin has imported the package before another plugin can begin to measure.
-    environment = {**os.environ, "COVERAGE_FILE": str(tmp_path / "coverage")}
+    environment = {**os.environ, "COVERAGE_FILE": str(tmp_path / "coverage"), "ANTISTROPHE_WORLDS": WORLDS}
     basetemp = f"--basetemp={tmp_path / 'tmp'}"
     # A test takes several times as long while it is measured, and so is given longer than its usual minute.
     inner = ["-m", "pytest", "-q", "-m", "not slow", "--timeout=400", "-p", "no:cacheprovider", basetemp, *TESTS]

@@ -66,6 +66,7 @@ class SimulatedSupervisor:
         self._wanted: LeaseRequest | None = None
         self._lent: dict[str, StepProcess] = {}
         self._delivered: set[str] = set()
+        self._taken_in_flight: set[str] = set()
         self._endings: set[str] = set()
         self._overdue: set[str] = set()
         self._deaths: dict[str, ProcessDead] = {}
@@ -191,9 +192,10 @@ class SimulatedSupervisor:
         return name in self._lent
 
     def may_run(self, name: str) -> bool:
-        """Whether the saga holds the lease of that process, or did until the process died."""
+        """Whether the saga holds the lease of that process, or did until the process died. A lease that was taken back
+        before its grant was delivered is one of those: its process was killed, and nobody else gets it."""
         process = self._world.processes.get(name)
-        return name in self._lent or name in self._deaths or process is None
+        return name in self._lent or name in self._deaths or name in self._taken_in_flight or process is None
 
     def delivered(self, lease: Lease) -> None:
         """The saga's actor has heard of that grant."""
@@ -253,6 +255,8 @@ class SimulatedSupervisor:
             self._world.history.leaked += kept
         self._clean, self._wanted, self._orphan = True, None, None
         for name in list(self._lent):
+            if name not in self._delivered:
+                self._taken_in_flight.add(name)
             self._give_back(name, reusable=False)
 
     def _adopt(self, message: AdoptProcess) -> None:

@@ -28,7 +28,8 @@ LEAST_WORLDS = 2_000
 """From so many worlds on, a kind of fault that never occurred is a fault of the simulation."""
 
 PREFIXES_PER_WORLD = 2
-WORLDS_WITH_ALL_PREFIXES = 125
+WORLDS_WITH_ALL_PREFIXES = max(1, min(WORLDS, WORLDS_PER_TEST) // 20)
+WORLDS_RUN_TWICE = max(1, min(WORLDS, WORLDS_PER_TEST) // 12)
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -92,7 +93,7 @@ def test_a_saga_goes_on_from_every_prefix_of_its_journal(tally: Tally) -> None:
     a_world()
 
 
-@settings(max_examples=200, database=None)
+@settings(max_examples=WORLDS_RUN_TWICE, database=None)
 @given(scenario=scenarios())
 @example(scenario=scenario_of(0))
 def test_the_same_seed_is_the_same_world(scenario: Scenario) -> None:
@@ -103,7 +104,7 @@ def test_the_same_seed_is_the_same_world(scenario: Scenario) -> None:
     assert one.faults == two.faults
 
 
-@settings(max_examples=200, database=None)
+@settings(max_examples=WORLDS_RUN_TWICE, database=None)
 @given(scenario=scenarios())
 def test_a_recovered_saga_is_the_saga_as_it_was(scenario: Scenario) -> None:
     """The fold has no other source than the entries: read again, a journal gives an equal state."""
