@@ -21,9 +21,10 @@ from antistrophe.errors import (
 )
 from antistrophe.eventstore.recorded import RecordedEvent, recorded
 from antistrophe.journal.rows import pack_entry, pack_state, unpack_change, unpack_entry, unpack_state
+from antistrophe.journal.shapes import StoredShapes, pack_accepted
 from antistrophe.launcher import control_protocol
 from antistrophe.messages import StepAnswer
-from antistrophe.saga.entries import Action, AttemptSucceeded
+from antistrophe.saga.entries import Action, AttemptSucceeded, SagaAccepted
 from antistrophe.saga.inputs import ANSWER_TYPES, Returned
 from antistrophe.saga.view import ViewChange
 from antistrophe.serialization.payload import (
@@ -34,6 +35,7 @@ from antistrophe.serialization.payload import (
     unpack_payload,
     unpack_record,
 )
+from antistrophe.storage.opening import open_in_memory
 from antistrophe.transport.codec import MESSAGES, MalformedError, pack_message, unpack_message
 from tests.contract.sent import OPEN, records, thespian_messages
 from tests.cqrs.user_versions import UserV1, full_chain
@@ -93,6 +95,21 @@ _STATE = pack_state(samples.METADATA)
 _USER = encode_event(UserV1("Sappho of Lesbos")).data
 
 
+_DATABASE = open_in_memory()
+_ACCEPTED, _SHAPE = pack_accepted(SagaAccepted(1.5, "request", samples.SPEC))
+
+
+def _read_accepted(data: bytes) -> object:
+    shapes = StoredShapes(_DATABASE)
+    assert _SHAPE is not None
+    shapes.keep(_SHAPE)
+    return shapes.entry(data, samples.SPEC.id, "here")
+
+
+def _write_accepted(entry: Any) -> bytes:
+    return pack_accepted(entry)[0] if isinstance(entry, SagaAccepted) else pack_entry(entry)
+
+
 def _read_change(data: bytes) -> object:
     saga = unpack_change(data, samples.METADATA, "here")
     assert saga == unpack_state([data, _STATE], "here")
@@ -131,6 +148,7 @@ DECODERS: dict[str, Decoder] = {
         (JournalError,),
         share=4.0,
     ),
+    "acceptances of a shape": Decoder(_read_accepted, _write_accepted, (_ACCEPTED,), (JournalError,)),
     "state rows": Decoder(
         lambda data: unpack_state([data], "here"), pack_state, (pack_state(samples.METADATA),), (JournalError,)
     ),

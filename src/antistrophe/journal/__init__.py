@@ -13,13 +13,16 @@ The rules:
   written in the same transaction and can't disagree with them. It changes where one of these does.
 - What monitoring shows of a saga is the fold of its entries. With those of a long saga it is kept, too, whole now and
   then, and else what has changed.
+- What many definitions have in common, their shape, is stored once, by the hash of its bytes. Whoever reads an
+  acceptance gets it whole.
 - What can't be read is a JournalError that names the file and the entry.
 
 Each file answers one question: ``journal`` what a journal does, ``sqlite`` how it does that in the home's file,
-``group`` how appends share a transaction, ``rows`` how entries and sagas are packed, ``stored_entries`` and
-``stored_states`` how they are read, ``saga_counts`` how they are counted, ``timeline`` how people see them, ``paging``
-how a list comes in pages, ``retention`` how finished sagas are purged, and ``tombstones`` what stays of them. Start
-reading in ``journal``. ``actors/saga/journal_access.py`` is how the actors use it.
+``group`` how appends share a transaction, ``rows`` how entries and states are packed, ``shapes`` how definitions are
+stored once, ``packed_append`` what one append writes, ``stored_entries`` and ``stored_states`` how all of it is read,
+``saga_counts`` how sagas are counted, ``timeline`` how people see them, ``paging`` how a list comes in pages,
+``retention`` how finished sagas are purged, and ``tombstones`` what stays of them. Start reading in ``journal``.
+``actors/saga/journal_access.py`` is how the actors use it.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ T = TypeVar("T")
 FOLDED = b""
 """What an append keeps in place of a view that is to be folded."""
 
-_ADVICE = (
+ADVICE = (
     "if a newer release wrote it, upgrade this one; else the file is damaged: restore it from a backup (it was left"
     " as it is)"
 )
@@ -43,7 +43,7 @@ def unpack_entry(data: bytes, where: str) -> Entry:
     try:
         return cast("Entry", unpack_record(data, ENTRY_TYPES))
     except UnreadableDataError as error:
-        raise JournalError(f"{where} can't be read ({error}): {_ADVICE}") from error
+        raise JournalError(f"{where} can't be read ({error}): {ADVICE}") from error
 
 
 def pack_state(row: Row) -> bytes:
@@ -97,8 +97,8 @@ def unpack_state(states: Iterable[bytes | None], where: str) -> SagaMetadata:
             if isinstance(row, dict):
                 return _whole(row) if header is None else _whole(_with_changes(row, header, changed))
             header = header or row
-            for index, *values in _is(list, row[4]):
-                changed.setdefault(_is(int, index), values)
+            for index, *values in is_a(list, row[4]):
+                changed.setdefault(is_a(int, index), values)
         raise LookupError("there is no whole state to begin with")
     except _UNREADABLE as error:
         raise unreadable_state(where, error) from error
@@ -116,13 +116,13 @@ def unpack_change(state: bytes | None, before: SagaMetadata | None, where: str) 
         status, steps_executed, updated_at, waiting, changed = row
         steps = list(before.steps)
         for index, *values in changed:
-            steps[index] = _step_in(_is(int, index), [steps[index].name, *values])
+            steps[index] = _step_in(is_a(int, index), [steps[index].name, *values])
         return replace(
             before,
             status=SagaStatus(status),
-            steps_executed=_is(int, steps_executed),
+            steps_executed=is_a(int, steps_executed),
             updated_at=datetime.fromtimestamp(updated_at, UTC),
-            waiting=_may_be(str, waiting),
+            waiting=may_be(str, waiting),
             steps=tuple(steps),
         )
     except _UNREADABLE as error:
@@ -141,22 +141,22 @@ def _with_changes(row: dict[str, Any], header: list[Any], changed: dict[int, lis
 
 def _whole(row: dict[str, Any]) -> SagaMetadata:
     return SagaMetadata(
-        id=_is(str, row["id"]),
-        name=_is(str, row["name"]),
+        id=is_a(str, row["id"]),
+        name=is_a(str, row["name"]),
         status=SagaStatus(row["status"]),
-        steps_executed=_is(int, row["steps_executed"]),
-        total_steps=_is(int, row["total_steps"]),
+        steps_executed=is_a(int, row["steps_executed"]),
+        total_steps=is_a(int, row["total_steps"]),
         created_at=datetime.fromtimestamp(row["created_at"], UTC),
         updated_at=datetime.fromtimestamp(row["updated_at"], UTC),
-        error=_may_be(str, row["error"]),
-        waiting=_may_be(str, row["waiting"]),
+        error=may_be(str, row["error"]),
+        waiting=may_be(str, row["waiting"]),
         steps=tuple(_step_in(index, step) for index, step in enumerate(row["steps"])),
     )
 
 
 def unreadable_state(where: str, error: Exception) -> JournalError:
     """Make the error for a view that can't be read, or folded."""
-    return JournalError(f"{where}: the state of the saga can't be read ({error!r}): {_ADVICE}")
+    return JournalError(f"{where}: the state of the saga can't be read ({error!r}): {ADVICE}")
 
 
 def unreadable_metadata(saga_id: str, name: str, status: str, at_us: int, error: JournalError) -> SagaMetadata:
@@ -188,29 +188,31 @@ def _step_in(index: int, step: list[Any]) -> StepRecord:
     name, status, attempts, in_doubt, started_at, finished_at, error, pid, *later = step
     undo_failures = later[0] if later else 0  # rows of the first release end before this value
     return StepRecord(
-        name=_is(str, name),
+        name=is_a(str, name),
         index=index,
         status=StepStatus(status),
-        attempts=_is(int, attempts),
-        in_doubt=_is(bool, in_doubt),
+        attempts=is_a(int, attempts),
+        in_doubt=is_a(bool, in_doubt),
         started_at=None if started_at is None else datetime.fromtimestamp(started_at, UTC),
         finished_at=None if finished_at is None else datetime.fromtimestamp(finished_at, UTC),
-        error=_may_be(str, error),
-        pid=_may_be(int, pid),
-        undo_failures=_is(int, undo_failures),
+        error=may_be(str, error),
+        pid=may_be(int, pid),
+        undo_failures=is_a(int, undo_failures),
     )
 
 
-def _is(kind: type[T], value: object) -> T:
+def is_a(kind: type[T] | tuple[type[T], ...], value: object) -> T:
+    """The value, which has to be of that type. Raises TypeError."""
     if isinstance(value, kind):
         return value
-    raise TypeError(f"{value!r} is not of type {kind.__name__}")
+    raise TypeError(f"{value!r} is not of type {kind}")
 
 
-def _may_be(kind: type[T], value: object) -> T | None:
-    return None if value is None else _is(kind, value)
+def may_be(kind: type[T] | tuple[type[T], ...], value: object) -> T | None:
+    """The value, which has to be None or of that type. Raises TypeError."""
+    return None if value is None else is_a(kind, value)
 
 
 def missing(where: str) -> JournalError:
     """Make the error for an entry that is missing although later ones exist."""
-    return JournalError(f"{where} is missing: {_ADVICE}")
+    return JournalError(f"{where} is missing: {ADVICE}")

@@ -24,13 +24,10 @@ from antistrophe.journal.journal import (
     by_stream,
     check_append,
 )
+from antistrophe.journal.packed_append import pack_append
 from antistrophe.journal.paging import check_page, like
 from antistrophe.journal.retention import Purge, Purgeable
-from antistrophe.journal.rows import (
-    missing,
-    pack_entry,
-    pack_state,
-)
+from antistrophe.journal.rows import missing
 from antistrophe.journal.saga_counts import NOTHING_COUNTED, counted_after
 from antistrophe.journal.stored_entries import StoredEntries
 from antistrophe.journal.stored_states import StoredStates
@@ -96,15 +93,13 @@ class SqliteJournal:
     ) -> int:
         """See ``Journal``. If the disk is full nothing is written, and the journal stays usable."""
         check_append(saga_id, expected_seq, entries, row)
-        rows = [
-            [saga_id, seq, round((entry.at + ahead_s) * 1e6), type(entry).__name__, pack_entry(entry), None]
-            for seq, entry in enumerate(entries, start=expected_seq + 1)
-        ]
-        rows[-1][-1] = pack_state(row)
+        rows, shape = pack_append(saga_id, expected_seq, entries, row, ahead_s)
+        first = entries[0]
         runs = by_stream(events)
         with self._database.transaction() as database:
             position = self._insert(saga_id, expected_seq, rows)
-            first = entries[0]
+            if shape is not None:
+                self._entries.shapes.keep(shape)
             if isinstance(first, SagaAccepted):
                 self._accept(first, row, position - len(rows) + 1, position)
             elif not (isinstance(row, Listed) and not row.changed) and not self._update(row, position):

@@ -8,6 +8,7 @@ from antistrophe.definition.validation import is_text
 from antistrophe.journal.journal import JournalRecord, PackedEntry
 from antistrophe.journal.retention import NO_SAGA
 from antistrophe.journal.rows import missing, unpack_entry
+from antistrophe.journal.shapes import StoredShapes
 from antistrophe.saga.entries import AttemptSucceeded, Entry, VerdictGiven
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.database import Database
@@ -26,6 +27,7 @@ class StoredEntries:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.shapes = StoredShapes(database)
 
     def of(self, saga_id: str) -> list[JournalRecord]:
         """All entries of a saga, in order."""
@@ -54,8 +56,10 @@ class StoredEntries:
 
     def last(self) -> Entry | None:
         """The entry at the last position, whose saga may be purged; None in a new journal."""
-        found = self._database.row("SELECT position, entry FROM journal ORDER BY position DESC LIMIT 1")
-        return None if found is None else unpack_entry(found[1], f"{self._database.path}: entry {found[0]}")
+        found = self._database.row("SELECT position, entry, saga_id FROM journal ORDER BY position DESC LIMIT 1")
+        if found is None:
+            return None
+        return self.shapes.entry(found[1], found[2], f"{self._database.path}: entry {found[0]}")
 
     def at(self, saga_id: str, seq: int) -> JournalRecord | None:
         """One entry of a saga, or None if there is no such entry."""
@@ -74,6 +78,9 @@ class StoredEntries:
         there is one. The sizes are read first, so that no more than a part is in memory."""
         which, values = _which(saga_id, after_seq, kinds)
         sizes = self._database.rows(f"SELECT seq, length(entry) {which} ORDER BY seq LIMIT {_SIZES_AT_ONCE}", values)
+        first = self._whole(saga_id) if sizes and sizes[0][0] == 1 else b""
+        if first:
+            sizes[0] = (1, len(first))
         total = number = 0
         while number < len(sizes) and total < part_bytes and (not number or sizes[number][1] <= part_bytes):
             total += sizes[number][1]
@@ -87,7 +94,8 @@ class StoredEntries:
         for expected, row in enumerate(rows if not kinds else (), start=after_seq + 1):
             if row[1] != expected:
                 raise missing(self.where(saga_id, expected))
-        return tuple(map(tuple, rows)), number < len(sizes) or len(sizes) == _SIZES_AT_ONCE
+        found = [(position, seq, first if seq == 1 else packed, at_us) for position, seq, packed, at_us in rows]
+        return tuple(found), number < len(sizes) or len(sizes) == _SIZES_AT_ONCE
 
     def piece(
         self, saga_id: str, after_seq: int, kinds: Sequence[str], offset: int, part_bytes: int = PART_BYTES
@@ -127,7 +135,14 @@ class StoredEntries:
 
     def _record(self, row: tuple[int, str, int, bytes, int]) -> JournalRecord:
         position, saga_id, seq, data, at_us = row
-        return JournalRecord(position, saga_id, seq, unpack_entry(data, self.where(saga_id, seq)), at_us / 1e6)
+        where = self.where(saga_id, seq)
+        entry = self.shapes.entry(data, saga_id, where) if seq == 1 else unpack_entry(data, where)
+        return JournalRecord(position, saga_id, seq, entry, at_us / 1e6)
+
+    def _whole(self, saga_id: str) -> bytes:
+        """The first entry of a saga as a client reads it, with its shape."""
+        (data,) = self._database.row("SELECT entry FROM journal WHERE saga_id = ? AND seq = 1", (saga_id,))
+        return self.shapes.whole(data, saga_id, self.where(saga_id, 1))
 
 
 def _which(saga_id: str, after_seq: int, kinds: Sequence[str]) -> tuple[str, tuple[object, ...]]:

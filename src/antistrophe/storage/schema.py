@@ -131,6 +131,15 @@ _PURGES: SchemaMigration = (
     ) WITHOUT ROWID""",
 )
 
+_SHAPES: SchemaMigration = (
+    # What the definitions of many sagas have in common, by a hash of its bytes. Since version 7 the first entry of a
+    # saga may name one, and has the rest.
+    """CREATE TABLE shapes(
+        hash  BLOB PRIMARY KEY,
+        shape BLOB NOT NULL
+    ) WITHOUT ROWID""",
+)
+
 MIGRATIONS: tuple[SchemaMigration, ...] = (
     _JOURNAL + _EVENTS + _AROUND,
     _CHANGES_IN_STATES,
@@ -138,6 +147,7 @@ MIGRATIONS: tuple[SchemaMigration, ...] = (
     _RELOCATIONS,
     _FOLDED_STATES,
     _PURGES,
+    _SHAPES,
 )
 """The migration at index n leads from version n to n + 1; version 0 is an empty file. A released migration is never
 edited."""

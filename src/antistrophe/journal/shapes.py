@@ -1,0 +1,138 @@
+"""Stores the shape of definitions once: what the acceptances of many sagas have in common.
+
+The shape of a definition is all of it but what each saga may have of its own: id, name, deadline, priority, and of each
+step name, input and what it has computed. Most sagas of an application have one of a few shapes. A shape is named by a
+hash of its bytes, so it can't change, and a damaged one is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from antistrophe.definition.spec import SagaSpec, StepSpec
+from antistrophe.errors import JournalError, UnreadableDataError
+from antistrophe.journal.rows import ADVICE, is_a, may_be, pack_entry, unpack_entry
+from antistrophe.saga.entries import Entry, SagaAccepted
+from antistrophe.serialization.fast_records import changed
+from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
+from antistrophe.storage.database import Database
+
+HASH_BYTES = 16
+MOST_BYTES = 256 * 1024
+"""A larger acceptance is stored whole, and comes to its readers in pieces. This is less than a part."""
+
+_MOST_STEPS = 256
+_NUMBER = (float, int)
+_MARK = "shaped"
+_FIELDS = 9
+_BEGIN = pack_payload([_MARK, *[None] * (_FIELDS - 1)])[: -(_FIELDS - 1)]
+_SHAPES_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A packed shape, and the hash that names it."""
+
+    name: bytes
+    packed: bytes
+
+
+def pack_accepted(entry: SagaAccepted) -> tuple[bytes, Shape | None]:
+    """Pack an acceptance: as it is stored with its saga, and the shape that this names. There is no shape where the
+    acceptance is stored whole."""
+    spec = entry.spec
+    own = sum(len(step.input) + len(step.computed) for step in spec.steps)
+    if len(spec.steps) <= _MOST_STEPS and own <= MOST_BYTES:
+        shape = _packed_shape(_shape_of(spec))
+        if own + len(shape.packed) <= MOST_BYTES:
+            return pack_payload(_own(entry, shape.name)), shape
+    return pack_entry(entry), None
+
+
+def _own(entry: SagaAccepted, name: bytes) -> list[Any]:
+    spec = entry.spec
+    steps = [
+        [each.name, each.input, each.computed] if each.computed else [each.name, each.input] for each in spec.steps
+    ]
+    its_name = None if spec.name == spec.id else spec.name
+    return [_MARK, name, entry.at, entry.request_id, entry.created_at, its_name, spec.deadline_s, spec.priority, steps]
+
+
+def _shape_of(spec: SagaSpec) -> SagaSpec:
+    steps = tuple([changed(step, name="", input=b"", computed=b"") for step in spec.steps])
+    return changed(spec, id="", name="", deadline_s=None, priority=0, steps=steps)
+
+
+@lru_cache(maxsize=_SHAPES_KEPT)
+def _packed_shape(shape: SagaSpec) -> Shape:
+    packed = pack_record(shape)
+    return Shape(_hash(packed), packed)
+
+
+def _hash(packed: bytes) -> bytes:
+    return hashlib.sha256(packed).digest()[:HASH_BYTES]
+
+
+def _step(shape: StepSpec, own: list[Any]) -> StepSpec:
+    name, given, *computed = own
+    later = {"computed": is_a(bytes, computed[0])} if computed else {}
+    return changed(shape, name=is_a(str, name), input=is_a(bytes, given), **later)
+
+
+def _is_shaped(data: bytes) -> bool:
+    return isinstance(data, bytes) and data.startswith(_BEGIN)
+
+
+class StoredShapes:
+    """The shapes in one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._shape = lru_cache(maxsize=_SHAPES_KEPT)(self._read)
+
+    def keep(self, shape: Shape) -> None:
+        """Store a shape, within the transaction of an acceptance that names it. A damaged one is mended."""
+        self._database.execute(
+            "INSERT INTO shapes(hash, shape) VALUES (?, ?)"
+            " ON CONFLICT(hash) DO UPDATE SET shape = excluded.shape WHERE shape <> excluded.shape",
+            (shape.name, shape.packed),
+        )
+
+    def entry(self, data: bytes, saga_id: str, where: str) -> Entry:
+        """Read the first entry of a saga, as it is stored. Raises JournalError, which says ``where`` the entry is."""
+        return self._accepted(data, saga_id, where) if _is_shaped(data) else unpack_entry(data, where)
+
+    def whole(self, data: bytes, saga_id: str, where: str) -> bytes:
+        """The first entry of a saga, as it is stored, packed whole. Raises JournalError as ``entry`` does."""
+        return pack_entry(self._accepted(data, saga_id, where)) if _is_shaped(data) else data
+
+    def _accepted(self, data: bytes, saga_id: str, where: str) -> SagaAccepted:
+        try:
+            own = is_a(list, unpack_payload(data))
+            _, name, at, request_id, created_at, its_name, deadline_s, priority, steps = own
+            shape = self._shape(is_a(bytes, name))
+            spec = changed(
+                shape,
+                id=saga_id,
+                name=saga_id if its_name is None else is_a(str, its_name),
+                deadline_s=may_be(_NUMBER, deadline_s),
+                priority=is_a(int, priority),
+                steps=tuple([_step(*parts) for parts in zip(shape.steps, is_a(list, steps), strict=True)]),
+            )
+            return SagaAccepted(is_a(_NUMBER, at), is_a(str, request_id), spec, may_be(_NUMBER, created_at))
+        except (JournalError, UnreadableDataError, TypeError, ValueError) as error:
+            raise JournalError(f"{where} can't be read ({error}): {ADVICE}") from error
+
+    def _read(self, name: bytes) -> SagaSpec:
+        found = self._database.row("SELECT shape FROM shapes WHERE hash = ?", (name,))
+        if found is None:
+            raise JournalError(f"the shape {name.hex()} of its definition is missing in the table shapes")
+        try:
+            if _hash(found[0]) != name:
+                raise UnreadableDataError("its bytes are not those that were stored")
+            return unpack_record(found[0], (SagaSpec,))
+        except (UnreadableDataError, TypeError) as error:
+            raise JournalError(f"the shape {name.hex()} of its definition is damaged ({error})") from error
