@@ -11,11 +11,11 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from antistrophe.cqrs.idempotency import runs_here
 from antistrophe.linux.process import ProcessIdentity, boot_id, identity_of, is_alive
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.storage.database import now_us
 
 LEASE_S = 30.0

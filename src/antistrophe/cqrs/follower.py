@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from antistrophe.errors import AntistropheError, CqrsError, JournalError
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore
 from antistrophe.eventstore.subscription import Subscription
+from antistrophe.serialization.fast_dataclass import dataclass
 
 _PAGE = 512
 _LONGEST_WAIT_S = 30.0

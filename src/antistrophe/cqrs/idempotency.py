@@ -14,12 +14,12 @@ import uuid
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.backend import NewEvent
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.payload import pack_fields
 
 _log = logging.getLogger("antistrophe.cqrs")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from antistrophe.definition.events import event_key
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import CqrsError
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.type_hints import short
 
 Wait: TypeAlias = Callable[[Any], Any]

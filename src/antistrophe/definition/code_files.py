@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from antistrophe.serialization.fast_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
@@ -13,6 +13,7 @@ from antistrophe.definition.events import event_key
 from antistrophe.definition.result import is_iterable_of_events, read_events
 from antistrophe.definition.worker_start import Worker
 from antistrophe.errors import InvalidResultError, OutputNotFoundError
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.type_hints import short
 
 T = TypeVar("T")

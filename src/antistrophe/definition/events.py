@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 from antistrophe.definition.computed import computes_fields, computes_in_parts
@@ -13,6 +12,7 @@ from antistrophe.definition.computed_of_events import restore_computed_fields, w
 from antistrophe.errors import InvalidDefinitionError, NotSerializableError, UnreadableDataError
 from antistrophe.serialization import msgpack_values
 from antistrophe.serialization.converter import hooks
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.payload import pack_fields, structure_fields, unpack_payload
 from antistrophe.serialization.program import MAIN, program_namespace
 from antistrophe.serialization.type_hints import is_structured, short

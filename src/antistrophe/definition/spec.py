@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from antistrophe.errors import InvalidStepError
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.whole_numbers import check_whole_number
 
 

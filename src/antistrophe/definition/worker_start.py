@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeAlias, TypeVar, overload
 
 from antistrophe.errors import InvalidStepError, ResourceNotFoundError
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.type_hints import short
 
 F = TypeVar("F", bound=Callable[..., Any])

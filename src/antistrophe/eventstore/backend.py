@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.storage.database import Database
 
 StoredEvent: TypeAlias = tuple[int, str, int, str, int, bytes, bytes | None, int]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
@@ -17,6 +16,7 @@ from antistrophe.definition.events import NEWEST_POSSIBLE_VERSION, is_version, n
 from antistrophe.errors import InvalidUpcasterError
 from antistrophe.eventstore.auto_upcaster import AutoUpcaster
 from antistrophe.eventstore.recorded import unknown_version
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.type_hints import short
 
 EventData: TypeAlias = dict[str, Any]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from antistrophe.errors import AntistropheError
@@ -14,6 +13,7 @@ from antistrophe.records import PurgedSaga, SagaChange, SagaMetadata, SagaStatus
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.listed import Listed
 from antistrophe.saga.view import SagaView, ViewChange
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.payload import pack_payload
 
 Row: TypeAlias = SagaMetadata | SagaView | ViewChange | Listed

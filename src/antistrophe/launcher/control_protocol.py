@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from antistrophe.errors import UnreadableDataError
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.payload import (
     pack_fields,
     pack_payload,

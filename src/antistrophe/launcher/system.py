@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.settings import Settings
 
 

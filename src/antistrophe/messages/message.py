@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar, dataclass_transform
 
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.settings import Settings
 
 T = TypeVar("T")

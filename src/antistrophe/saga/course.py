@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from antistrophe.saga.entries import (
@@ -16,6 +16,7 @@ from antistrophe.saga.entries import (
     Verdict,
     VerdictGiven,
 )
+from antistrophe.serialization.fast_dataclass import dataclass
 
 
 class End(str, Enum):

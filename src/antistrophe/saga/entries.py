@@ -8,12 +8,12 @@ each action.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import Origin, SagaSpec
+from antistrophe.serialization.fast_dataclass import dataclass
 
 
 class Action(str, Enum):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import Origin
 from antistrophe.saga.entries import Action, FailureKind, Lease, Verdict
+from antistrophe.serialization.fast_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Entry
 from antistrophe.saga.outcome import status_of
 from antistrophe.saga.state import Saga
 from antistrophe.saga.view import SagaView, ViewChange, error_text, obstacle, view_after, view_of
+from antistrophe.serialization.fast_dataclass import dataclass
 
 FOLDED_ENTRIES = 64
 FOLDED_STEPS = 32

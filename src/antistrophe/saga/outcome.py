@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from antistrophe.definition.events import EncodedEvent
@@ -18,6 +17,7 @@ from antistrophe.errors import (
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Failure, FailureKind, TurnCause, TurnReason
 from antistrophe.saga.state import Saga
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.printable import printable
 
 

@@ -7,7 +7,7 @@ has a state of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from antistrophe.definition.spec import SagaSpec
@@ -37,6 +37,7 @@ from antistrophe.saga.entries import (
 )
 from antistrophe.saga.long_tuples import sequence_of, with_last, with_value
 from antistrophe.saga.step_state import KEPT_BYTES, StepState, is_owed, leaves_doubt, times_lost
+from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.fast_records import changed
 
 

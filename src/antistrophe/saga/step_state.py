@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import StepSpec
 from antistrophe.saga.entries import Action, AttemptFailed, Failure, FailureKind
+from antistrophe.serialization.fast_dataclass import dataclass
 
 _DOUBTFUL = frozenset(
     {FailureKind.IN_DOUBT, FailureKind.TIMEOUT, FailureKind.CRASH, FailureKind.INTERRUPTED, FailureKind.UNENCODABLE}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from antistrophe.saga.entries import Action, Entry, TurnedBack
 from antistrophe.saga.outcome import describe, error_of, outcome_of, status_of
 from antistrophe.saga.state import Saga
 from antistrophe.saga.step_state import ALONE_FROM, StepState, is_owed
+from antistrophe.serialization.fast_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

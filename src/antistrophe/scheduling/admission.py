@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.scheduling.fair_order import FairOrder, Level, Ticket, is_urgent, level_of
+from antistrophe.serialization.fast_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from antistrophe.definition.spec import Origin
+from antistrophe.serialization.fast_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

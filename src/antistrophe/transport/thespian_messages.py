@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from thespian.actors import ActorAddress, ActorExitRequest, ChildActorExited, DeadEnvelope, PoisonMessage
@@ -23,6 +22,8 @@ from thespian.system.messages.admin import (
     SystemShutdownCompleted,
 )
 from thespian.system.messages.multiproc import EndpointConnected, LoggerConnected
+
+from antistrophe.serialization.fast_dataclass import dataclass
 
 _LOG_FIELDS: dict[str, Any] = {
     "name": str,
