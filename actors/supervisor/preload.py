@@ -7,6 +7,7 @@ import gc
 from thespian.actors import ActorExitRequest, ChildActorExited
 
 from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
+from antistrophe.linux.own_memory import settle_memory
 from antistrophe.messages import (
     CallEnded,
     CallOver,
@@ -45,9 +46,8 @@ def warm_up() -> None:
     for entry in entries:
         unpack_record(pack_record(entry), ENTRY_TYPES)
     unpack_record(pack_record(metadata_of(saga)), (SagaMetadata,))
-    # The garbage collectors of the forks do not visit what is frozen, so its memory stays shared.
     gc.collect()
-    gc.freeze()
+    settle_memory()
 
 
 WITH_STEPS = (

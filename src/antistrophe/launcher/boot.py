@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -14,13 +15,17 @@ def main() -> None:
     if os.fork():
         os._exit(0)
     home, settings, folders = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+    gc.disable()  # nearly all that the imports make stays, and to look through it again and again takes time
     try:
         _make_importable(folders)
         from antistrophe.launcher.launch import launch
+        from antistrophe.linux.own_memory import settle_memory
     except Exception as error:
         text = f"the launcher of {home} can't be loaded: {error!r}"
         os.write(1, json.dumps({"error": "SystemUnavailableError", "text": text}).encode() + b"\n")
         raise
+    settle_memory()
+    gc.enable()
     launch(home, settings)
 
 
