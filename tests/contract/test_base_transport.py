@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -22,8 +23,9 @@ from antistrophe.linux import process, termination
 from antistrophe.transport import connection
 from antistrophe.transport import sender as sending
 from antistrophe.transport.actor_manager import ChildEnded
-from antistrophe.transport.address import address_of
+from antistrophe.transport.address import address_of, path_of
 from antistrophe.transport.child_processes import Addresses
+from antistrophe.transport.mailbox import Mailbox
 from antistrophe.transport.poller import Poller
 from antistrophe.transport.transport import UnixTransport
 from tests.contract.base_system import SEARCH_PATH, WAIT_S, until
@@ -274,3 +276,24 @@ def test_whether_more_is_waiting_is_known_without_waiting(make: Callable[[], Uni
     assert not receiver.more_is_waiting({str})
     receiver.close()
     assert not receiver.more_is_waiting({int})
+
+
+def test_who_receives_hears_of_another_descriptor_too_and_only_while_it_asks_for_that(
+    make: Callable[[], UnixTransport],
+) -> None:
+    sender, end = make(), make()
+    box = Mailbox(path_of(sender.myAddress) or "", end)
+    reads, writes = os.pipe()
+    try:
+        threading.Timer(0.05, os.write, (writes, b"x")).start()
+        begun = time.monotonic()
+        assert box.receive(60.0, reads) is None
+        assert time.monotonic() - begun < 30.0
+        send(sender, end, "a message")
+        settle(sender)
+        assert box.receive(60.0) == "a message"  # what can be read all the time does not get in its way
+        assert box.receive(0.0) is None
+    finally:
+        box.close()
+        os.close(reads)
+        os.close(writes)

@@ -21,10 +21,12 @@ _ANSWER_S = 3.0
 
 
 class Drains:
-    """Orders drains. ``serve`` is called again and again meanwhile: it lets applications in and out."""
+    """Orders drains. ``serve`` is called again and again meanwhile, and at once when the descriptor ``events`` can be
+    read: it lets applications in and out."""
 
-    def __init__(self, drain_s: float, serve: Callable[[], None]) -> None:
+    def __init__(self, drain_s: float, events: int, serve: Callable[[], None]) -> None:
         self._drain_s = drain_s
+        self._events = events
         self._serve = serve
         self._number = 0
 
@@ -55,6 +57,6 @@ class Drains:
     def _answers(self, incarnation: Incarnation, within_s: float) -> Iterator[Any]:
         until = time.monotonic() + within_s
         while time.monotonic() < until and not incarnation.dead():
-            message = incarnation.receive(_POLL_S)
+            message = incarnation.receive(_POLL_S, self._events)
             self._serve()
             yield message

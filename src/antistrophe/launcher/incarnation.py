@@ -137,9 +137,9 @@ class Incarnation:
             with contextlib.suppress(OverloadedError):
                 self._mailbox.send(message)
 
-    def receive(self, timeout_s: float) -> Any:
-        """The next message from the supervisor, or None."""
-        return None if self._mailbox is None else self._mailbox.receive(timeout_s)
+    def receive(self, timeout_s: float, beside: int | None = None) -> Any:
+        """The next message from the supervisor, or None; also None as soon as the descriptor ``beside`` can be read."""
+        return None if self._mailbox is None else self._mailbox.receive(timeout_s, beside)
 
     def close(self) -> None:
         """Close the descriptors and the mailbox. The launcher's sweep ends the processes."""

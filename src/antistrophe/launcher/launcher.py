@@ -61,7 +61,7 @@ class Launcher:
         self._lock = lock
         # The whole system uses one steady clock, so a change of the wall clock has no effect.
         self._configuration = Configuration(str(home), settings, now_s - time.monotonic(), os.getpid())
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.EpollSelector()
         self._signals = Signals(self._selector)
         listener = self._listen(folder)
         self._connections = ClientConnections(self._selector, listener, control_protocol.Starting(), self._client_left)
@@ -72,7 +72,7 @@ class Launcher:
         self._look_at = 0.0
         self._first_hello_until = time.monotonic() + _FIRST_HELLO_S
         self._failed = False
-        self._drains = Drains(settings.drain_s, lambda: self._select(0.0))
+        self._drains = Drains(settings.drain_s, self._selector.fileno(), lambda: self._select(0.0))
         self._drained = False
         self._owner = True
         os.register_at_fork(after_in_child=self._release_in_fork)

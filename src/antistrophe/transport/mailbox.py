@@ -7,7 +7,7 @@ import threading
 from datetime import timedelta
 from typing import Any
 
-from thespian.actors import ActorExitRequest, ActorSystemFailure
+from thespian.actors import ActorExitRequest, ActorSystemFailure, WatchMessage
 from thespian.system.transport import ReceiveEnvelope, SendStatus
 
 from antistrophe.errors import OverloadedError, SystemUnavailableError
@@ -102,10 +102,12 @@ class Mailbox:
         """Whether `close` was called, or the process was forked."""
         return self._transport.closed
 
-    def receive(self, timeout_s: float | None) -> Any:
-        """The next message; None when ``timeout_s`` have passed (None: no limit), or `wake` or `close` was called."""
+    def receive(self, timeout_s: float | None, beside: int | None = None) -> Any:
+        """The next message; None when ``timeout_s`` have passed (None: no limit), when the descriptor ``beside`` can be
+        read, and when `wake` or `close` was called."""
+        self._transport.set_watch(() if beside is None else (beside,))
         result = self._transport.run(None, None if timeout_s is None else timedelta(seconds=timeout_s))
-        if not isinstance(result, ReceiveEnvelope) or isinstance(result.message, ActorExitRequest):
+        if not isinstance(result, ReceiveEnvelope) or isinstance(result.message, ActorExitRequest | WatchMessage):
             return None
         return result.message
 
