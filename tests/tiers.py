@@ -46,7 +46,7 @@ TIERS = {
     "tests/house/test_packaging.py::test_the_wheel_has_the_actors_and_the_mark_of_typed_code": SLOW,
     "tests/house/test_pictures.py::test_the_pictures_can_be_made_from_a_run_of_the_demo": SLOW,
     "tests/house/test_site.py": SLOW,
-    "tests/house/test_tools.py::test_the_checker_is_content[types]": SLOW,
+    "tests/house/test_typing.py": SLOW,
     "tests/simulation/test_worlds.py::test_every_world_keeps_every_promise": SLOW,
 }
 

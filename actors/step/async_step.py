@@ -31,9 +31,10 @@ from antistrophe.actors.step.user_process import (
     refusal,
 )
 from antistrophe.actors.step.worker_resources import WorkerResources
+from antistrophe.definition.calling import build_step, call_step
 from antistrophe.definition.code_files import FileStamp
 from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class
-from antistrophe.definition.step import StepSource, build_step, call_step
+from antistrophe.definition.step import StepSource
 from antistrophe.errors import InDoubtError
 from antistrophe.messages import (
     Address,

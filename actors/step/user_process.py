@@ -14,10 +14,10 @@ from dataclasses import replace
 
 from antistrophe.actors.base import RuntimeActor, log
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL
+from antistrophe.definition.calling import prepare_step
 from antistrophe.definition.code_files import FileStamp, stamp_of
 from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class, mark_step_process
 from antistrophe.definition.relocation import other_place
-from antistrophe.definition.step import prepare_step
 from antistrophe.errors import JournalError, UnreadableDataError
 from antistrophe.journal import journal_path
 from antistrophe.linux.control_groups import enter_group

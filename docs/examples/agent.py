@@ -5,9 +5,10 @@ The plans are what a language model has answered. A call of the second one hangs
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, StepContext, StepResult, step
+from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStep, StepContext, StepResult, step
 
 PLANS = {
     "trip": """[{"tool": "book_flight", "arguments": {"to": "Athens"}},
@@ -56,7 +57,7 @@ def browse(ctx: StepContext, url: str) -> None:
     time.sleep(3600)
 
 
-TOOLS = {"book_flight": book_flight, "book_hotel": book_hotel, "browse": browse}
+TOOLS: dict[str, Callable[..., SagaStep]] = {"book_flight": book_flight, "book_hotel": book_hotel, "browse": browse}
 
 
 def saga_of(name: str, plan: str) -> SagaDefinition:

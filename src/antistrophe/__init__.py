@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 from antistrophe.client.handle import SagaHandle
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.client.subscription import ChangeSubscription
-from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, Outputs, StepContext, StepResult
+from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, Outputs, StepContext, StepResult, Verified
 from antistrophe.definition.events import RawEvent, event
 from antistrophe.definition.options import StepOptions, StepOptionWarning
 from antistrophe.definition.saga_definition import SagaDefinition
@@ -151,6 +151,7 @@ __all__ = [
     "SystemUnavailableError",
     "TimelineEntry",
     "UnreadableDataError",
+    "Verified",
     "event",
     "on_worker_start",
     "step",

@@ -100,7 +100,7 @@ class Pay(SagaStep):
 def pay(amount: float, memo: str = "", *more: int) -> None: ...
 
 
-@pay.compensation
+@pay.compensation  # type: ignore[arg-type]  # one of its parameters
 def repay(amount: float) -> None: ...
 
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe.definition import code_loading, events
+from antistrophe.definition.calling import build_step, call_step
 from antistrophe.definition.code_loading import (
     CodeNotLoadableError,
     inside_step_process,
@@ -22,7 +23,7 @@ from antistrophe.definition.code_loading import (
     mark_step_process,
 )
 from antistrophe.definition.spec import Origin
-from antistrophe.definition.step import SagaStep, build_step, call_step
+from antistrophe.definition.step import SagaStep
 from antistrophe.errors import AntistropheError, AttemptCancelled
 from antistrophe.serialization.payload import pack_payload
 
@@ -272,7 +273,7 @@ def test_the_application_and_a_step_process_agree(tmp_path: Path) -> None:
     receiver = (
         "import sys\n"
         "from antistrophe.definition.code_loading import load_step_class\n"
-        "from antistrophe.definition.step import build_step, call_step\n"
+        "from antistrophe.definition.calling import build_step, call_step\n"
         "from antistrophe.serialization.payload import unpack_record\n"
         "from antistrophe.definition.spec import SagaSpec\n"
         "spec = unpack_record(sys.stdin.buffer.read(), (SagaSpec,))\n"

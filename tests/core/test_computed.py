@@ -31,7 +31,7 @@ from antistrophe import (
     UnreadableDataError,
     step,
 )
-from antistrophe.definition.step import build_step
+from antistrophe.definition.calling import build_step
 from antistrophe.definition.step_options import step_spec
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.testing import run_inline

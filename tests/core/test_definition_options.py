@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from antistrophe.definition.calling import build_step
 from antistrophe.definition.context import StepContext
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy, StepSpec
-from antistrophe.definition.step import SagaStep, build_step
+from antistrophe.definition.step import SagaStep
 from antistrophe.definition.step_options import step_spec
 from antistrophe.errors import InvalidStepError
 from antistrophe.serialization.payload import pack_payload, unpack_payload

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
+from antistrophe.definition.calling import build_step, call_step
 from antistrophe.definition.context import StepContext
 from antistrophe.definition.saga_definition import SagaDefinition
-from antistrophe.definition.step import SagaStep, build_step, call_step
+from antistrophe.definition.step import SagaStep
 from antistrophe.definition.step_options import step_spec
 from antistrophe.errors import InvalidStepError, NotSerializableError, UnreadableDataError
 from antistrophe.serialization.payload import pack_payload, unpack_payload

@@ -22,6 +22,8 @@ from antistrophe.definition.code_loading import CodeNotLoadableError
 from antistrophe.definition.step import step
 from antistrophe.definition.worker_start import Worker, worker_starts, worker_starts_reached
 
+NOTHING = step(lambda: None)
+
 
 @pytest.fixture(autouse=True)
 def nothing_else_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +226,7 @@ def test_what_it_made_is_closed(loop: CallLoop, cls: type[Closes], expected: lis
     resources = WorkerResources()
     on_worker_start("made")(made[how])
     resources.start(loop.run_apart)
-    assert resources.seen_from(step(lambda: None))["made"] is held
+    assert resources.seen_from(NOTHING)["made"] is held
     assert resources.missing() == []
     resources.close(loop.run_apart)
     assert held.said == (["after"] if "ator" in how or how == "manager" else expected)
@@ -248,7 +250,7 @@ def test_a_task_is_cancelled_at_the_end(loop: CallLoop) -> None:
     resources = WorkerResources()
     on_worker_start(beat)
     resources.start(loop.run_apart)
-    task = resources.seen_from(step(lambda: None))["beat"]
+    task = resources.seen_from(NOTHING)["beat"]
     loop.run(asyncio.sleep(0))
     assert not task.done(), "it outlives the calls"
     resources.close(loop.run_apart)

@@ -19,9 +19,9 @@ from antistrophe import (
     StepOptions,
     StepOptionWarning,
 )
+from antistrophe.definition.calling import build_step
 from antistrophe.definition.options import OPTIONS
 from antistrophe.definition.spec import StepSpec
-from antistrophe.definition.step import build_step
 from antistrophe.definition.step_options import step_spec
 from antistrophe.serialization.payload import unpack_payload
 

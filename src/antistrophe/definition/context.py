@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeAlias
 
 from antistrophe.definition.events import event_key
 from antistrophe.definition.result import is_iterable_of_events, read_events
@@ -16,7 +16,14 @@ from antistrophe.errors import InvalidResultError, OutputNotFoundError
 from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.type_hints import short
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # a default needs Python 3.13; every type checker brings this module
+
+    T = TypeVar("T", default=Any)  # so that a bare StepResult is one with any output
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 
 class LaterOutputs(Protocol):
@@ -154,6 +161,8 @@ NOT_APPLIED: Final[Literal[Finding.NOT_APPLIED]] = Finding.NOT_APPLIED
 """Returned by ``verify``: the step did not take effect. The attempt counts as one that raised."""
 UNKNOWN: Final[Literal[Finding.UNKNOWN]] = Finding.UNKNOWN
 """Returned by ``verify``: nobody can tell. The step stays in doubt."""
+Verified: TypeAlias = StepResult[Any] | Finding
+"""What ``verify`` returns, for its annotation: a StepResult, NOT_APPLIED or UNKNOWN."""
 
 
 def normalise_result(value: Any) -> StepResult[Any]:

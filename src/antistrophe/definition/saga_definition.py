@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from antistrophe.definition.calling import source_of
 from antistrophe.definition.code_loading import origin_of
 from antistrophe.definition.spec import SagaSpec, StepSpec
-from antistrophe.definition.step import SagaStep, StepFunction, source_of
+from antistrophe.definition.step import SagaStep, StepFunction
 from antistrophe.definition.step_options import step_spec
 from antistrophe.definition.validation import count_problem, name_problem, priority_problem, seconds_problem
 from antistrophe.errors import InvalidDefinitionError, InvalidStepError, PayloadTooLargeError

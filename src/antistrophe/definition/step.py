@@ -5,21 +5,29 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from types import FunctionType
-from typing import Any, Literal, TypeAlias, TypeVar, cast, get_type_hints, overload
-from weakref import WeakKeyDictionary
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast, get_type_hints, overload
 
-from antistrophe.definition.computed import restore_computed
-from antistrophe.definition.context import StepContext
+from antistrophe.definition.context import StepContext, StepResult, Verified
 from antistrophe.definition.options import OPTIONS
-from antistrophe.definition.result import finished
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy
 from antistrophe.errors import InvalidStepError
-from antistrophe.serialization.payload import prepare_fields, unpack_fields
 from antistrophe.serialization.type_hints import short
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+Given: TypeAlias = StepResult[Any] | Iterable[object] | AsyncIterable[object] | None
+"""What ``execute`` and ``compensate`` give back, or what an ``async def`` does once it is awaited."""
+
+G = TypeVar("G", bound=Given | Awaitable[Given])
+V = TypeVar("V", bound=Verified | Awaitable[Verified])
+R_co = TypeVar("R_co", covariant=True)
+
+
+class TakesContext(Protocol[P, R_co]):
+    """To a type checker: a function whose first parameter is ``ctx``, and what its others are."""
+
+    def __call__(self, ctx: StepContext, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
 class SagaStep:
@@ -64,7 +72,7 @@ class SagaStep:
     __slots__ = ()
 
 
-class StepFunction:
+class StepFunction(Generic[P]):
     """A function under ``@step``. Called with the step's input, it gives a step of a saga."""
 
     __name__: str
@@ -83,7 +91,7 @@ class StepFunction:
             return_annotation=inspect.Signature.empty,
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> FunctionStep:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionStep:
         """The step with this input. Raises TypeError for arguments that the function does not take."""
         try:
             bound = self._input_signature.bind(*args, **kwargs)
@@ -99,13 +107,30 @@ class StepFunction:
         # A copy or a pickle is the name of the function, as for a class: other processes know a step by its name.
         return self.__qualname__
 
+    @overload
+    def compensation(self, function: TakesContext[P, G]) -> TakesContext[P, G]: ...
+    @overload
+    def compensation(self, function: Callable[P, G]) -> Callable[P, G]: ...
+    @overload
+    def compensation(self, function: TakesContext[[], G]) -> TakesContext[[], G]: ...
+    @overload
+    def compensation(self, function: Callable[[], G]) -> Callable[[], G]: ...
     def compensation(self, function: F) -> F:
         """Decorator: the function that undoes the step. It takes ``ctx`` and any of the step's parameters, by name.
+        (A type checker wants all of the parameters, or none.)
 
         Raises InvalidStepError for a parameter that the step does not have, and for a second function.
         """
         return self._add("compensate", function)
 
+    @overload
+    def verify(self, function: TakesContext[P, V]) -> TakesContext[P, V]: ...
+    @overload
+    def verify(self, function: Callable[P, V]) -> Callable[P, V]: ...
+    @overload
+    def verify(self, function: TakesContext[[], V]) -> TakesContext[[], V]: ...
+    @overload
+    def verify(self, function: Callable[[], V]) -> Callable[[], V]: ...
     def verify(self, function: F) -> F:
         """Decorator: the function that finds out whether a step in doubt took effect; otherwise as ``compensation``."""
         return self._add("verify", function)
@@ -163,26 +188,30 @@ class StepFunction:
 class FunctionStep(SagaStep):
     """A step made by a step function. Two are equal where function and input are."""
 
-    definition: StepFunction
+    definition: StepFunction[...]
     input: Any
 
     def __repr__(self) -> str:
         return repr(self.input)
 
 
-ContextPassing: TypeAlias = Literal["positional", "keyword", "none"]
-"""How a method takes the context: as its one positional argument, as ``ctx=``, or not at all."""
-
-# Each call asks this, and reading the parameters takes longer than most of what a call takes.
-_passing_of: WeakKeyDictionary[FunctionType, ContextPassing] = WeakKeyDictionary()
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-StepSource: TypeAlias = type[SagaStep] | StepFunction
+StepSource: TypeAlias = type[SagaStep] | StepFunction[...]
 """The step class, or the step function, from which another process makes a step again."""
 
 
+class StepDecorator(Protocol):
+    """To a type checker: ``@step`` with options."""
+
+    @overload
+    def __call__(self, function: TakesContext[P, G], /) -> StepFunction[P]: ...
+    @overload
+    def __call__(self, function: Callable[P, G], /) -> StepFunction[P]: ...
+
+
 @overload
-def step(function: Callable[..., Any], /) -> StepFunction: ...
+def step(function: TakesContext[P, G], /) -> StepFunction[P]: ...
+@overload
+def step(function: Callable[P, G], /) -> StepFunction[P]: ...
 @overload
 def step(
     *,
@@ -199,24 +228,24 @@ def step(
     limits: ResourceLimits | None = None,
     max_concurrent: int | None = None,
     max_per_second: float | None = None,
-) -> Callable[[Callable[..., Any]], StepFunction]: ...
+) -> StepDecorator: ...
 def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a step: ``@step``, or ``@step(timeout_s=5)`` with the options that a step class may set.
 
     ::
 
         @step(timeout_s=5)
-        def debit(ctx, account: str, amount: int):
+        def debit(ctx: StepContext, account: str, amount: int) -> list[Debited]:
             return [Debited(account, amount)]
 
         @debit.compensation
-        def undo_debit(ctx, account: str, amount: int): ...
+        def undo_debit(ctx: StepContext, account: str, amount: int) -> None: ...
 
         saga = SagaDefinition("transfer-100").add_step(debit("A", 100))
 
-    A parameter called ``ctx``, or annotated StepContext, gets the context; the others are the step's input. The step's
-    name is the function's unless given. Raises InvalidStepError for an option that does not exist, and above anything
-    but a function.
+    A parameter called ``ctx``, or annotated StepContext, gets the context; the others are the step's input. (To a type
+    checker the context is a first parameter ``ctx``.) The step's name is the function's unless given. Raises
+    InvalidStepError for an option that does not exist, and above anything but a function.
     """
     unknown = options.keys() - OPTIONS
     if unknown:
@@ -249,82 +278,3 @@ def _field_default(parameter: inspect.Parameter) -> Any:
     if parameter.default is parameter.empty:
         return dataclasses.field()
     return dataclasses.field(default_factory=lambda: parameter.default)
-
-
-# --- in a step process --------------------------------------------------------------------------------------------
-
-
-def source_of(step: SagaStep) -> StepSource:
-    """The class, or the step function, that the step is made from."""
-    return step.definition if isinstance(step, FunctionStep) else type(step)
-
-
-def prepare_step(source: StepSource) -> None:
-    """Do ahead of time what the first `build_step` from this source would have to do."""
-    prepare_fields(source.input_class if isinstance(source, StepFunction) else source)
-
-
-def build_step(source: StepSource, data: bytes, computed: bytes = b"") -> SagaStep:
-    """The step with this packed input, and with what it had computed when it was added to its saga. Raises
-    UnreadableDataError where either does not fit the step (any more)."""
-    if isinstance(source, StepFunction):
-        given = unpack_fields(data, source.input_class, what=source.__name__, forbid_unknown=True)
-        return FunctionStep(source, given)
-    made = unpack_fields(data, source, what=source.__qualname__, forbid_unknown=True)
-    if computed:
-        restore_computed(made, computed)
-    return made
-
-
-def method_of(step: SagaStep, role: str) -> Callable[..., Any] | None:
-    """The step's function or method for ``execute``, ``compensate`` or ``verify``, or None. A field does not count."""
-    if isinstance(step, FunctionStep):
-        return step.definition.functions.get(role)
-    method = getattr(type(step), role, None)
-    return cast("Callable[..., Any]", getattr(step, role)) if callable(method) else None
-
-
-def call_step(step: SagaStep, role: str, ctx: StepContext) -> Any:
-    """Call ``execute``, ``compensate`` or ``verify``, with ``ctx`` where the method takes it.
-
-    Returns what the method gives back, read to its end; a coroutine that gives it for an ``async def``. Lets every
-    exception through.
-    """
-    if isinstance(step, FunctionStep):
-        return finished(step.definition.call(role, step.input, ctx))
-    method = method_of(step, role)
-    if method is None:
-        raise InvalidStepError(f"{type(step).__qualname__} has no method {role}")
-    match context_passing(type(step).__qualname__, role, method):
-        case "positional":
-            return finished(method(ctx))
-        case "keyword":
-            return finished(method(ctx=ctx))
-        case "none":
-            return finished(method())
-
-
-def context_passing(owner: str, role: str, method: Callable[..., Any]) -> ContextPassing:
-    """How a bound method takes the context. Raises InvalidStepError where the method takes anything else."""
-    function = getattr(method, "__func__", None)
-    if not isinstance(function, FunctionType):
-        return _read_parameters(owner, role, method)
-    known = _passing_of.get(function)
-    if known is None:
-        known = _passing_of[function] = _read_parameters(owner, role, method)
-    return known
-
-
-def _read_parameters(owner: str, role: str, method: Callable[..., Any]) -> ContextPassing:
-    parameters = inspect.signature(method).parameters.values()
-    needed = [each for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
-    if len(needed) > 1 or (needed and needed[0].kind is inspect.Parameter.KEYWORD_ONLY and needed[0].name != "ctx"):
-        raise InvalidStepError(
-            f"{owner}.{role} has the parameters {', '.join(each.name for each in needed)}: a step is called as "
-            f"{role}(self) or {role}(self, ctx), so make what else it needs a field of the step"
-        )
-    context = next((each for each in parameters if each.name == "ctx" and each.kind not in _VARIADIC), None)
-    if context is not None and context.kind is not inspect.Parameter.POSITIONAL_ONLY:
-        return "keyword"
-    takes_any = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters)
-    return "positional" if needed or context is not None or takes_any else "none"

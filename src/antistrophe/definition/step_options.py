@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from antistrophe.definition.calling import build_step, context_passing, method_of, source_of
 from antistrophe.definition.code_loading import class_ref
 from antistrophe.definition.computed import (
     attributes_beside,
@@ -18,14 +19,7 @@ from antistrophe.definition.computed import (
 )
 from antistrophe.definition.options import OPTIONS, fields_as_data, own_options, refuse_near_names
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy, StepSpec
-from antistrophe.definition.step import (
-    FunctionStep,
-    SagaStep,
-    build_step,
-    context_passing,
-    method_of,
-    source_of,
-)
+from antistrophe.definition.step import FunctionStep, SagaStep
 from antistrophe.definition.validation import count_problem, name_problem, rate_problem, seconds_problem
 from antistrophe.errors import InvalidStepError
 from antistrophe.serialization.payload import pack_fields

@@ -22,9 +22,9 @@ from antistrophe.actors.step.raised import answer_of_exception, exit_of
 from antistrophe.actors.step.step_context import context_of
 from antistrophe.actors.step.stored_outputs import StoredOutputs
 from antistrophe.actors.step.worker_resources import WorkerResources
+from antistrophe.definition.calling import build_step, call_step, source_of
 from antistrophe.definition.events import decode_event
 from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, SagaDefinition
-from antistrophe.definition.step import build_step, call_step, source_of
 from antistrophe.definition.worker_start import worker_starts_reached
 from antistrophe.errors import AttemptCancelled, SagaError
 from antistrophe.journal import JournalRecord

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from antistrophe.definition.calling import build_step, call_step, method_of, source_of
 from antistrophe.definition.code_loading import inside_step_process, load_step_class
 from antistrophe.definition.context import Outputs, StepContext, StepResult, normalise_result
 from antistrophe.definition.result import run_coroutine
 from antistrophe.definition.spec import Origin
-from antistrophe.definition.step import SagaStep, build_step, call_step, method_of, source_of
+from antistrophe.definition.step import SagaStep
 from antistrophe.definition.worker_start import Worker
 from antistrophe.errors import FatalError, InDoubtError, NotSerializableError
 from antistrophe.serialization.payload import pack_payload, unpack_payload
