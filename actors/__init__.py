@@ -10,7 +10,7 @@
        |-- saga host     saga actors: decide, journal, perform      saga/         SagaHost, SagaActor
        |-- step process  user code, one attempt at a time           step/         StepActor
        |-- async worker  user code, coroutines of many sagas        step/         AsyncStepActor
-       `-- registry      answers what monitoring asks               registry      RegistryActor
+       `-- registry      answers what monitoring asks, and purges   registry      RegistryActor
 
 One attempt of a step goes through them like this. The saga actor asks the supervisor for a lease (``RequestLease``).
 When a process is free, the supervisor answers with one (``ProcessGrant``). The saga actor writes the attempt to the

@@ -1,4 +1,5 @@
-"""The registry actor: it answers monitoring queries from the journal, and sends changes to those who follow them."""
+"""The registry actor: it answers monitoring queries from the journal, and sends changes to those who follow them.
+Beside that it purges the finished sagas that the settings do not retain."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 from thespian.actors import WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
+from antistrophe.actors.retention import Retention
 from antistrophe.errors import AntistropheError
 from antistrophe.journal import Journal, SqliteJournal, journal_path
 from antistrophe.journal.stored_entries import PART_BYTES
@@ -35,6 +37,12 @@ from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 
 _RUNNING = (SagaStatus.EXECUTING, SagaStatus.COMPENSATING)
+
+_PURGE = "purge"
+"""The wakeup for the next step of a purge."""
+
+_FIRST_PURGE_S = 0.5
+"""How long the registry has been at work before it begins to purge."""
 
 _JOURNAL_PATIENCE_S = 0.25
 """How long a query waits where another process keeps even readers out."""
@@ -68,11 +76,14 @@ class RegistryActor(RuntimeActor):
 
     def _on_configuration(self, message: Configuration, _sender: Address) -> None:
         if self.base is not None:
+            self._purge_if_due()  # the supervisor tells it again and again; a wakeup may be lost
             return
         self.configure(message)
-        self._read: Journal = SqliteJournal(
+        journal = SqliteJournal(
             journal_path(message.home), synchronous=message.settings.synchronous, patience_s=_JOURNAL_PATIENCE_S
         )
+        self._read: Journal = journal
+        self._retention = Retention(journal, message.settings)
         self._answers: dict[type, Callable[[Any], Any]] = {
             GetSaga: self._get_saga,
             GetEntries: self._get_entries,
@@ -84,6 +95,9 @@ class RegistryActor(RuntimeActor):
         self.also_handle(
             {RegistryQuery: self._on_query, LifecycleReport: self._on_report, WakeupMessage: self._on_wakeup}
         )
+        self._purge_at = self.now() + _FIRST_PURGE_S
+        if self._retention.wanted:
+            self.wake_in(_FIRST_PURGE_S, _PURGE)
 
     def _on_query(self, message: RegistryQuery, _sender: Address) -> None:
         query, to = message.query, message.reply_to
@@ -98,9 +112,18 @@ class RegistryActor(RuntimeActor):
     def _on_report(self, _message: LifecycleReport, _sender: Address) -> None:
         self._serve_polls()
 
-    def _on_wakeup(self, _message: Any, _sender: Address) -> None:
+    def _on_wakeup(self, message: Any, _sender: Address) -> None:
+        if message.payload == _PURGE:
+            self._purge_if_due()
+            return
         self._serve_polls()
         self._tick()
+
+    def _purge_if_due(self) -> None:
+        if self._retention.wanted and self.now() >= self._purge_at:
+            pause_s = self._retention.step()
+            self._purge_at = self.now() + pause_s
+            self.wake_in(pause_s, _PURGE)
 
     # --- queries -----------------------------------------------------------------------------------------------
 

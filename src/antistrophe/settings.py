@@ -77,8 +77,8 @@ def _count(default: int | None, says: str, *, low: int, high: int, unit: str = "
     return _setting(default, says, unit=unit, low=low, high=high, whole=True, optional=default is None)
 
 
-def _seconds(default: float, says: str, *, low: float = 0, high: float = _DAY_S) -> Any:
-    return _setting(default, says, unit="seconds", low=low, high=high)
+def _seconds(default: float | None, says: str, *, low: float = 0, high: float = _DAY_S) -> Any:
+    return _setting(default, says, unit="seconds", low=low, high=high, optional=default is None)
 
 
 def _word(default: str, says: str, *words: str) -> Any:
@@ -189,6 +189,19 @@ class Settings(_WithOrigin):
         low=1 << 16,
         high=1 << 40,
     )
+    retain_finished_s: float | None = _seconds(
+        None,
+        "How long the record of a completed or compensated saga is kept; then it is purged, beside the work. Its id"
+        " stays known. Not set: for ever.",
+        high=1e10,
+    )
+    retain_finished: int | None = _count(
+        None,
+        "How many completed and compensated sagas are kept, those that finished last; the records of others are purged."
+        " Not set: all.",
+        low=0,
+        high=1 << 53,
+    )
 
     def __post_init__(self) -> None:
         described = Settings.described()
@@ -200,8 +213,9 @@ class Settings(_WithOrigin):
         if problems:
             raise InvalidSettingsError("; ".join(problems))
         for name, allowed in described.items():
-            if allowed.unit == "seconds":  # 5 and 5.0 are the same setting, and must travel as the same
-                object.__setattr__(self, name, float(getattr(self, name)))
+            value = getattr(self, name)
+            if allowed.unit == "seconds" and value is not None:  # 5 and 5.0 must travel as the same
+                object.__setattr__(self, name, float(value))
 
     @property
     def step_processes(self) -> int:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from antistrophe.cli.storage_words import size_in_words, what_to_do
 from antistrophe.cli.times import timedelta_of
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.journal import SagaEvent, SqliteJournal
+from antistrophe.journal.growth import Growth
+from antistrophe.launcher.home_lock import HomeLock
 from antistrophe.saga.entries import Action, AttemptSucceeded, SagaCompleted
 from antistrophe.serialization.payload import pack_payload
 from tests.acceptance.command import Caller
@@ -92,3 +96,36 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         timedelta_of(text)
+
+
+def test_compact_is_for_a_home_whose_system_does_not_run(home: Caller) -> None:
+    said = home.ask("compact", "--json")
+    assert said.code == 0
+    assert said.json()["file_bytes_after"] <= said.json()["file_bytes_before"]
+    assert "of free disk while it works" in said.err
+    assert home.ask("compact").out.startswith("journal.db had")
+    held = HomeLock.take(home.home)
+    assert held is not None
+    assert not held.after_death
+    assert "end it first" in home.ask("compact").complaint
+    held.release()
+    assert home.ask("compact").code == 0
+    later = HomeLock.take(home.home)
+    assert later is not None
+    assert later.after_death, "the death of the one before is still known"
+    later.release()
+
+
+def test_doctor_tells_size_growth_and_age(home: Caller) -> None:
+    (size,) = [each for each in home.ask("doctor", "--json").json()["findings"] if each["subject"] == "size"]
+    assert size["health"] == "well"
+    assert "sagas a day of late" in size["says"]
+    assert "KiB each; the oldest finished saga ended" in size["says"]
+
+
+def test_doctor_knows_what_makes_a_file_small() -> None:
+    growth = Growth(100 << 20, 50 << 20, 0, can_shrink=False, sagas_a_day=None, bytes_a_saga=None, oldest_finished=None)
+    assert "antistrophe compact" in (what_to_do(growth) or "")
+    assert what_to_do(replace(growth, can_shrink=True)) is None
+    assert "fuser" in (what_to_do(replace(growth, log_bytes=65 << 20)) or "")
+    assert size_in_words(growth) == "100.0 MiB (50.0 MiB free), log 0.0 MiB"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ from antistrophe import (
     SagaHandle,
     SagaOrchestrator,
     SagaStatus,
+    Settings,
 )
 from tests.actors.staging import Stage, outcome
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -102,3 +105,14 @@ def test_a_purge_can_be_awaited(system: SagaOrchestrator, stage: Stage) -> None:
 
     assert asyncio.run(purge()) == 1
     assert system.get_saga(saga.id) is None
+
+
+def test_the_system_purges_what_the_settings_do_not_retain(stage: Stage, tmp_path: Path) -> None:
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(retain_finished=1)) as orchestrator:
+        sagas = [stage.saga(stage.act("x")) for _ in range(3)]
+        for saga in sagas:
+            orchestrator.execute(saga, timeout_s=30.0)
+        until(lambda: orchestrator.history_count() == 1, "two sagas are purged")
+        assert [saga.id for saga in orchestrator.get_history()] == [sagas[-1].id]
+        with pytest.raises(SagaExistsError):
+            orchestrator.execute(sagas[0])

@@ -17,9 +17,11 @@ from enum import Enum
 from pathlib import Path
 
 from antistrophe.cli.invocation import places
+from antistrophe.cli.storage_words import size_in_words, what_to_do
 from antistrophe.cli.stored_journal import ANSWER_S
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal, journal_path
+from antistrophe.journal.growth import growth_of
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.launcher.home_lock import LOCK_NAME
 from antistrophe.launcher.probe import probe
@@ -218,6 +220,7 @@ def _journal(home: Path, system: _System, *, all_sagas: bool) -> Iterator[Findin
         return
     try:
         yield from _structure(journal, file)
+        yield _size(file)
         yield from _sagas(journal, all_sagas=all_sagas)
         yield from _attention(journal)
     except JournalError as error:
@@ -230,6 +233,12 @@ def _structure(journal: SqliteJournal, file: Path) -> Iterator[Finding]:
     size = file.stat().st_size
     journal.check()
     yield _well("journal", f"{file.name}: {size / (1 << 20):.1f} MiB, {journal.head()} entries, sound")
+
+
+def _size(file: Path) -> Finding:
+    growth = growth_of(file)
+    advice = what_to_do(growth)
+    return Finding(Health.WELL if advice is None else Health.NOTE, "size", size_in_words(growth), advice)
 
 
 def _sagas(journal: SqliteJournal, *, all_sagas: bool) -> Iterator[Finding]:

@@ -36,6 +36,7 @@ VERBS = {
     "explain": "read",
     "export": "storage_commands",
     "purge": "storage_commands",
+    "compact": "storage_commands",
     "doctor": "doctor",
 }
 

@@ -1,4 +1,5 @@
-"""`export` and `purge`: what the journal holds of a saga, and how finished sagas leave it. No system has to run."""
+"""`export`, `purge` and `compact`: what the journal holds of a saga, how finished sagas leave it, and how its file gets
+smaller. No system has to run."""
 
 from __future__ import annotations
 
@@ -15,12 +16,14 @@ from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.stored_journal import find_saga, open_journal
 from antistrophe.cli.times import timedelta_of
 from antistrophe.client.purging import purge, purgeable
-from antistrophe.errors import UnreadableDataError
+from antistrophe.errors import SystemStateError, UnreadableDataError
 from antistrophe.eventstore.backend import StoredEvent
 from antistrophe.eventstore.sqlite import SqliteEvents
+from antistrophe.launcher.home_lock import HomeLock, holder_of
 from antistrophe.records import SagaStatus
 from antistrophe.serialization.payload import unpack_payload
 from antistrophe.settings import Settings
+from antistrophe.storage.compaction import compact, room_needed
 from antistrophe.storage.opening import open_database
 
 FINAL_WORDS = [status.value for status in SagaStatus if status.final]
@@ -118,4 +121,39 @@ def purge_verb(
     if not dry_run:
         line += f"; {file.name} had {screen.mebibytes(before)}, and has {screen.mebibytes(after)}"
     screen.output().print(line, soft_wrap=True)
+    return DONE
+
+
+@click.command("compact", short_help="Write the journal's file anew, as small as it can be.")
+@everywhere
+@pass_invocation
+def compact_verb(invocation: Invocation) -> int:
+    """Write the journal's file anew, so that nothing in it is free. Only while no system runs.
+
+    It is needed once for a file that an older release has made: a purge can't make that smaller before. It takes twice
+    the size of what is in the file as free disk while it works. One that is killed leaves the file as it was.
+    """
+    file = invocation.journal_file()
+    lock = HomeLock.take(invocation.home)
+    if lock is None:
+        raise SystemStateError(
+            f"the actor system of {invocation.home} runs ({holder_of(invocation.home)}): end it first, because nothing"
+            " can be journaled while the file is written anew"
+        )
+    try:
+        with closing(open_database(file)) as database:
+            before = file.stat().st_size
+            room = screen.mebibytes(room_needed(database))
+            line = f"{file} has {screen.mebibytes(before)}; this takes up to {room} of free disk while it works"
+            screen.errors().print(screen.safe(line), soft_wrap=True)
+            compact(database)
+            after = file.stat().st_size
+        if not lock.after_death:  # else the next system has to know of the death that it comes after
+            lock.ends_well()
+    finally:
+        lock.release()
+    if invocation.as_json:
+        screen.print_json_line({"file_bytes_before": before, "file_bytes_after": after})
+    else:
+        screen.output().print(f"{file.name} had {screen.mebibytes(before)}, and has {screen.mebibytes(after)}")
     return DONE

@@ -21,8 +21,8 @@ Each file answers one question: ``journal`` what a journal does, ``sqlite`` how 
 ``group`` how appends share a transaction, ``rows`` how entries and states are packed, ``shapes`` how definitions are
 stored once, ``packed_append`` what one append writes, ``stored_entries`` and ``stored_states`` how all of it is read,
 ``saga_counts`` how sagas are counted, ``timeline`` how people see them, ``paging`` how a list comes in pages,
-``retention`` how finished sagas are purged, and ``tombstones`` what stays of them. Start reading in ``journal``.
-``actors/saga/journal_access.py`` is how the actors use it.
+``retention`` how finished sagas are purged, ``tombstones`` what stays of them, and ``growth`` what the file takes.
+Start reading in ``journal``. ``actors/saga/journal_access.py`` is how the actors use it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,98 @@
+"""Keeps the journal as small as the settings want it: purges finished sagas beside the work of the registry."""
+
+from __future__ import annotations
+
+import time
+
+from antistrophe.actors.base import log
+from antistrophe.journal import Purge, Purgeable, SqliteJournal
+from antistrophe.records import SagaStatus
+from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
+from antistrophe.settings import Settings
+
+LONGEST_PAUSE_S = 60.0
+SHORTEST_PAUSE_S = 0.5
+COUNT_PAUSE_S = 5.0
+"""How often the finished sagas are counted."""
+
+REST = 4
+"""After a step, the registry has so many times as long for its answers, and everybody else for the write lock."""
+
+FREE_PART = 0.25
+"""So much of the file may stay free: the next sagas fill it."""
+
+
+class Retention:
+    """Purges what the settings do not retain, one small step at each call of ``step``.
+
+    A walk begins with the sagas that finished first. The first walk of a process looks at all of them, later ones stop
+    where a good many were finished too late to go.
+    """
+
+    def __init__(self, journal: SqliteJournal, settings: Settings) -> None:
+        self._journal = journal
+        self._age_s = settings.retain_finished_s
+        self._number = settings.retain_finished
+        self._walk: Purge | None = None
+        self._begun = False
+        self._counted = False
+        self._fails = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the settings limit what is kept."""
+        return self._age_s is not None or self._number is not None
+
+    def step(self) -> float:
+        """Do the next small part. Returns in how many seconds to do the one after it."""
+        begun = time.monotonic()
+        try:
+            more = self._step()
+        except Exception as error:  # a row that can't be understood must not end the registry
+            if not self._fails:
+                log.warning("finished sagas can't be purged now, and it is tried again: %s", error)
+            self._fails, self._walk = True, None
+            return self._pause_s()
+        return REST * (time.monotonic() - begun) if more else self._pause_s()
+
+    def _step(self) -> bool:
+        if not self._journal.empty_log():  # somebody reads for long: what is deleted now would make the log grow
+            return False
+        if self._walk is None:
+            self._walk = self._next_walk()
+        else:
+            more, self._fails = self._walk.step(), False
+            if not more:
+                self._say_what_went(self._walk)
+                self._walk = self._second_walk()
+        return self._walk is not None or self._journal.give_back(keep=FREE_PART)
+
+    def _say_what_went(self, walk: Purge) -> None:
+        if walk.report.sagas:
+            log.info("%d finished sagas were purged, about %d bytes", walk.report.sagas, walk.report.bytes)
+
+    def _next_walk(self) -> Purge | None:
+        """The walk over what is too old; else that over what is too much."""
+        self._counted = False
+        if self._age_s is None:
+            return self._second_walk()
+        finished_by_us = time.time_ns() // 1000 - round(self._age_s * 1e6)
+        whole, self._begun = not self._begun, True
+        return self._journal.purge(Purgeable(finished_by_us), whole=whole)
+
+    def _second_walk(self) -> Purge | None:
+        if self._number is None or self._counted:
+            return None
+        self._counted = True
+        finished = sum(number for status, number in self._journal.counts().items() if SagaStatus(status).final)
+        if finished <= self._number:
+            return None
+        return self._journal.purge(Purgeable(LARGEST_INTEGER), at_most=finished - self._number)
+
+    def _pause_s(self) -> float:
+        pauses = [LONGEST_PAUSE_S]
+        if self._age_s is not None:
+            pauses.append(max(SHORTEST_PAUSE_S, self._age_s / 10))
+        if self._number is not None:
+            pauses.append(COUNT_PAUSE_S)
+        return min(pauses)

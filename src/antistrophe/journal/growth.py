@@ -1,0 +1,76 @@
+"""What a journal takes of the disk, and how fast it grows: for people who keep a home for years."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from antistrophe.records import SagaStatus
+from antistrophe.storage.free_pages import can_shrink, free_pages
+from antistrophe.storage.opening import open_database
+
+_LAST_SAGAS = 1_000
+_FINAL = tuple(status.value for status in SagaStatus if status.final)
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Sizes in bytes, of the file, of what is free in it, and of its log. ``sagas_a_day`` is the rate of the last ones,
+    ``bytes_a_saga`` the average over all; both None without sagas. ``oldest_finished``: when the saga finished that is
+    the first a purge would take."""
+
+    file_bytes: int
+    free_bytes: int
+    log_bytes: int
+    can_shrink: bool
+    sagas_a_day: float | None
+    bytes_a_saga: float | None
+    oldest_finished: datetime | None
+
+
+def growth_of(file: Path) -> Growth:
+    """Look at a journal's file. Raises JournalError."""
+    with closing(open_database(file, read_only=True)) as database, database.one_moment():
+        page_bytes = int(database.row("PRAGMA page_size")[0])
+        free, pages = free_pages(database)
+        (sagas,) = database.row("SELECT count(*) FROM sagas")
+        last = database.row(
+            "SELECT count(*), min(at) FROM (SELECT CAST(journal.at AS INTEGER) AS at FROM sagas"
+            " JOIN journal ON journal.position = sagas.accepted ORDER BY sagas.accepted DESC LIMIT ?)",
+            (_LAST_SAGAS,),
+        )
+        oldest = database.row(
+            "SELECT CAST(journal.at AS INTEGER) FROM sagas JOIN journal ON journal.position = sagas.finished"
+            f" WHERE sagas.finished IS NOT NULL AND +sagas.status IN {_FINAL} ORDER BY sagas.finished LIMIT 1"
+        )
+        shrinks = can_shrink(database)
+    try:
+        log_bytes = os.stat(f"{file}-wal").st_size
+    except OSError:
+        log_bytes = 0
+    return Growth(
+        file_bytes=pages * page_bytes,
+        free_bytes=free * page_bytes,
+        log_bytes=log_bytes,
+        can_shrink=shrinks,
+        sagas_a_day=_rate(*last) if sagas else None,
+        bytes_a_saga=(pages - free) * page_bytes / sagas if sagas else None,
+        oldest_finished=None if oldest is None else _moment(oldest[0]),
+    )
+
+
+def _moment(at_us: int) -> datetime | None:
+    """That moment; None where no calendar has it, because the file is damaged."""
+    try:
+        return datetime.fromtimestamp(at_us / 1e6, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _rate(number: int, since_us: int | None) -> float | None:
+    """How many a day there are, of which the first was accepted then; at least a minute has passed."""
+    return None if since_us is None else number * 86_400 / max(60.0, time.time() - since_us / 1e6)
