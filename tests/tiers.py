@@ -44,6 +44,8 @@ TIERS = {
     "tests/house/test_docs.py::test_what_a_page_shows_runs_and_says_what_the_page_says": SLOW,
     "tests/house/test_packaging.py::test_a_checkout_that_lost_the_symlink_does_not_build": SLOW,
     "tests/house/test_packaging.py::test_the_wheel_has_the_actors_and_the_mark_of_typed_code": SLOW,
+    "tests/house/test_packaging.py::test_the_wheel_runs_the_example_of_the_readme_in_a_fresh_environment": SLOW,
+    "tests/house/test_packaging.py::test_what_is_uploaded_passes_the_check_of_the_index": SLOW,
     "tests/house/test_pictures.py::test_the_pictures_can_be_made_from_a_run_of_the_demo": SLOW,
     "tests/house/test_site.py": SLOW,
     "tests/house/test_typing.py": SLOW,

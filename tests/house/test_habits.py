@@ -15,6 +15,7 @@ DEPENDENCIES = [
     *(line for extra in project()["project"]["optional-dependencies"].values() for line in extra),
 ]
 WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+RELEASE = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
 HOOKS = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
 
 
@@ -39,6 +40,25 @@ def test_the_workflow_runs_every_check_on_every_python_that_is_promised() -> Non
     (matrix,) = re.findall(r"python: \[(.*)\]", WORKFLOW)
     assert matrix == ", ".join(f'"{version}"' for version in promised)
     assert re.findall(r"run: (.*)", WORKFLOW) == ["bash .ci/run"]
+
+
+def test_a_release_is_built_once_and_tried_before_it_is_published() -> None:
+    """And nothing but the publishing job may speak for the project."""
+    jobs = dict(re.findall(r"^  (\w+):\n((?:(?:    .*)?\n)+)", RELEASE.partition("\njobs:\n")[2], re.MULTILINE))
+    assert list(jobs) == ["checks", "build", "try", "publish"]
+    assert [name for name, job in jobs.items() if "python -m build && twine check --strict dist/*" in job] == ["build"]
+    assert [name for name, job in jobs.items() if "python -m tests.house.wheel fresh/bin/python" in job] == ["try"]
+    assert "needs: [checks, build, try]" in jobs["publish"]
+    assert [name for name, job in jobs.items() if "id-token: write" in job or "gh-action-pypi" in job] == ["publish"]
+    assert "password" not in jobs["publish"]
+    assert re.findall(r"python: \[(.*)\]", RELEASE) == re.findall(r"python: \[(.*)\]", WORKFLOW)
+
+
+@pytest.mark.parametrize("workflow", [WORKFLOW, RELEASE], ids=["ci", "release"])
+def test_an_action_of_others_is_held_to_a_version(workflow: str) -> None:
+    used = re.findall(r"uses: (.*)", workflow)
+    assert len(used) == workflow.count("uses:") > 0
+    assert not [each for each in used if not re.fullmatch(r"\./[\w./]+|[\w./-]+@v\d+(\.\d+)*", each)]
 
 
 def test_the_hooks_are_the_checkers_of_the_dev_extra() -> None:

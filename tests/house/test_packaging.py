@@ -6,11 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
+import venv
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.house import wheel
 from tests.house.tree import ACTORS, PACKAGE, ROOT, example_files, project
 
 pytestmark = pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
@@ -58,10 +63,34 @@ def test_what_runs_needs_exactly_six_libraries() -> None:
     assert names == {"thespian", "msgpack", "msgspec", "cattrs", "click", "rich"}
 
 
+@dataclass(frozen=True, slots=True)
+class Distributions:
+    """What a release has."""
+
+    sdist: Path
+    wheel: Path
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of what a build reads."""
-    copy = tmp_path / "checkout"
+    return copy_to(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
+    """The sdist, and the wheel that is made from it and not from the checkout, as `python -m build` does it."""
+    folder = tmp_path_factory.mktemp("built")
+    backend(copy_to(folder / "checkout"), "sdist", folder)
+    (sdist,) = folder.glob("antistrophe-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    backend(folder / sdist.name.removesuffix(".tar.gz"), "wheel", folder)
+    (wheel,) = folder.glob("antistrophe-*.whl")
+    return Distributions(sdist, wheel)
+
+
+def copy_to(copy: Path) -> Path:
     copy.mkdir()
     for name in TAKES_PART:
         source = ROOT / name
@@ -74,17 +103,21 @@ def checkout(tmp_path: Path) -> Path:
     return copy
 
 
+def backend(source: Path, kind: str, into: Path) -> None:
+    """Build with the setuptools of this environment: nothing is downloaded."""
+    code = f"from setuptools import build_meta; build_meta.build_{kind}({str(into)!r})"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 def build(checkout: Path) -> subprocess.CompletedProcess[str]:
     """Build a wheel into the copy, with the setuptools of this environment: nothing is downloaded."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", ".", "."]
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
 
 
-def test_the_wheel_has_the_actors_and_the_mark_of_typed_code(checkout: Path) -> None:
-    built = build(checkout)
-    assert built.returncode == 0, built.stdout + built.stderr
-    (wheel,) = checkout.glob("antistrophe-*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
+def test_the_wheel_has_the_actors_and_the_mark_of_typed_code(built: Distributions) -> None:
+    names = set(zipfile.ZipFile(built.wheel).namelist())
     assert "antistrophe/py.typed" in names
     sources = {
         f"antistrophe/{path.relative_to(PACKAGE).as_posix()}"
@@ -92,6 +125,25 @@ def test_the_wheel_has_the_actors_and_the_mark_of_typed_code(checkout: Path) -> 
         if LINK not in path.parents
     } | {f"antistrophe/actors/{path.relative_to(ACTORS).as_posix()}" for path in ACTORS.rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == sources
+
+
+def test_what_is_uploaded_passes_the_check_of_the_index(built: Distributions) -> None:
+    command = [sys.executable, "-m", "twine", "check", "--strict", str(built.sdist), str(built.wheel)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout.count("PASSED")) == (0, 2), checked.stdout + checked.stderr
+
+
+def test_the_wheel_runs_the_example_of_the_readme_in_a_fresh_environment(built: Distributions, tmp_path: Path) -> None:
+    """What antistrophe needs is that of this environment, so that nothing is downloaded; antistrophe is the wheel's."""
+    fresh = tmp_path / "fresh"
+    venv.create(fresh, symlinks=True)
+    python = fresh / "bin" / "python"
+    site = next(fresh.glob("lib/python*/site-packages"))
+    site.joinpath("needs.pth").write_text(sysconfig.get_path("purelib"), "utf-8")
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index"]
+    subprocess.run([*pip, str(built.wheel)], check=True)
+    (tmp_path / "empty").mkdir()
+    wheel.try_out(python, tmp_path / "empty")
 
 
 @pytest.mark.parametrize("lost", ["nothing there", "a file with the target's path"])
