@@ -16,7 +16,8 @@ from pathlib import Path
 
 from antistrophe import SagaOrchestrator, SagaStatus
 from antistrophe.journal import SqliteJournal
-from antistrophe.saga.view import metadata_of
+from antistrophe.saga.listed import row_after
+from antistrophe.saga.state import Saga
 from tests.benchmarks.bench_journal import saga_parts
 from tests.benchmarks.measuring import (
     Sample,
@@ -58,10 +59,12 @@ def fill(home: Path, sagas: int, limit_s: float) -> int:
 
 
 def _append(journal: SqliteJournal, saga_id: str) -> None:
-    seq = 0
+    before: Saga | None = None
     for saga, entries, events in saga_parts(saga_id):
-        journal.append(saga_id, expected_seq=seq, entries=entries, events=events, row=metadata_of(saga))
-        seq += len(entries)
+        seq = 0 if before is None else before.seq
+        row = row_after(before, saga, entries)
+        journal.append(saga_id, expected_seq=seq, entries=entries, events=events, row=row)
+        before = saga
 
 
 def _queries(orchestrator: SagaOrchestrator, sagas: int) -> dict[str, Callable[[int], object]]:

@@ -6,24 +6,16 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from antistrophe.journal import Journal, SqliteJournal, journal_path
-from antistrophe.records import SagaMetadata, SagaStatus
+from antistrophe.journal import SqliteJournal
+from antistrophe.records import SagaMetadata
 from antistrophe.saga.entries import Action, Entry, SagaCompleted
 from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import Saga, evolve
 from antistrophe.saga.view import metadata_of
-from antistrophe.storage.opening import open_database
-from antistrophe.storage.schema import MIGRATIONS
 from tests.contract.journal_sagas import (
-    FORWARD,
-    PARK,
-    RETRY,
     START,
-    TURN_BACK,
-    UNDONE,
     accepted,
     failed,
-    run,
     started,
     succeeded,
     turned_back,
@@ -112,42 +104,3 @@ def test_a_saga_is_read_the_same_on_both_sides_of_what_is_folded(tmp_path: Path)
     for change in journal.changes():
         assert journal.changes(change.position - 1, 1) == [change]
     journal.close()
-
-
-def test_a_file_of_version_1_is_read_and_gone_on_with(tmp_path: Path) -> None:
-    """There each append keeps the whole state of its saga."""
-    path = journal_path(tmp_path)
-    old = SqliteJournal(open_database(path, migrations=MIGRATIONS[:1]))
-    run(old, "done", *FORWARD)
-    run(old, "parked", *TURN_BACK, PARK)
-    run(old, "s", *FORWARD[:1])
-    before = everything(old)
-    old.close()
-    journal = SqliteJournal(path)
-    assert everything(journal) == before
-    finish(journal, "s", *FORWARD[1:])
-    finish(journal, "parked", RETRY, UNDONE)
-    assert [(saga.id, saga.status) for saga in journal.history()] == [
-        ("done", SagaStatus.COMPLETED),
-        ("s", SagaStatus.COMPLETED),
-        ("parked", SagaStatus.COMPENSATED),
-    ]
-    journal.close()
-
-
-def everything(journal: Journal) -> list[object]:
-    return [journal.list().sagas, journal.history(), journal.changes(0, 99)]
-
-
-def finish(journal: Journal, saga_id: str, *parts: tuple[Entry, ...]) -> None:
-    """Go on with a saga, as the actors do."""
-    for entries in parts:
-        before: Saga | None = None
-        for entry in journal.load(saga_id):
-            before = evolve(before, entry)
-        assert before is not None
-        after = before
-        for entry in entries:
-            after = evolve(after, entry)
-        journal.append(saga_id, expected_seq=before.seq, entries=entries, row=row_after(before, after, entries))
-        assert journal.metadata(saga_id) == metadata_of(after)

@@ -20,8 +20,9 @@ from antistrophe.storage.opening import open_database
 from antistrophe.storage.schema import MIGRATIONS
 from tests.contract.journal_sagas import FORWARD, PARK, RETRY, TURN_BACK, UNDONE, accepted, as_kept
 
-VERSION_4 = Path(__file__).parent / "files" / "journal-of-version-4.sql"
-"""A file of version 4, as SQLite's shell dumps it, with three sagas. There each append keeps a state."""
+FILES = Path(__file__).parent / "files"
+"""Files of older versions, as SQLite's shell dumps them, with three sagas. In version 1 each append keeps the whole
+state of its saga, in version 4 the state or what has changed of it."""
 
 SAGAS: dict[str, tuple[tuple[Entry, ...], ...]] = {
     "done": FORWARD,
@@ -30,11 +31,12 @@ SAGAS: dict[str, tuple[tuple[Entry, ...], ...]] = {
 }
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(params=[1, 4])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     found = journal_path(tmp_path)
     with contextlib.closing(sqlite3.connect(found)) as connection:
-        connection.executescript(VERSION_4.read_text("utf-8"))
+        connection.executescript((FILES / f"journal-of-version-{request.param}.sql").read_text("utf-8"))
+        assert connection.execute("PRAGMA user_version").fetchone() == (request.param,)
     return found
 
 
@@ -57,7 +59,7 @@ def go_on(journal: SqliteJournal, saga_id: str, *parts: tuple[Entry, ...]) -> No
         assert journal.metadata(saga_id) == metadata_of(after)
 
 
-def test_a_file_of_version_4_reads_as_it_was_written(path: Path, journal: SqliteJournal) -> None:
+def test_an_older_file_reads_as_it_was_written(journal: SqliteJournal) -> None:
     for saga_id in SAGAS:
         assert journal.load(saga_id) == entries_of(saga_id)
         assert journal.metadata(saga_id) == metadata_of(replay(entries_of(saga_id)))
@@ -76,7 +78,7 @@ def test_a_file_of_version_4_reads_as_it_was_written(path: Path, journal: Sqlite
             assert shown == metadata_of(replay(entries_of(saga_id)[:length]))
 
 
-def test_a_file_of_version_4_is_gone_on_with(journal: SqliteJournal) -> None:
+def test_an_older_file_is_gone_on_with(journal: SqliteJournal) -> None:
     before = journal.changes()
     go_on(journal, "going", *FORWARD[2:])
     go_on(journal, "parked", RETRY, UNDONE)

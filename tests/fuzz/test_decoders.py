@@ -22,6 +22,7 @@ from antistrophe.errors import (
 from antistrophe.eventstore.recorded import RecordedEvent, recorded
 from antistrophe.journal.rows import pack_entry, pack_state, unpack_change, unpack_entry, unpack_state
 from antistrophe.journal.shapes import StoredShapes, pack_accepted
+from antistrophe.journal.short_entries import pack_short
 from antistrophe.launcher import control_protocol
 from antistrophe.messages import StepAnswer
 from antistrophe.saga.entries import Action, AttemptSucceeded, SagaAccepted
@@ -147,6 +148,12 @@ DECODERS: dict[str, Decoder] = {
         tuple(map(pack_entry, samples.ENTRIES)),
         (JournalError,),
         share=4.0,
+    ),
+    "journal entries without names": Decoder(
+        lambda data: unpack_entry(data, "here"),
+        lambda entry: pack_short(entry) or pack_entry(entry),
+        tuple(filter(None, map(pack_short, samples.ENTRIES))),
+        (JournalError,),
     ),
     "acceptances of a shape": Decoder(_read_accepted, _write_accepted, (_ACCEPTED,), (JournalError,)),
     "state rows": Decoder(

@@ -8,6 +8,7 @@ from typing import Any
 from antistrophe.journal.journal import Row
 from antistrophe.journal.rows import pack_entry, pack_state
 from antistrophe.journal.shapes import Shape, pack_accepted
+from antistrophe.journal.short_entries import pack_short
 from antistrophe.saga.entries import Entry, SagaAccepted
 
 
@@ -21,7 +22,7 @@ def pack_append(
         if isinstance(entry, SagaAccepted):
             packed, shape = pack_accepted(entry)
         else:
-            packed = pack_entry(entry)
+            packed = pack_short(entry) or pack_entry(entry)
         rows.append([saga_id, seq, round((entry.at + ahead_s) * 1e6), type(entry).__name__, packed, None])
     rows[-1][-1] = pack_state(row)
     return rows, shape

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from antistrophe.errors import JournalError, UnreadableDataError
 from antistrophe.journal.journal import Row
+from antistrophe.journal.short_entries import is_short, unpack_short
+from antistrophe.journal.typed_values import is_a, may_be
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.saga.entries import ENTRY_TYPES, Entry
 from antistrophe.saga.listed import Listed
 from antistrophe.saga.view import SagaView, ViewChange
 from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
-
-T = TypeVar("T")
 
 FOLDED = b""
 """What an append keeps in place of a view that is to be folded."""
@@ -34,15 +34,15 @@ _UNREADABLE = (UnreadableDataError, LookupError, TypeError, ValueError, Overflow
 
 
 def pack_entry(entry: Entry) -> bytes:
-    """Pack an entry."""
+    """Pack an entry with the names of its kind and fields."""
     return pack_record(entry)
 
 
 def unpack_entry(data: bytes, where: str) -> Entry:
-    """Read a packed entry. Raises JournalError, which says ``where`` the entry is."""
+    """Read a packed entry, of either form. Raises JournalError, which says ``where`` the entry is."""
     try:
-        return cast("Entry", unpack_record(data, ENTRY_TYPES))
-    except UnreadableDataError as error:
+        return unpack_short(data) if is_short(data) else cast("Entry", unpack_record(data, ENTRY_TYPES))
+    except _UNREADABLE as error:
         raise JournalError(f"{where} can't be read ({error}): {ADVICE}") from error
 
 
@@ -199,18 +199,6 @@ def _step_in(index: int, step: list[Any]) -> StepRecord:
         pid=may_be(int, pid),
         undo_failures=is_a(int, undo_failures),
     )
-
-
-def is_a(kind: type[T] | tuple[type[T], ...], value: object) -> T:
-    """The value, which has to be of that type. Raises TypeError."""
-    if isinstance(value, kind):
-        return value
-    raise TypeError(f"{value!r} is not of type {kind}")
-
-
-def may_be(kind: type[T] | tuple[type[T], ...], value: object) -> T | None:
-    """The value, which has to be None or of that type. Raises TypeError."""
-    return None if value is None else is_a(kind, value)
 
 
 def missing(where: str) -> JournalError:

@@ -14,7 +14,8 @@ from typing import Any
 
 from antistrophe.definition.spec import SagaSpec, StepSpec
 from antistrophe.errors import JournalError, UnreadableDataError
-from antistrophe.journal.rows import ADVICE, is_a, may_be, pack_entry, unpack_entry
+from antistrophe.journal.rows import ADVICE, pack_entry, unpack_entry
+from antistrophe.journal.typed_values import NUMBER, is_a, may_be
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.serialization.fast_records import changed
 from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
@@ -25,7 +26,6 @@ MOST_BYTES = 256 * 1024
 """A larger acceptance is stored whole, and comes to its readers in pieces. This is less than a part."""
 
 _MOST_STEPS = 256
-_NUMBER = (float, int)
 _MARK = "shaped"
 _FIELDS = 9
 _BEGIN = pack_payload([_MARK, *[None] * (_FIELDS - 1)])[: -(_FIELDS - 1)]
@@ -118,11 +118,11 @@ class StoredShapes:
                 shape,
                 id=saga_id,
                 name=saga_id if its_name is None else is_a(str, its_name),
-                deadline_s=may_be(_NUMBER, deadline_s),
+                deadline_s=may_be(NUMBER, deadline_s),
                 priority=is_a(int, priority),
                 steps=tuple([_step(*parts) for parts in zip(shape.steps, is_a(list, steps), strict=True)]),
             )
-            return SagaAccepted(is_a(_NUMBER, at), is_a(str, request_id), spec, may_be(_NUMBER, created_at))
+            return SagaAccepted(is_a(NUMBER, at), is_a(str, request_id), spec, may_be(NUMBER, created_at))
         except (JournalError, UnreadableDataError, TypeError, ValueError) as error:
             raise JournalError(f"{where} can't be read ({error}): {ADVICE}") from error
 

@@ -45,7 +45,7 @@ _LIVE = tuple(status.value for status in SagaStatus if not status.final and stat
 
 _COLUMNS = "INSERT INTO journal(saga_id, seq, at, kind, entry, state)"
 _ROW = "(?, ?, ?, ?, ?, ?)"
-_IS_AT = "EXISTS (SELECT 1 FROM journal WHERE saga_id = ? AND seq = ?)"
+_IS_AT = "SELECT 1 FROM journal WHERE saga_id = ? AND seq = ?"
 _CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id", "name", "error", "waiting"))
 
 
@@ -111,19 +111,15 @@ class SqliteJournal:
 
     def _insert(self, saga_id: str, expected_seq: int, rows: Sequence[Sequence[Any]]) -> int:
         """Write the entries of a saga that is at that seq. Returns the position of the last one."""
-        places, values = ", ".join([_ROW] * len(rows)), list(chain.from_iterable(rows))
-        if expected_seq:
-            sql = f"{_COLUMNS} SELECT * FROM (VALUES {places}) WHERE {_IS_AT}"
-            values += (saga_id, expected_seq)
-        else:
-            sql = f"{_COLUMNS} VALUES {places}"
+        if expected_seq and self._database.row(_IS_AT, (saga_id, expected_seq)) is None:
+            raise self._conflict(saga_id, expected_seq)
+        sql = f"{_COLUMNS} VALUES {', '.join([_ROW] * len(rows))}"
         try:
-            inserted = self._database.execute(sql, values)
+            position = self._database.execute(sql, list(chain.from_iterable(rows))).lastrowid
         except sqlite3.IntegrityError as error:  # another actor has written the next entry of this saga
             raise self._conflict(saga_id, expected_seq) from error
-        if not inserted.rowcount or inserted.lastrowid is None:
-            raise self._conflict(saga_id, expected_seq)
-        return inserted.lastrowid
+        assert position is not None  # at least one row was inserted
+        return position
 
     def _accept(self, first: SagaAccepted, row: Row, accepted: int, position: int) -> None:
         if (purged := self._tombstones.find(row.id)) is not None:

@@ -140,6 +140,9 @@ _SHAPES: SchemaMigration = (
     ) WITHOUT ROWID""",
 )
 
+_SHORT_ENTRIES: SchemaMigration = ()
+"""Nothing to do: since version 8 an entry of the ordinary course is a list of values, without the names of fields."""
+
 MIGRATIONS: tuple[SchemaMigration, ...] = (
     _JOURNAL + _EVENTS + _AROUND,
     _CHANGES_IN_STATES,
@@ -148,6 +151,7 @@ MIGRATIONS: tuple[SchemaMigration, ...] = (
     _FOLDED_STATES,
     _PURGES,
     _SHAPES,
+    _SHORT_ENTRIES,
 )
 """The migration at index n leads from version n to n + 1; version 0 is an empty file. A released migration is never
 edited."""
