@@ -57,6 +57,7 @@ class RuntimeActor(Actor):
         ignore_file_size_signal()
         self.base: Configuration | None = None
         self._handlers: dict[type, Handler] = dict(self.handlers())
+        self._own_files: dict[bool, tuple[int, dict[int, OpenFile | None]]] = {}
 
     def handlers(self) -> Mapping[type, Handler]:
         """The handler for each type of message. A message of another type is ignored."""
@@ -107,10 +108,16 @@ class RuntimeActor(Actor):
         manager.transport.prepare(classes)
 
     def own_files(self, *, connections: bool) -> dict[int, OpenFile | None]:
-        """What is open under the numbers through which this actor receives and, with ``connections``, sends."""
+        """What is open under the numbers through which this actor receives and, with ``connections``, sends, as it was
+        when the last of them came or went."""
         manager: Any = getattr(self, "_myRef")  # noqa: B009 - an attribute of Thespian's that its stubs do not know
         transport = manager.transport
-        return files_behind({*transport.lasting_filenos, *(transport.protectedFileNumList() if connections else ())})
+        changes, known = self._own_files.get(connections, (-1, {}))
+        if changes != transport.changes:
+            others = transport.protectedFileNumList() if connections else ()
+            changes, known = transport.changes, files_behind({*transport.lasting_filenos, *others})
+            self._own_files[connections] = changes, known
+        return known
 
     def hand_over(self, message: Any) -> None:
         """Have this actor receive a message that does not travel. Any thread of this process may call this."""

@@ -71,6 +71,8 @@ class Caller:
     def call(self, make: Callable[[], Any], limits: ResourceLimits | None) -> Any:
         """What ``make`` returns, or what the coroutine returns that it makes. Lets every exception through."""
         try:
+            if limits is None:
+                return self._result_of(make)
             with _limited(limits):
                 return self._result_of(make)
         finally:
@@ -156,11 +158,8 @@ def _encoded(result: StepResult[Any], limit_bytes: int) -> tuple[bytes | None, t
 
 
 @contextlib.contextmanager
-def _limited(limits: ResourceLimits | None) -> Iterator[None]:
+def _limited(limits: ResourceLimits) -> Iterator[None]:
     """Hold this process to ``limits`` during the block. Only soft limits are set, because they can be raised again."""
-    if limits is None:
-        yield
-        return
     before = {kind: resource.getrlimit(kind) for kind in _soft_limits(limits)}
     for kind, soft in _soft_limits(limits).items():
         hard = before[kind][1]

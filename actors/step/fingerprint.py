@@ -99,7 +99,7 @@ def _of_all_code() -> list[Trait]:
 
 class Fingerprint:
     """Compares a process with what it was before user code was called in it. Where nothing has changed a look costs
-    some 40 µs. Only for the main thread; with ``thread`` for the traits of any one thread, in that thread."""
+    some 30 µs. Only for the main thread; with ``thread`` for the traits of any one thread, in that thread."""
 
     def __init__(self, *, thread: bool = False) -> None:
         self._at_once = _of_a_thread() if thread else _of_the_system()

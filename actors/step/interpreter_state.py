@@ -21,6 +21,7 @@ from signal import SIG_BLOCK, SIG_SETMASK, getitimer, set_wakeup_fd, setitimer
 from typing import Any
 
 from antistrophe.actors.base import log
+from antistrophe.actors.step.dict_versions import DictVersions
 
 # The functions of `signal` turn each number into an enum, which costs twenty times as much.
 _in_c: Any = importlib.import_module("_signal")
@@ -240,17 +241,26 @@ class Functions:
         self._names: list[Mapping[str, Any]] = []
         self._kept: list[list[Any]] = []
         self._by_name: list[dict[str, Any]] = []
+        self._versions = DictVersions(())
+        self._unchanged: list[int] | None = None
 
     def belong(self) -> bool:
         """The functions that are healthy from now on."""
         self._owners = [*filter(None, map(sys.modules.get, _WITH_FUNCTIONS)), *_WITH_METHODS]
         self._names = [vars(owner) for owner in self._owners]
+        self._versions = DictVersions(self._names)
         self._keep()
         return True
 
     def read(self) -> bool:
         """Whether nothing of the modules has been replaced."""
-        return [[*names.values()] for names in self._names] == self._kept
+        versions = self._versions.read()
+        if versions is not None and versions == self._unchanged:
+            return True
+        same = [[*names.values()] for names in self._names] == self._kept
+        if same:  # what was replaced is back
+            self._unchanged = versions
+        return same
 
     def put_back(self, _healthy: bool) -> bool:
         """Put back the functions that were replaced. False if any was: nobody knows what else was replaced with it. Of
@@ -267,6 +277,7 @@ class Functions:
         return not replaced
 
     def _keep(self) -> None:
+        self._unchanged = self._versions.read()
         self._kept = [[*names.values()] for names in self._names]
         self._by_name = [dict(names) for names in self._names]
 

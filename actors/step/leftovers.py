@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 
-from antistrophe.linux.own_tasks import own_children, own_threads, reap
+from antistrophe.linux.own_tasks import has_children, has_one_thread, links_are_threads, own_children, own_threads, reap
 
 LEAVE_S = 0.05
 """How long what a call has started may take to end after the call."""
@@ -28,10 +28,13 @@ class Leftovers:
 
     def belong(self) -> None:
         """What runs now belongs to the process."""
+        links_are_threads()  # found out before user code has run
         self._threads, self._children = own_threads(), own_children()
 
     def look(self) -> str | None:
         """What the last call has left, in words, or None. A thread that has just returned is given a moment."""
+        if len(self._threads) == 1 and has_one_thread() and not has_children():
+            return None
         give_up_at = time.monotonic() + LEAVE_S
         while True:
             threads, children = own_threads() - self._threads, own_children() - self._children

@@ -15,7 +15,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from antistrophe.actors.step.attempt_file import open_in_home, stack_path
-from antistrophe.linux.descriptor import file_behind
+from antistrophe.linux.descriptor import file_and_size, file_behind
 from antistrophe.linux.private_files import write_private
 from antistrophe.linux.procfs import read
 from antistrophe.messages import ProcessDead
@@ -64,24 +64,25 @@ class StackFile:
         faulthandler.register(STACK_SIGNAL, file=self._file, all_threads=True, chain=False)
         faulthandler.enable(self._file, all_threads=True)
 
-    @property
-    def lost(self) -> bool:
-        """Whether user code has closed the file: its number may belong to another file by now."""
-        return file_behind(self._file) != self._opened
-
     def close(self) -> None:
         """Close the file, which another one replaces."""
-        if not self.lost:
+        if file_behind(self._file) == self._opened:
             os.close(self._file)
 
-    def begin(self) -> None:
-        """Empty the file: another attempt begins."""
-        os.ftruncate(self._file, 0)
+    def begin(self) -> bool:
+        """Empty the file: another attempt begins. False where user code has closed the file: its number may belong to
+        another file by now."""
+        there = file_and_size(self._file)
+        if there is None or there[0] != self._opened:
+            return False
+        if there[1] > 0:
+            os.ftruncate(self._file, 0)
+        return True
 
     def write_tasks(self, step: asyncio.Task[Any]) -> None:
         """Write where the tasks of a waiting loop stand; the stack of its thread shows only the loop."""
         with contextlib.suppress(OSError):
-            if not self.lost:
+            if file_behind(self._file) == self._opened:
                 os.write(self._file, _tasks_text([step, *(asyncio.all_tasks(step.get_loop()) - {step})]))
 
 

@@ -176,10 +176,10 @@ class StepActor(RuntimeActor):
         stacks."""
         assert self.base is not None, "configured before it runs anything"
         try:
-            if self._stacks is None or self._stacks.lost:
+            if self._stacks is None or not self._stacks.begin():
                 self._stacks = StackFile(self.base.home, self._name)
+                self._stacks.begin()
                 self._caller.on_waiting = self._stacks.write_tasks
-            self._stacks.begin()
         except OSError as error:
             log.error("the stacks of the next attempt can't be kept in %s: %s", self.base.home, error)
 

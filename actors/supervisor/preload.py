@@ -8,6 +8,7 @@ from thespian.actors import ActorExitRequest, ChildActorExited
 
 from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
 from antistrophe.linux.own_memory import settle_memory
+from antistrophe.linux.own_tasks import links_are_threads
 from antistrophe.messages import (
     CallEnded,
     CallOver,
@@ -31,7 +32,8 @@ from antistrophe.serialization.payload import pack_record, unpack_record
 
 
 def warm_up() -> None:
-    """Generate the code that reads and writes records, and run a saga through the machine, all in memory."""
+    """Generate the code that reads and writes records, run a saga through the machine, all in memory, and find out what
+    this kernel counts."""
     make_converter(False, True)  # for the inputs of steps
     for cls in (*ENTRY_TYPES, *ANSWER_TYPES, SagaMetadata):
         hooks(cls)
@@ -46,6 +48,7 @@ def warm_up() -> None:
     for entry in entries:
         unpack_record(pack_record(entry), ENTRY_TYPES)
     unpack_record(pack_record(metadata_of(saga)), (SagaMetadata,))
+    links_are_threads()
     gc.collect()
     settle_memory()
 

@@ -24,6 +24,15 @@ def file_behind(fileno: int) -> OpenFile | None:
     return stat.st_dev, stat.st_ino
 
 
+def file_and_size(fileno: int) -> tuple[OpenFile, int] | None:
+    """What is open under this number now, and its size in bytes; None where nothing is."""
+    try:
+        stat = fstat(fileno)
+    except OSError:
+        return None
+    return (stat.st_dev, stat.st_ino), stat.st_size
+
+
 def files_behind(filenos: Iterable[int]) -> dict[int, OpenFile | None]:
     """What is open under each of these numbers now."""
     return {fileno: file_behind(fileno) for fileno in filenos}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import threading
 from collections.abc import Container
 
 from antistrophe.linux.descendants import home_mark_of
 from antistrophe.linux.process import children_of
 from antistrophe.linux.procfs import all_stats
+
+_LINKS_OF_ONE = 3
+"""The links of the folder of threads where there is one: its name, the folder's own entry, and the thread."""
 
 
 def own_threads() -> frozenset[int]:
@@ -16,9 +21,31 @@ def own_threads() -> frozenset[int]:
     return frozenset(map(int, os.listdir("/proc/self/task")))
 
 
+def has_one_thread() -> bool:
+    """Whether this process has its main thread alone, where a cheap look can tell: the kernel counts the threads as
+    links of their folder. False where it does not, or where there are more."""
+    return links_are_threads() and os.stat("/proc/self/task").st_nlink == _LINKS_OF_ONE
+
+
+@functools.cache
+def links_are_threads() -> bool:
+    """Whether one more thread is one more link. What else calls itself Linux may not count them."""
+    go_on = threading.Event()
+    thread = threading.Thread(target=go_on.wait)
+    before = os.stat("/proc/self/task").st_nlink
+    try:
+        thread.start()
+    except RuntimeError:  # the machine gives no thread
+        return False
+    with_one_more = os.stat("/proc/self/task").st_nlink
+    go_on.set()
+    thread.join()
+    return with_one_more == before + 1
+
+
 def own_children() -> frozenset[int]:
     """The live children of this process. Where it is a subreaper, its orphaned descendants are among them."""
-    return frozenset(children_of(os.getpid())) if _has_children() else frozenset()
+    return frozenset(children_of(os.getpid())) if has_children() else frozenset()
 
 
 def reap(spare: Container[int]) -> None:
@@ -35,7 +62,7 @@ def reap_marked(mark: int) -> None:
     """Reap the children of this process that have ended and carry that mark of a home: orphans, which fall to the first
     process of a container, for instance. Other children are left to whoever has started them."""
     me = os.getpid()
-    if not _has_children():
+    if not has_children():
         return
     for pid, stat in all_stats():
         if stat.parent == me and not stat.lives and home_mark_of(pid) == mark:
@@ -43,7 +70,8 @@ def reap_marked(mark: int) -> None:
                 os.waitpid(pid, os.WNOHANG)
 
 
-def _has_children() -> bool:
+def has_children() -> bool:
+    """Whether this process has children, dead ones that nobody has reaped included."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

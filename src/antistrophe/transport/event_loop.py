@@ -73,6 +73,11 @@ class EventLoop:
         return self._poller.filenos
 
     @property
+    def changes(self) -> int:
+        """A number that grows whenever a descriptor comes or goes."""
+        return self._poller.changes
+
+    @property
     def lasting_filenos(self) -> tuple[int, int, int]:
         """The descriptors that stay open as long as the loop: without one of them it is deaf."""
         return self._poller.fileno, self._wake_fd, self.receiver.fileno

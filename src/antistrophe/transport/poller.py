@@ -19,12 +19,14 @@ class Poller:
     """Watched descriptors with their owners.
 
     Forget a descriptor before you close it: a fork may still hold a copy for a moment, and the kernel reports events
-    for as long as any copy is open. Forks share the set itself, and must `close` it at once.
+    for as long as any copy is open. Forks share the set itself, and must `close` it at once. ``changes`` grows whenever
+    a descriptor comes or goes.
     """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._owners: dict[int, object] = {}
+        self.changes = 0
 
     @property
     def filenos(self) -> list[int]:
@@ -43,11 +45,13 @@ class Poller:
             self._epoll.modify(fileno, events)
         else:
             self._epoll.register(fileno, events)
+            self.changes += 1
         self._owners[fileno] = owner
 
     def forget(self, fileno: int) -> None:
         """Watch this descriptor no longer. It may be closed already."""
         if self._owners.pop(fileno, None) is not None:
+            self.changes += 1
             with contextlib.suppress(OSError):
                 self._epoll.unregister(fileno)
 

@@ -184,6 +184,11 @@ class UnixTransport:
         return self._loop.lasting_filenos
 
     @property
+    def changes(self) -> int:
+        """A number that grows whenever a descriptor of this end comes or goes."""
+        return self._loop.changes
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """How much this end has dropped or refused, by kind."""
         return self._loop.drop_counters.counts
