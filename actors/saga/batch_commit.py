@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from typing import Any
 
 from antistrophe.actors.saga.ports import SharedJournalPort
@@ -47,7 +46,7 @@ class Batch:
         """Note a message that is about to be handled, with the saga's actor and alarm as they are now."""
         self.messages.append((saga_id, message))
         if saga_id not in self.before:
-            self.before[saga_id] = (copy(actor), alarm)
+            self.before[saga_id] = (None if actor is None else actor.copy(), alarm)
 
     def send(self, to: Address, message: Any) -> None:
         """Send a message after the commit."""

@@ -44,8 +44,9 @@ class Execution:
         self._dead: tuple[str, ...] = ()
         self.refusal: JournalError | None = None
 
-    def __copy__(self) -> Execution:
-        twin = Execution(self._journal, self._evidence, self._host)
+    def copy(self) -> Execution:
+        """The saga as it is held now."""
+        twin = Execution.__new__(Execution)
         twin.__dict__.update(self.__dict__)
         return twin
 

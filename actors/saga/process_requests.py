@@ -29,9 +29,11 @@ class ProcessRequests:
         self._again_at = 0.0
         self._again_s = ASK_AGAIN_S
 
-    def __copy__(self) -> ProcessRequests:
-        twin = ProcessRequests(self._host)
-        twin.__dict__.update(self.__dict__ | {"_address_of": self._address_of.copy()})
+    def copy(self) -> ProcessRequests:
+        """What is asked for and held now."""
+        twin = ProcessRequests.__new__(ProcessRequests)
+        twin.__dict__.update(self.__dict__)
+        twin._address_of = self._address_of.copy()
         return twin
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from copy import copy
 from typing import Any
 
 from antistrophe.actors.saga.commands import input_of
@@ -70,11 +69,11 @@ class SagaActor:
         self._look_at = 0.0
         self._left = False
 
-    def __copy__(self) -> SagaActor:
+    def copy(self) -> SagaActor:
         """This actor as it is now, for a host that may have to undo what comes next."""
         twin = SagaActor.__new__(SagaActor)
-        now = {"_run": copy(self._run), "_waiters": copy(self._waiters), "_requests": copy(self._requests)}
-        twin.__dict__.update(self.__dict__ | now)
+        twin.__dict__.update(self.__dict__)
+        twin._run, twin._waiters, twin._requests = self._run.copy(), self._waiters.copy(), self._requests.copy()
         return twin
 
     def receive(self, message: Any) -> None:

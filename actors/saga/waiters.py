@@ -23,7 +23,8 @@ class Waiters:
         self._saga_id = saga_id
         self._waiters: dict[str, Waiter] = {}
 
-    def __copy__(self) -> Waiters:
+    def copy(self) -> Waiters:
+        """Those who wait now."""
         twin = Waiters(self._sender, self._saga_id)
         twin._waiters = self._waiters.copy()
         return twin

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import pytest
+from msgspec.structs import fields
 
 from antistrophe.saga import state
 from antistrophe.saga.entries import (
@@ -32,6 +31,15 @@ def test_a_journal_begins_with_the_acceptance() -> None:
         evolve(None, SagaCompleted(1000.0))
     with pytest.raises(ValueError, match="without entries"):
         replay([])
+
+
+def test_a_state_can_not_be_changed() -> None:
+    saga = Told(step()).saga
+    for record, name in ((saga, "seq"), (saga.steps[0], "started")):
+        with pytest.raises(AttributeError):
+            setattr(record, name, 7)
+    after = Told(step(), step("ship")).saga
+    assert after == Told(step(), step("ship")).saga != saga
 
 
 def test_nothing_follows_the_final_entry() -> None:

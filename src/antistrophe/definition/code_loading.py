@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -65,10 +66,11 @@ def class_ref(source: StepSource) -> str:
     return f"{_loadable_name(module, qualname)}:{qualname}"
 
 
-def origin_of(sources: Iterable[StepSource]) -> Origin:
-    """Where this process found these step classes. The origin has the script only where the script defines one."""
+def origin_of(sources: Iterable[tuple[StepSource, str]]) -> Origin:
+    """Where this process found these step classes, each with its `class_ref`. The origin has the script only where the
+    script defines one."""
     # A module that `python -m` runs has a name of its own, so only a script without one is needed.
-    of_script = next((source for source in sources if class_ref(source).startswith(f"{MAIN}:")), None)
+    of_script = next((source for source, ref in sources if ref.startswith(f"{MAIN}:")), None)
     return _origin(None if of_script is None else _script(namespace_of(of_script) or program_namespace()))
 
 
@@ -78,12 +80,12 @@ def origin_of_this_process() -> Origin:
 
 
 def _origin(script: str | None) -> Origin:
-    cwd = _cwd()
-    return Origin(
-        script=script,
-        sys_path=tuple(os.path.join(cwd, entry) if entry else cwd for entry in sys.path if isinstance(entry, str)),
-        cwd=cwd,
-    )
+    return _origin_at(script, _cwd(), tuple([entry for entry in sys.path if isinstance(entry, str)]))
+
+
+@functools.lru_cache(maxsize=8)
+def _origin_at(script: str | None, cwd: str, path: tuple[str, ...]) -> Origin:
+    return Origin(script, tuple(os.path.join(cwd, entry) if entry else cwd for entry in path), cwd)
 
 
 def _cwd() -> str:

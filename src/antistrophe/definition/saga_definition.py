@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from antistrophe.definition.calling import source_of
 from antistrophe.definition.code_loading import origin_of
@@ -109,7 +109,9 @@ class SagaDefinition:
                     f"saga {self.id!r}: steps {index} and {len(self.steps)} are both called {added.name!r}. Give one a "
                     "name of its own: add_step(step, name=...), a field or class attribute `name`, or @step(name=...)"
                 )
-        new = copy.copy(self)
+        new = object.__new__(type(self))
+        for attribute in _fields_of(cast(Any, type(self))):
+            new._set(attribute, getattr(self, attribute))
         new._set("steps", (*self.steps, step))
         new._set("step_specs", (*self.step_specs, added))
         return new
@@ -150,19 +152,25 @@ class SagaDefinition:
                     f" more than {MAX_DEFINITION_BYTES} bytes, the limit of a saga: store the inputs elsewhere and pass"
                     " references to them, or make several sagas of it"
                 )
+        refs = [each.class_ref for each in self.step_specs]
         return SagaSpec(
             id=self.id,
             name=self.name,
             deadline_s=self.deadline_s,
             park_on_failure=self.on_compensation_failure == "park",
             steps=self.step_specs,
-            origin=origin_of(source_of(step) for step in self.steps),
+            origin=origin_of(zip(map(source_of, self.steps), refs, strict=True)),
             max_concurrent=self.max_concurrent,
             priority=self.priority,
         )
 
     def _set(self, attribute: str, value: Any) -> None:
         object.__setattr__(self, attribute, value)
+
+
+@functools.cache
+def _fields_of(cls: type[SagaDefinition]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(cls))
 
 
 def _not_a_step(thing: object) -> str:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from antistrophe.definition.calling import build_step, context_passing, method_of, source_of
+from antistrophe.definition.calling import build_step, context_passing, source_of
 from antistrophe.definition.code_loading import class_ref
 from antistrophe.definition.computed import (
     attributes_beside,
@@ -171,8 +171,14 @@ def _is_shared(step: SagaStep, *, fresh_process: bool, limits: ResourceLimits | 
     nothing that needs a process of its own."""
     if fresh_process or limits is not None:
         return False
-    calls = (method_of(step, role) for role in ("execute", "compensate", "verify"))
-    return all(inspect.iscoroutinefunction(call) for call in calls if call is not None)
+    if isinstance(step, FunctionStep):
+        return all(map(inspect.iscoroutinefunction, step.definition.functions.values()))
+    return _all_coroutines(cast(Any, type(step)))
+
+
+@functools.cache
+def _all_coroutines(cls: type[SagaStep]) -> bool:
+    return all(inspect.iscoroutinefunction(getattr(cls, role)) for role in _methods(cast(Any, cls)))
 
 
 @functools.cache

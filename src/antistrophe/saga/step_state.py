@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import StepSpec
 from antistrophe.saga.entries import Action, AttemptFailed, Failure, FailureKind
-from antistrophe.serialization.fast_dataclass import dataclass
 
 _DOUBTFUL = frozenset(
     {FailureKind.IN_DOUBT, FailureKind.TIMEOUT, FailureKind.CRASH, FailureKind.INTERRUPTED, FailureKind.UNENCODABLE}
@@ -29,8 +30,7 @@ KEPT_BYTES = 256 * 1024
 that neither a state nor a message grows with what the steps return."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepState:
+class StepState(Struct, frozen=True):
     """The state of one step. ``started`` counts the intents, and numbers the attempts. ``never_ran`` counts the
     attempts that died before the call, ``refused`` those whose process could not make the call, ``counted`` those that
     count against the policy. ``undo_*`` are the same numbers for compensate, ``verify_*`` for verify. ``undo_failures``
