@@ -6,11 +6,14 @@ import contextlib
 import functools
 import os
 import threading
+import time
 from collections.abc import Container
 
 from antistrophe.linux.descendants import home_mark_of
 from antistrophe.linux.process import children_of
 from antistrophe.linux.procfs import all_stats
+
+_GONE_S, _LOOK_S = 1.0, 0.0001
 
 _LINKS_OF_ONE = 3
 """The links of the folder of threads where there is one: its name, the folder's own entry, and the thread."""
@@ -40,6 +43,9 @@ def links_are_threads() -> bool:
     with_one_more = os.stat("/proc/self/task").st_nlink
     go_on.set()
     thread.join()
+    give_up_at = time.monotonic() + _GONE_S
+    while os.stat("/proc/self/task").st_nlink > before and time.monotonic() < give_up_at:
+        time.sleep(_LOOK_S)  # a thread that has returned is there for a moment
     return with_one_more == before + 1
 
 
