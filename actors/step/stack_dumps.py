@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import faulthandler
 import fcntl
@@ -12,13 +11,16 @@ import resource
 import signal
 from collections.abc import Sequence
 from types import CodeType, FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from antistrophe.actors.step.attempt_file import open_in_home, stack_path
 from antistrophe.linux.descriptor import file_and_size, file_behind
 from antistrophe.linux.private_files import write_private
 from antistrophe.linux.procfs import read
 from antistrophe.messages import ProcessDead
+
+if TYPE_CHECKING:  # the supervisor and the saga hosts read dumps, and need no asyncio
+    import asyncio
 
 STACK_SIGNAL = signal.SIGRTMAX - 3
 """The signal that asks a step process for its stacks. User code hardly needs it, and the answer comes even from within
@@ -81,6 +83,8 @@ class StackFile:
 
     def write_tasks(self, step: asyncio.Task[Any]) -> None:
         """Write where the tasks of a waiting loop stand; the stack of its thread shows only the loop."""
+        import asyncio  # there already, as there is a task
+
         with contextlib.suppress(OSError):
             if file_behind(self._file) == self._opened:
                 os.write(self._file, _tasks_text([step, *(asyncio.all_tasks(step.get_loop()) - {step})]))

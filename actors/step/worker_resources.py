@@ -16,9 +16,6 @@ from antistrophe.definition.step import StepSource
 from antistrophe.definition.worker_start import ResourceKey, Worker, WorkerStart, worker_starts
 from antistrophe.errors import AttemptCancelled
 
-CLOSE_S = 2.0
-"""How long a process that is retired has for closing what was made there; then it is killed."""
-
 Close: TypeAlias = Callable[[], Any]
 Await: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 """Runs a coroutine to its end, on the event loop of this process, as no part of a call."""

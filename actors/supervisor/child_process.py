@@ -11,9 +11,9 @@ from pathlib import Path
 
 from antistrophe.actors.step.attempt_file import lay_down_attempt_file
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL, why_no_answer
-from antistrophe.actors.step.worker_resources import CLOSE_S
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.thespian_children import child_process
+from antistrophe.definition.worker_start import CLOSE_S
 from antistrophe.linux.control_groups import is_empty, kill_group_members, make_group, remove_group
 from antistrophe.linux.descendants import end_step_descendants, is_of_another_home
 from antistrophe.linux.home_identity import former_marks, home_mark

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import cache
 
 from thespian.actors import ActorExitRequest, ChildActorExited
 
@@ -51,6 +52,17 @@ def warm_up() -> None:
     links_are_threads()
     gc.collect()
     settle_memory()
+
+
+@cache
+def step_actors() -> tuple[type, type]:
+    """The actors of step processes and of async workers. They and asyncio are a sixth of what the system imports, so
+    the supervisor loads them when it takes requests already, and before its first fork for user code."""
+    from antistrophe.actors.step.async_step import AsyncStepActor
+    from antistrophe.actors.step.step import StepActor
+
+    settle_memory()
+    return StepActor, AsyncStepActor
 
 
 WITH_STEPS = (

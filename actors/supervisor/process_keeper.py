@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from logging import INFO, WARNING
 
 from antistrophe.actors.base import log
-from antistrophe.actors.step.async_step import AsyncStepActor
-from antistrophe.actors.step.step import StepActor
 from antistrophe.actors.supervisor.child_process import ChildProcess, start_process
 from antistrophe.actors.supervisor.code_watch import CodeWatch
 from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.ports import SupervisorPort, Wakeups
+from antistrophe.actors.supervisor.preload import step_actors
 from antistrophe.actors.supervisor.running_attempts import RunningAttempts
 from antistrophe.definition.spec import LeaseRequest, Origin
 from antistrophe.linux.control_groups import fence_in_words, group_folder
@@ -151,12 +150,18 @@ class ProcessKeeper:
         return not closing
 
     def _start(self, name: str, *, shared: bool) -> None:
-        actor_class = AsyncStepActor if shared else StepActor
+        step_actor, async_step_actor = step_actors()
         pooled = self.pool.processes.get(name)
         environment = None if pooled is None else self._environments.get(pooled.key.environment)
         try:
             self._children[name] = start_process(
-                self._supervisor, self._base, actor_class, name, environment, shared=shared, groups=self._groups
+                self._supervisor,
+                self._base,
+                async_step_actor if shared else step_actor,
+                name,
+                environment,
+                shared=shared,
+                groups=self._groups,
             )
         except OSError as error:
             kind = "async worker" if shared else "step process"

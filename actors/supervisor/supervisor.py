@@ -18,7 +18,7 @@ from antistrophe.actors.supervisor.draining import Draining
 from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.live_saga import TELL_AGAIN_S
 from antistrophe.actors.supervisor.live_sagas import LiveSagas
-from antistrophe.actors.supervisor.preload import WITH_STEPS, warm_up
+from antistrophe.actors.supervisor.preload import WITH_STEPS, step_actors, warm_up
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.request_handler import RequestHandler
 from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, SagaHostPool
@@ -171,6 +171,7 @@ class SupervisorActor(RuntimeActor):
         self.wake_in(TICK_S, "tick")
         self._ready = SupervisorReady(os.getpid(), self._registry_process.pid, len(open_sagas))
         self.send(sender, self._ready)
+        step_actors()
 
     def _start_registry(self, base: Configuration) -> None:
         self._registry = self.createActor(RegistryActor)

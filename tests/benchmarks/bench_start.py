@@ -10,9 +10,9 @@ several processes share counts once, in parts.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +26,17 @@ Figures = dict[str, float]
 """Figures of one round, by their name in the table."""
 
 ROOT = Path(__file__).resolve().parents[2]
-HOLDER = "import sys, antistrophe; o = antistrophe.SagaOrchestrator(sys.argv[1]); print(flush=True); sys.stdin.read()"
+HOLDER = """
+import sys, time
+from antistrophe import SagaOrchestrator
+from tests.benchmarks.steps_of_benchmarks import AnsweredAt, saga_of
+orchestrator = SagaOrchestrator(sys.argv[1])
+saga_id = orchestrator.start(saga_of(AnsweredAt(time.time() + 60.0))).id
+while orchestrator.get_saga(saga_id).steps[0].status != "running":
+    time.sleep(0.01)
+print(saga_id, flush=True)
+sys.stdin.read()
+"""
 FRESH_SAGAS = 40
 AT_ONCE = 16
 SAGAS_OF_THREE = 200
@@ -91,15 +101,30 @@ def _settle(orchestrator: Any) -> None:
         time.sleep(0.2)
 
 
-def _again(home: Path, figures: Figures) -> Any:
-    """Attach to the home right after the application that held it was killed."""
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    with holder:
+def _again(home: Path, figures: Figures, *, running: bool) -> None:
+    """Attach to the home right after the application that held it was killed, while its saga runs or without one."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
         assert holder.stdout is not None, "a pipe was asked for"
-        holder.stdout.readline()
-        holder.send_signal(signal.SIGKILL)
+        saga_id = holder.stdout.readline().decode().strip()
+        if not running:
+            _end(home, saga_id)
+        holder.kill()
         holder.wait()
-        return _opened(home, figures, "attach again")
+        orchestrator = _opened(home, figures, "attach again, a saga runs" if running else "attach again, all idle")
+    if running:
+        _end(home, saga_id)
+    orchestrator.close()
+
+
+def _end(home: Path, saga_id: str) -> None:
+    from antistrophe import SagaCancelledError, SagaOrchestrator
+
+    with SagaOrchestrator(home) as orchestrator, contextlib.suppress(SagaCancelledError):
+        handle = orchestrator.handle(saga_id)
+        handle.cancel()
+        handle.result()
 
 
 def _sagas(orchestrator: Any, figures: Figures) -> None:
@@ -133,7 +158,8 @@ def one_round() -> Figures:
         began = time.perf_counter()
         orchestrator.close()
         figures["close, ms"] = (time.perf_counter() - began) * 1000
-        _again(home, figures).close()
+        _again(home, figures, running=True)
+        _again(home, figures, running=False)
     return figures
 
 

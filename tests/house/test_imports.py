@@ -21,6 +21,12 @@ def test_the_import_leaves_out_what_only_some_applications_need() -> None:
     assert [name for name in PUT_OFF if name in loaded] == []
 
 
+def test_the_launcher_leaves_out_what_only_processes_of_user_code_need() -> None:
+    loaded = _printed("import sys, antistrophe.launcher.launch; print(*sys.modules)").split()
+    assert "antistrophe.actors.supervisor.supervisor" in loaded
+    assert [name for name in ("asyncio", "cattrs", "ssl", "antistrophe.actors.step.step") if name in loaded] == []
+
+
 def test_names_that_are_imported_late_are_there_in_each_way() -> None:
     assert _printed("from antistrophe import *; print(AsyncSagaHandle.__name__)") == "AsyncSagaHandle\n"
     assert _printed("from antistrophe import AsyncSagaOrchestrator as a; print(a.__module__)").startswith(

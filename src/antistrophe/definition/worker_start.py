@@ -17,6 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 ResourceKey: TypeAlias = tuple[str, str]
 """The module of a function under ``@on_worker_start``, and its name there."""
 
+CLOSE_S = 2.0
+"""How long a process that is retired has for closing what was made there; then it is killed."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerStart:
