@@ -192,6 +192,17 @@ def test_an_entry_that_can_not_be_read_hides_one_saga_and_no_other(path: Path, e
         assert "entry 2 of saga 's' is missing" in str(journal.history()[0].error)
 
 
+def test_a_time_that_is_none_hides_one_saga_and_no_other(path: Path) -> None:
+    with contextlib.closing(ActorsJournal(path)) as journal:
+        for saga_id in ("s", "t"):
+            run(journal, saga_id, *FORWARD)
+        by_hand(path, "UPDATE journal SET at = 9e300 WHERE saga_id = 's' AND seq = 3")
+        with pytest.raises(JournalError, match=r"saga 's': the state of the saga can't be read"):
+            journal.metadata("s")
+        assert "unreadable: " in str(journal.history()[0].error)
+        assert journal.history()[1] == journal.metadata("t") == journal.changes()[-1].saga
+
+
 def test_what_stands_beside_a_state_may_be_unreadable_too(path: Path) -> None:
     with opened(path) as journal:
         run(journal, "s", *FORWARD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from antistrophe.errors import RequestError
 from antistrophe.journal import Journal, SqliteJournal
 from antistrophe.records import SagaStatus, StepStatus
-from antistrophe.saga.state import replay
-from antistrophe.saga.view import metadata_of
+from antistrophe.saga.entries import Action, Entry, RetryScheduled
+from antistrophe.saga.state import Saga, evolve, replay
+from antistrophe.saga.view import at, metadata_of
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.opening import open_in_memory
 from tests.contract.journal_sagas import (
@@ -28,9 +30,12 @@ from tests.contract.journal_sagas import (
     UNDONE,
     accepted,
     append,
+    as_kept,
     counted,
+    failed,
     ids,
     run,
+    started,
     waits,
 )
 
@@ -63,6 +68,44 @@ def test_changes_are_those_behind_a_position(journal: Journal) -> None:
     assert [change.position for change in journal.changes(4, 100)] == [6, 7, 8]
     assert [change.position for change in journal.changes(3, 2)] == [4, 6]
     assert journal.changes(8, 100) == []
+
+
+def test_people_see_the_machines_time_of_each_entry() -> None:
+    """Its clock may jump. What has been shown once does not change with that."""
+    journal = SqliteJournal(open_in_memory())
+    saga: Saga | None = None
+    for ahead_s, entries in zip((5.5, 5.5, -60.0, 7.25), ((accepted("s"),), *FORWARD), strict=True):
+        row = as_kept(saga, entries)
+        seq = 0 if saga is None else saga.seq
+        journal.append("s", expected_seq=seq, entries=entries, row=row, ahead_s=ahead_s)
+        saga = reduce(evolve, entries, saga)
+    changes = [change.saga for change in journal.changes()]
+    shown = journal.metadata("s")
+    assert shown == changes[-1]
+    first, second = shown.steps
+    assert (first.started_at, first.finished_at) == (at(START + 1 + 5.5), at(START + 2 - 60))
+    assert (second.started_at, second.finished_at) == (at(START + 1 - 60), at(START + 2 + 7.25))
+    assert shown.updated_at == at(START + 4 + 7.25)
+    assert [change.steps[0].started_at for change in changes[1:]] == [first.started_at] * 3
+    moments = [entry.at for entry in journal.timeline("s")]
+    assert moments[1:4] == [first.started_at, first.finished_at, second.started_at]
+    journal.close()
+
+
+def test_a_retry_is_announced_by_the_machines_clock() -> None:
+    journal = SqliteJournal(open_in_memory())
+    entries: tuple[Entry, ...] = (
+        accepted("s"),
+        started(0),
+        failed(0),
+        RetryScheduled(START + 3, 0, Action.EXECUTE, START + 9),
+    )
+    journal.append("s", expected_seq=0, entries=entries, row=as_kept(None, entries), ahead_s=100.0)
+    shown = journal.metadata("s")
+    assert shown is not None
+    assert at(START + 109).isoformat() in str(shown.waiting)
+    assert journal.list(text="the next attempt to execute Debit comes at").sagas == (shown,)
+    journal.close()
 
 
 def test_live_sagas_are_told_in_order_of_acceptance(journal: Journal) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from antistrophe.definition.spec import RetryPolicy
 from antistrophe.errors import InvalidStepError
+from antistrophe.saga.entries import SagaCompleted
 from antistrophe.serialization.fast_records import changed, maker
 
 
@@ -26,6 +27,11 @@ def test_a_copy_has_the_new_values_and_the_others_of_the_record() -> None:
     assert changed(point) == point
     assert changed(point) is not point
     assert point == Point(1, 2, ("a",))
+
+
+def test_a_record_of_one_field_is_copied_too() -> None:
+    assert changed(SagaCompleted(1.5), at=2.5) == SagaCompleted(2.5)
+    assert changed(SagaCompleted(1.5)) == SagaCompleted(1.5)
 
 
 def test_a_copy_is_as_frozen_and_as_small_as_the_record() -> None:

@@ -10,13 +10,15 @@ from typing import Any
 
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
-from antistrophe.journal.journal import SagaPage
+from antistrophe.journal.journal import JournalRecord, SagaPage
 from antistrophe.journal.paging import cursor_before, shown_bytes
 from antistrophe.journal.rows import FOLDED, unpack_change, unpack_state, unreadable_metadata, unreadable_state
 from antistrophe.journal.stored_entries import PART_BYTES, StoredEntries, where_in
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus
+from antistrophe.saga.entries import Entry, RetryScheduled
 from antistrophe.saga.state import Saga, evolve
 from antistrophe.saga.view import metadata_of
+from antistrophe.serialization.fast_records import changed
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.database import Database
 
@@ -137,16 +139,21 @@ class StoredStates:
         return unpack_change(state, before, where) or unpack_state(self._states_before(saga_id, seq + 1), where)
 
     def _folded(self, saga_id: str, seq: int, folded: dict[str, Saga]) -> SagaMetadata:
-        saga, ahead_s = folded.pop(saga_id, None), 0.0
-        for record in self._entries.between(saga_id, 0 if saga is None else saga.seq, seq):
-            try:
-                saga = evolve(saga, record.entry)
-            except Exception as error:
-                raise unreadable_state(self._entries.where(saga_id, record.seq), error) from error
-            ahead_s = (record.entry.at if record.wall_at is None else record.wall_at) - record.entry.at
-        assert saga is not None, "the entry at seq is there"
+        saga = folded.pop(saga_id, None)
+        at = seq
+        try:
+            for record in self._entries.between(saga_id, 0 if saga is None else saga.seq, seq):
+                at = record.seq
+                saga = evolve(saga, _as_people_see_it(record))
+            if saga is None:
+                raise LookupError("the saga has no entries")
+            shown = metadata_of(saga)
+        except JournalError:
+            raise
+        except Exception as error:  # what is read is of the right types, and may still make no sense
+            raise unreadable_state(self._entries.where(saga_id, at), error) from error
         folded[saga_id] = saga
-        return metadata_of(saga, ahead_s if abs(ahead_s) > _CLOCK_ROUNDING_S else 0.0)
+        return shown
 
     def _states_before(self, saga_id: str, seq: int) -> Iterator[bytes]:
         """The packed states of a saga's appends, the last first."""
@@ -160,3 +167,14 @@ class StoredStates:
                 return
             yield from (state for state, _ in rows)
             seq = rows[-1][1]
+
+
+def _as_people_see_it(record: JournalRecord) -> Entry:
+    """The entry with the machine's time of its writing in place of the system's."""
+    entry = record.entry
+    ahead_s = 0.0 if record.wall_at is None else record.wall_at - entry.at
+    if abs(ahead_s) <= _CLOCK_ROUNDING_S:
+        return entry
+    if isinstance(entry, RetryScheduled):
+        return changed(entry, at=record.wall_at, not_before=entry.not_before + ahead_s)
+    return changed(entry, at=record.wall_at)

@@ -113,9 +113,9 @@ def at(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def metadata_of(saga: Saga, ahead_s: float = 0.0) -> SagaMetadata:
-    """One saga as monitoring shows it. ``ahead_s``: as in ``view_after``."""
-    shot = view_of(saga, ahead_s)
+def metadata_of(saga: Saga) -> SagaMetadata:
+    """One saga as monitoring shows it."""
+    shot = view_of(saga)
     return SagaMetadata(
         id=shot.id,
         name=shot.name,

@@ -48,6 +48,8 @@ def _parts(cls: type) -> tuple[Any, Any]:
     a draft and changing its class is fast; ``__init__`` of a frozen class makes a call for each field."""
     names = tuple(field.name for field in fields(cast(Any, cls)))
     draft = type(f"{cls.__name__}Draft", (), {"__slots__": names, "__init__": _filling(names)})
+    if len(names) == 1:  # of one name attrgetter gives the value alone
+        return lambda record: (getattr(record, names[0]),), draft
     return attrgetter(*names), draft
 
 
