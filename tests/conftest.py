@@ -33,7 +33,7 @@ SHARED = "shared-"  # homes in folders of that name may outlive a test, but not 
 # A process that is being ended gets this long to be gone.
 _GRACE_S = float(os.environ.get("ANTISTROPHE_TEST_GRACE_S", "20"))
 _EVERY_CASE = "ANTISTROPHE_EVERY_CASE"  # set: a run of everything takes every case of the slow tests, and no sample
-_SAMPLED = "ANTISTROPHE_TEST_SAMPLE"  # set in the workers of a run that takes a sample
+_SAMPLED = "ANTISTROPHE_TEST_SAMPLE"  # the seed of a sample: every worker of a run takes the same
 _SEED = pytest.StashKey[int]()
 _ROOT = pytest.StashKey[Path]()
 _KNOWN = pytest.StashKey[set[int]]()
@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_KNOWN] = leaks.all_pids()
     if not hasattr(config, "workerinput"):
         everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-        os.environ[_SAMPLED] = "yes" if everything and not os.environ.get(_EVERY_CASE) else ""
+        os.environ[_SAMPLED] = str(config.stash[_SEED]) if everything and not os.environ.get(_EVERY_CASE) else ""
     for name in ("ANTISTROPHE_HOME", "ANTISTROPHE_SYSTEM"):  # the shell's own home is not for tests
         os.environ.pop(name, None)
     os.environ[leaks.RUN_MARKER] = str(config.stash[_ROOT])
@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if is_slow(item.nodeid):
             item.add_marker(pytest.mark.slow)
     if os.environ[_SAMPLED]:
-        out = left_out((item.nodeid for item in items), config.stash[_SEED])
+        out = left_out((item.nodeid for item in items), int(os.environ[_SAMPLED]))
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in out])
         items[:] = [item for item in items if item.nodeid not in out]
 
