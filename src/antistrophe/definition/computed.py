@@ -21,6 +21,7 @@ from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.serialization.program import hints_of
 from antistrophe.serialization.type_hints import (
     field_types,
+    is_model,
     is_named_tuple,
     is_structured,
     learn_enums,
@@ -140,6 +141,8 @@ def computes_in_parts(cls: type) -> bool:
 
 def computes_fields(cls: Any) -> bool:
     """Whether a dataclass or attrs class has fields that are no parameter of it. Reads no type hint."""
+    if is_model(cls):
+        return False
     fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else cls.__attrs_attrs__
     return not all(each.init for each in fields)
 
@@ -151,7 +154,7 @@ def computed_fields(cls: type) -> Mapping[str, Any]:
 
 @functools.cache
 def _computed_fields(cls: type) -> Mapping[str, Any]:
-    if not is_structured(cls):
+    if not is_structured(cls) or is_model(cls):
         return {}
     hints = hints_of(cls, include_extras=True)
     fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else cast(Any, cls).__attrs_attrs__

@@ -15,6 +15,7 @@ from typing import Any
 
 from antistrophe.definition.spec import SagaSpec, StepSpec
 from antistrophe.definition.step import FunctionStep, SagaStep
+from antistrophe.serialization.models import UNSET
 from antistrophe.serialization.payload import pack_fields, unpack_fields, unpack_payload
 from antistrophe.serialization.program import MAIN
 
@@ -74,7 +75,9 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+        # A value counts, and not whether it was given or is a model's default.
+        keys, others = one.keys() - {UNSET}, other.keys() - {UNSET}
+        return keys == others and all(_same(one[key], other[key]) for key in keys)
     if isinstance(one, list | tuple) and type(one) is type(other):
         return len(one) == len(other) and all(map(_same, one, other))
     return bool(one == other or (one != one and other != other))  # NaN alone differs from itself

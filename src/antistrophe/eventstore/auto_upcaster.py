@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 from antistrophe.definition.computed import computed_fields
 from antistrophe.definition.computed_of_events import restore_computed_fields, with_computed
@@ -11,7 +11,7 @@ from antistrophe.definition.events import event_key
 from antistrophe.errors import InvalidUpcasterError
 from antistrophe.serialization.converter import hooks
 from antistrophe.serialization.payload import pack_fields, structure_fields, unpack_payload
-from antistrophe.serialization.type_hints import field_types
+from antistrophe.serialization.type_hints import field_types, is_model
 
 
 class AutoUpcaster:
@@ -93,6 +93,8 @@ def _has_default(cls: type, name: str) -> bool:
         return any(
             default is not dataclasses.MISSING for default in (fields[name].default, fields[name].default_factory)
         )
+    if is_model(cls):
+        return not cast(Any, cls).__pydantic_fields__[name].is_required()
     attributes: Any = getattr(cls, "__attrs_attrs__", ())
     # attrs is no dependency, so its mark for "no default" is known by its name.
     return any(each.name == name and repr(each.default) != "NOTHING" for each in attributes)

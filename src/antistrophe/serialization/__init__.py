@@ -6,7 +6,8 @@ msgpack.
     object ─► converter (cattrs) ─► dict of values ─► msgpack_values ─► bytes
                  │
                  ├─ type_hints: what one value lets through (scalars, Enums, Literals, paths)
-                 └─ containers: what holds other values (collections, tuples, classes, unions)
+                 ├─ containers: what holds other values (collections, tuples, classes, unions)
+                 └─ models: pydantic models, without an import of pydantic
 
 - ``payload`` is what other packages call: it packs and unpacks, and its errors name the field and say what to do.
 - ``whole_numbers`` checks the limits, positions and versions that callers give.
@@ -15,8 +16,8 @@ msgpack.
 
 Rules: a value travels only as the type that its field declares; nothing is coerced. What is written is read again at
 once and compared. A reader raises UnreadableDataError on data that it can't read, and no other error; it runs no code
-but the ``__init__`` of the class that its caller names. The codes of the extension types are a file format: they never
-change their meaning.
+but the ``__init__``, or a model's validation, of the class that its caller names. The codes of the extension types are
+a file format: they never change their meaning.
 
 Start reading at ``payload``, then ``converter``.
 """

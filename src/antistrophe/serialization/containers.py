@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, Union, get_args, get_origin
 
 from antistrophe.serialization import msgpack_values
+from antistrophe.serialization.models import checked_in, checked_out, is_checked, model_in, model_out
 from antistrophe.serialization.program import hints_of
 from antistrophe.serialization.type_hints import (
     SCALARS,
     In,
     Out,
     field_types,
+    is_model,
     is_named_tuple,
     is_structured,
     learn_enums,
@@ -295,5 +297,7 @@ CONTAINERS: tuple[Factories, ...] = (
     (_is_fixed_tuple, _fixed_tuple_out, _fixed_tuple_in),
     (is_named_tuple, _named_tuple_out, _named_tuple_in),
     (_is_class, _class_out, _class_in),
+    (is_checked, checked_out, checked_in),
+    (is_model, model_out, model_in),
     (_is_union, _union_out, _union_in),
 )

@@ -25,6 +25,7 @@ from antistrophe.serialization.converter import hooks, make_converter
 from antistrophe.serialization.type_hints import (
     Mismatch,
     field_types,
+    is_model,
     is_structured,
     reading,
     short,
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 _WHAT_TRAVELS = (
     "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, Decimal "
-    "and UUID travel, and where a field declares them Enum, Path, dataclasses and attrs classes"
+    "and UUID travel, and where a field declares them Enum, Path, dataclasses, attrs classes and pydantic models"
 )
 
 
@@ -266,6 +267,8 @@ def _advice(part: Any) -> str:
         return "Pass the file's path, and open it in execute."
     if isinstance(part, types.FunctionType | types.BuiltinFunctionType | types.MethodType | type):
         return "Pass a name for it, and look it up in execute."
+    if is_model(type(part)):
+        return "Declare its class as the type of the field. Of an output, return its model_dump(mode='json')."
     if isinstance(part, types.GeneratorType):
         return "Pass its items as a tuple."
     return f"Pass what it is made from, and make it in execute; {_WHAT_TRAVELS}."

@@ -58,8 +58,15 @@ def type_text(declared: Any) -> str:
 
 
 def is_structured(cls: Any) -> bool:
-    """True for a dataclass or an attrs class (not for an instance, not for a generic alias of one)."""
-    return isinstance(cls, type) and (hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__"))
+    """True for a dataclass, an attrs class or a pydantic model (not for an instance or a generic alias)."""
+    return isinstance(cls, type) and (
+        hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__") or is_model(cls)
+    )
+
+
+def is_model(cls: Any) -> bool:
+    """True for a class of pydantic models (a dataclass that pydantic made is a dataclass)."""
+    return isinstance(cls, type) and hasattr(cls, "__pydantic_validator__") and not hasattr(cls, "__dataclass_fields__")
 
 
 def is_named_tuple(hint: Any) -> bool:
@@ -77,12 +84,20 @@ def field_types(cls: type) -> Mapping[str, Any]:
 
 @cache
 def _field_types(cls: type) -> Mapping[str, Any]:
+    if is_model(cls):
+        return _model_fields(cls)
     hints = hints_of(cls, include_extras=True)
     if dataclasses.is_dataclass(cls):
         return {field.name: hints.get(field.name, Any) for field in dataclasses.fields(cls) if field.init}
     if hasattr(cls, "__attrs_attrs__"):
         return {field.name: hints.get(field.name, field.type or Any) for field in cls.__attrs_attrs__ if field.init}
     return {name: hint for name, hint in hints.items() if ClassVar not in (hint, get_origin(hint))}
+
+
+def _model_fields(cls: Any) -> Mapping[str, Any]:
+    if not cls.__pydantic_complete__:
+        cls.model_rebuild()  # a name in its annotations had no meaning yet
+    return {name: field.annotation for name, field in cls.__pydantic_fields__.items()}
 
 
 def writing(hint: Any, converter: Converter) -> Out:
