@@ -61,11 +61,13 @@ ROOT = DOCS.parent
 # Pages of the repository's root, by the page of the site that shows each.
 ROOT_PAGES = {f"project/{name.lower()}": ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")}
 _LINK = re.compile(r"\[(?P<words>[^\]]*)\]\((?P<path>[\w./-]+)(?P<anchor>#[\w-]+)?\)")
+_FILE = re.compile(r"^```(?P<language>py(?:thon)?) (?:.* )?file=(?P<name>\S+).*$", re.MULTILINE)
 _FORGE = re.compile(r"^\[.+\]: \.\./.*$", re.MULTILINE)  # `[1.0]: ../../compare/…`, which only the forge has
 
 
 def _read(_app: Sphinx, page: str, source: list[str]) -> None:
-    """Show the root's pages in place of those that stand for them, and lead all links to a root's page there."""
+    """Show the root's pages in place of those that stand for them, lead all links to a root's page there, and give a
+    block that is a file the file's name as its caption."""
     shown = ROOT_PAGES.get(page, DOCS / f"{page}.md")
     if page in ROOT_PAGES:
         source[0] = shown.read_text("utf-8")
@@ -79,6 +81,7 @@ def _read(_app: Sphinx, page: str, source: list[str]) -> None:
         anchor = "" if target == ROOT / "README.md" else link["anchor"] or ""
         return f"[{link['words']}]({os.path.relpath(to, (DOCS / page).parent)}{anchor})"
 
+    source[0] = _FILE.sub(r"```{code-block} python\n:caption: \g<name>\n", source[0])
     source[0] = _LINK.sub(inside, _FORGE.sub("", source[0]))
 
 

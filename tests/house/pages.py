@@ -33,6 +33,11 @@ def blocks_of(page: str) -> Iterator[Block]:
         yield Block(words[0] if words else "", tuple(words[1:]), found["text"], page.count("\n", 0, found.start()) + 1)
 
 
+def sentences_of(page: str) -> str:
+    """The page without its fenced blocks."""
+    return _FENCE.sub("", page)
+
+
 def commands_of(block: Block) -> list[str]:
     """The commands of a console block: its lines after ``$``, or all of them where none has one."""
     lines = block.text.splitlines()
@@ -42,13 +47,13 @@ def commands_of(block: Block) -> list[str]:
 
 def links_of(page: str) -> list[str]:
     """The targets of the page's links, outside fenced blocks, that are paths of this project."""
-    targets = _LINK.findall(_FENCE.sub("", page))
+    targets = _LINK.findall(sentences_of(page))
     return [target.partition("#")[0] for target in targets if "://" not in target and not target.startswith("#")]
 
 
 def files_of(page: str) -> list[str]:
     """The paths of files that the page names in backticks, from the root or from the package."""
-    return _FILE.findall(_FENCE.sub("", page))
+    return _FILE.findall(sentences_of(page))
 
 
 def agrees(expected: str, said: str) -> bool:

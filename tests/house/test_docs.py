@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe.settings import Settings
-from tests.house.pages import Block, agrees, blocks_of, commands_of, files_of, links_of
+from tests.house.pages import Block, agrees, blocks_of, commands_of, files_of, links_of, sentences_of
 from tests.house.tree import PACKAGE, ROOT, name_of, pages
 
 BLOCK_S = 60.0  # what one block may take
@@ -45,13 +46,26 @@ def test_the_links_of_a_page_lead_somewhere(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_the_files_that_a_page_names_exist(name: str) -> None:
     roots = (ROOT, PACKAGE, (ROOT / name).parent)
-    assert not [file for file in files_of(PAGES[name]) if not any((root / file).exists() for root in roots)]
+    its_own = {block.option("file") for block in blocks_of(PAGES[name])}
+    named = [file for file in files_of(PAGES[name]) if file not in its_own]
+    assert not [file for file in named if not any((root / file).exists() for root in roots)]
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_opens_with_its_title_and_its_fences_are_told_apart(name: str) -> None:
     assert PAGES[name].startswith("# ")
     assert not [block.line for block in blocks_of(PAGES[name]) if not block.language]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_names_the_file_that_another_block_needs(name: str) -> None:
+    """In its sentences, for what stands behind a fence is not shown. The only one may be named by a command alone."""
+    blocks = list(blocks_of(PAGES[name]))
+    files = {file: block for block in blocks if (file := block.option("file")) is not None}
+    needed = [
+        file for file, block in files.items() if any(needs(other.text, file) for other in blocks if other is not block)
+    ]
+    assert len(needed) == 1 or not [file for file in needed if f"`{file}`" not in sentences_of(PAGES[name])]
 
 
 def test_a_block_that_fails_is_found(tmp_path: Path) -> None:
@@ -67,6 +81,14 @@ def test_what_is_said_is_compared() -> None:
     assert agrees("a … c\n", "a b c")
     assert not agrees("a … c\n", "a b d")
     assert not agrees("a.c", "abc")
+
+
+def needs(code: str, file: str) -> bool:
+    """Whether a block imports that file, serves its application, or calls it."""
+    module = re.escape(file.removesuffix(".py").replace("/", "."))
+    return (
+        re.search(rf"\b{re.escape(file)}\b|\bfrom {module} import|\bimport {module}\b|\b{module}:\w", code) is not None
+    )
 
 
 def run(block: Block, where: str, folder: Path) -> str:

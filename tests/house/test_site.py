@@ -36,6 +36,12 @@ def test_the_site_can_be_searched(site: Path) -> None:
     assert "compensat" in (site / "searchindex.js").read_text("utf-8")
 
 
+def test_a_block_that_is_a_file_shows_its_name(site: Path) -> None:
+    shown = (site / "how-to" / "use-with-fastapi.html").read_text("utf-8")
+    assert re.findall(r'code-block-caption"><span class="caption-text">(.*?)</span>', shown) == ["orders.py", "shop.py"]
+    assert "file=" not in shown
+
+
 def test_every_link_of_the_site_leads_to_a_place_that_is_there(site: Path) -> None:
     pages = {path: _Page.of(path) for path in site.rglob("*.html")}
     lost = []
