@@ -159,14 +159,15 @@ __all__ = [
 
 _LATE = ("AsyncChangeSubscription", "AsyncSagaHandle", "AsyncSagaOrchestrator")  # they alone need asyncio
 
+if not TYPE_CHECKING:  # a checker of types would take any name for one of this package's
 
-def __getattr__(name: str) -> object:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with late_import():
-        from antistrophe.client import async_orchestrator
-    found = globals()[name] = getattr(async_orchestrator, name)
-    return found
+    def __getattr__(name):
+        if name not in _LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        with late_import():
+            from antistrophe.client import async_orchestrator
+        found = globals()[name] = getattr(async_orchestrator, name)
+        return found
 
 
 def __dir__() -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import antistrophe
 
@@ -38,3 +40,9 @@ def test_names_that_are_imported_late_are_there_in_each_way() -> None:
 
 def test_dir_has_every_public_name_and_the_attributes_of_a_module() -> None:
     assert {*antistrophe.__all__, "__doc__", "__file__"} <= set(dir(antistrophe))
+
+
+def test_a_checker_of_types_still_knows_which_names_there_are() -> None:
+    tree = ast.parse(Path(antistrophe.__file__).read_text("utf-8"))
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert functions == ["__dir__"], "with a __getattr__ that it sees, any name would be one of the package's"
