@@ -20,7 +20,7 @@ from antistrophe.actors.saga.hosted_sagas import HostedSagas
 from antistrophe.actors.saga.process_requests import ASK_AGAIN_S
 from antistrophe.actors.saga.saga import JOURNAL_AGAIN_S, SagaActor
 from antistrophe.errors import JournalError
-from antistrophe.journal import GroupCommit, SqliteJournal, journal_path
+from antistrophe.journal import GroupCommit, Purgeable, SqliteJournal, journal_path
 from antistrophe.messages import (
     Accepted,
     BeginSaga,
@@ -30,6 +30,7 @@ from antistrophe.messages import (
     ProcessGrant,
     Rejected,
     RequestLease,
+    ResumeSaga,
     ReturnProcess,
     RunStep,
     SagaActorFailed,
@@ -41,6 +42,7 @@ from antistrophe.messages import (
 )
 from antistrophe.saga.entries import Action, Lease
 from antistrophe.saga.inputs import CancelAsked, RetryAsked, Returned
+from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.settings import Settings
 from tests.contract.journal_sagas import accepted
 
@@ -281,3 +283,21 @@ def commit_on_a_full_disk(patch: pytest.MonkeyPatch) -> Callable[[GroupCommit], 
         refuse()
 
     return commit
+
+
+def test_a_purged_saga_begins_in_no_host_and_takes_no_other_with_it(post: Post) -> None:
+    """A supervisor that has not heard of its end may ask for it once more."""
+    post.deliver(begin("a"))
+    post.deliver(answer("a"))
+    walk = post._reader.purge(Purgeable(LARGEST_INTEGER))
+    while walk.step():
+        pass
+    assert walk.report.sagas == 1
+    for asked in (begin("a"), ResumeSaga("a")):
+        post.sent.clear()
+        post.deliver(begin("b" if isinstance(asked, BeginSaga) else "c"), asked)
+        (ended,) = post.told(SagaEnded)
+        assert (ended.saga_id, ended.status, ended.error) == ("a", None, "SagaExistsError")
+        assert "purged" in ended.refusal
+        assert [each.saga_id for each in post.told(RunStep)] == ["b" if isinstance(asked, BeginSaga) else "c"]
+    assert post._reader.load("a") == ()

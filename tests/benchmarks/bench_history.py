@@ -1,4 +1,5 @@
-"""What a long history costs: start-up and queries with finished sagas in the journal, and sagas after many others.
+"""What a long history costs: start-up, queries and a purge with finished sagas in the journal, and sagas after many
+others.
 
 Usage: python -m tests.benchmarks.bench_history [--finished N] [--long N] [--limit SECONDS]
 
@@ -12,6 +13,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from antistrophe import SagaOrchestrator, SagaStatus
@@ -69,19 +71,25 @@ def _append(journal: SqliteJournal, saga_id: str) -> None:
 
 def _queries(orchestrator: SagaOrchestrator, sagas: int) -> dict[str, Callable[[int], object]]:
     middle = orchestrator.list_sagas(limit=1).cursor
+    name = orchestrator.list_sagas(limit=1)[0].name
     return {
         "get_saga": lambda number: orchestrator.get_saga(f"finished-{number * 7919 % max(1, sagas)}"),
         "list_sagas, 100 newest": lambda _: orchestrator.list_sagas(limit=100),
         "list_sagas, 100 of a status": lambda _: orchestrator.list_sagas(SagaStatus.COMPLETED, limit=100),
+        "list_sagas, 100 of a name": lambda _: orchestrator.list_sagas(name=name, limit=100),
+        "list_sagas, of both": lambda _: orchestrator.list_sagas(SagaStatus.COMPLETED, name, limit=100),
+        "list_sagas, with a text": lambda _: orchestrator.list_sagas(text="finished", limit=100),
+        "list_sagas, none is like that": lambda _: orchestrator.list_sagas(SagaStatus.FAILED, name, limit=100),
         "list_sagas, page after page": lambda _: orchestrator.list_sagas(limit=100, cursor=middle),
         "history_count": lambda _: orchestrator.history_count(),
+        "the next saga": lambda _: orchestrator.execute(saga_of_three(), timeout_s=PATIENCE_S),
     }
 
 
 def with_history(sagas: int, limit_s: float) -> None:
-    """Start-up and queries with that many finished sagas, beside a home that has a hundred."""
+    """Start-up and queries with that many finished sagas, beside a home that has a thousand; then a purge of all."""
     print(f"\n== Finished sagas in the journal ({conditions()}) ==")
-    for wanted in (100, sagas):
+    for wanted in (1_000, sagas):
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             home = Path(folder, "home")
             written = fill(home, wanted, limit_s)
@@ -95,8 +103,30 @@ def with_history(sagas: int, limit_s: float) -> None:
             print(f"{written:>9,} finished: start-up {median(starts) * 1e3:.0f} ms", flush=True)
             with SagaOrchestrator(home) as orchestrator:
                 for label, query in _queries(orchestrator, written).items():
+                    query(0)  # the first of its kind makes connections and caches
+                    before = _cpu(orchestrator)
                     each = _each(query, limit_s)
-                    print(f"{label:>40}: p50 {percentile(each, 50) * 1e3:.2f}, p99 {percentile(each, 99) * 1e3:.2f} ms")
+                    cpu_ms = (_cpu(orchestrator) - before) * 1e3 / len(each)
+                    print(
+                        f"{label:>40}: p50 {percentile(each, 50) * 1e3:.2f}, p99 {percentile(each, 99) * 1e3:.2f} ms,"
+                        f" CPU {cpu_ms:.2f} ms",
+                        flush=True,
+                    )
+                _purge(orchestrator, home / "journal.db")
+
+
+def _purge(orchestrator: SagaOrchestrator, file: Path) -> None:
+    """Purge all, with the system up."""
+    before, begun, cpu_s = file.stat().st_size, time.perf_counter(), _cpu(orchestrator)
+    report = orchestrator.purge(older_than=timedelta(0), events=True)
+    taken_s, cpu_s = time.perf_counter() - begun, _cpu(orchestrator) - cpu_s
+    after = file.stat().st_size
+    print(
+        f"{'purge, with events':>40}: {report.sagas:,} sagas in {taken_s:.1f} s, CPU"
+        f" {cpu_s * 1e3 / max(1, report.sagas):.2f} ms each; file {before / (1 << 20):.1f} MiB before and"
+        f" {after / (1 << 20):.1f} MiB after, {after / max(1, report.sagas):.0f} bytes a saga",
+        flush=True,
+    )
 
 
 def _each(query: Callable[[int], object], limit_s: float) -> list[float]:

@@ -17,7 +17,7 @@ import pytest
 
 from antistrophe.client.purging import purge, purgeable
 from antistrophe.definition.events import event
-from antistrophe.errors import RequestError, SagaExistsError
+from antistrophe.errors import JournalBusyError, RequestError, SagaExistsError
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import Purgeable, SagaEvent, SqliteJournal
 from antistrophe.journal.retention import ROWS_AT_ONCE, SAGAS_AT_ONCE
@@ -309,6 +309,28 @@ def test_an_older_file_is_purged_as_well(file: Path) -> None:
         assert not database.rows("SELECT 1 FROM sqlite_master WHERE name = 'purged'")
     filled(file, 3)
     assert purge(file, purgeable(timedelta(0)), dry_run=False).sagas == 3
+
+
+def test_a_purge_stops_where_somebody_reads_for_so_long_that_the_log_would_grow(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antistrophe.storage.free_pages.LOG_BYTES", 1)
+    monkeypatch.setattr("antistrophe.client.purging._LOG_PATIENCE_S", 0.1)
+    filled(file, 2 * SAGAS_AT_ONCE)
+    with closing(open_database(file, read_only=True)) as reader:
+        with reader.one_moment():
+            assert reader.row("SELECT count(*) FROM sagas") == (2 * SAGAS_AT_ONCE,)
+            with pytest.raises(JournalBusyError, match="have that program end its transaction"):
+                purge(file, purgeable(timedelta(0)), dry_run=False, synchronous="NORMAL")
+            assert Path(f"{file}-wal").stat().st_size < 1 << 20
+        assert purge(file, purgeable(timedelta(0)), dry_run=False).sagas > 0
+        assert reader.row("SELECT count(*) FROM sagas") == (0,)
+
+
+def test_a_purge_within_a_transaction_of_its_own_is_refused(file: Path) -> None:
+    filled(file, 1)
+    with EventStore(file) as events, events.transaction(), pytest.raises(RequestError, match="a purge needs the write"):
+        purge(file, purgeable(timedelta(0)), dry_run=False)
 
 
 DIES_WITHIN_A_TRANSACTION = """

@@ -46,6 +46,7 @@ PARAMETERS = {
     "SagaOrchestrator.retry_compensation": "self saga_id",
     "SagaOrchestrator.resolve": "self saga_id step_name note",
     "SagaOrchestrator.relocate": "self saga_id to",
+    "SagaOrchestrator.purge": "self older_than=datetime.timedelta(days=30) name=None status=None dry_run=False",
     "SagaOrchestrator.wait_idle": "self timeout_s",
     "SagaOrchestrator.processes": "self",
 }
@@ -56,6 +57,7 @@ FIELDS = {
     "SagaMetadata": "id name status steps_executed total_steps created_at updated_at error waiting steps",
     "StepRecord": "name index status attempts in_doubt started_at finished_at error pid",
     "ProcessRecord": "pid role saga_id",
+    "PurgeReport": "sagas bytes",
     "StepResult": "output events",
 }
 CONTEXT = """

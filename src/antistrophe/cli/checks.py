@@ -232,7 +232,7 @@ def _journal(home: Path, system: _System, *, all_sagas: bool) -> Iterator[Findin
 def _structure(journal: SqliteJournal, file: Path) -> Iterator[Finding]:
     size = file.stat().st_size
     journal.check()
-    yield _well("journal", f"{file.name}: {size / (1 << 20):.1f} MiB, {journal.head()} entries, sound")
+    yield _well("journal", f"{file.name}: {size / (1 << 20):.1f} MiB, last position {journal.head()}, sound")
 
 
 def _size(file: Path) -> Finding:

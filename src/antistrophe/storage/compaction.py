@@ -38,7 +38,7 @@ def compact(database: Database) -> None:
     # The new file begins with the table of pages that lets it shrink; only a file written anew can get that.
     database.execute("PRAGMA auto_vacuum = INCREMENTAL")
     database.execute("VACUUM")
-    database.row("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.begin_log_anew()
 
 
 def _work_beside(database: Database) -> None:

@@ -153,6 +153,23 @@ class Database:
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
+    def begin_log_anew(self) -> bool:
+        """Move the write-ahead log into the file, and cut it off. False where somebody reads or writes: then nobody is
+        waited for, because SQLite holds the write lock while it waits for readers."""
+        try:
+            with self._lock:
+                connection = self.usable()
+                (waits_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+                connection.execute("PRAGMA busy_timeout = 0").fetchall()
+                try:
+                    return bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+                finally:
+                    connection.execute(f"PRAGMA busy_timeout = {waits_ms}").fetchall()
+        except sqlite3.OperationalError as error:
+            if is_busy(error):
+                return False
+            raise self._translated(error) from error
+
     @contextlib.contextmanager
     def one_moment(self) -> Iterator[None]:
         """Have all queries within see the file as it is at the first of them, whatever is committed meanwhile. Keep it

@@ -40,7 +40,7 @@ def empty_log(database: Database) -> bool:
     with contextlib.suppress(JournalError):
         database.row("PRAGMA wal_checkpoint(PASSIVE)")
     try:
-        return os.stat(log).st_size <= LOG_BYTES or database.row("PRAGMA wal_checkpoint(TRUNCATE)")[0] == 0
+        return os.stat(log).st_size <= LOG_BYTES or database.begin_log_anew()
     except FileNotFoundError:
         return True
     except (OSError, JournalError):
