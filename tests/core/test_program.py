@@ -83,5 +83,5 @@ def test_what_run_path_has_defined_is_found_after_its_end(tmp_path: Path) -> Non
     names = runpy.run_path(str(tmp_path / "bank.py"), run_name="__main__")
     assert class_ref(names["Debit"]) == "__main__:Debit"
     assert class_ref(names["note"]) == "__main__:note"
-    assert origin_of([(names["note"], class_ref(names["note"]))]).script == str(tmp_path / "bank.py")
+    assert origin_of([names["note"]]).script == str(tmp_path / "bank.py")
     assert origin_of_this_process().script != str(tmp_path / "bank.py")

@@ -66,11 +66,10 @@ def class_ref(source: StepSource) -> str:
     return f"{_loadable_name(module, qualname)}:{qualname}"
 
 
-def origin_of(sources: Iterable[tuple[StepSource, str]]) -> Origin:
-    """Where this process found these step classes, each with its `class_ref`. The origin has the script only where the
-    script defines one."""
+def origin_of(sources: Iterable[StepSource]) -> Origin:
+    """Where this process found these step classes. The origin has the script only where the script defines one."""
     # A module that `python -m` runs has a name of its own, so only a script without one is needed.
-    of_script = next((source for source, ref in sources if ref.startswith(f"{MAIN}:")), None)
+    of_script = next((source for source in sources if class_ref(source).startswith(f"{MAIN}:")), None)
     return _origin(None if of_script is None else _script(namespace_of(of_script) or program_namespace()))
 
 

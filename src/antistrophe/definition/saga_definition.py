@@ -152,14 +152,13 @@ class SagaDefinition:
                     f" more than {MAX_DEFINITION_BYTES} bytes, the limit of a saga: store the inputs elsewhere and pass"
                     " references to them, or make several sagas of it"
                 )
-        refs = [each.class_ref for each in self.step_specs]
         return SagaSpec(
             id=self.id,
             name=self.name,
             deadline_s=self.deadline_s,
             park_on_failure=self.on_compensation_failure == "park",
             steps=self.step_specs,
-            origin=origin_of(zip(map(source_of, self.steps), refs, strict=True)),
+            origin=origin_of(source_of(step) for step in self.steps),
             max_concurrent=self.max_concurrent,
             priority=self.priority,
         )
