@@ -4,11 +4,12 @@ nobody would answer."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antistrophe import RequestError, SagaOrchestrator
+from antistrophe import InvalidSettingsError, RequestError, SagaOrchestrator
 
 CALLS: dict[str, Callable[[SagaOrchestrator, Any], object]] = {
     "get": lambda system, wrong: system.get_saga(wrong),
@@ -43,3 +44,10 @@ def test_what_is_no_limit_is_refused(wrong: Any, system: SagaOrchestrator) -> No
 def test_what_is_no_position_is_refused(wrong: Any, system: SagaOrchestrator) -> None:
     with pytest.raises(ValueError, match=r"from_position.* must be a whole number from 0 on"):
         system.subscribe(from_position=wrong)
+
+
+@pytest.mark.parametrize("wrong", [5, "settings.toml", {}])
+def test_what_is_no_settings_starts_nothing(wrong: Any, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettingsError, match=r"settings= takes Settings\(\.\.\.\) or Settings\.load\(file\)"):
+        SagaOrchestrator(tmp_path / "home", settings=wrong)
+    assert not (tmp_path / "home").exists()

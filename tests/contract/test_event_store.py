@@ -132,6 +132,9 @@ def test_what_can_not_be_stored_appends_nothing(store: EventStore) -> None:
         store.append("a", bad)
     with pytest.raises(NotSerializableError, match="is no event"):
         store.append("a", [ONE, {"account": "A"}])
+    for no_list in (ONE, None, 5):
+        with pytest.raises(NotSerializableError, match="the events to append come in a list"):
+            store.append("a", no_list)  # type: ignore[arg-type]
     with pytest.raises(NotSerializableError, match="the metadata"):
         store.append("a", [ONE], metadata={"who": object()})
     assert store.read() == []

@@ -27,6 +27,7 @@ from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.definition.same_values import spec_as_accepted
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import (
+    InvalidSettingsError,
     RequestError,
     SagaExistsError,
     SagaNotFoundError,
@@ -84,6 +85,8 @@ class Session:
     def __init__(
         self, home: str | os.PathLike[str] | None, settings: Settings | None, versions: Upcasts | None = None
     ) -> None:
+        if settings is not None and not isinstance(settings, Settings):
+            raise InvalidSettingsError(f"settings= takes Settings(...) or Settings.load(file), not {settings!a:.200}")
         check_may_open()
         _refuse_green_threads()
         _check_room()

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from antistrophe.definition.events import encode_event
+from antistrophe.definition.events import encode_event, event_key
 from antistrophe.definition.validation import is_text
-from antistrophe.errors import CqrsError, UnreadableDataError
+from antistrophe.errors import CqrsError, NotSerializableError, UnreadableDataError
 from antistrophe.eventstore.backend import (
     EventBackend,
     EventWriter,
@@ -25,6 +25,7 @@ from antistrophe.eventstore.recorded import RecordedEvent, Snapshot, Upcasts, mo
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.subscription import Commits, Subscription
 from antistrophe.serialization.payload import pack_payload, unpack_payload
+from antistrophe.serialization.type_hints import short
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER, check_whole_number
 from antistrophe.storage.database import Database, now_us
 from antistrophe.storage.opening import open_in_memory
@@ -280,6 +281,8 @@ def database_of(transaction: StoreTransaction) -> Database:
 
 def _encode(events: Iterable[object], metadata: Mapping[str, Any] | None) -> list[NewEvent]:
     packed = pack_payload(dict(metadata), what="the metadata") if metadata else None
+    if event_key(type(events)) is not None or not isinstance(events, Iterable):
+        raise NotSerializableError(f"the events to append come in a list, as [event]: this is {short(events)}")
     encoded = map(encode_event, events)
     return [NewEvent(each.type, each.type_version, each.data, packed) for each in encoded]
 
