@@ -44,7 +44,7 @@ _CUT = "\n... (cut)"
 _BLOCK = re.compile(r"^(?=Current thread 0x|Thread 0x|Task )", re.MULTILINE)
 _OUR_FRAME = re.compile(
     r'^  File ".*/antistrophe/'
-    r'(?:definition/(?:step|result)|actors/step/(?:call|step|async_step|event_loop))\.py", line ',
+    r'(?:definition/\w+|actors/step/(?:call|step|async_step|event_loop))\.py", line ',
     re.MULTILINE,
 )
 
