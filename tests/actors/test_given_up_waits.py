@@ -89,7 +89,7 @@ def test_other_ways_of_giving_up_leave_nothing_behind(tmp_path: Path, gate: Path
                     with contextlib.suppress(TimeoutError):
                         await orchestrator.execute(one("polled", Gate(str(gate))), if_live="join", timeout_s=0.0)
                 else:
-                    with contextlib.suppress(TimeoutError, OverloadedError):  # the system of a busy machine falls behind
+                    with contextlib.suppress(TimeoutError, OverloadedError):  # a busy machine falls behind
                         await asyncio.wait_for(handle.result(), 0.003)
 
             for _ in range(50):
