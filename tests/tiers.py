@@ -49,8 +49,12 @@ TIERS = {
     "tests/house/test_pictures.py::test_the_pictures_can_be_made_from_a_run_of_the_demo": SLOW,
     "tests/house/test_site.py": SLOW,
     "tests/house/test_typing.py": SLOW,
+    "tests/simulation/mutants/test_mutants.py::test_a_planted_bug_is_caught": SLOW,
     "tests/simulation/test_worlds.py::test_every_world_keeps_every_promise": SLOW,
 }
+
+# Of these every case is run: no two pages, examples or bugs of the simulation are alike.
+WHOLE = ("tests/house/", "tests/simulation/", "tests/acceptance/test_examples.py")
 
 
 def is_slow(node_id: str) -> bool:
@@ -61,11 +65,11 @@ def is_slow(node_id: str) -> bool:
 
 def left_out(node_ids: Iterable[str], seed: int) -> set[str]:
     """What a run of everything leaves out: of a slow test with many cases it takes a third, at least two, and other
-    ones with another seed. Pages are run whole, for no two are alike."""
+    ones with another seed."""
     cases: dict[str, list[str]] = {}
     for node_id in node_ids:
         test, bracket, _ = node_id.partition("[")
-        if bracket and is_slow(node_id) and not test.startswith("tests/house/"):
+        if bracket and is_slow(node_id) and not test.startswith(WHOLE):
             cases.setdefault(test, []).append(node_id)
     chosen = random.Random(seed)
     out: set[str] = set()
