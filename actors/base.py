@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ class RuntimeActor(Actor):
         manager: Any = getattr(self, "_myRef")  # noqa: B009 - an attribute of Thespian's that its stubs do not know
         return bool(manager.transport.more_is_waiting(self._handlers))
 
-    def make_ready_for(self, classes: Iterable[type]) -> None:
+    def make_ready_for(self, classes: Collection[type]) -> None:
         """Make what reads and writes these messages, so that the forks of this process need not."""
         manager: Any = getattr(self, "_myRef")  # noqa: B009 - an attribute of Thespian's that its stubs do not know
         manager.transport.prepare(classes)

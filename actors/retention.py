@@ -6,7 +6,6 @@ import time
 
 from antistrophe.actors.base import log
 from antistrophe.journal import Purge, Purgeable, SqliteJournal
-from antistrophe.records import SagaStatus
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.settings import Settings
 
@@ -84,7 +83,7 @@ class Retention:
         if self._number is None or self._counted:
             return None
         self._counted = True
-        finished = sum(number for status, number in self._journal.counts().items() if SagaStatus(status).final)
+        finished = sum(number for status, number in self._journal.counts().items() if status.final)
         if finished <= self._number:
             return None
         return self._journal.purge(Purgeable(LARGEST_INTEGER), at_most=finished - self._number)

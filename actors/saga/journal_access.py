@@ -133,12 +133,9 @@ class JournalAccess:
 def _events(saga: Saga, seq: int, entries: Sequence[Entry]) -> list[SagaEvent]:
     events: list[SagaEvent] = []
     for offset, entry in enumerate(entries, start=1):
-        if not isinstance(entry, AttemptSucceeded | VerdictGiven) or not entry.events:
-            continue
-        if isinstance(entry, AttemptSucceeded):
-            events += _stored(saga, seq + offset, entry.step, entry.action, entry.attempt, entry.events)
-        else:
-            events += _stored(saga, seq + offset, entry.step, Action.VERIFY, entry.attempt, entry.events)
+        if isinstance(entry, AttemptSucceeded | VerdictGiven) and entry.events:
+            action = entry.action if isinstance(entry, AttemptSucceeded) else Action.VERIFY
+            events += _stored(saga, seq + offset, entry.step, action, entry.attempt, entry.events)
     return events
 
 

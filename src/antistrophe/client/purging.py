@@ -44,14 +44,14 @@ def purge(
     refuse_while_writing(file, "a purge")
     with closing(SqliteJournal(file, synchronous=synchronous)) as journal:
         walk = journal.purge(which, dry_run=dry_run)
-        while _step(walk.step, go_on) and not dry_run:
-            _keep_log_small(journal, file)
-        while dry_run and walk.step():
-            pass
-        while not dry_run and _step(journal.give_back, go_on):
-            _keep_log_small(journal, file)
-        if not dry_run:
-            journal.empty_log()
+        if dry_run:
+            while walk.step():
+                pass
+            return walk.report
+        for step in (walk.step, journal.give_back):
+            while _step(step, go_on):
+                _keep_log_small(journal, file)
+        journal.empty_log()
     return walk.report
 
 

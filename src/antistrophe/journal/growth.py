@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from antistrophe.records import SagaStatus
+from antistrophe.journal.saga_counts import FINAL
 from antistrophe.storage.free_pages import can_shrink, free_pages
 from antistrophe.storage.opening import open_database
 
 _LAST_SAGAS = 1_000
-_FINAL = tuple(status.value for status in SagaStatus if status.final)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def growth_of(file: Path) -> Growth:
         )
         oldest = database.row(
             "SELECT CAST(journal.at AS INTEGER) FROM sagas JOIN journal ON journal.position = sagas.finished"
-            f" WHERE sagas.finished IS NOT NULL AND +sagas.status IN {_FINAL} ORDER BY sagas.finished LIMIT 1"
+            f" WHERE sagas.finished IS NOT NULL AND +sagas.status IN {FINAL} ORDER BY sagas.finished LIMIT 1"
         )
         shrinks = can_shrink(database)
     try:

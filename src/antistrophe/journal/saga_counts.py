@@ -13,7 +13,9 @@ Final sagas stay final, so these numbers only grow."""
 
 NOTHING_COUNTED: Counted = (0, {})
 
-_FINAL = tuple(status.value for status in SagaStatus if status.final)
+FINAL = tuple(status.value for status in SagaStatus if status.final)
+"""The final statuses, as the file has them."""
+
 _NOT_FINAL = tuple(status.value for status in SagaStatus if not status.final)
 
 
@@ -24,9 +26,9 @@ def counted_after(database: Database, counted: Counted) -> tuple[Counted, dict[S
     # One statement sees one moment. The plus signs keep SQLite from reading each status from the beginning.
     rows = database.rows(
         "SELECT status, count(*), max(finished), 0 FROM sagas"
-        f" WHERE finished > ? AND +status IN {_FINAL} GROUP BY +status"
+        f" WHERE finished > ? AND +status IN {FINAL} GROUP BY +status"
         f" UNION ALL SELECT status, count(*), 0, 0 FROM sagas WHERE status IN {_NOT_FINAL} GROUP BY status"
-        f" UNION ALL SELECT what, 0, position, number FROM purges WHERE what IN {_FINAL}",
+        f" UNION ALL SELECT what, 0, position, number FROM purges WHERE what IN {FINAL}",
         (up_to,),
     )
     if up_to and any(purged and last > up_to for _, _, last, purged in rows):

@@ -16,11 +16,8 @@ OpenFile: TypeAlias = tuple[int, int]
 
 def file_behind(fileno: int) -> OpenFile | None:
     """What is open under this number now; None where nothing is."""
-    try:
-        stat = fstat(fileno)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
+    there = file_and_size(fileno)
+    return None if there is None else there[0]
 
 
 def file_and_size(fileno: int) -> tuple[OpenFile, int] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -267,7 +267,7 @@ def _knowing(structs: dict[str, type[msgspec.Struct]]) -> _Known:
 _kinds = _Kinds()
 
 
-def prepare(classes: Iterable[type]) -> None:
+def prepare(classes: Collection[type]) -> None:
     """Be ready to read and to write these messages, so that the forks of this process are, too."""
     for cls in classes:
         _writer_of(cls)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ class UnixTransport:
         does not wait. Only the thread that runs this end may call it, in a handler."""
         return not self._loop.closed and self._aborting is None and self._loop.holds(kinds)
 
-    def prepare(self, classes: Iterable[type]) -> None:
+    def prepare(self, classes: Collection[type]) -> None:
         """Make what reads and writes these messages."""
         prepare(classes)
 
