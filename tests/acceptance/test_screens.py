@@ -191,7 +191,8 @@ def test_a_terminal_that_has_only_ascii_gets_ascii(history: Caller) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [str(PROGRAM), "--home", str(history.home), "show", "stuck"]
     said = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True).stdout.decode("ascii")
-    assert re.search(r"Charge +=+ *-+x", said)
+    assert "== forward  -- undo  x raised" in said
+    assert re.search(r"Charge +=+ *-*x", said), "an undo that fails within one column of time is its mark alone"
 
 
 def test_a_saga_that_has_not_begun_has_no_drawing() -> None:
