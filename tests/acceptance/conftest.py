@@ -30,10 +30,10 @@ def open_shop(folder: Path) -> Caller:
 
 
 def three_orders(shop: Caller) -> Caller:
-    """Run three orders: `good` completes, `bad` is compensated, `stuck` is parked."""
+    """Run three orders, one after the other: `good` completes, `bad` is compensated, `stuck` is parked."""
     orders = [{"id": "good", "item": "lyre"}, {"id": "bad", "item": "drum"}, {"id": "stuck", "item": "flute"}]
     write_lines(shop.folder / "orders.jsonl", orders)
-    ended = shop("run", "shop.py:order", "--input", "orders.jsonl")
+    ended = shop("run", "shop.py:order", "--input", "orders.jsonl", "--concurrency", "1")
     assert ended.code == 1, ended
     return shop
 

@@ -92,7 +92,7 @@ def test_watch_ends_with_ctrl_c(history: Caller) -> None:
     finally:
         watch.send_signal(signal.SIGINT)
         ended = finish(watch)
-    assert any(each in first for each in ("good", "bad", "stuck")), "three ran at once: any of them may be the first"
+    assert "good" in first
     assert ended.code == 130
 
 
