@@ -62,8 +62,10 @@ class ProcessRequests:
         self._open = None
 
     def granted(self, grant: ProcessGrant) -> None:
-        """The supervisor has granted a lease: remember where it is."""
-        self._open = None
+        """The supervisor has granted a lease: remember where it is. The grant of a lease that was asked for twice may
+        come late, when something else is asked: that stays open."""
+        if isinstance(self._open, AdoptProcess if grant.adopted else RequestLease):
+            self._open = None
         self._address_of[grant.lease.name] = grant.address
 
     def forget(self, lease_name: str) -> None:

@@ -317,6 +317,16 @@ def test_an_adopted_process_is_not_told_to_begin_what_is_being_ended(host: Host)
     assert host.told(RunStep) == []
 
 
+def test_a_grant_that_comes_late_does_not_count_as_the_answer_to_an_order_to_end(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step()), grant("a")))
+    host.tell(SagaOrder("s", CancelAsked(None, "me"), Waiter("client", "1")))
+    assert len(host.told(EndProcess)) == 1
+    host.tell(grant("b"))
+    assert [each.lease_name for each in host.told(ReturnProcess)] == ["b"]
+    host.pass_time(host.time + ASK_AGAIN_S)
+    assert len(host.told(EndProcess)) == 2
+
+
 def test_a_process_is_given_back_even_if_its_address_was_never_heard(host: Host) -> None:
     host.start(BeginSaga("r", spec(step(fresh_process=True), step()), grant("a")))
     host.start(ResumeSaga("s"))
