@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from antistrophe.cli.times import age
+from antistrophe.narration.times import age
 from tests.acceptance.command import PROGRAM, Caller, finish, write_lines
 from tests.waiting import until
 

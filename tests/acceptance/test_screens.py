@@ -20,7 +20,7 @@ from click.shell_completion import ShellComplete
 from antistrophe.cli.course_drawing import drawing
 from antistrophe.cli.group import antistrophe
 from antistrophe.cli.saga_rows import saga_lines
-from antistrophe.cli.times import duration
+from antistrophe.narration.times import duration
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.saga.course import End, Span
 from antistrophe.saga.entries import Action

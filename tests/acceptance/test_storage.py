@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from antistrophe.cli.storage_words import size_in_words, what_to_do
-from antistrophe.cli.times import timedelta_of
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.journal import SagaEvent, SqliteJournal
 from antistrophe.journal.growth import Growth
 from antistrophe.launcher.home_lock import HomeLock
+from antistrophe.narration.times import timedelta_of
 from antistrophe.saga.entries import Action, AttemptSucceeded, SagaCompleted
 from antistrophe.serialization.payload import pack_payload
 from tests.acceptance.command import Caller

@@ -17,12 +17,13 @@ import pytest
 from rich.console import Console
 
 from antistrophe.cli import screen
-from antistrophe.cli.entry_sentences import SENTENCES
-from antistrophe.cli.explanation import explain
 from antistrophe.cli.group import VERBS
-from antistrophe.cli.invocation import Invocation, places
+from antistrophe.cli.invocation import Invocation
 from antistrophe.cli.read import _print
 from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
+from antistrophe.narration.entry_sentences import SENTENCES
+from antistrophe.narration.explanation import explain
+from antistrophe.narration.phrases import places
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import (
     ENTRY_TYPES,

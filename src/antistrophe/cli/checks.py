@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
-from antistrophe.cli.invocation import places
 from antistrophe.cli.storage_words import size_in_words, what_to_do
-from antistrophe.cli.stored_journal import ANSWER_S
+from antistrophe.client.stored_home import ANSWER_S
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.journal.growth import growth_of
@@ -29,6 +28,7 @@ from antistrophe.linux.control_groups import fence_in_words, group_folder
 from antistrophe.linux.descendants import can_mark
 from antistrophe.linux.private_files import why_not_private
 from antistrophe.linux.termination import processes_of_home
+from antistrophe.narration.phrases import places
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from antistrophe.cli import columns, screen, times
+from antistrophe.cli import columns, screen
 from antistrophe.cli.saga_rows import step_status
+from antistrophe.narration import times
 from antistrophe.records import SagaMetadata
 from antistrophe.saga.course import End, Span
 from antistrophe.saga.entries import Action

@@ -17,13 +17,14 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from antistrophe.cli import columns, screen, times
+from antistrophe.cli import columns, screen
 from antistrophe.cli.course_drawing import drawing
 from antistrophe.cli.demo_steps import ACCOUNTS, HANG_LIMIT_S, OPENING_BALANCE, balances, open_bank, transfer
 from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.journal import SqliteJournal, journal_path
+from antistrophe.narration import times
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.course import course_of
 

@@ -8,7 +8,7 @@ from antistrophe.cli import screen
 from antistrophe.cli.checks import Finding, Health, examine
 from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.cli.stored_journal import system_state
+from antistrophe.client.stored_home import system_state
 from antistrophe.launcher.control_protocol import Ready, unpack_settings
 from antistrophe.settings import Settings
 
@@ -26,7 +26,7 @@ def doctor_verb(invocation: Invocation, all_sagas: bool) -> int:
     """
     home = invocation.existing_home()
     findings = examine(home, all_sagas=all_sagas)
-    system = system_state(invocation)
+    system = system_state(invocation.home)
     settings = unpack_settings(system.settings) if isinstance(system, Ready) else None
     wrong = any(finding.health is Health.WRONG for finding in findings)
     if invocation.as_json:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from antistrophe.cli import screen, times
+from antistrophe.cli import screen
+from antistrophe.narration import times
 from antistrophe.records import SagaMetadata, TimelineEntry
 from antistrophe.saga.entries import SagaAccepted
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
-from antistrophe.cli import screen, times
+from antistrophe.cli import screen
 from antistrophe.cli.exit_codes import DONE, INTERNAL, INTERRUPTED, SAGA_FAILED, WRONG_USE
 from antistrophe.cli.invocation import everywhere
 from antistrophe.errors import AntistropheError, SagaError
+from antistrophe.narration import times
 
 TRACEBACK = "ANTISTROPHE_TRACEBACK"
 

@@ -11,14 +11,12 @@ from typing import Any, TypeVar
 
 import click
 
-from antistrophe.cli.times import tell_in
+from antistrophe.client import stored_home
 from antistrophe.client.session import DEFAULT_HOME, home_of
-from antistrophe.errors import JournalError
-from antistrophe.journal import journal_path
-from antistrophe.launcher.home_lock import refuse_shared
 from antistrophe.linux.termination import HOME_VARIABLE
+from antistrophe.narration.phrases import places
+from antistrophe.narration.times import tell_in
 from antistrophe.settings import Settings
-from antistrophe.storage.opening import refuse_foreign
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,37 +40,17 @@ class Invocation:
 
     def existing_home(self) -> Path:
         """The home, which has to exist: a verb that asks makes nothing. Raises JournalError."""
-        home = self.home
-        refuse_foreign(home)  # this also refuses what can't be looked at, such as a name that is too long
-        if not home.exists():
-            raise JournalError(
-                f"there is no home at {home}: nothing has run there yet, or it is elsewhere (--home DIR, or"
-                f" ${HOME_VARIABLE})"
-            )
-        if not home.is_dir():
-            raise JournalError(f"{home} is not a folder, so it can't be a home: choose another with --home DIR")
-        return home
+        return stored_home.existing_home(self.home)
 
     def journal_file(self) -> Path:
         """The journal of the home, which has to exist and be its owner's alone. Raises JournalError."""
-        refuse_shared(self.existing_home())
-        file = journal_path(self.home)
-        if not file.exists():
-            raise JournalError(f"{self.home} has no journal: nothing has run there yet, or the home is elsewhere")
-        return file
+        return stored_home.journal_file(self.home)
 
     def command(self, words: str, *arguments: str) -> str:
         """A command line that a person can type: ``words`` as they are, then ``arguments`` quoted. It names the home
         where this call was given one."""
         named = "" if self.home_option is None else f" --home {shlex.quote(str(self.home_option))}"
         return " ".join([f"antistrophe{named}", words, *([places(*arguments)] if arguments else [])])
-
-
-def places(*arguments: str, options: str = "") -> str:
-    """Arguments and options as a person has to type them, so that no argument is taken for an option."""
-    quoted = " ".join(map(shlex.quote, arguments))
-    parts = [options, "--", quoted] if any(each.startswith("-") for each in arguments) else [quoted, options]
-    return " ".join(filter(None, parts))
 
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)

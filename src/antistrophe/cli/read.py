@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 from rich.table import Table
 
-from antistrophe.cli import columns, screen, times
+from antistrophe.cli import columns, screen
 from antistrophe.cli.completion import saga_ids
 from antistrophe.cli.course_drawing import drawing
 from antistrophe.cli.entry_rows import entries_table
 from antistrophe.cli.exit_codes import DONE
-from antistrophe.cli.explanation import Explanation, explain, story_table
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.saga_rows import parked_lines, saga_lines, step_lines
-from antistrophe.cli.stored_journal import find_saga, open_journal, system_state
+from antistrophe.client.stored_home import find_saga, open_journal, system_state
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.linux.termination import processes_of_home
+from antistrophe.narration import times
+from antistrophe.narration.entry_sentences import Sentence
+from antistrophe.narration.explanation import Explanation, explain
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.course import course_of
 
@@ -31,9 +34,9 @@ STATUS_WORDS = [status.value for status in SagaStatus if status is not SagaStatu
 @pass_invocation
 def status_verb(invocation: Invocation) -> int:
     """Is the actor system running, and how many sagas are there in which status?"""
-    with open_journal(invocation) as journal:
+    with open_journal(invocation.home) as journal:
         counts = {status: number for status, number in journal.counts().items() if status.value in STATUS_WORDS}
-    system = system_state(invocation)
+    system = system_state(invocation.home)
     processes = processes_of_home(invocation.home)
     launcher = system.launcher_pid if isinstance(system, Ready) else None
     running = sum(number for status, number in counts.items() if status.running)
@@ -83,7 +86,7 @@ def list_verb(
 ) -> int:
     """List the sagas, the last accepted first."""
     wanted = None if status is None else SagaStatus(status)
-    with open_journal(invocation) as journal:
+    with open_journal(invocation.home) as journal:
         page = journal.list(status=wanted, name=name, text=text, limit=limit, cursor=cursor)
     if invocation.as_json:
         screen.print_json({"sagas": page.sagas, "cursor": page.cursor})
@@ -105,7 +108,7 @@ def list_verb(
 @pass_invocation
 def show_verb(invocation: Invocation, saga_id: str) -> int:
     """Show one saga: its steps, and every entry of its journal."""
-    with open_journal(invocation) as journal:
+    with open_journal(invocation.home) as journal:
         saga = find_saga(journal, saga_id, invocation.home)
         timeline = journal.timeline(saga_id)
         spans = () if invocation.as_json else course_of(journal.load(saga_id))
@@ -142,10 +145,10 @@ def _head(saga: SagaMetadata) -> Table:
 @pass_invocation
 def explain_verb(invocation: Invocation, saga_id: str) -> int:
     """Explain in sentences what happened to a saga, why it turned back, what is owed, and what to do now."""
-    with open_journal(invocation) as journal:
+    with open_journal(invocation.home) as journal:
         find_saga(journal, saga_id, invocation.home)
         entries = journal.load(saga_id)
-    explanation = explain(entries, system_runs=system_state(invocation) is not None)
+    explanation = explain(entries, system_runs=system_state(invocation.home) is not None)
     if invocation.as_json:
         orders = [invocation.command(order) for order in explanation.orders]
         screen.print_json({**screen.json_value(explanation), "orders": orders})
@@ -161,10 +164,19 @@ def _print(invocation: Invocation, explanation: Explanation) -> None:
         head.append_text(screen.safe(f" ({explanation.name})", style="not bold"))
     console.print(head, "  ", screen.status_text(explanation.status))
     console.print(screen.safe(explanation.standing))
-    screen.section(console, "What happened", story_table(explanation.story))
+    screen.section(console, "What happened", _story_table(explanation.story))
     if explanation.turned_back is not None:
         screen.section(console, "Why it turned back", screen.safe(explanation.turned_back))
         screen.section(console, "What is owed", screen.safe("\n".join(explanation.owed) or "nothing"))
     screen.section(console, "What to do", screen.safe("\n".join(explanation.advice)))
     for order in explanation.orders:
         console.print(screen.safe("  " + invocation.command(order), style="cyan"), soft_wrap=True)
+
+
+def _story_table(story: Sequence[Sentence]) -> Table:
+    """A table of sentences with their times, one a line."""
+    made = screen.grid(2)
+    made.columns[0].no_wrap, made.columns[0].justify = True, "right"
+    for sentence, moment in zip(story, times.moments(each.at for each in story), strict=True):
+        made.add_row(screen.safe(moment, style="dim"), screen.safe(sentence.text))
+    return made

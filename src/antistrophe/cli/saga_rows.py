@@ -7,7 +7,9 @@ from datetime import datetime
 
 from rich.text import Text
 
-from antistrophe.cli import columns, screen, times
+from antistrophe.cli import columns, screen
+from antistrophe.narration import times
+from antistrophe.narration.phrases import how_often
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 
 WIDE = 100
@@ -77,4 +79,4 @@ def why(saga: SagaMetadata) -> Text:
 
 
 def _how_often(step: StepRecord) -> str:
-    return f" (failed {screen.how_often(step.undo_failures)})" if step.undo_failures else ""
+    return f" (failed {how_often(step.undo_failures)})" if step.undo_failures else ""

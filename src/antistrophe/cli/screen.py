@@ -158,13 +158,3 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> Table:
     for name, value in rows:
         made.add_row(safe(name, style="dim"), value if isinstance(value, Text) else safe(str(value)))
     return made
-
-
-def mebibytes(number: int) -> str:
-    """A size such as `1.5 MiB`."""
-    return f"{number / (1 << 20):,.1f} MiB"
-
-
-def how_often(number: int) -> str:
-    """`once`, `12 times`."""
-    return "once" if number == 1 else f"{number} times"

@@ -13,13 +13,14 @@ from antistrophe.cli import screen
 from antistrophe.cli.completion import saga_ids
 from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.cli.stored_journal import find_saga, open_journal
-from antistrophe.cli.times import timedelta_of
 from antistrophe.client.purging import purge, purgeable
+from antistrophe.client.stored_home import find_saga, open_journal
 from antistrophe.errors import SystemStateError, UnreadableDataError
 from antistrophe.eventstore.backend import StoredEvent
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.launcher.home_lock import HomeLock, holder_of
+from antistrophe.narration.phrases import mebibytes
+from antistrophe.narration.times import timedelta_of
 from antistrophe.records import SagaStatus
 from antistrophe.serialization.payload import unpack_payload
 from antistrophe.settings import Settings
@@ -39,7 +40,7 @@ def export_verb(invocation: Invocation, saga_id: str) -> int:
 
     What JSON can't hold is written as every --json output writes it: times in ISO 8601, bytes in hexadecimal.
     """
-    with open_journal(invocation) as journal:
+    with open_journal(invocation.home) as journal:
         saga = find_saga(journal, saga_id, invocation.home)
         timeline = journal.timeline(saga_id)
     with closing(open_database(invocation.journal_file(), read_only=True)) as database:
@@ -117,9 +118,9 @@ def purge_verb(
         )
         return DONE
     word = "would be purged" if dry_run else "purged"
-    line = f"{report.sagas:,} sagas {word}, about {screen.mebibytes(report.bytes)}"
+    line = f"{report.sagas:,} sagas {word}, about {mebibytes(report.bytes)}"
     if not dry_run:
-        line += f"; {file.name} had {screen.mebibytes(before)}, and has {screen.mebibytes(after)}"
+        line += f"; {file.name} had {mebibytes(before)}, and has {mebibytes(after)}"
     screen.output().print(line, soft_wrap=True)
     return DONE
 
@@ -143,8 +144,8 @@ def compact_verb(invocation: Invocation) -> int:
     try:
         with closing(open_database(file)) as database:
             before = file.stat().st_size
-            room = screen.mebibytes(room_needed(database))
-            line = f"{file} has {screen.mebibytes(before)}; this takes up to {room} of free disk while it works"
+            room = mebibytes(room_needed(database))
+            line = f"{file} has {mebibytes(before)}; this takes up to {room} of free disk while it works"
             screen.errors().print(screen.safe(line), soft_wrap=True)
             compact(database)
             after = file.stat().st_size
@@ -155,5 +156,5 @@ def compact_verb(invocation: Invocation) -> int:
     if invocation.as_json:
         screen.print_json_line({"file_bytes_before": before, "file_bytes_after": after})
     else:
-        screen.output().print(f"{file.name} had {screen.mebibytes(before)}, and has {screen.mebibytes(after)}")
+        screen.output().print(f"{file.name} had {mebibytes(before)}, and has {mebibytes(after)}")
     return DONE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from antistrophe.cli.screen import mebibytes
-from antistrophe.cli.times import age
 from antistrophe.journal.growth import Growth
+from antistrophe.narration.phrases import mebibytes
+from antistrophe.narration.times import age
 
 LARGE_LOG_BYTES = 64 << 20
 MUCH_FREE_BYTES = 16 << 20

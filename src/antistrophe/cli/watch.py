@@ -8,11 +8,12 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from antistrophe.cli import columns, screen, times
+from antistrophe.cli import columns, screen
 from antistrophe.cli.exit_codes import DONE, INTERRUPTED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.cli.stored_journal import open_journal
+from antistrophe.client.stored_home import open_journal
 from antistrophe.journal import SqliteJournal
+from antistrophe.narration import times
 from antistrophe.records import SagaMetadata
 
 POLL_S = 0.1
@@ -32,7 +33,7 @@ def watch_verb(invocation: Invocation, until_idle: bool, from_position: int | No
     `watch` only reads the journal: it neither starts the actor system nor keeps it running, and goes on when the system
     stops and comes back.
     """
-    with open_journal(invocation) as journal:
+    with open_journal(invocation.home) as journal:
         position = journal.head() if from_position is None else from_position
         try:
             _follow(invocation, journal, position, until_idle)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.table import Table
-
-from antistrophe.cli import screen, times
-from antistrophe.cli.entry_sentences import Sentence, running_attempt, sentences_of
-from antistrophe.cli.invocation import places
+from antistrophe.narration import times
+from antistrophe.narration.entry_sentences import Sentence, running_attempt, sentences_of
+from antistrophe.narration.phrases import how_often, places
 from antistrophe.records import SagaStatus
 from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import Entry, FailureKind, TurnReason
@@ -62,16 +60,6 @@ def explain(entries: Sequence[Entry], *, system_runs: bool) -> Explanation:
     )
 
 
-def story_table(story: Iterable[Sentence]) -> Table:
-    """A table of sentences with their times, one a line."""
-    made = screen.grid(2)
-    made.columns[0].no_wrap, made.columns[0].justify = True, "right"
-    told = list(story)
-    for sentence, moment in zip(told, times.moments(each.at for each in told), strict=True):
-        made.add_row(screen.safe(moment, style="dim"), screen.safe(sentence.text))
-    return made
-
-
 def _names(saga: Saga, steps: Iterable[int]) -> str:
     return ", ".join(saga.spec.steps[index].name for index in steps)
 
@@ -121,7 +109,7 @@ def _owed(saga: Saga) -> Iterable[str]:
     for index in owed(saga):
         spec, step = saga.spec.steps[index], saga.steps[index]
         because = "in doubt: nobody knows whether it took effect" if step.in_doubt else "it took effect"
-        often = f" after it failed {screen.how_often(step.undo_failures)}" if step.undo_failures else ""
+        often = f" after it failed {how_often(step.undo_failures)}" if step.undo_failures else ""
         given_up = f"; given up{often}: {printable(describe(step.given_up))}" if step.given_up is not None else ""
         yield f"the undo of {spec.name} ({because}){given_up}"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from antistrophe.cli.times import duration, with_local_times
+from antistrophe.narration.times import duration, with_local_times
 from antistrophe.saga.entries import (
     Action,
     AttemptExpired,
