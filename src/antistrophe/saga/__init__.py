@@ -18,5 +18,6 @@ The rules:
 
 Start with ``entries``, then ``step_state``, ``state`` and ``machine``. ``inputs`` and ``answers``: what a saga hears,
 ``effects``: what it asks for, ``resolving``: what an operator may settle, ``outcome`` what its callers get, ``view``
-what monitoring shows, ``listed`` what the list of sagas says.
+what monitoring shows, ``listed`` what the list of sagas says, ``statistics`` and ``durations`` what is counted and
+measured of many sagas.
 """

@@ -84,7 +84,12 @@ class StepState(Struct, frozen=True):
 def leaves_doubt(spec: StepSpec, failure: Failure) -> bool:
     """True if an ``execute`` that ended like this may have taken effect. In a step that is not atomic, any exception
     may."""
-    return failure.kind in _DOUBTFUL or (not spec.atomic and failure.kind in _EXCEPTIONS)
+    return kind_leaves_doubt(failure.kind, atomic=spec.atomic)
+
+
+def kind_leaves_doubt(kind: FailureKind, *, atomic: bool) -> bool:
+    """``leaves_doubt`` for the kind of a failure, in a step that is atomic or not."""
+    return kind in _DOUBTFUL or (not atomic and kind in _EXCEPTIONS)
 
 
 def is_owed(spec: StepSpec, state: StepState) -> bool:

@@ -1,0 +1,174 @@
+"""Follows a journal's file for statistics: each look reads what has been written since the last one.
+
+The file is opened read-only for each look, so that nobody who compacts, moves or replaces it is kept from that, and so
+that what has the file's name now is what is read. The system that writes the file is not asked, and does not notice.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from antistrophe.errors import JournalError
+from antistrophe.journal.retention import NO_SAGA
+from antistrophe.journal.rows import unpack_entry
+from antistrophe.journal.shapes import StoredShapes
+from antistrophe.journal.stored_entries import where_in
+from antistrophe.saga.entries import Entry, SagaAccepted
+from antistrophe.saga.statistics import SagaStatistics
+from antistrophe.storage.database import Database
+from antistrophe.storage.opening import open_database
+from antistrophe.storage.write_lock import LockPatience
+
+YOUNG_ENTRIES = 10_000
+"""A journal of no more entries, of which nothing was purged, is counted from its beginning."""
+
+_ROWS_AT_ONCE = 500
+_PATIENCE_S = 0.25
+_LARGE_BYTES = 64 * 1024
+"""A larger entry is read by itself, so that few bytes are in memory at a time."""
+
+_BEHIND = (
+    f"SELECT position, saga_id, seq, CASE WHEN length(entry) <= {_LARGE_BYTES} THEN entry END, CAST(at AS INTEGER)"
+    " FROM journal WHERE position > ? AND saga_id <> ? ORDER BY position LIMIT ?"
+)
+_AT = "SELECT entry FROM journal WHERE saga_id = ? AND seq = ?"
+
+
+class StatisticsFollower:
+    """``statistics`` of the entries of one journal, from a first one on. Any number of threads may use it.
+
+    ``window_s``: the first entry is one of so many seconds ago. None: it is the next that is written; but all entries
+    are counted of a journal that is young, or that has taken the place of the one that was followed. So counters that
+    were read from one process and are read from the next go on or begin anew, and never count anything twice.
+    """
+
+    def __init__(self, file: str | os.PathLike[str], *, window_s: float | None = None) -> None:
+        self.statistics = SagaStatistics()
+        self.unreadable = 0
+        self._file = Path(file)
+        self._window_s = window_s
+        self._lock = threading.Lock()
+        self._read = 0
+        self._head = 0
+        self._last: tuple[Any, ...] | None = None
+        self._begun = False
+
+    @property
+    def behind(self) -> int:
+        """How many positions of the journal were not yet read at the end of the last look."""
+        return self._head - self._read
+
+    def catch_up(self, limit_s: float = 0.05) -> bool:
+        """Read on, for about ``limit_s`` seconds at most. False where there is more to read: look again.
+
+        Raises JournalError where there is no journal, or it can't be read, for instance because a newer release wrote
+        it. The next look tries it again. An entry that can't be read is passed over, and counted in ``unreadable``.
+        """
+        with self._lock, closing(open_database(self._file, read_only=True, patience=LockPatience(_PATIENCE_S))) as file:
+            return self.catch_up_in(file, limit_s)
+
+    def catch_up_in(self, database: Database, limit_s: float) -> bool:
+        """``catch_up`` in a file that is open already, for one caller at a time."""
+        until = time.monotonic() + limit_s
+        with database.one_moment():  # a saga may be purged meanwhile
+            self._begin(database)
+            shapes = StoredShapes(database)
+            while self._read < self._head and self._read_some(database, shapes) and time.monotonic() < until:
+                pass
+        return self._read >= self._head
+
+    def _begin(self, database: Database) -> None:
+        """See how far the journal has come, and where to begin in one that is new here."""
+        self._head = int(database.row("SELECT max(position) FROM journal")[0] or 0)
+        if not self._begun:
+            self._begun, self._read = True, self._first(database)
+        elif self._head < self._read or self._was_replaced(database):
+            self._read = 0 if self._is_young(database) else self._head
+            self._last = None
+            self.statistics.forget_courses()
+
+    def _was_replaced(self, database: Database) -> bool:
+        """Whether there is another entry at the position of the last one that was read. A purge may have taken it."""
+        found = None if self._last is None else _entry_at(database, self._last[0])
+        return found is not None and found[1] != NO_SAGA and found != self._last
+
+    def _first(self, database: Database) -> int:
+        """The position behind which to begin."""
+        if self._window_s is None:
+            return 0 if self._is_young(database) else self._head
+        since_us = int((time.time() - self._window_s) * 1e6)
+        low, high = 0, self._head  # the times of entries grow with their positions, but for a clock that was set
+        while low < high:
+            middle = (low + high) // 2
+            found = database.row(
+                "SELECT position, CAST(at AS INTEGER) FROM journal WHERE position > ? ORDER BY position LIMIT 1",
+                (middle,),
+            )
+            if found is None or found[1] >= since_us:
+                high = middle
+            else:
+                low = found[0]
+        return low
+
+    def _is_young(self, database: Database) -> bool:
+        return self._head <= YOUNG_ENTRIES and database.row("SELECT 1 FROM purges LIMIT 1") is None
+
+    def _read_some(self, database: Database, shapes: StoredShapes) -> bool:
+        """Count some entries. False where there are no more."""
+        rows = database.rows(_BEHIND, (self._read, NO_SAGA, _ROWS_AT_ONCE))
+        for row in rows:
+            if not self._counted(database, shapes, row):
+                self.unreadable += 1
+            self._read = row[0]
+        if len(rows) < _ROWS_AT_ONCE:
+            self._read = self._head
+        if rows:
+            self._last = _entry_at(database, rows[-1][0])
+        return len(rows) == _ROWS_AT_ONCE
+
+    def _counted(self, database: Database, shapes: StoredShapes, row: tuple[int, Any, Any, Any, int]) -> bool:
+        """Count one entry. False where it can't be read."""
+        _, saga_id, seq, data, at_us = row
+        if data is None:
+            (data,) = database.row(_AT, (saga_id, seq))
+        entry = _entry(database, shapes, saga_id, seq, data)
+        if entry is None:
+            return False
+        if seq != 1 and not self.statistics.knows(saga_id):
+            self._remember(database, shapes, saga_id)
+        self.statistics.add(saga_id, entry, at_us / 1e6)
+        return True
+
+    def _remember(self, database: Database, shapes: StoredShapes, saga_id: str) -> None:
+        """Tell the statistics the acceptance of a saga that began before. Where there is none that can be read, the
+        saga counts as other."""
+        first = database.row(_AT, (saga_id, 1))
+        accepted = None if first is None else _entry(database, shapes, saga_id, 1, first[0])
+        if isinstance(accepted, SagaAccepted):
+            self.statistics.begin(accepted)
+
+
+def _entry_at(database: Database, position: int) -> tuple[Any, ...] | None:
+    """What tells the entry at a position from another one there; None where there is none."""
+    found = database.row("SELECT position, saga_id, seq, at FROM journal WHERE position = ?", (position,))
+    return None if found is None else tuple(found)
+
+
+def _entry(database: Database, shapes: StoredShapes, saga_id: str, seq: int, data: bytes) -> Entry | None:
+    """An entry; None where it can't be read. Raises JournalError where the file itself can't be read."""
+    where = where_in(database, saga_id, seq)
+    try:
+        return shapes.entry(data, saga_id, where) if seq == 1 else unpack_entry(data, where)
+    except JournalError as error:
+        cause: BaseException | None = error
+        while isinstance(cause, JournalError):
+            cause = cause.__cause__
+        if isinstance(cause, sqlite3.Error):
+            raise
+        return None
