@@ -3,30 +3,30 @@ others.
 
 Usage: python -m tests.benchmarks.bench_history [--finished N] [--long N] [--limit SECONDS]
 
-The finished sagas are written straight into the journal, by its own append. ``--long`` really runs so many sagas and
-compares the cost of the last ones with that of the first.
+The finished sagas are copies, written straight into the journal: a million take some minutes. One of 50 was undone, one
+of 1,000 is parked. Each figure stands beside that of a home with a thousand, measured in turns. ``--long`` really runs
+so many sagas and compares the cost of the last ones with that of the first.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from antistrophe import SagaOrchestrator, SagaStatus
-from antistrophe.journal import SqliteJournal
-from antistrophe.saga.listed import row_after
-from antistrophe.saga.state import Saga
-from tests.benchmarks.bench_journal import saga_parts
+from antistrophe.journal.paging import cursor_before
+from tests.benchmarks.filled_journal import NAMES, fill, saga_id
 from tests.benchmarks.measuring import (
     Sample,
     clean_up_on_sigterm,
     conditions,
     cpu_of,
-    median,
     percentile,
     pids_of,
     pss_of,
@@ -35,84 +35,114 @@ from tests.benchmarks.measuring import (
 from tests.benchmarks.steps_of_benchmarks import saga_of_three
 
 PATIENCE_S = 60.0
-_QUERIES = 200
 _STARTS = 3
-_PART = 500
+_TURNS, _EACH_TURN = 10, 20
+_MOST_PURGED = 100_000
+"""A purge of more would take most of an hour."""
+
+_PAGE = 100
+_RARE = 20
+"""So many were undone of a thousand."""
+
+_ENTRIES = 8
+"""So many entries a finished saga has."""
+
 _AT_ONCE = 16
 
 
-def fill(home: Path, sagas: int, limit_s: float) -> int:
-    """Write finished sagas of three steps into the journal of a home; how many there was time for."""
-    home.mkdir(mode=0o700)
-    journal = SqliteJournal(home / "journal.db", synchronous="NORMAL")
-    deadline = time.monotonic() + limit_s
-    written = 0
-    try:
-        while written < sagas and time.monotonic() < deadline:
-            group = journal.group()
-            group.open()
-            for number in range(written, min(written + _PART, sagas)):
-                _append(journal, f"finished-{number}")
-                written = number + 1
-            group.commit()
-    finally:
-        journal.close()
-    return written
-
-
-def _append(journal: SqliteJournal, saga_id: str) -> None:
-    before: Saga | None = None
-    for saga, entries, events in saga_parts(saga_id):
-        seq = 0 if before is None else before.seq
-        row = row_after(before, saga, entries)
-        journal.append(saga_id, expected_seq=seq, entries=entries, events=events, row=row)
-        before = saga
-
-
 def _queries(orchestrator: SagaOrchestrator, sagas: int) -> dict[str, Callable[[int], object]]:
-    middle = orchestrator.list_sagas(limit=1).cursor
-    name = orchestrator.list_sagas(limit=1)[0].name
+    deep_in = cursor_before(sagas * _ENTRIES // 2)
+    name = NAMES[0]
+    rare = SagaStatus.COMPENSATED
     return {
-        "get_saga": lambda number: orchestrator.get_saga(f"finished-{number * 7919 % max(1, sagas)}"),
-        "list_sagas, 100 newest": lambda _: orchestrator.list_sagas(limit=100),
-        "list_sagas, 100 of a status": lambda _: orchestrator.list_sagas(SagaStatus.COMPLETED, limit=100),
-        "list_sagas, 100 of a name": lambda _: orchestrator.list_sagas(name=name, limit=100),
-        "list_sagas, of both": lambda _: orchestrator.list_sagas(SagaStatus.COMPLETED, name, limit=100),
-        "list_sagas, with a text": lambda _: orchestrator.list_sagas(text="finished", limit=100),
-        "list_sagas, none is like that": lambda _: orchestrator.list_sagas(SagaStatus.FAILED, name, limit=100),
-        "list_sagas, page after page": lambda _: orchestrator.list_sagas(limit=100, cursor=middle),
+        "get_saga": lambda number: orchestrator.get_saga(saga_id(number * 7919 % max(1, sagas))),
+        "list_sagas, the newest": lambda _: orchestrator.list_sagas(limit=_PAGE),
+        "list_sagas, deep in": lambda _: orchestrator.list_sagas(limit=_PAGE, cursor=deep_in),
+        "list_sagas, of a status": lambda _: orchestrator.list_sagas(SagaStatus.COMPLETED, limit=_PAGE),
+        "list_sagas, of a rare status": lambda _: orchestrator.list_sagas(rare, limit=_RARE),
+        "list_sagas, of a name": lambda _: orchestrator.list_sagas(name=name, limit=_PAGE),
+        "list_sagas, of both": lambda _: orchestrator.list_sagas(SagaStatus.COMPLETED, name, limit=_PAGE),
+        "list_sagas, of both, deep in": lambda _: orchestrator.list_sagas(
+            SagaStatus.COMPLETED, name, limit=_PAGE, cursor=deep_in
+        ),
+        "list_sagas, of both, none": lambda _: orchestrator.list_sagas(SagaStatus.EXECUTING, name, limit=_PAGE),
+        "list_sagas, a text of all": lambda _: orchestrator.list_sagas(text="finished", limit=_PAGE),
+        "list_sagas, a text of few": lambda _: orchestrator.list_sagas(text=saga_id(sagas // 2)[-6:], limit=_PAGE),
+        "list_sagas, a text of none": lambda _: orchestrator.list_sagas(text="no-such-saga", limit=_PAGE),
         "history_count": lambda _: orchestrator.history_count(),
         "the next saga": lambda _: orchestrator.execute(saga_of_three(), timeout_s=PATIENCE_S),
     }
 
 
 def with_history(sagas: int, limit_s: float) -> None:
-    """Start-up and queries with that many finished sagas, beside a home that has a thousand; then a purge of all."""
+    """Start-up and queries with that many finished sagas, in turns with a home that has a thousand; then a purge."""
     print(f"\n== Finished sagas in the journal ({conditions()}) ==")
-    for wanted in (1_000, sagas):
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            home = Path(folder, "home")
-            written = fill(home, wanted, limit_s)
-            if written < wanted:
-                print(f"  !!! only {written:,} of {wanted:,} could be written within {limit_s:.0f} s")
-            starts = []
-            for _ in range(_STARTS):
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, contextlib.ExitStack() as stack:
+        homes = [_filled(Path(folder, str(number)), number, limit_s) for number in (1_000, sagas)]
+        taken: list[list[float]] = [[], []]
+        for _ in range(_STARTS):
+            for home, starts in zip(homes, taken, strict=True):
                 begun = time.perf_counter()
-                with SagaOrchestrator(home) as orchestrator:
+                with SagaOrchestrator(home.path):
                     starts.append(time.perf_counter() - begun)
-            print(f"{written:>9,} finished: start-up {median(starts) * 1e3:.0f} ms", flush=True)
-            with SagaOrchestrator(home) as orchestrator:
-                for label, query in _queries(orchestrator, written).items():
-                    query(0)  # the first of its kind makes connections and caches
-                    before = _cpu(orchestrator)
-                    each = _each(query, limit_s)
-                    cpu_ms = (_cpu(orchestrator) - before) * 1e3 / len(each)
-                    print(
-                        f"{label:>40}: p50 {percentile(each, 50) * 1e3:.2f}, p99 {percentile(each, 99) * 1e3:.2f} ms,"
-                        f" CPU {cpu_ms:.2f} ms",
-                        flush=True,
-                    )
-                _purge(orchestrator, home / "journal.db")
+        _show_both("start-up", taken)
+        systems = [stack.enter_context(SagaOrchestrator(home.path)) for home in homes]
+        questions = [_queries(system, home.sagas) for system, home in zip(systems, homes, strict=True)]
+        for label in questions[0]:
+            _show_both(label, *_in_turns(systems, [each[label] for each in questions], limit_s))
+        for system, home in zip(systems, homes, strict=True):
+            if home.sagas <= _MOST_PURGED:
+                _purge(system, home.path / "journal.db")
+        print(f"({conditions()} at the end)", flush=True)
+
+
+@dataclass(frozen=True)
+class _Home:
+    path: Path
+    sagas: int
+
+
+def _filled(path: Path, sagas: int, limit_s: float) -> _Home:
+    begun = time.perf_counter()
+    written = fill(path, sagas, limit_s)
+    taken_s = time.perf_counter() - begun
+    if written < sagas:
+        print(f"  !!! only {written:,} of {sagas:,} could be written within {limit_s:.0f} s")
+    size = (path / "journal.db").stat().st_size / max(1, written)
+    print(f"{written:>9,} finished: written in {taken_s:.1f} s, {size:.0f} bytes a saga", flush=True)
+    return _Home(path, written)
+
+
+def _in_turns(
+    systems: Sequence[SagaOrchestrator], questions: Sequence[Callable[[int], object]], limit_s: float
+) -> tuple[list[list[float]], list[float]]:
+    """The seconds of each question, and the mean CPU seconds of it, of one system and of the other."""
+    taken: list[list[float]] = [[], []]
+    cpu_s = [0.0, 0.0]
+    for question in questions:
+        question(0)  # the first of its kind makes connections and caches
+    start = time.perf_counter()
+    for turn in range(_TURNS):
+        for which, (system, question) in enumerate(zip(systems, questions, strict=True)):
+            before = _cpu(system)
+            for number in range(_EACH_TURN):
+                begun = time.perf_counter()
+                question(turn * _EACH_TURN + number)
+                taken[which].append(time.perf_counter() - begun)
+            cpu_s[which] += _cpu(system) - before
+        if time.perf_counter() - start > limit_s:
+            break
+    return taken, [total / len(each) for total, each in zip(cpu_s, taken, strict=True)]
+
+
+def _show_both(label: str, taken: Sequence[Sequence[float]], cpu_s: Sequence[float] = ()) -> None:
+    """A line: the times of the smaller home and of the larger one, and how many times as long the latter takes."""
+    (few, few99), (many, many99) = [(percentile(each, 50) * 1e3, percentile(each, 99) * 1e3) for each in taken]
+    cpu = f"; CPU {cpu_s[0] * 1e3:.2f}, {cpu_s[1] * 1e3:.2f} ms" if cpu_s else ""
+    print(
+        f"{label:>30}: p50 {few:.2f}, {many:.2f} ms ({many / few:.2f}x); p99 {few99:.2f}, {many99:.2f} ms{cpu}",
+        flush=True,
+    )
 
 
 def _purge(orchestrator: SagaOrchestrator, file: Path) -> None:
@@ -127,18 +157,6 @@ def _purge(orchestrator: SagaOrchestrator, file: Path) -> None:
         f" {after / (1 << 20):.1f} MiB after, {after / max(1, report.sagas):.0f} bytes a saga",
         flush=True,
     )
-
-
-def _each(query: Callable[[int], object], limit_s: float) -> list[float]:
-    taken: list[float] = []
-    start = time.perf_counter()
-    for number in range(_QUERIES):
-        begun = time.perf_counter()
-        if begun - start > limit_s:
-            break
-        query(number)
-        taken.append(time.perf_counter() - begun)
-    return taken
 
 
 def long_run(sagas: int, limit_s: float) -> None:
@@ -185,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--finished", type=int, default=10_000)
     parser.add_argument("--long", type=int, default=0)
-    parser.add_argument("--limit", type=float, default=300.0)
+    parser.add_argument("--limit", type=float, default=600.0)
     given = parser.parse_args()
     clean_up_on_sigterm()
     with_history(given.finished, given.limit)
