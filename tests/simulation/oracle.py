@@ -49,10 +49,11 @@ _DELAYS = (
     Fault.SYSTEM_CRASH,
     Fault.SYSTEM_DRAINED,
     Fault.CLOCK_LEAP,
-    Fault.EVIDENCE_REMOVED,
-    Fault.EVIDENCE_UNREADABLE,
 )
-"""Faults after which nobody may be there to see that an attempt is past its limit, or know when its call began."""
+"""Faults after which nobody may be there to see that an attempt is past its limit."""
+
+_UNKNOWN_BEGINNINGS = (Fault.EVIDENCE_REMOVED, Fault.EVIDENCE_UNREADABLE)
+"""Faults after which nobody may know when a call began, in the process that is struck and for as long as it lives."""
 
 _LATE_GO_S = 3.0
 """How long a message may take that tells a process to make a call."""
@@ -237,9 +238,17 @@ def _not_early(history: History) -> Iterator[Violation]:
         if _blind(history) and entry.at >= latest:  # nobody could see when the call began
             continue
         for call in history.ledger.made(token_of(entry)):
-            # Where the system has ended it already, it does not count as timed out, whatever the entry says.
-            if not call.interrupted and call.began_at < entry.at < call.began_at + limit_s:
+            # Where the system has ended it already, it does not count as timed out, whatever the entry says. While the
+            # journal refuses, a call may begin and die that was given up before it began, when its time to start was
+            # over: the entry comes later.
+            refused = call.told_to_end_at is None and _refused_since(history, call.began_at - _LATE_GO_S, entry.at)
+            given_up = refused and entry.at >= latest
+            if not call.interrupted and not given_up and call.began_at < entry.at < call.began_at + limit_s:
                 yield Violation(Check.EARLY, f"{call.token} had only {entry.at - call.began_at} of {limit_s} s")
+
+
+def _refused_since(history: History, since: float, until: float) -> bool:
+    return any(since <= at <= until for at in history.moments.get(Fault.JOURNAL_REFUSED, ()))
 
 
 def _not_late(history: History) -> Iterator[Violation]:
@@ -247,15 +256,18 @@ def _not_late(history: History) -> Iterator[Violation]:
         step = history.scenario.spec.steps[call.token.step]
         limit_s = step.compensation_timeout_s if call.token.action is Action.COMPENSATE else step.timeout_s
         ends_at = call.told_to_end_at or call.ended_at
-        if _is_delayed(history, call.began_at, ends_at):
+        if _is_delayed(history, call.process, call.began_at, ends_at):
             continue
         if ends_at is None or ends_at > call.began_at + limit_s + _SOON_S:
             yield Violation(Check.LATE, f"{call.token} began at {call.began_at}, and was let run until {ends_at}")
 
 
-def _is_delayed(history: History, began_at: float, ended_at: float | None) -> bool:
+def _is_delayed(history: History, process: str, began_at: float, ended_at: float | None) -> bool:
     """Whether something happened shortly before a call or during it that keeps its saga from looking at it in time."""
     until = float("inf") if ended_at is None else ended_at
+    lent_at = min(each.began_at for each in history.ledger.calls if each.process == process) - _LATE_GO_S
+    if any(lent_at <= at <= until for fault in _UNKNOWN_BEGINNINGS for at in history.moments.get(fault, ())):
+        return True
     return any(began_at - _LATE_GO_S <= at <= until for fault in _DELAYS for at in history.moments.get(fault, ()))
 
 
