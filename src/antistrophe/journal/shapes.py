@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
+from types import NoneType
 from typing import Any
 
 from antistrophe.definition.spec import SagaSpec, StepSpec
@@ -30,6 +32,11 @@ _MARK = "shaped"
 _FIELDS = 9
 _BEGIN = pack_payload([_MARK, *[None] * (_FIELDS - 1)])[: -(_FIELDS - 1)]
 _SHAPES_KEPT = 64
+_OWN_TYPES = {
+    (str, bytes, float, str, created_at, name, deadline_s, int, list)
+    for created_at, name, deadline_s in product((NoneType, float), (NoneType, str), (NoneType, float, int))
+}
+_STEP_TYPES = {(str, bytes), (str, bytes, bytes)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,17 @@ class StoredShapes:
     def whole(self, data: bytes, saga_id: str, where: str) -> bytes:
         """The first entry of a saga, as it is stored, packed whole. Raises JournalError as ``entry`` does."""
         return pack_entry(self._accepted(data, saga_id, where)) if _is_shaped(data) else data
+
+    def names(self, data: bytes, saga_id: str) -> tuple[float, float | None, str, list[str]]:
+        """Of the first entry of a saga what lists show: its time, the moment of creation that it has, and the names of
+        the saga and of its steps. Raises an error where it is stored whole, or is not exactly as it is packed here."""
+        own: Any = unpack_payload(data) if _is_shaped(data) else ()
+        if tuple(map(type, own)) not in _OWN_TYPES:
+            raise UnreadableDataError("other types of values than usual")
+        _, shape, at, _, created_at, name, _, _, steps = own
+        if {tuple(map(type, step)) for step in steps} - _STEP_TYPES or len(steps) != len(self._shape(shape).steps):
+            raise UnreadableDataError("other steps than those of its shape")
+        return at, created_at, saga_id if name is None else name, [step[0] for step in steps]
 
     def _accepted(self, data: bytes, saga_id: str, where: str) -> SagaAccepted:
         try:

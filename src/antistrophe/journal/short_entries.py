@@ -17,10 +17,10 @@ from antistrophe.saga.entries import Action, AttemptStarted, AttemptSucceeded, E
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 
 # The numbers are the file format, and so is the order of the actions.
-_STARTED, _SUCCEEDED, _COMPLETED = 1, 2, 3
-_ACTIONS = (Action.EXECUTE, Action.COMPENSATE, Action.VERIFY)
-_ACTION_OF = dict(enumerate(_ACTIONS))
-_NUMBER_OF = {action: number for number, action in enumerate(_ACTIONS)}
+STARTED, SUCCEEDED, COMPLETED = 1, 2, 3
+ACTIONS = (Action.EXECUTE, Action.COMPENSATE, Action.VERIFY)
+_ACTION_OF = dict(enumerate(ACTIONS))
+_NUMBER_OF = {action: number for number, action in enumerate(ACTIONS)}
 _BOOT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LISTS = range(0x90, 0xA0)
 """The first byte of a packed list of up to 15 values."""
@@ -34,7 +34,7 @@ def pack_short(entry: Entry) -> bytes | None:
         return pack_payload(_started(entry))
     if isinstance(entry, AttemptSucceeded):
         return pack_payload(_succeeded(entry))
-    return pack_payload([_COMPLETED, entry.at]) if isinstance(entry, SagaCompleted) else None
+    return pack_payload([COMPLETED, entry.at]) if isinstance(entry, SagaCompleted) else None
 
 
 def is_short(data: bytes) -> bool:
@@ -54,7 +54,7 @@ def _started(entry: AttemptStarted) -> list[Any]:
     whole = isinstance(limit_s, float) and limit_s.is_integer() and abs(limit_s) < _MOST_WHOLE_S
     return _without_end(
         [
-            *_attempt(_STARTED, entry),
+            *_attempt(STARTED, entry),
             int(limit_s) if whole else limit_s,
             None if entry.deadline == entry.at + limit_s else entry.deadline,
             lease.name,
@@ -71,7 +71,7 @@ def _started(entry: AttemptStarted) -> list[Any]:
 def _succeeded(entry: AttemptSucceeded) -> list[Any]:
     events = [[event.type, event.type_version, event.data] for event in entry.events]
     return _without_end(
-        [*_attempt(_SUCCEEDED, entry), entry.output, events, entry.warning, entry.adopted],
+        [*_attempt(SUCCEEDED, entry), entry.output, events, entry.warning, entry.adopted],
         usual=(None, [], None, False),
     )
 
@@ -149,7 +149,7 @@ def _read_event(type_: Any, version: Any, data: Any) -> EncodedEvent:
 
 
 _READERS: dict[int, Callable[..., Entry]] = {
-    _STARTED: _read_started,
-    _SUCCEEDED: _read_succeeded,
-    _COMPLETED: SagaCompleted,
+    STARTED: _read_started,
+    SUCCEEDED: _read_succeeded,
+    COMPLETED: SagaCompleted,
 }

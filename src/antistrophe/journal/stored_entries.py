@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from antistrophe.definition.validation import is_text
 from antistrophe.journal.journal import JournalRecord, PackedEntry
+from antistrophe.journal.ordinary_course import StoredEntry
 from antistrophe.journal.retention import NO_SAGA
 from antistrophe.journal.rows import missing, unpack_entry
 from antistrophe.journal.shapes import StoredShapes
@@ -44,6 +45,18 @@ class StoredEntries:
             if row[2] != expected:
                 raise missing(self.where(saga_id, expected))
         return [self._record(row) for row in rows]
+
+    def packed(self, saga_ids: Sequence[str]) -> dict[str, list[StoredEntry]]:
+        """All entries of these sagas, which are short, as they are stored, in order."""
+        found: dict[str, list[StoredEntry]] = {saga_id: [] for saga_id in saga_ids}
+        rows = self._database.rows(
+            "SELECT saga_id, seq, entry, CAST(at AS INTEGER) FROM journal"
+            f" WHERE saga_id IN ({', '.join('?' * len(saga_ids))}) ORDER BY saga_id, seq",
+            saga_ids,
+        )
+        for saga_id, *entry in rows:
+            found[saga_id].append(tuple(entry))
+        return found
 
     def behind(self, position: int, limit: int) -> list[JournalRecord]:
         """The entries of all sagas behind a position, in order, at most ``limit``."""

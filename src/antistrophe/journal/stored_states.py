@@ -6,11 +6,12 @@ Each is the fold of the saga's entries. Of long sagas a part of it is kept with 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
 from antistrophe.journal.journal import JournalRecord, SagaPage
+from antistrophe.journal.ordinary_course import CLOCK_ROUNDING_S, ordinary_view
 from antistrophe.journal.paging import cursor_before, shown_bytes
 from antistrophe.journal.rows import FOLDED, unpack_change, unpack_state, unreadable_metadata, unreadable_state
 from antistrophe.journal.stored_entries import PART_BYTES, StoredEntries, where_in
@@ -28,10 +29,10 @@ _STATES = (
     " FROM sagas CROSS JOIN journal ON journal.saga_id = sagas.id"
     " AND journal.seq = (SELECT max(seq) FROM journal AS its WHERE its.saga_id = sagas.id)"
 )
+_StateRow: TypeAlias = tuple[bytes | None, str, int, int | None, str, str, int, int]
+
 _STATES_AT_ONCE = 64
 _SAGAS_AT_ONCE = 100
-_CLOCK_ROUNDING_S = 1e-6
-"""Times are stored in microseconds: with a smaller difference two clocks agree."""
 
 
 class StoredStates:
@@ -55,7 +56,9 @@ class StoredStates:
             return None
         with self._database.one_moment():
             found = self._database.row(f"{_STATES} WHERE sagas.id = ?", (saga_id,))
-            return None if found is None else self._state(found[0], saga_id, found[6])
+            if found is None:
+                return None
+            return self._ordinary([found]).get(saga_id) or self._state(found[0], saga_id, found[6])
 
     def changes(self, after_position: int = 0, limit: int = 1000) -> list[SagaChange]:
         """See ``Journal``."""
@@ -104,10 +107,11 @@ class StoredStates:
         found: list[SagaMetadata] = []
         size = 0
         while True:
-            length = min(limit - len(found), LARGEST_INTEGER - 1 if part_bytes is None else _SAGAS_AT_ONCE)
+            length = min(limit - len(found), _SAGAS_AT_ONCE)
             rows = self._database.rows(sql, (*values, before, length + 1))
+            ordinary = self._ordinary(rows[:length])
             for number, row in enumerate(rows[:length], start=1):
-                found.append(self._shown(row))
+                found.append(ordinary.get(row[1]) or self._shown(row))
                 before = row[2] if by == "accepted" else row[3]
                 size += 0 if part_bytes is None else shown_bytes(found[-1])
                 if len(found) == limit or (part_bytes is not None and size >= part_bytes):
@@ -115,7 +119,15 @@ class StoredStates:
             if len(rows) <= length:
                 return SagaPage(tuple(found))
 
-    def _shown(self, row: tuple[bytes | None, str, int, int | None, str, str, int, int]) -> SagaMetadata:
+    def _ordinary(self, rows: Sequence[_StateRow]) -> dict[str, SagaMetadata]:
+        """The states of those of these sagas that took the ordinary course, by id."""
+        folded = [row[1] for row in rows if row[0] == FOLDED and row[5] == SagaStatus.COMPLETED.value]
+        entries = self._entries.packed(folded) if folded else {}
+        names = self._entries.shapes.names
+        views = ((saga_id, ordinary_view(saga_id, its, names)) for saga_id, its in entries.items())
+        return {saga_id: view for saga_id, view in views if view is not None}
+
+    def _shown(self, row: _StateRow) -> SagaMetadata:
         """The state of a saga. An unreadable state hides no other."""
         state, saga_id, _, _, name, status, seq, at_us = row
         try:
@@ -173,7 +185,7 @@ def _as_people_see_it(record: JournalRecord) -> Entry:
     """The entry with the machine's time of its writing in place of the system's."""
     entry = record.entry
     ahead_s = 0.0 if record.wall_at is None else record.wall_at - entry.at
-    if abs(ahead_s) <= _CLOCK_ROUNDING_S:
+    if abs(ahead_s) <= CLOCK_ROUNDING_S:
         return entry
     if isinstance(entry, RetryScheduled):
         return changed(entry, at=record.wall_at, not_before=entry.not_before + ahead_s)
