@@ -144,6 +144,9 @@ class LossyMailbox:
             self._again = message
         return message
 
+    def wake(self) -> None:
+        self._inner.wake()
+
     def close(self) -> None:
         self._inner.close()
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from antistrophe.definition.calling import build_step
 from antistrophe.definition.context import StepContext
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy, StepSpec
-from antistrophe.definition.step import SagaStep
+from antistrophe.definition.step import SagaStep, step
 from antistrophe.definition.step_options import step_spec
 from antistrophe.errors import InvalidStepError
 from antistrophe.serialization.payload import pack_payload, unpack_payload
@@ -32,10 +33,10 @@ class Debit(SagaStep):
 
 def variant(base: type[SagaStep] = Debit, **attributes: Any) -> SagaStep:
     """Debit("A", 1) with these attributes on the instance; they count like attributes of the class."""
-    step: Any = base("A", 1)  # type: ignore[call-arg]
+    made: Any = base("A", 1)  # type: ignore[call-arg]
     for name, value in attributes.items():
-        object.__setattr__(step, name, value)
-    return step  # type: ignore[no-any-return]
+        object.__setattr__(made, name, value)
+    return made  # type: ignore[no-any-return]
 
 
 def test_defaults() -> None:
@@ -169,11 +170,11 @@ class Colliding(SagaStep):
 
 
 def test_a_field_of_an_options_name_wins_and_is_input_too() -> None:
-    step = Colliding("mine", 2.5, RETRY)
-    spec = step_spec(step)
+    given = Colliding("mine", 2.5, RETRY)
+    spec = step_spec(given)
     assert (spec.name, spec.timeout_s, spec.retry, spec.idempotent) == ("mine", 2.5, RETRY, True)
     assert spec.has_verify is False
-    assert build_step(Colliding, spec.input) == step
+    assert build_step(Colliding, spec.input) == given
 
 
 def test_the_base_class_takes_no_name_for_itself() -> None:
@@ -190,3 +191,58 @@ class ShyOption(Debit):
 def test_an_option_that_raises() -> None:
     with pytest.raises(InvalidStepError, match=r"step 'ShyOption': its timeout_s raises ZeroDivisionError: no time"):
         step_spec(ShyOption("A", 1))
+
+
+# --- many steps of one class ----------------------------------------------------------------------------------------
+
+
+def test_what_changes_between_two_steps_of_a_class_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert step_spec(Debit("A", 1)).timeout_s == 30.0
+    monkeypatch.setattr(Debit, "timeout_s", 7, raising=False)
+    assert step_spec(Debit("A", 1)).timeout_s == 7.0
+    monkeypatch.setattr(Debit, "timeout_s", 1, raising=False)
+    assert step_spec(Debit("A", 1)).timeout_s == 1.0
+    monkeypatch.setattr(Debit, "timeout_s", True, raising=False)  # equal to 1, and no number of seconds
+    with pytest.raises(InvalidStepError, match="timeout_s must be a number of seconds"):
+        step_spec(Debit("A", 1))
+    monkeypatch.setattr(Debit, "timeout_s", 7, raising=False)
+    assert [step_spec(Debit(account, 1)).timeout_s for account in "AB"] == [7.0, 7.0]
+
+
+def test_options_that_are_fields_are_those_of_each_step() -> None:
+    steps = [Colliding(name, float(number), RETRY, number % 2 == 0) for number, name in enumerate("abc", 1)]
+    specs = [step_spec(step) for step in steps]
+    assert [(spec.name, spec.timeout_s, spec.idempotent) for spec in specs] == [
+        ("a", 1.0, False),
+        ("b", 2.0, True),
+        ("c", 3.0, False),
+    ]
+    with pytest.raises(InvalidStepError, match="timeout_s must be a number of seconds over 0"):
+        step_spec(Colliding("d", 0.0, RETRY))
+
+
+def test_a_function_that_comes_later_counts() -> None:
+    @step(requires_compensation=False)
+    def later(account: str) -> None: ...
+
+    later.__qualname__ = "later"
+    setattr(sys.modules[__name__], "later", later)  # noqa: B010 - another process has to find it
+    assert not step_spec(later("A")).has_verify
+
+    @later.verify
+    def found(account: str) -> Any: ...
+
+    assert step_spec(later("A")).has_verify
+
+
+class Drawn(Debit):
+    asked: ClassVar[list[float]] = []
+
+    @property
+    def timeout_s(self) -> float:
+        self.asked.append(float(len(self.asked) + 1))
+        return self.asked[-1]
+
+
+def test_a_property_is_asked_once_for_each_step() -> None:
+    assert [step_spec(Drawn("A", 1)).timeout_s for _ in range(3)] == [1.0, 2.0, 3.0]

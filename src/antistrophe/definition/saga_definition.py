@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
@@ -17,6 +18,7 @@ from antistrophe.definition.validation import count_problem, name_problem, prior
 from antistrophe.errors import InvalidDefinitionError, InvalidStepError, PayloadTooLargeError
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.serialization.payload import check_size
+from antistrophe.serialization.program import MAIN
 from antistrophe.serialization.type_hints import short
 from antistrophe.settings import Settings
 
@@ -158,10 +160,15 @@ class SagaDefinition:
             deadline_s=self.deadline_s,
             park_on_failure=self.on_compensation_failure == "park",
             steps=self.step_specs,
-            origin=origin_of(source_of(step) for step in self.steps),
+            origin=origin_of(map(source_of, self._of_script())),
             max_concurrent=self.max_concurrent,
             priority=self.priority,
         )
+
+    def _of_script(self) -> Iterator[SagaStep]:
+        """The steps that a script defines; most sagas have none, and then their origin needs no script."""
+        named = zip(self.steps, self.step_specs, strict=True)
+        return (step for step, spec in named if spec.class_ref.startswith(f"{MAIN}:"))
 
     def _set(self, attribute: str, value: Any) -> None:
         object.__setattr__(self, attribute, value)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from operator import is_
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from antistrophe.definition.calling import build_step, context_passing, source_of
 from antistrophe.definition.code_loading import class_ref
@@ -19,7 +21,7 @@ from antistrophe.definition.computed import (
 )
 from antistrophe.definition.options import OPTIONS, fields_as_data, own_options, refuse_near_names
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy, StepSpec
-from antistrophe.definition.step import FunctionStep, SagaStep
+from antistrophe.definition.step import FunctionStep, SagaStep, StepSource
 from antistrophe.definition.validation import count_problem, name_problem, rate_problem, seconds_problem
 from antistrophe.errors import InvalidStepError
 from antistrophe.serialization.payload import pack_fields
@@ -32,6 +34,7 @@ DEFAULT_COMPENSATION_RETRY = RetryPolicy(max_attempts=12, initial_s=1.0, multipl
 DEFAULT_RETRIES = 3
 
 _MISSING = object()
+_POLICIES = tuple(each for each in OPTIONS if each != "name")
 
 
 def step_spec(step: SagaStep, name: str | None = None) -> StepSpec:
@@ -44,33 +47,51 @@ def step_spec(step: SagaStep, name: str | None = None) -> StepSpec:
     read = _Options(step)
     name = read.name(name)
     class_ref_text = class_ref(source_of(step))
-    has_verify = _check_methods(step, name, read.flag("requires_compensation", True))
+    policies = _policies_of(step, name, read)
+    data, computed = _pack_input(step, name)
+    return StepSpec(name=name, class_ref=class_ref_text, input=data, computed=computed, **policies)
+
+
+# Of each step class or step function: what its last step gave, and the checked policies. Most steps of a class give the
+# very same objects, which stand in the class.
+_checked: WeakKeyDictionary[StepSource, tuple[tuple[Any, ...], dict[str, Any]]] = WeakKeyDictionary()
+
+
+def _policies_of(step: SagaStep, name: str, read: _Options) -> dict[str, Any]:
+    """The policies of the step, as fields of its spec."""
+    given = read.given()
+    known = _checked.get(source_of(step))
+    if known is not None and len(known[0]) == len(given) and all(map(is_, known[0], given)):
+        return known[1]
+    policies = _check_policies(step, name, read)
+    _checked[source_of(step)] = given, policies
+    return policies
+
+
+def _check_policies(step: SagaStep, name: str, read: _Options) -> dict[str, Any]:
+    requires_compensation = read.flag("requires_compensation", True)
+    has_verify = _check_methods(step, name, requires_compensation)
     timeout_s = read.seconds("timeout_s", DEFAULT_TIMEOUT_S)
     idempotent = read.flag("idempotent", False)
     retry = read.of("retry", RetryPolicy, None)
-    data, computed = _pack_input(step, name)
     fresh_process, limits = read.isolation() == "fresh", read.of("limits", ResourceLimits, None)
-    return StepSpec(
-        name=name,
-        class_ref=class_ref_text,
-        input=data,
-        timeout_s=timeout_s,
-        kill_grace_s=read.seconds("kill_grace_s", DEFAULT_KILL_GRACE_S, zero_is_fine=True),
-        retry=retry or RetryPolicy(max_attempts=DEFAULT_RETRIES if idempotent else 1),
-        retryable_attempts=retry.max_attempts if retry else DEFAULT_RETRIES,
-        compensation_timeout_s=read.seconds("compensation_timeout_s", max(DEFAULT_TIMEOUT_S, timeout_s)),
-        compensation_retry=read.of("compensation_retry", RetryPolicy, None) or DEFAULT_COMPENSATION_RETRY,
-        idempotent=idempotent,
-        atomic=read.flag("atomic", True),
-        requires_compensation=read.flag("requires_compensation", True),
-        fresh_process=fresh_process,
-        has_verify=has_verify,
-        limits=limits,
-        max_concurrent=read.count("max_concurrent"),
-        max_per_second=read.rate("max_per_second"),
-        shared=_is_shared(step, fresh_process=fresh_process, limits=limits),
-        computed=computed,
-    )
+    return {
+        "timeout_s": timeout_s,
+        "kill_grace_s": read.seconds("kill_grace_s", DEFAULT_KILL_GRACE_S, zero_is_fine=True),
+        "retry": retry or RetryPolicy(max_attempts=DEFAULT_RETRIES if idempotent else 1),
+        "retryable_attempts": retry.max_attempts if retry else DEFAULT_RETRIES,
+        "compensation_timeout_s": read.seconds("compensation_timeout_s", max(DEFAULT_TIMEOUT_S, timeout_s)),
+        "compensation_retry": read.of("compensation_retry", RetryPolicy, None) or DEFAULT_COMPENSATION_RETRY,
+        "idempotent": idempotent,
+        "atomic": read.flag("atomic", True),
+        "requires_compensation": requires_compensation,
+        "fresh_process": fresh_process,
+        "has_verify": has_verify,
+        "limits": limits,
+        "max_concurrent": read.count("max_concurrent"),
+        "max_per_second": read.rate("max_per_second"),
+        "shared": _is_shared(step, fresh_process=fresh_process, limits=limits),
+    }
 
 
 class _Options:
@@ -82,6 +103,7 @@ class _Options:
         self._label = f"step {type(step).__qualname__}"
         self._own: Mapping[str, Any] = {}
         self._data: frozenset[str] = frozenset()
+        self._values: dict[str, Any] = {}
         if isinstance(step, FunctionStep):
             self._label = f"step {step.definition.__qualname__}"
             self._own = step.definition.options
@@ -97,6 +119,12 @@ class _Options:
         plain = str.__str__(name)
         self._label = f"step {plain!r}"
         return plain
+
+    def given(self) -> tuple[Any, ...]:
+        """All that the step gives for its policies: the values of the options, and a step function's own functions."""
+        self._values = {option: self._read(option, _MISSING) for option in _POLICIES}
+        functions = self._step.definition.functions if isinstance(self._step, FunctionStep) else {}
+        return (*self._values.values(), *functions, *functions.values())
 
     def seconds(self, option: str, default: float, zero_is_fine: bool = False) -> float:
         value = self._read(option, default)
@@ -131,6 +159,9 @@ class _Options:
         return str(value)
 
     def _read(self, option: str, default: Any) -> Any:
+        if option in self._values:  # a property is asked once
+            value = self._values[option]
+            return default if value is _MISSING else value
         if option in self._own or option in self._data or isinstance(self._step, FunctionStep):
             return self._own.get(option, default)
         try:

@@ -100,6 +100,8 @@ class EventLoop:
         if self.closed or path is None:
             raise ActorSystemFailure("this end of the actor system is closed (or its process was forked)")
         with self.lock:
+            if self.closed:  # by another thread, just now: a connection that is made would never be closed
+                raise ActorSystemFailure("this end of the actor system is closed")
             status = self.sender.write(path, outgoing.frame)
             if status is None and self.sender.is_full(path):
                 self.drop_counters.add(REFUSED, f"a {type(outgoing.message).__name__} to {path}")
