@@ -22,7 +22,8 @@ from antistrophe.linux.process import (
     restore_fatal_signals,
 )
 from antistrophe.messages import Address, Configuration, Rejected
-from antistrophe.serialization.log_lines import LogLines
+from antistrophe.serialization.log_lines import formatter
+from antistrophe.settings import Settings
 
 Handler = Callable[[Any, Address], None]
 
@@ -127,7 +128,7 @@ class RuntimeActor(Actor):
     def configure(self, base: Configuration) -> None:
         """Take the configuration, which is the first message of every actor, and log to the home from now on."""
         self.base = base
-        log_to(Path(base.home), base.settings.log_level, base.settings.log_bytes)
+        log_to(Path(base.home), base.settings)
 
     def die_with_parent(self) -> None:
         """Have the kernel end this process when the process that forked it dies."""
@@ -148,18 +149,18 @@ class RuntimeActor(Actor):
         self.wakeupAfter(timedelta(seconds=max(seconds, 0.0)), payload)
 
 
-def log_to(home: Path, level: str, max_bytes: int) -> None:
-    """Write the log records of this process to the log file of the home: our own from ``level`` on, and warnings and
-    worse from all other code. Each record is one appending write."""
+def log_to(home: Path, settings: Settings) -> None:
+    """Write the log records of this process to the log file of the home: our own from ``log_level`` on, and
+    warnings and worse from all other code. Each record is one appending write."""
     # Thespian replaces the root logger by one that sends all records to a process of its own. Put Python's back.
     logging.root = logging.Logger.root = _ROOT
     logging.Logger.manager = _MANAGER
-    handler = logging.StreamHandler(LogFile(home / "log" / "system.log", max_bytes))
-    handler.setFormatter(LogLines())
+    handler = logging.StreamHandler(LogFile(home / "log" / "system.log", settings.log_bytes))
+    handler.setFormatter(formatter(settings.log_format))
     for logger in (log, _ROOT):
         for old in logger.handlers[:]:
             logger.removeHandler(old)
             old.close()
         logger.addHandler(handler)
-    log.setLevel(level)
+    log.setLevel(settings.log_level)
     log.propagate = False

@@ -26,6 +26,7 @@ from antistrophe.actors.step.user_process import (
     become_user_process,
     configure_user_process,
     import_steps,
+    keep_outcome,
     leave_if_changed,
     not_loaded,
     refusal,
@@ -36,6 +37,7 @@ from antistrophe.definition.code_files import FileStamp
 from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class
 from antistrophe.definition.step import StepSource
 from antistrophe.errors import InDoubtError
+from antistrophe.logs.speaking import speak_as
 from antistrophe.messages import (
     Address,
     CallEnded,
@@ -123,7 +125,7 @@ class AsyncStepActor(RuntimeActor):
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self._name = message.name
         self._stored_outputs = StoredOutputs.of_home(message.base.home)
-        ready = configure_user_process(self, message)
+        ready, self._speakers = configure_user_process(self, message)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         _allow_many_files()
         try:
@@ -207,12 +209,15 @@ class AsyncStepActor(RuntimeActor):
         assert self._loop is not None, "configured before it runs anything"
         loop, resources, own_files = self._loop, self._resources, self.own_files(connections=False)
         home, name, limit_bytes = self.base.home, message.lease_name, self.base.settings.max_payload_bytes
+        output = self._speakers.output_of(message.saga_id, message.step_name, message.action.value, message.run)
+        speak_as(output)
         try:
             step = build_step(source, message.input, message.computed)
             worker = self._resources.seen_from(source)
             context = context_of(message, self.wall() + message.limit_s, worker, self._stored_outputs)
             attempt_file = self._attempt_file(name)
         except REFUSALS as error:
+            output.end()
             return self._settle(name, refusal(message, home, error))
 
         async def attempt() -> Answer:
@@ -226,17 +231,10 @@ class AsyncStepActor(RuntimeActor):
             return answer_of(message.action, await result if inspect.iscoroutine(result) else result, limit_bytes)
 
         def settled(outcome: Answer | BaseException | None, left: str | None) -> None:
+            output.end()
             answer = answer_of_exception(_without_exit(outcome)) if isinstance(outcome, BaseException) else outcome
             if answer is not None and not isinstance(answer, Refused):
-                try:
-                    attempt_file.finish(attempt_id, answer)
-                except OSError as error:
-                    log.error(
-                        "the outcome of step %s of saga %s can't be written: %s",
-                        message.step_name,
-                        message.saga_id,
-                        error,
-                    )
+                keep_outcome(attempt_file, attempt_id, answer, message)
             leave_if_changed(own_files, message.step_name)
             self.hand_over(_CallSettled(name, answer, left))
 

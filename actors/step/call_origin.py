@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from antistrophe.logs.speaking import speak_as, spoken_as
+
 # Where each is found: the modules of the library keep references of their own.
 _THREAD_STARTS = (
     (_thread, "start_new_thread"),
@@ -54,6 +56,7 @@ def _noting_threads(start: Callable[..., Any], current: contextvars.ContextVar[A
         # A thread begins without context variables. This one has the call, for what it starts or gives to the loop.
         context = contextvars.Context()
         context.run(current.set, call)
+        context.run(speak_as, spoken_as())
 
         def run(*arguments: Any, **options: Any) -> None:
             try:

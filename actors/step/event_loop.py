@@ -25,6 +25,7 @@ from antistrophe.actors.step.leftovers import LEAVE_S, left_in_words
 from antistrophe.linux.descendants import live_step_descendants
 from antistrophe.linux.own_tasks import own_children, own_threads
 from antistrophe.linux.termination import live_group_members
+from antistrophe.logs.speaking import speaking
 from antistrophe.saga.inputs import Answer
 
 _JOB_THREADS = "antistrophe-job"
@@ -248,9 +249,12 @@ class EventLoop:
         return timer
 
     def _count_job(self, executor: Any, work: Callable[..., Any], *arguments: Any) -> Any:
-        # The threads of our executor belong to no call.
+        # The threads of our executor belong to no call; what a job says is said by its call.
         submit = contextvars.Context().run if executor in (None, self._jobs) else _plainly
-        call, job = _call.get(), submit((executor or self._jobs).submit, work, *arguments)
+        pool = executor or self._jobs
+        if isinstance(pool, ThreadPoolExecutor):
+            work = speaking(work)
+        call, job = _call.get(), submit(pool.submit, work, *arguments)
         if call is not None:
             call.jobs += 1
             job.add_done_callback(lambda _: self._loop.call_soon_threadsafe(_job_done, call))

@@ -31,6 +31,10 @@ class Leftovers:
         links_are_threads()  # found out before user code has run
         self._threads, self._children = own_threads(), own_children()
 
+    def is_left(self) -> bool:
+        """Whether this thread was started by a call."""
+        return threading.get_native_id() not in self._threads
+
     def look(self) -> str | None:
         """What the last call has left, in words, or None. A thread that has just returned is given a moment."""
         if len(self._threads) == 1 and has_one_thread() and not has_children():

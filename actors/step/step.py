@@ -21,6 +21,7 @@ from antistrophe.actors.step.user_process import (
     become_user_process,
     configure_user_process,
     import_steps,
+    keep_outcome,
     leave_if_changed,
     not_loaded,
     refusal,
@@ -72,7 +73,9 @@ class StepActor(RuntimeActor):
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self._name, self._supervisor = message.name, sender
         self._stored_outputs = StoredOutputs.of_home(message.base.home)
-        self.send(sender, configure_user_process(self, message, self._lay_down(message.base.home)))
+        ready, self._speakers = configure_user_process(self, message, self._lay_down(message.base.home))
+        self._speakers.is_late = self._leftovers.is_left
+        self.send(sender, ready)
 
     def _lay_down(self, home: str) -> str:
         """Have the attempt file there before any attempt. Returns its identity."""
@@ -144,6 +147,8 @@ class StepActor(RuntimeActor):
 
     def _attempt_with(self, source: StepSource, message: RunStep, attempt_id: AttemptId) -> Answer:
         assert self.base is not None, "configured before it runs anything"
+        action, speakers = message.action.value, self._speakers
+        speakers.begin(speakers.output_of(message.saga_id, message.step_name, action, message.run))
         try:
             step = build_step(source, message.input, message.computed)
             if self._resources.missing():  # the step itself has imported other modules
@@ -158,15 +163,11 @@ class StepActor(RuntimeActor):
             self._leave_if_cancelled()
             self._attempt_file.begin(attempt_id, self.now())
         except REFUSALS as error:
+            speakers.end()
             return refusal(message, self.base.home, error)
         answer = self._call(message, step, context)
-        try:
-            self._attempt_file.finish(attempt_id, answer)
-            self._outcome_kept = True
-        except OSError as error:
-            log.error(
-                "the outcome of step %s of saga %s can't be written: %s", message.step_name, message.saga_id, error
-            )
+        speakers.end()
+        self._outcome_kept = keep_outcome(self._attempt_file, attempt_id, answer, message)
         if isinstance(answer, Exited):
             self._exit(answer.exit_code)
         return answer
@@ -202,5 +203,6 @@ class StepActor(RuntimeActor):
             self._exit(EXIT_AFTER_CANCEL)
 
     def _exit(self, code: int) -> NoReturn:
+        self._speakers.end()
         logging.shutdown()
         os._exit(code)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from antistrophe.actors.base import RuntimeActor, log
+from antistrophe.actors.step.attempt_file import AttemptFile, AttemptId
 from antistrophe.actors.step.stack_dumps import STACK_SIGNAL
 from antistrophe.definition.calling import prepare_step
 from antistrophe.definition.code_files import FileStamp, stamp_of
@@ -25,9 +26,12 @@ from antistrophe.linux.descendants import mark_step_descendants
 from antistrophe.linux.descriptor import OpenFile, changed, give_up_files
 from antistrophe.linux.open_files import restore_open_files_limit
 from antistrophe.linux.process import become_subreaper, identity_of
-from antistrophe.messages import CodeNotLoaded, Environment, LoadCode, RunStep, StepConfiguration, StepReady
+from antistrophe.logs.caller_level import LEVEL_VARIABLE, level_in
+from antistrophe.logs.listening import listen
+from antistrophe.logs.speaking import Speakers
+from antistrophe.messages import CodeNotLoaded, LoadCode, RunStep, StepConfiguration, StepReady
 from antistrophe.saga.entries import Lease
-from antistrophe.saga.inputs import Refused
+from antistrophe.saga.inputs import Answer, Refused
 
 REFUSALS = (CodeNotLoadableError, UnreadableDataError, JournalError, OSError)
 """What can keep an attempt from its call; nothing of the user's has run then."""
@@ -59,12 +63,18 @@ def _die_of_sigterm() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def configure_user_process(actor: RuntimeActor, message: StepConfiguration, attempt_file: str = "") -> StepReady:
-    """Configure the process; the answer for the supervisor, to be sent once all is ready. ``attempt_file``: the
-    identity of the attempt file of the process, where its slots have none of their own."""
+def configure_user_process(
+    actor: RuntimeActor, message: StepConfiguration, attempt_file: str = ""
+) -> tuple[StepReady, Speakers]:
+    """Configure the process; the answer for the supervisor, to be sent once all is ready, and who speaks here.
+    ``attempt_file``: the identity of the attempt file of the process, where its slots have none of their own."""
     actor.configure(message.base)
+    root_level = None
     if message.environment is not None:
-        take_environment(message.environment)
+        environment = dict(message.environment)
+        root_level = level_in(environment.pop(LEVEL_VARIABLE, b""))
+        take_environment(environment)
+    speakers = listen(message.base.home, message.base.settings, root_level)
     give_up_files(os.path.realpath(journal_path(message.base.home)))  # and those beside it: -wal, -shm
     mark_step_descendants(message.name)
     if message.group:
@@ -75,14 +85,12 @@ def configure_user_process(actor: RuntimeActor, message: StepConfiguration, atte
     signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file for the stacks
     identity = identity_of(os.getpid())
     assert identity is not None, "this process lives"
-    return StepReady(
-        Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id, attempt_file=attempt_file)
-    )
+    lease = Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id, attempt_file=attempt_file)
+    return StepReady(lease), speakers
 
 
-def take_environment(environment: Environment) -> None:
+def take_environment(wanted: Mapping[bytes, bytes]) -> None:
     """Have user code see these variables, and of those that this process has only the system's own."""
-    wanted = dict(environment)
     for name in [*os.environb]:
         if name not in wanted and not name.startswith(_OF_THE_SYSTEM):
             del os.environb[name]
@@ -138,6 +146,18 @@ def leave_if_changed(files: Mapping[int, OpenFile | None], step_name: str) -> No
         )
         logging.shutdown()
         os._exit(EXIT_WITHOUT_DESCRIPTORS)
+
+
+def keep_outcome(file: AttemptFile, attempt_id: AttemptId, answer: Answer, message: RunStep) -> bool:
+    """Write how the call has ended to its attempt file. False where the disk refuses."""
+    try:
+        file.finish(attempt_id, answer)
+    except OSError as error:
+        saga_id = message.saga_id
+        text = "the outcome of step %s of saga %s can't be written: %s"
+        log.error(text, message.step_name, saga_id, error, extra={"saga_id": saga_id})
+        return False
+    return True
 
 
 def refusal(message: RunStep, home: str, error: Exception) -> Refused:

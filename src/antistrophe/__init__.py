@@ -76,6 +76,7 @@ from antistrophe.errors import (
 )
 from antistrophe.linux.late_imports import late_import
 from antistrophe.records import (
+    LogRecord,
     ProcessRecord,
     PurgeReport,
     SagaChange,
@@ -109,6 +110,7 @@ __all__ = [
     "InvalidStepError",
     "JournalBusyError",
     "JournalError",
+    "LogRecord",
     "NotSerializableError",
     "OutputNotFoundError",
     "Outputs",

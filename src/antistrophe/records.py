@@ -152,6 +152,27 @@ class SagaChange:
 
 
 @dataclass(frozen=True, slots=True)
+class LogRecord:
+    """Something that an attempt has logged or printed.
+
+    ``at`` is an aware datetime in UTC. ``action``: ``execute``, ``compensate`` or ``verify``; ``attempt`` counts as
+    ``ctx.attempt`` does. ``source``: ``log`` (``ctx.log``), ``logging`` (any other logger), ``stdout`` or ``stderr``.
+    ``level`` and ``logger`` are those of a record of logging, and None for what was printed. ``text``: the message with
+    its traceback, or one printed line; control characters are escaped. ``pid``: the process that said it.
+    """
+
+    at: datetime
+    step_name: str
+    action: str
+    attempt: int
+    level: str | None
+    source: str
+    text: str
+    pid: int
+    logger: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineEntry:
     """One journal entry of a saga.
 

@@ -183,10 +183,21 @@ class Settings(_WithOrigin):
     )
     log_bytes: int = _count(
         10 << 20,
-        "The size at which a log is moved to NAME.1, in the place of an earlier one; of what steps print, so much is"
-        " logged in 10 s, and the rest is dropped.",
+        "The size at which a log is moved to NAME.1, in the place of an earlier one; of what is printed outside of"
+        " steps, so much is logged in 10 s, and the rest is dropped.",
         unit="bytes",
         low=1 << 16,
+        high=1 << 40,
+    )
+    log_format: Literal["text", "json"] = _word(
+        "text", "The form of a line in the system's logs: text, or one JSON object.", "text", "json"
+    )
+    step_log_bytes: int = _count(
+        64 << 20,
+        "How much is kept of what steps log and print; when so much is there, the older half goes. An attempt may say a"
+        " 64th of it at once, and as much again in each 16 s; the rest is dropped, and its size told.",
+        unit="bytes",
+        low=1 << 20,
         high=1 << 40,
     )
     retain_finished_s: float | None = _seconds(

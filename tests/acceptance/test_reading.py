@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from antistrophe.logs.step_log import StepLog
+from antistrophe.logs.stored_records import head_of, line_of
 from antistrophe.narration.times import age
 from tests.acceptance.command import PROGRAM, Caller, finish, write_lines
 from tests.waiting import until
@@ -211,3 +214,25 @@ def test_the_home_comes_from_the_environment(history: Caller) -> None:
         timeout=30,
     )
     assert f'"home": "{history.home}"' in ended.stdout
+
+
+def test_logs_shows_what_the_steps_have_said(history: Caller) -> None:
+    log = StepLog(history.home, 1 << 20)
+    for saga_id, text in (("bad", "one\n  two\x1b[2J"), ("good", "of another")):
+        log.append(line_of(head_of(saga_id, "Pay", "compensate", 2), 1.5, 7, "ERROR", "log", "x", text))
+    log.append(line_of(head_of("bad", "Pay", "compensate", 2), 1.6, 7, None, "stdout", None, "printed"))
+    said = history.ask("logs", "bad", "--follow", "--utc")
+    assert said.out.splitlines() == [
+        "1970-01-01 00:00:01.500  Pay compensate 2  ERROR   one",
+        r"      two\x1b[2J",
+        "00:00:01.600             Pay compensate 2  stdout  printed",
+    ]
+    assert [json.loads(each)["text"] for each in history.ask("logs", "bad", "--json").out.splitlines()] == [
+        "one\n  two\\x1b[2J",
+        "printed",
+    ]
+    assert "nothing" in history.ask("logs", "stuck").out
+    assert history.ask("logs", "stuck", "--json").out == ""
+    unknown = history.ask("logs", "nobody")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "'nobody'" in unknown.err

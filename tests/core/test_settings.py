@@ -48,6 +48,8 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "report_s": 0.05,
         "log_level": "INFO",
         "log_bytes": 10 * 1024 * 1024,
+        "log_format": "text",
+        "step_log_bytes": 64 * 1024 * 1024,
         "retain_finished_s": None,
         "retain_finished": None,
     }

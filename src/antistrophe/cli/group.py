@@ -29,6 +29,7 @@ VERBS = {
     "list": "read",
     "show": "read",
     "watch": "watch",
+    "logs": "logs",
     "cancel": "operator_commands",
     "retry": "operator_commands",
     "resolve": "operator_commands",

@@ -17,6 +17,7 @@ from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.eventstore.recorded import Upcasts
 from antistrophe.eventstore.store import EventStore
 from antistrophe.records import (
+    LogRecord,
     ProcessRecord,
     PurgeReport,
     SagaChange,
@@ -235,6 +236,10 @@ class AsyncSagaOrchestrator:
     async def get_outputs(self, saga_id: str) -> dict[str, Any]:
         """What the steps of a saga have returned so far, by step name. Raises SagaNotFoundError."""
         return await self._threads.call(self._threads.orchestrator.get_outputs, saga_id)
+
+    async def get_logs(self, saga_id: str) -> list[LogRecord]:
+        """What the attempts of a saga have logged and printed until now. Raises SagaNotFoundError."""
+        return await self._threads.call(self._threads.orchestrator.get_logs, saga_id)
 
     async def wait_idle(self, timeout_s: float | None = None) -> None:
         """Wait until no saga runs; parked sagas do not count. Raises TimeoutError after ``timeout_s`` seconds."""

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 
 from antistrophe.definition.code_loading import origin_of_this_process
 from antistrophe.errors import RequestError
+from antistrophe.logs.caller_level import LEVEL_VARIABLE, level_of_this_process
 from antistrophe.messages import Environment, Introduce
 
 MAX_ENVIRONMENT_BYTES = 16 << 20
@@ -45,10 +46,12 @@ class Introduction:
 
 
 def environment_of_this_process() -> Environment:
-    """A copy of ``os.environ`` without antistrophe's own variables. Raises RequestError where it is too large."""
-    found = tuple(
-        sorted((name, value) for name, value in os.environb.items() if name and not name.startswith(_NOT_TAKEN))
-    )
+    """A copy of ``os.environ`` without antistrophe's own variables, and the level from which on this process logs.
+    Raises RequestError where it is too large."""
+    variables = [(name, value) for name, value in os.environb.items() if name and not name.startswith(_NOT_TAKEN)]
+    if (level := level_of_this_process()) is not None:
+        variables.append((LEVEL_VARIABLE, b"%d" % level))
+    found = tuple(sorted(variables))
     size = sum(len(name) + len(value) + 2 for name, value in found)
     if size > MAX_ENVIRONMENT_BYTES:
         largest = max(found, key=lambda each: len(each[1]))[0]

@@ -20,6 +20,7 @@ from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.eventstore.recorded import Upcasts
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import journal_path
+from antistrophe.logs.reading import records_of
 from antistrophe.messages import (
     CodeReloaded,
     ListHistory,
@@ -30,7 +31,7 @@ from antistrophe.messages import (
     ReloadCode,
     ResolveStep,
 )
-from antistrophe.records import ProcessRecord, PurgeReport, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
+from antistrophe.records import LogRecord, ProcessRecord, PurgeReport, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
 from antistrophe.saga.inputs import RetryAsked
 from antistrophe.settings import Settings
 
@@ -234,6 +235,15 @@ class SagaOrchestrator:
         UnreadableDataError for an output that can't be read.
         """
         return self._session.outputs(saga_id)
+
+    def get_logs(self, saga_id: str) -> list[LogRecord]:
+        """What the attempts of a saga have logged and printed until now, in the order in which it was written.
+
+        It is kept in ``log/steps.log`` of the home, as long as there is room (``step_log_bytes``): of a saga of long
+        ago there may be nothing left. Raises SagaNotFoundError, and SagaExistsError where it was purged.
+        """
+        self._session.require(saga_id)
+        return records_of(self.home, saga_id)
 
     def subscribe(self, from_position: int | None = None) -> ChangeSubscription:
         """Follow the lifecycle of all sagas: an iterator of SagaChange that ends when it or the orchestrator is closed.

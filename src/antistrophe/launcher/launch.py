@@ -16,7 +16,7 @@ from antistrophe.launcher.launcher import Launcher
 from antistrophe.launcher.printed_output import PrintedOutput
 from antistrophe.launcher.spawn import ERROR, HELD, LAUNCHER_LOG, SERVING
 from antistrophe.linux.log_file import LogFile
-from antistrophe.serialization.log_lines import LogLines
+from antistrophe.serialization.log_lines import formatter
 from antistrophe.settings import ORIGIN, Settings
 
 log = logging.getLogger("antistrophe.launcher")
@@ -31,7 +31,7 @@ def launch(home: str, settings: dict[str, Any]) -> None:
     """Run a launcher from its start to its end. It reports on standard output, in one line of JSON, and then serves."""
     log_bytes = settings["log_bytes"]
     log_file = LogFile(Path(home, LOG_FOLDER, LAUNCHER_LOG), log_bytes)
-    _log_to(log_file)
+    _log_to(log_file, settings["log_format"])
     try:
         launcher = Launcher.open(Path(home), _settings_of(settings))
     except AntistropheError as error:
@@ -53,9 +53,9 @@ def launch(home: str, settings: dict[str, Any]) -> None:
     printed.give_back()
 
 
-def _log_to(file: LogFile) -> None:
+def _log_to(file: LogFile, form: str) -> None:
     handler = logging.StreamHandler(file)
-    handler.setFormatter(LogLines())
+    handler.setFormatter(formatter(form))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -1,0 +1,79 @@
+"""Standard output and error of a process that makes calls: each line goes to the step log, as the attempt's.
+
+They stand in the place of ``sys.stdout`` and ``sys.stderr`` alone. What does not go through these, as the output of
+native code and of child processes, goes to the descriptors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable
+from os import write
+from typing import TYPE_CHECKING, Any
+
+from antistrophe.logs.attempt_output import STDERR, STDOUT, AttemptOutput
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+Speaker = Callable[[], AttemptOutput | None]
+
+
+def take_streams(speaker: Speaker) -> None:
+    """Put such streams in the place of this process's."""
+    sys.stdout = StepStream(STDOUT, 1, speaker)
+    sys.stderr = StepStream(STDERR, 2, speaker)
+
+
+class StepStream(io.TextIOWrapper):
+    """A text stream, written line by line. What is flushed without the end of its line is a line of its own."""
+
+    def __init__(self, source: str, fileno: int, speaker: Speaker) -> None:
+        self._printed = _Printed(source, fileno, speaker)
+        bytes_below: Any = self._printed  # all that a TextIOWrapper asks of a buffer
+        super().__init__(bytes_below, "utf-8", "backslashreplace", line_buffering=True)
+
+    def flush(self) -> None:
+        """Only who calls this wants to see a line that has not ended: the stream itself does not call it."""
+        super().flush()
+        self._printed.show()
+
+
+class _Printed(io.RawIOBase):
+    """The bytes below. ``fileno`` is where they go where no attempt speaks."""
+
+    def __init__(self, source: str, fileno: int, speaker: Speaker) -> None:
+        super().__init__()
+        self.name = f"<{source}>"
+        self._source = source
+        self._fileno = fileno
+        self._speaker = speaker
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fileno
+
+    def write(self, data: ReadableBuffer) -> int:
+        printed = bytes(data)
+        with contextlib.suppress(Exception):  # a log fails no step
+            output = self._speaker()
+            if output is None:
+                _write_all(self._fileno, printed)
+            else:
+                output.printed(self._source, printed)
+        return len(printed)
+
+    def show(self) -> None:
+        """Keep what has been printed of a line."""
+        with contextlib.suppress(Exception):
+            if (output := self._speaker()) is not None:
+                output.flush(self._source)
+
+
+def _write_all(fileno: int, data: bytes) -> None:
+    while data:
+        data = data[write(fileno, data) :]

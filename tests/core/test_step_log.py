@@ -1,0 +1,375 @@
+"""The step log: whole lines of many processes, in two files of a bounded size, whatever user code does."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import logging
+import multiprocessing
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antistrophe.logs import attempt_output
+from antistrophe.logs.attempt_output import LONGEST_TEXT, AttemptOutput
+from antistrophe.logs.handler import AttemptHandler
+from antistrophe.logs.reading import StepLogReader, records_of
+from antistrophe.logs.speaking import Speakers, speak_as, speaking
+from antistrophe.logs.step_log import StepLog, step_log_before, step_log_path
+from antistrophe.logs.stored_records import head_of, line_of, record_in
+from antistrophe.logs.streams import StepStream
+from antistrophe.records import LogRecord
+from antistrophe.serialization.log_lines import LogLines
+
+MIB = 1 << 20
+HOSTILE = 'so far\r\x1b[2J\x00\u202e {"saga": "s-1", "step": "forged"} "} \\ \ud800 é 漢'
+
+
+def line(text: str, saga_id: str = "s-1") -> bytes:
+    return line_of(head_of(saga_id, "Pay", "execute", 1), 1.5, 7, "INFO", "log", "antistrophe.step.Pay", text)
+
+
+def texts(home: Path, saga_id: str = "s-1") -> list[str]:
+    return [record.text for record in records_of(home, saga_id)]
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_GETFD)
+    except OSError:
+        return False
+    return True
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_made_before_the_first_line(tmp_path: Path) -> None:
+    log = StepLog(tmp_path, MIB)
+    assert not [*tmp_path.iterdir()]
+    assert log.append(line("one"))
+    assert texts(tmp_path) == ["one"]
+    assert step_log_path(tmp_path).stat().st_mode & 0o077 == 0
+
+
+def test_both_files_hold_no_more_than_they_may_and_the_newest_lines(tmp_path: Path) -> None:
+    log, other = StepLog(tmp_path, 20_000), StepLog(tmp_path, 20_000)
+    for number in range(1_000):
+        assert (log, other)[number % 2].append(line(f"{number:04}"))
+    files = step_log_path(tmp_path), step_log_before(tmp_path)
+    assert all(9_000 < file.stat().st_size < 10_500 for file in files[1:])
+    assert sum(file.stat().st_size for file in files) < 21_000
+    kept = texts(tmp_path)
+    assert kept == [f"{number:04}" for number in range(1_000 - len(kept), 1_000)]
+    assert len(kept) > 50
+
+
+def _fill(home: Path, name: int) -> None:
+    log = StepLog(home, 8 * MIB)
+    for number in range(300):
+        log.append(line(f"{name} {number} {'.' * (number % 90)}"))
+
+
+def test_processes_that_write_at_once_tear_no_line(tmp_path: Path) -> None:
+    processes = [multiprocessing.get_context("fork").Process(target=_fill, args=(tmp_path, name)) for name in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert len(set(texts(tmp_path))) == 900
+    assert all(json.loads(each) for each in step_log_path(tmp_path).read_bytes().splitlines())
+
+
+def test_a_file_of_the_users_under_the_same_number_is_left_alone(tmp_path: Path) -> None:
+    log, mine = StepLog(tmp_path, MIB), tmp_path / "mine"
+    log.append(line("one"))
+    number = log._descriptor
+    os.close(number)
+    taken = os.open(mine, os.O_RDWR | os.O_CREAT)
+    os.dup2(taken, number)
+    assert log.append(line("two"))
+    assert mine.read_bytes() == b""
+    assert is_open(number)
+    assert texts(tmp_path) == ["one", "two"]
+    os.closerange(log._descriptor, log._descriptor + 1)
+    assert log.append(line("three"))
+    assert texts(tmp_path) == ["one", "two", "three"]
+    for each in {taken, number, log._descriptor}:
+        os.close(each)
+
+
+def test_what_others_remove_is_made_again(tmp_path: Path) -> None:
+    log = StepLog(tmp_path / "home", MIB)
+    (tmp_path / "home").mkdir()
+    log.append(line("one"))
+    shutil.rmtree(tmp_path / "home" / "log")
+    assert log.append(line("two"))
+    assert texts(tmp_path / "home") == ["two"]
+    shutil.rmtree(tmp_path / "home")
+    assert not log.append(line("three")), "who removes the home wants no more"
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_what_is_no_file_is_not_written(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    (tmp_path / "log").mkdir()
+    make(step_log_path(tmp_path))
+    assert not StepLog(tmp_path, MIB).append(line("one"))
+    assert records_of(tmp_path, "s-1") == []
+
+
+@pytest.fixture
+def small_files() -> Iterator[Callable[[int], None]]:
+    """Has the kernel refuse, as a full disk does, what comes after so many bytes of a file."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_line_that_a_full_disk_has_torn_spoils_no_other(tmp_path: Path, small_files: Callable[[int], None]) -> None:
+    log, other = StepLog(tmp_path, MIB), StepLog(tmp_path, MIB)
+    assert log.append(line("one"))
+    small_files(len(line("one")) + 40)
+    assert not log.append(line("torn"))
+    assert not log.append(line("refused"))
+    small_files(MIB)
+    assert other.append(line("glued"))
+    assert log.append(line("two"))
+    assert texts(tmp_path) == ["one", "glued", "two"]
+
+
+# --- the form of a record -------------------------------------------------------------------------------------------
+
+
+@given(st.text(), st.text(), st.text())
+def test_no_text_can_forge_a_record(saga_id: str, step: str, text: str) -> None:
+    written = line_of(head_of(saga_id, step, "execute", 1), 1.5, 7, None, "stdout", None, text)
+    assert written.count(b"\n") == 1
+    record = record_in(written, saga_id)
+    assert record is not None
+    assert (record.step_name, record.level, record.pid) == (step, None, 7)
+    assert record_in(written, saga_id + "x") is None
+
+
+def test_what_could_control_a_terminal_is_escaped() -> None:
+    record = record_in(line(HOSTILE), "s-1")
+    assert record is not None
+    assert record.text.isprintable()
+    assert record.text.endswith(r"\ud800 é 漢")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b'{"saga": "s-1", ',
+        b'{"saga": "s-1", "at": "x"}\n',
+        b'{"saga": "s-1", "at": 1e999, "step": "", "action": "", "attempt": 1, "source": "", "text": "", "pid": 1}\n',
+        b'{"saga": "s-1", ' + b"[" * 100_000 + b"\n",
+        b"\x00\xff" * 1_000,
+        b"x" * (3 << 20),
+    ],
+)
+def test_garbage_in_the_file_is_passed_over(tmp_path: Path, garbage: bytes) -> None:
+    log = StepLog(tmp_path, 64 * MIB)
+    log.append(line("one"))
+    with step_log_path(tmp_path).open("ab") as file:
+        file.write(garbage + b"\n")
+    log.append(line("two"))
+    assert texts(tmp_path) == ["one", "two"]
+
+
+# --- what an attempt says -------------------------------------------------------------------------------------------
+
+
+class Kept:
+    """An attempt whose lines are kept here."""
+
+    def __init__(self, max_bytes: int = 64 * MIB) -> None:
+        self.lines: list[bytes] = []
+        self.full = False
+        self.output = AttemptOutput(self.append, max_bytes, "s-1", "Pay", "execute", 2)
+
+    def append(self, written: bytes) -> bool:
+        if not self.full:
+            self.lines.append(written)
+        return not self.full
+
+    @property
+    def records(self) -> list[LogRecord]:
+        return [record for each in self.lines if (record := record_in(each, "s-1")) is not None]
+
+    @property
+    def texts(self) -> list[str]:
+        return [record.text for record in self.records]
+
+
+def test_lines_are_whole_however_they_come() -> None:
+    kept = Kept()
+    for part in (b"a\nb", b"c", b"d\r\n", b"\n", b"\xff\xc3", b"\xa9"):
+        kept.output.printed("stdout", part)
+        kept.output.printed("stderr", part.upper())
+    assert [record.text for record in kept.records if record.source == "stdout"] == ["a", "bcd", ""]
+    kept.output.end()
+    assert [record.text for record in kept.records if record.source == "stdout"] == ["a", "bcd", "", r"\xffé"]
+    assert kept.records[0].attempt == 2
+    assert kept.records[0].pid == os.getpid()
+
+
+def test_a_line_of_ten_megabytes_is_cut_and_says_so() -> None:
+    kept = Kept()
+    kept.output.printed("stdout", b"x" * 10_000_000 + b"\nnext\n")
+    assert kept.texts[0].endswith("… (10,000,000 bytes in all)")
+    assert kept.texts[1] == "next"
+    kept.output.printed("stdout", b"x" * 10_000_000)
+    kept.output.log("INFO", "log", "x", "y" * 10_000_000)
+    assert kept.texts[2].endswith("x… (10,000,000 bytes in all)")
+    assert kept.texts[3].endswith("y… (10,000,000 characters in all)")
+    assert all(len(each) < LONGEST_TEXT + 300 for each in kept.lines)
+
+
+def test_an_attempt_that_says_too_much_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(attempt_output, "monotonic", lambda: now[0])
+    kept = Kept(64 * 100_000)
+    block = b"y" * 99 + b"\n"
+    for _ in range(10_000):
+        kept.output.printed("stdout", block)
+    assert sum(map(len, kept.lines)) < 101_000
+    first = len(kept.lines)
+    kept.output.printed("stdout", block * 50_000)
+    assert len(kept.lines) == first
+    now[0] += 8.0
+    kept.output.printed("stdout", b"later\n")
+    kept.output.log("INFO", "logging", "x", "logged")
+    missing = 10_000 - first + 50_000
+    assert kept.texts[first:] == [
+        f"… {missing:,} lines ({missing * 100:,} bytes) are missing here: more was said than is kept",
+        "later",
+        "logged",
+    ]
+    kept.output.printed("stdout", block * 50_000)
+    kept.output.end()
+    assert "are missing here" in kept.texts[-1]
+    assert sum(map(len, kept.lines)) < 152_000
+
+
+def test_what_a_full_disk_refuses_is_counted_too() -> None:
+    kept = Kept()
+    kept.full = True
+    kept.output.printed("stdout", b"one\ntwo\n")
+    assert not kept.output.log("INFO", "log", "x", "three")
+    kept.full = False
+    kept.output.printed("stdout", b"four\n")
+    assert kept.texts == ["… 3 lines (11 bytes) are missing here: more was said than is kept", "four"]
+
+
+# --- who speaks -----------------------------------------------------------------------------------------------------
+
+
+def test_lines_are_those_of_the_attempt_that_runs_and_of_what_it_has_left(tmp_path: Path) -> None:
+    speakers = Speakers(StepLog(tmp_path, MIB).append, MIB)
+    first, second = (speakers.output_of(saga_id, "Pay", "execute", 1) for saga_id in ("s-1", "s-2"))
+    assert speakers.speaker() is None
+    speakers.begin(first)
+    assert speakers.speaker() is first
+    speakers.end()
+    assert speakers.speaker() is None, "it is the process that speaks"
+    speakers.is_late = lambda: True
+    assert speakers.speaker() is first
+    speakers.begin(second)
+    assert speakers.speaker() is second
+
+
+def test_in_a_process_with_many_calls_each_context_has_its_own() -> None:
+    speakers = Speakers(lambda _: True, MIB)
+    mine = speakers.output_of("s-1", "Pay", "execute", 1)
+
+    def job() -> AttemptOutput | None:
+        return speakers.speaker()
+
+    speak_as(mine)
+    carried = speaking(job)
+    speak_as(None)
+    assert job() is None
+    assert carried() is mine
+    assert job() is None
+
+
+def test_a_stream_shows_at_once_what_is_flushed_and_else_whole_lines() -> None:
+    kept = Kept()
+    stream = StepStream("stdout", 1, lambda: kept.output)
+    stream.write("a\nb")
+    stream.write("c\n")
+    print("waits", end="", file=stream)
+    assert kept.texts == ["a", "bc"]
+    print(" now", end="", file=stream, flush=True)
+    stream.buffer.write(b"\xff\n")
+    print("\ud800", file=stream)
+    assert kept.texts == ["a", "bc", "waits now", r"\xff", r"\ud800"]
+    assert (stream.fileno(), stream.isatty(), stream.encoding, stream.name) == (1, False, "utf-8", "<stdout>")
+
+
+def test_a_stream_that_can_not_be_heard_fails_nobody(tmp_path: Path) -> None:
+    def fails() -> AttemptOutput | None:
+        raise RuntimeError("a bug")
+
+    print("lost", file=StepStream("stdout", 1, fails), flush=True)
+    with (tmp_path / "descriptor").open("wb") as file:
+        print("no attempt", file=StepStream("stdout", file.fileno(), lambda: None))
+    assert (tmp_path / "descriptor").read_text() == "no attempt\n"
+
+
+def test_a_record_goes_to_the_attempt_and_with_its_saga_to_the_systems_log() -> None:
+    kept, log = Kept(), logging.Logger("shop")  # noqa: LOG001 - one that no other test sees
+    lines = io.StringIO()
+    system = logging.StreamHandler(lines)
+    system.setFormatter(LogLines())
+    log.addHandler(AttemptHandler(system, lambda: kept.output))
+    try:
+        raise ValueError("no\nmoney")
+    except ValueError:
+        log.exception("can't pay")
+    log.info("%d", "no number")
+    log.name = "antistrophe.journal"
+    log.error("the system's own")
+    assert kept.texts[0].startswith("can't pay\nTraceback (most recent call last):")
+    assert kept.texts[1].startswith("'%d' % ('no number',): TypeError: ")
+    assert len(kept.texts) == 2
+    written = lines.getvalue().splitlines()
+    assert written[0].endswith("shop: can't pay (saga s-1)")
+    assert all(each.startswith("    ") for each in written[1:-2]), "no line of a traceback begins a record"
+    assert written[-1].endswith("the system's own (saga s-1)")
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_that_goes_on_has_each_record_once_across_a_move(tmp_path: Path) -> None:
+    log, reader = StepLog(tmp_path, 20_000), StepLogReader(tmp_path, "s-1")
+    seen: list[str] = []
+    for number in range(300):
+        log.append(line(f"{number:04}"))
+        log.append(line("of another", "s-10"))
+        if number % 7 == 0:
+            seen += [record.text for record in reader.more()]
+    seen += [record.text for record in reader.more()]
+    assert seen == [f"{number:04}" for number in range(300)]
+    assert reader.more() == []
+
+
+def test_a_line_that_is_being_written_is_read_once_it_is_whole(tmp_path: Path) -> None:
+    StepLog(tmp_path, MIB).append(line("one"))
+    reader = StepLogReader(tmp_path, "s-1")
+    with step_log_path(tmp_path).open("ab") as file:
+        file.write(line("two")[:50])
+        file.flush()
+        assert [record.text for record in reader.more()] == ["one"]
+        file.write(line("two")[50:])
+    assert [record.text for record in reader.more()] == ["two"]
