@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from antistrophe.actors.saga.commands import input_of
@@ -227,8 +228,7 @@ class SagaActor:
     # --- decide, journal, perform ------------------------------------------------------------------------------
 
     def _tell(self, said: Input) -> None:
-        change = self._decide(said)
-        if change is not None:
+        if (change := self._decide(said)) is not None:
             self._follow(change)
 
     def _decide(self, said: Input) -> Change | None:
@@ -331,10 +331,12 @@ class SagaActor:
             self._host.wake_saga_at(self._host.now() + JOURNAL_AGAIN_S, self._id)
             return
         due = effect.wake_at(self._run.saga)
-        moments = [] if due is None else [max(due, self._look_at)]
-        moments += [each for each in (self._ask_at, self._requests.again_at) if each is not None]
-        if moments:
-            self._host.wake_saga_at(min(moments), self._id)
+        first = inf if due is None else max(due, self._look_at)
+        for moment in (self._ask_at, self._requests.again_at):
+            if moment is not None and moment < first:
+                first = moment
+        if first < inf:
+            self._host.wake_saga_at(first, self._id)
 
 
 _HANDLERS: Mapping[type, Callable[[SagaActor, Any], None]] = {

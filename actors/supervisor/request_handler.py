@@ -67,9 +67,9 @@ class RequestHandler:
         live = self._sagas.get(message.spec.id)
         if live is not None:
             self._start_live(message, to, live)
-        elif self._journal.knows(message.spec.id):
+        elif self._journal.request_id(message.spec.id) is not None:
             self._start_known(message, to)
-        else:
+        else:  # or it was purged: the journal says so where it refuses the acceptance
             self._start_new(message, to)
 
     def _start_live(self, message: StartSaga, to: Waiter, live: LiveSaga) -> None:

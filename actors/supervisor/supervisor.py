@@ -272,9 +272,9 @@ class SupervisorActor(RuntimeActor):
             self.sagas.hosts.registry_is(self._registry)
 
     def _on_wakeup(self, message: WakeupMessage, _sender: Address) -> None:
-        if self._launcher_is_gone():
-            self._end_everything()
         if message.payload == "tick":
+            if self._launcher_is_gone():
+                self._end_everything()
             self.wake_in(TICK_S, "tick")
             if not self._registry_process.is_alive():
                 self._registry_died()

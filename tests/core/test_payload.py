@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
-from antistrophe.serialization.payload import check_size, pack_payload, unpack_payload
+from antistrophe.serialization.payload import check_size, pack_payload, pack_plain, unpack_payload
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"]).map(ZoneInfo)
 OFFSETS = st.integers(-86_399, 86_399).map(lambda seconds: timezone(timedelta(seconds=seconds)))
@@ -82,6 +82,22 @@ def identical(one: Any, other: Any) -> bool:
 @given(VALUES)
 def test_every_value_comes_back_exactly(value: object) -> None:
     assert identical(unpack_payload(pack_payload(value)), value)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(st.characters()) | st.binary(),
+        lambda items: st.lists(items, max_size=4),
+    )
+)
+def test_a_plain_value_has_the_same_bytes(value: object) -> None:
+    assert pack_plain(value) == pack_payload(value)
+
+
+def test_a_plain_value_that_cannot_travel_is_refused_as_any_other() -> None:
+    assert pack_plain(["\udc80", 2**64]) == pack_payload(["\udc80", 2**64])
+    with pytest.raises(NotSerializableError, match=r"the row\[1\] can't travel"):
+        pack_plain([1, object()], what="the row")
 
 
 @given(st.sets(HASHABLE, max_size=8))

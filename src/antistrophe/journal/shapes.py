@@ -20,7 +20,7 @@ from antistrophe.journal.rows import ADVICE, pack_entry, unpack_entry
 from antistrophe.journal.typed_values import NUMBER, is_a, may_be
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.serialization.fast_records import changed
-from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
+from antistrophe.serialization.payload import pack_payload, pack_plain, pack_record, unpack_payload, unpack_record
 from antistrophe.storage.database import Database
 
 HASH_BYTES = 16
@@ -55,7 +55,7 @@ def pack_accepted(entry: SagaAccepted) -> tuple[bytes, Shape | None]:
     if len(spec.steps) <= _MOST_STEPS and own <= MOST_BYTES:
         shape = _packed_shape(_shape_of(spec))
         if own + len(shape.packed) <= MOST_BYTES:
-            return pack_payload(_own(entry, shape.name)), shape
+            return pack_plain(_own(entry, shape.name)), shape
     return pack_entry(entry), None
 
 

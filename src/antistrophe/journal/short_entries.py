@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.journal.typed_values import NUMBER, is_a, may_be
 from antistrophe.saga.entries import Action, AttemptStarted, AttemptSucceeded, Entry, Lease, SagaCompleted
-from antistrophe.serialization.payload import pack_payload, unpack_payload
+from antistrophe.serialization.payload import pack_plain, unpack_payload
 
 # The numbers are the file format, and so is the order of the actions.
 STARTED, SUCCEEDED, COMPLETED = 1, 2, 3
@@ -31,10 +32,10 @@ _MOST_WHOLE_S = 1e9
 def pack_short(entry: Entry) -> bytes | None:
     """Pack an entry as a list of values; None where its kind has no such form."""
     if isinstance(entry, AttemptStarted):
-        return pack_payload(_started(entry))
+        return pack_plain(_started(entry))
     if isinstance(entry, AttemptSucceeded):
-        return pack_payload(_succeeded(entry))
-    return pack_payload([COMPLETED, entry.at]) if isinstance(entry, SagaCompleted) else None
+        return pack_plain(_succeeded(entry))
+    return pack_plain([COMPLETED, entry.at]) if isinstance(entry, SagaCompleted) else None
 
 
 def is_short(data: bytes) -> bool:
@@ -60,12 +61,17 @@ def _started(entry: AttemptStarted) -> list[Any]:
             lease.name,
             lease.pid,
             lease.start_ticks,
-            bytes.fromhex(lease.boot_id.replace("-", "")) if _BOOT_ID.fullmatch(lease.boot_id) else lease.boot_id,
+            _short_boot_id(lease.boot_id),
             lease.attempt_file,
             lease.shared,
         ],
         usual=(False,),
     )
+
+
+@lru_cache(maxsize=64)
+def _short_boot_id(boot_id: str) -> bytes | str:
+    return bytes.fromhex(boot_id.replace("-", "")) if _BOOT_ID.fullmatch(boot_id) else boot_id
 
 
 def _succeeded(entry: AttemptSucceeded) -> list[Any]:

@@ -135,12 +135,13 @@ class SqliteJournal:
     def _update(self, row: Row, position: int) -> bool:
         """Update the row of a saga. False if there is no such row."""
         status = row.status.value
-        same = self._database.execute(
-            "UPDATE sagas SET updated = ?, error = ?, waiting = ? WHERE status = ? AND id = ?",
-            (position, row.error, row.waiting, status, row.id),
-        )
-        if same.rowcount:  # no index changes, and a parked saga keeps its place in the history
-            return True
+        if not row.status.final:  # a final status is always new
+            same = self._database.execute(
+                "UPDATE sagas SET updated = ?, error = ?, waiting = ? WHERE status = ? AND id = ?",
+                (position, row.error, row.waiting, status, row.id),
+            )
+            if same.rowcount:  # no index changes, and a parked saga keeps its place in the history
+                return True
         finished = None if status in _LIVE else position
         changed = self._database.execute(
             "UPDATE sagas SET updated = ?, error = ?, waiting = ?, status = ?, finished = ? WHERE id = ?",

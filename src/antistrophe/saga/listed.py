@@ -17,6 +17,8 @@ FOLDED_BYTES = 32 * 1024
 """Of a saga with no more entries, steps, and bytes of inputs, outputs and events, no view is kept: whoever asks for it
 folds the entries. So an append writes entries alone, and a question still reads a bounded number of them."""
 
+_ORDINARY = (SagaStatus.EXECUTING, None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -38,9 +40,17 @@ def row_after(
     what has changed. ``ahead_s``: how far the machine's clock, which people see, is ahead of the system's."""
     if not _is_short(after):
         return view_of(after, ahead_s) if before and _is_short(before) else view_after(before, after, entries, ahead_s)
-    said = status_of(after), error_text(after), obstacle(after, ahead_s)
-    changed = before is None or said != (status_of(before), error_text(before), obstacle(before, ahead_s))
-    return Listed(after.id, *said, changed)
+    said = listed_words(after, ahead_s)
+    return Listed(after.id, *said, before is None or said != listed_words(before, ahead_s))
+
+
+def listed_words(saga: Saga, ahead_s: float) -> tuple[SagaStatus, str | None, str | None]:
+    """The status of a saga, its error, and what it waits for. Nearly every append finds the saga in the ordinary course
+    before and after, where nothing has to be asked: an attempt runs forward, and nothing is to end it."""
+    forward = saga.current is not None and saga.waiting is None and saga.cause is None and saga.cancel is None
+    if forward and not (saga.expired or saga.ended or saga.parked):
+        return _ORDINARY
+    return status_of(saga), error_text(saga), obstacle(saga, ahead_s)
 
 
 def _is_short(saga: Saga) -> bool:

@@ -116,13 +116,6 @@ class _Draft:
         """Add the entries that follow from an input."""
         saga, now = self.saga, self.now
         match said:
-            case ProcessGranted(lease, used, step_class):
-                self.advance(lease if dispatch else None, used=used, step_class=step_class)
-            case ProcessRefused(reason, found):
-                if found is None:
-                    self.wait(reason)
-                elif saga.current is None and not saga.parked:
-                    self.relocate(found, BY_THE_SYSTEM, "its place was gone")
             case Answered(step, action, attempt, answer):
                 current = saga.current
                 if current is not None and _is(current, step, action, attempt) and not saga.ending:
@@ -130,6 +123,13 @@ class _Draft:
                     spec = saga.spec.steps[step]
                     spent = spec.fresh_process or spec.throttled or isinstance(answer, Refused)
                     self.advance(current.lease if dispatch and not spent else None, used=True)
+            case ProcessGranted(lease, used, step_class):
+                self.advance(lease if dispatch else None, used=used, step_class=step_class)
+            case ProcessRefused(reason, found):
+                if found is None:
+                    self.wait(reason)
+                elif saga.current is None and not saga.parked:
+                    self.relocate(found, BY_THE_SYSTEM, "its place was gone")
             case Fenced() | Overdue():
                 self.hear_end(said)
             case TimePassed(began_at, allowance_s):
@@ -146,7 +146,6 @@ class _Draft:
                 if step in resolvable(saga):
                     self.add(StepResolved(now, step, note, by))
                     self.advance(None)
-
             case RelocateAsked(origin, by, note):
                 self.relocate(origin, by, note)
 
@@ -242,12 +241,14 @@ class _Draft:
         return zlib.crc32(draw) / 0xFFFFFFFF
 
     def _turn_if_due(self) -> None:
+        if self.saga.cancel is None and not self._past_deadline():
+            return
         work = next_work(self.saga)
         if self.saga.cancel is not None:
             # The saga turns back even if every step has succeeded meanwhile: the cancel was accepted first.
             step = work.step if work is not None else max(len(self.saga.steps) - 1, 0)
             self._turn(TurnReason.CANCELLED, step, None)
-        elif work is not None and self._past_deadline():
+        elif work is not None:
             self._turn(TurnReason.DEADLINE, work.step, self.saga.steps[work.step].failure)
 
     def _turn(self, reason: TurnReason, step: int, failure: Failure | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace as changed
@@ -40,6 +40,9 @@ from antistrophe.saga.entries import (
 )
 from antistrophe.saga.long_tuples import sequence_of, with_last, with_value
 from antistrophe.saga.step_state import KEPT_BYTES, StepState, is_owed, leaves_doubt, times_lost
+
+Changes: TypeAlias = dict[str, Any]
+"""What an entry changes of a saga, by field."""
 
 
 class Saga(Struct, frozen=True):
@@ -135,7 +138,7 @@ def evolve(saga: Saga | None, entry: Entry) -> Saga:
     step = getattr(entry, "step", None)
     if fold is None or (step is not None and not 0 <= step < len(saga.steps)):
         raise ValueError(f"{type(entry).__name__} can't follow in saga {saga.id!r}")
-    return changed(fold(saga, entry), seq=saga.seq + 1, updated_at=entry.at)
+    return changed(saga, seq=saga.seq + 1, updated_at=entry.at, **fold(saga, entry))
 
 
 def replay(entries: Iterable[Entry]) -> Saga:
@@ -171,7 +174,7 @@ def _settled(saga: Saga, steps: Sequence[StepState], number: int) -> int:
     return number
 
 
-def _attempt_started(saga: Saga, entry: AttemptStarted) -> Saga:
+def _attempt_started(saga: Saga, entry: AttemptStarted) -> Changes:
     step = saga.steps[entry.step]
     if saga.current is not None:
         raise ValueError(f"saga {saga.id!r}: an attempt starts while another may be running")
@@ -188,17 +191,16 @@ def _attempt_started(saga: Saga, entry: AttemptStarted) -> Saga:
         first = with_last(first, entry.step)
     # A verify leaves the attempt that it asks about unsettled until it has answered.
     unsettled = saga.unsettled if entry.action is Action.VERIFY else None
-    return changed(
-        saga,
-        steps=_with_step(saga, entry.step, **changes),
-        current=entry,
-        expired=False,
-        unsettled=unsettled,
-        verdict=None,
-        not_before=None,
-        first_starts=first,
-        waiting=None,
-    )
+    return {
+        "steps": _with_step(saga, entry.step, **changes),
+        "current": entry,
+        "expired": False,
+        "unsettled": unsettled,
+        "verdict": None,
+        "not_before": None,
+        "first_starts": first,
+        "waiting": None,
+    }
 
 
 def _returned(saga: Saga, entry: AttemptSucceeded | VerdictGiven) -> dict[str, Any]:
@@ -214,21 +216,17 @@ def _returned(saga: Saga, entry: AttemptSucceeded | VerdictGiven) -> dict[str, A
     return kept | {"steps": steps, "ahead": _ahead(saga, steps)}
 
 
-def _attempt_succeeded(saga: Saga, entry: AttemptSucceeded) -> Saga:
+def _attempt_succeeded(saga: Saga, entry: AttemptSucceeded) -> Changes:
     if entry.action is Action.EXECUTE:
         changes = _returned(saga, entry)
     else:
         given_up = saga.given_up - (saga.steps[entry.step].given_up is not None)
         steps = _with_step(saga, entry.step, finished_at=entry.at, undone=True, given_up=None)
         changes = {"steps": steps, "given_up": given_up, "settled": _settled(saga, steps, saga.settled)}
-    return changed(saga, current=None, expired=False, unsettled=None, verdict=None, **changes)
+    return dict(current=None, expired=False, unsettled=None, verdict=None, **changes)
 
 
-def _attempt_expired(saga: Saga, _entry: AttemptExpired) -> Saga:
-    return changed(saga, expired=True)
-
-
-def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
+def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Changes:
     step = saga.steps[entry.step]
     never_ran = entry.failure.kind is FailureKind.NEVER_RAN
     refused = entry.failure.kind is FailureKind.REFUSED
@@ -259,47 +257,51 @@ def _attempt_failed(saga: Saga, entry: AttemptFailed) -> Saga:
             "finished_at": entry.at,
             "lost": times_lost(step.lost, entry),
         }
-    return changed(
-        saga,
-        steps=_with_step(saga, entry.step, **changes),
-        current=None,
-        expired=False,
+    return {
+        "steps": _with_step(saga, entry.step, **changes),
+        "current": None,
+        "expired": False,
         # A verify that could not be asked leaves open what it was to be asked about.
-        unsettled=saga.unsettled if entry.action is Action.VERIFY else entry,
-        verdict=None,
-    )
+        "unsettled": saga.unsettled if entry.action is Action.VERIFY else entry,
+        "verdict": None,
+    }
 
 
-def _verdict_given(saga: Saga, entry: VerdictGiven) -> Saga:
+def _verdict_given(saga: Saga, entry: VerdictGiven) -> Changes:
     changes: dict[str, Any] = {}
     if entry.verdict is Verdict.APPLIED:
         changes = _returned(saga, entry) | {"unsettled": None}
     elif entry.verdict is Verdict.NOT_APPLIED:
         changes = {"steps": _with_step(saga, entry.step, in_doubt=False)}
-    return changed(saga, current=None, expired=False, verdict=entry.verdict, **changes)
+    return dict(current=None, expired=False, verdict=entry.verdict, **changes)
 
 
-def _retry_scheduled(saga: Saga, entry: RetryScheduled) -> Saga:
+def _retry_scheduled(_saga: Saga, entry: RetryScheduled) -> Changes:
     if entry.action is Action.VERIFY:
-        return changed(saga, not_before=entry.not_before)
-    return changed(saga, not_before=entry.not_before, unsettled=None, verdict=None)
+        return {"not_before": entry.not_before}
+    return {"not_before": entry.not_before, "unsettled": None, "verdict": None}
 
 
-def _turned_back(saga: Saga, entry: TurnedBack) -> Saga:
+def _turned_back(saga: Saga, entry: TurnedBack) -> Changes:
     settled = _settled(saga, saga.steps, 0)
-    return changed(
-        saga, cause=entry.cause, unsettled=None, verdict=None, not_before=None, waiting=None, settled=settled
-    )
+    return {
+        "cause": entry.cause,
+        "unsettled": None,
+        "verdict": None,
+        "not_before": None,
+        "waiting": None,
+        "settled": settled,
+    }
 
 
-def _given_up(saga: Saga, entry: CompensationGivenUp) -> Saga:
+def _given_up(saga: Saga, entry: CompensationGivenUp) -> Changes:
     steps = _with_step(saga, entry.step, given_up=entry.failure, finished_at=entry.at)
     given_up = saga.given_up + (saga.steps[entry.step].given_up is None)
     settled = _settled(saga, steps, saga.settled)
-    return changed(saga, steps=steps, unsettled=None, not_before=None, settled=settled, given_up=given_up)
+    return {"steps": steps, "unsettled": None, "not_before": None, "settled": settled, "given_up": given_up}
 
 
-def _retried(saga: Saga, _entry: CompensationRetried) -> Saga:
+def _retried(saga: Saga, _entry: CompensationRetried) -> Changes:
     anew: dict[str, Any] = {
         "given_up": None,
         "undo_counted": 0,
@@ -310,38 +312,38 @@ def _retried(saga: Saga, _entry: CompensationRetried) -> Saga:
     }
     steps = sequence_of(changed(step, **anew) if step.given_up else step for step in saga.steps)
     settled = _settled(saga, steps, 0)
-    return changed(saga, steps=steps, parked=False, waiting=None, settled=settled, given_up=0)
+    return {"steps": steps, "parked": False, "waiting": None, "settled": settled, "given_up": 0}
 
 
-def _resolved(saga: Saga, entry: StepResolved) -> Saga:
+def _resolved(saga: Saga, entry: StepResolved) -> Changes:
     steps = _with_step(saga, entry.step, given_up=None, resolved=True, finished_at=entry.at)
     changes: dict[str, Any] = {"settled": _settled(saga, steps, saga.settled)}
     if saga.steps[entry.step].given_up is not None:
         changes |= {"given_up": saga.given_up - 1}
     else:  # it came next: what the saga has waited for was for it
         changes |= {"unsettled": None, "not_before": None, "waiting": None}
-    return changed(saga, steps=steps, parked=False, **changes)
+    return dict(steps=steps, parked=False, **changes)
 
 
-def _relocated(saga: Saga, entry: SagaRelocated) -> Saga:
-    return changed(saga, spec=replace(saga.spec, origin=entry.origin), waiting=None)
+def _relocated(saga: Saga, entry: SagaRelocated) -> Changes:
+    return {"spec": replace(saga.spec, origin=entry.origin), "waiting": None}
 
 
-_FOLDS: dict[type, Callable[[Saga, Any], Saga]] = {
-    SagaWaits: lambda saga, entry: changed(saga, waiting=entry.reason),
+_FOLDS: dict[type, Callable[[Saga, Any], Changes]] = {
+    SagaWaits: lambda _saga, entry: {"waiting": entry.reason},
     AttemptStarted: _attempt_started,
     AttemptSucceeded: _attempt_succeeded,
-    AttemptExpired: _attempt_expired,
+    AttemptExpired: lambda _saga, _entry: {"expired": True},
     AttemptFailed: _attempt_failed,
     VerdictGiven: _verdict_given,
     RetryScheduled: _retry_scheduled,
-    CancelRequested: lambda saga, entry: changed(saga, cancel=entry),
+    CancelRequested: lambda _saga, entry: {"cancel": entry},
     TurnedBack: _turned_back,
     CompensationGivenUp: _given_up,
-    SagaParked: lambda saga, _entry: changed(saga, parked=True, not_before=None),
+    SagaParked: lambda _saga, _entry: {"parked": True, "not_before": None},
     CompensationRetried: _retried,
     StepResolved: _resolved,
     SagaRelocated: _relocated,
-    SagaCompleted: lambda saga, _entry: changed(saga, completed=True, waiting=None),
-    SagaCompensated: lambda saga, _entry: changed(saga, compensated=True, waiting=None),
+    SagaCompleted: lambda _saga, _entry: {"completed": True, "waiting": None},
+    SagaCompensated: lambda _saga, _entry: {"compensated": True, "waiting": None},
 }

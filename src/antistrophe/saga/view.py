@@ -148,11 +148,11 @@ def _step_record(index: int, values: list[Any]) -> StepRecord:
 
 def error_text(saga: Saga) -> str | None:
     """What went wrong, in words; None where nothing did."""
+    if saga.cause is None:
+        return None
     outcome = outcome_of(saga)
     if outcome is not None:
         return None if (error := error_of(outcome)) is None else str(error)
-    if saga.cause is None:
-        return None
     failure = saga.cause.failure
     return describe(failure) if failure is not None else (saga.cause.note or saga.cause.reason.value)
 

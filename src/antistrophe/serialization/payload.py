@@ -19,6 +19,8 @@ from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, TypeVar, cast
 
+import msgspec
+
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
 from antistrophe.serialization import msgpack_values
 from antistrophe.serialization.converter import hooks, make_converter
@@ -34,6 +36,8 @@ from antistrophe.serialization.type_hints import (
 )
 
 T = TypeVar("T")
+
+_plain = msgspec.msgpack.Encoder()
 
 _WHAT_TRAVELS = (
     "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, Decimal "
@@ -52,6 +56,15 @@ def pack_payload(value: Any, *, what: str = "the value") -> bytes:
     except Exception as error:
         path, reason = _culprit(value, value, error)
         raise NotSerializableError(f"{what}{path} can't travel: {reason}") from error
+
+
+def pack_plain(value: Any, *, what: str = "the value") -> bytes:
+    """As ``pack_payload``, in a tenth of the time, for a value of None, bool, int, float, str, bytes, and lists of
+    these."""
+    try:
+        return _plain.encode(value)
+    except Exception:  # a text with a lone surrogate, a number over 64 bits, a subclass of one of these types
+        return pack_payload(value, what=what)
 
 
 def unpack_payload(data: bytes, *, what: str = "the data") -> Any:

@@ -378,7 +378,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "steps start after the deadline",
         "rules",
         Check.DEADLINE,
-        (Patch(_MACHINE + "_Draft._turn_if_due", "elif work is not None and self._past_deadline():", "elif False:"),),
+        (Patch(_MACHINE + "_Draft._turn_if_due", "elif work is not None:", "elif False:"),),
     ),
     Mutant(
         "a cancel that the last step outran is forgotten",
