@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from functools import cache
 
@@ -16,7 +17,7 @@ def floors() -> list[list[str]]:
     """The import contract: the packages and modules of each floor, from the lowest up. The root is on the highest."""
     contracts = project()["tool"]["importlinter"]["contracts"]
     (layers,) = [each["layers"] for each in contracts if each["name"] == "The floors"]
-    found = [[part.strip() for part in line.split("|")] for line in reversed(layers) if line != ENTRY]
+    found = [[part.strip() for part in re.split("[|:]", line)] for line in reversed(layers) if line != ENTRY]
     found[-1].append("package root")
     return found
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.house.tree import ROOT, project
 
-OWN_EXTRA = "antistrophe[test,docs,web,examples]"
+OWN_EXTRA = "antistrophe[test,dashboard,docs,web,examples]"
 DEPENDENCIES = [
     *project()["build-system"]["requires"],
     *project()["project"]["dependencies"],

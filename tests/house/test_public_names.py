@@ -23,7 +23,12 @@ CQRS_NAMES = """
     ProjectionRegistry VersionRegistry AutoUpcaster UnknownVersionError InvalidUpcasterError
 """
 TESTING_NAMES = "run_inline"
-MODULES = {"antistrophe": ROOT_NAMES, "antistrophe.cqrs": CQRS_NAMES, "antistrophe.testing": TESTING_NAMES}
+MODULES = {
+    "antistrophe": ROOT_NAMES,
+    "antistrophe.cqrs": CQRS_NAMES,
+    "antistrophe.dashboard": "app",
+    "antistrophe.testing": TESTING_NAMES,
+}
 
 PARAMETERS = {
     "SagaDefinition": "id name=None deadline_s=None on_compensation_failure='park'",

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from antistrophe.cli import screen
 from antistrophe.narration import times
+from antistrophe.narration.json_values import json_value
 from antistrophe.records import SagaMetadata, TimelineEntry
 from antistrophe.saga.entries import SagaAccepted
 
@@ -34,13 +35,13 @@ def _details(entry: TimelineEntry, data: dict[str, object]) -> str:
     if entry.kind == SagaAccepted.__name__:
         return ""
     lease = data.pop("lease", None)
-    call = [str(screen.json_value(data.pop(name))) for name in ("action", "attempt") if name in data]
+    call = [str(json_value(data.pop(name))) for name in ("action", "attempt") if name in data]
     stood = [data.pop(name, None) for name in ("stack", "traceback")]
     if isinstance(lease, dict):
         data["pid"] = lease.get("pid")
     flat = {**data, **(_inner(data.pop("failure", None))), **(_inner(data.pop("cause", None)))}
     flat = {name: value for name, value in flat.items() if name in data or name not in ("failure", "cause")}
-    said = {name: screen.json_value(value) for name, value in flat.items() if value not in (None, "", [], False)}
+    said = {name: json_value(value) for name, value in flat.items() if value not in (None, "", [], False)}
     values = [f"{name}={value}" for name, value in said.items() if name not in _LEFT_OUT]
     line = "  ".join([*([" ".join(call)] if call else []), *values])
     return "\n".join([times.with_local_times(line), *(text for text in stood if isinstance(text, str))])

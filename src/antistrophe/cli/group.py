@@ -39,6 +39,7 @@ VERBS = {
     "export": "storage_commands",
     "purge": "storage_commands",
     "compact": "storage_commands",
+    "dashboard": "dashboard",
     "doctor": "doctor",
 }
 

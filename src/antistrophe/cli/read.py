@@ -23,6 +23,7 @@ from antistrophe.linux.termination import processes_of_home
 from antistrophe.narration import times
 from antistrophe.narration.entry_sentences import Sentence
 from antistrophe.narration.explanation import Explanation, explain
+from antistrophe.narration.json_values import json_value
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.course import course_of
 
@@ -151,7 +152,7 @@ def explain_verb(invocation: Invocation, saga_id: str) -> int:
     explanation = explain(entries, system_runs=system_state(invocation.home) is not None)
     if invocation.as_json:
         orders = [invocation.command(order) for order in explanation.orders]
-        screen.print_json({**screen.json_value(explanation), "orders": orders})
+        screen.print_json({**json_value(explanation), "orders": orders})
     else:
         _print(invocation, explanation)
     return DONE

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
 from enum import Enum
-from pathlib import Path
 from typing import IO, Any, cast
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from antistrophe.narration.json_values import json_value
 from antistrophe.records import SagaStatus, StepStatus
 from antistrophe.serialization.printable import printable
 
@@ -91,27 +89,6 @@ def print_json_line(value: Any) -> None:
     """Print a value as one line of JSON, and flush it: a program may be following."""
     sys.stdout.write(json.dumps(json_value(value)) + "\n")
     sys.stdout.flush()
-
-
-def json_value(value: Any) -> Any:
-    """A value that JSON can hold: times in ISO 8601, durations in seconds, bytes in hexadecimal."""
-    if isinstance(value, Enum):
-        return json_value(value.value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(json_value(key)): json_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [json_value(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: json_value(getattr(value, each.name)) for each in dataclasses.fields(value)}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, bytes | bytearray):
-        return bytes(value).hex()
-    return str(value) if isinstance(value, Path) else repr(value)
 
 
 def safe(text: str, style: str = "") -> Text:

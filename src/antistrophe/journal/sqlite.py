@@ -7,6 +7,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -24,6 +25,7 @@ from antistrophe.journal.journal import (
     by_stream,
     check_append,
 )
+from antistrophe.journal.moments import last_before
 from antistrophe.journal.packed_append import pack_append
 from antistrophe.journal.paging import check_page, like
 from antistrophe.journal.retention import Purge, Purgeable
@@ -41,6 +43,7 @@ from antistrophe.storage.free_pages import empty_log, give_back
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.write_lock import LockPatience
 
+_UNFINISHED = tuple(status.value for status in SagaStatus if not status.final)
 _LIVE = tuple(status.value for status in SagaStatus if not status.final and status is not SagaStatus.FAILED)
 
 _COLUMNS = "INSERT INTO journal(saga_id, seq, at, kind, entry, state)"
@@ -249,8 +252,11 @@ class SqliteJournal:
         limit: int = 100,
         cursor: str | None = None,
         part_bytes: int | None = None,
+        unfinished: bool = False,
+        accepted_by: datetime | None = None,
     ) -> SagaPage:
-        """See ``Journal``."""
+        """See ``Journal``. ``unfinished``: only sagas that run or are parked; ``accepted_by``: only those that were
+        accepted before that moment."""
         before = check_page(limit, cursor)
         if not all(is_text(each) for each in (name, text) if each is not None):
             return SagaPage(())  # no saga has a text that can't be stored
@@ -262,6 +268,11 @@ class SqliteJournal:
             wanted.append((f"{'+' if by_name and name is not None else ''}sagas.status = ?", (status.value,)))
         if name is not None:
             wanted.append((f"{'' if by_name else '+'}sagas.name = ?", (name,)))
+        if unfinished:
+            wanted.append((f"sagas.status IN {_UNFINISHED}", ()))
+        if accepted_by is not None:
+            last = last_before(self._database, int(accepted_by.timestamp() * 1e6))
+            wanted.append(("sagas.accepted <= ?", (last,)))
         if text is not None:
             wanted.append((f"({_CONTAINS})", (like(text),) * 4))
         where = "".join(f"{sql} AND " for sql, _ in wanted)

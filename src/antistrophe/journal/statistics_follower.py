@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.errors import JournalError
+from antistrophe.journal.moments import last_before
 from antistrophe.journal.retention import NO_SAGA
 from antistrophe.journal.rows import unpack_entry
 from antistrophe.journal.shapes import StoredShapes
@@ -102,19 +103,7 @@ class StatisticsFollower:
         """The position behind which to begin."""
         if self._window_s is None:
             return 0 if self._is_young(database) else self._head
-        since_us = int((time.time() - self._window_s) * 1e6)
-        low, high = 0, self._head  # the times of entries grow with their positions, but for a clock that was set
-        while low < high:
-            middle = (low + high) // 2
-            found = database.row(
-                "SELECT position, CAST(at AS INTEGER) FROM journal WHERE position > ? ORDER BY position LIMIT 1",
-                (middle,),
-            )
-            if found is None or found[1] >= since_us:
-                high = middle
-            else:
-                low = found[0]
-        return low
+        return last_before(database, int((time.time() - self._window_s) * 1e6))
 
     def _is_young(self, database: Database) -> bool:
         return self._head <= YOUNG_ENTRIES and database.row("SELECT 1 FROM purges LIMIT 1") is None

@@ -44,11 +44,12 @@ class Attachment:
     """Keeps the actor system of a home up while it is open. Any thread may use it; a fork may not.
 
     Its thread connects to the launcher, or starts one, and follows the states that the launcher tells. When the
-    connection ends, the thread begins again.
+    connection ends, the thread begins again. Without ``starts`` it only finds a launcher, and starts none.
     """
 
-    def __init__(self, home: Path, settings: Settings) -> None:
+    def __init__(self, home: Path, settings: Settings, *, starts: bool = True) -> None:
         self.home = home
+        self._starts = starts
         self.client_id = uuid.uuid4().hex
         self._settings = settings
         self._pid = os.getpid()
@@ -235,6 +236,10 @@ class Attachment:
 
     def _start(self) -> socket.socket | None:
         """Start a launcher and connect to it; None where it does not serve, as when another launcher does."""
+        if not self._starts:
+            raise SystemUnavailableError(
+                f"no actor system runs in {self.home}, and none is started for this: `antistrophe serve` starts one"
+            )
         self._publish(f"a launcher was started{self._held}")
         reap_marked(home_mark(self.home))  # what has ended since: orphans may fall to this process
         started = start_launcher(self.home, self._settings, self._settings.open_timeout_s)

@@ -5,6 +5,8 @@ them: the command line on a terminal, the dashboard on a page. Neither is known 
 
 - `entry_sentences` turns the entries of a saga into sentences; `explanation` says what they mean, what is owed, and
   what to do.
+- `timeline` arranges the attempts of a saga in rows, and `timeline_picture` draws them to scale, as SVG.
+- `json_values` has values as JSON can hold them.
 - `times` tells moments and durations, `phrases` sizes, numbers of times, and words that a shell takes.
 
 Rules: a text from outside passes through ``serialization.printable`` before it stands in a sentence. Whoever shows a

@@ -1,0 +1,116 @@
+"""What the first page shows: what needs attention, how many sagas there are, and what failed of late."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from antistrophe.client.stored_home import journal_file
+from antistrophe.dashboard.addresses import saga_path
+from antistrophe.dashboard.saga_filter import SagaFilter, find
+from antistrophe.dashboard.step_classes import StepClass
+from antistrophe.dashboard.stored import Look
+from antistrophe.journal.growth import growth_of
+from antistrophe.launcher.control_protocol import Failed, Restarting, State
+from antistrophe.narration.phrases import mebibytes
+from antistrophe.narration.times import age
+from antistrophe.records import SagaMetadata, SagaStatus, StepStatus
+
+MOST_PARKED = 8
+MOST_WAITING = 500
+LARGE_LOG_BYTES = 64 << 20
+_CRASHES = 3
+_ORDINARY_WAITS = ("a step process ", "the next attempt to ", "process ")
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Something that needs a person. ``level`` is `bad` or `warn`; ``path`` leads to more, below the root."""
+
+    level: str
+    title: str
+    text: str
+    path: str | None = None
+    since: datetime | None = None
+
+
+def attention(
+    look: Look, counts: dict[SagaStatus, int], state: State | None, classes: list[StepClass]
+) -> list[Attention]:
+    """What needs a person, the worst first."""
+    found = list(_of_system(state, sum(number for status, number in counts.items() if status.running)))
+    found += _parked(look, counts[SagaStatus.FAILED])
+    found += _waiting(look)
+    found += [_of_class(each) for each in classes if each.crashes >= _CRASHES and each.crashes * 2 >= each.attempts]
+    found += _of_file(look)
+    return found
+
+
+def _of_system(state: State | None, running: int) -> list[Attention]:
+    if isinstance(state, Failed):
+        return [Attention("bad", "The actor system has given up", f"{state.error}: {state.text}")]
+    if isinstance(state, Restarting):
+        return [Attention("warn", "The actor system is started again", state.reason)]
+    if state is None and running:
+        text = f"{running} unfinished sagas go on when a program opens the home, or with `antistrophe serve`."
+        return [Attention("bad", "No actor system runs", text, "/sagas?status=executing")]
+    return []
+
+
+def _parked(look: Look, number: int) -> list[Attention]:
+    if not number:
+        return []
+    page = look.journal.list(status=SagaStatus.FAILED, limit=MOST_PARKED)
+    found = [
+        Attention("bad", f"{saga.id} is parked", cause(saga), saga_path(saga.id), saga.updated_at)
+        for saga in page.sagas
+    ]
+    if number > len(found):
+        found.append(Attention("bad", f"{number - len(found)} more sagas are parked", "", "/sagas?status=failed"))
+    return found
+
+
+def cause(saga: SagaMetadata) -> str:
+    """Why a parked saga is parked: the undo that failed, or its error."""
+    failed = [step for step in saga.steps if step.status is StepStatus.COMPENSATION_FAILED]
+    return "; ".join(f"the undo of {step.name} failed: {step.error}" for step in failed) or saga.error or ""
+
+
+def _waiting(look: Look) -> list[Attention]:
+    """Sagas that wait for something that does not come by itself, such as their code, one line for each reason."""
+    sagas = find(look.journal, SagaFilter(waiting=True), None, MOST_WAITING).sagas
+    reasons = Counter(saga.waiting or "" for saga in sagas if not (saga.waiting or "").startswith(_ORDINARY_WAITS))
+    first = {saga.waiting: saga for saga in reversed(sagas)}
+    found = []
+    for reason, number in reasons.most_common(5):
+        saga = first[reason]
+        title = f"{saga.id} waits" if number == 1 else f"{number} sagas wait"
+        path = saga_path(saga.id) if number == 1 else f"/sagas?{SagaFilter(waiting=True, why=reason[:60]).query()}"
+        found.append(Attention("warn", title, reason, path, saga.updated_at))
+    return found
+
+
+def _of_class(found: StepClass) -> Attention:
+    text = f"{found.crashes} of {found.attempts} attempts of late lost their process, or were killed."
+    return Attention("warn", f"{found.name} crashes again and again", text, "/steps")
+
+
+def _of_file(look: Look) -> list[Attention]:
+    growth = growth_of(look.database.path)
+    if growth.log_bytes <= LARGE_LOG_BYTES:
+        return []
+    text = "A program reads for so long that the log can't be used anew: `fuser` names who has the file open."
+    return [Attention("warn", f"The journal's log has {mebibytes(growth.log_bytes)}", text)]
+
+
+def storage(look: Look) -> list[tuple[str, str]]:
+    """What the journal takes, in pairs of words."""
+    growth = growth_of(journal_file(look.database.path.parent))
+    said = [("journal", mebibytes(growth.file_bytes)), ("log", mebibytes(growth.log_bytes))]
+    said += [("free in it", mebibytes(growth.free_bytes))] if growth.free_bytes > 1 << 20 else []
+    if growth.sagas_a_day is not None:
+        said.append(("sagas a day", f"{growth.sagas_a_day:,.0f}"))
+    if growth.oldest_finished is not None:
+        said.append(("oldest finished", f"{age(datetime.now(UTC) - growth.oldest_finished)} ago"))
+    return said

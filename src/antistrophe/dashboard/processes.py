@@ -1,0 +1,92 @@
+"""What the page of processes shows: every process of the home, what it is, what it takes, and what it works on."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from antistrophe.dashboard.stored import Look
+from antistrophe.launcher.control_protocol import Ready, State
+from antistrophe.linux.procfs import read, stat_of
+from antistrophe.linux.termination import processes_of_home
+from antistrophe.records import SagaMetadata, StepStatus
+
+_WORKING = {StepStatus.RUNNING: "execute", StepStatus.COMPENSATING: "compensate"}
+_MOST_SAGAS = 1_000
+_STATES = {"R": "runs", "S": "sleeps", "D": "waits for a device", "T": "stopped", "t": "traced", "I": "idle"}
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True)
+class Process:
+    """One process. ``memory_bytes`` is what of it is in memory, ``cpu_s`` what it has used since its start ``up_s``
+    seconds ago. ``work``: the sagas, steps and actions that it runs."""
+
+    pid: int
+    parent: int
+    role: str
+    state: str
+    memory_bytes: int
+    cpu_s: float
+    up_s: float
+    depth: int = 0
+    work: list[tuple[SagaMetadata, str, str]] = field(default_factory=list)
+
+
+def processes(home: Path, look: Look | None, state: State | None) -> list[Process]:
+    """The processes of the home as a tree, parents first."""
+    found = {pid: made for pid in processes_of_home(home) if (made := _process(pid)) is not None}
+    for pid, role in _known_roles(state).items():
+        if pid in found:
+            found[pid].role = role
+    _add_work(found, look)
+    return _as_tree(found)
+
+
+def _known_roles(state: State | None) -> dict[int, str]:
+    if not isinstance(state, Ready):
+        return {}
+    return {
+        state.launcher_pid: "launcher",
+        state.admin_pid: "admin",
+        state.logger_pid: "logger",
+        state.supervisor_pid: "supervisor",
+    }
+
+
+def _add_work(found: dict[int, Process], look: Look | None) -> None:
+    if look is None:
+        return
+    for saga in look.journal.list(unfinished=True, limit=_MOST_SAGAS).sagas:
+        for step in saga.steps:
+            if step.pid in found and step.status in _WORKING:
+                found[step.pid].work.append((saga, step.name, _WORKING[step.status]))
+                found[step.pid].role = "step"
+
+
+def _process(pid: int) -> Process | None:
+    stat, text, memory = stat_of(pid), read(f"/proc/{pid}/stat"), read(f"/proc/{pid}/statm")
+    if stat is None or not stat.lives or not text or not memory:
+        return None
+    fields = text[text.rindex(b")") + 2 :].split()
+    cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS
+    up_s = max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - stat.start_ticks / _TICKS)
+    return Process(
+        pid, stat.parent, "", _STATES.get(stat.state, stat.state), int(memory.split()[1]) * _PAGE_BYTES, cpu_s, up_s
+    )
+
+
+def _as_tree(found: dict[int, Process]) -> list[Process]:
+    children: dict[int, list[Process]] = {}
+    for process in found.values():
+        children.setdefault(process.parent if process.parent in found else 0, []).append(process)
+    ordered: list[Process] = []
+    ahead = [(process, 0) for process in reversed(children.get(0, []))]
+    while ahead:
+        process, process.depth = ahead.pop()
+        ordered.append(process)
+        ahead += [(child, process.depth + 1) for child in reversed(children.get(process.pid, []))]
+    return ordered

@@ -1,0 +1,118 @@
+"""What the dashboard reads of a home: its journal, its statistics, and whether its system runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from antistrophe.client.stored_home import journal_file
+from antistrophe.errors import JournalError, SystemUnavailableError
+from antistrophe.journal import SqliteJournal
+from antistrophe.journal.saga_counts import NOTHING_COUNTED, counted_after
+from antistrophe.journal.statistics_follower import StatisticsFollower
+from antistrophe.launcher.control_protocol import Ready, State
+from antistrophe.launcher.probe import probe
+from antistrophe.records import SagaStatus
+from antistrophe.storage.database import Database
+from antistrophe.storage.opening import open_database
+from antistrophe.storage.write_lock import LockPatience
+
+PATIENCE_S = 1.0
+"""How long a page waits for somebody who holds the file."""
+
+WINDOW_S = 3_600.0
+"""Statistics begin with what was written so many seconds before the first look."""
+
+_STATE_S = 1.0
+_PROBE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The journal, open for one look."""
+
+    journal: SqliteJournal
+    database: Database
+
+
+class StoredHome:
+    """One home. Any thread may use it. Nothing stays open between two looks, so nobody who purges, compacts, moves or
+    replaces the file is kept from that."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._lock = threading.Lock()
+        self._counted = NOTHING_COUNTED
+        self._counted_in: tuple[int, int] | None = None
+        self._state: tuple[float, State | None] = (0.0, None)
+        self._follower: StatisticsFollower | None = None
+
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """Open the journal for reading. Raises JournalError, where there is none yet as well."""
+        file = journal_file(self.home)
+        with closing(open_database(file, read_only=True, patience=LockPatience(PATIENCE_S))) as database:
+            yield Look(SqliteJournal(database), database)
+
+    def counts(self, look: Look) -> dict[SagaStatus, int]:
+        """How many sagas have which status. What was counted before is not read again."""
+        place = self._place()
+        with self._lock:
+            counted = self._counted if place == self._counted_in else NOTHING_COUNTED
+        counted, counts = counted_after(look.database, counted)
+        with self._lock:
+            self._counted, self._counted_in = counted, place
+        return {status: number for status, number in counts.items() if status is not SagaStatus.NOT_STARTED}
+
+    def state(self) -> State | None:
+        """What the launcher of the home says, at most a second old; None where none answers."""
+        asked_at, state = self._state
+        if time.monotonic() - asked_at > _STATE_S:
+            try:
+                state = probe(self.home, _PROBE_S)
+            except (SystemUnavailableError, OSError):
+                state = None
+            self._state = (time.monotonic(), state)
+        return state
+
+    @property
+    def known_state(self) -> State | None:
+        """The state as it was last told: nobody is asked, and nothing waits."""
+        return self._state[1]
+
+    @property
+    def runs(self) -> bool:
+        """Whether a system of the home takes requests."""
+        return isinstance(self.state(), Ready)
+
+    def statistics(self) -> StatisticsFollower | None:
+        """Statistics up to now, or on the way there; None where there is no journal that can be read."""
+        try:
+            with self._lock:
+                if self._follower is None:
+                    self._follower = StatisticsFollower(journal_file(self.home), window_s=WINDOW_S)
+            self._follower.catch_up()
+        except JournalError:
+            return None
+        return self._follower
+
+    def signature(self) -> tuple[object, ...]:
+        """Something that is another one whenever a page may show something else."""
+        state = self.state()
+        try:
+            with self.look() as look:
+                return (self._place(), look.journal.head(), state)
+        except JournalError as error:
+            return (str(error), state)
+
+    def _place(self) -> tuple[int, int] | None:
+        """Which file has the journal's name now."""
+        try:
+            found = journal_file(self.home).stat()
+        except (JournalError, OSError):
+            return None
+        return (found.st_dev, found.st_ino)
