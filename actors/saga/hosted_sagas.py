@@ -109,7 +109,8 @@ class HostedSagas:
             self.send(self.supervisor, SagaEnded(saga_id, None, str(error), type(error).__name__))
         except Exception:
             # What the actor holds may be half of a change; the next actor starts from the journal, which is whole.
-            log.exception("the actor of saga %s can't handle %s", saga_id, type(message).__name__)
+            kind = type(message).__name__
+            log.exception("the actor of saga %s can't handle %s", saga_id, kind, extra={"saga_id": saga_id})
             self.leave(saga_id)
             self.send(self.supervisor, SagaActorFailed(saga_id))
 

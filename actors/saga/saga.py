@@ -318,7 +318,7 @@ class SagaActor:
         if not self._left:
             self._left = True
             if farewell is None:
-                log.warning("saga %s is in other hands; this actor leaves", self._id)
+                log.warning("saga %s is in other hands; this actor leaves", self._id, extra={"saga_id": self._id})
             else:
                 self._host.send(self._host.supervisor, farewell)
             self._host.leave(self._id)

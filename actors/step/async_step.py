@@ -235,7 +235,7 @@ class AsyncStepActor(RuntimeActor):
             answer = answer_of_exception(_without_exit(outcome)) if isinstance(outcome, BaseException) else outcome
             if answer is not None and not isinstance(answer, Refused):
                 keep_outcome(attempt_file, attempt_id, answer, message)
-            leave_if_changed(own_files, message.step_name)
+            leave_if_changed(own_files, message)
             self.hand_over(_CallSettled(name, answer, left))
 
         loop.start(Call(name, attempt, settled, lambda tasks: write_tasks_to(home, name, tasks)))

@@ -121,7 +121,7 @@ class StepActor(RuntimeActor):
             with self._caller.attempt():
                 self._last = (attempt_id, self._attempt(message, attempt_id))
                 self._leave_if_cancelled()
-            leave_if_changed(own_files, message.step_name)
+            leave_if_changed(own_files, message)
             left = self._leftovers.look() if self._spoilt is None else None  # one that is spoilt may not be able to
             if message.fresh and left is None and self._spoilt is None:
                 self._close_resources()

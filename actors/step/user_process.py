@@ -133,7 +133,7 @@ def not_loaded(name: str, message: LoadCode, error: BaseException, *, to_close: 
     return CodeNotLoaded(name, str(error), to_close, unguarded, found)
 
 
-def leave_if_changed(files: Mapping[int, OpenFile | None], step_name: str) -> None:
+def leave_if_changed(files: Mapping[int, OpenFile | None], message: RunStep) -> None:
     """End the process if its own descriptors are not what they were before a call. Whatever it sent now could go into a
     file of the user's; its attempt file says all that an answer could say."""
     lost = changed(files)
@@ -141,8 +141,9 @@ def leave_if_changed(files: Mapping[int, OpenFile | None], step_name: str) -> No
         log.warning(
             "step %s has closed descriptors that it did not open (%s), so its process is ended; close only what the "
             "step has opened",
-            step_name,
+            message.step_name,
             ", ".join(map(str, sorted(lost))),
+            extra={"saga_id": message.saga_id},
         )
         logging.shutdown()
         os._exit(EXIT_WITHOUT_DESCRIPTORS)

@@ -293,7 +293,7 @@ class LiveSagas:
         live = self._sagas.get(saga_id)
         if live is None or live.host is None:
             return
-        log.error("saga %s has lost its actor", live.id)
+        log.error("saga %s has lost its actor", live.id, extra={"saga_id": live.id})
         self._take_from_host(live)
         live.grant = None
         self._processes.withdraw(live.id)

@@ -99,7 +99,8 @@ class RunningAttempts:
                 left = f"nobody can look for them ({error})"
             if left:
                 # The saga asks again until it is told.
-                log.error("saga %s can't go on before the processes of its last attempt have ended: %s", saga_id, left)
+                text = "saga %s can't go on before the processes of its last attempt have ended: %s"
+                log.error(text, saga_id, left, extra={"saga_id": saga_id})
                 return
             self._reaped_before.add(identity)
         why = "the actor system that ran it died, or was ended before it came to its end"
@@ -180,7 +181,7 @@ class RunningAttempts:
         if worker is None or worker.asked is not None or saga_id is None:
             return
         why = f"it blocked the event loop that it shared with others for {message.blocked_s:g} s"
-        log.error("a call of saga %s is ended with its process: %s", saga_id, why)
+        log.error("a call of saga %s is ended with its process: %s", saga_id, why, extra={"saga_id": saga_id})
         self._endings.setdefault(lease_name, Ending(self._supervisor.now(), False, why))
         self._kill_worker(worker)
 

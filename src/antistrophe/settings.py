@@ -190,7 +190,7 @@ class Settings(_WithOrigin):
         high=1 << 40,
     )
     log_format: Literal["text", "json"] = _word(
-        "text", "The form of a line in the system's logs: text, or one JSON object.", "text", "json"
+        "text", "The form of a line in system.log and launcher.log: text, or one JSON object.", "text", "json"
     )
     step_log_bytes: int = _count(
         64 << 20,

@@ -46,6 +46,7 @@ def test_a_home_that_is_well(copy: Caller) -> None:
     assert wrong(copy) == {}
     said = copy.ask("doctor").out
     assert "3 of 3 replayed" in said
+    assert f"{copy.home / 'log'}: 0 files, 0.0 MiB, and 124 MiB at most" in said
     assert "1 parked" in said
     assert "WRONG" not in said
 

@@ -219,6 +219,7 @@ def test_the_logs_of_a_purged_saga_are_not_shown(system: SagaOrchestrator) -> No
     until(lambda: system.purge(timedelta(0)).sagas, "the purge")
     with pytest.raises(SagaExistsError, match="purged"):
         system.get_logs("purged")
+    assert b'"purged"' not in step_log_path(system.home).read_bytes()
 
 
 def test_logs_follows_a_saga_to_its_end(system: SagaOrchestrator, capsys: pytest.CaptureFixture[str]) -> None:

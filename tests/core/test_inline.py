@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from antistrophe import (
     SagaDefinition,
     SagaStatus,
     SagaStep,
+    StepContext,
     StepCrashedError,
     StepFailedError,
     StepTimeoutError,
+    step,
 )
 from antistrophe.testing import Outcome, run_inline
 from tests.core import steps_inline as steps
@@ -235,3 +238,34 @@ def test_asynchronous_steps_run_where_a_loop_runs_already(calls: Calls) -> None:
 def test_importing_it_needs_no_pytest() -> None:
     code = "import sys; sys.modules['pytest'] = None; from antistrophe.testing import run_inline"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@step(requires_compensation=False, retry=RetryPolicy(max_attempts=2, initial_s=0.1))
+def speak(ctx: StepContext, word: str) -> None:
+    sys.stdout.write(f"{word} ")
+    sys.stdout.write("out\n")
+    sys.stderr.write(f"{word} err\n")
+    ctx.log.warning("%s ctx", word)
+    if ctx.attempt == 1:
+        raise ValueError(word)
+
+
+@step(requires_compensation=False)
+async def speak_on_a_loop(ctx: StepContext, word: str) -> None:
+    await asyncio.to_thread(sys.stdout.write, f"{word}\n")
+
+
+def test_what_steps_say_is_kept_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdout, [*logging.root.handlers]
+    outcome = run_inline(SagaDefinition("says").add_step(speak("a")).add_step(speak_on_a_loop("b")))
+    assert (sys.stdout, [*logging.root.handlers]) == before
+    said = ("stdout", "a out"), ("stderr", "a err"), ("log", "a ctx")
+    assert [(each.attempt, each.source, each.text) for each in outcome.logs] == [
+        *[(attempt, *each) for attempt in (1, 2) for each in said],
+        (1, "stdout", "b"),
+    ]
+    assert outcome.logs[-1].step_name == "speak_on_a_loop"
+    assert outcome.logs[-1].pid == os.getpid()
+    shown = capsys.readouterr()
+    assert shown.out == "a out\na out\nb\n"
+    assert shown.err.count("a err") == 2

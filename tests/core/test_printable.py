@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import unicodedata
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antistrophe.serialization.log_lines import LogLines
+from antistrophe.serialization.log_lines import LogLines, formatter
 from antistrophe.serialization.printable import printable
 
 HOSTILE = "no money\n2026-01-01 00:00:00,000 INFO 1 antistrophe: all is well\r\x1b[2J\x00\u202e\u2028\x85\x0b"
@@ -59,3 +60,26 @@ def test_no_line_of_a_traceback_or_a_stack_begins_a_record() -> None:
     assert [each for each in others if not each.startswith("    ") or not each.isprintable()] == []
     assert "    Traceback (most recent call last):" in others
     assert "      here" in others
+
+
+def test_a_record_names_its_saga_once() -> None:
+    line = record("the actor of saga s-1 has gone")
+    line.saga_id = "s-1"
+    assert LogLines().format(line).endswith("the actor of saga s-1 has gone")
+    line.saga_id = "s\n2"
+    assert LogLines().format(line).endswith(r"the actor of saga s-1 has gone (saga s\n2)")
+
+
+def test_as_json_a_record_is_one_object_in_one_line() -> None:
+    line = record("saga %s failed", HOSTILE)
+    line.saga_id = HOSTILE
+    try:
+        raise ValueError("a bug")
+    except ValueError:
+        line.exc_info = sys.exc_info()
+    written = formatter("json").format(line)
+    assert "\n" not in written
+    told = json.loads(written)
+    assert told["saga"] == HOSTILE
+    assert "\nTraceback (most recent call last):\n" in told["text"]
+    assert (told["level"], told["logger"], told["pid"]) == (line.levelname, line.name, line.process)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from antistrophe.logs import attempt_output
 from antistrophe.logs.attempt_output import LONGEST_TEXT, AttemptOutput
+from antistrophe.logs.forgetting import forget
 from antistrophe.logs.handler import AttemptHandler
 from antistrophe.logs.reading import StepLogReader, records_of
 from antistrophe.logs.speaking import Speakers, speak_as, speaking
@@ -143,6 +144,26 @@ def test_a_line_that_a_full_disk_has_torn_spoils_no_other(tmp_path: Path, small_
     assert other.append(line("glued"))
     assert log.append(line("two"))
     assert texts(tmp_path) == ["one", "glued", "two"]
+
+
+def test_what_a_saga_has_said_is_forgotten_while_others_write(tmp_path: Path) -> None:
+    log = StepLog(tmp_path, 20_000)
+    for number in range(100):
+        log.append(line(f"secret {number}", f"s-{number % 3}"))
+        log.append(line('{"saga": "s-1", "step"', "s-0"))
+    with step_log_path(tmp_path).open("ab") as file:
+        file.write(b'{"saga": "bad\\x", torn' + line("glued", "s-1") + b"garbage\n")
+    kept = texts(tmp_path, "s-0")
+    reader = StepLogReader(tmp_path, "s-0")
+    reader.more()
+    assert forget(tmp_path, lambda saga_id: saga_id in ("s-1", "s-2")) > 20
+    assert forget(tmp_path, lambda saga_id: saga_id in ("s-1", "s-2")) == 0
+    log.append(line("after", "s-0"))
+    assert (texts(tmp_path, "s-1"), texts(tmp_path, "s-2")) == ([], [])
+    assert texts(tmp_path, "s-0") == [*kept, "after"]
+    assert [record.text for record in reader.more()] == ["after"]
+    assert b"glued" not in step_log_path(tmp_path).read_bytes()
+    assert forget(tmp_path / "nowhere", lambda _: True) == 0
 
 
 # --- the form of a record -------------------------------------------------------------------------------------------
@@ -314,6 +335,17 @@ def test_a_stream_shows_at_once_what_is_flushed_and_else_whole_lines() -> None:
     print("\ud800", file=stream)
     assert kept.texts == ["a", "bc", "waits now", r"\xff", r"\ud800"]
     assert (stream.fileno(), stream.isatty(), stream.encoding, stream.name) == (1, False, "utf-8", "<stdout>")
+
+
+def test_half_a_line_is_not_the_next_attempts() -> None:
+    first, second = Kept(), Kept()
+    speaker = [first.output]
+    stream = StepStream("stdout", 1, lambda: speaker[0])
+    print("half", end="", file=stream)
+    speaker[0] = second.output
+    print("whole", file=stream)
+    first.output.end()
+    assert (first.texts, second.texts) == (["half"], ["whole"])
 
 
 def test_a_stream_that_can_not_be_heard_fails_nobody(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -21,8 +22,8 @@ from antistrophe.client.stored_home import ANSWER_S
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal, journal_path
 from antistrophe.journal.growth import growth_of
-from antistrophe.launcher.control_protocol import Ready, State
-from antistrophe.launcher.home_lock import LOCK_NAME
+from antistrophe.launcher.control_protocol import Ready, State, unpack_settings
+from antistrophe.launcher.home_lock import LOCK_NAME, LOG_FOLDER
 from antistrophe.launcher.probe import probe
 from antistrophe.linux.control_groups import fence_in_words, group_folder
 from antistrophe.linux.descendants import can_mark
@@ -32,6 +33,7 @@ from antistrophe.narration.phrases import places
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of
+from antistrophe.settings import Settings
 from antistrophe.transport.sockets import existing_socket_folder
 
 OLDEST_PYTHON = (3, 11)
@@ -49,6 +51,7 @@ _STATUSES = (
     SagaStatus.COMPLETED,
 )
 NAMED = 5
+SYSTEM_LOGS = 3
 SETTLE_S = 3.0
 
 
@@ -99,7 +102,7 @@ def examine(home: Path, *, all_sagas: bool) -> list[Finding]:
         system = _System(None, [], [])
     else:
         findings += _of_system(system)
-    return [*findings, *_journal(home, system, all_sagas=all_sagas)]
+    return [*findings, _logs(home, system.state), *_journal(home, system, all_sagas=all_sagas)]
 
 
 def _observe(home: Path) -> _System:
@@ -166,6 +169,18 @@ def _space(home: Path) -> Iterator[Finding]:
         yield Finding(Health.NOTE, "disk", text, "free some space: on a full disk nothing new is dispatched")
     else:
         yield _well("disk", text)
+
+
+def _logs(home: Path, state: State | None) -> Finding:
+    """The folder of the logs, and how much it may hold, by the settings of the system that runs."""
+    settings = unpack_settings(state.settings) if isinstance(state, Ready) else Settings()
+    most = settings.step_log_bytes + 2 * SYSTEM_LOGS * settings.log_bytes
+    there = size = 0
+    with suppress(OSError):
+        for each in (home / LOG_FOLDER).iterdir():
+            there, size = there + 1, size + each.lstat().st_size
+    says = f"{home / LOG_FOLDER}: {there} files, {size / (1 << 20):.1f} MiB, and {most / (1 << 20):,.0f} MiB at most"
+    return _well("logs", says if isinstance(state, Ready) else f"{says}, where no setting says otherwise")
 
 
 def _of_system(system: _System) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from antistrophe.client.arguments import check_text
 from antistrophe.errors import JournalBusyError, RequestError
 from antistrophe.journal import Purgeable, SqliteJournal
+from antistrophe.logs.forgetting import forget
 from antistrophe.records import PurgeReport, SagaStatus
 from antistrophe.storage.own_transactions import refuse_while_writing
 
@@ -52,6 +53,7 @@ def purge(
             while _step(step, go_on):
                 _keep_log_small(journal, file)
         journal.empty_log()
+        forget(file.parent, lambda saga_id: journal.purged(saga_id) is not None)
     return walk.report
 
 

@@ -46,7 +46,7 @@ def launch(home: str, settings: dict[str, Any]) -> None:
         return
     _report({SERVING: True})
     # No child keeps the application's pipe open. What steps print goes to the log, line by line.
-    printed = PrintedOutput(log_file, log_bytes)
+    printed = PrintedOutput(log_file, log_bytes, settings["log_format"])
     printed.take_over()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     launcher.run()

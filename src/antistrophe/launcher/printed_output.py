@@ -9,11 +9,13 @@ from __future__ import annotations
 import codecs
 import contextlib
 import fcntl
+import json
 import os
 import select
 import signal
 import threading
 import time
+from datetime import UTC, datetime
 
 from antistrophe.linux.log_file import LogFile
 from antistrophe.serialization.printable import printable
@@ -26,17 +28,28 @@ _IDLE_S = 0.25
 
 _WINDOW_S = 10.0
 _MARK = "| "
+_PRINTED = "printed"
 _TAB = "\t"
 _END_S = 2.0
 
 
+def _as_text(line: str) -> str:
+    now = time.time()
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))},{int(now * 1000) % 1000:03} {_MARK}{line}"
+
+
+def _as_json(line: str) -> str:
+    return json.dumps({"at": datetime.now(UTC).isoformat(timespec="microseconds"), "logger": _PRINTED, "text": line})
+
+
 class PrintedOutput:
     """Takes the place of standard output and error from `take_over` until `give_back`. In ten seconds ``max_bytes`` are
-    written at most; the rest of what was printed is counted and dropped."""
+    written at most; the rest of what was printed is counted and dropped. ``form`` is the setting ``log_format``."""
 
-    def __init__(self, file: LogFile, max_bytes: int) -> None:
+    def __init__(self, file: LogFile, max_bytes: int, form: str = "text") -> None:
         self._file = file
         self._max_bytes = max_bytes
+        self._told = _as_json if form == "json" else _as_text
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._line = ""
         self._window_end = 0.0
@@ -107,7 +120,7 @@ class PrintedOutput:
         self._tell_dropped()
 
     def _write(self, lines: list[str]) -> None:
-        text = "".join(f"{_MARK}{printable(line, keep=_TAB)}\n" for line in lines)
+        text = "".join(f"{self._told(printable(line, keep=_TAB))}\n" for line in lines)
         if text:
             self._file.write(text)
             self._written += len(text)

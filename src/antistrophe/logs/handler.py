@@ -28,7 +28,7 @@ class AttemptHandler(logging.Handler):
                 record.saga_id = output.saga_id
                 if not self._is_the_systems(record) and not self._keep(output, record):
                     return
-            if self._system is not None:
+            if self._system is not None and record.levelno >= self._system.level:
                 self._system.handle(record)
         except Exception:
             self.handleError(record)

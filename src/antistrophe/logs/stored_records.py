@@ -7,6 +7,7 @@ start of a record, so the whole ones are found again.
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
@@ -15,6 +16,7 @@ from antistrophe.records import LogRecord
 from antistrophe.serialization.printable import printable
 
 _START = b'{"saga": '
+_WITH_ID = re.compile(_START.replace(b"{", rb"\{") + rb'("(?:[^"\\]|\\.)*"),')
 
 
 def head_of(saga_id: str, step_name: str, action: str, attempt: int) -> str:
@@ -50,6 +52,11 @@ def record_in(line: bytes, saga_id: str) -> LogRecord | None:
         return _record(read) if isinstance(read, dict) else None
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
+
+
+def saga_ids_in(line: bytes) -> list[bytes]:
+    """The ids of the sagas in a line, packed as JSON; more than one where a full disk has torn a line."""
+    return _WITH_ID.findall(line)
 
 
 def _record(read: dict[str, Any]) -> LogRecord:

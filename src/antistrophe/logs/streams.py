@@ -28,17 +28,37 @@ def take_streams(speaker: Speaker) -> None:
 
 
 class StepStream(io.TextIOWrapper):
-    """A text stream, written line by line. What is flushed without the end of its line is a line of its own."""
+    """A text stream that keeps nothing back: the next word may be another attempt's. What is flushed without the end of
+    its line is a line of its own."""
 
     def __init__(self, source: str, fileno: int, speaker: Speaker) -> None:
         self._printed = _Printed(source, fileno, speaker)
         bytes_below: Any = self._printed  # all that a TextIOWrapper asks of a buffer
-        super().__init__(bytes_below, "utf-8", "backslashreplace", line_buffering=True)
+        super().__init__(bytes_below, "utf-8", "backslashreplace", line_buffering=True, write_through=True)
 
     def flush(self) -> None:
         """Only who calls this wants to see a line that has not ended: the stream itself does not call it."""
         super().flush()
         self._printed.show()
+
+
+class Echo:
+    """A stream that does what another one does, and whose words are kept as well."""
+
+    def __init__(self, stream: Any, source: str, speaker: Speaker) -> None:
+        self._stream = stream
+        self._source = source
+        self._speaker = speaker
+
+    def write(self, text: str) -> int:
+        """Write the text to that stream, and keep it."""
+        written: int = self._stream.write(text)
+        if (output := self._speaker()) is not None:
+            output.printed(self._source, text.encode("utf-8", "backslashreplace"))
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class _Printed(io.RawIOBase):

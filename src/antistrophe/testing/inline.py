@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from antistrophe.actors.saga.saga import SagaActor
@@ -42,13 +42,14 @@ from antistrophe.messages import (
     SagaSleeps,
     StepAnswer,
 )
-from antistrophe.records import SagaStatus, TimelineEntry
+from antistrophe.records import LogRecord, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, Lease
 from antistrophe.saga.inputs import Answer, Exited
 from antistrophe.saga.outcome import error_of, outcome_of
 from antistrophe.saga.results import result_in
 from antistrophe.saga.state import Saga, replay
 from antistrophe.settings import Settings
+from antistrophe.testing.inline_logs import InlineLogs
 
 _CAUGHT = (Exception, AttemptCancelled, asyncio.CancelledError, SystemExit)
 """What a call may raise. Anything else (KeyboardInterrupt, what a test framework raises) is not the saga's to have."""
@@ -57,13 +58,15 @@ _CAUGHT = (Exception, AttemptCancelled, asyncio.CancelledError, SystemExit)
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a saga ended: its ``events`` in step order (none unless it completed), its ``status`` (COMPLETED, COMPENSATED
-    or FAILED), the ``error`` that a caller of ``execute`` would get (None if it completed), and every entry of its
-    journal as ``timeline``."""
+    or FAILED), the ``error`` that a caller of ``execute`` would get (None if it completed), every entry of its
+    journal as ``timeline``, and what its steps have printed and logged as ``logs``: from the levels of this process
+    on."""
 
     events: list[object]
     status: SagaStatus
     error: SagaError | None
     timeline: list[TimelineEntry]
+    logs: list[LogRecord] = field(default_factory=list)
 
 
 def run_inline(saga: SagaDefinition) -> Outcome:
@@ -109,6 +112,7 @@ class _Inline:
         self._ended = False
         self._resources = WorkerResources()
         self._coroutines = _Coroutines()
+        self._logs = InlineLogs()
 
     def run(self) -> Outcome:
         run_apart = self._coroutines.run_apart
@@ -138,7 +142,8 @@ class _Inline:
             encoded = tuple(event for result in map(result_in, self._entries) if result for event in result.events)
         events = [decode_event(event.type, event.type_version, event.data) for event in encoded]
         records = [JournalRecord(seq, saga.id, seq, entry) for seq, entry in enumerate(self._entries, start=1)]
-        return Outcome(events, outcome.status, error_of(outcome), [timeline_entry(record) for record in records])
+        timeline = [timeline_entry(record) for record in records]
+        return Outcome(events, outcome.status, error_of(outcome), timeline, self._logs.records)
 
     def _tell(self, message: Any) -> None:
         self._todo.append(lambda: self._actor.receive(message))
@@ -235,7 +240,8 @@ class _Inline:
         worker = self._resources.seen_from(source)
         context = context_of(message, time.time() + message.limit_s, worker, self._stored_outputs)
         try:
-            result = self._coroutines.result_of(lambda: call_step(step, message.action.value, context))
+            with self._logs.heard(message):
+                result = self._coroutines.result_of(lambda: call_step(step, message.action.value, context))
         except SystemExit as ended:
             end = exit_of(ended)
             if isinstance(end, Exited):
