@@ -9,12 +9,13 @@ import re
 import signal
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from antistrophe.linux.termination import processes_of_home
-from tests.acceptance.command import PROGRAM, Caller, finish, write_lines
+from tests.acceptance.command import LIMIT_S, PROGRAM, Caller, finish, write_lines
 from tests.waiting import until
 
 GOOD = {"id": "good", "item": "lyre"}
@@ -160,3 +161,40 @@ def test_a_terminal_gets_colours_and_a_bar(shop: Caller) -> None:
     assert COLOUR.search(screen_of(shop, "list"))
     assert not COLOUR.search(screen_of(shop, "list", NO_COLOR="1"))
     assert "completed" in screen_of(shop, "list", NO_COLOR="1")
+
+
+def test_serve_has_metrics_where_it_is_told_to(shop: Caller) -> None:
+    server = shop.start("serve", "--settings", "quick.toml", "--json", "--metrics", "0")
+    assert server.stdout is not None
+    address = json.loads(server.stdout.readline())["metrics"]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", address)
+    write_lines(shop.folder / "orders.jsonl", [GOOD])
+    assert shop("run", "shop.py:order", "--input", "orders.jsonl").code == 0
+
+    def page() -> str:
+        with urllib.request.urlopen(address, timeout=LIMIT_S) as answer:
+            return str(answer.read().decode())
+
+    until(lambda: "antistrophe_up 1.0\n" in page(), "the system has answered in time")
+    assert re.search(r'^antistrophe_sagas_completed_total\{name="[^"]+"\} 1\.0$', page(), re.MULTILINE)
+    port = address.rpartition(":")[2].partition("/")[0]
+    other = shop("--home", shop.folder / "other", "serve", "--metrics", port)
+    assert other.code == 2
+    assert f"metrics can't be served at port {port} of 127.0.0.1: Address already in use" in other.complaint
+    assert not (shop.folder / "other").exists(), "nothing has been started"
+    server.terminate()
+    assert finish(server).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--metrics", "http"), "'http' is not a valid integer"),
+        (("--metrics", "70000"), "70000 is not in the range"),
+        (("--metrics-host", "127.0.0.1"), "give --metrics PORT too"),
+    ],
+)
+def test_serve_says_what_is_wrong_with_where_to_serve_metrics(shop: Caller, words: tuple[str, ...], says: str) -> None:
+    ended = shop.ask("serve", *words)
+    assert ended.code == 2
+    assert says in ended.err

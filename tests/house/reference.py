@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 
 from antistrophe import errors
+from antistrophe.metrics.families import BUCKETS, FAMILIES, VALUES
 from antistrophe.saga.entries import ENTRY_TYPES
+from antistrophe.saga.statistics import MOST_LABELS, OTHER
 from antistrophe.settings import Settings
 from tests.house.packages import packages_page
 from tests.house.states import states_page
@@ -80,7 +82,34 @@ def file_format_page() -> str:
     return before + "\n".join(rows) + "\n" + after
 
 
+def metrics_page() -> str:
+    """Every metric: its kind, its labels and what it says."""
+    lines = [
+        "# Metrics",
+        "",
+        "What `antistrophe serve --metrics PORT` and `antistrophe.metrics.collector(home)` give:",
+        f"[how to use them](../how-to/watch-with-prometheus.md). {MADE}",
+        "",
+        "| metric | kind | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    for family in FAMILIES:
+        labels = ", ".join(f"`{label}`" for label in family.labels) or "-"
+        says = family.says + (" Asked of the system, and absent where it does not answer." if family.asked else "")
+        lines.append(f"| `{family.name}` | {family.kind.value} | {labels} | {says} |")
+    lines += ["", "| label | values |", "|---|---|"]
+    lines += [f"| `{label}` | {', '.join(f'`{value}`' for value in values)} |" for label, values in VALUES.items()]
+    lines += [
+        f"| `name` | names of sagas: the first {MOST_LABELS} that are seen, and `{OTHER}` for the rest |",
+        f"| `step_class` | step classes, as `module:Class`: the first {MOST_LABELS} that are seen, and `{OTHER}` |",
+        "",
+        f"Histograms have these bounds, in seconds: {', '.join(BUCKETS)}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 PAGES = {
+    "reference/metrics.md": metrics_page,
     "reference/settings.md": settings_page,
     "reference/errors.md": errors_page,
     "reference/file-format.md": file_format_page,

@@ -8,7 +8,7 @@ import pytest
 
 from tests.house.tree import ROOT, project
 
-OWN_EXTRA = "antistrophe[test,dashboard,docs,web,examples]"
+OWN_EXTRAS = "antistrophe["  # what one extra takes from the others
 DEPENDENCIES = [
     *project()["build-system"]["requires"],
     *project()["project"]["dependencies"],
@@ -19,7 +19,7 @@ RELEASE = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
 HOOKS = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
 
 
-@pytest.mark.parametrize("dependency", [line for line in DEPENDENCIES if line != OWN_EXTRA])
+@pytest.mark.parametrize("dependency", [line for line in DEPENDENCIES if not line.startswith(OWN_EXTRAS)])
 def test_a_dependency_has_a_lower_and_an_upper_bound(dependency: str) -> None:
     assert re.fullmatch(r"[\w-]+(>=[\d.]+,<[\d.]+|~=\d+\.\d+(\.\d+)?|==[\d.]+)", dependency)
 

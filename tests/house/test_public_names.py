@@ -27,6 +27,7 @@ MODULES = {
     "antistrophe": ROOT_NAMES,
     "antistrophe.cqrs": CQRS_NAMES,
     "antistrophe.dashboard": "app",
+    "antistrophe.metrics": "collector",
     "antistrophe.testing": TESTING_NAMES,
 }
 

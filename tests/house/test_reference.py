@@ -14,7 +14,7 @@ from antistrophe.storage import schema
 from tests.house.pages import blocks_of
 from tests.house.reference import DOCS, PAGES
 
-MODULES = ("antistrophe", "antistrophe.cqrs", "antistrophe.dashboard", "antistrophe.testing")
+MODULES = ("antistrophe", "antistrophe.cqrs", "antistrophe.dashboard", "antistrophe.testing", "antistrophe.metrics")
 FILE_FORMAT = DOCS / "reference" / "file-format.md"
 
 

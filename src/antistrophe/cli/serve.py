@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
 import click
@@ -20,23 +20,44 @@ from antistrophe.client.orchestrator import SagaOrchestrator
 POLL_S = 2.0
 """How often `serve` asks whether the system answers. A system that stays away ends `serve` with an error."""
 
+LOCAL_HOST = "127.0.0.1"
+
 
 @click.command("serve", short_help="Keep the actor system of the home running.")
+@click.option("--metrics", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve metrics for Prometheus.")
+@click.option("--metrics-host", "host", metavar="HOST", help=f"Where to serve them; by default {LOCAL_HOST}.")
 @everywhere
 @pass_invocation
-def serve_verb(invocation: Invocation) -> int:
+def serve_verb(invocation: Invocation, port: int | None, host: str | None) -> int:
     """Keep the actor system of the home running until SIGTERM, SIGINT or SIGHUP.
 
     `serve` counts as one attached program: the system runs as long as any program is attached. Sagas that an earlier
-    run left unfinished go on at once.
+    run left unfinished go on at once. `--metrics PORT` needs the extra antistrophe[metrics], and serves
+    http://127.0.0.1:PORT/metrics. Who can reach the port can read it.
     """
+    if host is not None and port is None:
+        raise click.UsageError("--metrics-host says where to serve metrics: give --metrics PORT too")
     settings = invocation.settings()
-    with as_tool(), _stop_signals() as stop, SagaOrchestrator(invocation.home, settings=settings) as orchestrator:
-        _say_ready(invocation, orchestrator)
+    with (
+        as_tool(),
+        _stop_signals() as stop,
+        _metrics(invocation, port, host) as metrics,
+        SagaOrchestrator(invocation.home, settings=settings) as orchestrator,
+    ):
+        _say_ready(invocation, orchestrator, metrics)
         while not stop.wait(POLL_S):
             orchestrator.running_count()
         _say(invocation, "stopping: running attempts get drain_s to end; unfinished sagas go on at the next start")
     return DONE
+
+
+def _metrics(invocation: Invocation, port: int | None, host: str | None) -> AbstractContextManager[str | None]:
+    """Serve metrics where that is wanted; gives their address."""
+    if port is None:
+        return nullcontext()
+    from antistrophe.metrics.server import serving
+
+    return serving(invocation.home, port, host or LOCAL_HOST)
 
 
 @contextmanager
@@ -55,11 +76,14 @@ def _stop_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _say_ready(invocation: Invocation, orchestrator: SagaOrchestrator) -> None:
+def _say_ready(invocation: Invocation, orchestrator: SagaOrchestrator, metrics: str | None) -> None:
     running = orchestrator.running_count()
     if invocation.as_json:
-        screen.print_json_line({"home": orchestrator.home, "pid": os.getpid(), "running_sagas": running})
+        served = {} if metrics is None else {"metrics": metrics}
+        screen.print_json_line({"home": orchestrator.home, "pid": os.getpid(), "running_sagas": running, **served})
     else:
+        if metrics is not None:
+            _say(invocation, f"metrics at {metrics}")
         _say(invocation, f"serving {orchestrator.home} as process {os.getpid()}; {running} unfinished sagas go on")
 
 

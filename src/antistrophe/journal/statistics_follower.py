@@ -52,13 +52,13 @@ class StatisticsFollower:
     def __init__(self, file: str | os.PathLike[str], *, window_s: float | None = None) -> None:
         self.statistics = SagaStatistics()
         self.unreadable = 0
+        self.files = 0
         self._file = Path(file)
         self._window_s = window_s
         self._lock = threading.Lock()
         self._read = 0
         self._head = 0
         self._last: tuple[Any, ...] | None = None
-        self._begun = False
 
     @property
     def behind(self) -> int:
@@ -87,11 +87,12 @@ class StatisticsFollower:
     def _begin(self, database: Database) -> None:
         """See how far the journal has come, and where to begin in one that is new here."""
         self._head = int(database.row("SELECT max(position) FROM journal")[0] or 0)
-        if not self._begun:
-            self._begun, self._read = True, self._first(database)
+        if not self.files:
+            self.files, self._read = 1, self._first(database)
         elif self._head < self._read or self._was_replaced(database):
             self._read = 0 if self._is_young(database) else self._head
             self._last = None
+            self.files += 1
             self.statistics.forget_courses()
 
     def _was_replaced(self, database: Database) -> bool:
