@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from antistrophe.errors import UnreadableDataError
-from antistrophe.linux.descriptor import file_behind
+from antistrophe.linux.descriptor import file_behind, is_open
 from antistrophe.linux.private_files import make_private_folder, open_private, opened_folder
 from antistrophe.saga.entries import Action
 from antistrophe.saga.inputs import ANSWER_TYPES, Answer
@@ -116,11 +116,11 @@ class AttemptFile:
 
     def close(self) -> None:
         """Close the file: nothing more will be written."""
-        if file_behind(self._file) == self._opened:
+        if is_open(self._file, self._opened):
             os.close(self._file)
 
     def _write(self, record: bytes, offset: int) -> None:
-        if file_behind(self._file) != self._opened:
+        if not is_open(self._file, self._opened):
             self._open_again()
         written = pwrite(self._file, record, offset)
         if written != len(record):
@@ -130,7 +130,7 @@ class AttemptFile:
         """User code has closed the file. Its number may belong to a file of the user's by now, which must not be
         written and must stay open."""
         file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        if file_behind(file) != self._opened:
+        if not is_open(file, self._opened):
             os.close(file)
             raise OSError(errno.ESTALE, "another file stands in the place of the attempt file", str(self._path))
         self._file = file

@@ -31,19 +31,31 @@ EXIT_AFTER_CANCEL = 143
 """The exit code of a process that SIGTERM has ended: 128 + 15, as a shell shows it."""
 
 
+class Attempt:
+    """From the preparation of a call until its outcome is written, as a ``with`` block."""
+
+    under_way = False
+
+    def __enter__(self) -> None:
+        self.under_way = True
+
+    def __exit__(self, *_error: object) -> None:
+        self.under_way = False
+
+
 class Caller:
     """Makes calls in the main thread of this process, and ends them on SIGTERM.
 
     SIGTERM is only sent to end the process. During a call it raises AttemptCancelled in the call, or cancels the call's
-    coroutine while the loop waits. Between two attempts it ends the process, once ``on_end`` has returned. ``on_over``
-    is called as soon as user code has run, before anything else; until then its functions may be others than those of
-    the library.
+    coroutine while the loop waits. In the rest of an ``attempt`` it only sets ``cancelled``, which the caller looks at.
+    Between two attempts it ends the process, once ``on_end`` has returned. ``on_over`` is called as soon as user code
+    has run, before anything else; until then its functions may be others than those of the library.
     """
 
     def __init__(self, on_over: Callable[[], None]) -> None:
         self._on_over = on_over
         self._pid = getpid()
-        self._in_attempt = False
+        self.attempt = Attempt()
         self._calling = False
         self._ending = False
         self.loop = CallLoop()
@@ -57,16 +69,6 @@ class Caller:
         signal.signal(signal.SIGTERM, self._on_sigterm)
         # Thespian sets a handler for this signal. It never runs in native code, and does not end the process.
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
-
-    @contextlib.contextmanager
-    def attempt(self) -> Iterator[None]:
-        """From the preparation of a call until its outcome is written. SIGTERM outside of the call only sets
-        ``cancelled`` here, which the caller looks at."""
-        self._in_attempt = True
-        try:
-            yield
-        finally:
-            self._in_attempt = False
 
     def call(self, make: Callable[[], Any], limits: ResourceLimits | None) -> Any:
         """What ``make`` returns, or what the coroutine returns that it makes. Lets every exception through."""
@@ -93,13 +95,13 @@ class Caller:
             self._calling = False
 
     def _on_sigterm(self, _signal: int, _frame: Any) -> None:
-        if getpid() == self._pid and not self._in_attempt and not self._ending:
+        if getpid() == self._pid and not self.attempt.under_way and not self._ending:
             self._ending = True
             try:
                 self.on_end()
             finally:
                 _exit(EXIT_AFTER_CANCEL)
-        if getpid() != self._pid or not self._in_attempt:
+        if getpid() != self._pid or not self.attempt.under_way:
             _exit(EXIT_AFTER_CANCEL)
         self.cancelled = True
         if not self._calling:
@@ -129,6 +131,8 @@ def answer_of(action: Action, result: Any, limit_bytes: int) -> Answer:
     try:
         if action is Action.VERIFY:
             return _verdict(result, limit_bytes)
+        if result is None:
+            return Returned()
         output, events = _encoded(normalise_result(result), limit_bytes)
         return Returned(output, events)
     except Exception as error:  # the user's value may raise anything when it is packed

@@ -14,7 +14,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from antistrophe.actors.step.attempt_file import open_in_home, stack_path
-from antistrophe.linux.descriptor import file_and_size, file_behind
+from antistrophe.linux.descriptor import file_and_size, file_behind, is_open
 from antistrophe.linux.private_files import write_private
 from antistrophe.linux.procfs import read
 from antistrophe.messages import ProcessDead
@@ -68,7 +68,7 @@ class StackFile:
 
     def close(self) -> None:
         """Close the file, which another one replaces."""
-        if file_behind(self._file) == self._opened:
+        if is_open(self._file, self._opened):
             os.close(self._file)
 
     def begin(self) -> bool:
@@ -86,7 +86,7 @@ class StackFile:
         import asyncio  # there already, as there is a task
 
         with contextlib.suppress(OSError):
-            if file_behind(self._file) == self._opened:
+            if is_open(self._file, self._opened):
                 os.write(self._file, _tasks_text([step, *(asyncio.all_tasks(step.get_loop()) - {step})]))
 
 

@@ -118,7 +118,7 @@ class StepActor(RuntimeActor):
         attempt_id = AttemptId(message.saga_id, message.step, message.action, message.attempt)
         if self._last is None or self._last[0] != attempt_id:
             own_files = self.own_files(connections=True)
-            with self._caller.attempt():
+            with self._caller.attempt:
                 self._last = (attempt_id, self._attempt(message, attempt_id))
                 self._leave_if_cancelled()
             leave_if_changed(own_files, message)

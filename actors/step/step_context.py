@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ from antistrophe.actors.step.stored_outputs import StoredOutputs
 from antistrophe.definition.context import Outputs, StepContext
 from antistrophe.definition.worker_start import Worker
 from antistrophe.messages import RunStep
+from antistrophe.serialization.fast_records import maker
 from antistrophe.serialization.payload import unpack_payload
 
 
@@ -22,17 +24,27 @@ def context_of(message: RunStep, deadline_at: float, worker: Worker, stored: Sto
     output = message.output
     if isinstance(output, int):
         output = stored.packed(message.saga_id, output)
-    return StepContext(
-        saga_id=message.saga_id,
-        step_name=message.step_name,
-        step_index=message.step,
-        attempt=message.run,
-        idempotency_key=message.idempotency_key,
-        forward_key=message.forward_key,
-        outputs=Outputs(at_hand, message.step_name, None if all_at_hand else stored.of(message)),
-        output=None if output is None else unpack_payload(output),
-        in_doubt=message.in_doubt,
-        deadline=datetime.fromtimestamp(deadline_at, UTC),
-        log=logging.getLogger(f"antistrophe.step.{message.step_name}"),
-        worker=worker,
+    made: StepContext = _make(
+        message.saga_id,
+        message.step_name,
+        message.step,
+        message.run,
+        message.idempotency_key,
+        message.forward_key,
+        Outputs(at_hand, message.step_name, None if all_at_hand else stored.of(message)),
+        None if output is None else unpack_payload(output),
+        message.in_doubt,
+        datetime.fromtimestamp(deadline_at, UTC),
+        _logger_of(message.step_name),
+        worker,
     )
+    return made
+
+
+_make = maker(StepContext)  # its ``__init__`` makes a call for each field
+_KEPT_LOGGERS = 64
+
+
+@functools.lru_cache(_KEPT_LOGGERS)
+def _logger_of(step_name: str) -> logging.Logger:
+    return logging.getLogger(f"antistrophe.step.{step_name}")

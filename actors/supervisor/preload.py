@@ -58,6 +58,8 @@ def warm_up() -> None:
 def step_actors() -> tuple[type, type]:
     """The actors of step processes and of async workers. They and asyncio are a sixth of what the system imports, so
     the supervisor loads them when it takes requests already, and before its first fork for user code."""
+    import zoneinfo  # noqa: F401 - the input of a step may hold times of a zone
+
     from antistrophe.actors.step.async_step import AsyncStepActor
     from antistrophe.actors.step.step import StepActor
 

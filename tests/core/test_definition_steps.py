@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
+from antistrophe.definition import calling
 from antistrophe.definition.calling import build_step, call_step
 from antistrophe.definition.context import StepContext
 from antistrophe.definition.saga_definition import SagaDefinition
@@ -250,6 +251,38 @@ def test_the_context_is_given_where_it_is_taken() -> None:
     assert call_step(OtherCalls(), "verify", context) is context
     with pytest.raises(InvalidStepError, match="has no method verify"):
         call_step(Debit("A", 1), "verify", context)
+
+
+class AnyMethods:
+    """Methods with all kinds of parameters."""
+
+    def none(self) -> None: ...
+    def local(self) -> None:
+        ctx = another = 1  # no parameters
+        assert ctx == another
+
+    def plain(self, ctx: Any) -> None: ...
+    def another_name(self, context: Any) -> None: ...
+    def default(self, ctx: Any = None) -> None: ...
+    def positional(self, ctx: Any, /) -> None: ...
+    def keyword(self, *, ctx: Any) -> None: ...
+    def positions(self, *given: Any) -> None: ...
+    def words(self, **given: Any) -> None: ...
+    def both(self, ctx: Any, more: int = 0) -> None: ...
+    @functools.wraps(plain)
+    def wrapped(self, *given: Any, **others: Any) -> None: ...
+    @classmethod
+    def of_class(cls, ctx: Any) -> None: ...
+
+
+@pytest.mark.parametrize("name", [name for name in vars(AnyMethods) if not name.startswith("__")])
+def test_a_plain_method_is_read_as_any_other(name: str) -> None:
+    method = getattr(AnyMethods(), name)
+    read = calling._read_parameters("AnyMethods", name, method)
+    assert calling._plain_passing(method.__func__) in (None, read)
+    assert calling.context_passing("AnyMethods", name, method) == read
+    if name in ("none", "local", "plain", "default"):
+        assert calling._plain_passing(method.__func__) == read
 
 
 def test_a_definition_keeps_the_input_as_it_was_when_added() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, Literal, TypeAlias, cast
 from weakref import WeakKeyDictionary
@@ -20,6 +20,8 @@ ContextPassing: TypeAlias = Literal["positional", "keyword", "none"]
 
 # Each call asks this, and reading the parameters takes longer than most of what a call takes.
 _passing_of: WeakKeyDictionary[FunctionType, ContextPassing] = WeakKeyDictionary()
+_VARIADIC_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+_PLAIN: Mapping[tuple[str, ...], ContextPassing] = {(): "none", ("ctx",): "keyword"}
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -80,8 +82,18 @@ def context_passing(owner: str, role: str, method: Callable[..., Any]) -> Contex
         return _read_parameters(owner, role, method)
     known = _passing_of.get(function)
     if known is None:
-        known = _passing_of[function] = _read_parameters(owner, role, method)
+        known = _plain_passing(function) or _read_parameters(owner, role, method)
+        _passing_of[function] = known
     return known
+
+
+def _plain_passing(function: FunctionType) -> ContextPassing | None:
+    """The same for a method written as ``(self)`` or ``(self, ctx)``; None for any other. A new process would need a
+    millisecond to read the parameters for its first call."""
+    code = function.__code__
+    if vars(function) or code.co_posonlyargcount or code.co_kwonlyargcount or code.co_flags & _VARIADIC_FLAGS:
+        return None
+    return _PLAIN.get(code.co_varnames[1 : code.co_argcount]) if code.co_argcount else None
 
 
 def _read_parameters(owner: str, role: str, method: Callable[..., Any]) -> ContextPassing:

@@ -36,7 +36,22 @@ def files_behind(filenos: Iterable[int]) -> dict[int, OpenFile | None]:
 
 def changed(before: Mapping[int, OpenFile | None]) -> list[int]:
     """The numbers under which something else is open than ``before``, or nothing."""
-    return [fileno for fileno, file in before.items() if file_behind(fileno) != file]
+    try:
+        now = [(stat.st_dev, stat.st_ino) for stat in map(fstat, before)]
+    except OSError:  # nothing is open under one of them
+        return [fileno for fileno, file in before.items() if file_behind(fileno) != file]
+    if now == [*before.values()]:
+        return []
+    return [fileno for fileno, there in zip(before, now, strict=True) if there != before[fileno]]
+
+
+def is_open(fileno: int, file: OpenFile | None) -> bool:
+    """Whether this file is open under this number now; never, where it is None."""
+    try:
+        stat = fstat(fileno)
+    except OSError:
+        return False
+    return file is not None and stat.st_ino == file[1] and stat.st_dev == file[0]
 
 
 def give_up_files(path: str) -> None:

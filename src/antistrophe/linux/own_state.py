@@ -35,6 +35,8 @@ from typing import Any, TypeAlias
 # Every resource of <sys/resource.h>; the module `resource` does not name all of them.
 _RESOURCES = tuple(range(max(15, resource.RLIMIT_RTPRIO) + 1))
 
+_STANDARD = (0, 1, 2)
+
 _PR_GET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_GET_SECCOMP = 2, 3, 21
 _PR_GET_CHILD_SUBREAPER, _PR_GET_NO_NEW_PRIVS = 37, 39
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -150,7 +152,10 @@ class Umask:
 
 def read_standard_files() -> tuple[tuple[int, int] | None, ...]:
     """What is open under the numbers 0, 1 and 2, by device and inode; None where nothing is."""
-    return tuple(map(_file, (0, 1, 2)))
+    try:
+        return tuple([(status.st_dev, status.st_ino) for status in map(fstat, _STANDARD)])
+    except OSError:  # one of them is closed
+        return tuple(map(_file, _STANDARD))
 
 
 def _file(number: int) -> tuple[int, int] | None:

@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from collections.abc import Callable, Iterable
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgpack
+
+from antistrophe.linux.late_imports import late_import
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 # The codes are the file format: never renumber them.
 TUPLE, SET, FROZENSET, BIG_INT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_ = range(1, 11)
@@ -158,11 +163,23 @@ def _encode_moment(value: datetime | time) -> bytes:
     clock times."""
     text = value.isoformat()
     zone = value.tzinfo
-    if isinstance(zone, ZoneInfo) and zone.key is not None:
-        text += f"[{zone.key}]"
+    if zone is not None and zone is not UTC and (key := _key_of(zone)) is not None:
+        text += f"[{key}]"
     if value.fold:
         text += "[fold=1]"
     return text.encode()
+
+
+def _key_of(zone: tzinfo) -> str | None:
+    """The name of a time zone of ``zoneinfo``. Nobody has one before that module is imported."""
+    zoneinfo = sys.modules.get("zoneinfo")
+    return cast("ZoneInfo", zone).key if zoneinfo is not None and isinstance(zone, zoneinfo.ZoneInfo) else None
+
+
+def _zone_of(key: str) -> ZoneInfo:
+    with late_import():  # most programs have no value with a time zone's name
+        from zoneinfo import ZoneInfo
+    return ZoneInfo(key)
 
 
 def _split(data: bytes) -> tuple[str, ZoneInfo | None, int]:
@@ -172,7 +189,7 @@ def _split(data: bytes) -> tuple[str, ZoneInfo | None, int]:
         if suffix == "fold=1":
             fold = 1
         else:
-            zone = ZoneInfo(suffix)
+            zone = _zone_of(suffix)
     return text.partition("[")[0], zone, fold
 
 
