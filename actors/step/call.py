@@ -19,11 +19,12 @@ from antistrophe.actors.step.exception_text import class_name_of
 from antistrophe.actors.step.raised import text_of
 from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, StepResult, normalise_result
 from antistrophe.definition.events import EncodedEvent, encode_event
+from antistrophe.definition.outputs import pack_output
 from antistrophe.definition.spec import ResourceLimits
 from antistrophe.errors import AttemptCancelled, PayloadTooLargeError
 from antistrophe.saga.entries import Action, Verdict
 from antistrophe.saga.inputs import Answer, Returned, Unencodable, Verified
-from antistrophe.serialization.payload import check_size, pack_payload
+from antistrophe.serialization.payload import check_size
 
 _BEING_ENDED = "the attempt is being ended"
 
@@ -151,7 +152,7 @@ def _verdict(result: Any, limit_bytes: int) -> Verified:
 
 
 def _encoded(result: StepResult[Any], limit_bytes: int) -> tuple[bytes | None, tuple[EncodedEvent, ...]]:
-    output = None if result.output is None else pack_payload(result.output, what="the output")
+    output = None if result.output is None else pack_output(result.output)
     events = tuple(encode_event(event) for event in result.events)
     if output is not None:
         check_size(output, limit_bytes, "the output")

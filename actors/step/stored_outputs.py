@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NoReturn, Protocol
 
+from antistrophe.definition.outputs import unpack_output
 from antistrophe.errors import AntistropheError, InDoubtError, JournalError
 from antistrophe.journal import JournalRecord, SqliteJournal, journal_path
 from antistrophe.messages import RunStep
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.results import result_in
-from antistrophe.serialization.payload import unpack_payload
 
 
 class ResultJournal(Protocol):
@@ -113,7 +113,8 @@ class OutputsOfCall:
     def read(self, step_name: str) -> Any:
         """See ``LaterOutputs``."""
         try:
-            return unpack_payload(self._stored.packed(self._saga_id, self._seq_of[step_name]))
+            packed = self._stored.packed(self._saga_id, self._seq_of[step_name])
+            return unpack_output(packed, f"the output of step {step_name!r}")
         except AntistropheError as error:
             _doubt(f"the output of step {step_name!r}", error)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from antistrophe.client.request_reply import Requests
 from antistrophe.definition.events import EncodedEvent
+from antistrophe.definition.outputs import unpack_output
 from antistrophe.definition.spec import Origin, SagaSpec
 from antistrophe.errors import SagaNotFoundError
 from antistrophe.journal import RESULTS, JournalRecord
@@ -15,7 +16,6 @@ from antistrophe.journal.rows import unpack_entry
 from antistrophe.messages import GetEntries, SagaEntries
 from antistrophe.saga.entries import SagaAccepted, SagaRelocated
 from antistrophe.saga.results import result_in
-from antistrophe.serialization.payload import unpack_payload
 
 
 def entries_of(requests: Requests, saga_id: str, place: str, kinds: tuple[str, ...] = ()) -> Iterator[JournalRecord]:
@@ -69,15 +69,19 @@ def code_of(requests: Requests, saga_id: str, place: str) -> tuple[Origin, tuple
 def outputs_of(requests: Requests, saga_id: str, place: str) -> dict[str, Any]:
     """What the steps of a saga have returned so far, by the names of the steps, in step order."""
     names: tuple[str, ...] = ()
+    origin: Origin | None = None
     found: dict[int, bytes] = {}
-    for record in entries_of(requests, saga_id, place, (SagaAccepted.__name__, *RESULTS)):
+    for record in entries_of(requests, saga_id, place, (SagaAccepted.__name__, SagaRelocated.__name__, *RESULTS)):
         if isinstance(record.entry, SagaAccepted):
             names = tuple(step.name for step in record.entry.spec.steps)
+            origin = record.entry.spec.origin
+        elif isinstance(record.entry, SagaRelocated):
+            origin = record.entry.origin
         result = result_in(record.entry)
         if result is not None and result.output is not None:
             found[result.step] = result.output
     return {
-        names[step]: unpack_payload(found[step], what=f"the output of step {names[step]!r} of saga {saga_id!r}")
+        names[step]: unpack_output(found[step], f"the output of step {names[step]!r} of saga {saga_id!r}", origin)
         for step in sorted(found)
     }
 

@@ -22,7 +22,7 @@ Files: `step` is the base class and the decorator; `options` is where a step cla
 what a step computes, `computed_of_events` what an event does; `context` is what a step gets and returns; `result` reads
 what a call returned to its end; `spec` is what travels; `step_options` turns a step into a spec; `saga_definition`
 collects steps; `validation` checks names and numbers, for definitions and for specs that arrive in a message; `events`
-registers and packs events; `code_loading` names a class in the application and loads it in a step process, where
-`calling` makes a step of it and calls its methods. Start with
+registers and packs events; `outputs` packs the output of a step; `code_loading` names a class in
+the application and loads it in a step process, where `calling` makes a step of it and calls its methods. Start with
 `spec`, then `step` and `saga_definition`.
 """

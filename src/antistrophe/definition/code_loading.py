@@ -235,7 +235,7 @@ def _load_step(origin: Origin, module_name: str, qualname: str) -> StepSource:
             f"{qualname} was defined in the script of the application, and the saga does not say which script that "
             f"was: put {qualname} into a module and start a new saga"
         )
-    module = _import(module_name)
+    module = import_module(module_name)
     try:
         found = _find(module, qualname)
     except Exception as error:  # a module's own __getattr__ may raise anything
@@ -251,7 +251,8 @@ def _load_step(origin: Origin, module_name: str, qualname: str) -> StepSource:
     raise CodeNotLoadableError(f"{qualname} of {_where(module)} is no step, but {short(found)}")
 
 
-def _import(module_name: str) -> ModuleType:
+def import_module(module_name: str) -> ModuleType:
+    """The module of user code. Raises CodeNotLoadableError, which says why it can't be imported."""
     global _wanted_to_open
     _wanted_to_open = False
     try:

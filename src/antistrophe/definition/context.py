@@ -130,9 +130,9 @@ class StepResult(Generic[T]):
 
     Later steps and the step's own compensation can read the output. It is None or a value that travels without a
     declared type: bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta,
-    Decimal or UUID. The events are a list, or any other iterable of events, and are kept as a tuple. Raises
-    InvalidResultError, which is a TypeError, for events of another type. Within a step that error says that the step is
-    in doubt.
+    Decimal or UUID, or a pydantic model, also within a list, tuple or dict. The events are a list, or any other
+    iterable of events, and are kept as a tuple. Raises InvalidResultError, which is a TypeError, for events of another
+    type. Within a step that error says that the step is in doubt.
     """
 
     output: T | None = None

@@ -2,8 +2,9 @@
 
 None, bool, int, float, str, bytes, list and dict are plain msgpack. What msgpack does not know travels as extension
 types: whole numbers over 64 bits, datetime, date, time, timedelta, Decimal, UUID, set and frozenset; a tuple is an
-array that opens with a mark. Sets are written in the order of their items' encoding, so that equal values of one
-type give equal bytes (a dict keeps its own order). A bytearray or memoryview comes back as bytes.
+array that opens with a mark; a model, which only ``antistrophe.definition.outputs`` writes, is the name of its class
+and its fields, and is read here as its fields. Sets are written in the order of their items' encoding, so that equal
+values of one type give equal bytes (a dict keeps its own order). A bytearray or memoryview comes back as bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 # The codes are the file format: never renumber them.
-TUPLE, SET, FROZENSET, BIG_INT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_ = range(1, 11)
+TUPLE, SET, FROZENSET, BIG_INT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_, MODEL = range(1, 12)
 FIRST_OTHER = 64
 """The first code that is free for types of the caller's."""
 
@@ -45,7 +46,7 @@ _SUFFIX = re.compile(r"\[([^\[\]]+)\]")
 
 def pack(value: Any, _sets_around: int = 0, *, others: Callable[[Any], msgpack.ExtType | None] | None = None) -> bytes:
     """One value as msgpack. ``others`` packs types that are not listed above, outside of sets, with codes from
-    FIRST_OTHER on. Raises TypeError (any other type) or ValueError (nested too deep)."""
+    FIRST_OTHER on, or as MODEL. Raises TypeError (any other type) or ValueError (nested too deep)."""
     encode = _ENCODERS[_sets_around]
     packer = msgpack.Packer(
         # strict_types: a subclass of a builtin would come back as the builtin.
@@ -60,8 +61,8 @@ def pack(value: Any, _sets_around: int = 0, *, others: Callable[[Any], msgpack.E
 
 
 def unpack(data: bytes, _sets_around: int = 0, *, others: Callable[[int, bytes], Any] | None = None) -> Any:
-    """The value that ``pack`` wrote; ``others`` reads the codes from FIRST_OTHER on. Raises some Exception on anything
-    else. Never runs code from the data, and needs memory in proportion to them."""
+    """The value that ``pack`` wrote; ``others`` reads MODEL and the codes from FIRST_OTHER on. Raises some Exception
+    on anything else. Never runs code from the data, and needs memory in proportion to them."""
     # `in` would take ten times as long: it first tries to read what it looks for as a number.
     if data.find(_NEAR_A_MARK) < 0 and others is None:
         # There is no tuple without a mark, so no array needs a call.
@@ -104,12 +105,16 @@ class _Reader:
         if code == TUPLE and not data:
             self.open_marks += 1
             return _TUPLE_MARK
-        if code >= FIRST_OTHER and self.others is not None:
+        if self.others is not None and (code >= FIRST_OTHER or code == MODEL):
             return self.others(code, data)
         return _decode(code, data, sets_around=self.sets_around)
 
 
 def _decode(code: int, data: bytes, sets_around: int) -> Any:
+    if code == MODEL:
+        if sets_around:
+            raise ValueError("a model within a set")
+        return read_model(data)[1]
     if code not in (SET, FROZENSET):
         return _DECODERS[code](data)
     if sets_around >= MAX_SETS_WITHIN_SETS:
@@ -118,6 +123,19 @@ def _decode(code: int, data: bytes, sets_around: int) -> Any:
     if type(items) is not list:
         raise ValueError("a set that is no array")
     return set(items) if code == SET else frozenset(items)
+
+
+def read_model(data: bytes) -> tuple[str, Any]:
+    """The name of the class and the fields of a packed model. Raises some Exception on anything else."""
+    name, fields = unpack(data, others=_refused)
+    if type(name) is not str:
+        raise ValueError("a model whose class has no name")
+    return name, fields
+
+
+def _refused(code: int, _data: bytes) -> Any:
+    # Each would take an unpacker of its own: the limit keeps the C stack small.
+    raise ValueError(f"code {code} within a model, where no other model stands")
 
 
 def _encode(value: Any, sets_around: int) -> Any:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import contextlib
 import io
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, TypeVar, cast
 
+import msgpack
 import msgspec
 
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
@@ -48,13 +49,17 @@ _WHAT_TRAVELS = (
 # --- self-describing values ---------------------------------------------------------------------------------------
 
 
-def pack_payload(value: Any, *, what: str = "the value") -> bytes:
-    """A self-describing value as msgpack. Raises NotSerializableError, which names the place of the value that can't
-    travel."""
+def pack_payload(
+    value: Any, *, what: str = "the value", models: Callable[[Any], msgpack.ExtType | None] | None = None
+) -> bytes:
+    """A self-describing value as msgpack, and with ``models`` the pydantic models in it, which this packs. Raises
+    NotSerializableError, which names the place of the value that can't travel."""
     try:
-        return msgpack_values.pack(value)
+        return msgpack_values.pack(value, others=models)
+    except NotSerializableError:  # a model can't travel, and says why
+        raise
     except Exception as error:
-        path, reason = _culprit(value, value, error)
+        path, reason = _culprit(value, value, error, models is not None)
         raise NotSerializableError(f"{what}{path} can't travel: {reason}") from error
 
 
@@ -238,13 +243,13 @@ def _locate(error: Exception) -> str:
     return "; ".join(f"field {path.lstrip('.')}: {text}" if path else text for text, _, path in problems)
 
 
-def _culprit(value: Any, written: Any, error: Exception) -> tuple[str, str]:
+def _culprit(value: Any, written: Any, error: Exception, models_travel: bool = False) -> tuple[str, str]:
     """Path and reason of the first part that can't travel. The value itself is searched first, where Enums, paths and
     classes may be declared; then what was written of the value, where none may stand."""
     if isinstance(error, RecursionError) or "recursion limit" in str(error):
         return "", "it is nested too deep, or contains itself"
     try:
-        found = next(_foreign_parts(value, "", set(), True), None)
+        found = next(_foreign_parts(value, "", set(), True, models_travel), None)
         if found is None and not isinstance(error, Mismatch):
             found = next(_foreign_parts(written, "", set(), False), None)
     except RecursionError:
@@ -255,8 +260,12 @@ def _culprit(value: Any, written: Any, error: Exception) -> tuple[str, str]:
     return path, f"{short(part)}. {_advice(part)}"
 
 
-def _foreign_parts(value: Any, path: str, seen: set[int], may_be_declared: bool) -> Iterator[tuple[str, Any]]:
+def _foreign_parts(
+    value: Any, path: str, seen: set[int], may_be_declared: bool, models_travel: bool = False
+) -> Iterator[tuple[str, Any]]:
     kind = type(value)
+    if models_travel and is_model(kind):
+        return
     if kind in msgpack_values.SCALARS or id(value) in seen or (may_be_declared and isinstance(value, Enum | PurePath)):
         return
     seen.add(id(value))
@@ -272,7 +281,9 @@ def _foreign_parts(value: Any, path: str, seen: set[int], may_be_declared: bool)
         yield path, value
         return
     for part_path, part in parts:
-        yield from _foreign_parts(part, part_path, seen, may_be_declared)
+        yield from _foreign_parts(
+            part, part_path, seen, may_be_declared, models_travel and kind not in (set, frozenset)
+        )
 
 
 def _advice(part: Any) -> str:

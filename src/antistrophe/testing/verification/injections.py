@@ -18,12 +18,12 @@ from typing import Any
 from antistrophe.definition.calling import build_step, call_step, method_of, source_of
 from antistrophe.definition.code_loading import inside_step_process, load_step_class
 from antistrophe.definition.context import Outputs, StepContext, StepResult, normalise_result
+from antistrophe.definition.outputs import pack_output, unpack_output
 from antistrophe.definition.result import run_coroutine
 from antistrophe.definition.spec import Origin
 from antistrophe.definition.step import SagaStep
 from antistrophe.definition.worker_start import Worker
 from antistrophe.errors import FatalError, InDoubtError, NotSerializableError
-from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.testing.verification.line_tracer import LineTracer
 from antistrophe.testing.verification.run_log import INJECTIONS_OFF, RunLog
 
@@ -222,7 +222,7 @@ class InjectedStep(SagaStep):
         if other is not None:
             self._undo(other, ctx)
         kept = log.kept(_output_name(self.user_step.index)) if self.plan.restored else None
-        return ctx if kept is None else replace(ctx, output=unpack_payload(kept))
+        return ctx if kept is None else replace(ctx, output=unpack_output(kept, "the output"))
 
     def _undo(self, other: UserStep, ctx: StepContext) -> None:
         """Call the undo of an earlier step too early, with the context that it would have in its place."""
@@ -284,7 +284,7 @@ def _keep_output(log: RunLog, index: int, result: Any) -> bool:
         output = normalise_result(result).output
         if output is None:
             return False
-        log.keep(_output_name(index), pack_payload(output))
+        log.keep(_output_name(index), pack_output(output))
     except (TypeError, ValueError, NotSerializableError):
         return False
     return True
