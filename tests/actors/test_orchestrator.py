@@ -55,6 +55,13 @@ def test_execute_answers_with_the_events_in_step_order(orchestrator: SagaOrchest
     assert orchestrator.execute(notes("in-order", "a", "b", "c")) == [Noted("a"), Noted("b"), Noted("c")]
 
 
+def test_what_a_saga_has_stored_is_not_appended_by_hand(orchestrator: SagaOrchestrator) -> None:
+    events = orchestrator.execute(notes("stored", "a", "b"))
+    with pytest.raises(RequestError, match="saga 'stored' has stored what its steps returned"):
+        orchestrator.event_store.append("stored", events)
+    assert orchestrator.event_store.get_events("stored") == events
+
+
 def test_a_saga_without_steps_completes_with_nothing(orchestrator: SagaOrchestrator) -> None:
     assert orchestrator.execute(SagaDefinition("no-steps")) == []
 

@@ -22,6 +22,7 @@ from antistrophe.eventstore.backend import (
     StoreStats,
 )
 from antistrophe.eventstore.recorded import RecordedEvent, Snapshot, Upcasts, moment_of, recorded
+from antistrophe.eventstore.saga_copies import refuse_copy
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.subscription import Commits, Subscription
 from antistrophe.serialization.payload import pack_payload, unpack_payload
@@ -80,9 +81,14 @@ class EventStore:
 
         With ``expected_version`` (0: the stream is empty) the stream must be at that version, else ConcurrencyError is
         raised. ``metadata`` are plain values that each of the events carries. Raises NotSerializableError, before
-        anything is written, if an object is no event or can't be stored.
+        anything is written, if an object is no event or can't be stored; and RequestError if the stream ends with the
+        same events, stored by the saga of that id: a saga stores the events of its steps itself.
         """
         encoded = _encode(events, metadata)
+        if expected_version is None:
+            self._check_usable()
+            _check_storable(stream)
+            refuse_copy(self.backend, stream, encoded)
         with self.transaction() as transaction:
             return transaction.append_encoded(stream, encoded, expected_version)
 
