@@ -56,10 +56,10 @@ def test_execute_answers_with_the_events_in_step_order(orchestrator: SagaOrchest
 
 
 def test_what_a_saga_has_stored_is_not_appended_by_hand(orchestrator: SagaOrchestrator) -> None:
-    events = orchestrator.execute(notes("stored", "a", "b"))
-    with pytest.raises(RequestError, match="saga 'stored' has stored what its steps returned"):
-        orchestrator.event_store.append("stored", events)
-    assert orchestrator.event_store.get_events("stored") == events
+    events = orchestrator.execute(notes("by-itself", "a", "b"))
+    with pytest.raises(RequestError, match="saga 'by-itself' has stored what its steps returned"):
+        orchestrator.event_store.append("by-itself", events)
+    assert orchestrator.event_store.get_events("by-itself") == events
 
 
 def test_a_saga_without_steps_completes_with_nothing(orchestrator: SagaOrchestrator) -> None:
