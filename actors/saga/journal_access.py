@@ -14,11 +14,19 @@ from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
-from antistrophe.journal import SagaEvent, SqliteJournal, journal_path
+from antistrophe.journal import SagaEvent, SagaPage, SqliteJournal, journal_path
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.messages import Configuration
 from antistrophe.records import PurgedSaga, SagaStatus
-from antistrophe.saga.entries import Action, AttemptSucceeded, Entry, SagaAccepted, SagaWaits, VerdictGiven
+from antistrophe.saga.entries import (
+    Action,
+    AttemptSucceeded,
+    Entry,
+    SagaAccepted,
+    SagaParked,
+    SagaWaits,
+    VerdictGiven,
+)
 from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.scheduling.admission import AdmissionRank, rank_of
@@ -115,6 +123,21 @@ class JournalAccess:
             OpenSaga(saga_id, self._journal.request_id(saga_id) or "", compensating, self.rank(saga_id))
             for saga_id, compensating in self._journal.live()
         ]
+
+    def parked(self, limit: int, cursor: str | None) -> SagaPage:
+        """A page of the parked sagas, the last accepted first."""
+        return self._journal.list(status=SagaStatus.FAILED, limit=limit, cursor=cursor)
+
+    def parking(self, saga_id: str) -> tuple[int, float] | None:
+        """The entry that parked the saga last, and its time on the machine's clock in seconds since the epoch."""
+        found, seq, more = None, 0, True
+        while more:
+            entries, more, _ = self._journal.entries_after(saga_id, seq, (SagaParked.__name__,))
+            if not entries:
+                break
+            _, seq, _, at_us = entries[-1]
+            found = seq, at_us / 1e6
+        return found
 
     def unfinished(self) -> list[tuple[str, bool]]:
         """The id of each saga that is neither final nor parked, and whether it compensates."""

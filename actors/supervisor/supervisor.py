@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thespian.actors import ChildActorExited, WakeupMessage
 
@@ -70,6 +70,9 @@ from antistrophe.messages import (
 from antistrophe.records import ProcessRecord
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
+if TYPE_CHECKING:
+    from antistrophe.actors.supervisor.parked_sagas import ParkedSagas
+
 TICK_S = 0.25
 """How often the supervisor looks for changes of which no message may tell it."""
 
@@ -93,6 +96,7 @@ class SupervisorActor(RuntimeActor):
         self._registry_process: Any = None
         self._registry_due: float | None = None
         self._introduce_at = 0.0
+        self._parked: ParkedSagas | None = None
 
     def handlers(self) -> Mapping[type, Handler]:
         return {Configuration: self._on_configuration}
@@ -166,12 +170,18 @@ class SupervisorActor(RuntimeActor):
         self.draining = Draining(self, self.sagas, self.processes, journal)
         self.clients = Clients(self.now())
         self.requests = RequestHandler(self, self.sagas, journal, self.clients)
+        self._parked = None if settings.on_parked is None else self._parked_sagas(journal, settings.on_parked)
         self.also_handle(self._all_handlers())
         self.sagas.open(open_sagas)
         self.wake_in(TICK_S, "tick")
         self._ready = SupervisorReady(os.getpid(), self._registry_process.pid, len(open_sagas))
         self.send(sender, self._ready)
         step_actors()
+
+    def _parked_sagas(self, journal: JournalAccess, hook: str | tuple[str, ...]) -> ParkedSagas:
+        from antistrophe.actors.supervisor.parked_sagas import ParkedSagas  # a system without a hook needs none of it
+
+        return ParkedSagas(self, self.sagas, journal, hook)
 
     def _start_registry(self, base: Configuration) -> None:
         self._registry = self.createActor(RegistryActor)
@@ -239,6 +249,8 @@ class SupervisorActor(RuntimeActor):
         if message.returned is not None:
             self._on_return(message.returned, sender)
         self.requests.ended(message)
+        if self._parked is not None:
+            self._parked.ended(message)
 
     def _on_list_processes(self, message: ListProcesses, sender: Address) -> None:
         mine = [ProcessRecord(os.getpid(), "supervisor"), ProcessRecord(self._registry_process.pid, "registry")]
@@ -279,6 +291,8 @@ class SupervisorActor(RuntimeActor):
             if not self._registry_process.is_alive():
                 self._registry_died()
             self._introduce_again()
+            if self._parked is not None:
+                self._parked.look()
         self.processes.look()
         self.sagas.look()
         self.draining.look()

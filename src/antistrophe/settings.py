@@ -39,8 +39,8 @@ class SettingsWarning(UserWarning):
 class Allowed:
     """What a setting means (``says``), its ``unit``, and the values that it takes.
 
-    The values are numbers from ``low`` to ``high``, whole ones where ``whole`` is True, or else one of ``words``. An
-    ``optional`` setting may be None.
+    The values are numbers from ``low`` to ``high``, whole ones where ``whole`` is True, or else one of ``words``, or
+    with ``hook`` a function's name or a command. An ``optional`` setting may be None.
     """
 
     says: str
@@ -50,9 +50,12 @@ class Allowed:
     whole: bool = False
     words: tuple[str, ...] = ()
     optional: bool = False
+    hook: bool = False
 
     def text(self) -> str:
         """The values in words: ``a whole number from 1 to 8``."""
+        if self.hook:
+            return 'a function as "module:function", or the words of a command as a list'
         if self.words:
             return "one of " + ", ".join(f'"{word}"' for word in self.words)
         return f"{'a whole number' if self.whole else 'a number'} from {self.low:g} to {self.high:.10g}"
@@ -61,6 +64,8 @@ class Allowed:
         """Whether the setting takes this value."""
         if value is None:
             return self.optional
+        if self.hook:
+            return _is_hook(value)
         if self.words:
             return value in self.words
         kinds = int if self.whole else (int, float)
@@ -214,7 +219,17 @@ class Settings(_WithOrigin):
         high=1 << 53,
     )
 
+    on_parked: str | tuple[str, ...] | None = _setting(
+        None,
+        'What is told of each parked saga, so that people hear of it: a function as "module:function", which is called'
+        ' with a dict, or the words of a command as a list, ["notify", "--all"], which reads JSON. Not set: nothing.',
+        optional=True,
+        hook=True,
+    )
+
     def __post_init__(self) -> None:
+        if isinstance(self.on_parked, list):  # as TOML has it
+            object.__setattr__(self, "on_parked", tuple(self.on_parked))
         described = Settings.described()
         problems = [
             f"{name} must be {allowed.text()}, not {_short(getattr(self, name))}"
@@ -264,7 +279,7 @@ class Settings(_WithOrigin):
         for name in Settings.described():
             value = getattr(self, name)
             of_file = read.get(name)
-            if of_file is not None and of_file[0] == value:
+            if of_file is not None and of_file[0] == (list(value) if isinstance(value, tuple) else value):
                 found[name] = str(of_file[1])
             else:
                 found[name] = "default" if value == getattr(defaults, name) else "argument"
@@ -305,6 +320,14 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise InvalidSettingsError(f"{path}: is not UTF-8, and TOML must be: {error}") from error
     except (ValueError, RecursionError) as error:  # too long a number, or too deep a nesting, is no TOMLDecodeError
         raise InvalidSettingsError(f"{path}: is not TOML: {error}") from error
+
+
+def _is_hook(value: object) -> bool:
+    if isinstance(value, str):
+        module, _, name = value.partition(":")
+        return all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
+    words = value if isinstance(value, tuple) else ()
+    return bool(words and words[0]) and all(isinstance(word, str) and "\0" not in word for word in words)
 
 
 def _short(value: object) -> str:

@@ -52,6 +52,7 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "step_log_bytes": 64 * 1024 * 1024,
         "retain_finished_s": None,
         "retain_finished": None,
+        "on_parked": None,
     }
 
 
@@ -90,6 +91,13 @@ def test_whole_seconds_and_fractions_are_one_setting() -> None:
         ("synchronous", "full"),
         ("synchronous", 2),
         ("log_level", "LOUD"),
+        ("on_parked", "tell"),
+        ("on_parked", "alerts:tell me"),
+        ("on_parked", ("", "x")),
+        ("on_parked", ("mail", 5)),
+        ("on_parked", ("mail", "a\0b")),
+        ("on_parked", ()),
+        ("on_parked", 5),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name_and_what_is_allowed(name: str, value: object) -> None:

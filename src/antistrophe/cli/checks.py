@@ -18,6 +18,7 @@ from enum import Enum
 from pathlib import Path
 
 from antistrophe.cli.storage_words import size_in_words, what_to_do
+from antistrophe.cli.told_sagas import not_told
 from antistrophe.client.stored_home import ANSWER_S
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal, journal_path
@@ -322,6 +323,10 @@ def _attention(journal: SqliteJournal) -> Iterator[Finding]:
     if parked:
         says = f"{parked} parked: an undo failed for good"
         yield Finding(Health.NOTE, "attention", says, "antistrophe list --status failed, then antistrophe explain ID")
+    if untold := not_told(journal, NAMED):
+        says = f"on_parked has failed for {', '.join(saga.id for saga in untold)}; the last time: {untold[0].error}"
+        what_to_do = f"see to it by hand, and mend it: antistrophe explain {places(untold[0].id)}"
+        yield Finding(Health.NOTE, "on_parked", says, what_to_do)
     waiting: Counter[str] = Counter()
     one_of: dict[str, str] = {}
     for status in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING):

@@ -17,6 +17,7 @@ from antistrophe.cli.entry_rows import entries_table
 from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.saga_rows import parked_lines, saga_lines, step_lines
+from antistrophe.cli.told_sagas import in_words, told_by
 from antistrophe.client.stored_home import find_saga, open_journal, system_state
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.linux.termination import processes_of_home
@@ -113,12 +114,13 @@ def show_verb(invocation: Invocation, saga_id: str) -> int:
         saga = find_saga(journal, saga_id, invocation.home)
         timeline = journal.timeline(saga_id)
         spans = () if invocation.as_json else course_of(journal.load(saga_id))
+        told = told_by(journal, saga_id, timeline)
     if invocation.as_json:
-        screen.print_json({"saga": saga, "timeline": timeline})
+        screen.print_json({"saga": saga, "timeline": timeline, "told_by": told})
         return DONE
     console = screen.output()
     width = columns.width_of(console)
-    console.print(_head(saga))
+    console.print(_head(saga, told))
     drawn = list(drawing(saga, spans, time.time(), width))
     if drawn:
         screen.section(console, "Course", drawn)
@@ -127,7 +129,7 @@ def show_verb(invocation: Invocation, saga_id: str) -> int:
     return DONE
 
 
-def _head(saga: SagaMetadata) -> Table:
+def _head(saga: SagaMetadata, told: Sequence[SagaMetadata]) -> Table:
     rows: list[tuple[str, Any]] = [
         ("saga", saga.id),
         ("name", saga.name),
@@ -137,6 +139,7 @@ def _head(saga: SagaMetadata) -> Table:
     ]
     rows += [("error", saga.error)] if saga.error else []
     rows += [("waits", times.with_local_times(saga.waiting))] if saga.waiting else []
+    rows += [("told", in_words(each)) for each in told]
     return screen.pairs(rows)
 
 
