@@ -22,8 +22,16 @@ USERS_TEST = """
 import os
 import subprocess
 import sys
-from antistrophe import SagaDefinition
+from antistrophe import SagaDefinition, step
 from antistrophe.linux.termination import system_environment
+
+@step(requires_compensation=False)
+def speak(ctx):
+    ctx.log.info("said by %s", ctx.step_name)
+
+def test_one_that_fails_shows_what_its_steps_said(orchestrator):
+    orchestrator.execute(SagaDefinition("one").add_step(speak()))
+    assert False
 
 def test_the_first_has_a_home_of_its_own(orchestrator, antistrophe_orchestrator):
     assert orchestrator is antistrophe_orchestrator
@@ -43,7 +51,8 @@ def test_one_that_hides_a_process_of_the_system(orchestrator):
 def test_a_users_tests_get_an_orchestrator_each_and_are_told_of_processes_that_are_left(tmp_path: Path) -> None:
     (tmp_path / "test_user.py").write_text(USERS_TEST)
     said = run_users_tests(tmp_path)
-    assert "3 passed, 1 error" in said, said
+    assert "1 failed, 3 passed, 1 error" in said, said
+    assert said.count("one: speak execute 1 INFO: said by speak") == 1
     assert "left processes behind" in said
 
 

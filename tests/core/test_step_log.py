@@ -21,7 +21,7 @@ from antistrophe.logs import attempt_output
 from antistrophe.logs.attempt_output import LONGEST_TEXT, AttemptOutput
 from antistrophe.logs.forgetting import forget
 from antistrophe.logs.handler import AttemptHandler
-from antistrophe.logs.reading import StepLogReader, records_of
+from antistrophe.logs.reading import StepLogReader, last_records, records_of
 from antistrophe.logs.speaking import Speakers, speak_as, speaking
 from antistrophe.logs.step_log import StepLog, step_log_before, step_log_path
 from antistrophe.logs.stored_records import head_of, line_of, record_in
@@ -154,6 +154,8 @@ def test_what_a_saga_has_said_is_forgotten_while_others_write(tmp_path: Path) ->
     with step_log_path(tmp_path).open("ab") as file:
         file.write(b'{"saga": "bad\\x", torn' + line("glued", "s-1") + b"garbage\n")
     kept = texts(tmp_path, "s-0")
+    last = [(saga_id, record.text) for saga_id, record in last_records(tmp_path, 3)]
+    assert last == [("s-0", kept[-1]), ("s-1", "glued")]
     reader = StepLogReader(tmp_path, "s-0")
     reader.more()
     assert forget(tmp_path, lambda saga_id: saga_id in ("s-1", "s-2")) > 20

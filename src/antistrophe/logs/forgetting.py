@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from antistrophe.logs.step_log import step_log_before, step_log_path
@@ -19,34 +19,18 @@ def forget(home: str | os.PathLike[str], is_gone: Callable[[str], bool]) -> int:
     """Overwrite, in the step log of a home, every line of the sagas that are gone, with spaces. Returns how many lines
     there were. Whole lines never change, so nobody who appends is in the way; a file that is moved away meanwhile is
     the same file. A file that can't be written is left as it is."""
-    known: dict[bytes, bool] = {}
-
-    def is_of_gone(line: bytes) -> bool:
-        found = False
-        for packed in saga_ids_in(line):
-            if packed not in known:
-                known[packed] = _is_gone(packed, is_gone)
-            found = found or known[packed]
-        return found
-
-    return sum(_blank(path, is_of_gone) for path in (step_log_before(home), step_log_path(home)))
+    gone = cache(is_gone)
+    return sum(_blank(path, gone) for path in (step_log_before(home), step_log_path(home)))
 
 
-def _is_gone(packed: bytes, is_gone: Callable[[str], bool]) -> bool:
-    try:
-        return is_gone(json.loads(packed))
-    except ValueError:  # no id that was ever written
-        return False
-
-
-def _blank(path: Path, is_of_gone: Callable[[bytes], bool]) -> int:
+def _blank(path: Path, is_gone: Callable[[str], bool]) -> int:
     number = 0
     with suppress(OSError):
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             if stat.S_ISREG(os.fstat(file).st_mode):
                 for offset, line in _lines(file):
-                    if is_of_gone(line):
+                    if any(map(is_gone, saga_ids_in(line))):
                         os.pwrite(file, b" " * len(line.rstrip(b"\n")), offset)
                         number += 1
         finally:

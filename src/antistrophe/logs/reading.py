@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from io import BufferedReader
 from pathlib import Path
 
 from antistrophe.linux.descriptor import file_behind
 from antistrophe.logs.step_log import step_log_before, step_log_path
-from antistrophe.logs.stored_records import record_in, start_of
+from antistrophe.logs.stored_records import record_in, saga_ids_in, start_of
 from antistrophe.records import LogRecord
 
 _LONGEST_LINE = 1 << 20
@@ -22,6 +23,17 @@ def records_of(home: str | os.PathLike[str], saga_id: str) -> list[LogRecord]:
     """What the attempts of a saga have said, in the order in which it was written. What can't be read is left out, as
     what a full disk has torn."""
     return StepLogReader(home, saga_id).more()
+
+
+def last_records(home: str | os.PathLike[str], number: int) -> list[tuple[str, LogRecord]]:
+    """The last records of all sagas, each with the id of its saga, in the order in which they were written."""
+    lines: deque[bytes] = deque(maxlen=number)
+    for path in (step_log_before(home), step_log_path(home)):
+        with suppress(OSError), _open(path) or nullcontext(()) as file:
+            lines.extend(file)
+    ids = [(line, saga_id) for line in lines for saga_id in saga_ids_in(line)[-1:]]
+    found = ((saga_id, record_in(line, saga_id)) for line, saga_id in ids)
+    return [(saga_id, record) for saga_id, record in found if record is not None]
 
 
 class StepLogReader:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
@@ -54,9 +55,13 @@ def record_in(line: bytes, saga_id: str) -> LogRecord | None:
         return None
 
 
-def saga_ids_in(line: bytes) -> list[bytes]:
-    """The ids of the sagas in a line, packed as JSON; more than one where a full disk has torn a line."""
-    return _WITH_ID.findall(line)
+def saga_ids_in(line: bytes) -> list[str]:
+    """The ids of the sagas in a line; more than one where a full disk has torn a line."""
+    found = []
+    for packed in _WITH_ID.findall(line):
+        with suppress(ValueError):  # no id that was ever written
+            found.append(json.loads(packed))
+    return found
 
 
 def _record(read: dict[str, Any]) -> LogRecord:

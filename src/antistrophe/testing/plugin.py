@@ -8,7 +8,7 @@ registers no short name at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,12 +17,14 @@ import pytest
 
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.linux.termination import processes_of_home, sweep
+from antistrophe.logs.reading import last_records
 from antistrophe.settings import Settings
 from antistrophe.testing.verification.report import Report
 from antistrophe.testing.verification.verify import verify_compensable as verify
 
 _SHORT_NAMES = "antistrophe_short_fixtures"
 _GONE_WITHIN_S = 10.0
+_SHOWN_RECORDS = 200
 # A test's failure should not wait for the attempts that it left running.
 _SETTINGS = Settings(drain_s=0.5)
 
@@ -51,6 +53,23 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the short names, unless they are turned off."""
     if config.getini(_SHORT_NAMES):
         config.pluginmanager.register(ShortNames(), _SHORT_NAMES)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The report of a test that failed shows what the steps of its sagas have logged and printed."""
+    report = yield
+    orchestrator = getattr(item, "funcargs", {}).get(antistrophe_orchestrator.__name__)
+    if call.when == "call" and report.failed and isinstance(orchestrator, SagaOrchestrator):
+        said = [
+            f"{saga_id}: {each.step_name} {each.action} {each.attempt} {each.level or each.source}: {each.text}"
+            for saga_id, each in last_records(orchestrator.home, _SHOWN_RECORDS)
+        ]
+        if said:
+            report.sections.append(("What the steps of the test's sagas said", "\n".join(said)))
+    return report
 
 
 @pytest.fixture
