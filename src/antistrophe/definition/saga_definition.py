@@ -167,6 +167,8 @@ class SagaDefinition:
 
     def _of_script(self) -> Iterator[SagaStep]:
         """The steps that a script defines; most sagas have none, and then their origin needs no script."""
+        if len(self.steps) != len(self.step_specs):  # a verification has put others in their place
+            return iter(self.steps)
         named = zip(self.steps, self.step_specs, strict=True)
         return (step for step, spec in named if spec.class_ref.startswith(f"{MAIN}:"))
 
