@@ -64,17 +64,18 @@ def _die_of_sigterm() -> None:
 
 
 def configure_user_process(
-    actor: RuntimeActor, message: StepConfiguration, attempt_file: str = ""
+    actor: RuntimeActor, message: StepConfiguration, attempt_file: str | None = None
 ) -> tuple[StepReady, Speakers]:
     """Configure the process; the answer for the supervisor, to be sent once all is ready, and who speaks here.
-    ``attempt_file``: the identity of the attempt file of the process, where its slots have none of their own."""
+    ``attempt_file``: the identity of the attempt file of the process; None where many calls run in it, each with a file
+    of its own."""
     actor.configure(message.base)
     root_level = None
     if message.environment is not None:
         environment = dict(message.environment)
         root_level = level_in(environment.pop(LEVEL_VARIABLE, b""))
         take_environment(environment)
-    speakers = listen(message.base.home, message.base.settings, root_level)
+    speakers = listen(message.base.home, message.base.settings, root_level, many=attempt_file is None)
     give_up_files(os.path.realpath(journal_path(message.base.home)))  # and those beside it: -wal, -shm
     mark_step_descendants(message.name)
     if message.group:
@@ -85,7 +86,7 @@ def configure_user_process(
     signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file for the stacks
     identity = identity_of(os.getpid())
     assert identity is not None, "this process lives"
-    lease = Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id, attempt_file=attempt_file)
+    lease = Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id, attempt_file=attempt_file or "")
     return StepReady(lease), speakers
 
 

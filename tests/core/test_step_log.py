@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import resource
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from antistrophe.logs.reading import StepLogReader, last_records, records_of
 from antistrophe.logs.speaking import Speakers, speak_as, speaking
 from antistrophe.logs.step_log import StepLog, step_log_before, step_log_path
 from antistrophe.logs.stored_records import head_of, line_of, record_in
-from antistrophe.logs.streams import StepStream
+from antistrophe.logs.streams import StepStream, take_streams
 from antistrophe.records import LogRecord
 from antistrophe.serialization.log_lines import LogLines
 
@@ -348,6 +349,32 @@ def test_half_a_line_is_not_the_next_attempts() -> None:
     print("whole", file=stream)
     first.output.end()
     assert (first.texts, second.texts) == (["half"], ["whole"])
+
+
+def test_what_one_attempt_alone_has_printed_is_given_away_at_its_end() -> None:
+    kept: list[bytes] = []
+
+    def keep(written: bytes) -> bool:
+        kept.append(written)
+        return True
+
+    speakers = Speakers(keep, MIB)
+    before = sys.stdout, sys.stderr
+    try:
+        speakers.before_end = take_streams(speakers.speaker, many=False)
+        for saga_id in ("s-1", "s-2"):
+            speakers.begin(speakers.output_of(saga_id, "Pay", "execute", 1))
+            sys.stdout.write(f"half {saga_id}")
+            sys.stderr.write(f"whole {saga_id}\n")
+            speakers.end()
+        sys.stdout.close()
+        speakers.begin(speakers.output_of("s-3", "Pay", "execute", 1))
+        speakers.end()
+    finally:
+        sys.stdout, sys.stderr = before
+    for saga_id in ("s-1", "s-2"):
+        records = [record for each in kept if (record := record_in(each, saga_id))]
+        assert [record.text for record in records] == [f"whole {saga_id}", f"half {saga_id}"]
 
 
 def test_a_stream_that_can_not_be_heard_fails_nobody(tmp_path: Path) -> None:

@@ -24,12 +24,12 @@ _LONGEST_LINE = 4 * LONGEST_TEXT
 class Budget:
     """How many bytes an attempt may write: ``burst`` at once, and as many again in each 16 s."""
 
-    __slots__ = ("_burst", "_left", "_since", "over")
+    __slots__ = ("_again_at", "_burst", "_left", "_since", "over")
 
     def __init__(self, burst: int) -> None:
         self._burst = burst
         self._left = float(burst)
-        self._since = 0.0
+        self._since = self._again_at = 0.0
         self.over = False
 
     def allows(self) -> bool:
@@ -37,9 +37,13 @@ class Budget:
         if self._left > 0 and not self.over:
             return True
         now = monotonic()
+        if self.over and now < self._again_at:
+            return False
         self._left = min(self._burst, self._left + (now - self._since) * self._burst / _REFILL_S)
         self._since = now
-        self.over = self._left < self._burst / _TOLD_EACH
+        missing = self._burst / _TOLD_EACH - self._left
+        self.over = missing > 0
+        self._again_at = now + missing * _REFILL_S / self._burst
         return not self.over
 
     def take(self, written: int) -> None:

@@ -40,7 +40,7 @@ def _speak(output: AttemptOutput, function: Callable[..., T], *arguments: Any, *
 
 class Speakers:
     """The attempts that speak in this process. ``is_late``: whether this thread is one that an attempt has left, and
-    none of the process's own."""
+    none of the process's own. ``before_end`` is called while the attempt that ends still speaks."""
 
     def __init__(self, append: Callable[[bytes], bool], max_bytes: int) -> None:
         self._append = append
@@ -48,6 +48,7 @@ class Speakers:
         self._now: AttemptOutput | None = None
         self._last: AttemptOutput | None = None
         self.is_late: Callable[[], bool] = lambda: False
+        self.before_end: Callable[[], None] = lambda: None
 
     def output_of(self, saga_id: str, step_name: str, action: str, attempt: int) -> AttemptOutput:
         """That attempt, which has said nothing yet."""
@@ -60,6 +61,7 @@ class Speakers:
     def end(self) -> None:
         """The attempt is over. What its threads say later is still its own."""
         if self._now is not None:
+            self.before_end()
             self._now.end()
             self._last, self._now = self._now, None
 

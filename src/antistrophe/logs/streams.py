@@ -21,25 +21,37 @@ if TYPE_CHECKING:
 Speaker = Callable[[], AttemptOutput | None]
 
 
-def take_streams(speaker: Speaker) -> None:
-    """Put such streams in the place of this process's."""
-    sys.stdout = StepStream(STDOUT, 1, speaker)
-    sys.stderr = StepStream(STDERR, 2, speaker)
+def take_streams(speaker: Speaker, *, many: bool) -> Callable[[], None]:
+    """Put such streams in the place of this process's. ``many``: many attempts speak at the same time. Returns what has
+    the streams give away what they hold back."""
+    streams = StepStream(STDOUT, 1, speaker, many=many), StepStream(STDERR, 2, speaker, many=many)
+    sys.stdout, sys.stderr = streams
+
+    def push() -> None:
+        for stream in streams:
+            with contextlib.suppress(Exception):  # user code has closed it
+                stream.push()
+
+    return push
 
 
 class StepStream(io.TextIOWrapper):
-    """A text stream that keeps nothing back: the next word may be another attempt's. What is flushed without the end of
-    its line is a line of its own."""
+    """A text stream, written line by line. What is flushed without the end of its line is a line of its own. ``many``:
+    nothing is held back, because the next word may be another attempt's."""
 
-    def __init__(self, source: str, fileno: int, speaker: Speaker) -> None:
+    def __init__(self, source: str, fileno: int, speaker: Speaker, *, many: bool = True) -> None:
         self._printed = _Printed(source, fileno, speaker)
         bytes_below: Any = self._printed  # all that a TextIOWrapper asks of a buffer
-        super().__init__(bytes_below, "utf-8", "backslashreplace", line_buffering=True, write_through=True)
+        super().__init__(bytes_below, "utf-8", "backslashreplace", line_buffering=True, write_through=many)
 
     def flush(self) -> None:
         """Only who calls this wants to see a line that has not ended: the stream itself does not call it."""
         super().flush()
         self._printed.show()
+
+    def push(self) -> None:
+        """Give away what is held back; of a line that has not ended nothing is shown yet."""
+        super().flush()
 
 
 class Echo:
