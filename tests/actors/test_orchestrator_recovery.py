@@ -133,6 +133,10 @@ class LossyMailbox:
     def closed(self) -> bool:
         return self._inner.closed
 
+    @property
+    def at_rest(self) -> bool:
+        return self._inner.at_rest
+
     def receive(self, timeout_s: float | None) -> Any:
         message, self._again = (
             (self._again, None) if self._again is not None else (self._inner.receive(timeout_s), None)

@@ -39,6 +39,7 @@ class Box:
         self.closed = False
         self.readers: list[int] = []
         self.fails: BaseException | None = None
+        self.at_rest = False
         self._arrived: SimpleQueue[Any] = SimpleQueue()
         self._read = threading.Lock()
 
@@ -169,7 +170,21 @@ def test_a_wait_that_is_given_up_ends_at_once_whether_it_reads_or_not(connection
     assert calls[1 - which].result() == Answer(("waits", "reads")[which])
 
 
-def test_a_reader_that_is_interrupted_closes_the_connection_and_the_others_make_another(connection: Connection) -> None:
+def test_a_reader_that_is_interrupted_while_it_waits_leaves_the_reading_to_the_next(connection: Connection) -> None:
+    first = reads(connection, "first")
+    others = [waits(connection, f"other-{number}") for number in range(5)]
+    box(connection).at_rest = True
+    box(connection).fails = Interrupted()
+    box(connection).bring(None)
+    first.result()
+    assert isinstance(first.raised, Interrupted)
+    for number in range(5):
+        box(connection).bring(Answer(f"other-{number}"))
+    assert [call.result() for call in others] == [Answer(f"other-{number}") for number in range(5)]
+    assert not connection.closed
+
+
+def test_a_reader_that_is_interrupted_in_a_message_closes_the_connection(connection: Connection) -> None:
     first = reads(connection, "first")
     others = [waits(connection, f"other-{number}") for number in range(5)]
     box(connection).fails = Interrupted()

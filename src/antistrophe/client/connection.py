@@ -57,9 +57,9 @@ class Connection:
     """The connection to one incarnation of the system. Any number of threads may send, and each waits at the inbox of
     its own request.
 
-    A thread that is interrupted while it reads may leave a half message behind, so the connection is closed then:
-    those who wait make another. Raises SystemUnavailableError where no socket can be made, OverloadedError where this
-    process has no room for the connection.
+    A thread that is interrupted while it waits leaves the reading to another one. Where it is interrupted in the midst
+    of a message, the connection is closed: those who wait make another. Raises SystemUnavailableError where no socket
+    can be made, OverloadedError where this process has no room for the connection.
     """
 
     def __init__(self, system: System) -> None:
@@ -99,10 +99,12 @@ class Connection:
         """Nobody waits for an answer to this correlation any more. One that comes later is dropped."""
         with self._lock:
             inbox = self._inboxes.pop(correlation, None)
-            interrupted = inbox is not None and self._reader is inbox
+            torn = inbox is not None and self._reader is inbox and not self._mailbox.at_rest
+            if self._reader is inbox:
+                self._reader = None
             if self._reader is None and self._next in (None, inbox):
                 self._pass_on()
-        if interrupted:
+        if torn:
             self.close()
 
     def send(self, message: Any) -> None:
@@ -166,7 +168,7 @@ class Connection:
 
     def _read(self, inbox: Inbox, until: float) -> Any:
         """Read for all who wait, until there is a message for this inbox, or it is woken, or the time is up. Where
-        this is left by an interrupt, its inbox stays the reader's, and `forget` closes the connection."""
+        this is left by an interrupt, its inbox stays the reader's, and `forget` sees to it."""
         found = None
         try:
             with self._receiving:
