@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, cast
 
 from antistrophe.definition.calling import source_of
@@ -112,8 +113,9 @@ class SagaDefinition:
                     "name of its own: add_step(step, name=...), a field or class attribute `name`, or @step(name=...)"
                 )
         new = object.__new__(type(self))
+        copy_to = partial(object.__setattr__, new)
         for attribute in _fields_of(cast(Any, type(self))):
-            new._set(attribute, getattr(self, attribute))
+            copy_to(attribute, getattr(self, attribute))
         new._set("steps", (*self.steps, step))
         new._set("step_specs", (*self.step_specs, added))
         return new

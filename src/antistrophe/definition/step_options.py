@@ -122,9 +122,18 @@ class _Options:
 
     def given(self) -> tuple[Any, ...]:
         """All that the step gives for its policies: the values of the options, and a step function's own functions."""
-        self._values = {option: self._read(option, _MISSING) for option in _POLICIES}
+        try:
+            self._values = self._of_attributes()
+        except Exception:  # which of them raises, and what, is told where it is read by itself
+            self._values = {option: self._read(option, _MISSING) for option in _POLICIES}
         functions = self._step.definition.functions if isinstance(self._step, FunctionStep) else {}
         return (*self._values.values(), *functions, *functions.values())
+
+    def _of_attributes(self) -> dict[str, Any]:
+        step = self._step
+        if self._own or self._data or isinstance(step, FunctionStep):
+            return {option: self._read(option, _MISSING) for option in _POLICIES}
+        return {option: getattr(step, option, _MISSING) for option in _POLICIES}
 
     def seconds(self, option: str, default: float, zero_is_fine: bool = False) -> float:
         value = self._read(option, default)
