@@ -11,6 +11,7 @@ from thespian.actors import WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.retention import Retention
+from antistrophe.actors.text_indexing import TextIndexing
 from antistrophe.errors import AntistropheError
 from antistrophe.journal import Journal, SqliteJournal, journal_path
 from antistrophe.journal.stored_entries import PART_BYTES
@@ -41,8 +42,14 @@ _RUNNING = (SagaStatus.EXECUTING, SagaStatus.COMPENSATING)
 _PURGE = "purge"
 """The wakeup for the next step of a purge."""
 
+_INDEX = "index"
+"""The wakeup for the next step of the index of texts."""
+
+_LATER_S = 0.005
+"""So much later a wakeup comes, lest it come before its time."""
+
 _FIRST_PURGE_S = 0.5
-"""How long the registry has been at work before it begins to purge."""
+"""How long the registry has been at work before it begins to purge, and to add to the index."""
 
 _JOURNAL_PATIENCE_S = 0.25
 """How long a query waits where another process keeps even readers out."""
@@ -84,6 +91,7 @@ class RegistryActor(RuntimeActor):
         )
         self._read: Journal = journal
         self._retention = Retention(journal, message.settings)
+        self._indexing = TextIndexing(journal)
         self._answers: dict[type, Callable[[Any], Any]] = {
             GetSaga: self._get_saga,
             GetEntries: self._get_entries,
@@ -98,6 +106,7 @@ class RegistryActor(RuntimeActor):
         self._purge_at = self.now() + _FIRST_PURGE_S
         if self._retention.wanted:
             self.wake_in(_FIRST_PURGE_S, _PURGE)
+        self.wake_in(_FIRST_PURGE_S, _INDEX)
 
     def _on_query(self, message: RegistryQuery, _sender: Address) -> None:
         query, to = message.query, message.reply_to
@@ -111,19 +120,27 @@ class RegistryActor(RuntimeActor):
 
     def _on_report(self, _message: LifecycleReport, _sender: Address) -> None:
         self._serve_polls()
+        self._add_to_index()
 
     def _on_wakeup(self, message: Any, _sender: Address) -> None:
         if message.payload == _PURGE:
             self._purge_if_due()
-            return
-        self._serve_polls()
-        self._tick()
+        elif message.payload == _INDEX:
+            self._add_to_index()
+        else:
+            self._serve_polls()
+            self._tick()
 
     def _purge_if_due(self) -> None:
         if self._retention.wanted and self.now() >= self._purge_at:
             pause_s = self._retention.step()
             self._purge_at = self.now() + pause_s
             self.wake_in(pause_s, _PURGE)
+
+    def _add_to_index(self) -> None:
+        pause_s = self._indexing.step()
+        if pause_s is not None:
+            self.wake_in(pause_s + _LATER_S, _INDEX)
 
     # --- queries -----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 The journal's own append writes one saga of each kind into a journal in memory. Its rows are then copied, with the id,
 the positions and the names of events of each further saga. A test shows that the rows are those which appends write.
+The index of texts is filled, too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.journal import SqliteJournal
+from antistrophe.journal.text_index import TextIndex
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database, open_in_memory
 from tests.benchmarks.made_sagas import COURSES, appends, event_id
@@ -128,9 +130,11 @@ def fill(home: Path, sagas: int, limit_s: float, now: float | None = None) -> in
     deadline = time.monotonic() + limit_s
     written = 0
     with closing(open_database(home / "journal.db", synchronous="NORMAL")) as database:
+        index = TextIndex(database)
         filling = Filling(database, time.time() if now is None else now)
         while written < sagas and time.monotonic() < deadline:
             part = range(written, min(written + SAGAS_AT_ONCE, sagas))
             filling.write(part)
+            index.add(len(part))
             written = part.stop
     return written

@@ -1,4 +1,4 @@
-"""What finished sagas take on the disk, all in all: rows, indexes and pages that are not full."""
+"""What finished sagas take on the disk, all in all: rows, indexes with that of texts, and pages that are not full."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def test_a_finished_saga_of_three_steps_takes_two_kilobytes(tmp_path: Path) -> N
             row = as_kept(before, entries)
             journal.append(saga_id, expected_seq=0 if before is None else before.seq, entries=entries, row=row)
     group.commit()
+    assert journal.texts.add(SAGAS) == SAGAS
     (pages,) = journal._database.row("PRAGMA page_count")
     (page_bytes,) = journal._database.row("PRAGMA page_size")
     journal.close()

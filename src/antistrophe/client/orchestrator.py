@@ -207,8 +207,9 @@ class SagaOrchestrator:
         """A page of at most ``limit`` sagas, the last accepted first.
 
         ``status`` and ``name`` choose the sagas of that status and name; ``text`` those that contain it in their id,
-        name, error or reason to wait; that a saga waits for nothing but a free step process is not searched.
-        ``cursor`` is the cursor of the page before::
+        name, error or reason to wait; that a saga waits for nothing but a free step process is not searched. A text of
+        one or two characters that few sagas have takes time in proportion to the number of all sagas; a longer one is
+        found by an index. ``cursor`` is the cursor of the page before::
 
             page = orchestrator.list_sagas(status=SagaStatus.FAILED)
             more = orchestrator.list_sagas(status=SagaStatus.FAILED, cursor=page.cursor) if page.cursor else None

@@ -21,10 +21,11 @@ Each file answers one question: ``journal`` what a journal does, ``sqlite`` how 
 ``group`` how appends share a transaction, ``rows`` and ``short_entries`` how entries and states are packed, ``shapes``
 how definitions are stored once, ``packed_append`` what one append writes, ``stored_entries`` and ``stored_states`` how
 all of it is read, ``ordinary_course`` how most sagas are shown without a fold, ``typed_values`` what is checked there,
-``saga_counts`` how sagas are counted, ``timeline`` how people see them, ``paging`` how a list comes in pages,
-``moments`` where in the journal a moment is, ``retention`` how finished sagas are purged, ``tombstones`` what stays of
-them, ``growth`` what the file takes, and ``statistics_follower`` how statistics of it are kept by others than the
-system. Start reading in ``journal``. ``actors/saga/journal_access.py`` is how the actors use it.
+``saga_counts`` how sagas are counted, ``timeline`` how people see them, ``saga_lists`` and ``paging`` how a list comes
+in pages, ``text_index`` how texts are found, ``moments`` where in the journal a moment is, ``retention`` how finished
+sagas are purged, ``tombstones`` what stays of them, ``growth`` what the file takes, and ``statistics_follower`` how
+statistics of it are kept by others than the system. Start reading in ``journal``. ``actors/saga/journal_access.py`` is
+how the actors use it.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from antistrophe.journal.text_index import TextIndex
 from antistrophe.journal.tombstones import Tombstones
 from antistrophe.records import PurgeReport, SagaStatus
 from antistrophe.saga.entries import SagaCompensated, SagaCompleted
@@ -75,6 +76,7 @@ class Purge:
         self.report = PurgeReport(0, 0)
         self._database = database
         self._tombstones = Tombstones(database)
+        self._texts = TextIndex(database)
         self._which = which
         self._dry_run = dry_run
         self._at_most = at_most
@@ -168,6 +170,7 @@ class Purge:
         return taken
 
     def _delete_row(self, found: _Found) -> bool:
+        self._texts.remove(found.accepted)
         gone = self._database.execute(
             "DELETE FROM sagas WHERE accepted = ? AND id = ? AND finished = ? AND status = ?",
             (found.accepted, found.id, found.finished, found.status),

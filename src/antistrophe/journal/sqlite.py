@@ -25,14 +25,15 @@ from antistrophe.journal.journal import (
     by_stream,
     check_append,
 )
-from antistrophe.journal.moments import last_before
 from antistrophe.journal.packed_append import pack_append
-from antistrophe.journal.paging import check_page, like
+from antistrophe.journal.paging import check_page
 from antistrophe.journal.retention import Purge, Purgeable
 from antistrophe.journal.rows import missing
 from antistrophe.journal.saga_counts import NOTHING_COUNTED, counted_after
+from antistrophe.journal.saga_lists import SagaLists, Which
 from antistrophe.journal.stored_entries import StoredEntries
 from antistrophe.journal.stored_states import StoredStates
+from antistrophe.journal.text_index import TextIndex
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.journal.tombstones import Tombstones, was_purged
 from antistrophe.records import PurgedSaga, SagaChange, SagaMetadata, SagaStatus, TimelineEntry
@@ -43,13 +44,11 @@ from antistrophe.storage.free_pages import empty_log, give_back
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.write_lock import LockPatience
 
-_UNFINISHED = tuple(status.value for status in SagaStatus if not status.final)
 _LIVE = tuple(status.value for status in SagaStatus if not status.final and status is not SagaStatus.FAILED)
 
 _COLUMNS = "INSERT INTO journal(saga_id, seq, at, kind, entry, state)"
 _ROW = "(?, ?, ?, ?, ?, ?)"
 _IS_AT = "SELECT 1 FROM journal WHERE saga_id = ? AND seq = ?"
-_CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id", "name", "error", "waiting"))
 
 
 class SqliteJournal:
@@ -81,6 +80,8 @@ class SqliteJournal:
             )
         self._entries = StoredEntries(self._database)
         self._states = StoredStates(self._database, self._entries)
+        self.texts = TextIndex(self._database)
+        self._lists = SagaLists(self._database, self._states, self.texts)
         self._tombstones = Tombstones(self._database)
         self._counted = NOTHING_COUNTED
 
@@ -257,27 +258,8 @@ class SqliteJournal:
     ) -> SagaPage:
         """See ``Journal``. ``unfinished``: only sagas that run or are parked; ``accepted_by``: only those that were
         accepted before that moment."""
-        before = check_page(limit, cursor)
-        if not all(is_text(each) for each in (name, text) if each is not None):
-            return SagaPage(())  # no saga has a text that can't be stored
-        wanted: builtins.list[tuple[str, tuple[Any, ...]]] = []
-        # Search by the better of two indexes: there may be any number of final sagas, and there are few others. A plus
-        # sign hides the other index from SQLite.
-        by_name = status is None or status.final
-        if status is not None:
-            wanted.append((f"{'+' if by_name and name is not None else ''}sagas.status = ?", (status.value,)))
-        if name is not None:
-            wanted.append((f"{'' if by_name else '+'}sagas.name = ?", (name,)))
-        if unfinished:
-            wanted.append((f"sagas.status IN {_UNFINISHED}", ()))
-        if accepted_by is not None:
-            last = last_before(self._database, int(accepted_by.timestamp() * 1e6))
-            wanted.append(("sagas.accepted <= ?", (last,)))
-        if text is not None:
-            wanted.append((f"({_CONTAINS})", (like(text),) * 4))
-        where = "".join(f"{sql} AND " for sql, _ in wanted)
-        values = [value for _, values in wanted for value in values]
-        return self._states.page("accepted", (where, values), before, limit, part_bytes)
+        which = Which(status, name, text, unfinished, accepted_by)
+        return self._lists.page(which, limit, cursor, part_bytes)
 
     def history(self, limit: int = 1000) -> builtins.list[SagaMetadata]:
         """See ``Journal``."""

@@ -1,0 +1,220 @@
+"""Lists with a text: the index of texts makes them quick, and changes no answer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from antistrophe.actors.text_indexing import SAGAS_AT_ONCE, TextIndexing
+from antistrophe.errors import JournalError
+from antistrophe.journal import Purgeable, SagaPage, SqliteJournal, saga_lists
+from antistrophe.journal.saga_lists import Which
+from antistrophe.records import SagaStatus
+from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
+from antistrophe.storage.opening import open_in_memory
+from tests.contract.journal_sagas import FORWARD, run
+
+FINAL = ("completed", "compensated")
+STATUSES = (*FINAL, "executing", "compensating", "failed")
+
+# Characters whose case folds in one alphabet or another, that mean something to LIKE or to the index, or end a text.
+TEXTS = st.text(st.sampled_from('abAB%_"\\ kK\u212aéÉßİı\x00\x02c*^'), min_size=3, max_size=6)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[tuple[str, str, str | None, str | None, str]]:
+    """Rows with few different texts, so that many have the same."""
+    texts = st.sampled_from(draw(st.lists(TEXTS, min_size=1, max_size=3)))
+    statuses = st.sampled_from(draw(st.sampled_from([STATUSES, FINAL])))
+    return draw(st.lists(st.tuples(texts, texts, st.none() | texts, st.none() | texts, statuses), max_size=14))
+
+
+@pytest.fixture(autouse=True)
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few rows are looked at before the index is asked, in place of a thousand."""
+    monkeypatch.setattr(saga_lists, "_AT_ONCE", 2)
+
+
+@pytest.fixture
+def journal() -> Iterator[SqliteJournal]:
+    journal = SqliteJournal(open_in_memory())
+    yield journal
+    journal.close()
+
+
+def insert(journal: SqliteJournal, rows: Sequence[tuple[str, str, str | None, str | None, str]]) -> None:
+    """Rows of the list alone: a search reads no others. Sagas finish in another order than they were accepted in."""
+    (number,) = journal._database.row("SELECT count(*) FROM sagas")
+    for saga_id, name, error, waiting, status in rows:
+        number += 1
+        finished = None if status in STATUSES[2:4] else 1000 + (number ^ 3)
+        journal._database.execute(
+            "INSERT INTO sagas VALUES (?, ?, 'r', ?, ?, 0, ?, ?, ?)",
+            (number, f"{number} {saga_id}", name, status, finished, error, waiting),
+        )
+
+
+def positions(journal: SqliteJournal, wanted: saga_lists._Wanted, number: int, until: float | None = None) -> list[int]:
+    """All that a search finds, by so many at a time."""
+    found: list[int] = []
+    before: int | None = LARGEST_INTEGER
+    while before is not None:
+        part = journal._lists._search(wanted, before, number, until)
+        assert len(part.accepted) <= number
+        assert part.down_to is None or part.down_to < before
+        found += part.accepted
+        before = part.down_to
+    return found
+
+
+def by_scan(journal: SqliteJournal, which: Which, text: str) -> list[int]:
+    """The same, by a look at each row."""
+    sql = f"SELECT accepted, status, name FROM sagas WHERE {saga_lists._CONTAINS} ORDER BY accepted DESC"
+    rows = journal._database.rows(sql, saga_lists._wanted(Which(), text).contains)
+    return [
+        accepted
+        for accepted, status, name in rows
+        if which.status in (None, status)
+        and which.name in (None, name)
+        and not (which.unfinished and SagaStatus(status).final)
+    ]
+
+
+def wanted_of(status: str | None, name: str | None, text: str) -> saga_lists._Wanted:
+    return saga_lists._wanted(Which(None if status is None else SagaStatus(status), name), text)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows(), rows(), st.data())
+def test_the_index_finds_what_a_look_at_each_row_finds(indexed: Any, later: Any, data: st.DataObject) -> None:
+    journal = SqliteJournal(open_in_memory())
+    insert(journal, indexed)
+    journal.texts.add(data.draw(st.integers(1, 14) | st.just(14)))
+    insert(journal, later)
+    somewhere = [text for row in (*indexed, *later) for text in row[:4] if text is not None]
+    text = data.draw(st.sampled_from(somewhere) if somewhere else TEXTS)
+    start = data.draw(st.integers(0, len(text) - 3))
+    text = text[start : start + data.draw(st.integers(3, 6))].swapcase()
+    status = data.draw(st.none() | st.sampled_from(STATUSES))
+    name = data.draw(st.none() | st.sampled_from([row[1] for row in indexed] or ["ab"]))
+    which = Which(None if status is None else SagaStatus(status), name, unfinished=data.draw(st.booleans()))
+    wanted = saga_lists._wanted(which, text)
+    number, until = data.draw(st.integers(1, 8)), data.draw(st.none() | st.just(0.0))
+    assert positions(journal, wanted, number, until) == by_scan(journal, which, text)
+    journal.close()
+
+
+def many(number: int) -> list[tuple[str, str, str | None, str | None, str]]:
+    return [(f"order-{each:04}", "shop", None, None, FINAL[each % 2]) for each in range(number)]
+
+
+def test_the_index_grows_beside_the_work_and_is_asked(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    insert(journal, many(SAGAS_AT_ONCE + 10))
+    indexing = TextIndexing(journal)
+    assert indexing.step() is not None
+    assert journal.texts.behind(1_000) == 10
+    asked: list[list[int]] = []
+    candidates = journal.texts.candidates
+
+    def ask(*values: Any) -> list[int]:
+        asked.append(candidates(*values))
+        return asked[-1]
+
+    monkeypatch.setattr(journal.texts, "candidates", ask)
+    assert positions(journal, wanted_of(None, None, "DER-0007"), 5) == [8]
+    assert asked == [[8]]
+    asked.clear()
+    assert positions(journal, wanted_of("completed", "shop", "order-0007"), 5) == []
+    assert asked == [[]], "the index knows the status, too"
+
+
+@pytest.mark.parametrize("until", [None, 0.0])
+def test_many_that_have_a_text_come_in_parts(journal: SqliteJournal, until: float | None) -> None:
+    insert(journal, many(20))
+    journal.texts.add(20)
+    insert(journal, [("other", "shop", None, None, status) for status in STATUSES])
+    wanted = wanted_of(None, None, "order")
+    for number in (1, 5, 19, 20, 100):
+        assert positions(journal, wanted, number, until) == [*range(20, 0, -1)]
+
+
+def test_a_few_sagas_are_not_worth_a_commit(journal: SqliteJournal) -> None:
+    insert(journal, many(SAGAS_AT_ONCE - 1))
+    assert TextIndexing(journal).step() is None
+    assert journal.texts.end() == 0
+    assert positions(journal, wanted_of(None, None, "order-0007"), 5) == [8]
+
+
+@pytest.mark.parametrize(
+    "damage", ["DROP TABLE saga_texts", "DELETE FROM saga_texts_data", "DELETE FROM texts_indexed"]
+)
+def test_without_a_sound_index_the_rows_are_read(journal: SqliteJournal, damage: str) -> None:
+    insert(journal, many(40))
+    journal.texts.add(40)
+    journal._database.execute(damage)
+    assert positions(journal, wanted_of(None, None, "order-0007"), 5) == [8]
+    report = journal.purge(Purgeable(LARGEST_INTEGER))
+    assert not report.step(), "no entries, so nothing to purge: but nothing is raised"
+    journal.texts.remove(8)
+
+
+def test_a_sqlite_that_has_no_such_index_is_told_once(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_most: int) -> int:
+        raise JournalError("no such module: fts5") from sqlite3.OperationalError("no such module: fts5")
+
+    monkeypatch.setattr(journal.texts, "add", refuse)
+    insert(journal, many(SAGAS_AT_ONCE))
+    indexing = TextIndexing(journal)
+    monkeypatch.setattr("antistrophe.actors.text_indexing.log.propagate", True)
+    assert indexing.step() is not None
+    assert indexing.step() is None, "not before a minute is over"
+    assert [record.getMessage() for record in caplog.records if "index of texts" in record.getMessage()] == [
+        "the index of texts does not grow now, and lists with a text take longer: no such module: fts5"
+    ]
+    assert positions(journal, wanted_of(None, None, "order-0007"), 5) == [8]
+
+
+def test_what_is_removed_leaves_the_index(journal: SqliteJournal) -> None:
+    insert(journal, many(6))
+    journal.texts.add(6)
+    assert journal.texts.candidates(["order"], None, 10, 10) == [6, 5, 4, 3, 2, 1]
+    journal.texts.remove(4)
+    journal.texts.remove(99)
+    assert journal.texts.candidates(["order"], None, 10, 10) == [6, 5, 3, 2, 1]
+    assert journal.texts.candidates(["order"], "completed", 10, 10) == [5, 3, 1]
+
+
+def test_a_purged_saga_leaves_the_index(journal: SqliteJournal) -> None:
+    for saga_id in ("first", "second"):
+        run(journal, saga_id, *FORWARD)
+    journal.texts.add(10)
+    assert len(journal.texts.candidates(["transfer"], None, LARGEST_INTEGER, 10)) == 2
+    purge = journal.purge(Purgeable(LARGEST_INTEGER), at_most=1)
+    while purge.step():
+        pass
+    assert len(journal.texts.candidates(["transfer"], None, LARGEST_INTEGER, 10)) == 1
+    assert [saga.id for saga in journal.list(text="TRANS").sagas] == ["second"]
+
+
+def test_a_page_ends_in_time_and_says_how_far_it_has_looked(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the index, and for two characters, which it can't look up."""
+    insert(journal, many(9))
+    monkeypatch.setattr(saga_lists, "LONGEST_S", -1.0)
+    pages: list[SagaPage] = []
+    cursor: str | None = None
+    while not pages or cursor is not None:
+        page = journal.list(text="zz", cursor=cursor, part_bytes=1_000_000)
+        pages.append(page)
+        cursor = page.cursor
+    assert [page.cursor for page in pages] == ["before-8", "before-6", "before-4", "before-2", None]
+    assert not any(page.sagas for page in pages)
+    assert journal.list(text="zz").cursor is None, "who has time gets it all at once"
