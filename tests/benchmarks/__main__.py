@@ -1,6 +1,6 @@
 """Every benchmark of the actor system in one run: one report, and the chart for the docs.
 
-Usage: python -m tests.benchmarks [--full] [--long] [--only PART ...] [--no-dbos] [--chart PATH]
+Usage: python -m tests.benchmarks [--full] [--long] [--only PART ...] [--no-peers] [--chart PATH]
 
 The default takes less than three minutes; ``--full`` measures 10,000 sagas in flight, 100,000 finished ones and more
 rounds; ``--long`` runs 100,000 sagas. The chart is written only where sagas were measured.
@@ -50,7 +50,7 @@ def write_chart(figures: bench_sagas.Figures, path: Path) -> None:
     ]
     note = (
         f"3 trivial steps, SQLite, synchronous=FULL, {os.cpu_count()} cores, Python {platform.python_version()};"
-        " DBOS runs its steps in its one process, the others in processes of their own."
+        " DBOS and larzstate run their steps in their one process, the others in processes of their own."
         f" Load {os.getloadavg()[0]:.1f}."
     )
     path.write_text(chart.draw("A saga of three steps", note, list(at_once), bench_sagas.OURS, panels), "utf-8")
@@ -67,13 +67,13 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--no-dbos", action="store_true")
+    parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--chart", type=Path, default=chart.PATH)
     given = parser.parse_args()
     clean_up_on_sigterm()
     full: bool = given.full
     if "sagas" in given.only:
-        figures = bench_sagas.run(7 if full else 2, 15.0 if full else 3.0, with_dbos=not given.no_dbos)
+        figures = bench_sagas.run(7 if full else 2, 15.0 if full else 3.0, with_peers=not given.no_peers)
         write_chart(figures, given.chart)
     if "flight" in given.only:
         bench_flight.run(10_000 if full else 500, 240.0 if full else 20.0)

@@ -1,9 +1,11 @@
-"""Sagas of three trivial steps: antistrophe, a floor of a few lines, and DBOS on SQLite, taking turns in one run.
+"""Sagas of three trivial steps: antistrophe, a floor of a few lines, DBOS on SQLite, and larzstate, taking turns in one
+run.
 
-Usage: python -m tests.benchmarks.bench_sagas [--rounds N] [--limit SECONDS] [--no-dbos]
+Usage: python -m tests.benchmarks.bench_sagas [--rounds N] [--limit SECONDS] [--no-peers]
 
 Ours and the floor commit with synchronous=FULL and write-ahead logging; DBOS as it comes: FULL too, by SQLite's
-default, with a rollback journal. Ours and the floor run their steps in warm processes of their own, DBOS in its one.
+default, with a rollback journal. larzstate writes a JSON file for each saga anew after each step, and syncs it, but not
+its folder. Ours and the floor run their steps in warm processes of their own, each of the others in its one.
 All are up during the whole run and are measured in turns; latencies are of all rounds, rates and CPU their medians.
 """
 
@@ -19,14 +21,17 @@ from pathlib import Path
 from typing import Protocol
 
 from antistrophe import SagaOrchestrator, Settings
-from tests.benchmarks.dbos_column import Dbos, DbosUnavailableError
 from tests.benchmarks.floor import Floor
 from tests.benchmarks.measuring import Sample, clean_up_on_sigterm, conditions, cpu_of, median, percentile, sample_of
+from tests.benchmarks.peer_column import Peer, PeerUnavailableError
 from tests.benchmarks.steps_of_benchmarks import Fresh, saga_of, saga_of_three
 
 AT_ONCE = (1, 16, 256)
 OURS = "antistrophe"
 FRESH = "fresh process, saga of 1 step"
+PEERS = {"dbos": "DBOS on SQLite", "larzstate": "larzstate on files"}
+"""The columns of other libraries, by the name of their package."""
+
 PATIENCE_S = 60.0
 _SAGAS = {1: 60, 16: 320, 256: 256}
 
@@ -136,11 +141,11 @@ def show(figures: Figures) -> None:
             print(f"  {name}, {at_once} at once: {', '.join(parts)}")
 
 
-def run(rounds: int, limit_s: float, *, with_dbos: bool = True) -> Figures:
+def run(rounds: int, limit_s: float, *, with_peers: bool = True) -> Figures:
     """Measure in a folder of its own, print, and leave nothing behind."""
-    print(f"\n== Sagas beside a floor and DBOS ({conditions()}) ==", flush=True)
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
+    print(f"\n== Sagas beside a floor, DBOS and larzstate ({conditions()}) ==", flush=True)
+    with tempfile.TemporaryDirectory(prefix="bench-") as place, contextlib.ExitStack() as stack:
+        folder = Path(place)
         columns: list[Column] = [Floor(folder, shared=False)]
         stack.callback(columns[0].close)
         columns.append(Floor(folder, shared=True))
@@ -148,13 +153,13 @@ def run(rounds: int, limit_s: float, *, with_dbos: bool = True) -> Figures:
         ours = Ours(folder)
         stack.callback(ours.close)
         columns.append(ours)
-        if with_dbos:
+        for package, name in PEERS.items() if with_peers else ():
             try:
-                dbos = Dbos(folder)
-                stack.callback(dbos.close)
-                columns.append(dbos)
-            except DbosUnavailableError as error:
-                print(f"!!! THE COLUMN OF DBOS IS MISSING: {error}\n")
+                peer = Peer(name, package, folder)
+                stack.callback(peer.close)
+                columns.append(peer)
+            except PeerUnavailableError as error:
+                print(f"!!! THE COLUMN OF {package} IS MISSING: {error}\n")
         figures = compare(columns, rounds, limit_s)
         ours.fresh(2, limit_s)
         figures[FRESH, 1] = _figures([ours.fresh(20, limit_s) for _ in range(rounds)])
@@ -168,10 +173,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=float, default=10.0)
-    parser.add_argument("--no-dbos", action="store_true")
+    parser.add_argument("--no-peers", action="store_true")
     given = parser.parse_args()
     clean_up_on_sigterm()
-    run(given.rounds, given.limit, with_dbos=not given.no_dbos)
+    run(given.rounds, given.limit, with_peers=not given.no_peers)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from functools import reduce
@@ -17,7 +18,7 @@ from antistrophe.saga.entries import Entry
 from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.saga.view import metadata_of
 from antistrophe.storage.opening import open_database
-from antistrophe.storage.schema import MIGRATIONS
+from antistrophe.storage.schema import MIGRATIONS, migrate
 from tests.contract.journal_sagas import FORWARD, PARK, RETRY, TURN_BACK, UNDONE, accepted, as_kept
 
 FILES = Path(__file__).parent / "files"
@@ -99,3 +100,54 @@ def test_a_program_of_version_4_refuses_what_is_written_since(path: Path, journa
     journal.close()
     with pytest.raises(JournalError, match=r"of schema version .*, written by a newer release.*up to 4: upgrade"):
         open_database(path, migrations=MIGRATIONS[:4])
+
+
+# --- killed while the schema is brought up to date ----------------------------------------------------------------
+
+
+class KilledError(Exception):
+    """The process is dead."""
+
+
+class Killed:
+    """A connection whose process is dead after so many statements: its files as they are then are copied."""
+
+    def __init__(self, path: Path, statements: int, folder: Path) -> None:
+        self._path, self._left, self._folder = path, statements, folder
+        self.connection = sqlite3.connect(path, isolation_level=None)
+
+    def execute(self, sql: str, /) -> object:
+        if not self._left:
+            for each in self._path.parent.glob(f"{self._path.name}*"):
+                shutil.copy(each, self._folder)
+            raise KilledError
+        self._left -= 1
+        return self.connection.execute(sql)
+
+
+def sqlite_version(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def test_a_migration_that_is_killed_is_made_at_the_next_opening(path: Path, tmp_path: Path) -> None:
+    version = sqlite_version(path)
+    statements = sum(map(len, MIGRATIONS[version:])) + 2  # with the two numbers of the file
+    for number in range(statements):
+        folder = tmp_path / f"killed-{number}"
+        folder.mkdir()
+        killed = Killed(path, number, folder)
+        with contextlib.closing(killed.connection) as connection:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            connection.execute("BEGIN IMMEDIATE")
+            with pytest.raises(KilledError):
+                migrate(killed, version)
+        left = folder / path.name
+        assert sqlite_version(left) == version, "nothing of it counts"
+        with contextlib.closing(SqliteJournal(left)) as journal:
+            assert {saga.id: saga.status for saga in journal.list().sagas} == {
+                "done": SagaStatus.COMPLETED,
+                "parked": SagaStatus.FAILED,
+                "going": SagaStatus.EXECUTING,
+            }
+        assert sqlite_version(left) == len(MIGRATIONS)

@@ -1,4 +1,4 @@
-"""DBOS in a virtual environment of its own, made once in the user's cache folder, and driven through pipes."""
+"""Another library in an environment of its own, made once in the user's cache folder, and driven through pipes."""
 
 from __future__ import annotations
 
@@ -11,47 +11,51 @@ from pathlib import Path
 
 from tests.benchmarks.measuring import Sample
 
-SCRIPT = Path(__file__).with_name("dbos_sagas.py")
+_ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 60.0
 
 
-class DbosUnavailableError(Exception):
-    """DBOS can't be installed or started; the text says why."""
+class PeerUnavailableError(Exception):
+    """The library can't be installed or started; the text says why."""
 
 
-def environment(limit_s: float = 120.0) -> Path:
-    """The Python of an environment that has `dbos`, which is made where it is not there yet."""
+def environment(package: str, limit_s: float = 120.0) -> Path:
+    """The Python of an environment that has the package, which is made where it is not there yet."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / f"antistrophe-bench-dbos-{sys.version_info.major}.{sys.version_info.minor}"
+    folder = cache / f"antistrophe-bench-{package}-{sys.version_info.major}.{sys.version_info.minor}"
     python = folder / "bin" / "python"
     try:
         if not python.exists():
             _run([sys.executable, "-m", "venv", str(folder)], limit_s)
-        if subprocess.run([python, "-c", "import dbos"], capture_output=True, check=False, timeout=60).returncode:
-            _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "dbos"], limit_s)
+        if subprocess.run([python, "-c", f"import {package}"], capture_output=True, check=False, timeout=60).returncode:
+            _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", package], limit_s)
     except (OSError, subprocess.SubprocessError) as error:
-        raise DbosUnavailableError(f"dbos can't be installed: {error}") from error
+        raise PeerUnavailableError(f"{package} can't be installed: {error}") from error
     return python
 
 
 def _run(command: list[str], limit_s: float) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s)
     if done.returncode:
-        raise DbosUnavailableError(f"{' '.join(command)}: {done.stderr.strip()[-400:]}")
+        raise PeerUnavailableError(f"{' '.join(command)}: {done.stderr.strip()[-400:]}")
 
 
-class Dbos:
-    """A process that runs the workflow as often as it is told."""
+class Peer:
+    """A process that runs a workflow of the package as often as it is told. ``name``: that of its column."""
 
-    name = "DBOS on SQLite"
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, name: str, package: str, folder: Path) -> None:
+        self.name = name
+        self._script = f"tests.benchmarks.{package}_sagas"
         self._process = subprocess.Popen(
-            [environment(), SCRIPT, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [environment(package), "-m", self._script, folder],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         try:
             if self._read(_PATIENCE_S) != "ready\n":
-                raise DbosUnavailableError(f"{SCRIPT.name} does not start")
+                raise PeerUnavailableError(f"{self._script} does not start")
         except BaseException:
             self.close()
             raise
@@ -67,7 +71,7 @@ class Dbos:
     def _read(self, limit_s: float) -> str:
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], limit_s)[0]:
-            raise DbosUnavailableError(f"{SCRIPT.name} does not answer within {limit_s:.0f} s")
+            raise PeerUnavailableError(f"{self._script} does not answer within {limit_s:.0f} s")
         return self._process.stdout.readline().decode()
 
     def close(self) -> None:
