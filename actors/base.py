@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from thespian.actors import Actor
 
@@ -21,6 +21,7 @@ from antistrophe.linux.process import (
     restore_ending_signals,
     restore_fatal_signals,
 )
+from antistrophe.linux.process_title import set_title
 from antistrophe.messages import Address, Configuration, Rejected
 from antistrophe.serialization.log_lines import formatter
 from antistrophe.settings import Settings
@@ -41,8 +42,10 @@ class RuntimeActor(Actor):
     """Hands each message to its handler, once.
 
     An actor whose handler raises ends its process: its supervisor starts another from the journal, which is the only
-    truth. (Thespian alone would deliver the message again.)
+    truth. (Thespian alone would deliver the message again.) ``role`` is what people see of its process.
     """
+
+    role: ClassVar[str]
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,6 +131,7 @@ class RuntimeActor(Actor):
     def configure(self, base: Configuration) -> None:
         """Take the configuration, which is the first message of every actor, and log to the home from now on."""
         self.base = base
+        set_title(self.role, base.home)
         log_to(Path(base.home), base.settings)
 
     def die_with_parent(self) -> None:

@@ -73,6 +73,8 @@ class RegistryActor(RuntimeActor):
     ``report_s``.
     """
 
+    role = "registry"
+
     def __init__(self) -> None:
         super().__init__()
         self.die_with_parent()

@@ -34,6 +34,8 @@ _JOURNAL_PATIENCE_S = 0.5
 class SagaHost(RuntimeActor):
     """Receives the messages to its sagas, and settles them as soon as no other message is there."""
 
+    role = "saga"
+
     def __init__(self) -> None:
         super().__init__()
         self.sagas: HostedSagas | None = None

@@ -94,6 +94,8 @@ class AsyncStepActor(RuntimeActor):
     The actor's thread receives messages and watches the loop, so a call that blocks the loop does not block the actor.
     """
 
+    role = "step"
+
     def __init__(self) -> None:
         super().__init__()
         become_user_process(self)

@@ -50,6 +50,8 @@ class StepActor(RuntimeActor):
     An attempt runs once, however often a message asks for it: later messages get the answer of the first.
     """
 
+    role = "step"
+
     def __init__(self) -> None:
         super().__init__()
         become_user_process(self)

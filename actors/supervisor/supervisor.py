@@ -86,6 +86,8 @@ JOURNAL_PATIENCE_S = 0.1
 class SupervisorActor(RuntimeActor):
     """Routes each message to ``RequestHandler``, ``LiveSagas`` or ``ProcessKeeper``, and keeps the registry alive."""
 
+    role = "supervisor"
+
     def __init__(self) -> None:
         super().__init__()
         # Its parent is Thespian's Admin, which tells it nothing of ours.

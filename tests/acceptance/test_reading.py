@@ -130,7 +130,7 @@ def test_words_that_are_no_utf8_are_the_words_of_no_saga(history: Caller) -> Non
         assert r"there is no saga 'order-\udcff'" in said.err
     for option in ("--name", "--text"):
         said = history.ask("list", option, "\udcff")
-        assert (said.code, said.out.strip()) == (0, "no such saga")
+        assert (said.code, said.out.strip()) == (0, rf"no saga for {option} '\udcff'")
 
 
 def test_where_a_system_runs_the_answers_are_the_same(history: Caller) -> None:

@@ -55,6 +55,15 @@ def test_execute_answers_with_the_events_in_step_order(orchestrator: SagaOrchest
     assert orchestrator.execute(notes("in-order", "a", "b", "c")) == [Noted("a"), Noted("b"), Noted("c")]
 
 
+def test_ps_shows_what_each_process_is_and_whose(orchestrator: SagaOrchestrator) -> None:
+    orchestrator.execute(notes("for-ps", "a"))
+    homes = {
+        f"antistrophe {role} {orchestrator.home}" for role in ("launcher", "supervisor", "registry", "saga", "step")
+    }
+    shown = {Path(f"/proc/{each.pid}/cmdline").read_bytes().rstrip(b"\0").decode() for each in orchestrator.processes()}
+    assert homes <= shown
+
+
 def test_what_a_saga_has_stored_is_not_appended_by_hand(orchestrator: SagaOrchestrator) -> None:
     events = orchestrator.execute(notes("by-itself", "a", "b"))
     with pytest.raises(RequestError, match="saga 'by-itself' has stored what its steps returned"):

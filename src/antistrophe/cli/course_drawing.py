@@ -19,6 +19,7 @@ PIPE_BARS = 60
 """The width of the drawing where the output is no terminal, in columns."""
 
 LEAST_BARS = 16
+LEAST_NAME = 8
 _Marks = dict[Action | End, str]
 _UNICODE: _Marks = {Action.EXECUTE: "━", Action.COMPENSATE: "┄", Action.VERIFY: "?", End.FAILED: "✗", End.KILLED: "†"}
 _ASCII: _Marks = {Action.EXECUTE: "=", Action.COMPENSATE: "-", Action.VERIFY: "?", End.FAILED: "x", End.KILLED: "+"}
@@ -33,6 +34,10 @@ def drawing(saga: SagaMetadata, spans: Sequence[Span], now: float, width: int | 
     names = [screen.safe_line(step.name) for step in saga.steps]
     states = [step_status(step) for step in saga.steps]
     named, stated = max(name.cell_len for name in names), max(state.cell_len for state in states)
+    if width is not None:  # the steps below have their whole names
+        named = min(named, max(LEAST_NAME, width - stated - 2 * len(columns.GAP) - LEAST_BARS))
+        for name in names:
+            name.truncate(named, overflow="ellipsis" if columns.can_print("…") else "crop")
     bars = PIPE_BARS if width is None else max(LEAST_BARS, width - named - stated - 2 * len(columns.GAP))
     began = saga.created_at.timestamp()
     ended = max(now if span.ended_at is None else span.ended_at for span in spans)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from antistrophe.cli import screen
@@ -49,8 +51,14 @@ def _print_settings(settings: Settings | None) -> None:
     effective = {"max_step_processes": settings.step_processes, "max_async_processes": settings.async_processes}
     for name, each in _values(settings).items():
         value = effective.get(name, each["value"])
-        made.add_row(screen.safe(name), screen.safe(str(value)), screen.safe(str(each["from"]), style="dim"))
+        made.add_row(screen.safe(name), screen.safe(_in_words(value)), screen.safe(str(each["from"]), style="dim"))
     screen.section(screen.output(), "Settings of the system that runs", made)
+
+
+def _in_words(value: object) -> str:
+    if value is None:
+        return "not set"
+    return shlex.join(value) if isinstance(value, tuple) else str(value)
 
 
 def _print(findings: list[Finding]) -> None:

@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
 
 from antistrophe.cli import screen
+from antistrophe.cli.columns import can_print
+from antistrophe.cli.saga_rows import is_wide
 from antistrophe.narration import times
 from antistrophe.narration.json_values import json_value
 from antistrophe.records import SagaMetadata, TimelineEntry
 from antistrophe.saga.entries import SagaAccepted
 
+LONGEST_MOMENT = len("2026-11-29 04:04:56.650")
+INDENT = len("2026-11-29 ")
 _LEFT_OUT = ("deadline",)  # it follows from the limit
 
 
-def entries_table(saga: SagaMetadata, timeline: Sequence[TimelineEntry]) -> Table:
-    """One row for each entry."""
+def entries_table(saga: SagaMetadata, timeline: Sequence[TimelineEntry], width: int | None) -> RenderableType:
+    """One row for each entry; on a narrow terminal what the entry says stands below."""
+    rows = list(_rows(saga, timeline))
+    if not is_wide(width):
+        return Group(*(part for row in rows for part in _below_each_other(*row)))
     made = screen.table("at", "entry", "step", "what")
     made.columns[0].justify = "right"
     for column in made.columns[:2]:
         column.no_wrap = True
+    for moment, kind, name, details in rows:
+        made.add_row(moment, kind, name, details)
+    return made
+
+
+def _below_each_other(moment: str, kind: str, name: Text, details: Text) -> Iterator[RenderableType]:
+    # The steps above have their whole names.
+    head = Text(f"{moment:>{LONGEST_MOMENT}}  {kind}", no_wrap=True, overflow="ellipsis" if can_print("…") else "crop")
+    yield head.append("  ").append_text(name) if name else head
+    if details:
+        yield Padding(details, (0, 0, 0, INDENT))
+
+
+def _rows(saga: SagaMetadata, timeline: Sequence[TimelineEntry]) -> Iterator[tuple[str, str, Text, Text]]:
     moments = times.moments(entry.at for entry in timeline)
     for entry, moment in zip(timeline, moments, strict=True):
         data = dict(entry.data)
         step = data.pop("step", None)
         name = saga.steps[step].name if isinstance(step, int) and 0 <= step < len(saga.steps) else ""
-        made.add_row(moment, entry.kind, screen.safe(name), screen.safe(_details(entry, data)))
-    return made
+        yield moment, entry.kind, screen.safe(name), screen.safe(_details(entry, data))
 
 
 def _details(entry: TimelineEntry, data: dict[str, object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -64,10 +65,11 @@ def status_verb(invocation: Invocation) -> int:
     console = screen.output()
     console.print(screen.pairs(rows))
     if counts[SagaStatus.FAILED]:
-        console.print(screen.safe(f"\nParked sagas need a person: {invocation.command('list --status failed')}"))
+        advice = f"\nParked sagas need a person: {invocation.command('list --status failed')}"
+        console.print(screen.safe(advice), soft_wrap=True)
     if running and system is None:
         advice = f"\nUnfinished sagas go on when a program opens the home, or now with: {invocation.command('serve')}"
-        console.print(screen.safe(advice))
+        console.print(screen.safe(advice), soft_wrap=True)
     return DONE
 
 
@@ -95,7 +97,9 @@ def list_verb(
         return DONE
     console = screen.output()
     if not page.sagas:
-        console.print("no saga" if status is None and name is None and text is None else "no such saga")
+        given = {"--status": status, "--name": name, "--text": text, "--cursor": cursor}
+        filters = " ".join(shlex.join([option, value]) for option, value in given.items() if value is not None)
+        console.print(screen.safe_line(f"no saga for {filters}" if filters else "no saga"), soft_wrap=True)
         return DONE
     lines_of = parked_lines if wanted is SagaStatus.FAILED else saga_lines
     columns.print_lines(console, lines_of(page.sagas, datetime.now(UTC), columns.width_of(console)))
@@ -125,7 +129,7 @@ def show_verb(invocation: Invocation, saga_id: str) -> int:
     if drawn:
         screen.section(console, "Course", drawn)
     screen.section(console, "Steps", step_lines(saga.steps, width))
-    screen.section(console, "Journal", entries_table(saga, timeline))
+    screen.section(console, "Journal", entries_table(saga, timeline, width))
     return DONE
 
 

@@ -18,7 +18,7 @@ WIDE = 100
 
 def saga_lines(sagas: Sequence[SagaMetadata], now: datetime, width: int | None) -> list[Text]:
     """One line for each saga."""
-    wide = _is_wide(width)
+    wide = is_wide(width)
     heads = ["saga", *(["name"] if wide else []), "status", "steps", "changed", "why"]
     rows = [
         [
@@ -48,14 +48,14 @@ def parked_lines(sagas: Sequence[SagaMetadata], now: datetime, width: int | None
 
 def step_lines(steps: Iterable[StepRecord], width: int | None) -> list[Text]:
     """One line for each step of one saga."""
-    wide = _is_wide(width)
+    wide = is_wide(width)
     rows = []
     for step in steps:
         moments = [times.moment(at, date=False) for at in (step.started_at, step.finished_at)] if wide else []
         values = (Text(str(step.attempts)), *map(Text, moments), screen.safe_line(step.error or ""))
         rows.append([Text(str(step.index)), screen.safe_line(step.name), step_status(step), *values])
     heads = ["step", "", "status", "attempts", *(["from", "to"] if wide else []), "why"]
-    return columns.rows_as_lines(heads, rows, width)
+    return columns.rows_as_lines(heads, rows, width, names=1)
 
 
 def step_status(step: StepRecord) -> Text:
@@ -66,7 +66,8 @@ def step_status(step: StepRecord) -> Text:
     return status
 
 
-def _is_wide(width: int | None) -> bool:
+def is_wide(width: int | None) -> bool:
+    """Whether a terminal has room for more than what has to be shown; a pipe has."""
     return width is None or width >= WIDE
 
 

@@ -54,7 +54,8 @@ def class_ref(source: StepSource) -> str:
     module = sys.modules.get(module_name)
     if module is None:
         raise InvalidStepError(
-            f"{qualname} says that it is defined in module {module_name!r}, which is not imported: import that module"
+            f"{qualname} says that it is defined in module {module_name!r}, which is not imported: import that module; "
+            f"or where this is a console or a notebook, put {qualname} into a module and import it from there"
         )
     if module_name == MAIN and (program := namespace_of(source)) is not None:
         return f"{_name_of_program(program, qualname)}:{qualname}"

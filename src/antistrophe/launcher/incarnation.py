@@ -17,6 +17,7 @@ from thespian.actors import ActorSystem, ActorSystemException
 from antistrophe.actors.supervisor.supervisor import SupervisorActor
 from antistrophe.errors import AntistropheError, OverloadedError
 from antistrophe.linux.process import ProcessIdentity, children_of, identity_of, open_pidfd
+from antistrophe.linux.process_title import set_title
 from antistrophe.messages import AttachedClients, Configuration, SupervisorReady
 from antistrophe.transport.address import path_of
 from antistrophe.transport.mailbox import Mailbox
@@ -64,12 +65,15 @@ class Incarnation:
             raise IncarnationEndedError(f"the actor system could not be started: {error}") from error
 
     def _start_processes(self) -> None:
-        log_folder = Path(self._configuration.home) / "log"
+        home = self._configuration.home
+        set_title("system", home)  # the Admin and the logger are forked now, and keep it
+        log_folder = Path(home) / "log"
         log_bytes = self._configuration.settings.log_bytes
         self._base = UnixSystemBase(self._folder, log_folder=log_folder, log_bytes=log_bytes, timeout_s=_START_S)
         admin, logger = admin_and_logger(self._folder)
         self._watch("admin", admin)
         self._watch("logger", logger)
+        set_title("launcher", home)
         address = ActorSystem(self._base, transientUnique=True).createActor(SupervisorActor)
         # Thespian does not tell the pid of an actor. Its Admin has two children: the logger and the new actor.
         children = [pid for pid in children_of(self.pids["admin"]) if pid != self.pids["logger"]]
