@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 from antistrophe.definition.computed import computes_fields, computes_in_parts
 from antistrophe.definition.computed_of_events import restore_computed_fields, with_computed
 from antistrophe.errors import InvalidDefinitionError, NotSerializableError, UnreadableDataError
-from antistrophe.serialization import msgpack_values
+from antistrophe.serialization import msgpack_values, struct_dataclass
 from antistrophe.serialization.converter import hooks
 from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.payload import pack_fields, structure_fields, unpack_payload
@@ -31,7 +31,7 @@ NEWEST_POSSIBLE_VERSION = 2**63 - 1
 """The highest version that a type of events can have: the largest integer of a SQLite column."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct_dataclass.dataclass(frozen=True, slots=True)
 class EncodedEvent:
     """An event as it is stored and as it travels: the name and the version of its type, and its fields as msgpack.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from antistrophe.errors import InvalidStepError
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.serialization import fast_dataclass
+from antistrophe.serialization.struct_dataclass import dataclass
 from antistrophe.serialization.whole_numbers import check_whole_number
 
 
-@dataclass(frozen=True, slots=True)
+@fast_dataclass.dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often an attempt is made, and how many seconds lie between two attempts.
 
@@ -43,7 +44,7 @@ class RetryPolicy:
         return full * share if self.jitter else full
 
 
-@dataclass(frozen=True, slots=True)
+@fast_dataclass.dataclass(frozen=True, slots=True)
 class ResourceLimits:
     """How much of the machine one attempt may use; None stands for no limit.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeAlias, TypeVar, dataclass_transform
 
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.serialization.struct_dataclass import dataclass
 from antistrophe.settings import Settings
 
 T = TypeVar("T")
@@ -35,9 +35,8 @@ def message(cls: type[T]) -> type[T]:
             saga_id: str
             until: float | None = None
     """
-    made = dataclass(frozen=True, repr=False, slots=True)(cls)
-    made.__repr__ = _name_alone  # type: ignore[method-assign]
-    return made
+    cls.__repr__ = _name_alone  # type: ignore[method-assign]
+    return dataclass(frozen=True, slots=True)(cls)
 
 
 @message

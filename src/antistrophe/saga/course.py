@@ -16,7 +16,7 @@ from antistrophe.saga.entries import (
     Verdict,
     VerdictGiven,
 )
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.serialization.struct_dataclass import dataclass
 
 
 class End(str, Enum):

@@ -8,7 +8,7 @@ from antistrophe.definition.spec import LeaseRequest
 from antistrophe.saga.entries import Action, AttemptStarted, Lease
 from antistrophe.saga.state import Saga
 from antistrophe.saga.step_state import ALONE_FROM
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.serialization.struct_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import Origin, SagaSpec
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.serialization.struct_dataclass import dataclass
 
 
 class Action(str, Enum):

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import Origin
 from antistrophe.saga.entries import Action, FailureKind, Lease, Verdict
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.serialization.struct_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

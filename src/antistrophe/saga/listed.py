@@ -9,7 +9,7 @@ from antistrophe.saga.entries import Entry
 from antistrophe.saga.outcome import status_of
 from antistrophe.saga.state import Saga
 from antistrophe.saga.view import SagaView, ViewChange, error_text, obstacle, view_after, view_of
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.serialization.struct_dataclass import dataclass
 
 FOLDED_ENTRIES = 64
 FOLDED_STEPS = 32

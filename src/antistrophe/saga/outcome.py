@@ -17,8 +17,8 @@ from antistrophe.errors import (
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Failure, FailureKind, TurnCause, TurnReason
 from antistrophe.saga.state import Saga
-from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.printable import printable
+from antistrophe.serialization.struct_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

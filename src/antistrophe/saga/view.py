@@ -13,7 +13,7 @@ from antistrophe.saga.entries import Action, Entry, TurnedBack
 from antistrophe.saga.outcome import describe, error_of, outcome_of, status_of
 from antistrophe.saga.state import Saga
 from antistrophe.saga.step_state import ALONE_FROM, StepState, is_owed
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.serialization.struct_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

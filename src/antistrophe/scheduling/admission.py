@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.scheduling.fair_order import FairOrder, Level, Ticket, is_urgent, level_of
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.serialization.struct_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from antistrophe.definition.spec import Origin
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.serialization.struct_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
-"""Frozen dataclasses with slots: copies them as ``dataclasses.replace`` does and makes them as ``__init__`` does,
-faster."""
+"""Frozen dataclasses with slots, and Structs: copies them as ``dataclasses.replace`` does and makes them as
+``__init__`` does, faster."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, TypeVar, cast
 
+import msgspec
+from msgspec import Struct
+
 T = TypeVar("T")
 
 
@@ -17,7 +20,10 @@ def changed(record: T, **changes: Any) -> T:
 
         later = changed(lease, pid=4711)
 
-    Raises AttributeError for a field that the class does not have. ``__init__`` is not called."""
+    Raises AttributeError for a field that the class does not have, TypeError where the class is a Struct.
+    ``__init__`` is not called."""
+    if isinstance(record, Struct):
+        return cast(T, msgspec.structs.replace(record, **changes))
     cls: Any = type(record)
     values, draft = _parts(cls)
     twin = draft(*values(record))
@@ -29,12 +35,14 @@ def changed(record: T, **changes: Any) -> T:
 
 def maker(cls: type) -> Callable[..., Any]:
     """A function that makes a record of ``cls`` from the values of all its fields, in their order. It is the class
-    itself where the class has no slots, no fields, or a ``__post_init__``."""
+    itself where the class is a Struct, has no slots, no fields, or a ``__post_init__``."""
+    if issubclass(cls, Struct):
+        return cls
     if not hasattr(cls, "__slots__") or hasattr(cls, "__post_init__") or not fields(cast(Any, cls)):
         return cls
 
     def make(*values: Any) -> Any:
-        _, draft = _parts(cls)
+        _, draft = _parts(cast(Any, cls))
         record = draft(*values)
         record.__class__ = cls
         return record

@@ -49,7 +49,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "an exception of a step that is not atomic is no doubt",
         "P2 G5",
         Check.DOUBT,
-        (Patch(_STEP_STATE + "leaves_doubt", "not spec.atomic and", "not spec.atomic and False and"),),
+        (Patch(_STEP_STATE + "kind_leaves_doubt", "not atomic and", "not atomic and False and"),),
     ),
     Mutant(
         "a verify that knows nothing clears the doubt",
