@@ -10,6 +10,7 @@ from typing import Any
 from thespian.actors import WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
+from antistrophe.actors.reported_commits import ReportedCommits
 from antistrophe.actors.retention import Retention
 from antistrophe.actors.text_indexing import TextIndexing
 from antistrophe.errors import AntistropheError
@@ -79,6 +80,7 @@ class RegistryActor(RuntimeActor):
         super().__init__()
         self.die_with_parent()
         self._polls: list[_Poll] = []
+        self._commits = ReportedCommits()
 
     def handlers(self) -> Mapping[type, Handler]:
         return {Configuration: self._on_configuration}
@@ -120,7 +122,8 @@ class RegistryActor(RuntimeActor):
         except Exception as error:
             self.send(to, _no_answer(query.correlation, error))
 
-    def _on_report(self, _message: LifecycleReport, _sender: Address) -> None:
+    def _on_report(self, message: LifecycleReport, sender: Address) -> None:
+        self._commits.reported(str(sender), message)
         self._serve_polls()
         self._add_to_index()
 
@@ -158,7 +161,7 @@ class RegistryActor(RuntimeActor):
     def _count_sagas(self, query: CountSagas) -> SagaCounts:
         counts = self._read.counts()
         running = sum(number for status, number in counts.items() if status.running)
-        return SagaCounts(query.correlation, running, sum(counts.values()) - running)
+        return SagaCounts(query.correlation, running, sum(counts.values()) - running, *self._commits.total)
 
     def _list_running(self, query: ListRunning) -> SagaList:
         found: list[SagaMetadata] = []

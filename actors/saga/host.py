@@ -105,4 +105,4 @@ class SagaHost(RuntimeActor):
         now = self.now()
         if self._journal is not None and now - self._reported_at >= self._report_s:
             self._reported_at = now
-            self.send(self._registry, LifecycleReport(self._journal.position))
+            self.send(self._registry, LifecycleReport(self._journal.position, *self._journal.commits))

@@ -76,6 +76,11 @@ class JournalAccess:
             self._refusals.taken()
         return self.position
 
+    @property
+    def commits(self) -> tuple[int, float]:
+        """How many transactions this actor has committed, and how many seconds that took."""
+        return self._journal.commits
+
     def group(self) -> WatchedGroup:
         """A new group of commits that become durable together."""
         self._group = WatchedGroup(self._journal.group(), self._refusals)

@@ -38,6 +38,8 @@ def test_a_system_tells_of_its_processes_and_is_down_once_nobody_is_attached(tmp
         found = scraped(registry)
         assert value(found, "antistrophe_up") == 1
         assert value(found, "antistrophe_registry_lag_seconds") < A_BUSY_MACHINE_S
+        assert value(found, "antistrophe_journal_commits_total") >= 1
+        assert 0 < value(found, "antistrophe_journal_commit_seconds_total") < 60
         assert value(found, "antistrophe_sagas", status="executing", name="wait") == 1
         assert value(found, "antistrophe_queue_length", reason="process") == 0
         assert value(found, "antistrophe_sagas_compensated_total", name="pay") == 1

@@ -74,12 +74,14 @@ def test_what_was_asked_is_given_and_what_was_not_answered_is_absent(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = registry_of(home)
-    answer = RunningSystem(up=True, processes={"working": 2, "idle": 0})
+    answer = RunningSystem(up=True, processes={"working": 2, "idle": 0}, commits=(12, 0.5))
     monkeypatch.setattr("antistrophe.metrics.home_collector.ask", lambda _home: answer)
     found = scraped(registry)
     assert value(found, "antistrophe_up") == 1
     assert value(found, "antistrophe_step_processes", state="working") == 2
     assert value(found, "antistrophe_step_processes", state="idle") == 0
+    assert value(found, "antistrophe_journal_commits_total") == 12
+    assert value(found, "antistrophe_journal_commit_seconds_total") == 0.5
     assert ("antistrophe_registry_lag_seconds", frozenset()) not in found
 
 

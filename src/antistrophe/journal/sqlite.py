@@ -159,6 +159,11 @@ class SqliteJournal:
         found = self._database.row(last, (saga_id, up_to))
         return SeqConflictError(saga_id, expected=expected, actual=found[0] or 0)
 
+    @property
+    def commits(self) -> tuple[int, float]:
+        """How many transactions this connection has committed, and how many seconds that took."""
+        return self._database.commits, self._database.commits_s
+
     def group(self) -> GroupCommit:
         """Make a group for appends that share one transaction."""
         return GroupCommit(self._database)

@@ -129,11 +129,15 @@ class SagaEntries:
 
 @message
 class SagaCounts:
-    """How many sagas run, and how many have finished or are parked."""
+    """How many sagas run, and how many have finished or are parked. ``commits``: how many transactions the saga hosts
+    have committed, as far as they have reported since the registry began, and ``commits_s`` how many seconds that
+    took."""
 
     correlation: str
     running: int
     finished: int
+    commits: int = 0
+    commits_s: float = 0.0
 
 
 @message

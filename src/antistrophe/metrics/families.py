@@ -132,6 +132,20 @@ FAMILIES = (
         asked=True,
     ),
     Family(
+        "antistrophe_journal_commits_total",
+        Kind.COUNTER,
+        (),
+        "Transactions that the saga hosts have committed, as of their last reports.",
+        asked=True,
+    ),
+    Family(
+        "antistrophe_journal_commit_seconds_total",
+        Kind.COUNTER,
+        (),
+        "Seconds that these commits took; by their number it is the time of one.",
+        asked=True,
+    ),
+    Family(
         "antistrophe_registry_lag_seconds",
         Kind.GAUGE,
         (),

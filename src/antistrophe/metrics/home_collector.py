@@ -91,6 +91,10 @@ def _of_system(system: RunningSystem) -> Samples:
     samples: Samples = {"antistrophe_up": {(): float(system.up)}}
     if system.processes is not None:
         samples["antistrophe_step_processes"] = {(state,): number for state, number in system.processes.items()}
+    if system.commits is not None:
+        number, seconds = system.commits
+        samples["antistrophe_journal_commits_total"] = {(): number}
+        samples["antistrophe_journal_commit_seconds_total"] = {(): seconds}
     if system.registry_lag_s is not None:
         samples["antistrophe_registry_lag_seconds"] = {(): system.registry_lag_s}
     return samples

@@ -13,7 +13,7 @@ from typing import Any
 from antistrophe.errors import OverloadedError, SystemUnavailableError
 from antistrophe.launcher.control_protocol import PROTOCOL, Ready
 from antistrophe.launcher.probe import probe
-from antistrophe.messages import AwaitChanges, Changes, ListProcesses, Processes
+from antistrophe.messages import AwaitChanges, Changes, CountSagas, ListProcesses, Processes, SagaCounts
 from antistrophe.records import ProcessRecord
 from antistrophe.transport.mailbox import Mailbox
 
@@ -24,10 +24,12 @@ ANSWER_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class RunningSystem:
-    """What a system said of itself. ``up``: it takes requests. None: nobody could be asked, or has answered in time."""
+    """What a system said of itself. ``up``: it takes requests. ``commits``: their number, and the seconds that they
+    took. None: nobody could be asked, or has answered in time."""
 
     up: bool
     processes: Mapping[str, int] | None = None
+    commits: tuple[int, float] | None = None
     registry_lag_s: float | None = None
 
 
@@ -55,13 +57,15 @@ def _asked(mailbox: Mailbox) -> RunningSystem:
     correlation = uuid.uuid4().hex
     begun = time.monotonic()
     processes: Mapping[str, int] | None = None
+    commits: tuple[int, float] | None = None
     lag_s: float | None = None
     try:
         mailbox.send(ListProcesses(correlation))
         mailbox.send(AwaitChanges(correlation, None, 1, 0.0))
+        mailbox.send(CountSagas(correlation))
     except OverloadedError:
         return RunningSystem(up=True)
-    while (left_s := begun + ANSWER_S - time.monotonic()) > 0 and (processes is None or lag_s is None):
+    while (left_s := begun + ANSWER_S - time.monotonic()) > 0 and None in (processes, lag_s, commits):
         answer: Any = mailbox.receive(left_s)
         if getattr(answer, "correlation", None) != correlation:
             continue
@@ -69,7 +73,9 @@ def _asked(mailbox: Mailbox) -> RunningSystem:
             processes = _by_state(answer.processes)
         elif isinstance(answer, Changes):
             lag_s = time.monotonic() - begun
-    return RunningSystem(up=True, processes=processes, registry_lag_s=lag_s)
+        elif isinstance(answer, SagaCounts):
+            commits = answer.commits, answer.commits_s
+    return RunningSystem(up=True, processes=processes, commits=commits, registry_lag_s=lag_s)
 
 
 def _by_state(records: tuple[ProcessRecord, ...]) -> Mapping[str, int]:

@@ -57,7 +57,8 @@ class Database:
     """One open connection. Any number of threads may share it, and they wait for each other. A fork may not use it.
 
     ``in_memory``: the database has no file. It ends with this connection, and ``path`` only names it in messages.
-    ``patience``: how long a call waits for the file's locks; None: as long as SQLite's own timeout says.
+    ``patience``: how long a call waits for the file's locks; None: as long as SQLite's own timeout says. ``commits``:
+    how many transactions it has committed, and ``commits_s`` how many seconds that took.
 
     Every method raises JournalError when SQLite fails. A violated constraint stays a ``sqlite3.IntegrityError``.
     Nothing is written to a file that was removed, moved or replaced since it was opened: see ``watch_place``.
@@ -73,6 +74,8 @@ class Database:
     ) -> None:
         self.path = path
         self.in_memory = in_memory
+        self.commits = 0
+        self.commits_s = 0.0
         self._connection = connection
         self._patience = patience
         self._pid = os.getpid()
@@ -257,7 +260,10 @@ class Database:
         try:
             if commit:
                 self._check_place()
+                begun = time.perf_counter()
                 self._connection.execute("COMMIT")
+                self.commits += 1
+                self.commits_s += time.perf_counter() - begun
                 if self._note is not None and self._reached:
                     self._note.write(self._reached)
         except sqlite3.Error as error:
