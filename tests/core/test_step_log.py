@@ -363,18 +363,21 @@ def test_what_one_attempt_alone_has_printed_is_given_away_at_its_end() -> None:
     try:
         speakers.before_end = take_streams(speakers.speaker, many=False)
         for saga_id in ("s-1", "s-2"):
+            kept.clear()
             speakers.begin(speakers.output_of(saga_id, "Pay", "execute", 1))
             sys.stdout.write(f"half {saga_id}")
-            sys.stderr.write(f"whole {saga_id}\n")
+            sys.stderr.write(f"whöle {saga_id}\n")
+            assert kept, "at once"
+            assert isinstance(sys.stderr, StepStream)
+            sys.stderr.reconfigure(encoding="latin-1", line_buffering=False)
             speakers.end()
+            records = [record for each in kept if (record := record_in(each, saga_id))]
+            assert [record.text for record in records] == [f"whöle {saga_id}", f"half {saga_id}"]
         sys.stdout.close()
         speakers.begin(speakers.output_of("s-3", "Pay", "execute", 1))
         speakers.end()
     finally:
         sys.stdout, sys.stderr = before
-    for saga_id in ("s-1", "s-2"):
-        records = [record for each in kept if (record := record_in(each, saga_id))]
-        assert [record.text for record in records] == [f"whole {saga_id}", f"half {saga_id}"]
 
 
 def test_a_stream_that_can_not_be_heard_fails_nobody(tmp_path: Path) -> None:

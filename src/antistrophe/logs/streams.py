@@ -18,6 +18,8 @@ from antistrophe.logs.attempt_output import STDERR, STDOUT, AttemptOutput
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+_ENCODING, _ERRORS = "utf-8", "backslashreplace"
+
 Speaker = Callable[[], AttemptOutput | None]
 
 
@@ -42,7 +44,7 @@ class StepStream(io.TextIOWrapper):
     def __init__(self, source: str, fileno: int, speaker: Speaker, *, many: bool = True) -> None:
         self._printed = _Printed(source, fileno, speaker)
         bytes_below: Any = self._printed  # all that a TextIOWrapper asks of a buffer
-        super().__init__(bytes_below, "utf-8", "backslashreplace", line_buffering=True, write_through=many)
+        super().__init__(bytes_below, _ENCODING, _ERRORS, line_buffering=True, write_through=many)
 
     def flush(self) -> None:
         """Only who calls this wants to see a line that has not ended: the stream itself does not call it."""
@@ -50,8 +52,10 @@ class StepStream(io.TextIOWrapper):
         self._printed.show()
 
     def push(self) -> None:
-        """Give away what is held back; of a line that has not ended nothing is shown yet."""
+        """Give away what is held back, and be as at first: user code may have configured the stream."""
         super().flush()
+        if not self.line_buffering or self.encoding != _ENCODING:
+            self.reconfigure(encoding=_ENCODING, errors=_ERRORS, line_buffering=True)
 
 
 class Echo:
