@@ -87,6 +87,7 @@ from antistrophe.records import (
     StepStatus,
     TimelineEntry,
 )
+from antistrophe.serialization.masks import Secret
 from antistrophe.settings import Settings, SettingsWarning
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ __all__ = [
     "SagaPage",
     "SagaStatus",
     "SagaStep",
+    "Secret",
     "Settings",
     "SettingsWarning",
     "StepContext",

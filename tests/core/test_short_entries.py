@@ -29,7 +29,8 @@ STARTED = AttemptStarted(1.5, 0, Action.EXECUTE, 1, 30.0, 31.5, Lease("lease", 7
 SUCCEEDED = AttemptSucceeded(1.5, 0, Action.EXECUTE, 1, b"\xa2ok", (EncodedEvent("paid", 2, b"\x80"),), "late", True)
 SHORT = (AttemptStarted, AttemptSucceeded, SagaCompleted)
 
-_EVENTS = st.builds(EncodedEvent, st.text(max_size=5), st.integers(1, 9), st.binary(max_size=5))
+_MASKED = st.lists(st.text(max_size=5), max_size=2).map(tuple)
+_EVENTS = st.builds(EncodedEvent, st.text(max_size=5), st.integers(1, 9), st.binary(max_size=5), _MASKED)
 _VALUES: dict[object, st.SearchStrategy[Any]] = {
     float: st.floats(allow_nan=False).map(lambda number: number + 0.0),  # no time is minus zero
     str: st.text(max_size=8) | st.just(BOOT) | st.just(BOOT.upper()),

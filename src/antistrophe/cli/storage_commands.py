@@ -3,6 +3,7 @@ smaller. No system has to run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,8 @@ from antistrophe.launcher.home_lock import HomeLock, holder_of
 from antistrophe.narration.phrases import mebibytes
 from antistrophe.narration.times import timedelta_of
 from antistrophe.records import SagaStatus
+from antistrophe.saga.entries import AttemptSucceeded, Entry, VerdictGiven
+from antistrophe.serialization.masks import masked
 from antistrophe.serialization.payload import unpack_payload
 from antistrophe.settings import Settings
 from antistrophe.storage.compaction import compact, room_needed
@@ -32,24 +35,32 @@ FINAL_WORDS = [status.value for status in SagaStatus if status.final]
 
 @click.command("export", short_help="Write the whole record of one saga as JSON.")
 @click.argument("saga_id", metavar="ID", shell_complete=saga_ids)
+@click.option("--unmasked", is_flag=True, help="Write the fields declared repr=False, too.")
 @everywhere
 @pass_invocation
-def export_verb(invocation: Invocation, saga_id: str) -> int:
+def export_verb(invocation: Invocation, saga_id: str, unmasked: bool) -> int:
     """Write the whole record of one saga as JSON: how it stands, every entry of its journal with inputs and outputs,
-    and its events as the event store has them.
+    and its events as the event store has them. Fields declared repr=False are *** in it, if --unmasked is not given.
 
     What JSON can't hold is written as every --json output writes it: times in ISO 8601, bytes in hexadecimal.
     """
     with open_journal(invocation.home) as journal:
         saga = find_saga(journal, saga_id, invocation.home)
-        timeline = journal.timeline(saga_id)
+        timeline = journal.timeline(saga_id, unmasked=unmasked)
+        masks = {} if unmasked else _masks(journal.load(saga_id))
     with closing(open_database(invocation.journal_file(), read_only=True)) as database:
-        events = [_event(row) for row in SqliteEvents(database).read_stream(saga_id, 0)]
+        events = [_event(row, masks) for row in SqliteEvents(database).read_stream(saga_id, 0)]
     screen.print_json({"saga": saga, "timeline": timeline, "events": events})
     return DONE
 
 
-def _event(row: StoredEvent) -> dict[str, Any]:
+def _masks(entries: Iterable[Entry]) -> dict[tuple[str, int], tuple[str, ...]]:
+    """The hidden fields of each type and version of events that a saga has."""
+    found = (entry.events for entry in entries if isinstance(entry, AttemptSucceeded | VerdictGiven))
+    return {(event.type, event.type_version): event.masked for events in found for event in events}
+
+
+def _event(row: StoredEvent, masks: Mapping[tuple[str, int], tuple[str, ...]]) -> dict[str, Any]:
     position, stream, version, kind, type_version, data, metadata, recorded_at = row
     return {
         "position": position,
@@ -57,7 +68,7 @@ def _event(row: StoredEvent) -> dict[str, Any]:
         "version": version,
         "type": kind,
         "type_version": type_version,
-        "data": _unpacked(data),
+        "data": masked(_unpacked(data), masks.get((kind, type_version), ())),
         "metadata": None if metadata is None else _unpacked(metadata),
         "recorded_at": datetime.fromtimestamp(recorded_at / 1e6, UTC),
     }

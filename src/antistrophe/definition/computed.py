@@ -17,6 +17,7 @@ from typing import Any, cast, get_args, get_origin, is_typeddict
 
 from antistrophe.errors import InvalidStepError, UnreadableDataError
 from antistrophe.serialization.converter import make_converter
+from antistrophe.serialization.masks import short_of
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.serialization.program import hints_of
 from antistrophe.serialization.type_hints import (
@@ -26,7 +27,6 @@ from antistrophe.serialization.type_hints import (
     is_structured,
     learn_enums,
     reading,
-    short,
     writing,
 )
 
@@ -66,8 +66,8 @@ def pack_computed(obj: Any, names: set[str], made_again: Any, what: str, may_sta
             plain[name] = value
         elif not (name in may_stay or is_cache(type(obj), name) or alike(value, getattr(made_again, name, None))):
             raise InvalidStepError(
-                f"{what}: attribute {name!r} is computed when the step is made, and {short(value)} can't travel, so "
-                "each process would have another one. Make it in execute, or in a functools.cached_property"
+                f"{what}: attribute {name!r} is computed when the step is made, and {short_of(type(obj), value)} can't "
+                "travel, so each process would have another one. Make it in execute, or in a functools.cached_property"
             )
     return pack_payload({"fields": typed, "attributes": plain}) if typed or plain else b""
 
@@ -110,9 +110,10 @@ def differing_part(obj: Any, made_again: Any) -> str | None:
     for name in field_types(type(obj)):
         for path, one, other in _computed_parts(getattr(obj, name), getattr(made_again, name), name):
             if not alike(one, other):
+                ours, theirs = short_of(type(obj), one), short_of(type(obj), other)
                 return (
-                    f"{path} is computed when the value is made ({short(one)}), and each process would compute "
-                    f"another one ({short(other)}): make it a field with init=True, so that it travels"
+                    f"{path} is computed when the value is made ({ours}), and each process would compute "
+                    f"another one ({theirs}): make it a field with init=True, so that it travels"
                 )
     return None
 

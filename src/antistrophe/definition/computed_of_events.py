@@ -18,8 +18,8 @@ from antistrophe.definition.computed import (
     written,
 )
 from antistrophe.errors import NotSerializableError
+from antistrophe.serialization.masks import short_of
 from antistrophe.serialization.payload import pack_payload, structure_fields, unpack_payload
-from antistrophe.serialization.type_hints import short
 
 
 def with_computed(event: Any, data: bytes, what: str) -> bytes:
@@ -42,9 +42,9 @@ def with_computed(event: Any, data: bytes, what: str) -> bytes:
             fields[name] = packable[0]
         elif _counts(cls, name) and not alike(value, getattr(made_again, name, None)):
             raise NotSerializableError(
-                f"{what}: field {name} is computed when the event is made, and {short(value)} can't travel, so each "
-                "reader would have another one. Declare a type that travels, or make it no part of the event with "
-                "field(init=False, compare=False)"
+                f"{what}: field {name} is computed when the event is made, and {short_of(cls, value)} can't travel, "
+                "so each reader would have another one. Declare a type that travels, or make it no part of the event "
+                "with field(init=False, compare=False)"
             )
     return pack_payload(fields) if names else data
 

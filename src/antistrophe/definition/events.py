@@ -13,6 +13,7 @@ from antistrophe.errors import InvalidDefinitionError, NotSerializableError, Unr
 from antistrophe.serialization import msgpack_values, struct_dataclass
 from antistrophe.serialization.converter import hooks
 from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.serialization.masks import masked_paths
 from antistrophe.serialization.payload import pack_fields, structure_fields, unpack_payload
 from antistrophe.serialization.program import MAIN, program_namespace
 from antistrophe.serialization.type_hints import is_structured, short
@@ -34,6 +35,7 @@ NEWEST_POSSIBLE_VERSION = 2**63 - 1
 @struct_dataclass.dataclass(frozen=True, slots=True)
 class EncodedEvent:
     """An event as it is stored and as it travels: the name and the version of its type, and its fields as msgpack.
+    ``masked``: the paths of the fields that people are not shown.
 
     Raises ValueError for a version that no type can have.
     """
@@ -41,6 +43,7 @@ class EncodedEvent:
     type: str
     type_version: int
     data: bytes
+    masked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not is_version(self.type_version):
@@ -148,7 +151,7 @@ def encode_event(obj: object) -> EncodedEvent:
     data = pack_fields(obj, cls, what=what)
     if key in _computing or computes_in_parts(cls):
         data = with_computed(obj, data, what)
-    return EncodedEvent(key[0], key[1], data)
+    return EncodedEvent(key[0], key[1], data, masked_paths(cls))
 
 
 def decode_event(type_name: str, version: int, data: bytes) -> object:

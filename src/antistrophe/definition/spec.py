@@ -85,7 +85,8 @@ class StepSpec:
     ``class_ref`` is ``module:qualified.name``; module ``__main__`` is the script of the saga's origin. ``input`` holds
     the packed fields, ``computed`` what the step has computed beside them. All else are the step's policies, with every
     default filled in. ``retryable_attempts`` bounds the attempts that raise RetryableError. ``shared`` is True where
-    the step's calls are coroutines that may run beside the calls of other sagas in one process.
+    the step's calls are coroutines that may run beside the calls of other sagas in one process. ``masked``: the paths
+    of the fields in the input that people are not shown.
     """
 
     name: str
@@ -107,6 +108,7 @@ class StepSpec:
     max_per_second: float | None = None
     shared: bool = False
     computed: bytes = b""
+    masked: tuple[str, ...] = ()
 
     @property
     def throttled(self) -> bool:

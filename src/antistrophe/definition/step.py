@@ -12,6 +12,7 @@ from antistrophe.definition.context import StepContext, StepResult, Verified
 from antistrophe.definition.options import OPTIONS
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy
 from antistrophe.errors import InvalidStepError
+from antistrophe.serialization.masks import masked_paths
 from antistrophe.serialization.type_hints import short
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -161,10 +162,11 @@ class StepFunction(Generic[P]):
             raise InvalidStepError(
                 f"{self.__name__}: its annotations have no meaning at run time ({error}); import what they name"
             ) from error
-        fields = [
-            (name, _field_hint(parameter, hints.get(name, Any)), _field_default(parameter))
-            for name, parameter in self._input_signature.parameters.items()
-        ]
+        fields = []
+        for name, parameter in self._input_signature.parameters.items():
+            hint, made = _field_hint(parameter, hints.get(name, Any)), _field_default(parameter)
+            made.repr = not masked_paths(hint)
+            fields.append((name, hint, made))
         return dataclasses.make_dataclass(self.__name__, fields, frozen=True, kw_only=True)
 
     def call(self, role: str, given: Any, ctx: StepContext) -> Any:

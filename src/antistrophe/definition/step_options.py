@@ -24,6 +24,7 @@ from antistrophe.definition.spec import ResourceLimits, RetryPolicy, StepSpec
 from antistrophe.definition.step import FunctionStep, SagaStep, StepSource
 from antistrophe.definition.validation import count_problem, name_problem, rate_problem, seconds_problem
 from antistrophe.errors import InvalidStepError
+from antistrophe.serialization.masks import masked_paths
 from antistrophe.serialization.payload import pack_fields
 from antistrophe.serialization.type_hints import field_types, is_structured, short
 
@@ -49,7 +50,8 @@ def step_spec(step: SagaStep, name: str | None = None) -> StepSpec:
     class_ref_text = class_ref(source_of(step))
     policies = _policies_of(step, name, read)
     data, computed = _pack_input(step, name)
-    return StepSpec(name=name, class_ref=class_ref_text, input=data, computed=computed, **policies)
+    masked = masked_paths(step.definition.input_class if isinstance(step, FunctionStep) else type(step))
+    return StepSpec(name=name, class_ref=class_ref_text, input=data, computed=computed, masked=masked, **policies)
 
 
 # Of each step class or step function: what its last step gave, and the checked policies. Most steps of a class give the

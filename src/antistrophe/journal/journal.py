@@ -111,8 +111,9 @@ class Journal(Protocol):
         """Return the entries of a saga behind ``after_seq`` that may hold what a step has returned, in order. Few of
         them are in memory at a time."""
 
-    def timeline(self, saga_id: str) -> builtins.list[TimelineEntry]:
-        """Return all entries of a saga for people to read, with inputs, outputs and events unpacked."""
+    def timeline(self, saga_id: str, *, unmasked: bool = False) -> builtins.list[TimelineEntry]:
+        """Return all entries of a saga for people to read, with inputs, outputs and events unpacked. ``unmasked``: with
+        the fields that their classes hide."""
 
     def records(self, after_position: int = 0, limit: int = 1000) -> builtins.list[JournalRecord]:
         """Return the entries of all sagas behind a position, in order, at most ``limit``."""

@@ -75,7 +75,10 @@ def _short_boot_id(boot_id: str) -> bytes | str:
 
 
 def _succeeded(entry: AttemptSucceeded) -> list[Any]:
-    events = [[event.type, event.type_version, event.data] for event in entry.events]
+    events = [
+        [event.type, event.type_version, event.data, *([list(event.masked)] if event.masked else [])]
+        for event in entry.events
+    ]
     return _without_end(
         [*_attempt(SUCCEEDED, entry), entry.output, events, entry.warning, entry.adopted],
         usual=(None, [], None, False),
@@ -150,8 +153,9 @@ def _read_succeeded(
     )
 
 
-def _read_event(type_: Any, version: Any, data: Any) -> EncodedEvent:
-    return EncodedEvent(is_a(str, type_), is_a(int, version), is_a(bytes, data))
+def _read_event(type_: Any, version: Any, data: Any, masked: Any = ()) -> EncodedEvent:
+    paths = tuple([is_a(str, path) for path in is_a((list, tuple), masked)])
+    return EncodedEvent(is_a(str, type_), is_a(int, version), is_a(bytes, data), paths)
 
 
 _READERS: dict[int, Callable[..., Entry]] = {

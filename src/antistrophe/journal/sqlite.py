@@ -172,9 +172,9 @@ class SqliteJournal:
         """See ``Journal``."""
         return tuple(record.entry for record in self._entries.of(saga_id))
 
-    def timeline(self, saga_id: str) -> builtins.list[TimelineEntry]:
+    def timeline(self, saga_id: str, *, unmasked: bool = False) -> builtins.list[TimelineEntry]:
         """See ``Journal``."""
-        return [timeline_entry(record) for record in self._entries.of(saga_id)]
+        return [timeline_entry(record, unmasked=unmasked) for record in self._entries.of(saga_id)]
 
     def entry(self, saga_id: str, seq: int) -> Entry | None:
         """See ``Journal``."""

@@ -1,4 +1,5 @@
-"""A saga's entries for people to read: values are unpacked, times are datetimes, and unreadable bytes are shortened."""
+"""A saga's entries for people to read: values are unpacked, times are datetimes, hidden fields are masked, and bytes
+that can't be read are shortened."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from antistrophe.definition.events import EncodedEvent
 from antistrophe.errors import UnreadableDataError
 from antistrophe.journal.journal import JournalRecord
 from antistrophe.records import TimelineEntry
+from antistrophe.saga.entries import AttemptSucceeded, SagaAccepted, VerdictGiven
+from antistrophe.serialization.masks import MASK, masked
 from antistrophe.serialization.payload import unpack_payload
 
 _BYTES_SHOWN = 16
@@ -18,13 +21,28 @@ _MOMENTS = {"deadline", "not_before"}
 """Fields with a moment by the system's clock."""
 
 
-def timeline_entry(record: JournalRecord) -> TimelineEntry:
-    """Make the timeline's entry of one record. ``data`` holds the fields of the entry without its time."""
+def timeline_entry(record: JournalRecord, *, unmasked: bool = False) -> TimelineEntry:
+    """Make the timeline's entry of one record. ``data`` holds the fields of the entry without its time. ``unmasked``:
+    what the user's classes declare as hidden is in it."""
     at = record.entry.at if record.wall_at is None else record.wall_at
     data = _fields(record.entry, at - record.entry.at)
+    if not unmasked:
+        _mask(record.entry, data)
     del data["at"]
     moment = datetime.fromtimestamp(at, UTC)
     return TimelineEntry(record.position, record.seq, moment, type(record.entry).__name__, data)
+
+
+def _mask(entry: Any, data: dict[str, Any]) -> None:
+    """Mask the inputs and the events in the data of an entry."""
+    if isinstance(entry, SagaAccepted):
+        for step, shown in zip(entry.spec.steps, data["spec"]["steps"], strict=True):
+            if step.masked:
+                shown["input"] = masked(shown["input"], step.masked)
+                shown["computed"] = MASK if step.computed else None  # it may be made of anything in the input
+    elif isinstance(entry, AttemptSucceeded | VerdictGiven):
+        for event, shown in zip(entry.events, data["events"], strict=True):
+            shown["data"] = masked(shown["data"], event.masked)
 
 
 def _fields(value: Any, ahead_s: float) -> dict[str, Any]:

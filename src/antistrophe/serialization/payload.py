@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
@@ -25,6 +26,7 @@ import msgspec
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
 from antistrophe.serialization import msgpack_values
 from antistrophe.serialization.converter import hooks, make_converter
+from antistrophe.serialization.masks import hidden_fields, masked_paths
 from antistrophe.serialization.type_hints import (
     Mismatch,
     field_types,
@@ -39,6 +41,7 @@ from antistrophe.serialization.type_hints import (
 T = TypeVar("T")
 
 _plain = msgspec.msgpack.Encoder()
+_HIDDEN = "what is wrong with it is not told here, because there are fields that may not be shown (repr=False)"
 
 _WHAT_TRAVELS = (
     "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, Decimal "
@@ -94,7 +97,7 @@ def pack_fields(obj: Any, cls: type, *, what: str | None = None) -> bytes:
         rebuilt = read(msgpack_values.unpack(data))
         same = msgpack_values.pack(write(rebuilt)) == data or _same_fields(obj, rebuilt, cls)
     except Exception as error:
-        raise NotSerializableError(_why_not(obj, cls, what or cls.__qualname__, error)) from error
+        raise NotSerializableError(_why_not(obj, cls, what or cls.__qualname__, error)) from _cause(error, cls)
     if not same:
         raise NotSerializableError(_why_not(obj, cls, what or cls.__qualname__, None))
     return data
@@ -120,7 +123,8 @@ def structure_fields(fields: Any, cls: type[T], *, what: str | None = None, forb
         obj: T = hooks(cast(Any, cls), False, forbid_unknown)[1](fields)
     except Exception as error:
         detail = _why_unreadable(fields, cls, forbid_unknown, error)
-        raise UnreadableDataError(f"{what or cls.__qualname__} does not fit its class: {detail}") from error
+        text = f"{what or cls.__qualname__} does not fit its class: {detail}"
+        raise UnreadableDataError(text) from _cause(error, cls)
     return obj
 
 
@@ -208,6 +212,8 @@ def _why_not(obj: Any, cls: type, what: str, error: Exception | None) -> str:
             reading(hint, converter)
         except Exception as field_error:
             path, reason = _culprit(value, written, field_error)
+            if _hides(cls, name, hint):
+                return f"{what}: field {name}, declared {type_text(hint)}, can't travel: {_HIDDEN}"
             if reason == str(field_error):
                 return f"{what}: field {name}: {reason}"
             return f"{what}: field {name}{path}, declared {type_text(hint)}, can't travel: {reason}"
@@ -219,28 +225,54 @@ def _why_not_the_same(obj: Any, cls: type, what: str, hints: Mapping[str, Any], 
         write, read = hooks(cls, True)
         rebuilt = read(msgpack_values.unpack(msgpack_values.pack(write(obj))))
     except Exception as read_error:
-        return f"{what}: {_locate(read_error)}"
+        return f"{what}: {_locate(read_error, cls)}"
     for name, hint in hints.items():
         before, after = getattr(obj, name), getattr(rebuilt, name)
         if not _same(before, after):
             change = f"is {short(before)} and comes back as {short(after)}"
+            if _hides(cls, name, hint):
+                change = f"comes back as another value: {_HIDDEN}"
             return f"{what}: field {name}, declared {type_text(hint)}, {change}"
-    return f"{what} does not come back as it was" + (f": {_text(error)}" if error else "")
+    why = None if error is None else _cause(error, cls)
+    return f"{what} does not come back as it was" + (f": {_text(why)}" if why else "")
 
 
 def _why_unreadable(fields: Any, cls: type, forbid_unknown: bool, error: Exception) -> str:
     try:
         hooks(cls, True, forbid_unknown)[1](fields)
     except Exception as detailed:
-        return _locate(detailed)
-    return _text(error)
+        return _locate(detailed, cls)
+    return _text(error) if _cause(error, cls) else _HIDDEN
 
 
-def _locate(error: Exception) -> str:
+def _locate(error: Exception, cls: type) -> str:
     from cattrs import transform_error
 
     problems = [text.rpartition(" @ ") for text in transform_error(error, "", lambda each, _: _text(each))]
+    # The text for no one field is that of a class, which may say what it has found in any of them.
+    hiding = _hiding(cls)
+    problems = [
+        (_HIDDEN if hiding and re.split(r"[.\[]", path.lstrip("."))[0] in {"", *hiding} else text, at, path)
+        for text, at, path in problems
+    ]
     return "; ".join(f"field {path.lstrip('.')}: {text}" if path else text for text, _, path in problems)
+
+
+def _cause(error: Exception, cls: type) -> Exception | None:
+    """The error, if the class has nothing to hide: the text of an error may show any value."""
+    return None if _hiding(cls) else error
+
+
+def _hiding(cls: type) -> Collection[str]:
+    """The fields of a class that hide something."""
+    with contextlib.suppress(Exception):  # its annotations may have no meaning
+        return {name for name, hint in field_types(cls).items() if _hides(cls, name, hint)}
+    return hidden_fields(cls)
+
+
+def _hides(cls: type, name: str, hint: Any) -> bool:
+    """Whether there is something in this field that people are not to be shown."""
+    return name in hidden_fields(cls) or bool(masked_paths(hint))
 
 
 def _culprit(value: Any, written: Any, error: Exception, models_travel: bool = False) -> tuple[str, str]:

@@ -143,6 +143,9 @@ _SHAPES: SchemaMigration = (
 _SHORT_ENTRIES: SchemaMigration = ()
 """Nothing to do: since version 8 an entry of the ordinary course is a list of values, without the names of fields."""
 
+_MASKS: SchemaMigration = ()
+"""Nothing to do: since version 9 an event in an entry may name its hidden fields."""
+
 MIGRATIONS: tuple[SchemaMigration, ...] = (
     _JOURNAL + _EVENTS + _AROUND,
     _CHANGES_IN_STATES,
@@ -152,6 +155,7 @@ MIGRATIONS: tuple[SchemaMigration, ...] = (
     _PURGES,
     _SHAPES,
     _SHORT_ENTRIES,
+    _MASKS,
 )
 """The migration at index n leads from version n to n + 1; version 0 is an empty file. A released migration is never
 edited."""
