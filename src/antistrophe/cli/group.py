@@ -38,6 +38,7 @@ VERBS = {
     "explain": "read",
     "export": "storage_commands",
     "purge": "storage_commands",
+    "erase": "storage_commands",
     "compact": "storage_commands",
     "dashboard": "dashboard",
     "doctor": "doctor",

@@ -1,4 +1,4 @@
-"""`export`, `purge` and `compact`: what the journal holds of a saga, how finished sagas leave it, and how its file gets
+"""`export`, `purge`, `erase` and `compact`: what the journal holds of a saga, how it leaves it, and how the file gets
 smaller. No system has to run."""
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from antistrophe.cli import screen
 from antistrophe.cli.completion import saga_ids
 from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.client.erasing import erase
 from antistrophe.client.purging import purge, purgeable
 from antistrophe.client.stored_home import find_saga, open_journal
 from antistrophe.errors import SystemStateError, UnreadableDataError
@@ -133,6 +134,25 @@ def purge_verb(
     if not dry_run:
         line += f"; {file.name} had {mebibytes(before)}, and has {mebibytes(after)}"
     screen.output().print(line, soft_wrap=True)
+    return DONE
+
+
+@click.command("erase", short_help="Erase what one finished saga was given and returned.")
+@click.argument("saga_id", metavar="ID", shell_complete=saga_ids)
+@everywhere
+@pass_invocation
+def erase_verb(invocation: Invocation, saga_id: str) -> int:
+    """Erase inputs, outputs, events and errors of one finished saga from its record; its course stays: steps, statuses
+    and times. Never of one that runs or is parked. It may be done while the system runs.
+
+    Its events stay in the event store, and what its steps have logged in the logs.
+    """
+    settings = invocation.settings() or Settings()
+    erased = erase(invocation.journal_file(), saga_id, synchronous=settings.synchronous)
+    if invocation.as_json:
+        screen.print_json_line({"saga": saga_id, "erased": erased})
+    else:
+        screen.output().print(screen.safe(f"{saga_id} {'is erased' if erased else 'was erased before'}"))
     return DONE
 
 

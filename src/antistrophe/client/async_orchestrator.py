@@ -196,6 +196,11 @@ class AsyncSagaOrchestrator:
         purge = partial(self._threads.orchestrator.purge, older_than, name, status, dry_run, events=events)
         return await self._threads.call(purge)
 
+    async def erase(self, saga_id: str) -> bool:
+        """Erase what the steps of one finished saga were given, returned and raised. SagaOrchestrator says what
+        stays."""
+        return await self._threads.call(self._threads.orchestrator.erase, saga_id)
+
     # --- looking -------------------------------------------------------------------------------------------------
 
     async def running_count(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from antistrophe.client.arguments import check_number, check_text
 from antistrophe.client.deadline import Deadline
+from antistrophe.client.erasing import erase
 from antistrophe.client.handle import SagaHandle
 from antistrophe.client.purging import purge, purgeable
 from antistrophe.client.saga_lists import listed
@@ -167,6 +168,19 @@ class SagaOrchestrator:
             synchronous=self.settings.synchronous,
             go_on=self._session.check_open,
         )
+
+    def erase(self, saga_id: str) -> bool:
+        """Erase what the steps of one finished saga were given, returned and raised, and the notes of its orders. Its
+        course stays: steps, statuses, times. Returns False where it was erased before.
+
+        It is done in this process, in one transaction beside the work, and what stood in the file is overwritten. The
+        saga's events stay in the event store, and the logs as they are. Started again, the saga has its recorded
+        outcome without events and outputs; since its inputs are not known any more, any inputs are taken for the same.
+        Raises RequestError for a saga that runs or is parked, SagaNotFoundError, SagaExistsError for one that was
+        purged, and JournalBusyError where somebody reads the file for so long that its log can't be cut off.
+        """
+        self._session.check_open()
+        return erase(journal_path(self.home), saga_id, synchronous=self.settings.synchronous)
 
     # --- looking -------------------------------------------------------------------------------------------------
 

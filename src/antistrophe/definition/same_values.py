@@ -27,11 +27,15 @@ def spec_as_accepted(steps: tuple[SagaStep, ...], spec: SagaSpec, accepted: Saga
         return None
     for step, ours, theirs in zip(steps, spec.steps, accepted.steps, strict=True):
         same_class = _same_class(ours.class_ref, spec, theirs.class_ref, accepted)
-        if ours.name != theirs.name or not same_class or not _same_input(step, ours, theirs):
+        same_input = accepted.erased or _same_input(step, ours, theirs)
+        if ours.name != theirs.name or not same_class or not same_input:
             return None
     words = zip(spec.steps, accepted.steps, strict=True)
     return replace(
-        spec, steps=tuple(replace(ours, class_ref=theirs.class_ref, input=theirs.input) for ours, theirs in words)
+        spec,
+        steps=tuple(
+            replace(ours, class_ref=theirs.class_ref, input=theirs.input or ours.input) for ours, theirs in words
+        ),
     )
 
 

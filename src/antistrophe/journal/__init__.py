@@ -5,8 +5,9 @@ store and a row to the list of sagas, in one transaction that is synced. The ent
 
 The rules:
 
-- Entries are never changed. Each has a ``position`` over all sagas and a ``seq`` within its saga. Entries go only
-  where their saga is purged, whole and after its end; no position is given twice, and a purged id stays known.
+- Entries are never changed, but where the data of a finished saga are erased. Each has a ``position`` over all sagas
+  and a ``seq`` within its saga. They go only where their saga is purged, whole and after its end; no position is given
+  twice, and a purged id stays known.
 - An append names the seq that it expects. If somebody else has gone on with the saga, the append fails and nothing is
   written: two actors can't both write the next entry.
 - The row of a saga (its status, error and reason to wait) is a projection of its entries, for lists and counts. It is
@@ -23,9 +24,9 @@ how definitions are stored once, ``packed_append`` what one append writes, ``sto
 all of it is read, ``ordinary_course`` how most sagas are shown without a fold, ``typed_values`` what is checked there,
 ``saga_counts`` how sagas are counted, ``timeline`` how people see them, ``saga_lists`` and ``paging`` how a list comes
 in pages, ``text_index`` how texts are found, ``moments`` where in the journal a moment is, ``retention`` how finished
-sagas are purged, ``tombstones`` what stays of them, ``growth`` what the file takes, and ``statistics_follower`` how
-statistics of it are kept by others than the system. Start reading in ``journal``. ``actors/saga/journal_access.py`` is
-how the actors use it.
+sagas are purged, ``tombstones`` what stays of them, ``erasing`` how the data of one are erased, ``growth`` what the
+file takes, and ``statistics_follower`` how statistics of it are kept by others than the system. Start reading in
+``journal``. ``actors/saga/journal_access.py`` is how the actors use it.
 """
 
 from __future__ import annotations

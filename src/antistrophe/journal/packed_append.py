@@ -19,10 +19,15 @@ def pack_append(
     shape: Shape | None = None
     rows: list[list[Any]] = []
     for seq, entry in enumerate(entries, start=expected_seq + 1):
-        if isinstance(entry, SagaAccepted):
-            packed, shape = pack_accepted(entry)
-        else:
-            packed = pack_short(entry) or pack_entry(entry)
+        packed, named = pack_stored(entry)
+        shape = named or shape
         rows.append([saga_id, seq, round((entry.at + ahead_s) * 1e6), type(entry).__name__, packed, None])
     rows[-1][-1] = pack_state(row)
     return rows, shape
+
+
+def pack_stored(entry: Entry) -> tuple[bytes, Shape | None]:
+    """An entry as it is stored, and the shape that it names."""
+    if isinstance(entry, SagaAccepted):
+        return pack_accepted(entry)
+    return pack_short(entry) or pack_entry(entry), None

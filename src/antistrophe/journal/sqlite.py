@@ -14,6 +14,7 @@ from typing import Any
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
 from antistrophe.eventstore.sqlite import insert_events
+from antistrophe.journal.erasing import erase
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import (
     JournalRecord,
@@ -240,6 +241,14 @@ class SqliteJournal:
     def purge(self, which: Purgeable, **options: Any) -> Purge:
         """Begin a purge. ``options`` are those of ``Purge``."""
         return Purge(self._database, which, **options)
+
+    def erase(self, saga_id: str) -> bool:
+        """Erase the data of a saga that has finished. See ``erasing.erase``."""
+        return erase(self._database, saga_id)
+
+    def cut_log(self) -> bool:
+        """Move the log into the file, and cut it off. False where somebody reads or writes: nobody is waited for."""
+        return self._database.begin_log_anew()
 
     def give_back(self, *, keep: float = 0.0) -> bool:
         """Give some of the file's free pages back. See ``free_pages.give_back``."""

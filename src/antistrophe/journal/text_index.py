@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from antistrophe.errors import JournalError
 from antistrophe.journal.saga_counts import FINAL
@@ -64,13 +65,29 @@ class TextIndex:
                 (end, most),
             )
             if rows:
-                database.execute_many(
-                    "INSERT INTO saga_texts(rowid, id, name, error, waiting, status) VALUES (?, ?, ?, ?, ?, ?)",
-                    [(*texts, _mark(status)) for _, *texts, status in rows],
-                )
+                self._insert(rows)
                 database.execute("DELETE FROM texts_indexed")
                 database.execute("INSERT INTO texts_indexed(finished) VALUES (?)", (rows[-1][0],))
         return len(rows)
+
+    def add_again(self, accepted: int) -> None:
+        """Add a saga that was removed, with the texts that it has now, within the same transaction. A damaged index is
+        left as it is."""
+        row = self._database.row(
+            "SELECT finished, accepted, id, name, error, waiting, status FROM sagas WHERE accepted = ?", (accepted,)
+        )
+        if row is not None and row[-1] in FINAL and row[0] <= self.end():
+            try:
+                self._insert([row])
+            except JournalError as error:
+                if (getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF) in _ROLLED_BACK:
+                    raise
+
+    def _insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._database.execute_many(
+            "INSERT INTO saga_texts(rowid, id, name, error, waiting, status) VALUES (?, ?, ?, ?, ?, ?)",
+            [(*texts, _mark(status)) for _, *texts, status in rows],
+        )
 
     def remove(self, accepted: int) -> None:
         """Take the saga that was accepted at that position out of the index, within the transaction that deletes the

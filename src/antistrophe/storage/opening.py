@@ -182,6 +182,8 @@ def _prepare(
     _use_wal(database, write_timeout_s)
     database.execute(f"PRAGMA synchronous = {synchronous}")
     database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")
+    if database.row("PRAGMA secure_delete")[0] == 0:  # SQLite as many systems build it overwrites what is deleted
+        database.execute("PRAGMA secure_delete = FAST")
     if version < len(migrations):
         _bring_up_to_date(database, migrations)
 

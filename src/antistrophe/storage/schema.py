@@ -1,9 +1,9 @@
 """The schema of the one SQLite file: every table and index, and how an older file becomes a newer one.
 
-Rows of ``journal`` and ``events`` are never changed, and a file has one writer at a time. Their positions count from 1
-in the order of the commits. What is purged leaves gaps, but never the last position free: SQLite gives the position
-behind the largest one, so none is given twice. AUTOINCREMENT would add a page to every commit for that. Times are
-microseconds since the epoch, in UTC, by the machine's clock.
+Rows of ``journal`` and ``events`` are never changed, but those of a saga that is erased; a file has one writer at a
+time. Their positions count from 1 in the order of the commits. What is purged leaves gaps, but never the last position
+free: SQLite gives the position behind the largest one, so none is given twice. AUTOINCREMENT would add a page to every
+commit for that. Times are microseconds since the epoch, in UTC, by the machine's clock.
 """
 
 from __future__ import annotations

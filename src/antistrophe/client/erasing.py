@@ -1,0 +1,40 @@
+"""An erasure as an application or the command line makes it: in the caller's process, beside the work."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+from antistrophe.client.arguments import check_text
+from antistrophe.definition.validation import is_text
+from antistrophe.errors import JournalBusyError, SagaNotFoundError
+from antistrophe.journal import SqliteJournal
+from antistrophe.storage.own_transactions import refuse_while_writing
+
+_LOG_PATIENCE_S = 30.0
+_PAUSE_S = 0.05
+
+
+def erase(file: Path, saga_id: str, *, synchronous: str = "FULL", log_patience_s: float = _LOG_PATIENCE_S) -> bool:
+    """Erase a saga in the journal of that file. False where it was erased before.
+
+    Raises RequestError for a saga that has not finished, SagaNotFoundError, SagaExistsError for one that was purged,
+    and JournalBusyError where the saga is erased and the log still has what stood there.
+    """
+    check_text(saga_id, "saga's id")
+    if not is_text(saga_id):
+        raise SagaNotFoundError(f"there is no saga {saga_id!a:.200} in {file}")
+    refuse_while_writing(file, "an erasure")
+    with closing(SqliteJournal(file, synchronous=synchronous)) as journal:
+        erased = journal.erase(saga_id)
+        deadline = time.monotonic() + log_patience_s
+        while not journal.cut_log():
+            if time.monotonic() > deadline:
+                raise JournalBusyError(
+                    f"saga {saga_id!r} is erased, but {file}-wal still holds what stood there and can't be cut off,"
+                    f" because somebody has been reading {file} for {log_patience_s:g} s and more: have that program"
+                    " end its transaction (fuser names who has the file open), then erase the saga again"
+                )
+            time.sleep(_PAUSE_S)
+    return erased
