@@ -68,6 +68,7 @@ def application(
         Route("/sagas/{id:any}", _bound(site, partial(_view, "saga")), methods=get),
         Route("/steps", _bound(site, partial(_view, "steps")), methods=get),
         Route("/processes", _bound(site, partial(_view, "processes")), methods=get),
+        Route("/logs", _bound(site, _logs), methods=get),
         Route("/bulk", _bound(site, _preview), methods=get),
         Route("/bulk", _bound(site, _bulk), methods=post),
         Route("/live", _bound(site, _live), methods=get),
@@ -127,6 +128,13 @@ async def _live(site: Site, request: Request) -> Response:
             await events.aclose()  # type: ignore[attr-defined]
 
     return StreamingResponse(sent(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+async def _logs(site: Site, request: Request) -> Response:
+    saga_id = request.query_params.get("id", "")
+    records, left_out = await run_in_threadpool(site.stored.logs, saga_id)
+    template = "_logs.html" if request.query_params.get("part") else "logs.html"
+    return site.page(request, template, view="sagas", id=saga_id, records=records, left_out=left_out)
 
 
 async def _series(site: Site, _request: Request) -> Response:

@@ -45,6 +45,7 @@ class Hub:
         self._render = render
         self._pages: dict[str, _Page] = {}
         self._task: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
 
     @property
     def viewers(self) -> int:
@@ -58,8 +59,11 @@ class Hub:
         woken = asyncio.Event()
         page = self._pages.setdefault(key, _Page())
         page.viewers.add(woken)
+        if not page.text:
+            self._wanted.set()
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._task.get_loop() is not loop:
+            self._wanted = asyncio.Event()
             self._task = loop.create_task(self._run())
         sent = ""
         try:
@@ -88,7 +92,16 @@ class Hub:
             for key, page in list(self._pages.items()):
                 if all_anew or not page.text:
                     await self._make(key, page)
-            await asyncio.sleep(max(LOOK_S, _SHARE * (time.monotonic() - began)))
+            await self._rest(max(LOOK_S, _SHARE * (time.monotonic() - began)))
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait so long; meanwhile make the pages that somebody has begun to look at."""
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0 and await _within(self._wanted, left_s):
+            self._wanted.clear()
+            for key, page in list(self._pages.items()):
+                if not page.text:
+                    await self._make(key, page)
 
     async def _make(self, key: str, page: _Page) -> None:
         text = event("view", await run_in_threadpool(self._render, key))

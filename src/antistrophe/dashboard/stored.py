@@ -9,14 +9,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from antistrophe.client.stored_home import journal_file
+from antistrophe.client.stored_home import find_saga, journal_file
 from antistrophe.errors import JournalError, SystemUnavailableError
 from antistrophe.journal import SqliteJournal
 from antistrophe.journal.saga_counts import NOTHING_COUNTED, counted_after
 from antistrophe.journal.statistics_follower import StatisticsFollower
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.launcher.probe import probe
-from antistrophe.records import SagaStatus
+from antistrophe.logs.reading import records_of
+from antistrophe.records import LogRecord, SagaStatus
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.write_lock import LockPatience
@@ -27,6 +28,7 @@ PATIENCE_S = 1.0
 WINDOW_S = 3_600.0
 """Statistics begin with what was written so many seconds before the first look."""
 
+MOST_RECORDS = 1_000
 _STATE_S = 1.0
 _PROBE_S = 1.0
 
@@ -99,6 +101,14 @@ class StoredHome:
         except JournalError:
             return None
         return self._follower
+
+    def logs(self, saga_id: str) -> tuple[list[LogRecord], int]:
+        """What the attempts of a saga have said, the last records, and how many more there are. Raises
+        SagaNotFoundError, SagaExistsError where it was purged, and JournalError."""
+        with self.look() as look:
+            find_saga(look.journal, saga_id, self.home)
+        records = records_of(self.home, saga_id)
+        return records[-MOST_RECORDS:], max(0, len(records) - MOST_RECORDS)
 
     def signature(self) -> tuple[object, ...]:
         """Something that is another one whenever a page may show something else."""

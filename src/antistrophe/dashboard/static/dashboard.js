@@ -36,6 +36,8 @@
       if (link) link.focus({ preventScroll: true });
     }
     showOrders();
+    const logs = document.getElementById("logs");
+    if (logs && logs.open) htmx.trigger("#logs-shown", "again");
     document.body.dataset.events = String(Number(document.body.dataset.events || 0) + 1);
   });
 
@@ -88,7 +90,7 @@
       width: place.clientWidth, height: 150, legend: { show: false }, cursor: { points: { size: 6 } },
       scales: { y: { range: (_chart, _low, high) => [0, high > 0 ? high * 1.15 : 1] } },
       axes: [{ ...axis, space: 60, size: 28, values: (_chart, moments) => moments.map(clock) }, { ...axis, size: 44 }],
-      series: [{}, ...series.map(([stroke, fill]) => ({ stroke: colour(stroke), fill: fill && colour(fill), width: 1.5, spanGaps: false, points: { show: true, size: 4, fill: colour(stroke) } }))],
+      series: [{}, ...series.map(([stroke, fill]) => ({ stroke: colour(stroke), fill: fill && colour(fill), width: 1.5, spanGaps: false, points: { show: !fill, size: 4, fill: colour(stroke) } }))],
     };
     const made = new uPlot(options, data, place);
     charts.push([made, place]);
