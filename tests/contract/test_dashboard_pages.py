@@ -18,8 +18,11 @@ from starlette.testclient import TestClient
 from antistrophe.dashboard import app
 from antistrophe.dashboard.addresses import saga_path
 from antistrophe.dashboard.live import event
+from antistrophe.errors import RequestError
 from antistrophe.journal import journal_path
 from antistrophe.linux.termination import processes_of_home
+from antistrophe.logs.attempt_output import AttemptOutput
+from antistrophe.logs.step_log import StepLog
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of
 from tests.contract import journal_sagas as sagas
@@ -272,6 +275,42 @@ def test_below_another_path_every_link_stays_there(home: Path) -> None:
         ]
         assert not [link for link in links if link and not link.startswith(("/ops/board/", "#"))]
     assert mounted.get("/ops/board/static/style.css").status_code == 200
+
+
+def test_metrics_are_served_where_their_extra_is_and_told_where_it_is_not(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = viewer(home)
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert "antistrophe_up 0.0" in answer.text
+    assert client.get("/metrics").status_code == 200
+    monkeypatch.setattr("antistrophe.dashboard.site.collector", _not_installed)
+    missing = viewer(home).get("/metrics")
+    assert (missing.status_code, "antistrophe[metrics]" in missing.text) == (404, True)
+
+
+def _not_installed(_home: Path) -> None:
+    raise RequestError("pip install 'antistrophe[metrics]'")
+
+
+def test_a_sagas_logs_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    fill(home)
+    written = StepLog(home, 1 << 20)
+    for text in ("reserving", HOSTILE):
+        output = AttemptOutput(written.append, 1 << 20, "stuck", "Debit", "execute", 1)
+        output.log("INFO", "log", "steps", text)
+    client = viewer(home)
+    for path in ("/logs?id=stuck", "/logs?id=stuck&part=1"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "reserving" in answer.text
+        assert "<script>alert" not in answer.text
+        assert "\x1b" not in answer.text
+    assert "logged and printed nothing" in client.get("/logs?id=done").text
+    assert client.get("/logs?id=nobody").status_code == 404
 
 
 def test_an_event_has_its_lines_whatever_the_text_is() -> None:

@@ -6,20 +6,22 @@ of the docs show are put beside their other pictures.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from playwright.sync_api import Browser
 
 from antistrophe import SagaError, SagaOrchestrator
 from tests.acceptance.browser import chromium
-from tests.acceptance.steps_of_the_board import order
 from tests.house.tree import ROOT
 
 FOLDER = ROOT / "docs" / "pictures"
@@ -35,34 +37,36 @@ LOOKS = {"light": (1280, "light"), "dark": (1280, "dark"), "narrow": (380, "ligh
 SHOWN = {"overview-light", "overview-dark", "sagas-light", "killed-light", "parked-light", "killed-narrow"}
 """Those that the docs show."""
 
-ITEMS = {7: "harp", 10: "flute", 14: "slow", 15: "slow"}
+ITEMS = {3: "drum", 7: "harp", 10: "flute", 12: "organ", 13: "organ"}
 _HEIGHT = 800
 
 
 @contextmanager
-def shop(home: Path, left: ExitStack) -> Iterator[str]:
-    """A home whose sagas have come to every state, and the address of its dashboard."""
-    orchestrator = left.enter_context(SagaOrchestrator(home))
-    for number in range(1, 16):
-        item = ITEMS.get(number, "lyre")
-        handle = orchestrator.start(order(f"order-{1000 + number}", item, home.parent))
-        if item != "slow":
-            try:
+def shop(folder: Path, left: ExitStack) -> Iterator[str]:
+    """A home whose sagas have come to every state, and the address of its dashboard. Its code stands in the folder too:
+    a picture shows no path of the machine that it was made on."""
+    shutil.copy(Path(__file__).with_name("steps_of_pictures.py"), folder / "shop.py")
+    left.enter_context(contextlib.chdir(folder))
+    sys.path.insert(0, str(folder))
+    order = import_module("shop").order
+    orchestrator = left.enter_context(SagaOrchestrator(folder / "home"))
+    handles = [orchestrator.start(order(f"order-{1000 + each}", ITEMS.get(each, "lyre"))) for each in range(1, 14)]
+    for number, handle in enumerate(handles, start=1):
+        with contextlib.suppress(SagaError):
+            if ITEMS.get(number) != "organ":
                 handle.result(60)
-            except SagaError:
-                continue
     command = [sys.executable, "-m", "antistrophe", "--json", "dashboard", "--port", "0"]
-    environment = {**os.environ, "ANTISTROPHE_HOME": str(home)}
+    environment = {**os.environ, "ANTISTROPHE_HOME": str(folder / "home")}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         yield json.loads(program.stdout.readline())["url"].rstrip("/")
         program.terminate()
-    (home.parent / "go").touch()
+    Path("go").touch()
     orchestrator.wait_idle(60)
 
 
-def picture(browser: Browser, url: str, look: str, file: Path) -> None:
-    """One page as somebody sees it."""
+def picture(browser: Browser, url: str, look: str, file: Path, *, whole: bool) -> None:
+    """One page as somebody sees it: the whole of it, or what fits a screen."""
     width, scheme = LOOKS[look]
     context = browser.new_context(
         viewport={"width": width, "height": _HEIGHT}, color_scheme="dark" if scheme == "dark" else "light"
@@ -72,22 +76,27 @@ def picture(browser: Browser, url: str, look: str, file: Path) -> None:
     page.wait_for_selector("body[data-events]")
     if page.locator("[data-chart=rate]").count():
         page.locator("[data-chart=rate] canvas").wait_for()
-    page.screenshot(path=file, full_page=True, animations="disabled")
+    page.screenshot(path=file, full_page=whole, animations="disabled")
     context.close()
 
 
 def main(folder: Path | None = None) -> None:
     """Write the pictures of the docs, or all of them into another folder."""
-    with tempfile.TemporaryDirectory(prefix="antistrophe-") as place, ExitStack() as left:
-        home = Path(place) / "shop-home"
-        browser = left.enter_context(chromium(home))
-        with shop(home, left) as url:
+    with tempfile.TemporaryDirectory(prefix="shop-") as place, ExitStack() as left:
+        browser = left.enter_context(chromium(Path(place) / "home"))
+        with shop(Path(place), left) as url:
             for look in LOOKS:
                 for state, path in STATES.items():
                     name = f"{state}-{look}"
                     if folder is not None or name in SHOWN:
-                        picture(browser, url + path, look, (folder or FOLDER) / f"dashboard-{name}.png")
+                        picture(
+                            browser,
+                            url + path,
+                            look,
+                            (folder or FOLDER) / f"dashboard-{name}.png",
+                            whole=folder is not None,
+                        )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    main(Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else None)

@@ -11,6 +11,7 @@ import pytest
 from tests.house.pictures import FOLDER, course, main, picture, shortened
 from tests.house.tree import ROOT
 
+LARGEST_BYTES = 150_000
 PICTURES = ("course.svg", "demo.svg")
 
 pytestmark = pytest.mark.timeout(300)
@@ -31,6 +32,12 @@ def test_the_pictures_of_the_readme_are_there_and_can_be_read(name: str) -> None
     assert f"(docs/pictures/{name})" in (ROOT / "README.md").read_text("utf-8")
     assert "compensated" in words_of(FOLDER / name)
     assert not re.search(r"(href|src)=", (FOLDER / name).read_text("utf-8"))
+
+
+def test_the_docs_show_the_pictures_of_the_dashboard_that_are_there_and_small() -> None:
+    pages = "".join((ROOT / page).read_text("utf-8") for page in ("README.md", "docs/how-to/use-the-dashboard.md"))
+    assert set(re.findall(r"pictures/(dashboard-[\w-]+\.png)", pages)) == {path.name for path in FOLDER.glob("*.png")}
+    assert all(path.stat().st_size < LARGEST_BYTES for path in FOLDER.glob("*.png"))
 
 
 def test_most_of_what_went_well_is_left_out() -> None:

@@ -73,6 +73,7 @@ def application(
         Route("/bulk", _bound(site, _bulk), methods=post),
         Route("/live", _bound(site, _live), methods=get),
         Route("/series.json", _bound(site, _series), methods=get),
+        Route("/metrics", _bound(site, _metrics), methods=get),
         Route("/login", _bound(site, _login_page), methods=get),
         Route("/login", _bound(site, _login), methods=post),
         Route("/logout", _bound(site, _logout), methods=post),
@@ -139,6 +140,14 @@ async def _logs(site: Site, request: Request) -> Response:
 
 async def _series(site: Site, _request: Request) -> Response:
     return JSONResponse(await run_in_threadpool(site.series))
+
+
+async def _metrics(site: Site, request: Request) -> Response:
+    try:
+        text, kind = await run_in_threadpool(site.metrics)
+    except RequestError as error:  # the extra is not installed
+        return problem(site, request, str(error), 404)
+    return Response(text, media_type=kind)
 
 
 # --- orders ---------------------------------------------------------------------------------------------------------

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from antistrophe.dashboard.stored import Look
-from antistrophe.launcher.control_protocol import Ready, State
+from antistrophe.errors import OverloadedError, SystemUnavailableError
+from antistrophe.launcher.control_protocol import PROTOCOL, Ready, State
 from antistrophe.linux.procfs import read, stat_of
 from antistrophe.linux.termination import processes_of_home
-from antistrophe.records import SagaMetadata, StepStatus
+from antistrophe.messages import ListProcesses, Processes
+from antistrophe.records import ProcessRecord, SagaMetadata, StepStatus
+from antistrophe.transport.mailbox import Mailbox
 
 _WORKING = {StepStatus.RUNNING: "execute", StepStatus.COMPENSATING: "compensate"}
 _MOST_SAGAS = 1_000
+_ANSWER_S = 0.5
 _STATES = {"R": "runs", "S": "sleeps", "D": "waits for a device", "T": "stopped", "t": "traced", "I": "idle"}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -47,14 +53,33 @@ def processes(home: Path, look: Look | None, state: State | None) -> list[Proces
 
 
 def _known_roles(state: State | None) -> dict[int, str]:
+    """What the system says of its processes. One that does not answer in time has said what the launcher knows."""
     if not isinstance(state, Ready):
         return {}
-    return {
+    told = {record.pid: record.role for record in _asked(state)}
+    return told | {
         state.launcher_pid: "launcher",
         state.admin_pid: "admin",
         state.logger_pid: "logger",
         state.supervisor_pid: "supervisor",
     }
+
+
+def _asked(state: Ready) -> tuple[ProcessRecord, ...]:
+    """Ask the supervisor without attaching: that keeps no system running."""
+    if state.protocol != PROTOCOL:  # another release, whose messages may be other ones
+        return ()
+    correlation, until = uuid.uuid4().hex, time.monotonic() + _ANSWER_S
+    try:
+        with closing(Mailbox(state.supervisor)) as mailbox:
+            mailbox.send(ListProcesses(correlation))
+            while (left_s := until - time.monotonic()) > 0:
+                answer = mailbox.receive(left_s)
+                if isinstance(answer, Processes) and answer.correlation == correlation:
+                    return answer.processes
+    except (SystemUnavailableError, OverloadedError):
+        pass
+    return ()
 
 
 def _add_work(found: dict[int, Process], look: Look | None) -> None:

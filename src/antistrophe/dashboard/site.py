@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
@@ -18,6 +18,10 @@ from antistrophe.dashboard.stored import StoredHome
 from antistrophe.dashboard.throughput import Throughput
 from antistrophe.dashboard.views import VIEWS, system_values, values_of
 from antistrophe.errors import AntistropheError, JournalError, RequestError
+from antistrophe.metrics import collector
+
+if TYPE_CHECKING:
+    from antistrophe.metrics.home_collector import HomeCollector
 
 
 class Site:
@@ -29,6 +33,7 @@ class Site:
         self.read_only = read_only
         self.hub = Hub(self.stored.signature, self._live_html)
         self._throughput = Throughput()
+        self._collector: HomeCollector | None = None
         self._renderer = Renderer(
             {
                 "home": str(home),
@@ -76,6 +81,17 @@ class Site:
         """The last hour, for the charts. Raises JournalError."""
         with self.stored.look() as look:
             return self._throughput.series(look)
+
+    def metrics(self) -> tuple[bytes, str]:
+        """The metrics of the home as Prometheus reads them, and their content type. Raises RequestError where the extra
+        `metrics` is not installed."""
+        made = self._collector = self._collector or collector(self.stored.home)
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(made)
+        return generate_latest(registry), CONTENT_TYPE_LATEST
 
     # --- live ---------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ _TICKS = 6
 _LEAST_BAR = 2.5
 _FORWARD_Y, _FORWARD_H, _BACK_Y, _BACK_H = 6, 13, 25, 10
 _GAP = 8
-_WORD_LETTERS = 34
+_WORD_LETTERS = 38
 _ACTIONS = {Action.EXECUTE: "forward", Action.COMPENSATE: "undo", Action.VERIFY: "check"}
 _SHORT_ACTIONS = {Action.EXECUTE: "", Action.COMPENSATE: "undo ", Action.VERIFY: "check: "}
 
@@ -142,11 +142,11 @@ def _draw_bar(svg: Element, bar: Bar, y: float, height: float, scale: _Scale, en
 def _say_end(svg: Element, bars: list[Bar], y: float, left_out: int) -> None:
     """Say at the right how the last attempt ended, and how many there were, where that is worth a word."""
     bar, number = bars[-1], len(bars) + left_out
-    words = [f"{number} attempts"] if number > 1 else []
-    words += [_SHORT_ACTIONS[bar.span.action] + bar.told] if bar.told else []
+    words = [_SHORT_ACTIONS[bar.span.action] + bar.told] if bar.told else []
+    words += [f"{number} attempts"] if number > 1 else []
     if not words:
         return
-    text = _safe(", ".join(words))
+    text = _safe("; ".join(words))
     x = WIDTH - _RIGHT + _GAP
     if bar.doubt:
         _text(svg, x, y, "?", "tl-doubt")

@@ -55,8 +55,8 @@
       any = any || can;
       each.classList.toggle("impossible", !can);
     }
-    const none = document.getElementById("no-orders");
-    if (none) none.hidden = any;
+    const orders = document.getElementById("orders");
+    if (orders) orders.hidden = !any;
   }
 
   document.addEventListener("change", (event) => {
