@@ -99,7 +99,8 @@ def _look(url: str, path: str) -> socket.socket:
 
 def _cpu_share(pid: int) -> float:
     begun, before = time.perf_counter(), cpu_of(pid)
-    time.sleep(_LOOK_S)
+    while time.perf_counter() - begun < _LOOK_S:
+        time.sleep(0.1)
     return (cpu_of(pid) - before) / (time.perf_counter() - begun) * 100
 
 
@@ -115,7 +116,7 @@ def viewers(number: int) -> None:
             with contextlib.ExitStack() as looks:
                 for _ in range(looking):
                     looks.enter_context(_look(url, "/live?view=overview"))
-                time.sleep(2.0)
+                _cpu_share(pid)  # until everybody has got the page
                 rests = _cpu_share(pid)
                 ends = time.monotonic() + _LOOK_S
                 begun, before = time.perf_counter(), cpu_of(pid)

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from antistrophe.dashboard import app
 from antistrophe.dashboard.addresses import saga_path
 from antistrophe.dashboard.live import event
+from antistrophe.dashboard.views import VIEWS
 from antistrophe.errors import RequestError
 from antistrophe.journal import journal_path
 from antistrophe.linux.termination import processes_of_home
@@ -28,6 +29,7 @@ from antistrophe.saga.view import metadata_of
 from tests.contract import journal_sagas as sagas
 from tests.contract.dashboard_home import HOSTILE, fill, hostile_entries, journal_of, viewer
 
+LONG = "?text=" + "x" * 3_000
 PAGES = ("/", "/sagas", "/steps", "/processes", "/bulk?order=cancel", "/login")
 
 
@@ -107,6 +109,7 @@ def test_the_overview_shows_what_needs_a_person_first(home: Path) -> None:
         ("?retrying=1", []),
         ("?older=1d", ["waits", "runs", "back", "stuck", "undone", "done"]),
         ("?older=40000d", []),
+        ("?older=900000d", []),
         ("?status=completed&waiting=1", []),
     ],
 )
@@ -114,12 +117,18 @@ def test_a_list_shows_the_sagas_that_were_chosen(home: Path, query: str, found: 
     assert listed(home, query) == found
 
 
-@pytest.mark.parametrize("query", ["?status=nonsense", "?older=soon", "?cursor=nonsense", "?older=9999999999999d"])
+@pytest.mark.parametrize(
+    "query", ["?status=nonsense", "?older=soon", "?cursor=nonsense", "?older=9999999999999d", LONG]
+)
 def test_a_choice_that_makes_no_sense_says_so(home: Path, query: str) -> None:
     answer = viewer(home).get(f"/sagas{query}")
     assert answer.status_code == 400
     assert (
-        "choose" in answer.text or "write days" in answer.text or "cursor" in answer.text or "too long" in answer.text
+        "choose" in answer.text
+        or "write days" in answer.text
+        or "cursor" in answer.text
+        or "too long" in answer.text
+        or "may have" in answer.text
     )
 
 
@@ -261,6 +270,28 @@ def test_a_saga_too_large_for_a_page_shows_its_steps_alone(home: Path, monkeypat
     assert answer.status_code == 200
     assert "too many for a page" in answer.text
     assert "compensation failed" in answer.text
+
+
+def test_entries_that_make_no_sense_hide_the_story_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nonsense(*_: object) -> None:
+        raise LookupError("no such step")
+
+    monkeypatch.setattr("antistrophe.dashboard.saga_page.timeline_of", nonsense)
+    answer = viewer(home).get("/sagas/stuck")
+    assert answer.status_code == 200
+    assert "make no sense" in answer.text
+    assert "compensation failed" in answer.text
+
+
+def test_a_live_page_that_can_not_be_made_says_so_and_hides_no_other(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = viewer(home).app.state.site  # type: ignore[attr-defined]
+    assert "stuck is parked" in site._live_html("view=overview")
+    assert "there is no saga" in site._live_html("view=saga&id=nobody")
+    monkeypatch.setitem(VIEWS, "steps", lambda *_: 1 / 0)
+    assert "this is a bug in antistrophe" in site._live_html("view=steps")
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_below_another_path_every_link_stays_there(home: Path) -> None:

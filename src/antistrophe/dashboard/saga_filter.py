@@ -15,6 +15,7 @@ from antistrophe.narration.times import timedelta_of
 from antistrophe.records import SagaMetadata, SagaStatus, StepStatus
 
 PAGE = 50
+LONGEST = 2_000
 SEARCH_S = 0.12
 """A search that few sagas answer to stops after so many seconds, and says so: the next page goes on from there."""
 
@@ -91,6 +92,8 @@ def parse_filter(query: Mapping[str, str]) -> SagaFilter:
     }
     chosen = SagaFilter(**values)
     words = [status.value for status in SagaStatus if status is not SagaStatus.NOT_STARTED]
+    if any(len(getattr(chosen, name)) > LONGEST for name in ("name", "text", "step", "why")):
+        raise RequestError(f"what is looked for may have {LONGEST:,} characters")
     if chosen.status and chosen.status not in words:
         raise RequestError(f"there is no status {chosen.status!r}: choose one of {', '.join(words)}")
     if chosen.older:
@@ -107,7 +110,7 @@ def find(
     """The sagas that were chosen, the last accepted first. Raises RequestError for a wrong cursor, and JournalError."""
     until = time.monotonic() + within_s
     wanted = None if not chosen.status else SagaStatus(chosen.status)
-    accepted_by = None if not chosen.older else datetime.now(UTC) - timedelta_of(chosen.older)
+    accepted_by = _moment_before(chosen.older)
     found: list[SagaMetadata] = []
     looked_at = 0
     while True:
@@ -127,6 +130,16 @@ def find(
             return Found(tuple(found), cursor, looked_at, stopped=False)
         if time.monotonic() > until:
             return Found(tuple(found), cursor, looked_at, stopped=True)
+
+
+def _moment_before(older: str) -> datetime | None:
+    """So long ago; None where nothing was chosen. Before the first year there is nothing."""
+    if not older:
+        return None
+    try:
+        return datetime.now(UTC) - timedelta_of(older)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def matches(saga: SagaMetadata, chosen: SagaFilter) -> bool:

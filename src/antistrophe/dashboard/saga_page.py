@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from antistrophe.client.stored_home import find_saga
 from antistrophe.dashboard.stored import Look
+from antistrophe.errors import JournalError
 from antistrophe.narration.explanation import Explanation, explain
 from antistrophe.narration.json_values import json_value
 from antistrophe.narration.timeline import failure_in_short, timeline_of
@@ -85,14 +86,24 @@ def saga_page(look: Look, home: Path, saga_id: str, *, system_runs: bool) -> Sag
     if size > MOST_BYTES:
         problem = f"Its journal has {size:,} bytes, too many for a page: `antistrophe export` writes all of it."
         return SagaPage(saga, steps, problem=problem)
-    entries, timeline = look.journal.load(saga_id), look.journal.timeline(saga_id)
+    try:
+        return _whole(look, saga, steps, system_runs=system_runs)
+    except JournalError:
+        raise
+    except Exception as error:  # what is read is of the right types, and may still make no sense
+        return SagaPage(saga, steps, problem=f"Its entries make no sense ({error!r}): `antistrophe doctor` says more.")
+
+
+def _whole(look: Look, saga: SagaMetadata, steps: list[Step], *, system_runs: bool) -> SagaPage:
+    """The page of a saga whose entries make sense."""
+    entries, timeline = look.journal.load(saga.id), look.journal.timeline(saga.id)
     _fill(steps, timeline)
     state = _state(entries)
     drawn = timeline_of(entries, time.time())
     return SagaPage(
         saga,
         steps,
-        picture=None if drawn is None else Markup(timeline_picture(drawn, f"the timeline of saga {saga_id}")),
+        picture=None if drawn is None else Markup(timeline_picture(drawn, f"the timeline of saga {saga.id}")),
         explanation=explain(entries, system_runs=system_runs),
         orders=_orders(saga, state),
         resolvable=tuple(state.spec.steps[index].name for index in resolvable(state)),

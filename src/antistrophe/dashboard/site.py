@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ from antistrophe.metrics import collector
 
 if TYPE_CHECKING:
     from antistrophe.metrics.home_collector import HomeCollector
+
+_log = logging.getLogger(__name__)
 
 
 class Site:
@@ -99,7 +102,7 @@ class Site:
         """Which live page a request follows: the same text for everybody who sees the same. Raises RequestError."""
         if request.query_params.get("view") not in VIEWS:
             raise RequestError(f"view must be one of {', '.join(VIEWS)}")
-        chosen = sorted((name, value) for name, value in request.query_params.items() if name != "done")
+        chosen = sorted((name, value) for name, value in request.query_params.items() if name not in ("done", "root"))
         return urlencode([("root", self.root(request)), *chosen])
 
     def _live_html(self, key: str) -> str:
@@ -107,8 +110,12 @@ class Site:
         root, view = query.pop("root", ""), query.pop("view")
         try:
             values = self.values(view, query)
+            return self._renderer.render("_live.html", view=view, root=root, **values)
         except AntistropheError as error:
-            return self._renderer.render(
-                "_problem.html", problem=str(error), root=root, **system_values(self.stored.known_state)
-            )
-        return self._renderer.render("_live.html", view=view, root=root, **values)
+            return self._problem(str(error), root)
+        except Exception as error:  # one page that can't be made must not end the live pages of all others
+            _log.exception("a live page could not be made: %s", view)
+            return self._problem(f"this is a bug in antistrophe: {error!r}", root)
+
+    def _problem(self, text: str, root: str) -> str:
+        return self._renderer.render("_problem.html", problem=text, root=root, **system_values(self.stored.known_state))
