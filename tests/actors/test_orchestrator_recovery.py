@@ -133,10 +133,6 @@ class LossyMailbox:
     def closed(self) -> bool:
         return self._inner.closed
 
-    @property
-    def at_rest(self) -> bool:
-        return self._inner.at_rest
-
     def receive(self, timeout_s: float | None) -> Any:
         message, self._again = (
             (self._again, None) if self._again is not None else (self._inner.receive(timeout_s), None)
@@ -147,9 +143,6 @@ class LossyMailbox:
         if fate == 1:
             self._again = message
         return message
-
-    def wake(self) -> None:
-        self._inner.wake()
 
     def close(self) -> None:
         self._inner.close()

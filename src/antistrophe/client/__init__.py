@@ -11,7 +11,7 @@ How it works: every call goes from a public object to the actor system in one st
 - ``session`` is what they share: one home, one attachment, one event store.
 - ``request_reply`` sends a request until it is answered. A system that dies in between comes back, and the request goes
   to the new one: requests are idempotent, by request id or by saga id.
-- ``connection`` carries the requests of all threads. One of those that wait reads, and hands each answer to its thread.
+- ``connection`` carries the requests of all threads, and hands each answer to the thread that waits for it.
 - ``async_orchestrator`` makes the same calls in threads (``call_threads``), so that an event loop never waits.
 - ``arguments`` checks the type of what a caller gives, before a message holds it.
 - ``deadline`` bounds every wait, and lets another thread (or a cancelled task) end the wait early.

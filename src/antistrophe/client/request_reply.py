@@ -69,7 +69,7 @@ class Requests:
         self._introduced: System | None = None
         self._introducing = threading.Lock()
         self._resend_s = resend_s
-        self._lock = threading.RLock()  # a handler of a signal may close the session
+        self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._held = HeldIds()
         self._announced: System | None = None
@@ -193,11 +193,9 @@ class Requests:
         return 0 if connection is None else connection.waiting
 
     def close(self) -> None:
-        """End the connection. The attachment is closed before, so no call makes another."""
-        with self._lock:
-            connection = self._connection
+        """Wait until the connection has ended. The attachment is closed before."""
+        connection = self._connection
         if connection is not None:
-            connection.close()
             connection.join()
 
     # --- until an answer comes -----------------------------------------------------------------------------------
@@ -245,8 +243,9 @@ class Requests:
             self._introducing.release()
 
     def _ask_once(self, connection: Connection, request: PendingRequest, deadline: Deadline) -> Any:
+        inbox = connection.inbox(request.correlation)
+        deadline.wakes(inbox.wake)
         try:
-            inbox = connection.inbox(request.correlation, deadline)
             return self._ask_system(connection, inbox, request, deadline)
         except BaseException:
             self._stop_waiting(connection, request)
@@ -254,8 +253,6 @@ class Requests:
         finally:
             deadline.wakes(None)
             connection.forget(request.correlation)
-            if connection is not self._connection:
-                connection.close()  # this call's own, or that of an earlier incarnation
 
     def _stop_waiting(self, connection: Connection, request: PendingRequest) -> None:
         """Have the system forget a caller that no longer waits for the end of a saga."""
@@ -268,7 +265,7 @@ class Requests:
         began = time.monotonic()
         while self._attachment.is_current(connection.system) and not connection.closed:
             self._send(connection, request)
-            answer = self._listen(connection, inbox, request, deadline)
+            answer = self._listen(connection.system, inbox, request, deadline)
             if answer is not None:
                 return answer
             if deadline.over:
@@ -304,11 +301,11 @@ class Requests:
                 raise
         request.sent += 1
 
-    def _listen(self, connection: Connection, inbox: Inbox, request: PendingRequest, deadline: Deadline) -> Any:
+    def _listen(self, system: System, inbox: Inbox, request: PendingRequest, deadline: Deadline) -> Any:
         """The answer, or None when it is time to send the request again."""
-        until, is_current = request.listen_until(time.monotonic()), self._attachment.is_current
-        while (left_s := deadline.left_s(until - time.monotonic())) > 0 and is_current(connection.system):
-            answer = connection.receive(inbox, left_s)
+        until = request.listen_until(time.monotonic())
+        while (left_s := deadline.left_s(until - time.monotonic())) > 0 and self._attachment.is_current(system):
+            answer = inbox.receive(left_s)
             if isinstance(answer, Rejected):
                 request.refuse_unless_busy(error_in(answer), deadline)
                 until = time.monotonic() + JOURNAL_PAUSE_S
@@ -326,7 +323,7 @@ class Requests:
         with self._lock:
             before = self._connection
             if before is not None and before.system.number >= system.number and not before.closed:
-                return Connection(system) if before.read_here else before
+                return before
             if self._attachment.closed:
                 self._attachment.wait_ready(0.0)
             connection = self._connection = Connection(system)

@@ -65,7 +65,6 @@ class EventLoop:
         self._watches: frozenset[int] = frozenset()
         self._check_children = self._exit_signalled = False
         self.waiter: int | None = None
-        self.at_rest = False  # within a wait, while nothing has been taken in that could get lost
         self.closed = False
 
     @property
@@ -188,9 +187,7 @@ class EventLoop:
         for rest_s in (self.sender.rest_s(), self.receiver.rest_s()):
             if rest_s is not None and (timeout_s is None or rest_s < timeout_s):
                 timeout_s = rest_s
-        self.at_rest = True
         events = self._poller.wait(timeout_s)
-        self.at_rest = False
         with self.lock:
             if self.closed:
                 return

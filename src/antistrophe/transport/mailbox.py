@@ -102,11 +102,6 @@ class Mailbox:
         """Whether `close` was called, or the process was forked."""
         return self._transport.closed
 
-    @property
-    def at_rest(self) -> bool:
-        """Where an interrupt has left `receive`: whether nothing was lost, so that another thread may go on."""
-        return self._transport.at_rest
-
     def receive(self, timeout_s: float | None, beside: int | None = None) -> Any:
         """The next message; None when ``timeout_s`` have passed (None: no limit), when the descriptor ``beside`` can be
         read, and when `wake` or `close` was called."""

@@ -179,11 +179,6 @@ class UnixTransport:
         return self._loop.closed
 
     @property
-    def at_rest(self) -> bool:
-        """Whether the run waits, or was left by an interrupt while it waited: then it has lost nothing."""
-        return self._loop.at_rest
-
-    @property
     def lasting_filenos(self) -> tuple[int, ...]:
         """The descriptors without which this end can't receive."""
         return self._loop.lasting_filenos
@@ -234,7 +229,6 @@ class UnixTransport:
         """
         seconds = None if maximumDuration is None else timePeriodSeconds(maximumDuration)
         until = float("inf") if seconds is None else time.monotonic() + seconds
-        self._loop.at_rest = False
         with self._loop.lock:
             self._aborting = None
             self._loop.waiter = threading.get_ident()
