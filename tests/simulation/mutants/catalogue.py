@@ -173,7 +173,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "an operator's retry turns the saga forward",
         "P8 G7",
         Check.DIRECTION,
-        (Patch(_STATE + "_retried", "parked=False, waiting=None", "parked=False, waiting=None, cause=None"),),
+        (Patch(_STATE + "_retried", '"waiting": None', '"waiting": None, "cause": None'),),
     ),
     Mutant(
         "a step in doubt is asked about by verify on the way back",
