@@ -141,8 +141,10 @@ def test_an_error_is_shown_as_erased(file: Path, journal: SqliteJournal) -> None
     while journal.texts.add(100):
         pass
     assert [each.id for each in journal.list(text=SECRET).sagas] == ["undone"]
+    assert journal.texts.candidates([SECRET], None, 1_000_000, 10)
     erase(file, "undone")
     assert journal.list(text=SECRET).sagas == ()
+    assert not journal.texts.candidates([SECRET], None, 1_000_000, 10), "the index has forgotten it, too"
     saga = journal.metadata("undone")
     assert saga is not None
     assert saga.error is not None

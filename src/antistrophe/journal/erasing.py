@@ -49,6 +49,8 @@ def erase(database: Database, saga_id: str) -> bool:
         texts.remove(accepted)
         database.execute("UPDATE sagas SET error = ?, waiting = ? WHERE id = ?", (shown.error, shown.waiting, saga_id))
         texts.add_again(accepted)
+    while texts.tidy():  # what was taken out of the index leaves the file, too
+        pass
     return True
 
 

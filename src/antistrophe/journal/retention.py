@@ -89,6 +89,8 @@ class Purge:
         part = next(self._parts, None)
         if part:
             self._take(part)
+        if part is None and self.report.sagas and not self._dry_run:
+            return self._texts.tidy()
         return part is not None
 
     def _walk(self) -> Iterator[list[_Found]]:

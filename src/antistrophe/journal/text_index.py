@@ -24,11 +24,12 @@ _TEXTS = (
     " content='', detail=none, columnsize=0, tokenize='trigram')"
 )
 _END = "CREATE TABLE IF NOT EXISTS texts_indexed(finished INTEGER NOT NULL)"
+_PAGES_AT_ONCE = 16
 _MOST_TRIGRAMS = 24
 """More do not make the sagas that have all of them fewer."""
 
-_ROLLED_BACK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY}
-"""The errors after which SQLite may have undone the whole transaction."""
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
+"""The errors of an index that is damaged or gone. After each of them the transaction can go on."""
 
 
 class TextIndex:
@@ -36,6 +37,7 @@ class TextIndex:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._merge_pages = -_PAGES_AT_ONCE  # below zero: begin with all that there is
 
     def end(self) -> int:
         """Each final saga that finished at this position or before is in the index; 0 where there is no index, or none
@@ -80,7 +82,7 @@ class TextIndex:
             try:
                 self._insert([row])
             except JournalError as error:
-                if (getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF) in _ROLLED_BACK:
+                if not _is_damaged(error):
                     raise
 
     def _insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -105,8 +107,25 @@ class TextIndex:
                 (accepted, *texts, _mark(status)),
             )
         except JournalError as error:
-            if (getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF) in _ROLLED_BACK:
+            if not _is_damaged(error):
                 raise
+
+    def tidy(self) -> bool:
+        """Let what was taken out really go, a few pages at a time, in a transaction of its own. False once there is no
+        more to do; True asks for another call."""
+        if not self.end():
+            return False
+        try:
+            with self._database.transaction() as database:
+                (before,) = database.row("SELECT total_changes()")
+                database.execute("INSERT INTO saga_texts(saga_texts, rank) VALUES ('merge', ?)", (self._merge_pages,))
+                (after,) = database.row("SELECT total_changes()")
+        except JournalError as error:
+            if _is_damaged(error):
+                return False
+            raise
+        self._merge_pages = _PAGES_AT_ONCE
+        return bool(after - before > 1)  # the statement itself counts as one
 
     def candidates(self, texts: Sequence[str], status: str | None, before: int, most: int) -> list[int]:
         """The positions before that one at which sagas were accepted that may have all these texts, and that final
@@ -116,6 +135,10 @@ class TextIndex:
         match = " AND ".join('"' + part.replace('"', '""') + '"' for part in wanted)
         sql = "SELECT rowid FROM saga_texts WHERE saga_texts MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"
         return [accepted for (accepted,) in self._database.rows(sql, (match, before, most))]
+
+
+def _is_damaged(error: JournalError) -> bool:
+    return (getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF) in _DAMAGED
 
 
 def can_look_up(text: str) -> bool:
