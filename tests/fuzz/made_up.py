@@ -10,6 +10,7 @@ from enum import Enum
 from functools import cache, partial
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import msgspec
 from hypothesis import strategies as st
 
 from antistrophe.definition.events import EncodedEvent
@@ -112,6 +113,8 @@ def _records(cls: type) -> st.SearchStrategy[Any]:
 
 def _unchecked(cls: type, fields: dict[str, Any]) -> Any:
     """An object that its class has not looked at."""
+    if issubclass(cls, msgspec.Struct):
+        return cls(**fields)
     made: Any = object.__new__(cls)
     for name, value in fields.items():
         object.__setattr__(made, name, value)
