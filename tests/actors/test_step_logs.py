@@ -222,6 +222,14 @@ def test_the_logs_of_a_purged_saga_are_not_shown(system: SagaOrchestrator) -> No
     assert b'"purged"' not in step_log_path(system.home).read_bytes()
 
 
+def test_what_an_erased_saga_has_said_is_erased_too(system: SagaOrchestrator) -> None:
+    outcome(system, SagaDefinition("erased").add_step(speak()))
+    assert b'"erased"' in step_log_path(system.home).read_bytes()
+    assert system.erase("erased")
+    assert system.get_logs("erased") == []
+    assert b'"erased"' not in step_log_path(system.home).read_bytes()
+
+
 def test_logs_follows_a_saga_to_its_end(system: SagaOrchestrator, capsys: pytest.CaptureFixture[str]) -> None:
     system.start(SagaDefinition("followed").add_step(speak_slowly()))
     assert main(["--home", str(system.home), "logs", "followed", "--follow"]) == 0

@@ -10,6 +10,7 @@ from antistrophe.client.arguments import check_text
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalBusyError, SagaNotFoundError
 from antistrophe.journal import SqliteJournal
+from antistrophe.logs.forgetting import forget
 from antistrophe.storage.own_transactions import refuse_while_writing
 
 _LOG_PATIENCE_S = 30.0
@@ -28,6 +29,7 @@ def erase(file: Path, saga_id: str, *, synchronous: str = "FULL", log_patience_s
     refuse_while_writing(file, "an erasure")
     with closing(SqliteJournal(file, synchronous=synchronous)) as journal:
         erased = journal.erase(saga_id)
+        forget(file.parent, lambda each: each == saga_id)
         deadline = time.monotonic() + log_patience_s
         while not journal.cut_log():
             if time.monotonic() > deadline:
