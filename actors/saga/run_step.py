@@ -47,6 +47,8 @@ def run_step(saga: Saga, started: AttemptStarted) -> RunStep:
         kill_grace_s=spec.kill_grace_s,
         fresh=spec.fresh_process,
         computed=spec.computed,
+        request_id=saga.request_id,
+        traceparent=saga.spec.traceparent,
     )
 
 

@@ -28,6 +28,7 @@ MODULES = {
     "antistrophe.cqrs": CQRS_NAMES,
     "antistrophe.dashboard": "app",
     "antistrophe.metrics": "collector",
+    "antistrophe.tracing": "TraceExport otlp_exporter",
     "antistrophe.testing": TESTING_NAMES,
 }
 

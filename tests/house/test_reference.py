@@ -14,7 +14,14 @@ from antistrophe.storage import schema
 from tests.house.pages import blocks_of
 from tests.house.reference import DOCS, PAGES
 
-MODULES = ("antistrophe", "antistrophe.cqrs", "antistrophe.dashboard", "antistrophe.testing", "antistrophe.metrics")
+MODULES = (
+    "antistrophe",
+    "antistrophe.cqrs",
+    "antistrophe.dashboard",
+    "antistrophe.testing",
+    "antistrophe.metrics",
+    "antistrophe.tracing",
+)
 FILE_FORMAT = DOCS / "reference" / "file-format.md"
 
 

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -16,6 +17,7 @@ from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.introduction import as_tool
 from antistrophe.client.orchestrator import SagaOrchestrator
+from antistrophe.errors import SystemStateError
 
 POLL_S = 2.0
 """How often `serve` asks whether the system answers. A system that stays away ends `serve` with an error."""
@@ -26,14 +28,16 @@ LOCAL_HOST = "127.0.0.1"
 @click.command("serve", short_help="Keep the actor system of the home running.")
 @click.option("--metrics", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve metrics for Prometheus.")
 @click.option("--metrics-host", "host", metavar="HOST", help=f"Where to serve them; by default {LOCAL_HOST}.")
+@click.option("--traces", is_flag=True, help="Export the sagas' traces by OTLP, as OTEL_EXPORTER_OTLP_ENDPOINT says.")
 @everywhere
 @pass_invocation
-def serve_verb(invocation: Invocation, port: int | None, host: str | None) -> int:
+def serve_verb(invocation: Invocation, port: int | None, host: str | None, traces: bool) -> int:
     """Keep the actor system of the home running until SIGTERM, SIGINT or SIGHUP.
 
     `serve` counts as one attached program: the system runs as long as any program is attached. Sagas that an earlier
     run left unfinished go on at once. `--metrics PORT` needs the extra antistrophe[metrics], and serves
     http://127.0.0.1:PORT/metrics. Who can reach the port can read it.
+    `--traces` needs the extra antistrophe[otel].
     """
     if host is not None and port is None:
         raise click.UsageError("--metrics-host says where to serve metrics: give --metrics PORT too")
@@ -43,6 +47,7 @@ def serve_verb(invocation: Invocation, port: int | None, host: str | None) -> in
         _stop_signals() as stop,
         _metrics(invocation, port, host) as metrics,
         SagaOrchestrator(invocation.home, settings=settings) as orchestrator,
+        _traces(orchestrator.home, wanted=traces),
     ):
         _say_ready(invocation, orchestrator, metrics)
         while not stop.wait(POLL_S):
@@ -58,6 +63,20 @@ def _metrics(invocation: Invocation, port: int | None, host: str | None) -> Abst
     from antistrophe.metrics.server import serving
 
     return serving(invocation.home, port, host or LOCAL_HOST)
+
+
+def _traces(home: Path, *, wanted: bool) -> AbstractContextManager[object]:
+    """Export traces where that is wanted."""
+    if not wanted:
+        return nullcontext()
+    try:
+        from antistrophe.tracing import TraceExport, otlp_exporter
+
+        return TraceExport(home, otlp_exporter())
+    except ModuleNotFoundError as error:
+        raise SystemStateError(
+            f"--traces needs OpenTelemetry ({error}): install it with `pip install 'antistrophe[otel]'`"
+        ) from error
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from antistrophe.client.arguments import check_text
+from antistrophe.client.caller_trace import in_callers_trace
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.introduction import Introduction
 from antistrophe.client.request_reply import Requests
@@ -128,7 +129,7 @@ class Session:
     def _accepted(self, saga: SagaDefinition, ask: Callable[[SagaSpec], T]) -> T:
         """Ask for a saga to be accepted. Where the system finds another definition under its id, look whether it is
         the same in other words, and then ask in those."""
-        spec = saga.spec(self.attachment.settings.max_payload_bytes)
+        spec = in_callers_trace(saga.spec(self.attachment.settings.max_payload_bytes))
         try:
             return ask(spec)
         except SagaExistsError:

@@ -99,6 +99,8 @@ class StepContext:
     ``deadline``: when this attempt is ended, an aware datetime in UTC.
     ``log``: a logger whose records go to the log of the home.
     ``worker``: what the functions under ``@on_worker_start`` have made in this process, by name.
+    ``traceparent``: the span of this attempt as a W3C traceparent, for the headers of a request, or as the parent of
+    spans of the step's own.
 
     A compensation that uses them::
 
@@ -118,6 +120,7 @@ class StepContext:
     deadline: datetime
     log: logging.Logger
     worker: Mapping[str, Any] = field(default_factory=Worker)
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

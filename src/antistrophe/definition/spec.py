@@ -148,7 +148,8 @@ class LeaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class SagaSpec:
-    """A whole definition as it is accepted. With this and the user's code a saga runs on after any restart."""
+    """A whole definition as it is accepted. With this and the user's code a saga runs on after any restart.
+    ``traceparent``: where in a trace its caller was; empty: in none."""
 
     id: str
     name: str
@@ -158,6 +159,7 @@ class SagaSpec:
     origin: Origin
     max_concurrent: int | None = None
     priority: int = 0
+    traceparent: str = ""
 
     def throttle(self, index: int) -> Throttle | None:
         """The limits of the class of the step with this index, or None."""

@@ -30,7 +30,9 @@ MOST_BYTES = 256 * 1024
 _MOST_STEPS = 256
 _MARK = "shaped"
 _FIELDS = 9
-_BEGIN = pack_payload([_MARK, *[None] * (_FIELDS - 1)])[: -(_FIELDS - 1)]
+_BEGINNINGS = tuple([pack_payload([_MARK, *[None] * more])[:-more] for more in (_FIELDS - 1, _FIELDS)])
+"""Of an acceptance, and of one whose caller was in a trace: that has the traceparent at its end."""
+
 _SHAPES_KEPT = 64
 _OWN_TYPES = {
     (str, bytes, float, str, created_at, name, deadline_s, int, list)
@@ -64,13 +66,25 @@ def _own(entry: SagaAccepted, name: bytes) -> list[Any]:
     steps = [
         [each.name, each.input, each.computed] if each.computed else [each.name, each.input] for each in spec.steps
     ]
+    traced = [spec.traceparent] if spec.traceparent else []
     its_name = None if spec.name == spec.id else spec.name
-    return [_MARK, name, entry.at, entry.request_id, entry.created_at, its_name, spec.deadline_s, spec.priority, steps]
+    return [
+        _MARK,
+        name,
+        entry.at,
+        entry.request_id,
+        entry.created_at,
+        its_name,
+        spec.deadline_s,
+        spec.priority,
+        steps,
+        *traced,
+    ]
 
 
 def _shape_of(spec: SagaSpec) -> SagaSpec:
     steps = tuple([changed(step, name="", input=b"", computed=b"") for step in spec.steps])
-    return changed(spec, id="", name="", deadline_s=None, priority=0, steps=steps)
+    return changed(spec, id="", name="", deadline_s=None, priority=0, traceparent="", steps=steps)
 
 
 @lru_cache(maxsize=_SHAPES_KEPT)
@@ -90,7 +104,7 @@ def _step(shape: StepSpec, own: list[Any]) -> StepSpec:
 
 
 def _is_shaped(data: bytes) -> bool:
-    return isinstance(data, bytes) and data.startswith(_BEGIN)
+    return isinstance(data, bytes) and data.startswith(_BEGINNINGS)
 
 
 class StoredShapes:
@@ -120,9 +134,9 @@ class StoredShapes:
         """Of the first entry of a saga what lists show: its time, the moment of creation that it has, and the names of
         the saga and of its steps. Raises an error where it is stored whole, or is not exactly as it is packed here."""
         own: Any = unpack_payload(data) if _is_shaped(data) else ()
-        if tuple(map(type, own)) not in _OWN_TYPES:
+        if tuple(map(type, own[:_FIELDS])) not in _OWN_TYPES or {*map(type, own[_FIELDS:])} - {str}:
             raise UnreadableDataError("other types of values than usual")
-        _, shape, at, _, created_at, name, _, _, steps = own
+        _, shape, at, _, created_at, name, _, _, steps = own[:_FIELDS]
         if {tuple(map(type, step)) for step in steps} - _STEP_TYPES or len(steps) != len(self._shape(shape).steps):
             raise UnreadableDataError("other steps than those of its shape")
         return at, created_at, saga_id if name is None else name, [step[0] for step in steps]
@@ -130,7 +144,7 @@ class StoredShapes:
     def _accepted(self, data: bytes, saga_id: str, where: str) -> SagaAccepted:
         try:
             own = is_a(list, unpack_payload(data))
-            _, name, at, request_id, created_at, its_name, deadline_s, priority, steps = own
+            _, name, at, request_id, created_at, its_name, deadline_s, priority, steps, *traced = own
             shape = self._shape(is_a(bytes, name))
             spec = changed(
                 shape,
@@ -138,6 +152,7 @@ class StoredShapes:
                 name=saga_id if its_name is None else is_a(str, its_name),
                 deadline_s=may_be(NUMBER, deadline_s),
                 priority=is_a(int, priority),
+                traceparent=is_a(str, traced[0]) if traced else "",
                 steps=tuple([_step(*parts) for parts in zip(shape.steps, is_a(list, steps), strict=True)]),
             )
             return SagaAccepted(is_a(NUMBER, at), is_a(str, request_id), spec, may_be(NUMBER, created_at))

@@ -28,7 +28,7 @@ from antistrophe.journal.journal import (
 )
 from antistrophe.journal.packed_append import pack_append
 from antistrophe.journal.paging import check_page
-from antistrophe.journal.retention import Purge, Purgeable
+from antistrophe.journal.retention import NO_SAGA, Purge, Purgeable
 from antistrophe.journal.rows import missing
 from antistrophe.journal.saga_counts import NOTHING_COUNTED, counted_after
 from antistrophe.journal.saga_lists import SagaLists, Which
@@ -38,7 +38,7 @@ from antistrophe.journal.text_index import TextIndex
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.journal.tombstones import Tombstones, was_purged
 from antistrophe.records import PurgedSaga, SagaChange, SagaMetadata, SagaStatus, TimelineEntry
-from antistrophe.saga.entries import Entry, SagaAccepted
+from antistrophe.saga.entries import Entry, SagaAccepted, SagaCompensated, SagaCompleted, SagaParked
 from antistrophe.saga.listed import Listed
 from antistrophe.storage.database import Database
 from antistrophe.storage.free_pages import empty_log, give_back
@@ -49,6 +49,7 @@ _LIVE = tuple(status.value for status in SagaStatus if not status.final and stat
 
 _COLUMNS = "INSERT INTO journal(saga_id, seq, at, kind, entry, state)"
 _ROW = "(?, ?, ?, ?, ?, ?)"
+_SETTLED = tuple(each.__name__ for each in (SagaCompleted, SagaCompensated, SagaParked))
 _IS_AT = "SELECT 1 FROM journal WHERE saga_id = ? AND seq = ?"
 
 
@@ -173,6 +174,10 @@ class SqliteJournal:
         """See ``Journal``."""
         return tuple(record.entry for record in self._entries.of(saga_id))
 
+    def saga_records(self, saga_id: str) -> builtins.list[JournalRecord]:
+        """All entries of a saga, in order, with the machine's time of each."""
+        return self._entries.of(saga_id)
+
     def timeline(self, saga_id: str, *, unmasked: bool = False) -> builtins.list[TimelineEntry]:
         """See ``Journal``."""
         return [timeline_entry(record, unmasked=unmasked) for record in self._entries.of(saga_id)]
@@ -195,6 +200,14 @@ class SqliteJournal:
     def records(self, after_position: int = 0, limit: int = 1000) -> builtins.list[JournalRecord]:
         """See ``Journal``."""
         return self._entries.behind(after_position, limit)
+
+    def settled(self, after_position: int, up_to: int, limit: int) -> builtins.list[tuple[int, str, int]]:
+        """The entries behind a position up to another at which a saga ended or was parked: position, saga and seq."""
+        return self._database.rows(
+            f"SELECT position, saga_id, seq FROM journal WHERE position > ? AND position <= ? AND kind IN {_SETTLED}"
+            " AND saga_id <> ? ORDER BY position LIMIT ?",
+            (after_position, up_to, NO_SAGA, limit),
+        )
 
     def head(self) -> int:
         """See ``Journal``."""

@@ -66,7 +66,8 @@ class RunStep:
     the journaled intent, ``run`` the number that the user sees. ``outputs``: the packed outputs of earlier steps by
     name, in step order; ``output``: that of this step. In place of an output that the saga has not kept stands the seq
     of the journal's entry that holds it. ``more_outputs``: the journal may hold others of earlier steps. ``fresh``: its
-    process makes no other call. ``computed``: what the step has computed beside its input."""
+    process makes no other call. ``computed``: what the step has computed beside its input. ``request_id`` and
+    ``traceparent``: of the saga's acceptance; the span of the attempt follows from them."""
 
     saga_id: str
     step: int
@@ -89,6 +90,8 @@ class RunStep:
     kill_grace_s: float
     fresh: bool
     computed: bytes = b""
+    request_id: str = ""
+    traceparent: str = ""
 
 
 @message

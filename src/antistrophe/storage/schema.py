@@ -144,7 +144,8 @@ _SHORT_ENTRIES: SchemaMigration = ()
 """Nothing to do: since version 8 an entry of the ordinary course is a list of values, without the names of fields."""
 
 _MASKS: SchemaMigration = ()
-"""Nothing to do: since version 9 an event in an entry may name its hidden fields."""
+"""Nothing to do: since version 9 an event in an entry may name its hidden fields, and an acceptance the place of its
+caller in a trace."""
 
 MIGRATIONS: tuple[SchemaMigration, ...] = (
     _JOURNAL + _EVENTS + _AROUND,
