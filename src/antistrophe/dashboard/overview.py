@@ -79,7 +79,9 @@ def cause(saga: SagaMetadata) -> str:
 
 def _waiting(look: Look) -> list[Attention]:
     """Sagas that wait for something that does not come by itself, such as their code, one line for each reason."""
-    sagas = find(look.journal, SagaFilter(waiting=True), None, MOST_WAITING).sagas
+    running = [status for status in SagaStatus if status.running]  # there may be many that are parked
+    wanted = (SagaFilter(waiting=True, status=status.value) for status in running)
+    sagas = [saga for chosen in wanted for saga in find(look.journal, chosen, None, MOST_WAITING).sagas]
     reasons = Counter(saga.waiting or "" for saga in sagas if not (saga.waiting or "").startswith(_ORDINARY_WAITS))
     first = {saga.waiting: saga for saga in reversed(sagas)}
     found = []
