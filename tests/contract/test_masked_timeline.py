@@ -7,7 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 from antistrophe.definition.events import encode_event, event
+from antistrophe.definition.outputs import pack_output
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.definition.step import SagaStep
 from antistrophe.journal import SagaEvent, SqliteJournal
@@ -41,6 +44,11 @@ class Pay(SagaStep):
     def compensate(self) -> None: ...
 
 
+class Receipt(BaseModel):
+    number: int
+    card: str = Field(repr=False)
+
+
 def given(entry: TimelineEntry) -> object:
     """The input of the first step, as the entry of the acceptance shows it."""
     spec: Any = entry.data["spec"]
@@ -53,28 +61,31 @@ def said(entry: TimelineEntry) -> object:
 
 
 def paid(home: Path) -> SqliteJournal:
-    """The journal of a home with a completed saga that has a hidden field in its input, and one in its event."""
+    """The journal of a home with a completed saga that has a hidden field in its input, in its event and in
+    the model that its step returned."""
     home.mkdir(mode=0o700)
     journal = SqliteJournal(home / "journal.db")
     spec = SagaDefinition("paid").add_step(Pay(7, TOKEN)).spec()
-    event_said = encode_event(Paid(7, TOKEN))
+    event_said, returned = encode_event(Paid(7, TOKEN)), pack_output([Receipt(number=1, card=TOKEN)])
     stored = SagaEvent("paid", event_said.type, 1, event_said.data, {}, "00000000-0000-0000-0000-000000000001")
     append(journal, "paid", SagaAccepted(START, "request", spec), started(0))
-    done = (AttemptSucceeded(START + 2, 0, Action.EXECUTE, 1, None, (event_said,)), SagaCompleted(START + 2))
+    done = (AttemptSucceeded(START + 2, 0, Action.EXECUTE, 1, returned, (event_said,)), SagaCompleted(START + 2))
     append(journal, "paid", *done, events=(stored,))
     return journal
 
 
-def test_a_timeline_masks_inputs_and_events(tmp_path: Path) -> None:
+def test_a_timeline_masks_inputs_events_and_models_in_outputs(tmp_path: Path) -> None:
     with closing(paid(tmp_path / "home")) as journal:
         shown = journal.timeline("paid")
         assert TOKEN not in repr(shown)
         assert TOKEN[-4:] not in repr(shown), "nor what the step has computed from it"
         assert given(shown[0]) == {"amount": 7, "card": MASK}
         assert said(shown[2]) == {"amount": 7, "card": MASK}
+        assert shown[2].data["output"] == [{"number": 1, "card": MASK}]
         whole = journal.timeline("paid", unmasked=True)
         assert given(whole[0]) == {"amount": 7, "card": TOKEN}
         assert said(whole[2]) == {"amount": 7, "card": TOKEN}
+        assert whole[2].data["output"] == [{"number": 1, "card": TOKEN}]
 
 
 def test_entries_that_name_no_hidden_fields_are_shown_as_they_are(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_screens_show_its_fields_without_its_class() -> None:
 
 
 def test_a_plain_value_is_stored_as_it_always_was() -> None:
-    value = {"a": [1, (2, {3})], b"\x0b\x92": "no model"}
+    value = {"a": [1, (2, {3})], b"\x0b\x93": "no model"}
     assert pack_output(value) == pack_payload(value)
     assert unpack_output(pack_output(value), "the output") == value
 
@@ -185,7 +185,7 @@ def test_a_class_of_a_script_is_looked_for_in_that_script_only(monkeypatch: pyte
     "name", ["os:system", "subprocess:Popen", f"{__name__}:Outer", "pydantic:BaseModel.model_dump", "a b:c", "x", ""]
 )
 def test_a_name_that_leads_to_no_model_runs_nothing(name: str) -> None:
-    data = msgpack.packb(msgpack.ExtType(MODEL, msgpack.packb([name, {"args": "true"}])))
+    data = msgpack.packb(msgpack.ExtType(MODEL, msgpack.packb([name, {"args": "true"}, []])))
     with pytest.raises(UnreadableDataError, match=r"the output (is a|names)"):
         unpack_output(data, "the output")
 
@@ -193,7 +193,7 @@ def test_a_name_that_leads_to_no_model_runs_nothing(name: str) -> None:
 @given(data=st.binary(max_size=60), cut=st.integers(0, 40))
 def test_garbage_is_unreadable_and_nothing_else(data: bytes, cut: int) -> None:
     good = pack_output([Item(sku="a"), {2}])
-    for each in (data, msgpack.packb(msgpack.ExtType(MODEL, b"\x92" + data)), good[:cut] + data, good[:-cut]):
+    for each in (data, msgpack.packb(msgpack.ExtType(MODEL, b"\x93" + data)), good[:cut] + data, good[:-cut]):
         try:
             unpack_output(each, "the output")
         except UnreadableDataError:
@@ -201,9 +201,9 @@ def test_garbage_is_unreadable_and_nothing_else(data: bytes, cut: int) -> None:
 
 
 def test_models_that_hold_each_other_without_end_do_not_break_the_process() -> None:
-    data = msgpack.packb(["builtins:dict", {}])
+    data = msgpack.packb(["builtins:dict", {}, []])
     for _ in range(2_000):
-        data = msgpack.packb(["builtins:dict", msgpack.ExtType(MODEL, data)])
+        data = msgpack.packb(["builtins:dict", msgpack.ExtType(MODEL, data), []])
     for read in (unpack_payload, lambda packed: unpack_output(packed, "the output")):
         with pytest.raises(UnreadableDataError):
             read(msgpack.packb(msgpack.ExtType(MODEL, data)))
@@ -216,6 +216,6 @@ def _packed_text(text: str) -> bytes:
 
 def _of_length(data: bytes) -> bytes:
     """The packed model with the length that it has by now."""
-    start = data.index(b"\x0b\x92")
+    start = data.index(b"\x0b\x93")
     packed: bytes = msgpack.packb(msgpack.ExtType(MODEL, data[start + 1 :]))
     return packed

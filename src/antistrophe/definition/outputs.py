@@ -1,5 +1,5 @@
 """The output of a step as bytes and back: a plain value, in which pydantic models may stand. A model is stored as the
-name of its class and its fields, and is made again by its class."""
+name of its class, its fields and the paths of those that people are not shown, and is made again by its class."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from antistrophe.definition.code_loading import CodeNotLoadableError, import_mod
 from antistrophe.definition.spec import Origin
 from antistrophe.errors import NotSerializableError, UnreadableDataError
 from antistrophe.serialization import msgpack_values
+from antistrophe.serialization.masks import masked_paths
 from antistrophe.serialization.msgpack_values import MODEL, read_model
 from antistrophe.serialization.payload import pack_fields, pack_payload, structure_fields, unpack_payload
 from antistrophe.serialization.program import MAIN, found_in, namespace_of, program_namespace
 from antistrophe.serialization.type_hints import is_model
 
-_MODEL_BEGINS = bytes((MODEL, 0x92))
-"""What every packed model begins with: its code, and an array of two."""
+_MODEL_BEGINS = bytes((MODEL, 0x93))
+"""What every packed model begins with: its code, and an array of three."""
 
 
 def pack_output(output: Any) -> bytes:
@@ -60,7 +61,8 @@ def _packed_model(value: Any) -> msgpack.ExtType | None:
     if not is_model(cls):
         return None
     fields = pack_fields(value, cls, what=f"the output, a {cls.__qualname__}")
-    return msgpack.ExtType(MODEL, b"\x92" + msgpack_values.pack(_name_of(cls)) + fields)
+    hidden = msgpack_values.pack([*masked_paths(cls)])
+    return msgpack.ExtType(MODEL, b"\x93" + msgpack_values.pack(_name_of(cls)) + fields + hidden)
 
 
 def _name_of(cls: type) -> str:
@@ -83,7 +85,7 @@ def _module_of(program: Mapping[str, Any]) -> str:
 
 
 def _model(packed: bytes, what: str, origin: Origin | None) -> Any:
-    name, fields = read_model(packed)
+    name, fields, _ = read_model(packed)
     module, _, qualname = name.partition(":")
     if not _is_name(module) or not _is_name(qualname):
         raise UnreadableDataError(f"{what} names {name!r}, which is no name of a class: the form is module:name")

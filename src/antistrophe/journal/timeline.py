@@ -3,6 +3,7 @@ that can't be read are shortened."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -14,6 +15,7 @@ from antistrophe.journal.journal import JournalRecord
 from antistrophe.records import TimelineEntry
 from antistrophe.saga.entries import AttemptSucceeded, SagaAccepted, VerdictGiven
 from antistrophe.serialization.masks import MASK, masked
+from antistrophe.serialization.msgpack_values import MODEL, read_model
 from antistrophe.serialization.payload import unpack_payload
 
 _BYTES_SHOWN = 16
@@ -34,7 +36,7 @@ def timeline_entry(record: JournalRecord, *, unmasked: bool = False) -> Timeline
 
 
 def _mask(entry: Any, data: dict[str, Any]) -> None:
-    """Mask the inputs and the events in the data of an entry."""
+    """Mask the inputs, the output and the events in the data of an entry."""
     if isinstance(entry, SagaAccepted):
         for step, shown in zip(entry.spec.steps, data["spec"]["steps"], strict=True):
             if step.masked:
@@ -43,6 +45,15 @@ def _mask(entry: Any, data: dict[str, Any]) -> None:
     elif isinstance(entry, AttemptSucceeded | VerdictGiven):
         for event, shown in zip(entry.events, data["events"], strict=True):
             shown["data"] = masked(shown["data"], event.masked)
+        if entry.output is not None:
+            data["output"] = _unpacked(entry.output, _masked_model)
+
+
+def _masked_model(code: int, packed: bytes) -> object:
+    if code != MODEL:
+        raise ValueError(f"code {code} is none of an output")
+    _, values, hidden = read_model(packed)
+    return masked(values, hidden)
 
 
 def _fields(value: Any, ahead_s: float) -> dict[str, Any]:
@@ -67,9 +78,9 @@ def _shown(value: Any, name: str, ahead_s: float) -> object:
     return value
 
 
-def _unpacked(data: bytes) -> object:
+def _unpacked(data: bytes, models: Callable[[int, bytes], object] | None = None) -> object:
     try:
-        return unpack_payload(data)
+        return unpack_payload(data, models=models)
     except UnreadableDataError:
         more = "..." if len(data) > _BYTES_SHOWN else ""
         return f"<{len(data)} bytes: {data[:_BYTES_SHOWN].hex()}{more}>"

@@ -125,12 +125,15 @@ def _decode(code: int, data: bytes, sets_around: int) -> Any:
     return set(items) if code == SET else frozenset(items)
 
 
-def read_model(data: bytes) -> tuple[str, Any]:
-    """The name of the class and the fields of a packed model. Raises some Exception on anything else."""
-    name, fields = unpack(data, others=_refused)
+def read_model(data: bytes) -> tuple[str, Any, list[str]]:
+    """The name of the class, the fields, and the paths of the hidden fields of a packed model. Raises some Exception on
+    anything else."""
+    name, fields, hidden = unpack(data, others=_refused)
     if type(name) is not str:
         raise ValueError("a model whose class has no name")
-    return name, fields
+    if type(hidden) is not list or not all(type(each) is str for each in hidden):
+        raise ValueError("a model whose hidden fields are no list of paths")
+    return name, fields, hidden
 
 
 def _refused(code: int, _data: bytes) -> Any:

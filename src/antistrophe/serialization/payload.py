@@ -75,10 +75,11 @@ def pack_plain(value: Any, *, what: str = "the value") -> bytes:
         return pack_payload(value, what=what)
 
 
-def unpack_payload(data: bytes, *, what: str = "the data") -> Any:
-    """What ``pack_payload`` wrote. Raises UnreadableDataError on anything else."""
+def unpack_payload(data: bytes, *, what: str = "the data", models: Callable[[int, bytes], Any] | None = None) -> Any:
+    """What ``pack_payload`` wrote; ``models`` reads packed models, which else are their fields. Raises
+    UnreadableDataError on anything else."""
     try:
-        return msgpack_values.unpack(data)
+        return msgpack_values.unpack(data, others=models)
     except Exception as error:
         raise UnreadableDataError(f"{what} can't be read as msgpack: {_text(error)}") from error
 
