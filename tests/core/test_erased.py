@@ -18,6 +18,7 @@ from tests.contract.journal_sagas import accepted
 
 STAYS = {
     *("id", "name", "class_ref", "script", "sys_path", "cwd", "request_id", "masked"),  # what is run, and where
+    "traceparent",  # whose trace it is a part of
     *("pid", "boot_id", "attempt_file"),  # the process
     *("error_type", "by"),
 }

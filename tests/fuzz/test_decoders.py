@@ -5,10 +5,11 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
+from msgspec.structs import force_setattr
 
 from antistrophe import Settings
 from antistrophe.definition.events import RawEvent, decode_event, encode_event
@@ -220,7 +221,7 @@ def _reads_the_same(decoder: Decoder, value: Any, data: bytes) -> None:
 @pytest.mark.parametrize("version", [0, -1, 2**63, 2**20_000], ids=["none", "negative", "beyond-the-table", "endless"])
 def test_an_event_of_a_version_that_none_can_have_is_refused_wherever_it_stands(version: int) -> None:
     encoded = encode_event(samples.happened())
-    object.__setattr__(encoded, "type_version", version)  # as only damage or malice could
+    force_setattr(cast(Any, encoded), "type_version", version)  # as only damage or malice could
     answer = Returned(None, (encoded,))
     told = StepAnswer("s", 0, Action.EXECUTE, 1, "lease", answer)
     # Numbers without end do not even leave the process that made them.
