@@ -28,6 +28,8 @@ settings.register_profile(
 settings.register_profile("deep", settings.get_profile("ci"), max_examples=5_000)
 settings.load_profile("ci")  # before the tests are imported; --hypothesis-profile comes later, and wins
 
+pytest_plugins = ["tests.postgres_fixtures"]
+
 _PREFIX = "as-test-"
 SHARED = "shared-"  # homes in folders of that name may outlive a test, but not its module
 # A process that is being ended gets this long to be gone.
@@ -133,6 +135,13 @@ def _is_shared(process: leaks.Leftover, root: Path) -> bool:
 def run_seed(pytestconfig: pytest.Config) -> int:
     """The seed of this run, for tests that draw at random without hypothesis."""
     return pytestconfig.stash[_SEED]
+
+
+@pytest.fixture(scope="session")
+def lasting_processes(pytestconfig: pytest.Config) -> set[int]:
+    """The pids that no test is asked for, because they go on until the session's end: add what a session fixture
+    starts and ends."""
+    return pytestconfig.stash[_KNOWN]
 
 
 @pytest.fixture(scope="module")

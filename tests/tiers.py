@@ -34,6 +34,8 @@ TIERS = {
     "tests/contract/test_journal_file.py::test_writers_that_are_killed_leave_whole_appends_only": SLOW,
     "tests/core/test_code_naming.py": SLOW,
     "tests/core/test_database.py::test_several_processes_may_make_the_file_at_once": SLOW,
+    "tests/core/test_postgres_cluster.py::test_the_server_ends_with_the_process_that_started_it": SLOW,
+    "tests/core/test_postgres_cluster.py::test_what_was_committed_outlives_a_crash_and_a_kill_of_the_server": SLOW,
     "tests/core/test_program.py": SLOW,
     "tests/cqrs/test_idempotency_crash.py": SLOW,
     "tests/cqrs/test_projection_crash.py": SLOW,

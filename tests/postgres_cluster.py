@@ -1,0 +1,267 @@
+"""Throw-away PostgreSQL clusters for tests: below a temporary folder, on a Unix socket, gone with the process that made
+them.
+
+``PostgresCluster`` is one server. Most tests want the fixtures of ``tests.postgres_fixtures`` and no cluster of their
+own: one server serves all tests of a pytest process, and each test gets a database of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+USER = "tests"
+"""The superuser of every cluster. Whoever reaches the socket is let in without a password."""
+
+SETTINGS: Mapping[str, str] = {
+    "fsync": "off",  # a killed server loses nothing; only a power loss would
+    "full_page_writes": "off",
+    "shared_buffers": "16MB",
+    "max_connections": "100",
+    "max_wal_size": "256MB",
+    "autovacuum_naptime": "1h",
+    "jit": "off",
+    "lc_messages": "C",
+    "log_min_messages": "log",
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+}
+"""What the tests want: little memory, no waiting for disks. A cluster may set other values."""
+
+_START_S = 60.0
+_STOP_S = 30.0
+_LOOK_S = 0.01
+_PREFIX = "as-test-pg-"
+
+
+def binaries() -> Path | None:
+    """The folder of PostgreSQL's programs, of the newest version that is installed, or None."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda each: int(each.parent.name.split(".")[0]))
+    on_path = shutil.which("initdb")
+    candidates = [*reversed(folders), *([] if on_path is None else [Path(on_path).parent])]
+    return next((each for each in candidates if (each / "initdb").exists() and (each / "postgres").exists()), None)
+
+
+class PostgresCluster:
+    """One PostgreSQL server. ``settings`` go over ``SETTINGS``. Use it in a ``with``, or call ``close``.
+
+    The server runs as an ordinary user also where the tests run as root. It ends with the thread that started it, by
+    the kernel's hand where the tests are killed.
+    """
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        found = binaries()
+        assert found is not None, "PostgreSQL is not installed: ask binaries() first"
+        self.binaries = found
+        # Not below a test's own folder: root alone may enter that, and the server is not root.
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
+        self.data = self.folder / "data"
+        self.sockets = self.folder / "s"
+        self.log = self.folder / "log"
+        self.settings = {**SETTINGS, **(settings or {}), "unix_socket_directories": str(self.sockets)}
+        self.pid: int | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._templates: dict[str, str] = {}
+        self._databases = 0
+        try:
+            self._make()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- the server --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the server, and return when it takes connections. A server that runs goes on."""
+        if self._server is not None and self._server.poll() is None:
+            return
+        words = [self.program("postgres"), "-D", str(self.data)]
+        for name, value in self.settings.items():
+            words += ["-c", f"{name}={value}"]
+        with self.log.open("ab") as log:
+            self._server = subprocess.Popen(
+                [*self._as_user(), "--pdeathsig", "QUIT", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                cwd="/",
+            )
+        self.pid = self._server.pid
+        deadline = time.monotonic() + _START_S
+        while not self.is_ready():
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                self.stop("immediate")
+                raise AssertionError(f"PostgreSQL did not start:\n{self.log.read_text('utf-8', 'replace')[-4000:]}")
+            time.sleep(_LOOK_S)
+
+    def is_ready(self) -> bool:
+        """Whether the server takes connections now."""
+        return "ready" in (self._status() or "")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server: ``smart`` waits for clients, ``fast`` ends them, ``immediate`` is a crash of the server."""
+        if self._server is None:
+            return
+        sent = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode]
+        self._server.send_signal(sent)
+        try:
+            self._server.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        self._server = self.pid = None
+
+    def restart(self, mode: str = "fast") -> None:
+        """Stop the server, and start it again with the same data."""
+        self.stop(mode)
+        self.start()
+
+    def kill(self) -> None:
+        """Kill the server and all of its processes at once, as where the machine fails."""
+        if self._server is None:
+            return
+        family = [self._server.pid, *self._children()]
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._server.wait(_STOP_S)
+        # Its processes have no parent of ours: they are gone when nobody has the pid any more, or only as a zombie.
+        deadline = time.monotonic() + _STOP_S
+        while any(lives(pid) for pid in family[1:]) and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        self._server = self.pid = None
+
+    def close(self) -> None:
+        """Stop the server and remove its files. A second call does nothing."""
+        try:
+            self.stop("immediate")
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- its databases -----------------------------------------------------------------------------------------
+
+    def url(self, database: str = "postgres") -> str:
+        """The address of a database of this cluster."""
+        return f"postgresql:///{database}?host={self.sockets}&user={USER}"
+
+    def sql(self, text: str, database: str = "postgres") -> list[str]:
+        """Run statements with psql, and return the lines of their answers: columns are parted by ``|``."""
+        done = self.run("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", text)
+        return done.splitlines()
+
+    def run(self, program: str, *words: str, timeout_s: float = 60.0) -> str:
+        """Run one of PostgreSQL's programs (``pg_dump``, ``pg_basebackup``) as the server's user, and return what it
+        prints. It may write below ``folder / 'out'``."""
+        done = subprocess.run(
+            [*self._as_user(), self.program(program), *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=_environment(),
+            cwd="/",
+            timeout=timeout_s,
+            check=False,
+        )
+        assert done.returncode == 0, f"{program} failed: {done.stderr.strip()}"
+        return done.stdout
+
+    def program(self, name: str) -> str:
+        """The path of one of PostgreSQL's programs."""
+        return str(self.binaries / name)
+
+    def template(self, name: str, prepare: Callable[[str], None]) -> str:
+        """The name of a database that ``prepare`` has filled, by its URL, when it was first asked for by this name."""
+        if name not in self._templates:
+            database = f"template_{name}"
+            self.sql(f'CREATE DATABASE "{database}"')
+            prepare(self.url(database))
+            self._templates[name] = database
+        return self._templates[name]
+
+    @contextlib.contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The URL of a new database like ``template``. At the end it is dropped, and its clients are cut off."""
+        self._databases += 1
+        name = f"test_{self._databases}"
+        self.sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        try:
+            yield self.url(name)
+        finally:
+            if self.is_ready():
+                self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        self.folder.chmod(0o711)
+        for folder in (self.data, self.sockets, self.folder / "out"):
+            folder.mkdir(mode=0o700)
+            if os.geteuid() == 0:
+                user = _ordinary_user()
+                os.chown(folder, user.pw_uid, user.pw_gid)
+        self.run(
+            "initdb",
+            *("-D", str(self.data), "-U", USER, "--auth=trust", "--encoding=UTF8", "--locale=C"),
+            *("--no-sync", "--no-instructions"),
+        )
+
+    def _as_user(self) -> list[str]:
+        words = [shutil.which("setpriv") or "setpriv"]
+        if os.geteuid() == 0:
+            user = _ordinary_user()
+            words += ["--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups"]
+        return words
+
+    def _status(self) -> str | None:
+        """The last line of postmaster.pid: what the server says of itself."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return None
+        return lines[7] if len(lines) > 7 and lines[0] == str(self.pid) else None
+
+    def _children(self) -> list[int]:
+        tasks = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        with contextlib.suppress(OSError):
+            return [int(pid) for pid in tasks.read_text().split()]
+        return []
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the tests' own: their mark would make the server's processes look left behind."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _ordinary_user() -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise AssertionError("PostgreSQL does not run as root, and there is no user postgres or nobody")
+
+
+def lives(pid: int) -> bool:
+    """Whether a process of that pid runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

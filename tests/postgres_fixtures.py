@@ -1,0 +1,42 @@
+"""The fixtures of tests that need PostgreSQL. ``tests/conftest.py`` brings them to every test.
+
+A test that asks for ``postgres_url`` gets the address of an empty database of its own. Without PostgreSQL
+it is skipped, loudly; where everything is to be checked (CI), it fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.postgres_cluster import PostgresCluster, binaries
+
+_MISSING = "POSTGRESQL IS NOT HERE, AND WHAT NEEDS IT WAS NOT TRIED (apt-get install postgresql)"
+
+
+def require_postgres() -> None:
+    """Skip the test where PostgreSQL is not installed, and fail it in CI."""
+    if binaries() is None:
+        if os.environ.get("CI"):
+            pytest.fail(_MISSING)
+        pytest.skip(_MISSING)
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster(lasting_processes: set[int]) -> Iterator[PostgresCluster]:
+    """The server of this pytest process, started for the first test that needs it. Don't stop it: make a
+    ``PostgresCluster`` for that."""
+    require_postgres()
+    with PostgresCluster() as cluster:
+        assert cluster.pid is not None
+        lasting_processes.add(cluster.pid)
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: PostgresCluster) -> Iterator[str]:
+    """The address of an empty database for one test."""
+    with postgres_cluster.database() as url:
+        yield url
