@@ -8,10 +8,12 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -91,6 +93,25 @@ def test_whoever_reads_may_leave(history: Caller) -> None:
                 program.stdout.readline()
             program.stdout.close()
             assert program.wait(60) == 0, words
+
+
+def _connected() -> tuple[int, int]:
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+
+@pytest.mark.parametrize("joined", [os.pipe, _connected])
+def test_a_verb_that_follows_ends_when_its_reader_leaves_though_it_has_nothing_more_to_say(
+    joined: Callable[[], tuple[int, int]], history: Caller
+) -> None:
+    reads, writes = joined()
+    with subprocess.Popen([PROGRAM, "--home", str(history.home), "watch", "--from", "0"], stdout=writes) as program:
+        os.close(writes)
+        said = b""
+        while b" failed " not in said:  # the last change there is
+            said += os.read(reads, 4096)
+        os.close(reads)
+        assert program.wait(60) == 0
 
 
 def test_a_watch_that_is_stopped_says_so_with_its_code_and_its_columns_are_aligned(history: Caller) -> None:

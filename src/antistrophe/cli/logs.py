@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from itertools import tee
 
@@ -56,7 +55,7 @@ def _following(journal: SqliteJournal, reader: StepLogReader, saga_id: str) -> I
         if not found:
             if saga is None or not saga.status.running:
                 return
-            time.sleep(POLL_S)
+            screen.pause_while_read(POLL_S)
 
 
 def _print_json(records: Iterator[LogRecord]) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import IO, Any, cast
@@ -71,6 +73,22 @@ class _Unpadded:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def pause_while_read(seconds: float) -> None:
+    """Wait, and raise ReaderLeftError as soon as nobody reads the output any more.
+
+    Only a write tells that otherwise, and a verb that follows may have nothing to write for hours.
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # the output is kept in this process
+        time.sleep(seconds)
+        return
+    poll = select.poll()
+    poll.register(descriptor, 0)  # the end of the other side is told without being asked for; a file has none
+    if poll.poll(seconds * 1_000):
+        raise ReaderLeftError
 
 
 def errors() -> Console:

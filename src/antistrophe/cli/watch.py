@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 from rich.console import Console
 from rich.text import Text
@@ -59,7 +57,7 @@ def _follow(invocation: Invocation, journal: SqliteJournal, position: int, until
             continue
         if until_idle and idle:
             return
-        time.sleep(POLL_S)
+        screen.pause_while_read(POLL_S)
 
 
 def _print(console: Console, saga: SagaMetadata, wide: list[int]) -> None:

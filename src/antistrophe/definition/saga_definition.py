@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +18,6 @@ from antistrophe.definition.validation import count_problem, name_problem, prior
 from antistrophe.errors import InvalidDefinitionError, InvalidStepError, PayloadTooLargeError
 from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus
 from antistrophe.serialization.payload import check_size
-from antistrophe.serialization.program import MAIN
 from antistrophe.serialization.type_hints import short
 from antistrophe.settings import Settings
 
@@ -162,17 +160,10 @@ class SagaDefinition:
             deadline_s=self.deadline_s,
             park_on_failure=self.on_compensation_failure == "park",
             steps=self.step_specs,
-            origin=origin_of(map(source_of, self._of_script())),
+            origin=origin_of(source_of(step) for step in self.steps),
             max_concurrent=self.max_concurrent,
             priority=self.priority,
         )
-
-    def _of_script(self) -> Iterator[SagaStep]:
-        """The steps that a script defines; most sagas have none, and then their origin needs no script."""
-        if len(self.steps) != len(self.step_specs):  # a verification has put others in their place
-            return iter(self.steps)
-        named = zip(self.steps, self.step_specs, strict=True)
-        return (step for step, spec in named if spec.class_ref.startswith(f"{MAIN}:"))
 
     def _set(self, attribute: str, value: Any) -> None:
         object.__setattr__(self, attribute, value)
