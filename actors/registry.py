@@ -14,7 +14,7 @@ from antistrophe.actors.reported_commits import ReportedCommits
 from antistrophe.actors.retention import Retention
 from antistrophe.actors.text_indexing import TextIndexing
 from antistrophe.errors import AntistropheError
-from antistrophe.journal import Journal, SqliteJournal, journal_path
+from antistrophe.journal import Journal, JournalPlace, open_journal
 from antistrophe.journal.stored_entries import PART_BYTES
 from antistrophe.messages import (
     Address,
@@ -90,8 +90,8 @@ class RegistryActor(RuntimeActor):
             self._purge_if_due()  # the supervisor tells it again and again; a wakeup may be lost
             return
         self.configure(message)
-        journal = SqliteJournal(
-            journal_path(message.home), synchronous=message.settings.synchronous, patience_s=_JOURNAL_PATIENCE_S
+        journal = open_journal(
+            JournalPlace.of_home(message.home), synchronous=message.settings.synchronous, patience_s=_JOURNAL_PATIENCE_S
         )
         self._read: Journal = journal
         self._retention = Retention(journal, message.settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from antistrophe.actors.base import log
-from antistrophe.journal import Purge, Purgeable, SqliteJournal
+from antistrophe.journal import Purge, Purgeable, StoredJournal
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.settings import Settings
 
@@ -28,7 +28,7 @@ class Retention:
     where a good many were finished too late to go.
     """
 
-    def __init__(self, journal: SqliteJournal, settings: Settings) -> None:
+    def __init__(self, journal: StoredJournal, settings: Settings) -> None:
         self._journal = journal
         self._age_s = settings.retain_finished_s
         self._number = settings.retain_finished

@@ -6,7 +6,7 @@ import time
 
 from antistrophe.actors.base import log
 from antistrophe.errors import JournalBusyError, JournalError
-from antistrophe.journal import SqliteJournal
+from antistrophe.journal import StoredJournal
 
 SAGAS_AT_ONCE = 128
 """So many sagas share a transaction of some milliseconds. Fewer are searched as quickly without the index."""
@@ -21,7 +21,7 @@ REST = 4
 class TextIndexing:
     """Looks for what is to be added at each call of ``step``, and adds a part of it."""
 
-    def __init__(self, journal: SqliteJournal) -> None:
+    def __init__(self, journal: StoredJournal) -> None:
         self._index = journal.texts
         self._fails = False
         self._not_before = 0.0

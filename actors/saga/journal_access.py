@@ -14,7 +14,7 @@ from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
-from antistrophe.journal import SagaEvent, SagaPage, SqliteJournal, journal_path
+from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, open_journal
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.messages import Configuration
 from antistrophe.records import PurgedSaga, SagaStatus
@@ -48,8 +48,8 @@ class JournalAccess:
     def __init__(self, base: Configuration, patience_s: float) -> None:
         """``patience_s``: how long a call waits at most while another process holds the file's lock."""
         self._clock_offset_s = base.clock_offset_s
-        self._journal = SqliteJournal(
-            journal_path(base.home), synchronous=base.settings.synchronous, patience_s=patience_s
+        self._journal = open_journal(
+            JournalPlace.of_home(base.home), synchronous=base.settings.synchronous, patience_s=patience_s
         )
         self._refusals = JournalRefusals()
         self._group: WatchedGroup | None = None

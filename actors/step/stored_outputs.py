@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Protocol
 
 from antistrophe.definition.outputs import unpack_output
 from antistrophe.errors import AntistropheError, InDoubtError, JournalError
-from antistrophe.journal import JournalRecord, SqliteJournal, journal_path
+from antistrophe.journal import JournalPlace, JournalRecord, open_journal
 from antistrophe.messages import RunStep
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.results import result_in
@@ -26,20 +26,20 @@ class ResultJournal(Protocol):
 
 
 class StoredOutputs:
-    """The stored outputs of the sagas whose calls this process makes. ``open_journal`` opens the journal for one read.
+    """The stored outputs of the sagas whose calls this process makes. ``opened`` opens the journal for one read.
 
     Of the last saga that was asked about, it remembers which entries hold outputs.
     """
 
-    def __init__(self, open_journal: Callable[[], ResultJournal]) -> None:
-        self._open = open_journal
+    def __init__(self, opened: Callable[[], ResultJournal]) -> None:
+        self._open = opened
         self._lock = threading.Lock()
         self._known = _Places("", (), {}, 0)
 
     @classmethod
     def of_home(cls, home: str) -> StoredOutputs:
         """Those in the journal of a home, which is opened for reading only, and never for long."""
-        return cls(lambda: SqliteJournal(journal_path(home), read_only=True))
+        return cls(lambda: open_journal(JournalPlace.of_home(home), read_only=True))
 
     def packed(self, saga_id: str, seq: int) -> bytes:
         """The output in one entry of a saga. Raises JournalError."""

@@ -15,6 +15,9 @@ GLOSSARY = (ROOT / "docs" / "reference" / "glossary.md").read_text("utf-8")
 SHIPPED_LINES = 450  # the usual limit is in test_files.py and has exceptions; this one has none
 ROOT_FILES = 8
 FLOORS = 12
+# Who may name a variant of a store; everybody else opens the journal by its place.
+OF_THE_STORES = {"storage", "journal", "eventstore", "cqrs"}
+VARIANTS = re.compile(r"\b(SqliteJournal|PostgresJournal|open_database|open_postgres)\b")
 # Where Thespian may be imported: the actors, and what starts them and carries their messages.
 OF_THESPIAN = {"antistrophe.actors", "antistrophe.launcher", "antistrophe.transport"}
 
@@ -42,6 +45,12 @@ def test_thespian_is_for_the_actors_and_what_starts_and_connects_them() -> None:
     contracts = project()["tool"]["importlinter"]["contracts"]
     (contract,) = [each for each in contracts if each.get("protected_modules") == ["thespian"]]
     assert set(contract["allowed_importers"]) == OF_THESPIAN
+
+
+def test_only_the_stores_name_a_variant_of_them() -> None:
+    """Where a journal is, and what is opened there, is decided in one place: ``journal.opening``."""
+    others = (path for path in product_files() if not OF_THE_STORES & set(path.relative_to(ROOT).parts))
+    assert not [name_of(path) for path in others if VARIANTS.search(path.read_text("utf-8"))]
 
 
 def test_contributing_lists_the_floors_of_the_contract() -> None:

@@ -21,7 +21,7 @@ from antistrophe.cli.storage_words import size_in_words, what_to_do
 from antistrophe.cli.told_sagas import not_told
 from antistrophe.client.stored_home import ANSWER_S
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
-from antistrophe.journal import SqliteJournal, journal_path
+from antistrophe.journal import JournalPlace, StoredJournal, open_journal
 from antistrophe.journal.growth import growth_of
 from antistrophe.launcher.control_protocol import Ready, State, unpack_settings
 from antistrophe.launcher.home_lock import LOCK_NAME, LOG_FOLDER
@@ -222,12 +222,12 @@ def _fence(supervisor: int | None) -> Iterator[Finding]:
 
 
 def _journal(home: Path, system: _System, *, all_sagas: bool) -> Iterator[Finding]:
-    file = journal_path(home)
-    if not file.exists():
+    place = JournalPlace.of_home(home)
+    if not place.exists():
         yield _well("journal", "there is no journal yet: nothing has run here")
         return
     try:
-        journal = SqliteJournal(file, read_only=True)
+        journal = open_journal(place, read_only=True)
     except JournalError as error:
         if system.holders and not system.is_up:
             yield Finding(Health.NOTE, "journal", str(error), "a launcher may be making it: run doctor again")
@@ -235,8 +235,8 @@ def _journal(home: Path, system: _System, *, all_sagas: bool) -> Iterator[Findin
             yield _wrong("journal", str(error), "do what the message says; doctor has changed nothing")
         return
     try:
-        yield from _structure(journal, file)
-        yield _size(file)
+        yield from _structure(journal, place)
+        yield _size(place)
         yield from _sagas(journal, all_sagas=all_sagas)
         yield from _attention(journal)
     except JournalError as error:
@@ -245,19 +245,19 @@ def _journal(home: Path, system: _System, *, all_sagas: bool) -> Iterator[Findin
         journal.close()
 
 
-def _structure(journal: SqliteJournal, file: Path) -> Iterator[Finding]:
-    size = file.stat().st_size
+def _structure(journal: StoredJournal, place: JournalPlace) -> Iterator[Finding]:
+    size = place.size_bytes()
     journal.check()
-    yield _well("journal", f"{file.name}: {size / (1 << 20):.1f} MiB, last position {journal.head()}, sound")
+    yield _well("journal", f"{place.file.name}: {size / (1 << 20):.1f} MiB, last position {journal.head()}, sound")
 
 
-def _size(file: Path) -> Finding:
-    growth = growth_of(file)
+def _size(place: JournalPlace) -> Finding:
+    growth = growth_of(place)
     advice = what_to_do(growth)
     return Finding(Health.WELL if advice is None else Health.NOTE, "size", size_in_words(growth), advice)
 
 
-def _sagas(journal: SqliteJournal, *, all_sagas: bool) -> Iterator[Finding]:
+def _sagas(journal: StoredJournal, *, all_sagas: bool) -> Iterator[Finding]:
     """Replay the sagas from their entries, and compare the result with what monitoring shows."""
     broken: list[str] = []
     checked = 0
@@ -283,7 +283,7 @@ def _sagas(journal: SqliteJournal, *, all_sagas: bool) -> Iterator[Finding]:
         yield _well("sagas", f"{checked} of {total} replayed: the list shows what their journal entries say")
 
 
-def _all(journal: SqliteJournal, status: SagaStatus) -> Iterator[SagaMetadata]:
+def _all(journal: StoredJournal, status: SagaStatus) -> Iterator[SagaMetadata]:
     cursor: str | None = None
     while True:
         page = journal.list(status=status, limit=PAGE, cursor=cursor)
@@ -301,7 +301,7 @@ def _without_times(saga: SagaMetadata) -> SagaMetadata:
     return replace(saga, created_at=never, updated_at=never, waiting=waiting, steps=steps)
 
 
-def _disagreement(journal: SqliteJournal, listed: SagaMetadata, status: SagaStatus) -> str | None:
+def _disagreement(journal: StoredJournal, listed: SagaMetadata, status: SagaStatus) -> str | None:
     if listed.status is not status:
         return f"listed as {status.value}, but shown as {listed.status.value}"
     for _ in range(_COMPARISONS):
@@ -318,7 +318,7 @@ def _disagreement(journal: SqliteJournal, listed: SagaMetadata, status: SagaStat
     return None
 
 
-def _attention(journal: SqliteJournal) -> Iterator[Finding]:
+def _attention(journal: StoredJournal) -> Iterator[Finding]:
     parked = journal.counts()[SagaStatus.FAILED]
     if parked:
         says = f"{parked} parked: an undo failed for good"

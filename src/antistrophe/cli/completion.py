@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from antistrophe.cli.invocation import Invocation
-from antistrophe.client.stored_home import open_journal
+from antistrophe.client.stored_home import stored_journal
 from antistrophe.errors import AntistropheError
 
 MOST = 50
@@ -15,7 +15,7 @@ def saga_ids(context: click.Context, _parameter: click.Parameter, typed: str) ->
     """At most MOST ids; none where the home can't be read: a shell that completes shows no errors."""
     invocation = context.find_object(Invocation) or Invocation()
     try:
-        with open_journal(invocation.home) as journal:
+        with stored_journal(invocation.home) as journal:
             page = journal.list(text=typed or None, limit=MOST)
     except AntistropheError:
         return []

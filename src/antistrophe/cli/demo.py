@@ -23,7 +23,7 @@ from antistrophe.cli.demo_steps import ACCOUNTS, HANG_LIMIT_S, OPENING_BALANCE, 
 from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.orchestrator import SagaOrchestrator
-from antistrophe.journal import SqliteJournal, journal_path
+from antistrophe.journal import JournalPlace, open_journal
 from antistrophe.narration import times
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.course import course_of
@@ -140,7 +140,7 @@ class _Demo:
     def _show_the_hung(self, saga_id: str) -> None:
         if self._silent:
             return
-        with closing(SqliteJournal(journal_path(self._home), read_only=True)) as journal:
+        with closing(open_journal(JournalPlace.of_home(self._home), read_only=True)) as journal:
             saga = journal.metadata(saga_id)
             spans = course_of(journal.load(saga_id))
         assert saga is not None

@@ -13,6 +13,7 @@ import click
 
 from antistrophe.client import stored_home
 from antistrophe.client.session import DEFAULT_HOME, home_of
+from antistrophe.journal import JournalPlace
 from antistrophe.linux.termination import HOME_VARIABLE
 from antistrophe.narration.phrases import places
 from antistrophe.narration.times import tell_in
@@ -42,9 +43,9 @@ class Invocation:
         """The home, which has to exist: a verb that asks makes nothing. Raises JournalError."""
         return stored_home.existing_home(self.home)
 
-    def journal_file(self) -> Path:
-        """The journal of the home, which has to exist and be its owner's alone. Raises JournalError."""
-        return stored_home.journal_file(self.home)
+    def stored_place(self) -> JournalPlace:
+        """The place of the home's journal, which has to exist and be its owner's alone. Raises JournalError."""
+        return stored_home.stored_place(self.home)
 
     def command(self, words: str, *arguments: str) -> str:
         """A command line that a person can type: ``words`` as they are, then ``arguments`` quoted. It names the home

@@ -12,8 +12,8 @@ from antistrophe.cli import columns, screen
 from antistrophe.cli.completion import saga_ids
 from antistrophe.cli.exit_codes import DONE, INTERRUPTED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.client.stored_home import find_saga, open_journal
-from antistrophe.journal import SqliteJournal
+from antistrophe.client.stored_home import find_saga, stored_journal
+from antistrophe.journal import StoredJournal
 from antistrophe.logs.reading import StepLogReader
 from antistrophe.narration import times
 from antistrophe.records import LogRecord
@@ -33,7 +33,7 @@ def logs_verb(invocation: Invocation, saga_id: str, follow: bool) -> int:
 
     What is kept is bounded (`step_log_bytes`), so of a saga of long ago there may be nothing left.
     """
-    with open_journal(invocation.home) as journal:
+    with stored_journal(invocation.home) as journal:
         find_saga(journal, saga_id, invocation.home)
         reader = StepLogReader(invocation.home, saga_id)
         records = _following(journal, reader, saga_id) if follow else iter(reader.more())
@@ -46,7 +46,7 @@ def logs_verb(invocation: Invocation, saga_id: str, follow: bool) -> int:
     return DONE
 
 
-def _following(journal: SqliteJournal, reader: StepLogReader, saga_id: str) -> Iterator[LogRecord]:
+def _following(journal: StoredJournal, reader: StepLogReader, saga_id: str) -> Iterator[LogRecord]:
     while True:
         # Look at the saga first, then at the log: it has all of a saga that had ended by then.
         saga = journal.metadata(saga_id)

@@ -121,7 +121,7 @@ def reload_verb(invocation: Invocation) -> int:
 
 def _order(invocation: Invocation, saga_id: str, wait: bool, order: Callable[[SagaOrchestrator], object]) -> int:
     """Give an order. Its answer does not count: an order without effect was journaled by an earlier call."""
-    invocation.journal_file()  # an order to a saga must not make a home
+    invocation.stored_place()  # an order to a saga must not make a home
     with as_tool(), SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
         order(orchestrator)
         if wait:

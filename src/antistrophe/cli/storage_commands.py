@@ -16,10 +16,11 @@ from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.erasing import erase
 from antistrophe.client.purging import purge, purgeable
-from antistrophe.client.stored_home import find_saga, open_journal
+from antistrophe.client.stored_home import find_saga, stored_journal
 from antistrophe.errors import SystemStateError, UnreadableDataError
 from antistrophe.eventstore.backend import StoredEvent
 from antistrophe.eventstore.sqlite import SqliteEvents
+from antistrophe.journal import open_store
 from antistrophe.launcher.home_lock import HomeLock, holder_of
 from antistrophe.narration.phrases import mebibytes
 from antistrophe.narration.times import timedelta_of
@@ -29,7 +30,6 @@ from antistrophe.serialization.masks import masked
 from antistrophe.serialization.payload import unpack_payload
 from antistrophe.settings import Settings
 from antistrophe.storage.compaction import compact, room_needed
-from antistrophe.storage.opening import open_database
 
 FINAL_WORDS = [status.value for status in SagaStatus if status.final]
 
@@ -45,11 +45,11 @@ def export_verb(invocation: Invocation, saga_id: str, unmasked: bool) -> int:
 
     What JSON can't hold is written as every --json output writes it: times in ISO 8601, bytes in hexadecimal.
     """
-    with open_journal(invocation.home) as journal:
+    with stored_journal(invocation.home) as journal:
         saga = find_saga(journal, saga_id, invocation.home)
         timeline = journal.timeline(saga_id, unmasked=unmasked)
         masks = {} if unmasked else _masks(journal.load(saga_id))
-    with closing(open_database(invocation.journal_file(), read_only=True)) as database:
+    with closing(open_store(invocation.stored_place(), read_only=True)) as database:
         events = [_event(row, masks) for row in SqliteEvents(database).read_stream(saga_id, 0)]
     screen.print_json({"saga": saga, "timeline": timeline, "events": events})
     return DONE
@@ -112,12 +112,12 @@ def purge_verb(
 
     A purged id stays known: nothing runs again under it. `export` writes a saga's record before it goes.
     """
-    file = invocation.journal_file()
+    place = invocation.stored_place()
     which = purgeable(older_than, name, status, events=events)
-    before = file.stat().st_size
+    before = place.size_bytes()
     settings = invocation.settings() or Settings()
-    report = purge(file, which, dry_run=dry_run, synchronous=settings.synchronous)
-    after = file.stat().st_size
+    report = purge(place, which, dry_run=dry_run, synchronous=settings.synchronous)
+    after = place.size_bytes()
     if invocation.as_json:
         screen.print_json_line(
             {
@@ -132,7 +132,7 @@ def purge_verb(
     word = "would be purged" if dry_run else "purged"
     line = f"{report.sagas:,} sagas {word}, about {mebibytes(report.bytes)}"
     if not dry_run:
-        line += f"; {file.name} had {mebibytes(before)}, and has {mebibytes(after)}"
+        line += f"; {place.file.name} had {mebibytes(before)}, and has {mebibytes(after)}"
     screen.output().print(line, soft_wrap=True)
     return DONE
 
@@ -148,7 +148,7 @@ def erase_verb(invocation: Invocation, saga_id: str) -> int:
     Its events stay in the event store, and what its steps have logged in the logs.
     """
     settings = invocation.settings() or Settings()
-    erased = erase(invocation.journal_file(), saga_id, synchronous=settings.synchronous)
+    erased = erase(invocation.stored_place(), saga_id, synchronous=settings.synchronous)
     if invocation.as_json:
         screen.print_json_line({"saga": saga_id, "erased": erased})
     else:
@@ -165,7 +165,7 @@ def compact_verb(invocation: Invocation) -> int:
     It is needed once for a file that an older release has made: a purge can't make that smaller before. It takes twice
     the size of what is in the file as free disk while it works. One that is killed leaves the file as it was.
     """
-    file = invocation.journal_file()
+    place = invocation.stored_place()
     lock = HomeLock.take(invocation.home)
     if lock is None:
         raise SystemStateError(
@@ -173,13 +173,13 @@ def compact_verb(invocation: Invocation) -> int:
             " can be journaled while the file is written anew"
         )
     try:
-        with closing(open_database(file)) as database:
-            before = file.stat().st_size
+        with closing(open_store(place)) as database:
+            before = place.size_bytes()
             room = mebibytes(room_needed(database))
-            line = f"{file} has {mebibytes(before)}; this takes up to {room} of free disk while it works"
+            line = f"{place} has {mebibytes(before)}; this takes up to {room} of free disk while it works"
             screen.errors().print(screen.safe(line), soft_wrap=True)
             compact(database)
-            after = file.stat().st_size
+            after = place.size_bytes()
         if not lock.after_death:  # else the next system has to know of the death that it comes after
             lock.ends_well()
     finally:
@@ -187,5 +187,5 @@ def compact_verb(invocation: Invocation) -> int:
     if invocation.as_json:
         screen.print_json_line({"file_bytes_before": before, "file_bytes_after": after})
     else:
-        screen.output().print(f"{file.name} had {mebibytes(before)}, and has {mebibytes(after)}")
+        screen.output().print(f"{place.file.name} had {mebibytes(before)}, and has {mebibytes(after)}")
     return DONE

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from antistrophe.definition.on_parked import ID_BEGINS, NAME, id_of
-from antistrophe.journal import SqliteJournal
+from antistrophe.journal import StoredJournal
 from antistrophe.narration import times
 from antistrophe.records import SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import SagaParked
 
 
-def told_by(journal: SqliteJournal, saga_id: str, timeline: Iterable[TimelineEntry]) -> list[SagaMetadata]:
+def told_by(journal: StoredJournal, saga_id: str, timeline: Iterable[TimelineEntry]) -> list[SagaMetadata]:
     """The sagas that have told, or are to tell, of the parkings of a saga, in order."""
     parkings = [entry.seq for entry in timeline if entry.kind == SagaParked.__name__]
     found = (journal.metadata(id_of(saga_id, seq)) for seq in parkings)
@@ -30,12 +30,12 @@ def in_words(told: SagaMetadata) -> str:
             return f"on_parked is being run{why} (saga {told.id})"
 
 
-def not_told(journal: SqliteJournal, limit: int) -> list[SagaMetadata]:
+def not_told(journal: StoredJournal, limit: int) -> list[SagaMetadata]:
     """The last sagas that could not tell of a saga that is still parked."""
     failed = journal.list(status=SagaStatus.COMPENSATED, name=NAME, limit=limit).sagas
     return [told for told in failed if _is_parked(journal, told)]
 
 
-def _is_parked(journal: SqliteJournal, told: SagaMetadata) -> bool:
+def _is_parked(journal: StoredJournal, told: SagaMetadata) -> bool:
     saga_id = told.id.removeprefix(ID_BEGINS).partition(":")[2]
     return journal.status(saga_id) in (SagaStatus.FAILED, None)  # a long id is stored as a digest of it

@@ -9,8 +9,8 @@ from rich.text import Text
 from antistrophe.cli import columns, screen
 from antistrophe.cli.exit_codes import DONE, INTERRUPTED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
-from antistrophe.client.stored_home import open_journal
-from antistrophe.journal import SqliteJournal
+from antistrophe.client.stored_home import stored_journal
+from antistrophe.journal import StoredJournal
 from antistrophe.narration import times
 from antistrophe.records import SagaMetadata
 
@@ -31,7 +31,7 @@ def watch_verb(invocation: Invocation, until_idle: bool, from_position: int | No
     `watch` only reads the journal: it neither starts the actor system nor keeps it running, and goes on when the system
     stops and comes back.
     """
-    with open_journal(invocation.home) as journal:
+    with stored_journal(invocation.home) as journal:
         position = journal.head() if from_position is None else from_position
         try:
             _follow(invocation, journal, position, until_idle)
@@ -40,7 +40,7 @@ def watch_verb(invocation: Invocation, until_idle: bool, from_position: int | No
     return DONE
 
 
-def _follow(invocation: Invocation, journal: SqliteJournal, position: int, until_idle: bool) -> None:
+def _follow(invocation: Invocation, journal: StoredJournal, position: int, until_idle: bool) -> None:
     console = screen.output()
     wide = [0] * 4
     while True:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from pathlib import Path
 
 from antistrophe.client.arguments import check_text
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalBusyError, SagaNotFoundError
-from antistrophe.journal import SqliteJournal
+from antistrophe.journal import JournalPlace, Where, open_journal
 from antistrophe.logs.forgetting import forget
 from antistrophe.storage.own_transactions import refuse_while_writing
 
@@ -17,25 +16,26 @@ _LOG_PATIENCE_S = 30.0
 _PAUSE_S = 0.05
 
 
-def erase(file: Path, saga_id: str, *, synchronous: str = "FULL", log_patience_s: float = _LOG_PATIENCE_S) -> bool:
-    """Erase a saga in the journal of that file. False where it was erased before.
+def erase(where: Where, saga_id: str, *, synchronous: str = "FULL", log_patience_s: float = _LOG_PATIENCE_S) -> bool:
+    """Erase a saga in the journal at that place. False where it was erased before.
 
     Raises RequestError for a saga that has not finished, SagaNotFoundError, SagaExistsError for one that was purged,
     and JournalBusyError where the saga is erased and the log still has what stood there.
     """
+    place = JournalPlace.at(where)
     check_text(saga_id, "saga's id")
     if not is_text(saga_id):
-        raise SagaNotFoundError(f"there is no saga {saga_id!a:.200} in {file}")
-    refuse_while_writing(file, "an erasure")
-    with closing(SqliteJournal(file, synchronous=synchronous)) as journal:
+        raise SagaNotFoundError(f"there is no saga {saga_id!a:.200} in {place}")
+    refuse_while_writing(place.file, "an erasure")
+    with closing(open_journal(place, synchronous=synchronous)) as journal:
         erased = journal.erase(saga_id)
-        forget(file.parent, lambda each: each == saga_id)
+        forget(place.home, lambda each: each == saga_id)
         deadline = time.monotonic() + log_patience_s
         while not journal.cut_log():
             if time.monotonic() > deadline:
                 raise JournalBusyError(
-                    f"saga {saga_id!r} is erased, but {file}-wal still holds what stood there and can't be cut off,"
-                    f" because somebody has been reading {file} for {log_patience_s:g} s and more: have that program"
+                    f"saga {saga_id!r} is erased, but {place}-wal still holds what stood there and can't be cut off,"
+                    f" because somebody has been reading {place} for {log_patience_s:g} s and more: have that program"
                     " end its transaction (fuser names who has the file open), then erase the saga again"
                 )
             time.sleep(_PAUSE_S)

@@ -20,7 +20,7 @@ from antistrophe.client.subscription import ChangeSubscription
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.eventstore.recorded import Upcasts
 from antistrophe.eventstore.store import EventStore
-from antistrophe.journal import journal_path
+from antistrophe.journal import JournalPlace
 from antistrophe.logs.reading import records_of
 from antistrophe.messages import (
     CodeReloaded,
@@ -162,7 +162,7 @@ class SagaOrchestrator:
         """
         self._session.check_open()
         return purge(
-            journal_path(self.home),
+            JournalPlace.of_home(self.home),
             purgeable(older_than, name, status, events=events),
             dry_run=dry_run,
             synchronous=self.settings.synchronous,
@@ -180,7 +180,7 @@ class SagaOrchestrator:
         purged, and JournalBusyError where somebody reads the file for so long that its log can't be cut off.
         """
         self._session.check_open()
-        return erase(journal_path(self.home), saga_id, synchronous=self.settings.synchronous)
+        return erase(JournalPlace.of_home(self.home), saga_id, synchronous=self.settings.synchronous)
 
     # --- looking -------------------------------------------------------------------------------------------------
 

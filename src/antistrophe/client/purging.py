@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
 from antistrophe.client.arguments import check_text
 from antistrophe.errors import JournalBusyError, RequestError
-from antistrophe.journal import Purgeable, SqliteJournal
+from antistrophe.journal import JournalPlace, Purgeable, StoredJournal, Where, open_journal
 from antistrophe.logs.forgetting import forget
 from antistrophe.records import PurgeReport, SagaStatus
 from antistrophe.storage.own_transactions import refuse_while_writing
@@ -35,15 +34,21 @@ def purgeable(
 
 
 def purge(
-    file: Path, which: Purgeable, *, dry_run: bool, synchronous: str = "FULL", go_on: Callable[[], object] | None = None
+    where: Where,
+    which: Purgeable,
+    *,
+    dry_run: bool,
+    synchronous: str = "FULL",
+    go_on: Callable[[], object] | None = None,
 ) -> PurgeReport:
-    """Purge the journal in that file, and give the room back. ``go_on`` is called between the steps, and may raise.
+    """Purge the journal at that place, and give the room back. ``go_on`` is called between the steps, and may raise.
 
-    Whoever waits for the file's write lock gets it between two steps. Raises JournalError; what was purged until then
+    Whoever waits for its write lock gets it between two steps. Raises JournalError; what was purged until then
     stays purged.
     """
-    refuse_while_writing(file, "a purge")
-    with closing(SqliteJournal(file, synchronous=synchronous)) as journal:
+    place = JournalPlace.at(where)
+    refuse_while_writing(place.file, "a purge")
+    with closing(open_journal(place, synchronous=synchronous)) as journal:
         walk = journal.purge(which, dry_run=dry_run)
         if dry_run:
             while walk.step():
@@ -51,9 +56,9 @@ def purge(
             return walk.report
         for step in (walk.step, journal.give_back):
             while _step(step, go_on):
-                _keep_log_small(journal, file)
+                _keep_log_small(journal, place)
         journal.empty_log()
-        forget(file.parent, lambda saga_id: journal.purged(saga_id) is not None)
+        forget(place.home, lambda saga_id: journal.purged(saga_id) is not None)
     return walk.report
 
 
@@ -67,13 +72,13 @@ def _step(step: Callable[[], bool], go_on: Callable[[], object] | None) -> bool:
     return more
 
 
-def _keep_log_small(journal: SqliteJournal, file: Path) -> None:
+def _keep_log_small(journal: StoredJournal, place: JournalPlace) -> None:
     """Wait where somebody reads for so long that the log would grow without a bound. Raises JournalBusyError."""
     deadline = time.monotonic() + _LOG_PATIENCE_S
     while not journal.empty_log():
         if time.monotonic() > deadline:
             raise JournalBusyError(
-                f"{file}-wal can't be emptied, because somebody has been reading {file} for {_LOG_PATIENCE_S:g} s and"
+                f"{place}-wal can't be emptied, because somebody has been reading {place} for {_LOG_PATIENCE_S:g} s and"
                 " more: have that program end its transaction (fuser names who has the file open), then purge again;"
                 " what was purged stays purged"
             )

@@ -37,7 +37,7 @@ from antistrophe.errors import (
 )
 from antistrophe.eventstore.recorded import Upcasts, recorded
 from antistrophe.eventstore.store import EventStore
-from antistrophe.journal import journal_path
+from antistrophe.journal import JournalPlace
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.launcher.attachment import Attachment
@@ -92,7 +92,7 @@ class Session:
         _refuse_green_threads()
         _check_room()
         self.home = home_of(home)
-        self._journal = journal_path(self.home)
+        self._journal = JournalPlace.of_home(self.home)
         self._versions = versions
         self._store: EventStore | None = None
         self._store_lock = threading.Lock()
@@ -142,7 +142,7 @@ class Session:
     def result(self, saga_id: str, deadline: Deadline) -> list[object]:
         """Wait for the end of a saga and return its events. Raises the SagaError that it ended with."""
         check_text(saga_id, "saga's id")
-        if writes_to(self._journal) and self.require(saga_id).status.running:
+        if writes_to(self._journal.file) and self.require(saga_id).status.running:
             self._refuse_in_transaction(f"saga {saga_id!r}, which has not ended,")
         return self._events_of(self.requests.outcome(saga_id, deadline))
 
@@ -256,7 +256,7 @@ class Session:
 
     def _refuse_in_transaction(self, what: str) -> None:
         """Raise RequestError where the caller has a transaction open on the journal: the system could write nothing."""
-        refuse_while_writing(self._journal, what)
+        refuse_while_writing(self._journal.file, what)
 
     def _events_of(self, outcome: Outcome) -> list[object]:
         error = error_of(outcome)
@@ -280,7 +280,7 @@ class Session:
             if self._store is None:
                 self.check_open()
                 synchronous = self.attachment.settings.synchronous
-                self._store = EventStore(self._journal, self._versions, synchronous=synchronous)
+                self._store = EventStore(self._journal.file, self._versions, synchronous=synchronous)
             return self._store
 
     # --- leaving -------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from antistrophe.errors import JournalError, SagaNotFoundError, SystemUnavailableError
-from antistrophe.journal import SqliteJournal, journal_path
+from antistrophe.journal import JournalPlace, StoredJournal, open_journal
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.launcher.control_protocol import State
 from antistrophe.launcher.home_lock import refuse_shared
@@ -33,26 +33,26 @@ def existing_home(home: Path) -> Path:
     return home
 
 
-def journal_file(home: Path) -> Path:
-    """The journal of the home, which has to exist and be its owner's alone. Raises JournalError."""
+def stored_place(home: Path) -> JournalPlace:
+    """The place of the home's journal, which has to exist and be its owner's alone. Raises JournalError."""
     refuse_shared(existing_home(home))
-    file = journal_path(home)
-    if not file.exists():
+    place = JournalPlace.of_home(home)
+    if not place.exists():
         raise JournalError(f"{home} has no journal: nothing has run there yet, or the home is elsewhere")
-    return file
+    return place
 
 
 @contextmanager
-def open_journal(home: Path) -> Iterator[SqliteJournal]:
+def stored_journal(home: Path) -> Iterator[StoredJournal]:
     """The journal of the home. A system that runs there writes the same file, so it makes no difference.
 
     Raises JournalError where there is no journal, or it can't be read.
     """
-    with closing(SqliteJournal(journal_file(home), read_only=True)) as journal:
+    with closing(open_journal(stored_place(home), read_only=True)) as journal:
         yield journal
 
 
-def find_saga(journal: SqliteJournal, saga_id: str, home: Path) -> SagaMetadata:
+def find_saga(journal: StoredJournal, saga_id: str, home: Path) -> SagaMetadata:
     """The saga as monitoring shows it. Raises SagaNotFoundError, and SagaExistsError where it was purged."""
     saga = journal.metadata(saga_id)
     if saga is None and (purged := journal.purged(saga_id)) is not None:

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from antistrophe.client.stored_home import journal_file
 from antistrophe.dashboard.addresses import saga_path
 from antistrophe.dashboard.saga_filter import SagaFilter, find
 from antistrophe.dashboard.step_classes import StepClass
@@ -108,7 +107,7 @@ def _of_file(look: Look) -> list[Attention]:
 
 def storage(look: Look) -> list[tuple[str, str]]:
     """What the journal takes, in pairs of words."""
-    growth = growth_of(journal_file(look.database.path.parent))
+    growth = growth_of(look.database.path)
     said = [("journal", mebibytes(growth.file_bytes)), ("log", mebibytes(growth.log_bytes))]
     said += [("free in it", mebibytes(growth.free_bytes))] if growth.free_bytes > 1 << 20 else []
     if growth.sagas_a_day is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from antistrophe.errors import RequestError
-from antistrophe.journal import SqliteJournal
+from antistrophe.journal import StoredJournal
 from antistrophe.narration.times import timedelta_of
 from antistrophe.records import SagaMetadata, SagaStatus, StepStatus
 
@@ -105,7 +105,7 @@ def parse_filter(query: Mapping[str, str]) -> SagaFilter:
 
 
 def find(
-    journal: SqliteJournal, chosen: SagaFilter, cursor: str | None, limit: int = PAGE, within_s: float = SEARCH_S
+    journal: StoredJournal, chosen: SagaFilter, cursor: str | None, limit: int = PAGE, within_s: float = SEARCH_S
 ) -> Found:
     """The sagas that were chosen, the last accepted first. Raises RequestError for a wrong cursor, and JournalError."""
     until = time.monotonic() + within_s

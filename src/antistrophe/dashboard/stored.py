@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from antistrophe.client.stored_home import find_saga, journal_file
+from antistrophe.client.stored_home import find_saga, stored_place
 from antistrophe.errors import JournalError, SystemUnavailableError
-from antistrophe.journal import SqliteJournal
+from antistrophe.journal import StoredJournal, journal_in, open_store
 from antistrophe.journal.saga_counts import NOTHING_COUNTED, counted_after
 from antistrophe.journal.statistics_follower import StatisticsFollower
 from antistrophe.launcher.control_protocol import Ready, State
@@ -19,8 +19,6 @@ from antistrophe.launcher.probe import probe
 from antistrophe.logs.reading import records_of
 from antistrophe.records import LogRecord, SagaStatus
 from antistrophe.storage.database import Database
-from antistrophe.storage.opening import open_database
-from antistrophe.storage.write_lock import LockPatience
 
 PATIENCE_S = 1.0
 """How long a page waits for somebody who holds the file."""
@@ -37,7 +35,7 @@ _PROBE_S = 1.0
 class Look:
     """The journal, open for one look."""
 
-    journal: SqliteJournal
+    journal: StoredJournal
     database: Database
 
 
@@ -56,9 +54,9 @@ class StoredHome:
     @contextmanager
     def look(self) -> Iterator[Look]:
         """Open the journal for reading. Raises JournalError, where there is none yet as well."""
-        file = journal_file(self.home)
-        with closing(open_database(file, read_only=True, patience=LockPatience(PATIENCE_S))) as database:
-            yield Look(SqliteJournal(database), database)
+        place = stored_place(self.home)
+        with closing(open_store(place, read_only=True, patience_s=PATIENCE_S)) as database:
+            yield Look(journal_in(database), database)
 
     def counts(self, look: Look) -> dict[SagaStatus, int]:
         """How many sagas have which status. What was counted before is not read again."""
@@ -96,7 +94,7 @@ class StoredHome:
         try:
             with self._lock:
                 if self._follower is None:
-                    self._follower = StatisticsFollower(journal_file(self.home), window_s=WINDOW_S)
+                    self._follower = StatisticsFollower(stored_place(self.home), window_s=WINDOW_S)
             self._follower.catch_up()
         except JournalError:
             return None
@@ -122,7 +120,7 @@ class StoredHome:
     def _place(self) -> tuple[int, int] | None:
         """Which file has the journal's name now."""
         try:
-            found = journal_file(self.home).stat()
+            found = stored_place(self.home).file.stat()
         except (JournalError, OSError):
             return None
         return (found.st_dev, found.st_ino)

@@ -18,7 +18,8 @@ The rules:
   acceptance gets it whole.
 - What can't be read is a JournalError that names the file and the entry.
 
-Each file answers one question: ``journal`` what a journal does, ``sqlite`` how it does that in the home's file,
+Each file answers one question: ``journal`` what a journal does and ``stored_journal`` what its tools do with it,
+``place`` where it is and ``opening`` how it is opened there, ``sqlite`` how it works in the home's file,
 ``group`` how appends share a transaction, ``rows`` and ``short_entries`` how entries and states are packed, ``shapes``
 how definitions are stored once, ``packed_append`` what one append writes, ``stored_entries`` and ``stored_states`` how
 all of it is read, ``ordinary_course`` how most sagas are shown without a fold, ``typed_values`` what is checked there,
@@ -31,27 +32,21 @@ file takes, and ``statistics_follower`` how statistics of it are kept by others 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import Journal, JournalRecord, SagaEvent, SagaPage, SeqConflictError
+from antistrophe.journal.opening import journal_in, leave_tidy, open_journal, open_store
+from antistrophe.journal.place import FILE_NAME, JournalPlace, Where, journal_path
 from antistrophe.journal.retention import Purge, Purgeable
 from antistrophe.journal.sqlite import SqliteJournal
 from antistrophe.journal.stored_entries import RESULTS
-
-FILE_NAME = "journal.db"
-
-
-def journal_path(home: str | Path) -> Path:
-    """Where the journal of a home is."""
-    return Path(home) / FILE_NAME
-
+from antistrophe.journal.stored_journal import StoredJournal
 
 __all__ = [
     "FILE_NAME",
     "RESULTS",
     "GroupCommit",
     "Journal",
+    "JournalPlace",
     "JournalRecord",
     "Purge",
     "Purgeable",
@@ -59,5 +54,11 @@ __all__ = [
     "SagaPage",
     "SeqConflictError",
     "SqliteJournal",
+    "StoredJournal",
+    "Where",
+    "journal_in",
     "journal_path",
+    "leave_tidy",
+    "open_journal",
+    "open_store",
 ]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
+from antistrophe.journal.opening import open_store
+from antistrophe.journal.place import JournalPlace, Where
 from antistrophe.journal.saga_counts import FINAL
 from antistrophe.storage.free_pages import can_shrink, free_pages
-from antistrophe.storage.opening import open_database
 
 _LAST_SAGAS = 1_000
 
@@ -31,9 +30,9 @@ class Growth:
     oldest_finished: datetime | None
 
 
-def growth_of(file: Path) -> Growth:
+def growth_of(where: Where) -> Growth:
     """Look at a journal's file. Raises JournalError."""
-    with closing(open_database(file, read_only=True)) as database, database.one_moment():
+    with closing(open_store(where, read_only=True)) as database, database.one_moment():
         page_bytes = int(database.row("PRAGMA page_size")[0])
         free, pages = free_pages(database)
         (sagas,) = database.row("SELECT count(*) FROM sagas")
@@ -47,14 +46,10 @@ def growth_of(file: Path) -> Growth:
             f" WHERE sagas.finished IS NOT NULL AND +sagas.status IN {FINAL} ORDER BY sagas.finished LIMIT 1"
         )
         shrinks = can_shrink(database)
-    try:
-        log_bytes = os.stat(f"{file}-wal").st_size
-    except OSError:
-        log_bytes = 0
     return Growth(
         file_bytes=pages * page_bytes,
         free_bytes=free * page_bytes,
-        log_bytes=log_bytes,
+        log_bytes=JournalPlace.at(where).log_bytes(),
         can_shrink=shrinks,
         sagas_a_day=_rate(*last) if sagas else None,
         bytes_a_saga=(pages - free) * page_bytes / sagas if sagas else None,

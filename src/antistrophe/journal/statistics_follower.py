@@ -6,16 +6,16 @@ that what has the file's name now is what is read. The system that writes the fi
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from antistrophe.errors import JournalError
 from antistrophe.journal.moments import last_before
+from antistrophe.journal.opening import open_store
+from antistrophe.journal.place import JournalPlace, Where
 from antistrophe.journal.retention import NO_SAGA
 from antistrophe.journal.rows import unpack_entry
 from antistrophe.journal.shapes import StoredShapes
@@ -23,8 +23,6 @@ from antistrophe.journal.stored_entries import where_in
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.statistics import SagaStatistics
 from antistrophe.storage.database import Database
-from antistrophe.storage.opening import open_database
-from antistrophe.storage.write_lock import LockPatience
 
 YOUNG_ENTRIES = 10_000
 """A journal of no more entries, of which nothing was purged, is counted from its beginning."""
@@ -49,11 +47,11 @@ class StatisticsFollower:
     were read from one process and are read from the next go on or begin anew, and never count anything twice.
     """
 
-    def __init__(self, file: str | os.PathLike[str], *, window_s: float | None = None) -> None:
+    def __init__(self, where: Where, *, window_s: float | None = None) -> None:
         self.statistics = SagaStatistics()
         self.unreadable = 0
         self.files = 0
-        self._file = Path(file)
+        self._place = JournalPlace.at(where)
         self._window_s = window_s
         self._lock = threading.Lock()
         self._read = 0
@@ -71,8 +69,8 @@ class StatisticsFollower:
         Raises JournalError where there is no journal, or it can't be read, for instance because a newer release wrote
         it. The next look tries it again. An entry that can't be read is passed over, and counted in ``unreadable``.
         """
-        with self._lock, closing(open_database(self._file, read_only=True, patience=LockPatience(_PATIENCE_S))) as file:
-            return self.catch_up_in(file, limit_s)
+        with self._lock, closing(open_store(self._place, read_only=True, patience_s=_PATIENCE_S)) as database:
+            return self.catch_up_in(database, limit_s)
 
     def catch_up_in(self, database: Database, limit_s: float) -> bool:
         """``catch_up`` in a file that is open already, for one caller at a time."""

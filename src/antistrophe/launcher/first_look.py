@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
-from antistrophe.journal import SqliteJournal
+from antistrophe.journal import JournalPlace, open_journal
 from antistrophe.settings import Settings
 
 log = logging.getLogger("antistrophe.launcher")
@@ -15,11 +14,11 @@ CHECKED_JOURNAL_BYTES = 16 << 20
 """Up to this size the whole journal is checked before it is used. A larger one is checked as it is read."""
 
 
-def check_journal(path: Path, settings: Settings) -> float:
+def check_journal(place: JournalPlace, settings: Settings) -> float:
     """Check the journal. Returns the time of its last entry in seconds since the epoch, 0 where it has none."""
-    journal = SqliteJournal(path, synchronous=settings.synchronous)
+    journal = open_journal(place, synchronous=settings.synchronous)
     try:
-        if path.stat().st_size <= CHECKED_JOURNAL_BYTES:
+        if place.size_bytes() <= CHECKED_JOURNAL_BYTES:
             journal.check()
         return journal.last_at()
     finally:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from antistrophe.errors import JournalError, SystemUnavailableError
-from antistrophe.journal import journal_path
+from antistrophe.journal import JournalPlace, leave_tidy
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.connections import ClientConnections
 from antistrophe.launcher.drain import Drains
@@ -34,7 +34,6 @@ from antistrophe.linux.termination import sweep
 from antistrophe.messages import ClientLeft, Configuration, SupervisorFailed, SupervisorReady
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 from antistrophe.settings import Settings
-from antistrophe.storage.opening import open_database
 from antistrophe.transport.authentication import found_system
 from antistrophe.transport.sockets import (
     leave_socket_folder,
@@ -94,7 +93,7 @@ class Launcher:
         mark_home_descendants(home)
         found_system()
         folder = socket_folder(home)
-        last_at = check_journal(journal_path(home), settings)
+        last_at = check_journal(JournalPlace.of_home(home), settings)
         return cls(home, settings, folder, lock, time_to_go_on_from(last_at))
 
     def run(self) -> None:
@@ -260,7 +259,7 @@ class Launcher:
             self._end_incarnation,
             self._sweep_last,
             self._signals.reap,
-            self._checkpoint_journal,
+            self._leave_journal_tidy,
             self._remove_sockets,
             self._note_good_end,
             self._lock.release,
@@ -285,10 +284,9 @@ class Launcher:
         if left:
             log.error("%s", survivors(self._home, left))
 
-    def _checkpoint_journal(self) -> None:
-        # Closing the last connection moves the write-ahead log into the file: one file is easier to copy.
+    def _leave_journal_tidy(self) -> None:
         with contextlib.suppress(JournalError):
-            open_database(journal_path(self._home), synchronous=self._settings.synchronous).close()
+            leave_tidy(JournalPlace.of_home(self._home), synchronous=self._settings.synchronous)
 
     def _note_good_end(self) -> None:
         if not self._failed:

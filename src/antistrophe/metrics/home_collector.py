@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import Counter
@@ -16,8 +15,9 @@ from typing import Any, TypeAlias
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from antistrophe.client.stored_home import journal_file
+from antistrophe.client.stored_home import stored_place
 from antistrophe.errors import JournalError
+from antistrophe.journal import JournalPlace, open_store
 from antistrophe.journal.present_numbers import PresentNumbers, PresentNumbersReader
 from antistrophe.journal.statistics_follower import StatisticsFollower
 from antistrophe.metrics.families import BUCKETS, FAMILIES, Family, Kind
@@ -25,8 +25,6 @@ from antistrophe.metrics.running_system import RunningSystem, ask
 from antistrophe.saga.durations import Durations
 from antistrophe.saga.statistics import OTHER, AttemptOutcome, KillCause, SagaEvent, SagaStatistics
 from antistrophe.saga.wait_reasons import WaitReason
-from antistrophe.storage.opening import open_database
-from antistrophe.storage.write_lock import LockPatience
 
 log = logging.getLogger("antistrophe")
 
@@ -57,7 +55,7 @@ class HomeCollector(Collector):
         samples = _of_system(ask(self._home))
         with self._lock:
             try:
-                samples |= self._of_journal(journal_file(self._home))
+                samples |= self._of_journal(stored_place(self._home))
                 problem = None
             except (JournalError, OSError) as error:
                 problem = str(error)
@@ -68,10 +66,10 @@ class HomeCollector(Collector):
         self._said = problem
         yield from metrics
 
-    def _of_journal(self, file: Path) -> Samples:
+    def _of_journal(self, place: JournalPlace) -> Samples:
         """Read on in the journal. Raises JournalError."""
-        follower = self._follower = self._follower or StatisticsFollower(file)
-        with closing(open_database(file, read_only=True, patience=LockPatience(_PATIENCE_S))) as database:
+        follower = self._follower = self._follower or StatisticsFollower(place)
+        with closing(open_store(place, read_only=True, patience_s=_PATIENCE_S)) as database:
             follower.catch_up_in(database, _CATCH_UP_S)
             if follower.files != self._files:
                 self._files = follower.files
@@ -80,8 +78,8 @@ class HomeCollector(Collector):
         return {
             **_of_statistics(follower.statistics),
             **_of_present(present, follower.statistics, time.time()),
-            "antistrophe_journal_file_bytes": {(): _size(str(file))},
-            "antistrophe_journal_log_bytes": {(): _size(f"{file}-wal")},
+            "antistrophe_journal_file_bytes": {(): place.size_bytes()},
+            "antistrophe_journal_log_bytes": {(): place.log_bytes()},
             "antistrophe_journal_unread_entries": {(): follower.behind},
             "antistrophe_journal_unreadable_entries_total": {(): follower.unreadable},
         }
@@ -147,13 +145,6 @@ def _of_present(present: PresentNumbers, statistics: SagaStatistics, now: float)
 
 def _age(since: float | None, now: float) -> float:
     return 0.0 if since is None else max(0.0, now - since)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
 
 
 _FORMS: dict[Kind, Callable[..., Any]] = {

@@ -23,9 +23,9 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
-from antistrophe.client.stored_home import journal_file
+from antistrophe.client.stored_home import stored_place
 from antistrophe.errors import JournalError, SystemStateError
-from antistrophe.journal import JournalRecord, SqliteJournal
+from antistrophe.journal import JournalRecord, StoredJournal, open_journal
 from antistrophe.saga.entries import SagaParked
 from antistrophe.saga.trace_ids import TraceContext
 from antistrophe.tracing.spans import SagaSpan, newly_ended, spans_of
@@ -136,13 +136,13 @@ class TraceExport:
             return False
         return result is SpanExportResult.SUCCESS
 
-    def _open(self) -> SqliteJournal:
-        return SqliteJournal(journal_file(self._home), read_only=True, patience_s=_PATIENCE_S)
+    def _open(self) -> StoredJournal:
+        return open_journal(stored_place(self._home), read_only=True, patience_s=_PATIENCE_S)
 
     # --- how far it has come -------------------------------------------------------------------------------------
 
     def _take(self) -> int | None:
-        journal_file(self._home)
+        stored_place(self._home)
         lock = os.open(self._home / f"{POSITION_FILE}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -177,7 +177,7 @@ class TraceExport:
         self._position = position
 
 
-def _spans_at(journal: SqliteJournal, saga_id: str, seq: int) -> list[SagaSpan]:
+def _spans_at(journal: StoredJournal, saga_id: str, seq: int) -> list[SagaSpan]:
     """The spans of a saga that have ended since it was parked before, up to that entry. None of one that was purged, or
     that can't be read."""
     try:

@@ -17,7 +17,7 @@ from antistrophe.client.handle import SagaHandle
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import InvalidDefinitionError, SagaError
-from antistrophe.journal import SqliteJournal, journal_path
+from antistrophe.journal import JournalPlace, open_journal
 from antistrophe.linux.process import ProcessIdentity, identity_of, send_signal
 from antistrophe.saga.outcome import describe
 from antistrophe.saga.state import Saga, replay
@@ -80,7 +80,7 @@ class Runner:
             # The orchestrator is closed before the pool: closing it ends the waits of the pool's threads.
             self._pool = stack.enter_context(ThreadPoolExecutor(thread_name_prefix="antistrophe-verify"))
             self.orchestrator = stack.enter_context(SagaOrchestrator(self._home, settings=SETTINGS))
-            self._journal = SqliteJournal(journal_path(self._home), read_only=True)
+            self._journal = open_journal(JournalPlace.of_home(self._home), read_only=True)
             stack.callback(self._journal.close)
             self._stack = stack.pop_all()
         return self

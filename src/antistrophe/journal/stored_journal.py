@@ -1,0 +1,72 @@
+"""A journal in a store: what its tools and its registry do with it, beside what every journal does."""
+
+from __future__ import annotations
+
+import builtins
+from datetime import datetime
+from typing import Any, Protocol
+
+from antistrophe.journal.group import GroupCommit
+from antistrophe.journal.journal import Journal, JournalRecord, SagaPage
+from antistrophe.journal.retention import Purge, Purgeable
+from antistrophe.journal.text_index import TextIndex
+from antistrophe.records import SagaStatus
+
+
+class StoredJournal(Journal, Protocol):
+    """What ``open_journal`` returns, wherever the journal is."""
+
+    @property
+    def texts(self) -> TextIndex:
+        """The index of texts, which the registry lets grow."""
+
+    @property
+    def commits(self) -> tuple[int, float]:
+        """How many transactions this connection has committed, and how many seconds that took."""
+
+    def group(self) -> GroupCommit:
+        """Make a group for appends that share one transaction."""
+
+    def saga_records(self, saga_id: str) -> builtins.list[JournalRecord]:
+        """All entries of a saga, in order, with the machine's time of each."""
+
+    def settled(self, after_position: int, up_to: int, limit: int) -> builtins.list[tuple[int, str, int]]:
+        """The entries behind a position up to another at which a saga ended or was parked: position, saga and seq."""
+
+    def last_at(self) -> float:
+        """Return the time of the last entry by the system's clock, in seconds since the epoch; 0 where there is none
+        that can be read."""
+
+    def list(
+        self,
+        *,
+        status: SagaStatus | None = None,
+        name: str | None = None,
+        text: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        part_bytes: int | None = None,
+        unfinished: bool = False,
+        accepted_by: datetime | None = None,
+    ) -> SagaPage:
+        """See ``Journal``. ``unfinished``: only sagas that run or are parked; ``accepted_by``: only those that were
+        accepted before that moment."""
+
+    def purge(self, which: Purgeable, **options: Any) -> Purge:
+        """Begin a purge. ``options`` are those of ``Purge``."""
+
+    def erase(self, saga_id: str) -> bool:
+        """Erase the data of a saga that has finished. See ``erasing.erase``."""
+
+    def cut_log(self) -> bool:
+        """Take away what stood in the store before an erasure. False where somebody reads or writes: nobody is waited
+        for."""
+
+    def give_back(self, *, keep: float = 0.0) -> bool:
+        """Give some of the free room back. False where there is none to give. See ``free_pages.give_back``."""
+
+    def empty_log(self) -> bool:
+        """Keep the log small, without waiting. False where somebody reads for so long that it would grow."""
+
+    def check(self) -> None:
+        """Read the structure of the whole store. Raises JournalError if it is damaged."""
