@@ -21,7 +21,8 @@ AntistropheError
 │   ├── SystemUnavailableError       no actor system answers
 │   ├── OverloadedError              the system takes no more requests at the moment
 │   └── JournalError                 the journal can't be used; names the file and what to do
-│       └── JournalBusyError         another process holds its write lock; names that process
+│       ├── JournalBusyError         another process holds its write lock; names that process
+│       └── CommitUnknownError       the answer to a commit was lost; it may have been written
 ├── StepSignal                       a step raises one to say how its attempt ended
 │   ├── RetryableError               nothing happened; try again
 │   ├── FatalError                   nothing happened; don't try again
@@ -249,6 +250,11 @@ class JournalError(SystemStateError):
 class JournalBusyError(JournalError):
     """Somebody else has held the journal's write lock for too long, and nothing was written. The text names the process
     that holds it."""
+
+
+class CommitUnknownError(JournalError):
+    """The connection to the database was lost while it committed, and nobody can say whether it did. Read back what was
+    to be written before you do it again."""
 
 
 # --- what a step raises -------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ HOOKS = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
 
 @pytest.mark.parametrize("dependency", [line for line in DEPENDENCIES if not line.startswith(OWN_EXTRAS)])
 def test_a_dependency_has_a_lower_and_an_upper_bound(dependency: str) -> None:
-    assert re.fullmatch(r"[\w-]+(>=[\d.]+,<[\d.]+|~=\d+\.\d+(\.\d+)?|==[\d.]+)", dependency)
+    assert re.fullmatch(r"[\w-]+(\[\w+\])?(>=[\d.]+,<[\d.]+|~=\d+\.\d+(\.\d+)?|==[\d.]+)", dependency)
 
 
 def test_the_changelog_opens_with_this_version_and_links_each() -> None:

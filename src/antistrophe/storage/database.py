@@ -18,6 +18,7 @@ from typing import Any
 
 from antistrophe.errors import JournalBusyError, JournalError
 from antistrophe.storage.commit_note import CommitNote
+from antistrophe.storage.connection import Kind, is_encodable
 from antistrophe.storage.own_transactions import FileId, OwnTransaction, file_at
 from antistrophe.storage.write_lock import LockPatience, holder_in_words, is_busy
 
@@ -64,6 +65,8 @@ class Database:
     Nothing is written to a file that was removed, moved or replaced since it was opened: see ``watch_place``.
     """
 
+    kind: Kind = "sqlite"
+
     def __init__(
         self,
         path: Path,
@@ -73,6 +76,7 @@ class Database:
         patience: LockPatience | None = None,
     ) -> None:
         self.path = path
+        self.where = str(path)
         self.in_memory = in_memory
         self.commits = 0
         self.commits_s = 0.0
@@ -85,6 +89,10 @@ class Database:
         self._own: OwnTransaction | None = None
         self._note: CommitNote | None = None
         self._reached: dict[str, int] = {}
+
+    def holds(self, text: object) -> bool:
+        """Whether the file can store this value as a text. What a caller asks for may be anything."""
+        return is_encodable(text)
 
     def opened(self, note: CommitNote | None) -> None:
         """The file is as it has to be. From now on this connection waits as its patience says. With a ``note`` to keep

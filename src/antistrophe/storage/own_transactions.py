@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 from antistrophe.errors import RequestError
 
-FileId: TypeAlias = tuple[int, int]
-"""The device and inode of a file."""
+FileId: TypeAlias = tuple[int, int] | str
+"""The device and inode of a file; of a database elsewhere how messages name it."""
 
 
 class OwnTransaction:

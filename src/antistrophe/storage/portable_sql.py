@@ -1,0 +1,35 @@
+"""Makes SQL that is written for both databases into SQL of PostgreSQL.
+
+There a value is ``$1`` in the place of ``?``, and a table is named with its schema: no setting of the session says
+where to look for it. Each text is made once.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+SCHEMA = "antistrophe"
+"""The schema of PostgreSQL in which all tables are."""
+
+TABLES = (
+    "journal",
+    "sagas",
+    "shapes",
+    "purged",
+    "purges",
+    "events",
+    "snapshots",
+    "projections",
+    "claims",
+)
+"""The tables that both databases have."""
+
+_TABLE = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE) ({'|'.join(TABLES)})\b(?!\.)")
+
+
+@lru_cache(maxsize=1024)
+def for_postgres(sql: str) -> str:
+    """The same statement for PostgreSQL. It may have no question mark but those that stand for a value."""
+    head, *parts = _TABLE.sub(rf"\1 {SCHEMA}.\2", sql).split("?")
+    return head + "".join(f"${number}{part}" for number, part in enumerate(parts, start=1))

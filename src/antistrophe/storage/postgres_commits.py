@@ -1,0 +1,45 @@
+"""What became of a transaction whose commit was never answered.
+
+The rows that it wrote are the proof: positions are given once, so a row at one of its positions is there if it was
+committed. That such a row is missing proves the contrary only once the transaction is over, which its number tells. A
+server that took over from another one by replication may use that number for another transaction; there the rows alone
+count, and they are what this server will ever have.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from antistrophe.errors import JournalError
+
+_LOOK_S = 0.02
+_STATUS = "SELECT pg_xact_status(?::text::xid8)"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The number of a transaction, and a query that finds a row where it was committed."""
+
+    xid: int
+    sql: str
+    parameters: tuple[Any, ...]
+
+
+def what_became_of(proof: Proof, row: Callable[[str, Sequence[Any]], Any], within_s: float) -> bool | None:
+    """Whether it was committed; None where nobody can say in that time. ``row`` asks on a new connection."""
+    until = time.monotonic() + within_s
+    while True:
+        try:
+            status = row(_STATUS, (str(proof.xid),))
+            if row(proof.sql, proof.parameters) is not None:
+                return True
+            if status is not None and status[0] != "in progress":
+                return False
+        except JournalError:  # the server can't be reached (yet), or no longer knows the number
+            pass
+        if time.monotonic() > until:
+            return None
+        time.sleep(_LOOK_S)

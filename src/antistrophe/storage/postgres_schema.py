@@ -1,0 +1,90 @@
+"""The schema of a PostgreSQL database: what ``schema`` says of the SQLite file, and what several hosts need beside it.
+
+All of it is in a schema of its own, ``antistrophe``. Positions come from sequences, drawn within transactions that
+commit in another order: they have gaps, and a position may be seen before a smaller one is. Each transaction takes its
+number (``pg_current_xact_id``) before it draws a position, which is how readers that go by positions know what may
+still come. Texts that are keys are compared byte by byte (``COLLATE "C"``), so that no upgrade of a library changes an
+index.
+"""
+
+from __future__ import annotations
+
+from antistrophe.storage.portable_sql import SCHEMA
+from antistrophe.storage.schema import SchemaMigration
+
+LOCK = 0x616E7469
+"""The number of the transaction's advisory lock under which the schema is changed ("anti")."""
+
+_JOURNAL = (
+    f"CREATE SEQUENCE {SCHEMA}.journal_positions AS bigint",
+    f"""CREATE TABLE {SCHEMA}.journal(
+        position bigint PRIMARY KEY,
+        saga_id  text COLLATE "C" NOT NULL,
+        seq      bigint NOT NULL,
+        at       bigint NOT NULL,
+        kind     text COLLATE "C" NOT NULL,
+        entry    bytea NOT NULL,
+        state    bytea,
+        UNIQUE(saga_id, seq)
+    )""",
+    # ``seq``: of the saga's last entry. ``host``: the host that owns the saga; NULL: nobody does. ``token`` grows each
+    # time that a host becomes the owner. An append is conditional on all three, by an update of this row: whoever wants
+    # to take the saga waits for its end. There is room in a page for the next versions of its rows.
+    f"""CREATE TABLE {SCHEMA}.sagas(
+        accepted   bigint PRIMARY KEY,
+        id         text COLLATE "C" NOT NULL UNIQUE,
+        request_id text COLLATE "C" NOT NULL,
+        name       text COLLATE "C" NOT NULL,
+        status     text COLLATE "C" NOT NULL,
+        seq        bigint NOT NULL,
+        updated    bigint NOT NULL,
+        finished   bigint,
+        error      text,
+        waiting    text,
+        host       text COLLATE "C",
+        token      bigint NOT NULL DEFAULT 0
+    ) WITH (fillfactor = 60)""",
+    f"CREATE INDEX sagas_by_status ON {SCHEMA}.sagas(status, accepted)",
+    f"CREATE INDEX sagas_by_name ON {SCHEMA}.sagas(name, accepted)",
+    f"CREATE INDEX sagas_by_finish ON {SCHEMA}.sagas(finished, status) WHERE finished IS NOT NULL",
+    f"CREATE INDEX sagas_by_host ON {SCHEMA}.sagas(host, accepted) WHERE finished IS NULL",
+    f"CREATE TABLE {SCHEMA}.shapes(hash bytea PRIMARY KEY, shape bytea NOT NULL)",
+    f"""CREATE TABLE {SCHEMA}.purged(
+        id_digest   bytea PRIMARY KEY,
+        status      text COLLATE "C" NOT NULL,
+        finished_at bigint NOT NULL
+    )""",
+    f"""CREATE TABLE {SCHEMA}.purges(
+        what     text COLLATE "C" PRIMARY KEY,
+        number   bigint NOT NULL,
+        position bigint NOT NULL
+    )""",
+)
+
+_EVENTS = (
+    f"CREATE SEQUENCE {SCHEMA}.event_positions AS bigint",
+    f"""CREATE TABLE {SCHEMA}.events(
+        position     bigint PRIMARY KEY,
+        stream       text COLLATE "C" NOT NULL,
+        version      bigint NOT NULL,
+        type         text COLLATE "C" NOT NULL,
+        type_version bigint NOT NULL,
+        data         bytea NOT NULL,
+        metadata     bytea,
+        recorded_at  bigint NOT NULL,
+        event_id     bytea,
+        UNIQUE(stream, version)
+    )""",
+    f"CREATE UNIQUE INDEX events_by_id ON {SCHEMA}.events(event_id) WHERE event_id IS NOT NULL",
+    f"""CREATE TABLE {SCHEMA}.snapshots(
+        stream      text COLLATE "C" NOT NULL,
+        version     bigint NOT NULL,
+        state       bytea NOT NULL,
+        recorded_at bigint NOT NULL,
+        PRIMARY KEY(stream, version)
+    )""",
+)
+
+POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS,)
+"""The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
+migration is never edited."""
