@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.text import Text
 
 from antistrophe.cli import columns, screen
@@ -171,7 +172,8 @@ class _Demo:
 
 
 def _picture(act: _Act) -> Group:
-    lines = [act.counts(), *(screen.safe(f"  {note}", style="bold red") for note in act.notes)]
+    notes = (Padding(screen.safe(note, style="bold red"), (0, 0, 0, 2)) for note in act.notes)
+    lines: list[RenderableType] = [act.counts(), *notes]
     running = [saga for saga in act.sagas.values() if saga.status.running][:8]
     rows = [
         [Text(f"  {saga.id}"), screen.status_text(saga.status), screen.safe_line(", ".join(_busy(saga)))]

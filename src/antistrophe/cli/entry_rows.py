@@ -31,25 +31,25 @@ def entries_table(saga: SagaMetadata, timeline: Sequence[TimelineEntry], width: 
     for column in made.columns[:2]:
         column.no_wrap = True
     for moment, kind, name, details in rows:
-        made.add_row(moment, kind, name, details)
+        made.add_row(moment, kind, name, screen.paragraphs(details))
     return made
 
 
-def _below_each_other(moment: str, kind: str, name: Text, details: Text) -> Iterator[RenderableType]:
+def _below_each_other(moment: str, kind: str, name: Text, details: str) -> Iterator[RenderableType]:
     # The steps above have their whole names.
     head = Text(f"{moment:>{LONGEST_MOMENT}}  {kind}", no_wrap=True, overflow="ellipsis" if can_print("…") else "crop")
     yield head.append("  ").append_text(name) if name else head
     if details:
-        yield Padding(details, (0, 0, 0, INDENT))
+        yield Padding(screen.paragraphs(details), (0, 0, 0, INDENT))
 
 
-def _rows(saga: SagaMetadata, timeline: Sequence[TimelineEntry]) -> Iterator[tuple[str, str, Text, Text]]:
+def _rows(saga: SagaMetadata, timeline: Sequence[TimelineEntry]) -> Iterator[tuple[str, str, Text, str]]:
     moments = times.moments(entry.at for entry in timeline)
     for entry, moment in zip(timeline, moments, strict=True):
         data = dict(entry.data)
         step = data.pop("step", None)
         name = saga.steps[step].name if isinstance(step, int) and 0 <= step < len(saga.steps) else ""
-        yield moment, entry.kind, screen.safe(name), screen.safe(_details(entry, data))
+        yield moment, entry.kind, screen.safe(name), _details(entry, data)
 
 
 def _details(entry: TimelineEntry, data: dict[str, object]) -> str:
@@ -66,7 +66,9 @@ def _details(entry: TimelineEntry, data: dict[str, object]) -> str:
     said = {name: json_value(value) for name, value in flat.items() if value not in (None, "", [], False)}
     values = [f"{name}={value}" for name, value in said.items() if name not in _LEFT_OUT]
     line = "  ".join([*([" ".join(call)] if call else []), *values])
-    return "\n".join([times.with_local_times(line), *(text for text in stood if isinstance(text, str))])
+    return "\n".join(
+        [times.with_local_times(line, exact=True, beside=entry.at), *(text for text in stood if isinstance(text, str))]
+    )
 
 
 def _inner(value: object) -> dict[str, object]:

@@ -175,7 +175,7 @@ def _print(invocation: Invocation, explanation: Explanation) -> None:
     screen.section(console, "What happened", _story_table(explanation.story))
     if explanation.turned_back is not None:
         screen.section(console, "Why it turned back", screen.safe(explanation.turned_back))
-        screen.section(console, "What is owed", screen.safe("\n".join(explanation.owed) or "nothing"))
+        screen.section(console, "What is owed", screen.paragraphs("\n".join(explanation.owed) or "nothing", 2))
     screen.section(console, "What to do", screen.safe("\n".join(explanation.advice)))
     for order in explanation.orders:
         console.print(screen.safe("  " + invocation.command(order), style="cyan"), soft_wrap=True)
@@ -186,5 +186,5 @@ def _story_table(story: Sequence[Sentence]) -> Table:
     made = screen.grid(2)
     made.columns[0].no_wrap, made.columns[0].justify = True, "right"
     for sentence, moment in zip(story, times.moments(each.at for each in story), strict=True):
-        made.add_row(screen.safe(moment, style="dim"), screen.safe(sentence.text))
+        made.add_row(screen.safe(moment, style="dim"), screen.paragraphs(sentence.text))
     return made

@@ -27,7 +27,7 @@ def saga_lines(sagas: Sequence[SagaMetadata], now: datetime, width: int | None) 
             screen.status_text(saga.status),
             Text(f"{saga.steps_executed}/{saga.total_steps}"),
             Text(times.moment(saga.updated_at, exact=False) if wide else times.brief(saga.updated_at, now)),
-            why(saga),
+            why(saga, now),
         ]
         for saga in sagas
     ]
@@ -41,7 +41,7 @@ def parked_lines(sagas: Sequence[SagaMetadata], now: datetime, width: int | None
         failed = [step for step in saga.steps if step.status is StepStatus.COMPENSATION_FAILED]
         undo = "; ".join(f"{step.name}{_how_often(step)}: {step.error}" for step in failed)
         since = Text(times.age(now - saga.updated_at))
-        text = screen.safe_line(undo) if undo else why(saga)
+        text = screen.safe_line(undo) if undo else why(saga, now)
         rows.append([screen.safe_line(saga.id), screen.safe_line(saga.name), since, text])
     return columns.rows_as_lines(["saga", "name", "parked for", "the undo that failed"], rows, width)
 
@@ -71,12 +71,13 @@ def is_wide(width: int | None) -> bool:
     return width is None or width >= WIDE
 
 
-def why(saga: SagaMetadata) -> Text:
-    """Why a saga does not go on: its reason to wait, or its error. A parked saga shows its error first."""
+def why(saga: SagaMetadata, beside: datetime) -> Text:
+    """Why a saga does not go on: its reason to wait, or its error. A parked saga shows its error first. A moment in it
+    has its day where that is not the day of ``beside``."""
     first, second = saga.waiting, saga.error
     if saga.status is SagaStatus.FAILED:
         first, second = second, first
-    return screen.safe_line(times.with_local_times(first or second or ""))
+    return screen.safe_line(times.with_local_times(first or second or "", beside=beside))
 
 
 def _how_often(step: StepRecord) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import IO, Any, cast
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -117,6 +118,35 @@ def safe(text: str, style: str = "") -> Text:
 def safe_line(text: str, style: str = "") -> Text:
     """The text in one line, without control characters."""
     return safe(" ".join(text.split()), style)
+
+
+def paragraphs(text: str, further: int = 0) -> RenderableType:
+    """The lines of a text. Where one is folded, what is below its beginning is indented as it is, ``further`` in: so
+    the end of a line of code can be told from the next one."""
+    return Group(*(_Paragraph(line, further) for line in text.split("\n")))
+
+
+class _Paragraph:
+    """One line, which knows how wide the screen is when it is printed."""
+
+    def __init__(self, line: str, further: int) -> None:
+        self._text = safe(line.lstrip(" "))
+        self._first = len(line) - len(line.lstrip(" "))
+        self._below = self._first + further
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        within = Measurement.get(console, options, self._text)
+        return Measurement(within.minimum, within.maximum + self._first).with_maximum(options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self._first + self._text.cell_len <= options.max_width:
+            yield Text(" " * self._first).append_text(self._text)
+            return
+        below = min(self._below, options.max_width // 2)
+        first, *others = self._text.wrap(console, options.max_width - below)
+        yield Text(" " * min(self._first, below)).append_text(first)
+        for line in others:
+            yield Text(" " * below).append_text(line)
 
 
 def status_text(status: Enum) -> Text:

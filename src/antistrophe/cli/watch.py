@@ -12,10 +12,11 @@ from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.stored_home import stored_journal
 from antistrophe.journal import StoredJournal
 from antistrophe.narration import times
-from antistrophe.records import SagaMetadata
+from antistrophe.records import SagaMetadata, SagaStatus
 
 POLL_S = 0.1
 PAGE = 1_000
+WIDEST_STATUS = max(len(status.value) for status in SagaStatus if status is not SagaStatus.NOT_STARTED)
 
 
 @click.command("watch", short_help="Follow the changes of all sagas.")
@@ -42,7 +43,7 @@ def watch_verb(invocation: Invocation, until_idle: bool, from_position: int | No
 
 def _follow(invocation: Invocation, journal: StoredJournal, position: int, until_idle: bool) -> None:
     console = screen.output()
-    wide = [0] * 4
+    wide = [0, 0, WIDEST_STATUS, 0]
     while True:
         # Count first, then read the changes: the changes include every saga that had ended when it was counted.
         idle = not any(number for status, number in journal.counts().items() if status.running)
@@ -64,7 +65,8 @@ def _print(console: Console, saga: SagaMetadata, wide: list[int]) -> None:
     """Print one change. The columns are as wide as the widest cell so far."""
     busy = [f"{step.name} {step.status.value.replace('_', ' ')}" for step in saga.steps if step.finished_at is None]
     busy = [each for each in busy if not each.endswith((" pending", " skipped"))]
-    texts = (*busy, times.with_local_times(saga.waiting or ""), saga.error)
+    waits = saga.waiting and f"waits: {times.with_local_times(saga.waiting, beside=saga.updated_at)}"
+    texts = (*busy, waits, saga.error)
     row = [
         screen.safe(times.moment(saga.updated_at, date=False), style="dim"),
         screen.safe_line(saga.id),

@@ -45,9 +45,16 @@ def moments(every: Iterable[datetime]) -> Iterator[str]:
         day = local.date()
 
 
-def with_local_times(text: str) -> str:
-    """The text with each moment that stands in it as ISO 8601 told as every other moment is."""
-    return _ISO.sub(lambda found: moment(datetime.fromisoformat(found[0]), exact=False), text)
+def with_local_times(text: str, *, exact: bool = False, beside: datetime | None = None) -> str:
+    """The text with each moment that stands in it as ISO 8601 told as every other moment is: to the second unless
+    ``exact``, and without its day where that is the day of the moment ``beside`` which the text stands."""
+
+    def told(found: re.Match[str]) -> str:
+        at = datetime.fromisoformat(found[0])
+        same_day = beside is not None and at.astimezone(_zone).date() == beside.astimezone(_zone).date()
+        return moment(at, date=not same_day, exact=exact)
+
+    return _ISO.sub(told, text)
 
 
 def age(passed: timedelta) -> str:
