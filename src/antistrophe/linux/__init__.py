@@ -25,7 +25,7 @@ A chain of forks is faster than a scan of /proc. `control_groups` ends it where 
 
 Files: `procfs` reads /proc, `process` identifies and signals one process, `descendants` marks and ends what a step
 process has started, `own_tasks` lists the threads and children of this process, `own_state` reads its limits, users and
-folder and puts them back, `descriptor` tells its own open files from others of the same number, `file_locks` says who
-holds a lock on a file, `private_files` keeps files from other users, `log_file` bounds a log, `termination` ends groups
-and all processes of a home. Start with `process`.
+folder and puts them back, `dead_man` has the kernel kill it in time, `descriptor` tells its own open files from others
+of the same number, `file_locks` says who holds a lock on a file, `private_files` keeps files from other users,
+`log_file` bounds a log, `termination` ends groups and all processes of a home. Start with `process`.
 """
