@@ -28,6 +28,7 @@ SETTINGS: Mapping[str, str] = {
     "full_page_writes": "off",
     "shared_buffers": "16MB",
     "max_connections": "100",
+    "max_prepared_transactions": "4",
     "max_wal_size": "256MB",
     "autovacuum_naptime": "1h",
     "jit": "off",

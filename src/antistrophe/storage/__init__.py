@@ -24,12 +24,13 @@ The rules of PostgreSQL:
   is told by the rows that it wrote, and is unknown where these can't be asked. It is never taken for undone.
 - No state of a session is used, so that a pooler may stand in between: settings are local to a transaction, tables are
   named with their schema, nothing is prepared, listened to or locked beyond a transaction.
+- Whoever reads by position goes no further than the safe head of ``postgres_feed``.
 - No password is told: messages name hosts, port and database. The file, its note and its locks have no part there.
 
 Start reading in ``schema`` (what is stored), then ``opening`` (how a file is checked, created and brought up to date)
 and ``database`` (statements and transactions). ``write_lock`` says who holds the write lock, and how long the system's
 own processes wait for it. For PostgreSQL start in ``postgres`` and ``postgres_schema``; ``postgres_database`` is the
 connection, ``postgres_waiting`` its deadlines, ``postgres_commits`` what became of a commit, ``postgres_opening`` whose
-schema is taken, ``postgres_address`` and ``postgres_failures`` what people read, and ``portable_sql`` how SQL for both
-is made into SQL of PostgreSQL.
+schema is taken, ``postgres_address`` and ``postgres_failures`` what people read, ``postgres_feed`` how far one may read
+by position, and ``portable_sql`` how SQL for both is made into SQL of PostgreSQL.
 """
