@@ -91,7 +91,9 @@ class RegistryActor(RuntimeActor):
             return
         self.configure(message)
         journal = open_journal(
-            JournalPlace.of_home(message.home), synchronous=message.settings.synchronous, patience_s=_JOURNAL_PATIENCE_S
+            JournalPlace.of_home(message.home, message.settings.journal),
+            synchronous=message.settings.synchronous,
+            patience_s=_JOURNAL_PATIENCE_S,
         )
         self._read: Journal = journal
         self._retention = Retention(journal, message.settings)

@@ -49,7 +49,9 @@ class JournalAccess:
         """``patience_s``: how long a call waits at most while another process holds the file's lock."""
         self._clock_offset_s = base.clock_offset_s
         self._journal = open_journal(
-            JournalPlace.of_home(base.home), synchronous=base.settings.synchronous, patience_s=patience_s
+            JournalPlace.of_home(base.home, base.settings.journal),
+            synchronous=base.settings.synchronous,
+            patience_s=patience_s,
         )
         self._refusals = JournalRefusals()
         self._group: WatchedGroup | None = None

@@ -126,7 +126,7 @@ class AsyncStepActor(RuntimeActor):
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self._name = message.name
-        self._stored_outputs = StoredOutputs.of_home(message.base.home)
+        self._stored_outputs = StoredOutputs.of_system(message.base)
         ready, self._speakers = configure_user_process(self, message)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         _allow_many_files()

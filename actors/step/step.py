@@ -74,7 +74,7 @@ class StepActor(RuntimeActor):
 
     def _on_configuration(self, message: StepConfiguration, sender: Address) -> None:
         self._name, self._supervisor = message.name, sender
-        self._stored_outputs = StoredOutputs.of_home(message.base.home)
+        self._stored_outputs = StoredOutputs.of_system(message.base)
         ready, self._speakers = configure_user_process(self, message, self._lay_down(message.base.home))
         self._speakers.is_late = self._leftovers.is_left
         self.send(sender, ready)

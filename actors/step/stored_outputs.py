@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol
 from antistrophe.definition.outputs import unpack_output
 from antistrophe.errors import AntistropheError, InDoubtError, JournalError
 from antistrophe.journal import JournalPlace, JournalRecord, open_journal
-from antistrophe.messages import RunStep
+from antistrophe.messages import Configuration, RunStep
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.results import result_in
 
@@ -37,9 +37,10 @@ class StoredOutputs:
         self._known = _Places("", (), {}, 0)
 
     @classmethod
-    def of_home(cls, home: str) -> StoredOutputs:
-        """Those in the journal of a home, which is opened for reading only, and never for long."""
-        return cls(lambda: open_journal(JournalPlace.of_home(home), read_only=True))
+    def of_system(cls, base: Configuration) -> StoredOutputs:
+        """Those in the journal of the system, which is opened for reading only, and never for long."""
+        place = JournalPlace.of_home(base.home, base.settings.journal)
+        return cls(lambda: open_journal(place, read_only=True))
 
     def packed(self, saga_id: str, seq: int) -> bytes:
         """The output in one entry of a saga. Raises JournalError."""

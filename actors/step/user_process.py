@@ -20,7 +20,7 @@ from antistrophe.definition.code_files import FileStamp, stamp_of
 from antistrophe.definition.code_loading import CodeNotLoadableError, load_step_class, mark_step_process
 from antistrophe.definition.relocation import other_place
 from antistrophe.errors import JournalError, UnreadableDataError
-from antistrophe.journal import JournalPlace
+from antistrophe.journal import journal_path
 from antistrophe.linux.control_groups import enter_group
 from antistrophe.linux.descendants import mark_step_descendants
 from antistrophe.linux.descriptor import OpenFile, changed, give_up_files
@@ -76,7 +76,7 @@ def configure_user_process(
         root_level = level_in(environment.pop(LEVEL_VARIABLE, b""))
         take_environment(environment)
     speakers = listen(message.base.home, message.base.settings, root_level, many=attempt_file is None)
-    give_up_files(os.path.realpath(JournalPlace.of_home(message.base.home).file))  # and those beside it: -wal, -shm
+    give_up_files(os.path.realpath(journal_path(message.base.home)))  # and those beside it: -wal, -shm
     mark_step_descendants(message.name)
     if message.group:
         try:

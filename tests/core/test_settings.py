@@ -53,6 +53,11 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "retain_finished_s": None,
         "retain_finished": None,
         "on_parked": None,
+        "journal": None,
+        "host_name": None,
+        "labels": (),
+        "lease_s": 10.0,
+        "steal_s": 1.0,
     }
 
 

@@ -248,7 +248,8 @@ def _journal(home: Path, system: _System, *, all_sagas: bool) -> Iterator[Findin
 def _structure(journal: StoredJournal, place: JournalPlace) -> Iterator[Finding]:
     size = place.size_bytes()
     journal.check()
-    yield _well("journal", f"{place.file.name}: {size / (1 << 20):.1f} MiB, last position {journal.head()}, sound")
+    what = str(place) if size is None else f"{place.existing_file().name}: {size / (1 << 20):.1f} MiB"
+    yield _well("journal", f"{what}, last position {journal.head()}, sound")
 
 
 def _size(place: JournalPlace) -> Finding:

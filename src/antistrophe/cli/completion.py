@@ -15,7 +15,7 @@ def saga_ids(context: click.Context, _parameter: click.Parameter, typed: str) ->
     """At most MOST ids; none where the home can't be read: a shell that completes shows no errors."""
     invocation = context.find_object(Invocation) or Invocation()
     try:
-        with stored_journal(invocation.home) as journal:
+        with stored_journal(invocation.stored_place()) as journal:
             page = journal.list(text=typed or None, limit=MOST)
     except AntistropheError:
         return []

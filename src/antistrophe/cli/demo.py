@@ -94,7 +94,7 @@ class _Demo:
         """Both acts, and the count."""
         open_bank(self._bank)
         self._say(INTRODUCTION)
-        with SagaOrchestrator(self._home, settings=self._invocation.settings()) as orchestrator:
+        with SagaOrchestrator(self._home, settings=self._invocation.settings(), journal="") as orchestrator:
             first = self._act(orchestrator, FIRST_ACT, FIRST)
             self._show_the_hung(f"transfer-{HANGS:02}")
             second = self._act(orchestrator, SECOND_ACT, SECOND, kill=True)

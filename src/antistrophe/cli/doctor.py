@@ -29,7 +29,7 @@ def doctor_verb(invocation: Invocation, all_sagas: bool) -> int:
     home = invocation.existing_home()
     findings = examine(home, all_sagas=all_sagas)
     system = system_state(invocation.home)
-    settings = unpack_settings(system.settings) if isinstance(system, Ready) else None
+    settings = unpack_settings(system.settings).without_secrets() if isinstance(system, Ready) else None
     wrong = any(finding.health is Health.WRONG for finding in findings)
     if invocation.as_json:
         shown = None if settings is None else _values(settings)

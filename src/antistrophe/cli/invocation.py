@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 import click
 
 from antistrophe.client import stored_home
+from antistrophe.client.chosen_settings import with_chosen_journal
 from antistrophe.client.session import DEFAULT_HOME, home_of
 from antistrophe.journal import JournalPlace
 from antistrophe.linux.termination import HOME_VARIABLE
 from antistrophe.narration.phrases import places
 from antistrophe.narration.times import tell_in
 from antistrophe.settings import Settings
+from antistrophe.settings.journal_url import JOURNAL_VARIABLE, has_password, is_url
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +31,7 @@ class Invocation:
     home_option: Path | None = None
     as_json: bool = False
     settings_file: Path | None = None
+    journal_option: str | None = None
 
     @property
     def home(self) -> Path:
@@ -39,18 +42,31 @@ class Invocation:
         """The settings of ``--settings``, or None. Raises InvalidSettingsError."""
         return None if self.settings_file is None else Settings.load(self.settings_file)
 
+    @property
+    def journal_url(self) -> str | None:
+        """The URL of the journal: ``--journal``, else that of ``--settings``, else ``$ANTISTROPHE_JOURNAL``; None: it
+        is in the home's file. Raises InvalidSettingsError."""
+        return with_chosen_journal(self.settings() or Settings(), self.journal_option).journal
+
     def existing_home(self) -> Path:
         """The home, which has to exist: a verb that asks makes nothing. Raises JournalError."""
         return stored_home.existing_home(self.home)
 
     def stored_place(self) -> JournalPlace:
-        """The place of the home's journal, which has to exist and be its owner's alone. Raises JournalError."""
-        return stored_home.stored_place(self.home)
+        """The place of the journal, which has to exist and be its owner's alone. Raises JournalError."""
+        return stored_home.stored_place(self.home, self.journal_url)
+
+    @property
+    def shown_place(self) -> Path | JournalPlace:
+        """Where the sagas are, for people: the home, or the database."""
+        url = self.journal_url
+        return self.home if url is None else JournalPlace.of_home(self.home, url)
 
     def command(self, words: str, *arguments: str) -> str:
         """A command line that a person can type: ``words`` as they are, then ``arguments`` quoted. It names the home
-        where this call was given one."""
+        and the journal where this call was given them."""
         named = "" if self.home_option is None else f" --home {shlex.quote(str(self.home_option))}"
+        named += "" if self.journal_option is None else f" --journal {shlex.quote(self.journal_option)}"
         return " ".join([f"antistrophe{named}", words, *([places(*arguments)] if arguments else [])])
 
 
@@ -66,40 +82,61 @@ def _keeps(attribute: str, convert: Callable[[Any], Any]) -> Callable[[click.Con
     return keep
 
 
+def _url_of_argument(text: str) -> str:
+    if not is_url(text):
+        raise click.BadParameter("it is a URL as postgresql://HOST/DATABASE, and this is none", param_hint="--journal")
+    if has_password(text):
+        raise click.BadParameter(
+            f"everybody on this machine can read the arguments of a process: put the password into the file that"
+            f" $PGPASSFILE names, or the whole URL into ${JOURNAL_VARIABLE}",
+            param_hint="--journal",
+        )
+    return text
+
+
+_OPTIONS = (
+    click.option(
+        "--home",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        expose_value=False,
+        callback=_keeps("home_option", Path),
+        help=f"The home of the actor system; by default ${HOME_VARIABLE}, else {DEFAULT_HOME}.",
+    ),
+    click.option(
+        "--journal",
+        metavar="URL",
+        expose_value=False,
+        callback=_keeps("journal_option", _url_of_argument),
+        help=f"The database that keeps the journal; by default ${JOURNAL_VARIABLE}, else it is a file of the home.",
+    ),
+    click.option(
+        "--settings",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        expose_value=False,
+        callback=_keeps("settings_file", Path),
+        help="A TOML profile, used where this call starts the actor system.",
+    ),
+    click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=_keeps("as_json", bool),
+        help="Print JSON, and nothing else, on standard output.",
+    ),
+    click.option(
+        "--utc",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda _context, _parameter, value: tell_in(UTC) if value else None,
+        help="Tell times in UTC; by default they are those of your time zone.",
+    ),
+)
+
+
 def everywhere(command: F) -> F:
     """The options that stand before or after every verb."""
-    options = (
-        click.option(
-            "--home",
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            expose_value=False,
-            callback=_keeps("home_option", Path),
-            help=f"The home of the actor system; by default ${HOME_VARIABLE}, else {DEFAULT_HOME}.",
-        ),
-        click.option(
-            "--settings",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            expose_value=False,
-            callback=_keeps("settings_file", Path),
-            help="A TOML profile, used where this call starts the actor system.",
-        ),
-        click.option(
-            "--json",
-            is_flag=True,
-            expose_value=False,
-            callback=_keeps("as_json", bool),
-            help="Print JSON, and nothing else, on standard output.",
-        ),
-        click.option(
-            "--utc",
-            is_flag=True,
-            expose_value=False,
-            callback=lambda _context, _parameter, value: tell_in(UTC) if value else None,
-            help="Tell times in UTC; by default they are those of your time zone.",
-        ),
-    )
-    for option in reversed(options):
+    for option in reversed(_OPTIONS):
         command = option(command)
     return command

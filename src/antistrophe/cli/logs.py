@@ -33,8 +33,8 @@ def logs_verb(invocation: Invocation, saga_id: str, follow: bool) -> int:
 
     What is kept is bounded (`step_log_bytes`), so of a saga of long ago there may be nothing left.
     """
-    with stored_journal(invocation.home) as journal:
-        find_saga(journal, saga_id, invocation.home)
+    with stored_journal(invocation.stored_place()) as journal:
+        find_saga(journal, saga_id, invocation.shown_place)
         reader = StepLogReader(invocation.home, saga_id)
         records = _following(journal, reader, saga_id) if follow else iter(reader.more())
         try:

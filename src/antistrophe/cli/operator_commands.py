@@ -110,7 +110,12 @@ def reload_verb(invocation: Invocation) -> int:
     invocation.existing_home()
     count = 0
     if probe(invocation.home) is not None:
-        with as_tool(), SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
+        with (
+            as_tool(),
+            SagaOrchestrator(
+                invocation.home, journal=invocation.journal_option, settings=invocation.settings()
+            ) as orchestrator,
+        ):
             count = orchestrator.reload()
     if invocation.as_json:
         screen.print_json_line({"processes": count})
@@ -121,8 +126,14 @@ def reload_verb(invocation: Invocation) -> int:
 
 def _order(invocation: Invocation, saga_id: str, wait: bool, order: Callable[[SagaOrchestrator], object]) -> int:
     """Give an order. Its answer does not count: an order without effect was journaled by an earlier call."""
-    invocation.stored_place()  # an order to a saga must not make a home
-    with as_tool(), SagaOrchestrator(invocation.home, settings=invocation.settings()) as orchestrator:
+    invocation.existing_home()  # an order to a saga must not make a home
+    invocation.stored_place()
+    with (
+        as_tool(),
+        SagaOrchestrator(
+            invocation.home, journal=invocation.journal_option, settings=invocation.settings()
+        ) as orchestrator,
+    ):
         order(orchestrator)
         if wait:
             with contextlib.suppress(SagaError):

@@ -37,7 +37,7 @@ STATUS_WORDS = [status.value for status in SagaStatus if status is not SagaStatu
 @pass_invocation
 def status_verb(invocation: Invocation) -> int:
     """Is the actor system running, and how many sagas are there in which status?"""
-    with stored_journal(invocation.home) as journal:
+    with stored_journal(invocation.stored_place()) as journal:
         counts = {status: number for status, number in journal.counts().items() if status.value in STATUS_WORDS}
     system = system_state(invocation.home)
     processes = processes_of_home(invocation.home)
@@ -90,7 +90,7 @@ def list_verb(
 ) -> int:
     """List the sagas, the last accepted first."""
     wanted = None if status is None else SagaStatus(status)
-    with stored_journal(invocation.home) as journal:
+    with stored_journal(invocation.stored_place()) as journal:
         page = journal.list(status=wanted, name=name, text=text, limit=limit, cursor=cursor)
     if invocation.as_json:
         screen.print_json({"sagas": page.sagas, "cursor": page.cursor})
@@ -114,8 +114,8 @@ def list_verb(
 @pass_invocation
 def show_verb(invocation: Invocation, saga_id: str) -> int:
     """Show one saga: its steps, and every entry of its journal."""
-    with stored_journal(invocation.home) as journal:
-        saga = find_saga(journal, saga_id, invocation.home)
+    with stored_journal(invocation.stored_place()) as journal:
+        saga = find_saga(journal, saga_id, invocation.shown_place)
         timeline = journal.timeline(saga_id)
         spans = () if invocation.as_json else course_of(journal.load(saga_id))
         told = told_by(journal, saga_id, timeline)
@@ -153,8 +153,8 @@ def _head(saga: SagaMetadata, told: Sequence[SagaMetadata]) -> Table:
 @pass_invocation
 def explain_verb(invocation: Invocation, saga_id: str) -> int:
     """Explain in sentences what happened to a saga, why it turned back, what is owed, and what to do now."""
-    with stored_journal(invocation.home) as journal:
-        find_saga(journal, saga_id, invocation.home)
+    with stored_journal(invocation.stored_place()) as journal:
+        find_saga(journal, saga_id, invocation.shown_place)
         entries = journal.load(saga_id)
     explanation = explain(entries, system_runs=system_state(invocation.home) is not None)
     if invocation.as_json:

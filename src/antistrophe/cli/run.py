@@ -100,7 +100,9 @@ class _Run:
             # These are closed in the opposite order: closing the orchestrator ends the waits in the pool's threads.
             progress = stack.enter_context(self._progress())
             pool = stack.enter_context(ThreadPoolExecutor(at_a_time, "antistrophe-run"))
-            orchestrator = stack.enter_context(SagaOrchestrator(self._invocation.home, settings=settings))
+            orchestrator = stack.enter_context(
+                SagaOrchestrator(self._invocation.home, settings=settings, journal=self._invocation.journal_option)
+            )
             batch = Batch(orchestrator, pool, at_a_time)
             task = progress.add_task("", total=self._total, totals="")
             for result in batch.run(lines):

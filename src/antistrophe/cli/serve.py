@@ -46,7 +46,7 @@ def serve_verb(invocation: Invocation, port: int | None, host: str | None, trace
         as_tool(),
         _stop_signals() as stop,
         _metrics(invocation, port, host) as metrics,
-        SagaOrchestrator(invocation.home, settings=settings) as orchestrator,
+        SagaOrchestrator(invocation.home, journal=invocation.journal_option, settings=settings) as orchestrator,
         _traces(orchestrator.home, wanted=traces),
     ):
         _say_ready(invocation, orchestrator, metrics)

@@ -45,8 +45,8 @@ def export_verb(invocation: Invocation, saga_id: str, unmasked: bool) -> int:
 
     What JSON can't hold is written as every --json output writes it: times in ISO 8601, bytes in hexadecimal.
     """
-    with stored_journal(invocation.home) as journal:
-        saga = find_saga(journal, saga_id, invocation.home)
+    with stored_journal(invocation.stored_place()) as journal:
+        saga = find_saga(journal, saga_id, invocation.shown_place)
         timeline = journal.timeline(saga_id, unmasked=unmasked)
         masks = {} if unmasked else _masks(journal.load(saga_id))
     with closing(open_store(invocation.stored_place(), read_only=True)) as database:
@@ -131,8 +131,8 @@ def purge_verb(
         return DONE
     word = "would be purged" if dry_run else "purged"
     line = f"{report.sagas:,} sagas {word}, about {mebibytes(report.bytes)}"
-    if not dry_run:
-        line += f"; {place.file.name} had {mebibytes(before)}, and has {mebibytes(after)}"
+    if not dry_run and before is not None and after is not None:
+        line += f"; {place.existing_file().name} had {mebibytes(before)}, and has {mebibytes(after)}"
     screen.output().print(line, soft_wrap=True)
     return DONE
 
@@ -165,7 +165,7 @@ def compact_verb(invocation: Invocation) -> int:
     It is needed once for a file that an older release has made: a purge can't make that smaller before. It takes twice
     the size of what is in the file as free disk while it works. One that is killed leaves the file as it was.
     """
-    place = invocation.stored_place()
+    file = invocation.stored_place().existing_file()
     lock = HomeLock.take(invocation.home)
     if lock is None:
         raise SystemStateError(
@@ -173,13 +173,13 @@ def compact_verb(invocation: Invocation) -> int:
             " can be journaled while the file is written anew"
         )
     try:
-        with closing(open_store(place)) as database:
-            before = place.size_bytes()
+        with closing(open_store(file)) as database:
+            before = file.stat().st_size
             room = mebibytes(room_needed(database))
-            line = f"{place} has {mebibytes(before)}; this takes up to {room} of free disk while it works"
+            line = f"{file} has {mebibytes(before)}; this takes up to {room} of free disk while it works"
             screen.errors().print(screen.safe(line), soft_wrap=True)
             compact(database)
-            after = place.size_bytes()
+            after = file.stat().st_size
         if not lock.after_death:  # else the next system has to know of the death that it comes after
             lock.ends_well()
     finally:
@@ -187,5 +187,5 @@ def compact_verb(invocation: Invocation) -> int:
     if invocation.as_json:
         screen.print_json_line({"file_bytes_before": before, "file_bytes_after": after})
     else:
-        screen.output().print(f"{place.file.name} had {mebibytes(before)}, and has {mebibytes(after)}")
+        screen.output().print(f"{file.name} had {mebibytes(before)}, and has {mebibytes(after)}")
     return DONE

@@ -32,7 +32,7 @@ def watch_verb(invocation: Invocation, until_idle: bool, from_position: int | No
     `watch` only reads the journal: it neither starts the actor system nor keeps it running, and goes on when the system
     stops and comes back.
     """
-    with stored_journal(invocation.home) as journal:
+    with stored_journal(invocation.stored_place()) as journal:
         position = journal.head() if from_position is None else from_position
         try:
             _follow(invocation, journal, position, until_idle)

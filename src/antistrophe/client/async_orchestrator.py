@@ -130,16 +130,18 @@ class AsyncSagaOrchestrator:
         *,
         settings: Settings | None = None,
         versions: Upcasts | None = None,
+        journal: str | None = None,
     ) -> None:
         self._home = home
         self._settings = settings
         self._versions = versions
+        self._journal = journal
         self._threads = CallThreads()
 
     async def open(self) -> Self:
         """Start the actor system of the home, or attach to the one that runs there."""
         if not self._threads.opened:
-            await self._threads.open(self._home, self._settings, self._versions)
+            await self._threads.open(self._home, self._settings, self._versions, self._journal)
         return self
 
     @property

@@ -58,10 +58,14 @@ class CallThreads:
         return self._orchestrator is not None and self.session.usable
 
     async def open(
-        self, home: str | os.PathLike[str] | None, settings: Settings | None, versions: Upcasts | None
+        self,
+        home: str | os.PathLike[str] | None,
+        settings: Settings | None,
+        versions: Upcasts | None,
+        journal: str | None,
     ) -> None:
         """Open the orchestrator. Where the task is cancelled meanwhile, it is closed as soon as it is open."""
-        opening = self._calls.submit(SagaOrchestrator, home, settings=settings, versions=versions)
+        opening = self._calls.submit(SagaOrchestrator, home, settings=settings, versions=versions, journal=journal)
         try:
             self._orchestrator = await asyncio.shield(asyncio.wrap_future(opening))
         except asyncio.CancelledError:

@@ -10,7 +10,6 @@ from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalBusyError, SagaNotFoundError
 from antistrophe.journal import JournalPlace, Where, open_journal
 from antistrophe.logs.forgetting import forget
-from antistrophe.storage.own_transactions import refuse_while_writing
 
 _LOG_PATIENCE_S = 30.0
 _PAUSE_S = 0.05
@@ -26,10 +25,11 @@ def erase(where: Where, saga_id: str, *, synchronous: str = "FULL", log_patience
     check_text(saga_id, "saga's id")
     if not is_text(saga_id):
         raise SagaNotFoundError(f"there is no saga {saga_id!a:.200} in {place}")
-    refuse_while_writing(place.file, "an erasure")
+    place.refuse_in_transaction("an erasure")
     with closing(open_journal(place, synchronous=synchronous)) as journal:
         erased = journal.erase(saga_id)
-        forget(place.home, lambda each: each == saga_id)
+        if place.home is not None:
+            forget(place.home, lambda each: each == saga_id)
         deadline = time.monotonic() + log_patience_s
         while not journal.cut_log():
             if time.monotonic() > deadline:

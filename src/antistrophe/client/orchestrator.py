@@ -20,7 +20,6 @@ from antistrophe.client.subscription import ChangeSubscription
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.eventstore.recorded import Upcasts
 from antistrophe.eventstore.store import EventStore
-from antistrophe.journal import JournalPlace
 from antistrophe.logs.reading import records_of
 from antistrophe.messages import (
     CodeReloaded,
@@ -45,14 +44,17 @@ class SagaOrchestrator:
 
     ``home``: the folder of the actor system, by default ``$ANTISTROPHE_HOME``, else ``.antistrophe``. ``settings``
     count only where this orchestrator starts the system. ``versions`` (a VersionRegistry) brings old events up to date
-    wherever they are read: in a saga's result and in ``event_store``. Its steps see a copy of ``os.environ`` as it is
+    wherever they are read: in a saga's result and in ``event_store``. ``journal``: the URL of the database that keeps
+    the journal; by default that of the settings, else ``$ANTISTROPHE_JOURNAL``, else it is a file in the home (so with
+    an empty text in any case). Its steps see a copy of ``os.environ`` as it is
     now, without the variables that begin with ``ANTISTROPHE_``. Any thread may use an orchestrator; after a fork,
     open another one. Close it, or use ``with``.
 
-    Raises RequestError for an environment of more than 16 MiB. Every call may raise SystemUnavailableError, when no
-    actor system answers (within ``open_timeout_s`` when it is opened, within ``reattach_s`` later), JournalError, when
-    the journal can't be used, and SystemStateError, after `close` and in a fork. In every case an accepted saga goes on
-    as soon as its home is open again.
+    Raises RequestError for an environment of more than 16 MiB, InvalidSettingsError for a ``journal`` that is no URL,
+    and SystemStateError where the system that runs has another journal. Every call may raise SystemUnavailableError,
+    when no actor system answers (within ``open_timeout_s`` when it is opened, within ``reattach_s`` later),
+    JournalError, when the journal can't be used, and SystemStateError, after `close` and in a fork. In every case an
+    accepted saga goes on as soon as its home is open again.
     """
 
     def __init__(
@@ -61,8 +63,9 @@ class SagaOrchestrator:
         *,
         settings: Settings | None = None,
         versions: Upcasts | None = None,
+        journal: str | None = None,
     ) -> None:
-        self._session = Session(home, settings, versions)
+        self._session = Session(home, settings, versions, journal)
 
     @property
     def home(self) -> Path:
@@ -162,7 +165,7 @@ class SagaOrchestrator:
         """
         self._session.check_open()
         return purge(
-            JournalPlace.of_home(self.home),
+            self._session.journal,
             purgeable(older_than, name, status, events=events),
             dry_run=dry_run,
             synchronous=self.settings.synchronous,
@@ -180,7 +183,7 @@ class SagaOrchestrator:
         purged, and JournalBusyError where somebody reads the file for so long that its log can't be cut off.
         """
         self._session.check_open()
-        return erase(JournalPlace.of_home(self.home), saga_id, synchronous=self.settings.synchronous)
+        return erase(self._session.journal, saga_id, synchronous=self.settings.synchronous)
 
     # --- looking -------------------------------------------------------------------------------------------------
 
@@ -296,8 +299,8 @@ class SagaOrchestrator:
     @property
     def settings(self) -> Settings:
         """Those of the system that runs, whoever started it. ``settings.sources()`` says where each value comes
-        from."""
-        return self._session.attachment.settings
+        from. A password in the journal's URL is hidden."""
+        return self._session.attachment.settings.without_secrets()
 
     @property
     def event_store(self) -> EventStore:

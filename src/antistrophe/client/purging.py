@@ -12,7 +12,6 @@ from antistrophe.errors import JournalBusyError, RequestError
 from antistrophe.journal import JournalPlace, Purgeable, StoredJournal, Where, open_journal
 from antistrophe.logs.forgetting import forget
 from antistrophe.records import PurgeReport, SagaStatus
-from antistrophe.storage.own_transactions import refuse_while_writing
 
 _LOG_PATIENCE_S = 30.0
 _LONGEST_PAUSE_S = 0.25
@@ -47,7 +46,7 @@ def purge(
     stays purged.
     """
     place = JournalPlace.at(where)
-    refuse_while_writing(place.file, "a purge")
+    place.refuse_in_transaction("a purge")
     with closing(open_journal(place, synchronous=synchronous)) as journal:
         walk = journal.purge(which, dry_run=dry_run)
         if dry_run:
@@ -58,7 +57,8 @@ def purge(
             while _step(step, go_on):
                 _keep_log_small(journal, place)
         journal.empty_log()
-        forget(place.home, lambda saga_id: journal.purged(saga_id) is not None)
+        if place.home is not None:
+            forget(place.home, lambda saga_id: journal.purged(saga_id) is not None)
     return walk.report
 
 

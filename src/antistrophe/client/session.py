@@ -6,7 +6,6 @@ import os
 import pwd
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 
 from antistrophe.client.arguments import check_text
 from antistrophe.client.caller_trace import in_callers_trace
+from antistrophe.client.chosen_settings import warn_of_others, with_chosen_journal
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.introduction import Introduction
 from antistrophe.client.request_reply import Requests
@@ -58,8 +58,7 @@ from antistrophe.messages import (
 from antistrophe.records import SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
 from antistrophe.saga.outcome import Outcome, error_of
-from antistrophe.settings import Settings, SettingsWarning
-from antistrophe.storage.own_transactions import refuse_while_writing, writes_to
+from antistrophe.settings import Settings
 
 T = TypeVar("T")
 
@@ -84,7 +83,11 @@ class Session:
     """
 
     def __init__(
-        self, home: str | os.PathLike[str] | None, settings: Settings | None, versions: Upcasts | None = None
+        self,
+        home: str | os.PathLike[str] | None,
+        settings: Settings | None,
+        versions: Upcasts | None = None,
+        journal: str | None = None,
     ) -> None:
         if settings is not None and not isinstance(settings, Settings):
             raise InvalidSettingsError(f"settings= takes Settings(...) or Settings.load(file), not {settings!a:.200}")
@@ -92,16 +95,16 @@ class Session:
         _refuse_green_threads()
         _check_room()
         self.home = home_of(home)
-        self._journal = JournalPlace.of_home(self.home)
         self._versions = versions
         self._store: EventStore | None = None
         self._store_lock = threading.Lock()
-        self.attachment = Attachment(self.home, settings or Settings())
+        self.attachment = Attachment(self.home, with_chosen_journal(settings or Settings(), journal))
         introduction = Introduction(self.attachment.client_id)
         self.requests = Requests(self.attachment, introduction=introduction)
         self.attachment.open()
+        self.journal = JournalPlace.of_home(self.home, self.attachment.settings.journal)
         if settings is not None:
-            _warn_of_others(settings, self.attachment.settings, self.home)
+            warn_of_others(settings, self.attachment.settings, self.home)
         self.requests.introduce()
 
     @property
@@ -142,7 +145,7 @@ class Session:
     def result(self, saga_id: str, deadline: Deadline) -> list[object]:
         """Wait for the end of a saga and return its events. Raises the SagaError that it ended with."""
         check_text(saga_id, "saga's id")
-        if writes_to(self._journal.file) and self.require(saga_id).status.running:
+        if self.journal.is_written_by_caller and self.require(saga_id).status.running:
             self._refuse_in_transaction(f"saga {saga_id!r}, which has not ended,")
         return self._events_of(self.requests.outcome(saga_id, deadline))
 
@@ -256,7 +259,7 @@ class Session:
 
     def _refuse_in_transaction(self, what: str) -> None:
         """Raise RequestError where the caller has a transaction open on the journal: the system could write nothing."""
-        refuse_while_writing(self._journal.file, what)
+        self.journal.refuse_in_transaction(what)
 
     def _events_of(self, outcome: Outcome) -> list[object]:
         error = error_of(outcome)
@@ -280,7 +283,7 @@ class Session:
             if self._store is None:
                 self.check_open()
                 synchronous = self.attachment.settings.synchronous
-                self._store = EventStore(self._journal.file, self._versions, synchronous=synchronous)
+                self._store = EventStore(self.journal.where, self._versions, synchronous=synchronous)
             return self._store
 
     # --- leaving -------------------------------------------------------------------------------------------------
@@ -317,20 +320,6 @@ def user_name() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid {os.getuid()}"
-
-
-def _warn_of_others(given: Settings, effective: Settings, home: Path) -> None:
-    """Warn where the system that runs has other settings than those that the caller gave."""
-    differences = given.differences(effective)
-    differences.pop("open_timeout_s", None)  # the caller's own patience: it has counted already
-    if differences:
-        told = ", ".join(f"{name} is {other!r}, not {one!r}" for name, (one, other) in differences.items())
-        warnings.warn(
-            f"the actor system of {home} runs already, and keeps the settings that it was started with: {told}. Those"
-            " given here have no effect until it is started anew, once no program is attached to it",
-            SettingsWarning,
-            stacklevel=4,
-        )
 
 
 def _check_room() -> None:

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from antistrophe.errors import JournalError, SagaNotFoundError, SystemUnavailableError
-from antistrophe.journal import JournalPlace, StoredJournal, open_journal
+from antistrophe.journal import JournalPlace, StoredJournal, open_journal, refuse_elsewhere
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.launcher.control_protocol import State
 from antistrophe.launcher.home_lock import refuse_shared
@@ -33,32 +33,36 @@ def existing_home(home: Path) -> Path:
     return home
 
 
-def stored_place(home: Path) -> JournalPlace:
-    """The place of the home's journal, which has to exist and be its owner's alone. Raises JournalError."""
+def stored_place(home: Path, url: str | None = None) -> JournalPlace:
+    """The place of a journal that exists: the file of a home that is its owner's alone, or the database at a URL, which
+    needs no home. Raises JournalError."""
+    if url is not None:
+        return JournalPlace.of_home(home, url)
     refuse_shared(existing_home(home))
     place = JournalPlace.of_home(home)
+    refuse_elsewhere(place)
     if not place.exists():
         raise JournalError(f"{home} has no journal: nothing has run there yet, or the home is elsewhere")
     return place
 
 
 @contextmanager
-def stored_journal(home: Path) -> Iterator[StoredJournal]:
-    """The journal of the home. A system that runs there writes the same file, so it makes no difference.
+def stored_journal(place: JournalPlace) -> Iterator[StoredJournal]:
+    """The journal at that place. A system that runs writes the same one, so it makes no difference.
 
     Raises JournalError where there is no journal, or it can't be read.
     """
-    with closing(open_journal(stored_place(home), read_only=True)) as journal:
+    with closing(open_journal(place, read_only=True)) as journal:
         yield journal
 
 
-def find_saga(journal: StoredJournal, saga_id: str, home: Path) -> SagaMetadata:
+def find_saga(journal: StoredJournal, saga_id: str, where: Path | JournalPlace) -> SagaMetadata:
     """The saga as monitoring shows it. Raises SagaNotFoundError, and SagaExistsError where it was purged."""
     saga = journal.metadata(saga_id)
     if saga is None and (purged := journal.purged(saga_id)) is not None:
         raise was_purged(saga_id, purged)
     if saga is None:
-        raise SagaNotFoundError(f"there is no saga {saga_id!r} in {home}; `antistrophe list` shows all sagas")
+        raise SagaNotFoundError(f"there is no saga {saga_id!r} in {where}; `antistrophe list` shows all sagas")
     return saga
 
 

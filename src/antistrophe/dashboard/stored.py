@@ -120,7 +120,7 @@ class StoredHome:
     def _place(self) -> tuple[int, int] | None:
         """Which file has the journal's name now."""
         try:
-            found = stored_place(self.home).file.stat()
+            found = stored_place(self.home).existing_file().stat()
         except (JournalError, OSError):
             return None
         return (found.st_dev, found.st_ino)

@@ -19,15 +19,15 @@ The rules:
 - What can't be read is a JournalError that names the file and the entry.
 
 Each file answers one question: ``journal`` what a journal does and ``stored_journal`` what its tools do with it,
-``place`` where it is and ``opening`` how it is opened there, ``sqlite`` how it works in the home's file,
-``group`` how appends share a transaction, ``rows`` and ``short_entries`` how entries and states are packed, ``shapes``
-how definitions are stored once, ``packed_append`` what one append writes, ``stored_entries`` and ``stored_states`` how
-all of it is read, ``ordinary_course`` how most sagas are shown without a fold, ``typed_values`` what is checked there,
-``saga_counts`` how sagas are counted, ``timeline`` how people see them, ``saga_lists`` and ``paging`` how a list comes
-in pages, ``text_index`` how texts are found, ``moments`` where in the journal a moment is, ``retention`` how finished
-sagas are purged, ``tombstones`` what stays of them, ``erasing`` how the data of one are erased, ``growth`` what the
-file takes, and ``statistics_follower`` how statistics of it are kept by others than the system. Start reading in
-``journal``. ``actors/saga/journal_access.py`` is how the actors use it.
+``place`` where it is, ``place_note`` how a home remembers that, ``opening`` how it is opened there, ``sqlite`` how it
+works in the home's file, ``group`` how appends share a transaction, ``rows`` and ``short_entries`` how entries and
+states are packed, ``shapes`` how definitions are stored once, ``packed_append`` what one append writes,
+``stored_entries`` and ``stored_states`` how all of it is read, ``ordinary_course`` how most sagas are shown without a
+fold, ``typed_values`` what is checked there, ``saga_counts`` how sagas are counted, ``timeline`` how people see them,
+``saga_lists`` and ``paging`` how a list comes in pages, ``text_index`` how texts are found, ``moments`` where in the
+journal a moment is, ``retention`` how finished sagas are purged, ``tombstones`` what stays of them, ``erasing`` how the
+data of one are erased, ``growth`` what the file takes, and ``statistics_follower`` how statistics of it are kept by
+others than the system. Start reading in ``journal``. ``actors/saga/journal_access.py`` is how the actors use it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import Journal, JournalRecord, SagaEvent, SagaPage, SeqConflictError
 from antistrophe.journal.opening import journal_in, leave_tidy, open_journal, open_store
 from antistrophe.journal.place import FILE_NAME, JournalPlace, Where, journal_path
+from antistrophe.journal.place_note import note, refuse_elsewhere
 from antistrophe.journal.retention import Purge, Purgeable
 from antistrophe.journal.sqlite import SqliteJournal
 from antistrophe.journal.stored_entries import RESULTS
@@ -59,6 +60,8 @@ __all__ = [
     "journal_in",
     "journal_path",
     "leave_tidy",
+    "note",
     "open_journal",
     "open_store",
+    "refuse_elsewhere",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from antistrophe.errors import JournalError
 from antistrophe.journal.place import JournalPlace, Where
 from antistrophe.journal.sqlite import SqliteJournal
 from antistrophe.journal.stored_journal import StoredJournal
@@ -28,7 +29,9 @@ def open_store(
     """Open the database that a journal is in. The arguments and errors are those of ``open_journal``."""
     patience = None if patience_s is None else LockPatience(patience_s)
     place = JournalPlace.at(where)
-    return open_database(place.file, synchronous=synchronous, read_only=read_only, patience=patience)
+    if place.url is not None:
+        raise JournalError(f"{place}: this release can't keep a journal in PostgreSQL yet; go on without naming one")
+    return open_database(place.existing_file(), synchronous=synchronous, read_only=read_only, patience=patience)
 
 
 def journal_in(database: Database) -> StoredJournal:
@@ -39,4 +42,6 @@ def journal_in(database: Database) -> StoredJournal:
 def leave_tidy(where: Where, *, synchronous: str) -> None:
     """Leave the journal as it is easiest to copy, where nobody uses it any more: one file, without a log. Raises
     JournalError."""
+    if JournalPlace.at(where).file is None:
+        return
     open_store(where, synchronous=synchronous).close()  # the last close moves the write-ahead log into the file

@@ -23,6 +23,7 @@ from antistrophe.errors import (
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.home_lock import holder_of, refuse_shared
 from antistrophe.launcher.probe import connect
+from antistrophe.launcher.same_journal import refuse_other_journal
 from antistrophe.launcher.slow_start import SlowStart
 from antistrophe.launcher.spawn import Started, error_named, log_tail, start_launcher
 from antistrophe.launcher.system import System
@@ -311,17 +312,13 @@ class Attachment:
                 f" {ready.launcher_pid}): use the same one, or close all applications of that home first"
             )
         # If this application has to start the system again, it uses the same settings.
-        self._settings = control_protocol.unpack_settings(ready.settings)
+        found = control_protocol.unpack_settings(ready.settings)
+        if self._seen or self._settings.journal is not None:
+            refuse_other_journal(self.home, self._settings, found)
+        self._settings = found
         self._seen += 1
-        return System(
-            self._seen,
-            ready.supervisor,
-            ready.launcher_pid,
-            ready.admin_pid,
-            ready.logger_pid,
-            ready.supervisor_pid,
-            self._settings,
-        )
+        pids = ready.launcher_pid, ready.admin_pid, ready.logger_pid, ready.supervisor_pid
+        return System(self._seen, ready.supervisor, *pids, found)
 
     # --- leaving -------------------------------------------------------------------------------------------------
 

@@ -10,11 +10,14 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Start the launcher. Arguments: the home, its settings (JSON), the folders of the packages to import (JSON)."""
+    """Start the launcher. Arguments: the home, the folders of the packages to import (JSON). On standard input: the
+    settings (JSON)."""
     # The launcher is no child of the application: nobody has to reap it, and no SIGCHLD tells of its end.
     if os.fork():
         os._exit(0)
-    home, settings, folders = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+    home, folders = sys.argv[1], json.loads(sys.argv[2])
+    settings = json.loads(sys.stdin.buffer.read())
+    _forget_input()
     gc.disable()  # nearly all that the imports make stays, and to look through it again and again takes time
     try:
         _make_importable(folders)
@@ -27,6 +30,13 @@ def main() -> None:
     settle_memory()
     gc.enable()
     launch(home, settings)
+
+
+def _forget_input() -> None:
+    """Have nothing on standard input, here and in all processes that are started from here."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.close(nothing)
 
 
 def _make_importable(folders: dict[str, str]) -> None:

@@ -27,7 +27,7 @@ from antistrophe.settings import Settings
 from antistrophe.transport.sockets import bind_private
 
 CONTROL_NAME = "control"
-PROTOCOL = 9
+PROTOCOL = 10
 """The version of the messages between applications and actors; it goes up when their form changes."""
 
 MAX_FRAME_BYTES = 1 << 16

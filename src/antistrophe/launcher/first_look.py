@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from antistrophe.journal import JournalPlace, open_journal
+from antistrophe.journal import JournalPlace, note, open_journal, refuse_elsewhere
 from antistrophe.settings import Settings
 
 log = logging.getLogger("antistrophe.launcher")
@@ -16,9 +16,11 @@ CHECKED_JOURNAL_BYTES = 16 << 20
 
 def check_journal(place: JournalPlace, settings: Settings) -> float:
     """Check the journal. Returns the time of its last entry in seconds since the epoch, 0 where it has none."""
+    refuse_elsewhere(place)
     journal = open_journal(place, synchronous=settings.synchronous)
     try:
-        if place.size_bytes() <= CHECKED_JOURNAL_BYTES:
+        note(place)
+        if (size := place.size_bytes()) is not None and size <= CHECKED_JOURNAL_BYTES:
             journal.check()
         return journal.last_at()
     finally:

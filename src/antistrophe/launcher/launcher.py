@@ -93,7 +93,7 @@ class Launcher:
         mark_home_descendants(home)
         found_system()
         folder = socket_folder(home)
-        last_at = check_journal(JournalPlace.of_home(home), settings)
+        last_at = check_journal(JournalPlace.of_home(home, settings.journal), settings)
         return cls(home, settings, folder, lock, time_to_go_on_from(last_at))
 
     def run(self) -> None:
@@ -286,7 +286,7 @@ class Launcher:
 
     def _leave_journal_tidy(self) -> None:
         with contextlib.suppress(JournalError):
-            leave_tidy(JournalPlace.of_home(self._home), synchronous=self._settings.synchronous)
+            leave_tidy(JournalPlace.of_home(self._home, self._settings.journal), synchronous=self._settings.synchronous)
 
     def _note_good_end(self) -> None:
         if not self._failed:

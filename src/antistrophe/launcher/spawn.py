@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
+from typing import IO
 
 from antistrophe import errors
 from antistrophe.launcher.home_lock import LOG_FOLDER, prepare_home
@@ -94,17 +95,10 @@ def _start(home: Path, settings: Settings) -> subprocess.Popen[bytes]:
         )
     log = home / LOG_FOLDER / LAUNCHER_LOG
     try:
-        with open(open_private(log, os.O_WRONLY | os.O_APPEND), "ab") as log_file:
+        with open(open_private(log, os.O_WRONLY | os.O_APPEND), "ab") as log_file, _to_read(settings) as given:
             return subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    str(_BOOT),
-                    str(home),
-                    json.dumps({**dataclasses.asdict(settings), ORIGIN: settings.origin}),
-                    json.dumps(_folders()),
-                ],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-P", str(_BOOT), str(home), json.dumps(_folders())],
+                stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=log_file,
                 env=system_environment(home, _what_fits(os.environ)),
@@ -113,6 +107,15 @@ def _start(home: Path, settings: Settings) -> subprocess.Popen[bytes]:
             )
     except OSError as error:
         raise errors.SystemUnavailableError(f"the launcher of {home} can't be started: {error}") from error
+
+
+def _to_read(settings: Settings) -> IO[bytes]:
+    """The settings as the launcher reads them from its standard input: everybody can read arguments of a process, and
+    the journal's URL may hold a password. A file in memory takes all of it at once, whoever reads it and when."""
+    file = os.fdopen(os.memfd_create("antistrophe-settings"), "w+b")
+    file.write(json.dumps({**dataclasses.asdict(settings), ORIGIN: settings.origin}).encode())
+    file.seek(0)
+    return file
 
 
 def _what_fits(environment: Mapping[str, str]) -> dict[str, str]:

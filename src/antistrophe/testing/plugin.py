@@ -81,7 +81,7 @@ def antistrophe_orchestrator() -> Iterator[SagaOrchestrator]:
     # Not pytest's tmp_path: its long names would move the sockets out of the home.
     with TemporaryDirectory(prefix="antistrophe-", ignore_cleanup_errors=True) as folder:
         home = Path(folder) / "home"
-        with SagaOrchestrator(home, settings=_SETTINGS) as opened:
+        with SagaOrchestrator(home, settings=_SETTINGS, journal="") as opened:
             yield opened
         left = processes_of_home(home)
         if left:

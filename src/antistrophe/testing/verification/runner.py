@@ -79,7 +79,7 @@ class Runner:
         with ExitStack() as stack:
             # The orchestrator is closed before the pool: closing it ends the waits of the pool's threads.
             self._pool = stack.enter_context(ThreadPoolExecutor(thread_name_prefix="antistrophe-verify"))
-            self.orchestrator = stack.enter_context(SagaOrchestrator(self._home, settings=SETTINGS))
+            self.orchestrator = stack.enter_context(SagaOrchestrator(self._home, settings=SETTINGS, journal=""))
             self._journal = open_journal(JournalPlace.of_home(self._home), read_only=True)
             stack.callback(self._journal.close)
             self._stack = stack.pop_all()

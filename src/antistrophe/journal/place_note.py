@@ -1,0 +1,52 @@
+"""Notes in a home where its journal is, if not in its own file: so that nobody takes it for a home without a journal,
+and begins another one there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from antistrophe.errors import JournalError
+from antistrophe.journal.place import JournalPlace, journal_path
+from antistrophe.linux.private_files import write_private
+from antistrophe.settings.journal_url import JOURNAL_VARIABLE
+
+NOTE_NAME = "journal.where"
+
+_HOW = f"name it with journal=, --journal URL, ${JOURNAL_VARIABLE}, or `journal =` in a profile"
+
+
+def refuse_elsewhere(place: JournalPlace) -> None:
+    """Raise JournalError where the home keeps its journal somewhere else than in this kind of place: its sagas would be
+    divided."""
+    if place.home is None:
+        return
+    if place.url is None:
+        noted = None if place.exists() else _noted(place.home)
+        if noted is not None:
+            raise JournalError(f"the journal of {place.home} is in {noted}: {_HOW}")
+    elif (file := journal_path(place.home)).exists():
+        raise JournalError(
+            f"{place.home} has a journal of its own, {file}, whose sagas would not go on in {place}: choose another"
+            " home for the journal there, or go on without naming one"
+        )
+
+
+def note(place: JournalPlace) -> None:
+    """Note the place in its home, where the journal is not in the home's file. Raises JournalError."""
+    if place.url is None or place.home is None or _noted(place.home) == str(place):
+        return
+    beside = place.home / f"{NOTE_NAME}.new"
+    try:
+        write_private(beside, f"{place}\n".encode())
+        beside.replace(place.home / NOTE_NAME)
+    except OSError as error:
+        raise JournalError(f"{place.home / NOTE_NAME} can't be written: {error.strerror}") from error
+
+
+def _noted(home: Path) -> str | None:
+    try:
+        return (home / NOTE_NAME).read_text("utf-8", "replace").strip() or None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise JournalError(f"{home / NOTE_NAME} can't be read: {error.strerror}") from error
