@@ -1,8 +1,9 @@
-"""Steps that tell the span of their attempt, and one that hangs until it is killed."""
+"""Steps that tell the span of their attempt, one that hangs until it is killed, and one that waits for a file."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from antistrophe import StepContext, StepResult, step
 
@@ -24,3 +25,15 @@ def hang(ctx: StepContext) -> None:
 
 @hang.compensation
 def let_go(ctx: StepContext) -> None: ...
+
+
+@step(idempotent=True)
+def wait_for(ctx: StepContext, gate: str, told: str) -> None:
+    with Path(told).open("a", encoding="utf-8") as file:
+        file.write(f"{ctx.traceparent}\n")
+    while not Path(gate).exists():
+        time.sleep(0.01)
+
+
+@wait_for.compensation
+def wait_for_nothing(ctx: StepContext, gate: str, told: str) -> None: ...
