@@ -61,6 +61,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from antistrophe.records import SagaStatus
+
 
 class AntistropheError(Exception):
     """The base of all errors that antistrophe raises on purpose."""
@@ -195,7 +197,7 @@ class SagaExistsError(RequestError):
     Of a purged saga ``status`` says how it ended (a SagaStatus), and ``finished_at`` when (an aware datetime in UTC);
     else both are None."""
 
-    def __init__(self, message: str, *, status: str | None = None, finished_at: datetime | None = None) -> None:
+    def __init__(self, message: str, *, status: SagaStatus | None = None, finished_at: datetime | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.finished_at = finished_at

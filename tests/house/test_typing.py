@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import get_overloads, get_type_hints
 
@@ -22,7 +23,6 @@ from tests.house.tree import ROOT, name_of, pages, project
 
 USES = ROOT / "tests" / "house" / "typing"
 WRONG = USES / "wrong_uses.py"
-UNTYPED = {"docs/how-to/use-with-django.md": "Django ships no types"}
 _MYPY = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+): error: (?P<text>.*)$", re.MULTILINE)
 
 Errors = Mapping[tuple[str, int], list[str]]
@@ -91,21 +91,24 @@ def extract(folder: Path) -> dict[str, str]:
     written: dict[str, str] = {}
     for path in pages():
         name = name_of(path)
-        if name in UNTYPED:
-            continue
         package = f"pages.{re.sub(r'[^a-z]', '_', name.removesuffix('.md').lower())}"
         blocks = [block for block in blocks_of(path.read_text("utf-8")) if block.language == "python"]
         files = {block.option("file") or f"block_{block.line}.py": block for block in blocks}
-        modules = "|".join(file.removesuffix(".py") for file in files)
+        modules = "|".join(re.escape(file.removesuffix(".py").replace("/", ".")) for file in files)
         for file, block in files.items():
             target = folder.joinpath(*package.split("."), file)
             target.parent.mkdir(parents=True, exist_ok=True)
             # The modules of two pages may have one name.
             text = re.sub(rf"(?m)^(\s*)from ({modules}) import", rf"\1from {package}.\2 import", block.text)
-            text = re.sub(rf"(?m)^(\s*)import ({modules})\b(?!\.)", rf"\1from {package} import \2", text)
+            text = re.sub(rf"(?m)^(\s*)import ({modules})\b(?!\.)", partial(_import_from, package), text)
             target.write_text("\n" * block.line + text, "utf-8")
             written[str(target)] = name
     return written
+
+
+def _import_from(package: str, found: re.Match[str]) -> str:
+    indent, module = found.groups()
+    return f"{indent}import {package}.{module}" if "." in module else f"{indent}from {package} import {module}"
 
 
 def check(found: Errors, page_names: Mapping[str, str]) -> None:

@@ -12,7 +12,9 @@ from antistrophe import (
     ResourceLimits,
     RetryPolicy,
     SagaDefinition,
+    SagaExistsError,
     SagaOrchestrator,
+    SagaStatus,
     SagaStep,
     StepContext,
     StepOptions,
@@ -109,6 +111,10 @@ def run() -> None:
         handle = orchestrator.start(saga, if_live="join")
         assert_type(handle.outputs(timeout_s=1), dict[str, Any])
         assert_type(handle.result(), list[object])
+        try:
+            orchestrator.execute(saga)
+        except SagaExistsError as error:
+            assert_type(error.status, SagaStatus | None)
 
 
 async def run_async() -> None:
