@@ -1,4 +1,4 @@
-"""Adds finished sagas to the index of texts, a few at a time, beside the work of the registry."""
+"""Adds finished and parked sagas to the index of texts, a few at a time, beside the work of the registry."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class TextIndexing:
         if begun < self._not_before:
             return None
         try:
-            added = self._index.behind(SAGAS_AT_ONCE) >= SAGAS_AT_ONCE and self._index.add(SAGAS_AT_ONCE)
+            wanted = self._index.behind(SAGAS_AT_ONCE) >= SAGAS_AT_ONCE or self._index.lacks_parked()
+            added = wanted and self._index.add(SAGAS_AT_ONCE)
         except JournalBusyError:
             return self._pause(PAUSE_S)
         except JournalError as error:  # lists find the same without the index, later

@@ -41,6 +41,9 @@ _MOST_PURGED = 100_000
 """A purge of more would take most of an hour."""
 
 _PAGE = 100
+_SMALL_PAGE = 50
+"""A home of a thousand sagas has so many of a status and a name in its older half."""
+
 _RARE = 20
 """So many were undone of a thousand."""
 
@@ -63,11 +66,12 @@ def _queries(orchestrator: SagaOrchestrator, sagas: int) -> dict[str, Callable[[
         "list_sagas, of a name": lambda _: orchestrator.list_sagas(name=name, limit=_PAGE),
         "list_sagas, of both": lambda _: orchestrator.list_sagas(SagaStatus.COMPLETED, name, limit=_PAGE),
         "list_sagas, of both, deep in": lambda _: orchestrator.list_sagas(
-            SagaStatus.COMPLETED, name, limit=_PAGE, cursor=deep_in
+            SagaStatus.COMPLETED, name, limit=_SMALL_PAGE, cursor=deep_in
         ),
         "list_sagas, of both, none": lambda _: orchestrator.list_sagas(SagaStatus.EXECUTING, name, limit=_PAGE),
         "list_sagas, a text of all": lambda _: orchestrator.list_sagas(text="finished", limit=_PAGE),
         "list_sagas, a text of few": lambda _: orchestrator.list_sagas(text=saga_id(sagas // 2)[-6:], limit=_PAGE),
+        "list_sagas, an id as a text": lambda _: orchestrator.list_sagas(text=saga_id(sagas * 5 // 13), limit=_PAGE),
         "list_sagas, a text of none": lambda _: orchestrator.list_sagas(text="no-such-saga", limit=_PAGE),
         "history_count": lambda _: orchestrator.history_count(),
         "the next saga": lambda _: orchestrator.execute(saga_of_three(), timeout_s=PATIENCE_S),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +15,13 @@ from hypothesis import strategies as st
 
 from antistrophe.actors.text_indexing import SAGAS_AT_ONCE, TextIndexing
 from antistrophe.errors import JournalError
-from antistrophe.journal import Purgeable, SagaPage, SqliteJournal, saga_lists
+from antistrophe.journal import Purgeable, SagaPage, SqliteJournal, saga_lists, text_index
 from antistrophe.journal.saga_lists import Which
 from antistrophe.records import SagaStatus
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
-from antistrophe.storage.opening import open_in_memory
-from tests.contract.journal_sagas import FORWARD, run
+from antistrophe.storage.opening import open_database, open_in_memory
+from antistrophe.storage.schema import MIGRATIONS
+from tests.contract.journal_sagas import FORWARD, PARK, RESOLVED, RETRY, TURN_BACK, UNDONE, append, run
 
 FINAL = ("completed", "compensated")
 STATUSES = (*FINAL, "executing", "compensating", "failed")
@@ -38,6 +42,7 @@ def rows(draw: st.DrawFn) -> list[tuple[str, str, str | None, str | None, str]]:
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few rows are looked at before the index is asked, in place of a thousand."""
     monkeypatch.setattr(saga_lists, "_AT_ONCE", 2)
+    monkeypatch.setattr(saga_lists, "_FIRST", 1)
 
 
 @pytest.fixture
@@ -50,6 +55,7 @@ def journal() -> Iterator[SqliteJournal]:
 def insert(journal: SqliteJournal, rows: Sequence[tuple[str, str, str | None, str | None, str]]) -> None:
     """Rows of the list alone: a search reads no others. Sagas finish in another order than they were accepted in."""
     (number,) = journal._database.row("SELECT count(*) FROM sagas")
+    number = -(-number // 4) * 4  # whoever comes later has finished later than all that are here
     for saga_id, name, error, waiting, status in rows:
         number += 1
         finished = None if status in STATUSES[2:4] else 1000 + (number ^ 3)
@@ -224,3 +230,109 @@ def test_a_page_ends_in_time_and_says_how_far_it_has_looked(
     assert [page.cursor for page in pages] == ["before-8", "before-6", "before-4", "before-2", None]
     assert not any(page.sagas for page in pages)
     assert journal.list(text="zz").cursor is None, "who has time gets it all at once"
+
+
+# --- parked sagas -------------------------------------------------------------------------------------------------
+
+
+def test_a_parked_saga_is_in_the_index_until_it_goes_on(journal: SqliteJournal) -> None:
+    for saga_id in ("first", "second"):
+        run(journal, saga_id, *TURN_BACK, PARK)
+    assert journal.texts.add(10) == 2
+    first, second = sorted(journal.texts.candidates(["transfer"], "failed", LARGEST_INTEGER, 10))
+    append(journal, "first", *RETRY)
+    assert journal.texts.candidates(["transfer"], None, LARGEST_INTEGER, 10) == [second]
+    assert [saga.id for saga in journal.list(text="TRANS").sagas] == ["second", "first"]
+    append(journal, "first", *PARK)
+    append(journal, "second", *RESOLVED)
+    assert journal.texts.add(10) == 2, "both have a later place in the history"
+    assert journal.texts.candidates(["transfer"], "failed", LARGEST_INTEGER, 10) == [first]
+    assert journal.texts.candidates(["transfer"], None, LARGEST_INTEGER, 10) == [second, first]
+
+
+def test_a_parked_saga_is_found_by_what_its_row_says_by_now(journal: SqliteJournal) -> None:
+    run(journal, "first", *TURN_BACK, PARK)
+    insert(journal, many(4))
+    journal.texts.add(10)
+    assert [saga.id for saga in journal.list(status=SagaStatus.FAILED, text="no money").sagas] == ["first"]
+    shown = journal.metadata("first")
+    assert shown is not None
+    with journal._database.transaction():
+        journal._update(replace(shown, error="the bank is closed"), 10_000)
+    for text, found in (("no money", []), ("is closed", [1])):
+        assert [*journal.texts.candidates([text], "failed", LARGEST_INTEGER, 10)] == found
+        assert positions(journal, wanted_of(None, None, text), 5) == found
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["go on", "add", "count"])), max_size=40))
+def test_parked_sagas_are_counted_and_found_whatever_happens(acts: list[tuple[int, str]]) -> None:
+    courses = [
+        (*TURN_BACK, PARK, RETRY, PARK, RESOLVED),
+        (*TURN_BACK, PARK, RETRY, UNDONE),
+        (*TURN_BACK, PARK),
+        FORWARD,
+    ]
+    journal, at = SqliteJournal(open_in_memory()), [0, 0, 0, 0]
+    for which, act in acts:
+        course = courses[which]
+        if act == "add":
+            journal.texts.add(2)
+        elif act == "go on" and at[which] == 0:
+            run(journal, f"saga-{which}")
+            at[which] = 1
+        elif act == "go on" and at[which] <= len(course):
+            append(journal, f"saga-{which}", *course[at[which] - 1])
+            at[which] += 1
+        shown = journal.list().sagas
+        assert journal.counts() == {status: sum(saga.status is status for saga in shown) for status in SagaStatus}
+        assert [saga.id for saga in journal.list(text="transfer").sagas] == [saga.id for saga in shown]
+    journal.close()
+
+
+def test_the_parked_sagas_of_an_older_release_are_added(tmp_path: Path) -> None:
+    file = tmp_path / "journal.db"
+    with closing(open_database(file, migrations=MIGRATIONS[:9])) as database:
+        database.execute(text_index._TEXTS)
+        database.execute("CREATE TABLE texts_indexed(finished INTEGER NOT NULL)")
+        database.execute("INSERT INTO texts_indexed(finished) VALUES (7)")
+        database.execute(
+            "INSERT INTO saga_texts(rowid, id, name, error, waiting, status) VALUES (1, 'a', 'shop', '', '', '')"
+        )
+        rows = [(1, "a", "completed", 2), (2, "b", "failed", 4), (5, "c", "failed", 6), (7, "d", "executing", None)]
+        for accepted, saga_id, status, finished in rows:
+            database.execute(
+                "INSERT INTO sagas VALUES (?, ?, 'r', 'shop', ?, ?, ?, NULL, NULL)",
+                (accepted, saga_id, status, accepted, finished),
+            )
+    with closing(SqliteJournal(file)) as journal:
+        assert journal.counts()[SagaStatus.FAILED] == 2
+        assert positions(journal, wanted_of(None, None, "shop"), 2) == [7, 5, 2, 1]
+        assert TextIndexing(journal).step() is not None
+        assert journal.texts.candidates(["shop"], None, 10, 10) == [5, 2, 1]
+        assert positions(journal, wanted_of(None, None, "shop"), 2) == [7, 5, 2, 1]
+        assert TextIndexing(journal).step() is None
+
+
+# --- which characters are looked up -------------------------------------------------------------------------------
+
+
+def test_characters_that_all_sagas_have_are_not_looked_up(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(journal, [(f"order-{each * 7919 % 10_000:04}-eu", "shop", None, None, FINAL[0]) for each in range(3_000)])
+    journal.texts.add(3_000)
+    asked: list[Sequence[str]] = []
+    with_all = journal.texts._with_all
+
+    def ask(parts: Sequence[str], before: int, most: int) -> list[int]:
+        asked.append(parts)
+        return with_all(parts, before, most)
+
+    monkeypatch.setattr(journal.texts, "_with_all", ask)
+    found = journal.texts.candidates(["order-5433-eu"], None, LARGEST_INTEGER, 1_000)
+    assert 8 in found
+    assert len(found) < 30
+    assert not {"ord", "rde", "der"} & set(asked[-1])
+    assert journal.texts.candidates(["order"], None, LARGEST_INTEGER, 1_000) == [*range(3_000, 2_000, -1)]
+    assert len(asked[-1]) == 1, "all are as frequent: one says as much as three"

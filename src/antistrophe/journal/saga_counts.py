@@ -7,30 +7,33 @@ from typing import TypeAlias
 from antistrophe.records import SagaStatus
 from antistrophe.storage.database import Database
 
-Counted: TypeAlias = tuple[int, dict[SagaStatus, int]]
+Counted: TypeAlias = tuple[int, dict[SagaStatus, int], int]
 """How many sagas of each final status there have ever been that finished up to a position, the purged ones included.
-Final sagas stay final, so these numbers only grow."""
+Final sagas stay final, so these numbers only grow. Then, how many more sagas are parked than the number in the file
+says: each append changes that number, so its differences are right, whatever it began with."""
 
-NOTHING_COUNTED: Counted = (0, {})
+NOTHING_COUNTED: Counted = (0, {}, 0)
 
 FINAL = tuple(status.value for status in SagaStatus if status.final)
 """The final statuses, as the file has them."""
 
-_NOT_FINAL = tuple(status.value for status in SagaStatus if not status.final)
+PARKED = SagaStatus.FAILED.value
+"""The status of a parked saga, as the file has it."""
 
+_LIVE = tuple(status.value for status in SagaStatus if status.running)
 
 # The index of statuses alone is read for it, once. A parked saga that finishes later gets a later place then.
 _EVERY = " UNION ALL ".join(
     f"SELECT '{status}', (SELECT count(*) FROM sagas WHERE status = '{status}'),"
     " (SELECT coalesce(max(finished), 0) FROM sagas WHERE finished > 0), 0"
-    for status in FINAL
+    for status in (*FINAL, PARKED)
 )
 
 
 def counted_after(database: Database, counted: Counted) -> tuple[Counted, dict[SagaStatus, int]]:
     """Count what has finished since the last count, and what has not finished. Returns what to count from the next
     time, and how many sagas there are now of each status."""
-    up_to, ever = counted
+    up_to, ever, parked_besides = counted
     # One statement sees one moment. The plus signs keep SQLite from reading each status from the beginning.
     since = (
         "SELECT status, count(*), max(finished), 0 FROM sagas"
@@ -38,8 +41,9 @@ def counted_after(database: Database, counted: Counted) -> tuple[Counted, dict[S
     )
     rows = database.rows(
         f"{since if up_to else _EVERY} UNION ALL SELECT status, count(*), 0, 0 FROM sagas"
-        f" WHERE status IN {_NOT_FINAL} GROUP BY status"
-        f" UNION ALL SELECT what, 0, position, number FROM purges WHERE what IN {FINAL}",
+        f" WHERE status IN {_LIVE} GROUP BY status"
+        f" UNION ALL SELECT what, 0, position, number FROM purges WHERE what IN {FINAL}"
+        " UNION ALL SELECT 'parked', number, 0, 0 FROM parked",
         (up_to,) if up_to else (),
     )
     if up_to and any(purged and last > up_to for _, _, last, purged in rows):
@@ -48,9 +52,14 @@ def counted_after(database: Database, counted: Counted) -> tuple[Counted, dict[S
     counts = dict.fromkeys(SagaStatus, 0) | ever
     gone = dict.fromkeys(SagaStatus, 0)
     for status, number, last, purged in rows:
+        if status == "parked":
+            if not counted[0]:
+                parked_besides = counts[SagaStatus.FAILED] - number
+            counts[SagaStatus.FAILED] = number + parked_besides
+            continue
         # The first count finds only what is left; what was purged before has to be added.
         counts[SagaStatus(status)] += number + (0 if counted[0] else purged)
         gone[SagaStatus(status)] += purged
         up_to = max(up_to, last)
-    next_time = (up_to, {status: number for status, number in counts.items() if status.final})
+    next_time = (up_to, {status: number for status, number in counts.items() if status.final}, parked_besides)
     return next_time, {status: number - gone[status] for status, number in counts.items()}

@@ -18,7 +18,7 @@ from antistrophe.errors import JournalError
 from antistrophe.journal.journal import SagaPage
 from antistrophe.journal.moments import last_before
 from antistrophe.journal.paging import check_page, cursor_before, like
-from antistrophe.journal.saga_counts import FINAL
+from antistrophe.journal.saga_counts import PARKED
 from antistrophe.journal.stored_states import StoredStates
 from antistrophe.journal.text_index import TextIndex, can_look_up
 from antistrophe.records import SagaMetadata, SagaStatus
@@ -32,8 +32,12 @@ MOST_BEHIND = 20_000
 """With more finished sagas that are not in the index yet, all rows are read."""
 
 _AT_ONCE = 1_000
+_FIRST = 250
+"""Where none of so many sagas has a text, the index is asked; else not before so many more."""
+
 _CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id", "name", "error", "waiting"))
-_NOT_FINAL = tuple(status.value for status in SagaStatus if not status.final)
+_RUNNING = tuple(status.value for status in SagaStatus if status.running)
+_NOT_FINAL = (*_RUNNING, PARKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,9 @@ class Which:
         return "".join(conditions), tuple(values)
 
     @property
-    def may_be_final(self) -> bool:
-        """Whether any of them can be one that the index of texts has."""
-        return not self.unfinished and (self.status is None or self.status.final)
+    def may_be_indexed(self) -> bool:
+        """Whether the index of texts can say which of them have a text."""
+        return not self.unfinished and (self.status is None or not self.status.running)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +145,24 @@ class SagaLists:
         """The last sagas before that position that are wanted, at most so many. After ``until`` (the monotonic clock)
         the search ends wherever it is."""
         found: list[int] = []
-        use_index = can_look_up(wanted.text) and wanted.which.may_be_final
+        use_index = can_look_up(wanted.text) and wanted.which.may_be_indexed
+        looked_at = 0
         while True:
+            most = _FIRST if use_index and not looked_at else _AT_ONCE
             rows = self._database.rows(
                 f"SELECT accepted, {_CONTAINS} FROM sagas WHERE {wanted.where}accepted < ?"
-                f" ORDER BY accepted DESC LIMIT {_AT_ONCE}",
-                (*wanted.contains, *wanted.values, before),
+                " ORDER BY accepted DESC LIMIT ?",
+                (*wanted.contains, *wanted.values, before, most),
             )
+            looked_at += len(rows)
             found += [accepted for accepted, contains in rows if contains]
             if len(found) >= number:
                 return _Found(found[:number], found[number - 1])
-            if len(rows) < _AT_ONCE:
+            if len(rows) < most:
                 return _Found(found, None)
             before = rows[-1][0]
+            if use_index and found and looked_at < _AT_ONCE:
+                continue
             if use_index and (rest := self._by_index(wanted, before, number - len(found), until)) is not None:
                 return _Found(found + rest.accepted, rest.down_to)
             use_index = False
@@ -162,13 +171,13 @@ class SagaLists:
 
     def _by_index(self, wanted: _Wanted, before: int, number: int, until: float | None) -> _Found | None:
         """As ``_search``, with the index; None where there is none that helps."""
-        end = self._index.end()
+        end, parked_end = self._index.ends()
         if not end or self._index.behind(MOST_BEHIND) >= MOST_BEHIND:
             return None
         which = wanted.which
         texts = [wanted.text] if which.name is None else [wanted.text, which.name]
         status = None if which.status is None else which.status.value
-        left = self._not_indexed(wanted, end, before, number)
+        left = self._not_indexed(wanted, end, parked_end, before, number)
         found: list[int] = []
         down_to: int | None = before
         while down_to is not None and len(found) < number:
@@ -183,18 +192,19 @@ class SagaLists:
         both = [each for each in heapq.merge(found, left, reverse=True) if down_to is None or each >= down_to]
         return _Found(both[:number], both[number - 1] if len(both) >= number else down_to)
 
-    def _not_indexed(self, wanted: _Wanted, end: int, before: int, number: int) -> list[int]:
-        """The wanted sagas that are not in the index: those that are not final, and the last ones that finished."""
+    def _not_indexed(self, wanted: _Wanted, end: int, parked_end: int, before: int, number: int) -> list[int]:
+        """The wanted sagas that are not in the index: those that run, and the last ones that finished or were parked;
+        of an index that an older release has made all that are parked."""
         rows = self._database.rows(
             f"SELECT accepted FROM sagas NOT INDEXED WHERE {wanted.where}accepted < ? AND ({_CONTAINS}) AND accepted IN"
-            f" (SELECT accepted FROM sagas WHERE status IN {_NOT_FINAL} UNION"
-            f" SELECT accepted FROM sagas WHERE finished > ? AND +status IN {FINAL}) ORDER BY accepted DESC LIMIT ?",
+            f" (SELECT accepted FROM sagas WHERE status IN {_RUNNING if parked_end == end else _NOT_FINAL} UNION"
+            " SELECT accepted FROM sagas WHERE finished > ?) ORDER BY accepted DESC LIMIT ?",
             (*wanted.values, before, *wanted.contains, end, number),
         )
         return [accepted for (accepted,) in rows]
 
     def _those_of(self, wanted: _Wanted, maybe: Sequence[int]) -> list[int]:
-        """The wanted ones of the final sagas that were accepted at these positions."""
+        """The wanted ones of the indexed sagas that were accepted at these positions."""
         rows = self._database.rows(
             f"SELECT accepted FROM sagas NOT INDEXED WHERE {wanted.where}accepted IN ({', '.join(map(str, maybe))})"
             f" AND ({_CONTAINS}) ORDER BY accepted DESC",

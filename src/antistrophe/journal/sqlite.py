@@ -28,6 +28,7 @@ from antistrophe.journal.journal import (
 )
 from antistrophe.journal.packed_append import pack_append
 from antistrophe.journal.paging import check_page
+from antistrophe.journal.parked_sagas import ParkedSagas
 from antistrophe.journal.retention import NO_SAGA, Purge, Purgeable
 from antistrophe.journal.rows import missing
 from antistrophe.journal.saga_counts import NOTHING_COUNTED, counted_after
@@ -46,6 +47,9 @@ from antistrophe.storage.opening import open_database
 from antistrophe.storage.write_lock import LockPatience
 
 _LIVE = tuple(status.value for status in SagaStatus if not status.final and status is not SagaStatus.FAILED)
+
+_NEVER_PARKED_BEFORE = (SagaStatus.EXECUTING, SagaStatus.COMPLETED)
+"""The statuses that no parked saga gets."""
 
 _COLUMNS = "INSERT INTO journal(saga_id, seq, at, kind, entry, state)"
 _ROW = "(?, ?, ?, ?, ?, ?)"
@@ -83,6 +87,7 @@ class SqliteJournal:
         self._entries = StoredEntries(self._database)
         self._states = StoredStates(self._database, self._entries)
         self.texts = TextIndex(self._database)
+        self._parked = ParkedSagas(self._database, self.texts)
         self._lists = SagaLists(self._database, self._states, self.texts)
         self._tombstones = Tombstones(self._database)
         self._counted = NOTHING_COUNTED
@@ -137,9 +142,19 @@ class SqliteJournal:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (accepted, row.id, first.request_id, first.spec.name, status, position, finished, row.error, row.waiting),
         )
+        if row.status is SagaStatus.FAILED:
+            self._parked.enter(row.id)
 
     def _update(self, row: Row, position: int) -> bool:
         """Update the row of a saga. False if there is no such row."""
+        if row.status not in _NEVER_PARKED_BEFORE:
+            self._parked.leave(row.id)
+        found = self._update_row(row, position)
+        if found and row.status is SagaStatus.FAILED:
+            self._parked.enter(row.id)
+        return found
+
+    def _update_row(self, row: Row, position: int) -> bool:
         status = row.status.value
         if not row.status.final:  # a final status is always new
             same = self._database.execute(

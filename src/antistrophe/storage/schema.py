@@ -147,6 +147,17 @@ _MASKS: SchemaMigration = ()
 """Nothing to do: since version 9 an event in an entry may name its hidden fields, and an acceptance the place of its
 caller in a trace."""
 
+_PARKED: SchemaMigration = (
+    # How many sagas are parked: each append that parks one, or goes on with one, changes it. It begins with 0 in files
+    # of older versions, too. Whoever counts all parked sagas once knows from then on by its differences how many there
+    # are.
+    "CREATE TABLE parked(number INTEGER NOT NULL)",
+    "INSERT INTO parked(number) VALUES (0)",
+    # Up to which positions finished and parked sagas are in the index of texts. Before version 10 no parked ones were.
+    "CREATE TABLE IF NOT EXISTS texts_indexed(finished INTEGER NOT NULL)",
+    "ALTER TABLE texts_indexed ADD COLUMN parked INTEGER NOT NULL DEFAULT 0",
+)
+
 MIGRATIONS: tuple[SchemaMigration, ...] = (
     _JOURNAL + _EVENTS + _AROUND,
     _CHANGES_IN_STATES,
@@ -157,6 +168,7 @@ MIGRATIONS: tuple[SchemaMigration, ...] = (
     _SHAPES,
     _SHORT_ENTRIES,
     _MASKS,
+    _PARKED,
 )
 """The migration at index n leads from version n to n + 1; version 0 is an empty file. A released migration is never
 edited."""
