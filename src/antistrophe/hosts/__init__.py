@@ -15,5 +15,6 @@ Nobody can see from afar that an attempt is dead. So both sides go by time alone
 What is left: a paused virtual machine, whose clock may not count the pause, and a process that an attempt has started
 and nobody can find. So a take-over means doubt, never "not applied".
 
-Start reading in ``lease``: the rules, without a clock or a database.
+Start reading in ``lease``: the rules, without a clock or a database. ``description`` is what hosts say of themselves,
+``stored_hosts`` their rows, ``stored_claims`` the owners of sagas. SQL is in the ``stored_`` files only.
 """

@@ -85,6 +85,33 @@ _EVENTS = (
     )""",
 )
 
-POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS,)
+_HOSTS = (
+    # A row is one registration of a host. ``counter`` grows with each renewal of its lease. Once ``ended`` is set the
+    # lease is never renewed again, and its sagas may be claimed: "handed over" by the host itself, or "lapsed".
+    # ``seen_at`` is for people: no rule compares clocks. ``is_full``: the host starts no more sagas.
+    f"""CREATE TABLE {SCHEMA}.hosts(
+        id            text COLLATE "C" PRIMARY KEY,
+        name          text COLLATE "C" NOT NULL,
+        labels        text[] COLLATE "C" NOT NULL,
+        release       text NOT NULL,
+        lease_s       double precision NOT NULL CHECK (lease_s > 0 AND lease_s < 'Infinity'),
+        counter       bigint NOT NULL DEFAULT 1,
+        registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        seen_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+        ended         text,
+        ended_by      text COLLATE "C",
+        draining      boolean NOT NULL DEFAULT false,
+        is_full       boolean NOT NULL DEFAULT false,
+        attempts      bigint NOT NULL DEFAULT 0
+    ) WITH (fillfactor = 50)""",
+    # ``needs``: the labels that a host must have for the saga. ``unfit``: the registrations that could not load its
+    # code. ``owned_since``: when its owner got it, by the database's clock.
+    f"""ALTER TABLE {SCHEMA}.sagas
+        ADD COLUMN needs text[] COLLATE "C" NOT NULL DEFAULT '{{}}',
+        ADD COLUMN unfit text[] COLLATE "C" NOT NULL DEFAULT '{{}}',
+        ADD COLUMN owned_since timestamptz NOT NULL DEFAULT clock_timestamp()""",
+)
+
+POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS, _HOSTS)
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
 migration is never edited."""

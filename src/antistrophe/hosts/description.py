@@ -1,0 +1,78 @@
+"""What a host says of itself, and what others are told of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from antistrophe.errors import InvalidSettingsError
+
+_LONGEST = 100
+_LABELS_AT_MOST = 50
+_ID_BYTES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class HostDescription:
+    """One registration of a host. ``id`` is never used again; ``new_description`` draws one."""
+
+    id: str
+    name: str
+    labels: frozenset[str]
+    release: str
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HostLoad:
+    """How busy a host is: the attempts that run, and whether it can start no more sagas for now."""
+
+    attempts: int = 0
+    is_full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostRecord:
+    """One host as monitoring shows it.
+
+    ``id``: of this registration; a host that is started again has another one. ``labels``: what it offers to steps.
+    ``release``: the version of antistrophe. ``seen_at``: its last renewal, and ``lease_until``: when its lease ends
+    without another one, both aware datetimes in UTC by the database's clock. ``draining``: it takes no more sagas.
+    ``sagas``: how many unfinished ones it owns. ``attempts``: how many ran at its last renewal. ``ended``: None while
+    it holds its lease, else how it ended ("handed over", "lapsed").
+    """
+
+    id: str
+    name: str
+    labels: frozenset[str]
+    release: str
+    seen_at: datetime
+    lease_until: datetime
+    draining: bool
+    sagas: int
+    attempts: int
+    ended: str | None = None
+
+
+def new_description(name: str, labels: Iterable[str], release: str, lease_s: float) -> HostDescription:
+    """Describe a host for a new registration. Raises InvalidSettingsError for a name or label that can't be one."""
+    _check("host_name", name)
+    if isinstance(labels, str):
+        raise InvalidSettingsError(f"labels has to be a list of texts, not the text {labels!r}: write [{labels!r}]")
+    offered = list(labels)
+    if len(offered) > _LABELS_AT_MOST:
+        raise InvalidSettingsError(f"a host has {_LABELS_AT_MOST} labels at most, not {len(offered)}")
+    for label in offered:
+        _check("a label", label)
+    return HostDescription(f"{name}-{secrets.token_hex(_ID_BYTES)}", name, frozenset(offered), release, float(lease_s))
+
+
+def _check(what: str, text: Any) -> None:
+    if not isinstance(text, str) or not 0 < len(text) <= _LONGEST or not text.isprintable() or text != text.strip():
+        raise InvalidSettingsError(
+            f"{what} has to be a text of 1 to {_LONGEST} characters that can be printed, with no space at its ends,"
+            f" not {text!r:.120}"
+        )

@@ -1,0 +1,172 @@
+"""Which host owns which saga: rows of sagas in PostgreSQL change their owner here, and nowhere else.
+
+Each change of the owner makes the saga's token grow. An append is conditional on both, so whoever has lost a saga can't
+write any more. A saga is free where it has no owner, or its owner's lease has ended or is unknown. Hosts that claim at
+the same time skip each other's rows, so each saga is claimed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from antistrophe.hosts.stored_hosts import DURABLY
+from antistrophe.records import SagaStatus
+from antistrophe.storage.postgres_database import PostgresDatabase
+
+_COMPENSATING, _NOT_STARTED = SagaStatus.COMPENSATING.value, SagaStatus.NOT_STARTED.value
+
+# The owners of unfinished sagas, each found by one step in the index: their number counts, not that of the sagas.
+_OWNERS = """
+    WITH RECURSIVE owners(host) AS (
+        SELECT min(host) FROM antistrophe.sagas WHERE finished IS NULL
+        UNION ALL
+        SELECT (SELECT min(host) FROM antistrophe.sagas WHERE finished IS NULL AND host > owners.host)
+        FROM owners WHERE owners.host IS NOT NULL
+    )
+    SELECT owners.host, hosts.id IS NULL, coalesce(hosts.is_full OR hosts.draining, false)
+    FROM owners LEFT JOIN antistrophe.hosts ON hosts.id = owners.host AND hosts.ended IS NULL
+    WHERE owners.host IS NOT NULL
+    UNION ALL
+    SELECT NULL, true, false WHERE EXISTS (SELECT FROM antistrophe.sagas WHERE finished IS NULL AND host IS NULL)"""
+
+_FIT = "finished IS NULL AND needs <@ ?::text[] AND ? <> ALL (unfit)"
+_ALIVE = "EXISTS (SELECT FROM antistrophe.hosts WHERE id = ? AND ended IS NULL AND NOT draining)"
+_TAKE = """
+    UPDATE antistrophe.sagas SET host = ?, token = token + 1, owned_since = clock_timestamp()
+    FROM free WHERE sagas.accepted = free.accepted RETURNING sagas.accepted, sagas.id, sagas.token, sagas.status"""
+
+
+def _take(which: str, order: str) -> str:
+    return f"""
+    WITH free AS (
+        SELECT accepted FROM antistrophe.sagas WHERE {which} AND {_FIT} AND {_ALIVE}
+        ORDER BY {order} LIMIT ? FOR NO KEY UPDATE SKIP LOCKED
+    ) {_TAKE}"""
+
+
+# Each of them walks an index in the order in which it takes, so its cost grows with what it takes. With ``=`` for the
+# owner PostgreSQL would look through all sagas in the order of acceptance, finished ones too.
+_OF_OWNER = "host BETWEEN ? AND ?"
+_CLAIM_COMPENSATING = _take(
+    f"(host = ANY (?::text[]) OR (?::boolean AND host IS NULL)) AND status = '{_COMPENSATING}'", "accepted"
+)
+_CLAIM_OF = _take(_OF_OWNER, "host, accepted")
+_CLAIM_OF_NOBODY = _take("host IS NULL", "host, accepted")
+_STEAL_OF = _take(
+    f"{_OF_OWNER} AND status = '{_NOT_STARTED}' AND owned_since < clock_timestamp() - ? * interval '1 second'",
+    "host, accepted",
+)
+
+_CLAIM_ONE = f"""
+    WITH durably AS (SELECT {DURABLY}), free AS (
+        SELECT accepted FROM antistrophe.sagas, durably
+        WHERE sagas.id = ? AND {_ALIVE}
+        AND NOT EXISTS (SELECT FROM antistrophe.hosts WHERE hosts.id = sagas.host AND ended IS NULL)
+        FOR NO KEY UPDATE OF sagas
+    ) {_TAKE}"""
+
+_MOVE_ON = f"""
+    WITH durably AS (SELECT {DURABLY})
+    UPDATE antistrophe.sagas SET host = NULL, token = token + 1, unfit = unfit || ARRAY[?::text],
+        owned_since = clock_timestamp()
+    FROM durably WHERE sagas.id = ? AND host = ? AND token = ? AND finished IS NULL
+    AND EXISTS (SELECT FROM antistrophe.hosts WHERE ended IS NULL AND NOT draining AND hosts.id <> ?
+        AND hosts.id <> ALL (sagas.unfit) AND sagas.needs <@ hosts.labels)
+    RETURNING sagas.id"""
+
+_OWNED = """
+    SELECT accepted, id, token, status FROM antistrophe.sagas WHERE host = ? AND finished IS NULL
+    ORDER BY (status = ?) DESC, accepted"""
+
+
+_Source: TypeAlias = tuple[str, tuple[Any, ...]]
+"""A statement that takes, and the values that say whose sagas."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedSaga:
+    """A saga that a host owns now. ``token`` goes into each of its appends."""
+
+    saga_id: str
+    token: int
+    status: SagaStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Whose unfinished sagas there are: ``free`` owners hold no lease (any more), ``full`` ones start nothing now.
+    ``nobody``: some sagas have no owner."""
+
+    free: tuple[str, ...]
+    full: tuple[str, ...]
+    nobody: bool
+
+
+class StoredClaims:
+    """Changes the owners of sagas for one host. Every method raises JournalError where the database fails.
+
+    After a CommitUnknownError sagas may have been claimed: ``owned`` tells.
+    """
+
+    def __init__(self, database: PostgresDatabase, host_id: str, labels: Iterable[str]) -> None:
+        self._database = database
+        self._host = host_id
+        self._labels = sorted(labels)
+
+    def owners(self) -> Owners:
+        """Look whose unfinished sagas there are. It costs as much as there are owners, not sagas."""
+        rows = self._database.rows(_OWNERS)
+        return Owners(
+            free=tuple(host for host, is_free, _ in rows if is_free and host is not None),
+            full=tuple(host for host, is_free, is_full in rows if is_full and not is_free and host != self._host),
+            nobody=any(host is None for host, _, _ in rows),
+        )
+
+    def claim(self, owners: Owners, limit: int) -> list[ClaimedSaga]:
+        """Take sagas of owners without a lease, and of nobody: at most ``limit``, compensating ones first, then those
+        that one owner has accepted first. None where this host's own lease has ended, or it drains."""
+        sources: list[_Source] = [(_CLAIM_COMPENSATING, (list(owners.free), owners.nobody))]
+        sources += [(_CLAIM_OF, (owner, owner)) for owner in owners.free]
+        sources += [(_CLAIM_OF_NOBODY, ())] * owners.nobody
+        return self._take(sources, limit)
+
+    def steal(self, owners: Owners, limit: int, waited_s: float) -> list[ClaimedSaga]:
+        """Take sagas that have not begun and have waited at a full host for so long."""
+        return self._take([(_STEAL_OF, (owner, owner, waited_s)) for owner in owners.full], limit)
+
+    def claim_one(self, saga_id: str) -> ClaimedSaga | None:
+        """Take one saga, a parked one too, for an order to it. None where a host holds it, or there is no such saga."""
+        rows = self._database.returning(_CLAIM_ONE, (saga_id, self._host, self._host))
+        return next(iter(_claimed(rows)), None)
+
+    def move_on(self, saga_id: str, token: int) -> bool:
+        """Give a saga up whose code can't be loaded here, so that a host takes it that has not tried yet. False where
+        there is none, or this host no longer owns it."""
+        return bool(self._database.returning(_MOVE_ON, (self._host, saga_id, self._host, token, self._host)))
+
+    def _take(self, sources: Sequence[_Source], limit: int) -> list[ClaimedSaga]:
+        fit = (self._labels, self._host, self._host)
+        rows: list[Any] = []
+        with self._database.transaction():
+            self._database.row(f"SELECT {DURABLY}")
+            for sql, which in sources:
+                if len(rows) < limit:
+                    rows += self._database.returning(sql, (*which, *fit, limit - len(rows), self._host))
+        return _claimed(rows)
+
+    def owned(self) -> list[ClaimedSaga]:
+        """All unfinished sagas of this host, compensating ones first."""
+        rows = self._database.rows(_OWNED, (self._host, _COMPENSATING))
+        return [_saga(row) for row in rows]
+
+
+def _claimed(rows: Sequence[Any]) -> list[ClaimedSaga]:
+    """In the order in which they are to be worked on: what an update returns is in none."""
+    return [_saga(row) for row in sorted(rows, key=lambda row: (row[3] != _COMPENSATING, row[0]))]
+
+
+def _saga(row: Sequence[Any]) -> ClaimedSaga:
+    _, saga_id, token, status = row
+    return ClaimedSaga(saga_id, token, SagaStatus(status))

@@ -1,0 +1,151 @@
+"""The rows of hosts in PostgreSQL: who holds a lease, and who has lost it.
+
+A lease ends in one of two transactions, which exclude each other by the lock on its row: a renewal, after which the
+counter is another one, or an end, after which every renewal is refused. What decides is committed durably, also where
+the database is set to lose the last moments in a crash (``synchronous_commit = off``): a counter that went back would
+look like one that was not renewed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from antistrophe.errors import JournalError
+from antistrophe.hosts.description import HostDescription, HostLoad, HostRecord
+from antistrophe.hosts.lease import LapsedLease, SeenLease
+from antistrophe.storage.postgres_database import PostgresDatabase
+
+HANDED_OVER: Final = "handed over"
+LAPSED: Final = "lapsed"
+
+DURABLY = (
+    "set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'"
+    " ELSE current_setting('synchronous_commit') END, true)"
+)
+"""In the transaction that it is part of: have the commit wait for the disk, and for the standby if there is one."""
+
+_SERVER = "extract(epoch FROM pg_postmaster_start_time())::text"
+"""What no two servers have in common, nor two lives of one. Every role may ask for it."""
+
+_REGISTER = f"""
+    WITH durably AS (SELECT {DURABLY})
+    INSERT INTO antistrophe.hosts AS host(id, name, labels, release, lease_s, attempts, is_full)
+    SELECT ?, ?, ?::text[], ?, ?, ?, ? FROM durably
+    ON CONFLICT (id) DO UPDATE SET counter = host.counter + 1, seen_at = clock_timestamp() WHERE host.ended IS NULL
+    RETURNING counter, draining"""
+
+_RENEW = f"""
+    WITH durably AS (SELECT {DURABLY})
+    UPDATE antistrophe.hosts SET counter = counter + 1, seen_at = clock_timestamp(), attempts = ?, is_full = ?
+    FROM durably WHERE id = ? AND ended IS NULL
+    RETURNING counter, draining"""
+
+_LOOK = f"SELECT id, counter, lease_s, ended IS NOT NULL, {_SERVER}, pg_is_in_recovery() FROM antistrophe.hosts"
+
+_END_LAPSED = f"""
+    WITH durably AS (SELECT {DURABLY})
+    UPDATE antistrophe.hosts SET ended = ?, ended_by = ?
+    FROM durably WHERE id = ? AND counter = ? AND ended IS NULL AND {_SERVER} = ?
+    RETURNING id"""
+
+_HAND_OVER = f"""
+    WITH durably AS (SELECT {DURABLY})
+    UPDATE antistrophe.hosts SET ended = ?, ended_by = id FROM durably WHERE id = ? AND ended IS NULL
+    RETURNING id"""
+
+_RECORDS = """
+    SELECT id, name, labels, release, seen_at, seen_at + lease_s * interval '1 second', draining, attempts, ended,
+        (SELECT count(*) FROM antistrophe.sagas WHERE sagas.host = hosts.id AND finished IS NULL)
+    FROM antistrophe.hosts ORDER BY name, registered_at"""
+
+_FORGET = """
+    DELETE FROM antistrophe.hosts WHERE ended IS NOT NULL AND seen_at < clock_timestamp() - ? * interval '1 second'
+    AND NOT EXISTS (SELECT FROM antistrophe.sagas WHERE sagas.host = hosts.id AND finished IS NULL)
+    RETURNING id"""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A renewal that the database has confirmed. ``draining``: somebody wants the host to take no more sagas."""
+
+    counter: int
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The leases of all hosts, as one server shows them."""
+
+    leases: tuple[SeenLease, ...]
+    server: str
+
+
+class StoredHosts:
+    """The rows of all hosts. Every method raises JournalError where the database does not answer in time.
+
+    After a CommitUnknownError a renewal may have taken effect: the lease then lasts at least as long as its holder
+    believes. So the holder just sends the next one.
+    """
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+
+    def register(self, host: HostDescription, load: HostLoad) -> Renewed | None:
+        """Write the row of a new host; its lease begins when this was called. A second call renews it. None where the
+        lease has ended by now: register with a new description."""
+        values = (host.id, host.name, sorted(host.labels), host.release, host.lease_s, load.attempts, load.is_full)
+        return _renewed(self._database.returning(_REGISTER, values))
+
+    def renew(self, host_id: str, load: HostLoad) -> Renewed | None:
+        """Let the lease of a host last longer. None: refused, because it has ended and others may have its sagas."""
+        return _renewed(self._database.returning(_RENEW, (load.attempts, load.is_full, host_id)))
+
+    def look(self) -> Look:
+        """Read the leases of all hosts. Raises JournalError on a standby, whose rows may be old."""
+        rows = self._database.rows(_LOOK)
+        if any(in_recovery for *_, in_recovery in rows):
+            raise JournalError(
+                f"{self._database.where} is a standby, which may show old rows: hosts have to reach the primary (add"
+                " target_session_attrs=read-write to the URL)"
+            )
+        leases = tuple(SeenLease(host, counter, lease_s, ended) for host, counter, lease_s, ended, _, _ in rows)
+        return Look(leases, rows[0][4] if rows else "")
+
+    def end_lapsed(self, lapsed: LapsedLease, by: str) -> bool:
+        """End a lease that was watched until it lapsed. False where it was renewed, or ended by another host, since."""
+        values = (LAPSED, by, lapsed.host, lapsed.counter, lapsed.server)
+        return bool(self._database.returning(_END_LAPSED, values))
+
+    def hand_over(self, host_id: str) -> bool:
+        """End the lease of a host whose attempts were all seen dead, so that others claim its sagas at once. False
+        where it has ended already."""
+        return bool(self._database.returning(_HAND_OVER, (HANDED_OVER, host_id)))
+
+    def records(self) -> list[HostRecord]:
+        """All hosts, by name, with those that have ended and are not forgotten yet."""
+        return [_record(row) for row in self._database.rows(_RECORDS)]
+
+    def drain(self, name_or_id: str, *, draining: bool = True) -> list[str]:
+        """Have a host take no more sagas, or take some again. Returns the ids of the live hosts that have this name, or
+        this id: none where there is no such host."""
+        rows = self._database.returning(
+            "UPDATE antistrophe.hosts SET draining = ? WHERE (id = ? OR name = ?) AND ended IS NULL RETURNING id",
+            (draining, name_or_id, name_or_id),
+        )
+        return sorted(row[0] for row in rows)
+
+    def forget(self, ended_for_s: float) -> int:
+        """Remove the rows of hosts that have ended and were last seen so long ago, where they own no unfinished saga.
+        Returns how many."""
+        return len(self._database.returning(_FORGET, (ended_for_s,)))
+
+
+def _renewed(rows: Sequence[Any]) -> Renewed | None:
+    return Renewed(*rows[0]) if rows else None
+
+
+def _record(row: Sequence[Any]) -> HostRecord:
+    host_id, name, labels, release, seen_at, lease_until, draining, attempts, ended, sagas = row
+    return HostRecord(host_id, name, frozenset(labels), release, seen_at, lease_until, draining, sagas, attempts, ended)
