@@ -41,7 +41,8 @@ FINAL_WORDS = [status.value for status in SagaStatus if status.final]
 @pass_invocation
 def export_verb(invocation: Invocation, saga_id: str, unmasked: bool) -> int:
     """Write the whole record of one saga as JSON: how it stands, every entry of its journal with inputs and outputs,
-    and its events as the event store has them. Fields declared repr=False are *** in it, if --unmasked is not given.
+    and its events as the event store has them; the data of an erased one are null. Fields declared repr=False are ***
+    in it, if --unmasked is not given.
 
     What JSON can't hold is written as every --json output writes it: times in ISO 8601, bytes in hexadecimal.
     """
@@ -69,7 +70,7 @@ def _event(row: StoredEvent, masks: Mapping[tuple[str, int], tuple[str, ...]]) -
         "version": version,
         "type": kind,
         "type_version": type_version,
-        "data": masked(_unpacked(data), masks.get((kind, type_version), ())),
+        "data": masked(_unpacked(data), masks.get((kind, type_version), ())) if data else None,
         "metadata": None if metadata is None else _unpacked(metadata),
         "recorded_at": datetime.fromtimestamp(recorded_at / 1e6, UTC),
     }
@@ -139,16 +140,18 @@ def purge_verb(
 
 @click.command("erase", short_help="Erase what one finished saga was given and returned.")
 @click.argument("saga_id", metavar="ID", shell_complete=saga_ids)
+@click.option("--events", is_flag=True, help="Blank its events in the event store, too.")
 @everywhere
 @pass_invocation
-def erase_verb(invocation: Invocation, saga_id: str) -> int:
+def erase_verb(invocation: Invocation, saga_id: str, events: bool) -> int:
     """Erase inputs, outputs, events and errors of one finished saga from its record; its course stays: steps, statuses
     and times. Never of one that runs or is parked. It may be done while the system runs.
 
-    Its events stay in the event store, and what its steps have logged in the logs.
+    Its events stay in the event store, if --events is not given: then they keep their places and types, and nothing
+    else. What the system's own logs say of it stays there.
     """
     settings = invocation.settings() or Settings()
-    erased = erase(invocation.stored_place(), saga_id, synchronous=settings.synchronous)
+    erased = erase(invocation.stored_place(), saga_id, events=events, synchronous=settings.synchronous)
     if invocation.as_json:
         screen.print_json_line({"saga": saga_id, "erased": erased})
     else:

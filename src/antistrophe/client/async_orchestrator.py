@@ -198,10 +198,10 @@ class AsyncSagaOrchestrator:
         purge = partial(self._threads.orchestrator.purge, older_than, name, status, dry_run, events=events)
         return await self._threads.call(purge)
 
-    async def erase(self, saga_id: str) -> bool:
+    async def erase(self, saga_id: str, *, events: bool = False) -> bool:
         """Erase what the steps of one finished saga were given, returned and raised. SagaOrchestrator says what
         stays."""
-        return await self._threads.call(self._threads.orchestrator.erase, saga_id)
+        return await self._threads.call(partial(self._threads.orchestrator.erase, events=events), saga_id)
 
     # --- looking -------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,16 @@ _LOG_PATIENCE_S = 30.0
 _PAUSE_S = 0.05
 
 
-def erase(where: Where, saga_id: str, *, synchronous: str = "FULL", log_patience_s: float = _LOG_PATIENCE_S) -> bool:
-    """Erase a saga in the journal at that place. False where it was erased before.
+def erase(
+    where: Where,
+    saga_id: str,
+    *,
+    events: bool = False,
+    synchronous: str = "FULL",
+    log_patience_s: float = _LOG_PATIENCE_S,
+) -> bool:
+    """Erase a saga in the journal at that place, with ``events`` also what it has put into the event store. False where
+    all of that was erased before.
 
     Raises RequestError for a saga that has not finished, SagaNotFoundError, SagaExistsError for one that was purged,
     and JournalBusyError where the saga is erased and the log still has what stood there.
@@ -27,7 +35,7 @@ def erase(where: Where, saga_id: str, *, synchronous: str = "FULL", log_patience
         raise SagaNotFoundError(f"there is no saga {saga_id!a:.200} in {place}")
     place.refuse_in_transaction("an erasure")
     with closing(open_journal(place, synchronous=synchronous)) as journal:
-        erased = journal.erase(saga_id)
+        erased = journal.erase(saga_id, events=events)
         if place.home is not None:
             forget(place.home, lambda each: each == saga_id)
         deadline = time.monotonic() + log_patience_s

@@ -172,18 +172,20 @@ class SagaOrchestrator:
             go_on=self._session.check_open,
         )
 
-    def erase(self, saga_id: str) -> bool:
+    def erase(self, saga_id: str, *, events: bool = False) -> bool:
         """Erase what the steps of one finished saga were given, returned and raised, and the notes of its orders. Its
-        course stays: steps, statuses, times. Returns False where it was erased before.
+        course stays: steps, statuses, times. With ``events`` its events in the event store are blanked, too: they keep
+        their places and types, and ``RecordedEvent.erased`` is True. Returns False where all of it was erased before.
 
-        It is done in this process, in one transaction beside the work, and what stood in the file is overwritten. The
-        saga's events stay in the event store, and the logs as they are. Started again, the saga has its recorded
-        outcome without events and outputs; since its inputs are not known any more, any inputs are taken for the same.
+        It is done in this process, in one transaction beside the work, and what stood in the file is overwritten.
+        Without ``events`` its events stay as they are, and so do the system's logs. Started again, the saga has its
+        recorded outcome without events and outputs; since its inputs are not known any more, any inputs are taken for
+        the same.
         Raises RequestError for a saga that runs or is parked, SagaNotFoundError, SagaExistsError for one that was
         purged, and JournalBusyError where somebody reads the file for so long that its log can't be cut off.
         """
         self._session.check_open()
-        return erase(self._session.journal, saga_id, synchronous=self.settings.synchronous)
+        return erase(self._session.journal, saga_id, events=events, synchronous=self.settings.synchronous)
 
     # --- looking -------------------------------------------------------------------------------------------------
 

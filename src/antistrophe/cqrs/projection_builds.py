@@ -90,7 +90,8 @@ class MemoryBuild:
         apply = self.projection.apply
         for event in events[:_AT_ONCE]:
             try:
-                apply(event)
+                if not event.erased:
+                    apply(event)
             except (Exception, SystemExit) as error:
                 raise ProjectionFault(error, event) from error
             self.position = event.position

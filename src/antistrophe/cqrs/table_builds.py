@@ -132,7 +132,8 @@ class TableBuild:
             if event.position <= reached:
                 continue
             try:
-                self.projection.apply_in(connection, event)
+                if not event.erased:
+                    self.projection.apply_in(connection, event)
                 if not raw.in_transaction:
                     raise CqrsError("apply_in ended the transaction of the event; it must not commit or roll back")
             except (Exception, SystemExit) as error:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from antistrophe.definition.events import decode_event, decode_fields, newest_version
+from antistrophe.definition.events import RawEvent, decode_event, decode_fields, newest_version
 from antistrophe.errors import UnknownVersionError, UnreadableDataError
 from antistrophe.eventstore.backend import StoredEvent
 from antistrophe.serialization.fast_dataclass import dataclass
@@ -57,6 +57,9 @@ class RecordedEvent:
     ``type_version`` say what it is. ``data`` is the map of its fields, ``event`` the object made from them (a RawEvent
     if this program has no class for the type), ``metadata`` what its writer added, and ``recorded_at`` an aware UTC
     datetime. An upcast event has the version, data and event of the newest version.
+
+    An event that was erased together with its saga is ``erased``: it has no data any more, and its ``event`` is a
+    RawEvent of its type.
 
     The bytes are decoded at the first use of ``data``, ``event`` or ``metadata``, which raises UnreadableDataError if
     they can't be read, or do not fit the class. Don't change what you get: other readers may hold the same objects.
@@ -109,7 +112,13 @@ class RecordedEvent:
         return self._row[4]
 
     @property
+    def erased(self) -> bool:
+        return self._data is None and not self._row[5]
+
+    @property
     def data(self) -> dict[str, Any]:
+        if self.erased:
+            return {}
         if self._data is None:
             self._data = _map_of(self._row[5], self._row[3])
         return self._data
@@ -121,6 +130,8 @@ class RecordedEvent:
             row = self._row
             if self._data is not None:
                 event = decode_fields(row[3], row[4], self._data)
+            elif self.erased:
+                event = RawEvent(row[3], row[4], {})
             else:  # the map is not kept, for a reader of the object seldom needs it
                 event = decode_event(row[3], row[4], row[5])
             self._event = event
@@ -163,7 +174,7 @@ def recorded(rows: Sequence[StoredEvent], versions: Upcasts | None) -> list[Reco
     old = {kind for kind in {(row[3], row[4]) for row in rows} if not _is_newest(kind, versions)}
     if not old or versions is None:
         return [_lazy(row) for row in rows]
-    return [_upcast(row, versions) if (row[3], row[4]) in old else _lazy(row) for row in rows]
+    return [_upcast(row, versions) if row[5] and (row[3], row[4]) in old else _lazy(row) for row in rows]
 
 
 def _is_newest(kind: tuple[str, int], versions: Upcasts | None) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import reduce
 
 from antistrophe.errors import RequestError, SagaNotFoundError
+from antistrophe.eventstore.erasing import erase_events
 from antistrophe.journal.packed_append import pack_stored
 from antistrophe.journal.rows import FOLDED
 from antistrophe.journal.stored_entries import StoredEntries
@@ -21,36 +22,43 @@ from antistrophe.saga.view import metadata_of
 from antistrophe.storage.database import Database
 
 
-def erase(database: Database, saga_id: str) -> bool:
-    """Erase a saga that has finished. False where it was erased before.
+def erase(database: Database, saga_id: str, *, events: bool = False) -> bool:
+    """Erase a saga that has finished, with ``events`` also what it has put into the event store. False where all of
+    that was erased before.
 
     Raises SagaNotFoundError, SagaExistsError where it was purged, and RequestError for a saga that is not final.
     """
     database.row("PRAGMA secure_delete = ON")
     with database.transaction():
         _refuse(database, saga_id)
-        entries = StoredEntries(database)
-        found = entries.of(saga_id)
-        left = [without_data(record.entry) for record in found]
-        if left == [record.entry for record in found]:
-            return False
-        for record, entry in zip(found, left, strict=True):
-            packed, shape = pack_stored(entry)
-            if shape is not None:
-                entries.shapes.keep(shape)
-            database.execute(
-                "UPDATE journal SET entry = ?, state = CASE WHEN state IS NULL THEN NULL ELSE ? END WHERE position = ?",
-                (packed, FOLDED, record.position),
-            )
-        folded: Saga | None = reduce(evolve, left, None)
-        assert folded is not None  # a final saga has entries
-        shown = metadata_of(folded)
-        texts, (accepted,) = TextIndex(database), database.row("SELECT accepted FROM sagas WHERE id = ?", (saga_id,))
-        texts.remove(accepted)
-        database.execute("UPDATE sagas SET error = ?, waiting = ? WHERE id = ?", (shown.error, shown.waiting, saga_id))
-        texts.add_again(accepted)
-    while texts.tidy():  # what was taken out of the index leaves the file, too
+        blanked = events and erase_events(database, saga_id)
+        erased = _erase_entries(database, saga_id)
+    while erased and TextIndex(database).tidy():  # what was taken out of the index leaves the file, too
         pass
+    return erased or blanked
+
+
+def _erase_entries(database: Database, saga_id: str) -> bool:
+    entries = StoredEntries(database)
+    found = entries.of(saga_id)
+    left = [without_data(record.entry) for record in found]
+    if left == [record.entry for record in found]:
+        return False
+    for record, entry in zip(found, left, strict=True):
+        packed, shape = pack_stored(entry)
+        if shape is not None:
+            entries.shapes.keep(shape)
+        database.execute(
+            "UPDATE journal SET entry = ?, state = CASE WHEN state IS NULL THEN NULL ELSE ? END WHERE position = ?",
+            (packed, FOLDED, record.position),
+        )
+    folded: Saga | None = reduce(evolve, left, None)
+    assert folded is not None  # a final saga has entries
+    shown = metadata_of(folded)
+    texts, (accepted,) = TextIndex(database), database.row("SELECT accepted FROM sagas WHERE id = ?", (saga_id,))
+    texts.remove(accepted)
+    database.execute("UPDATE sagas SET error = ?, waiting = ? WHERE id = ?", (shown.error, shown.waiting, saga_id))
+    texts.add_again(accepted)
     return True
 
 

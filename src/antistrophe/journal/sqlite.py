@@ -270,9 +270,9 @@ class SqliteJournal:
         """Begin a purge. ``options`` are those of ``Purge``."""
         return Purge(self._database, which, **options)
 
-    def erase(self, saga_id: str) -> bool:
+    def erase(self, saga_id: str, *, events: bool = False) -> bool:
         """Erase the data of a saga that has finished. See ``erasing.erase``."""
-        return erase(self._database, saga_id)
+        return erase(self._database, saga_id, events=events)
 
     def cut_log(self) -> bool:
         """Move the log into the file, and cut it off. False where somebody reads or writes: nobody is waited for."""

@@ -55,7 +55,7 @@ class StoredJournal(Journal, Protocol):
     def purge(self, which: Purgeable, **options: Any) -> Purge:
         """Begin a purge. ``options`` are those of ``Purge``."""
 
-    def erase(self, saga_id: str) -> bool:
+    def erase(self, saga_id: str, *, events: bool = False) -> bool:
         """Erase the data of a saga that has finished. See ``erasing.erase``."""
 
     def cut_log(self) -> bool:
