@@ -40,3 +40,16 @@ def postgres_url(postgres_cluster: PostgresCluster) -> Iterator[str]:
     """The address of an empty database for one test."""
     with postgres_cluster.database() as url:
         yield url
+
+
+@pytest.fixture
+def postgres_store_url(postgres_cluster: PostgresCluster) -> Iterator[str]:
+    """The address of a database for one test, with the newest schema and no row."""
+    with postgres_cluster.database(postgres_cluster.template("store", _bring_up_to_date)) as url:
+        yield url
+
+
+def _bring_up_to_date(url: str) -> None:
+    from antistrophe.storage.postgres import open_postgres  # tests without PostgreSQL do without psycopg
+
+    open_postgres(url).close()

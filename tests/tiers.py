@@ -32,6 +32,8 @@ TIERS = {
     "tests/contract/test_base_start.py": SLOW,
     "tests/contract/test_event_store_processes.py": SLOW,
     "tests/contract/test_journal_file.py::test_writers_that_are_killed_leave_whole_appends_only": SLOW,
+    "tests/contract/test_postgres_events.py": SLOW,
+    "tests/contract/test_postgres_feed.py": SLOW,
     "tests/core/test_code_naming.py": SLOW,
     "tests/core/test_database.py::test_several_processes_may_make_the_file_at_once": SLOW,
     "tests/core/test_postgres_cluster.py::test_the_server_ends_with_the_process_that_started_it": SLOW,

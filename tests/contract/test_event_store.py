@@ -57,8 +57,10 @@ class OpenedV2:
 ONE, TWO, THREE = (Credited("A", Decimal(amount)) for amount in ("1.10", "2", "3"))
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_store_url"))
     return ":memory:" if request.param == "memory" else tmp_path / "events.db"
 
 
@@ -189,7 +191,7 @@ def test_a_transaction_takes_rows_of_ones_own_along(store: EventStore) -> None:
     with store.transaction() as transaction:
         assert transaction.database is not None
         transaction.append("a", [ONE])
-        transaction.database.execute("CREATE TABLE mine(balance)")
+        transaction.database.execute("CREATE TABLE mine(balance integer)")
         transaction.database.execute("INSERT INTO mine VALUES (1)")
     with contextlib.suppress(KeyError), store.transaction() as transaction:
         assert transaction.database is not None
@@ -255,7 +257,7 @@ def test_a_snapshot_stands_for_the_first_events_of_a_stream(store: EventStore) -
     assert store.get_latest_snapshot("b") is None
     stats = store.stats()
     assert (stats.events, stats.streams, stats.snapshots) == (3, 1, 2)
-    assert stats.backend["kind"] in {"memory", "sqlite"}
+    assert stats.backend["kind"] in {"memory", "sqlite", "postgresql"}
 
 
 @pytest.mark.parametrize("version", [0, 2, -1])

@@ -9,19 +9,21 @@ from typing import Self
 import pytest
 
 from antistrophe.eventstore.backend import EventBackend, StoredEvent, StoredSnapshot
+from antistrophe.eventstore.postgres import PostgresEvents
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.storage.opening import open_in_memory
 from antistrophe.testing.store_contract import CHECKS, Check
 from tests.contract.listed_events import ListedEvents
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "lists"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "lists", "postgres"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_a_backend_keeps_the_contract(check: Check, kind: str, tmp_path: Path) -> None:
+def test_a_backend_keeps_the_contract(check: Check, kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     backends: dict[str, Callable[[], EventBackend]] = {
         "memory": lambda: SqliteEvents(open_in_memory()),
         "sqlite": lambda: SqliteEvents(tmp_path / "events.db"),
         "lists": ListedEvents,
+        "postgres": lambda: PostgresEvents(request.getfixturevalue("postgres_store_url")),
     }
     check(backends[kind]())
 

@@ -45,7 +45,8 @@ from antistrophe.errors import (
 from antistrophe.eventstore.auto_upcaster import AutoUpcaster
 from antistrophe.eventstore.backend import EventBackend, StoreStats
 from antistrophe.eventstore.recorded import RecordedEvent, Snapshot
-from antistrophe.eventstore.store import EventStore, StoreTransaction
+from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.store_transaction import StoreTransaction
 from antistrophe.eventstore.subscription import Subscription
 from antistrophe.eventstore.versions import Migration, VersionRegistry
 

@@ -318,10 +318,12 @@ def _next_events(store: EventStore, position: int) -> list[RecordedEvent]:
 
 
 def _catch_up(build: Build, store: EventStore) -> None:
-    """Apply every event that is stored so far."""
+    """Apply every event that is stored so far, and can be read in order."""
     head = store.head()
     while build.position < head:
         events = _next_events(store, build.position)
+        if not events:  # the next one waits for a transaction before it
+            return
         while events:
             build.apply(events)
             events = [event for event in events if event.position > build.position]

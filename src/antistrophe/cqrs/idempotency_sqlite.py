@@ -25,8 +25,10 @@ from antistrophe.cqrs.idempotency_answers import Answers, LiveAnswers, PackedAns
 from antistrophe.cqrs.same_command import Used, in_words_of, kept_fields
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.sqlite import SqliteEvents
-from antistrophe.eventstore.store import EventStore, database_of
-from antistrophe.storage.database import Database, now_us
+from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.store_transaction import database_of
+from antistrophe.storage.connection import SqlDatabase
+from antistrophe.storage.database import now_us
 from antistrophe.storage.opening import open_database
 
 _PURGED_AT_ONCE = 100
@@ -119,7 +121,7 @@ class SqliteIdempotencyStore:
                 )
 
     @contextmanager
-    def _transaction(self) -> Iterator[Database]:
+    def _transaction(self) -> Iterator[SqlDatabase]:
         with self._keys.transaction() as transaction:
             yield database_of(transaction)
 
@@ -164,7 +166,7 @@ class SqliteIdempotencyStore:
             _insert(database, command, token)
         return Claim(command, token)
 
-    def _purge(self, database: Database) -> None:
+    def _purge(self, database: SqlDatabase) -> None:
         """Forget a few of the keys that are too old: those with an answer, and the claims of processes that died."""
         old = database.rows(
             f"SELECT {_OWNER}, answer, key, updated_at FROM claims WHERE updated_at < ? ORDER BY updated_at LIMIT ?",
@@ -191,7 +193,7 @@ def _keys_of(store: EventStore | None) -> EventStore:
         return _keys_beside[store]
 
 
-def _insert(database: Database, command: KeyedCommand, token: str) -> None:
+def _insert(database: SqlDatabase, command: KeyedCommand, token: str) -> None:
     me = this_owner()
     owner = (token, me.pid, me.start_ticks, me.place)
     database.execute(
@@ -201,7 +203,7 @@ def _insert(database: Database, command: KeyedCommand, token: str) -> None:
     )
 
 
-def _settle(database: Database, claim: Claim, answer: bytes) -> None:
+def _settle(database: SqlDatabase, claim: Claim, answer: bytes) -> None:
     updated = database.execute(
         "UPDATE claims SET answer = ?, updated_at = ? WHERE key = ? AND token = ? AND answer IS NULL",
         (answer, now_us(), claim.command.key, claim.token),
@@ -210,7 +212,7 @@ def _settle(database: Database, claim: Claim, answer: bytes) -> None:
         raise _lost(claim)
 
 
-def _check_held(database: Database, claim: Claim) -> None:
+def _check_held(database: SqlDatabase, claim: Claim) -> None:
     held = "SELECT 1 FROM claims WHERE key = ? AND token = ? AND answer IS NULL"
     if database.row(held, (claim.command.key, claim.token)) is None:
         raise _lost(claim)
@@ -220,7 +222,7 @@ def _lost(claim: Claim) -> CqrsError:
     return CqrsError(f"the key {claim.command.key!r} is not held any more: nothing was stored")
 
 
-def _poll(database: Database, key: str, token: str, timeout_s: float) -> None:
+def _poll(database: SqlDatabase, key: str, token: str, timeout_s: float) -> None:
     """Read the row of a key until its claim has ended, at most ``timeout_s`` seconds long."""
     deadline = time.monotonic() + timeout_s
     pause_s = _SHORTEST_PAUSE_S

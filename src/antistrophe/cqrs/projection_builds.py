@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from antistrophe.cqrs.projection import Projection, SavedProjection
+from antistrophe.cqrs.projection_rows import ProjectionRows
 from antistrophe.eventstore.recorded import RecordedEvent
-from antistrophe.eventstore.store import EventStore, database_of
 from antistrophe.serialization.payload import pack_payload, unpack_payload
-from antistrophe.storage.database import Database, now_us
 
 _AT_ONCE = 64
 """How many events are applied before readers may go ahead."""
@@ -130,7 +129,7 @@ class MemoryBuildStore:
 
 
 class SavedBuild(MemoryBuild):
-    """A projection in memory whose state is saved in the store's file, in one row with its position."""
+    """A projection in memory whose state is saved in the store's database, in one row with its position."""
 
     def __init__(self, builds: SavedBuildStore, projection: SavedProjection, generation: int) -> None:
         super().__init__(projection)
@@ -176,16 +175,14 @@ class SavedBuild(MemoryBuild):
 class SavedBuildStore:
     """Makes builds that begin at the last checkpoint."""
 
-    def __init__(self, store: EventStore, name: str, factory: Factory) -> None:
-        self._store = store
+    def __init__(self, rows: ProjectionRows, name: str, factory: Factory) -> None:
+        self._rows = rows
         self._name = name
         self._factory = factory
 
     def current(self) -> Build:
         """See ``BuildStore``."""
-        with self._store.transaction() as transaction:
-            row = row_of(database_of(transaction), self._name)
-        generation, position, state = row
+        generation, position, state = self._rows.read(self._name)
         build = SavedBuild(self, self._factory(), generation)
         if state is None:
             return build
@@ -210,37 +207,8 @@ class SavedBuildStore:
 
     def write(self, build: SavedBuild, state: bytes) -> None:
         """Save a build, unless another process has saved a rebuilt one or a later state."""
-        with self._store.transaction() as transaction:
-            database_of(transaction).execute(
-                "UPDATE projections SET position = ?, state = ?, updated_at = ?"
-                " WHERE name = ? AND generation = ? AND (position < ? OR state IS NULL)",
-                (build.position, state, now_us(), self._name, build.generation, build.position),
-            )
+        self._rows.save(self._name, build.generation, build.position, state)
 
     def write_rebuilt(self, build: SavedBuild, state: bytes) -> None:
         """Save a rebuilt build over any saved state."""
-        with self._store.transaction() as transaction:
-            database = database_of(transaction)
-            row_of(database, self._name)
-            database.execute(
-                "UPDATE projections SET generation = last_generation + 1, last_generation = last_generation + 1,"
-                " position = ?, state = ?, updated_at = ? WHERE name = ?",
-                (build.position, state, now_us(), self._name),
-            )
-            build.generation = row_of(database, self._name)[0]
-
-
-# --- the row of a projection --------------------------------------------------------------------------------------
-
-
-def row_of(database: Database, name: str) -> tuple[int, int, bytes | None]:
-    """Read generation, position and state of a projection. Makes its row if needed. Call this in a transaction."""
-    row = database.row("SELECT generation, position, state FROM projections WHERE name = ?", (name,))
-    if row is None:
-        database.execute(
-            "INSERT INTO projections(name, generation, last_generation, position, updated_at) VALUES (?, 1, 1, 0, ?)",
-            (name, now_us()),
-        )
-        row = (1, 0, None)
-    generation, position, state = row
-    return generation, position, state
+        build.generation = self._rows.save_rebuilt(self._name, build.position, state)

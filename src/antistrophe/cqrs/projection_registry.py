@@ -12,7 +12,9 @@ from typing import Any, Self
 from antistrophe.cqrs.follower import Follower, ProjectionMetadata
 from antistrophe.cqrs.projection import Projection, SavedProjection, SqlProjection
 from antistrophe.cqrs.projection_builds import BuildStore, MemoryBuildStore, SavedBuildStore
+from antistrophe.cqrs.projection_rows import SqliteProjectionRows
 from antistrophe.cqrs.table_builds import TableBuildStore
+from antistrophe.cqrs.tables_sqlite import SqliteTablePlace
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import CqrsError, ProjectionNotFoundError
 from antistrophe.eventstore.sqlite import SqliteEvents
@@ -185,9 +187,9 @@ class ProjectionRegistry:
         if isinstance(sample, SqlProjection):
             if file is None:
                 raise CqrsError(f"projection {name!r} keeps tables, and needs an event store in a SQLite file for them")
-            return TableBuildStore(self._store, file, name, make)
+            return TableBuildStore(self._store, SqliteTablePlace(self._store, file, name), make)
         if not isinstance(sample, Projection):
             raise CqrsError(f"projection {name!r}: {short(sample)} has no method apply(recorded_event)")
         if isinstance(sample, SavedProjection) and file is not None:
-            return SavedBuildStore(self._store, name, make)
+            return SavedBuildStore(SqliteProjectionRows(self._store), name, make)
         return MemoryBuildStore(make)

@@ -6,13 +6,18 @@ objects, by stream or by position, and a ``Subscription`` waits for new ones.
 
 The rules:
 
-- A backend stores bytes and knows no classes. ``SqliteEvents`` is the backend for a file and for memory; another one
-keeps the contract of ``EventBackend``, which ``antistrophe.testing.store_contract`` checks. - What a transaction has
-not committed is not seen, not even by the thread that writes it. - The events of sagas go into the same table, through
-``sqlite.insert_events``, in the transaction of the journal. - Bytes are decoded when a reader asks for the event. Old
-versions are brought up to date by ``versions``; a version that is newer than the program is an error and never passed
-over.
+- A backend stores bytes and knows no classes. ``SqliteEvents`` is the backend for a file and for memory, and
+  ``PostgresEvents`` for a database of several hosts; another one keeps the contract of ``EventBackend``, which
+  ``antistrophe.testing.store_contract`` checks.
+- What a transaction has not committed is not seen, not even by the thread that writes it.
+- The events of sagas go into the same table, through ``sqlite.insert_events`` or ``postgres_rows.insert_events``, in
+  the transaction of the journal.
+- In PostgreSQL positions have gaps, and reading by position waits for transactions before it
+  (``storage.postgres_feed``). Nothing here imports psycopg before it is given a URL.
+- Bytes are decoded when a reader asks for the event. Old versions are brought up to date by ``versions``; a version
+  that is newer than the program is an error and never passed over.
 
-Start reading in ``store`` (the public face), then ``backend`` (the contract) and ``sqlite``. ``recorded`` is what
-readers get, ``subscription`` is how they wait, ``versions`` and ``auto_upcaster`` are how old events are read.
+Start reading in ``store`` (the public face), then ``backend`` (the contract) and ``sqlite`` or ``postgres``.
+``store_transaction`` is what writers get, ``recorded`` what readers get, ``subscription`` is how they wait,
+``versions`` and ``auto_upcaster`` are how old events are read.
 """

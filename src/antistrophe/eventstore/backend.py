@@ -5,13 +5,13 @@ A backend knows bytes only. If you write one, run ``antistrophe.testing.store_co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import field
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from antistrophe.serialization.fast_dataclass import dataclass
-from antistrophe.storage.database import Database
+from antistrophe.storage.connection import SqlDatabase
 
 StoredEvent: TypeAlias = tuple[int, str, int, str, int, bytes, bytes | None, int]
 """One stored event: position, stream, version, type, type_version, data, metadata, recorded_at (microseconds since the
@@ -54,7 +54,7 @@ class EventWriter(Protocol):
     """Appends events within a backend's transaction."""
 
     @property
-    def database(self) -> Database | None:
+    def database(self) -> SqlDatabase | None:
         """The connection of the transaction, for other rows in it. None if the backend has no such connection."""
 
     def append(self, stream: str, events: Sequence[NewEvent], expected_version: int | None = None) -> int:
@@ -71,18 +71,40 @@ class OlderSnapshots(Protocol):
         """Return the snapshot of the highest version below that one, or None."""
 
 
+@runtime_checkable
+class KnownStreams(Protocol):
+    """What a backend may offer beside ``EventBackend``: writers of different streams don't wait for each other."""
+
+    def transaction_on(self, streams: Collection[str]) -> AbstractContextManager[EventWriter]:
+        """A transaction that appends to no other streams than these."""
+
+
+@runtime_checkable
+class SharedPositions(Protocol):
+    """What a backend says of itself where several transactions draw positions at once.
+
+    ``positions_have_gaps``: those of transactions that were rolled back stay free. ``longest_wait_s``: how long a
+    reader waits at most before it looks for commits of other processes.
+    """
+
+    positions_have_gaps: bool
+    longest_wait_s: float
+
+
 class EventBackend(Protocol):
     """Where events are stored. Any thread may call any method at any time. Nobody sees what is not committed.
 
     Positions count from 1 over all streams, and versions count from 1 within each stream. Both are without a gap, in
-    the order of the commits.
+    the order of the commits. A backend with ``SharedPositions`` may have gaps between positions; whoever reads on from
+    the last position that ``read`` gave it still misses no event.
     """
 
     def transaction(self) -> AbstractContextManager[EventWriter]:
         """Commit everything that is appended within at the end, or nothing after an exception."""
 
     def read(self, after_position: int, limit: int | None) -> list[StoredEvent]:
-        """Return the events behind that position, at most ``limit``."""
+        """Return the events behind that position, at most ``limit``. None is returned before one with a smaller
+        position is, so those that are committed may come a little later here than by stream."""
 
     def read_stream(self, stream: str, after_version: int) -> list[StoredEvent]:
         """Return the events of a stream behind that version."""

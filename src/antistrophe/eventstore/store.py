@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from antistrophe.definition.events import encode_event, event_key
-from antistrophe.definition.validation import is_text
-from antistrophe.errors import CqrsError, NotSerializableError, UnreadableDataError
+from antistrophe.errors import CqrsError, UnreadableDataError
 from antistrophe.eventstore.backend import (
     EventBackend,
-    EventWriter,
-    NewEvent,
+    KnownStreams,
     OlderSnapshots,
+    SharedPositions,
     StoredEvent,
     StoredSnapshot,
     StoreStats,
@@ -24,18 +22,26 @@ from antistrophe.eventstore.backend import (
 from antistrophe.eventstore.recorded import RecordedEvent, Snapshot, Upcasts, moment_of, recorded
 from antistrophe.eventstore.saga_copies import refuse_copy
 from antistrophe.eventstore.sqlite import SqliteEvents
+from antistrophe.eventstore.store_transaction import (
+    StoreTransaction,
+    check_name,
+    check_storable,
+    encode,
+    not_negative,
+)
 from antistrophe.eventstore.subscription import Commits, Subscription
 from antistrophe.serialization.payload import pack_payload, unpack_payload
-from antistrophe.serialization.type_hints import short
-from antistrophe.serialization.whole_numbers import LARGEST_INTEGER, check_whole_number
-from antistrophe.storage.database import Database, now_us
+from antistrophe.storage.database import now_us
 from antistrophe.storage.opening import open_in_memory
+
+POSTGRES_SCHEMES = ("postgresql://", "postgres://")
+"""How the URL of a PostgreSQL database begins."""
 
 _log = logging.getLogger("antistrophe.eventstore")
 
 
 class EventStore:
-    """Events in a SQLite file, in memory (``":memory:"``), or in a backend of your own.
+    """Events in a SQLite file, in memory (``":memory:"``), in PostgreSQL, or in a backend of your own.
 
     ::
 
@@ -49,6 +55,11 @@ class EventStore:
     (what ``append`` has written survives a power loss) or NORMAL. Many threads may use one store. Several processes may
     open one file, and a fork opens it again; what is in memory belongs to one process. Raises JournalError if the file
     can't be used.
+
+    ``EventStore("postgresql://HOST/DATABASE")`` needs the extra ``antistrophe[postgres]``, and any number of hosts may
+    open it. There positions have gaps, and ``read`` and subscriptions stop before an event that an open transaction
+    could still commit; the events of a stream are read at once. CommitUnknownError says that the connection was lost
+    during a commit, and that nobody can say whether it was written.
     """
 
     def __init__(
@@ -60,6 +71,10 @@ class EventStore:
     ) -> None:
         if isinstance(path, str) and path == ":memory:":
             self.backend: EventBackend = SqliteEvents(open_in_memory())
+        elif isinstance(path, str) and path.startswith(POSTGRES_SCHEMES):
+            from antistrophe.eventstore.postgres import PostgresEvents  # needs psycopg, which is an extra
+
+            self.backend = PostgresEvents(path, synchronous=synchronous)
         elif isinstance(path, str | os.PathLike):
             self.backend = SqliteEvents(path, synchronous=synchronous)
         else:
@@ -84,12 +99,12 @@ class EventStore:
         anything is written, if an object is no event or can't be stored; and RequestError if the stream ends with the
         same events, stored by the saga of that id: a saga stores the events of its steps itself.
         """
-        encoded = _encode(events, metadata)
+        encoded = encode(events, metadata)
+        check_name(stream)
         if expected_version is None:
             self._check_usable()
-            _check_storable(stream)
             refuse_copy(self.backend, stream, encoded)
-        with self.transaction() as transaction:
+        with self.transaction_on([stream]) as transaction:
             return transaction.append_encoded(stream, encoded, expected_version)
 
     @contextmanager
@@ -105,6 +120,22 @@ class EventStore:
             yield StoreTransaction(writer)
         self._commits.tell()
 
+    @contextmanager
+    def transaction_on(self, streams: Collection[str]) -> Iterator[StoreTransaction]:
+        """A ``transaction`` that appends to these streams and no others. In PostgreSQL only those wait who write to one
+        of them, and not all other transactions."""
+        self._check_usable()
+        backend = self.backend
+        if not isinstance(backend, KnownStreams):
+            with self.transaction() as transaction:
+                yield transaction
+            return
+        for stream in streams:
+            check_name(stream)
+        with backend.transaction_on(streams) as writer:
+            yield StoreTransaction(writer)
+        self._commits.tell()
+
     # --- reading -----------------------------------------------------------------------------------------------
 
     def get_events(self, stream: str) -> list[object]:
@@ -116,7 +147,7 @@ class EventStore:
 
     def get_events_after(self, stream: str, version: int) -> list[object]:
         """Return the events of a stream behind that version, as objects."""
-        return [each.event for each in self.read_stream(stream, _not_negative("version", version))]
+        return [each.event for each in self.read_stream(stream, not_negative("version", version))]
 
     def get_all_events(self) -> list[object]:
         """Return every event as an object, in order of position. With many, read in parts or subscribe."""
@@ -129,8 +160,8 @@ class EventStore:
         program knows.
         """
         self._check_usable()
-        _check_storable(stream)
-        after = _not_negative("after_version", after_version)
+        check_storable(stream)
+        after = not_negative("after_version", after_version)
         return recorded(self.backend.read_stream(stream, after), self.versions)
 
     def read(self, from_position: int = 0, limit: int | None = None) -> list[RecordedEvent]:
@@ -140,8 +171,8 @@ class EventStore:
         Raises UnknownVersionError if an event is of a newer version than this program knows.
         """
         self._check_usable()
-        after = _not_negative("from_position", from_position)
-        most = None if limit is None else _not_negative("limit", limit)
+        after = not_negative("from_position", from_position)
+        most = None if limit is None else not_negative("limit", limit)
         return recorded(self.backend.read(after, most), self.versions)
 
     def subscribe(self, from_position: int = 0) -> Subscription:
@@ -152,17 +183,18 @@ class EventStore:
             self._rows_behind,
             lambda rows: recorded(rows, self.versions),
             self._commits,
-            _not_negative("from_position", from_position),
+            not_negative("from_position", from_position),
+            *([self.backend.longest_wait_s] if isinstance(self.backend, SharedPositions) else []),
         )
 
     def version(self, stream: str) -> int:
         """Return the version of a stream: how many events it has."""
         self._check_usable()
-        _check_storable(stream)
+        check_storable(stream)
         return self.backend.version(stream)
 
     def head(self) -> int:
-        """Return the position of the last event, or 0 in an empty store."""
+        """Return the position of the last event that is committed, or 0 in an empty store."""
         self._check_usable()
         return self.backend.head()
 
@@ -186,7 +218,7 @@ class EventStore:
         where the stream has snapshots and none of them can be read; its events can be read from the first on then.
         """
         self._check_usable()
-        _check_storable(stream)
+        check_storable(stream)
         found, unreadable = self.backend.latest_snapshot(stream), None
         while found is not None:
             try:
@@ -245,62 +277,6 @@ class EventStore:
             raise CqrsError(f"this event store was opened by process {self._pid}; open it again in its fork")
 
 
-class StoreTransaction:
-    """What ``EventStore.transaction`` gives.
-
-    ``database`` is the connection of the store's SQLite database, in a file or in memory: other rows that are written
-    through it are committed together with the events. It is None for a store with a backend of your own.
-    """
-
-    def __init__(self, writer: EventWriter) -> None:
-        self._writer = writer
-
-    @property
-    def database(self) -> Database | None:
-        return self._writer.database
-
-    def append(
-        self,
-        stream: str,
-        events: Iterable[object],
-        expected_version: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> int:
-        """See ``EventStore.append``."""
-        return self.append_encoded(stream, _encode(events, metadata), expected_version)
-
-    def append_encoded(self, stream: str, events: Sequence[NewEvent], expected_version: int | None = None) -> int:
-        """Append events that are encoded already. Raises ValueError if ``stream`` is no text or is empty."""
-        if not isinstance(stream, str) or not stream:
-            raise ValueError(f"the name of a stream must be a text of at least one character, not {stream!r}")
-        _check_storable(stream)
-        if expected_version is not None:
-            _not_negative("expected_version", expected_version)
-        return self._writer.append(stream, events, expected_version)
-
-
-def database_of(transaction: StoreTransaction) -> Database:
-    """The database of a transaction, for a store that is known to have one."""
-    assert transaction.database is not None, "a store with a backend of its user's own has no database"
-    return transaction.database
-
-
-def _encode(events: Iterable[object], metadata: Mapping[str, Any] | None) -> list[NewEvent]:
-    packed = pack_payload(dict(metadata), what="the metadata") if metadata else None
-    if event_key(type(events)) is not None or not isinstance(events, Iterable):
-        raise NotSerializableError(f"the events to append come in a list, as [event]: this is {short(events)}")
-    encoded = map(encode_event, events)
-    return [NewEvent(each.type, each.type_version, each.data, packed) for each in encoded]
-
-
-def _check_storable(stream: str) -> None:
-    if isinstance(stream, str) and not is_text(stream):
-        raise ValueError(
-            f"no stream can be called {stream!a}: a text with a lone surrogate can't be stored; a name from bytes that"
-            " are no UTF-8 has some"
-        )
-
-
 def _opened(stored: StoredSnapshot) -> Snapshot:
     """The snapshot as its reader gets it. Raises UnreadableDataError."""
     what = f"the snapshot of stream {stored.stream!r} at version {stored.version}"
@@ -309,8 +285,3 @@ def _opened(stored: StoredSnapshot) -> Snapshot:
     return Snapshot(
         stored.stream, stored.version, unpack_payload(stored.state, what=what), moment_of(stored.recorded_at)
     )
-
-
-def _not_negative(what: str, value: int) -> int:
-    check_whole_number(value, what, 0)
-    return min(value, LARGEST_INTEGER)

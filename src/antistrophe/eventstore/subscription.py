@@ -16,7 +16,8 @@ from antistrophe.eventstore.recorded import RecordedEvent
 _PAGE = 256
 _SHORTEST_WAIT_S = 0.001
 _LONGEST_WAIT_S = 0.025
-"""How long a reader waits before it looks for commits of other processes: short after an event, then longer."""
+"""How long a reader waits before it looks for commits of other processes: short after an event, then longer. A backend
+may set another limit."""
 
 Fetch = Callable[[int, int], Sequence[StoredEvent]]
 Decode = Callable[[Sequence[StoredEvent]], Sequence[RecordedEvent]]
@@ -69,10 +70,18 @@ class Subscription:
     attempt: no event is skipped.
     """
 
-    def __init__(self, fetch: Fetch, decode: Decode, commits: Commits, from_position: int) -> None:
+    def __init__(
+        self,
+        fetch: Fetch,
+        decode: Decode,
+        commits: Commits,
+        from_position: int,
+        longest_wait_s: float = _LONGEST_WAIT_S,
+    ) -> None:
         self._fetch = fetch
         self._decode = decode
         self._commits = commits
+        self._longest_wait_s = longest_wait_s
         self._reader = threading.Lock()
         self._ready: deque[RecordedEvent] = deque()
         self._closed = False
@@ -147,7 +156,7 @@ class Subscription:
                     return False
                 wait_s = min(wait_s, left_s)
             self._commits.wait(seen, wait_s)
-            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            wait_s = min(wait_s * 2, self._longest_wait_s)
         return False
 
     def _read(self) -> Sequence[RecordedEvent]:

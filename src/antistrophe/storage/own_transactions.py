@@ -65,6 +65,16 @@ def refuse_while_writing(path: Path, what: str) -> None:
         )
 
 
+def refuse_beside(place: str, what: str) -> None:
+    """Raise RequestError where the calling thread or task has a transaction open on the database of that place, because
+    ``what`` could wait for its end."""
+    if place in {transaction.file for transaction in (*_in_thread(), *_open(_of_context.get()))}:
+        raise RequestError(
+            f"{what} on {place} could wait for ever: this thread or task has a transaction open there itself"
+            " (`transaction()` of an event store, or `apply_in` of a projection); end that one first"
+        )
+
+
 def file_at(path: str | os.PathLike[str]) -> FileId | None:
     """The device and inode of the file with that name; None where there is none, or nobody can say."""
     try:

@@ -127,7 +127,7 @@ class PostgresDatabase:
                 try:
                     return ask(connection)
                 except psycopg.Error as error:
-                    if not (again and self._is_lost(error)):
+                    if not (self._is_lost(error) and again):
                         raise self._translated(error) from cause_of(self._address, error)
         raise AssertionError  # the second round returns or raises
 

@@ -1,0 +1,191 @@
+"""Events in a PostgreSQL database, which any number of processes on any number of hosts may share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from antistrophe.errors import RequestError
+from antistrophe.eventstore.backend import NewEvent, StoredEvent, StoredSnapshot, StoreStats
+from antistrophe.eventstore.postgres_rows import check_storable, insert_events, is_storable, lock_stream, lock_streams
+from antistrophe.storage.own_transactions import refuse_beside
+from antistrophe.storage.portable_sql import SCHEMA
+from antistrophe.storage.postgres_database import PostgresDatabase
+from antistrophe.storage.postgres_feed import OrderedFeed
+from antistrophe.storage.postgres_pool import PostgresPool
+
+_COLUMNS = "position, stream, version, type, type_version, data, metadata, recorded_at"
+_LAST_POSSIBLE = 2**63 - 1
+
+
+class PostgresEvents:
+    """The PostgreSQL variant of ``EventBackend``.
+
+    Writers of different streams don't wait for each other. Each transaction and each query has a connection that no
+    other thread uses meanwhile. ``read`` goes by positions, and stops at the first that a transaction could still fill:
+    see ``storage.postgres_feed``. All other questions are answered with what is committed.
+
+    A standby that takes over has every commit only where commits wait for it (``synchronous_standby_names`` and
+    ``synchronous_commit = on``).
+    """
+
+    positions_have_gaps = True
+    longest_wait_s = 0.1
+    """How long readers wait at most before they look for commits of other processes: each look is a query."""
+
+    def __init__(self, url: str, *, synchronous: str = "FULL") -> None:
+        if synchronous not in {"FULL", "NORMAL"}:
+            raise ValueError(f"synchronous must be FULL or NORMAL, not {synchronous!r}")
+        self._pool = PostgresPool(url)
+        self.where = self._pool.where
+        self.feed = OrderedFeed("events", "event_positions")
+        with self.connection() as database:
+            (found,) = database.row("SELECT current_setting('synchronous_commit')")
+        # Any other setting of the server waits for its disk, and maybe for a standby: as good as FULL, or better.
+        self._setting = "off" if synchronous == "NORMAL" else "on" if found == "off" else None
+
+    # --- connections ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def connection(self) -> Iterator[PostgresDatabase]:
+        """A connection outside of a transaction."""
+        with self._pool.taken() as database:
+            yield database
+
+    def connection_apart(self, patience_s: float) -> PostgresDatabase:
+        """A connection of the caller's own, which waits no longer than that for anything."""
+        return self._pool.opened(patience_s)
+
+    @contextmanager
+    def rows_transaction(self) -> Iterator[PostgresDatabase]:
+        """A transaction for rows beside the events, which holds no lock but those of its rows."""
+        refuse_beside(self.where, "another transaction")
+        with self._pool.taken() as database, database.transaction():
+            if self._setting is not None:
+                database.execute(f"SET LOCAL synchronous_commit = {self._setting}")
+            yield database
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[PostgresWriter]:
+        """See ``EventBackend``. One such transaction runs at a time, because it may append to any streams in any order;
+        see ``transaction_on`` for those whose streams are known."""
+        with self.rows_transaction() as database:
+            lock_streams(database, None)
+            yield PostgresWriter(database, None)
+
+    @contextmanager
+    def transaction_on(self, streams: Collection[str]) -> Iterator[PostgresWriter]:
+        """See ``KnownStreams``."""
+        for stream in streams:
+            check_storable(stream)
+        with self.rows_transaction() as database:
+            lock_streams(database, streams)
+            yield PostgresWriter(database, streams)
+
+    def save_snapshot(self, snapshot: StoredSnapshot) -> None:
+        """See ``EventBackend``."""
+        with self.rows_transaction() as database:
+            database.execute(
+                "INSERT INTO snapshots(stream, version, state, recorded_at) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (stream, version) DO UPDATE SET state = excluded.state, recorded_at ="
+                " excluded.recorded_at",
+                (snapshot.stream, snapshot.version, snapshot.state, snapshot.recorded_at),
+            )
+
+    def flush(self) -> None:
+        """See ``EventBackend``. A commit that waits for the disk has all commits before it there as well."""
+        with self.rows_transaction() as database:
+            if self._setting == "off":
+                database.execute("SET LOCAL synchronous_commit = on")
+            database.execute(f"UPDATE {SCHEMA}.schema_version SET version = version")
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def read(self, after_position: int, limit: int | None) -> list[StoredEvent]:
+        """See ``EventBackend``."""
+        with self.connection() as database:
+            safe = self.feed.safe_head(database)
+            if safe <= after_position or limit == 0:
+                return []
+            return database.rows(
+                f"SELECT {_COLUMNS} FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?::bigint",
+                (after_position, safe, limit),
+            )
+
+    def read_stream(self, stream: str, after_version: int) -> list[StoredEvent]:
+        """See ``EventBackend``."""
+        if not is_storable(stream):
+            return []
+        return self._rows(
+            f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version", (stream, after_version)
+        )
+
+    def version(self, stream: str) -> int:
+        """See ``EventBackend``."""
+        if not is_storable(stream):
+            return 0
+        return int(self._rows("SELECT coalesce(max(version), 0) FROM events WHERE stream = ?", (stream,))[0][0])
+
+    def head(self) -> int:
+        """See ``EventBackend``. ``read`` may not come that far yet: a transaction before it is open."""
+        return int(self._rows("SELECT coalesce(max(position), 0) FROM events")[0][0])
+
+    def latest_snapshot(self, stream: str) -> StoredSnapshot | None:
+        """See ``EventBackend``."""
+        return self.snapshot_before(stream, _LAST_POSSIBLE)
+
+    def snapshot_before(self, stream: str, version: int) -> StoredSnapshot | None:
+        """See ``OlderSnapshots``."""
+        if not is_storable(stream):
+            return None
+        found = self._rows(
+            "SELECT stream, version, state, recorded_at FROM snapshots WHERE stream = ? AND version < ?"
+            " ORDER BY version DESC LIMIT 1",
+            (stream, version),
+        )
+        return StoredSnapshot(*found[0]) if found else None
+
+    def stats(self) -> StoreStats:
+        """See ``EventBackend``. This takes time in proportion to the number of events."""
+        ((events, streams, snapshots, size),) = self._rows(
+            "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM events WHERE version = 1),"
+            " (SELECT count(*) FROM snapshots), pg_total_relation_size(to_regclass(?::text))",
+            (f"{SCHEMA}.events",),
+        )
+        return StoreStats(
+            events, streams, snapshots, {"kind": "postgresql", "where": self.where, "events_bytes": int(size)}
+        )
+
+    def close(self) -> None:
+        """See ``EventBackend``."""
+        self._pool.close()
+
+    def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        with self.connection() as database:
+            return database.rows(sql, parameters)
+
+
+class PostgresWriter:
+    """The ``EventWriter`` of the open transaction of ``database``. ``streams``: those that are locked already; None:
+    the lock for streams that are not known yet is held."""
+
+    def __init__(self, database: PostgresDatabase, streams: Collection[str] | None) -> None:
+        self.database = database
+        self._known = None if streams is None else frozenset(streams)
+        self._locked = set(streams or ())
+
+    def append(self, stream: str, events: Sequence[NewEvent], expected_version: int | None = None) -> int:
+        """See ``EventWriter``. Raises RequestError for a stream that was not named when the transaction began."""
+        if stream not in self._locked:
+            if self._known is not None:
+                raise RequestError(
+                    f"this transaction was begun for {', '.join(map(repr, sorted(self._known))) or 'no stream'} and"
+                    f" can't append to {stream!r}: name every stream when it begins, or use transaction()"
+                )
+            check_storable(stream)
+            lock_stream(self.database, stream)
+            self._locked.add(stream)
+        return insert_events(self.database, stream, events, expected_version)
