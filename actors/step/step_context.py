@@ -43,6 +43,7 @@ def context_of(message: RunStep, deadline_at: float, worker: Worker, stored: Sto
         _logger_of(message.step_name),
         worker,
         str(span_of(message.saga_id, message.request_id, message.traceparent, part)),
+        message.fencing_token,
     )
     return made
 

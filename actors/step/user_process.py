@@ -86,7 +86,15 @@ def configure_user_process(
     signal.signal(STACK_SIGNAL, signal.SIG_IGN)  # until there is a file for the stacks
     identity = identity_of(os.getpid())
     assert identity is not None, "this process lives"
-    lease = Lease(message.name, identity.pid, identity.start_ticks, identity.boot_id, attempt_file=attempt_file or "")
+    settings = message.base.settings
+    lease = Lease(
+        message.name,
+        identity.pid,
+        identity.start_ticks,
+        identity.boot_id,
+        attempt_file=attempt_file or "",
+        host="" if settings.journal is None else settings.host,
+    )
     return StepReady(lease), speakers
 
 

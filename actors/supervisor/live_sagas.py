@@ -87,12 +87,12 @@ class LiveSagas:
         """Run a new saga now, with a step process where one is free."""
         live.begin = message
         self._admission.admit(live.id, live.rank)
-        spec = message.spec
+        spec, asked = message.spec, True
         if spec.steps:
             # A process that is free at once is granted within this call, before there is an actor to tell.
-            environment = self._environment_of(live, spec.origin)
-            self._processes.ask(live.id, live.client_id, spec.lease_request(0), spec.name, environment or "")
-        self._spawn(live, new=True)
+            environment = self._environment_of(live, spec.origin) or ""
+            asked = self._processes.ask(live.id, live.client_id, spec.lease_request(0), spec.name, environment)
+        self._spawn(live, new=asked)
 
     def client_left(self, client_id: str) -> None:
         """The waits of that client go with it."""
@@ -170,8 +170,7 @@ class LiveSagas:
         if self._draining:
             return
         for saga_id in self._admission.due():
-            live = self._sagas.get(saga_id)
-            if live is None:
+            if (live := self._sagas.get(saga_id)) is None:
                 self._admission.left(saga_id)
             elif live.host is None:
                 live.sleeps_until = None

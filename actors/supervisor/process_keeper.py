@@ -29,6 +29,7 @@ from antistrophe.messages import (
 )
 from antistrophe.records import ProcessRecord
 from antistrophe.scheduling.leases import CloseSlot, GrantTo, LoadInto, PoolOrder, Retire, StartProcess
+from antistrophe.scheduling.placement import why_not_here
 from antistrophe.scheduling.pooled_process import process_of
 from antistrophe.scheduling.process_pool import ProcessPool
 from antistrophe.settings import cores
@@ -66,13 +67,19 @@ class ProcessKeeper:
 
     # --- what sagas want ---------------------------------------------------------------------------------------
 
-    def ask(self, saga_id: str, client_id: str, request: LeaseRequest, name: str, environment: str = "") -> None:
+    def ask(self, saga_id: str, client_id: str, request: LeaseRequest, name: str, environment: str = "") -> bool:
         """A saga of that name wants a lease, in a process with that environment; where a slot is free, it is granted
-        within this call."""
+        within this call. False where this host is none of those that the attempt may run on: the saga is told so."""
+        settings = self._base.settings
+        if (why := why_not_here(request.runs_on, settings.labels, settings.host)) is not None:
+            self.withdraw(saga_id)
+            self._supervisor.refused(saga_id, why)
+            return False
         if self._code.changed(client_id, self._supervisor.now()):
             self._carry_out(self.pool.processes.outdate(client_id))
         self.pool.ask(saga_id, client_id, request, name, environment)
         self.serve()
+        return True
 
     def withdraw(self, saga_id: str) -> None:
         """The saga wants no lease any more."""

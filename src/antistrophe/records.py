@@ -55,7 +55,8 @@ class StepRecord:
     ``index`` counts from 0. ``attempts``: how many attempts of ``execute`` there were. ``in_doubt``: True where nobody
     knows whether the step took effect. ``started_at`` and ``finished_at``: aware datetimes in UTC. ``error``: a text.
     ``pid``: the process of the last attempt. ``undo_failures``: how often the compensation has failed until now, with
-    an operator's retries.
+    an operator's retries. ``host``: the name of the host of the last attempt; None where the journal is a file of the
+    home, which has one host.
     """
 
     name: str
@@ -68,6 +69,7 @@ class StepRecord:
     error: str | None
     pid: int | None
     undo_failures: int = 0
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class SagaMetadata:
 
     ``steps_executed`` of ``total_steps`` have succeeded. ``created_at`` and ``updated_at`` are aware datetimes in UTC.
     ``error`` is the text of what went wrong, and ``waiting`` says why the saga does not move; both may be None.
+    ``host``: the name of the host that owns the saga; None where none does, and where the journal is a file.
     """
 
     id: str
@@ -88,6 +91,7 @@ class SagaMetadata:
     error: str | None = None
     waiting: str | None = None
     steps: tuple[StepRecord, ...] = ()
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,9 @@ RETRY = RetryPolicy(max_attempts=7)
         ({}, {"max_concurrent": None, "max_per_second": None, "throttled": False}),
         ({"max_concurrent": 4}, {"max_concurrent": 4, "throttled": True}),
         ({"max_per_second": 2}, {"max_per_second": 2.0, "throttled": True}),
+        ({}, {"runs_on": (), "asks_anew": False}),
+        ({"runs_on": {"gpu"}}, {"runs_on": ("gpu",), "asks_anew": True, "throttled": False}),
+        ({"runs_on": frozenset()}, {"runs_on": (), "asks_anew": False}),
         ({"name": "pay €5"}, {"name": "pay €5"}),
     ],
     ids=repr,
@@ -92,6 +95,14 @@ def test_options(attributes: dict[str, Any], read: dict[str, Any]) -> None:
     assert {name: getattr(spec, name) for name in read} == read
     # An option is no input.
     assert unpack_payload(spec.input) == {"account": "A", "amount": 1}
+
+
+@pytest.mark.parametrize(
+    "value", ["gpu", ["gpu"], {""}, {"a b"}, {5}, {"x" * 64}, range(65)], ids=lambda it: str(it)[:9]
+)
+def test_labels_are_a_set_of_names(value: Any) -> None:
+    with pytest.raises(InvalidStepError, match=r"^step 'Debit': runs_on (must be a set of up to 64|has the label)"):
+        step_spec(variant(runs_on=set(map(str, value)) if isinstance(value, range) else value))
 
 
 @pytest.mark.parametrize("option", ["max_concurrent", "max_per_second"])

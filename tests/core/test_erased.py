@@ -19,7 +19,7 @@ from tests.contract.journal_sagas import accepted
 STAYS = {
     *("id", "name", "class_ref", "script", "sys_path", "cwd", "request_id", "masked"),  # what is run, and where
     "traceparent",  # whose trace it is a part of
-    *("pid", "boot_id", "attempt_file"),  # the process
+    *("pid", "boot_id", "attempt_file", "host", "runs_on"),  # the process, where it runs, and where it may
     *("error_type", "by"),
 }
 """The fields of texts and bytes that are part of the course."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from antistrophe.journal.rows import pack_entry, pack_state, unpack_entry, unpack_state
+from antistrophe.journal.short_entries import pack_short, unpack_short
 from antistrophe.saga.entries import (
     Action,
     AttemptFailed,
@@ -69,9 +70,25 @@ def test_a_lease_from_before_attempt_files_were_named_is_read() -> None:
     assert unpack_entry(pack_payload([kind, written]), "it") == replace(entry, lease=replace(lease, attempt_file=""))
 
 
+def test_an_attempt_and_a_row_from_before_hosts_were_told_are_read() -> None:
+    lease = Lease("p-1", 4711, 99, "boot", shared=True, attempt_file="file", host="a1")
+    entry = AttemptStarted(1.0, 0, Action.EXECUTE, 1, 5.0, 6.0, lease)
+    assert unpack_entry(pack_entry(entry), "it") == entry
+    packed = pack_short(entry)
+    assert packed is not None
+    written = unpack_payload(packed)
+    assert unpack_short(packed) == entry
+    assert written.pop() == "a1"
+    assert unpack_short(pack_payload(written)) == replace(entry, lease=replace(lease, host=""))
+    row = unpack_payload(pack_state(METADATA))
+    assert [step.pop() for step in row["steps"]] == ["a1", "a1"]
+    steps = tuple(replace(step, host=None) for step in METADATA.steps)
+    assert unpack_state([pack_payload(row)], "it") == replace(METADATA, steps=steps)
+
+
 def test_a_row_of_a_saga_from_before_failed_undos_were_counted_is_read() -> None:
     assert unpack_state([pack_state(METADATA)], "it") == METADATA
     written = unpack_payload(pack_state(METADATA))
-    assert [step.pop() for step in written["steps"]] == [12, 12]
-    steps = tuple(replace(step, undo_failures=0) for step in METADATA.steps)
+    assert [(step.pop(), step.pop()) for step in written["steps"]] == [("a1", 12), ("a1", 12)]
+    steps = tuple(replace(step, undo_failures=0, host=None) for step in METADATA.steps)
     assert unpack_state([pack_payload(written)], "it") == replace(METADATA, steps=steps)

@@ -184,6 +184,7 @@ def declared(name: str, hint: object, value: object) -> SagaStep:
         ("isolation", Literal[1, 2], 1),
         ("max_concurrent", Annotated[str, "x"], "many"),
         ("max_per_second", tuple[int, int], (1, 2)),
+        ("runs_on", str, "Tuesdays"),
     ],
 )
 def test_a_field_of_another_type_is_data_and_a_warning_says_so(name: str, hint: object, value: object) -> None:

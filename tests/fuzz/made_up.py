@@ -68,6 +68,7 @@ _PLAUSIBLE: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "retryable_attempts": st.sampled_from([1, 2**62]),
         "max_concurrent": _COUNTS,
         "max_per_second": st.sampled_from([None, 0.001, 100_000.0]),
+        "runs_on": st.sampled_from([(), ("gpu",), ("gpu", "eu-1")]),
     },
 }
 

@@ -157,6 +157,7 @@ _STEP = StepRecord(
     error=None,
     pid=4711,
     undo_failures=12,
+    host="a1",
 )
 CHANGE = ViewChange(
     id="saga",
@@ -165,7 +166,7 @@ CHANGE = ViewChange(
     updated_at=1_767_312_000.0,
     error="e",
     waiting="w",
-    steps=[[1, "compensating", 3, True, 1_767_225_600.0, None, "e", 4711, 12]],
+    steps=[[1, "compensating", 3, True, 1_767_225_600.0, None, "e", 4711, 12, "a1"]],
 )
 METADATA = SagaMetadata(
     id="saga",

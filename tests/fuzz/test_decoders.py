@@ -130,7 +130,7 @@ def _write_change(saga: Any) -> bytes:
             saga.updated_at.timestamp(),
             saga.error,
             saga.waiting,
-            [[last.index, *values, last.undo_failures]],
+            [[last.index, *values, last.undo_failures, *([] if last.host is None else [last.host])]],
         )
     )
 

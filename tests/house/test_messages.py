@@ -33,6 +33,7 @@ RETURNED = {
     (PACKAGE / "saga" / "view.py", "obstacle"),
     (PACKAGE / "saga" / "view.py", "_process_for"),
     (PACKAGE / "scheduling" / "admission.py", "full"),
+    (PACKAGE / "scheduling" / "placement.py", "why_not_here"),
 }
 GIVEN = {
     (PACKAGE / "definition" / "code_loading.py", "CodeNotLoadableError"),

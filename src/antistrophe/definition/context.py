@@ -101,6 +101,8 @@ class StepContext:
     ``worker``: what the functions under ``@on_worker_start`` have made in this process, by name.
     ``traceparent``: the span of this attempt as a W3C traceparent, for the headers of a request, or as the parent of
     spans of the step's own.
+    ``fencing_token``: a number that grows each time that another host takes over the saga. A system that keeps the
+    largest one it has seen can refuse what comes with a smaller one. 1 where the journal is a file of the home.
 
     A compensation that uses them::
 
@@ -121,6 +123,7 @@ class StepContext:
     log: logging.Logger
     worker: Mapping[str, Any] = field(default_factory=Worker)
     traceparent: str = ""
+    fencing_token: int = 1
 
 
 @dataclass(frozen=True, slots=True)

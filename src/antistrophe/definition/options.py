@@ -19,6 +19,7 @@ import functools
 import types
 import warnings
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin
@@ -49,6 +50,7 @@ class StepOptions:
     limits: ResourceLimits | None = None
     max_concurrent: int | None = None
     max_per_second: float | None = None
+    runs_on: AbstractSet[str] | None = None
 
 
 OPTIONS = tuple(each.name for each in dataclasses.fields(StepOptions))
@@ -65,6 +67,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("idempotent", "atomic", "requires_compensation"), (bool,)),
     "limits": (ResourceLimits,),
     "max_concurrent": (int,),
+    "runs_on": (set, frozenset),
 }
 _PLAIN = (bool, int, float, str, timedelta, RetryPolicy, ResourceLimits, types.NoneType)
 _MEANT: Mapping[str, str] = {
@@ -80,6 +83,7 @@ _MEANT: Mapping[str, str] = {
     "limits": "memory_bytes memory_limit cpu_s cpu_limit open_files resource_limits resources",
     "max_concurrent": "concurrency max_concurrency concurrent",
     "max_per_second": "rate_limit per_second max_rate max_per_s",
+    "runs_on": "run_on runs_at host_labels node_labels",
     "name": "step_name",
 }
 """The names that people write for an option, beside those that are spelt much like it."""
@@ -90,6 +94,7 @@ _EXAMPLES: Mapping[str, str] = {
     "compensation_retry": "RetryPolicy(max_attempts=3)",
     "limits": "ResourceLimits(memory_bytes=..., cpu_s=..., open_files=...)",
     "isolation": '"fresh"',
+    "runs_on": '{"gpu"}',
 }
 _CLOSE = 0.85
 

@@ -86,7 +86,7 @@ class StepSpec:
     the packed fields, ``computed`` what the step has computed beside them. All else are the step's policies, with every
     default filled in. ``retryable_attempts`` bounds the attempts that raise RetryableError. ``shared`` is True where
     the step's calls are coroutines that may run beside the calls of other sagas in one process. ``masked``: the paths
-    of the fields in the input that people are not shown.
+    of the fields in the input that people are not shown. ``runs_on``: the labels that a host must have for the step.
     """
 
     name: str
@@ -109,11 +109,17 @@ class StepSpec:
     shared: bool = False
     computed: bytes = b""
     masked: tuple[str, ...] = ()
+    runs_on: tuple[str, ...] = ()
 
     @property
     def throttled(self) -> bool:
         """Whether limits of its class may keep an attempt of this step waiting."""
         return self.max_concurrent is not None or self.max_per_second is not None
+
+    @property
+    def asks_anew(self) -> bool:
+        """Whether each attempt needs a lease of its own, because limits or a host's labels decide about it."""
+        return self.throttled or bool(self.runs_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,8 @@ class LeaseRequest:
     ``fresh``: the process has run nothing yet. ``urgent``: the attempt is a compensation, and goes first; among the
     others the higher ``priority`` goes first. ``throttle``: the limits of the attempt's step class, which may make it
     wait. ``shared``: a slot in an async worker, which makes the calls of other sagas too. ``alone``: not beside another
-    attempt that has to be alone, because each of them may be what ended the actor system.
+    attempt that has to be alone, because each of them may be what ended the actor system. ``runs_on``: the labels that
+    the host must have.
     """
 
     origin: Origin
@@ -144,6 +151,7 @@ class LeaseRequest:
     throttle: Throttle | None = None
     shared: bool = False
     alone: bool = False
+    runs_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +170,10 @@ class SagaSpec:
     traceparent: str = ""
 
     def throttle(self, index: int) -> Throttle | None:
-        """The limits of the class of the step with this index, or None."""
+        """The limits of the class of the step with this index, or None. A step that runs on some hosts only has a
+        throttle, too: it names the class for which a lease was granted."""
         step = self.steps[index]
-        if not step.throttled:
+        if not step.asks_anew:
             return None
         # Two scripts may use one name for two classes.
         place = f"{self.origin.script}:" if step.class_ref.startswith("__main__:") else ""
@@ -179,7 +188,15 @@ class SagaSpec:
         step, class_refs = self.steps[index], tuple(dict.fromkeys(step.class_ref for step in self.steps))
         throttle = self.throttle(index)
         return LeaseRequest(
-            self.origin, class_refs, step.fresh_process, urgent, self.priority, throttle, step.shared, alone
+            self.origin,
+            class_refs,
+            step.fresh_process,
+            urgent,
+            self.priority,
+            throttle,
+            step.shared,
+            alone,
+            step.runs_on,
         )
 
     @property

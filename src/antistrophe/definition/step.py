@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast, get_type_hints, overload
 
 from antistrophe.definition.context import StepContext, StepResult, Verified
@@ -67,6 +68,7 @@ class SagaStep:
     - ``isolation``: ``"process"``, or ``"fresh"`` for a new process for each attempt.
     - ``limits``: a ResourceLimits.
     - ``max_concurrent``, ``max_per_second``: how many attempts of this class may run at once, and start in a second.
+    - ``runs_on``: the labels that a host must have, as ``{"gpu"}``: the setting ``labels`` says which it has.
     """
 
     # The base defines no attribute, so that a user's class may have a field of any name.
@@ -230,6 +232,7 @@ def step(
     limits: ResourceLimits | None = None,
     max_concurrent: int | None = None,
     max_per_second: float | None = None,
+    runs_on: AbstractSet[str] | None = None,
 ) -> StepDecorator: ...
 def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a step: ``@step``, or ``@step(timeout_s=5)`` with the options that a step class may set.

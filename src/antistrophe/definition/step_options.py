@@ -22,7 +22,7 @@ from antistrophe.definition.computed import (
 from antistrophe.definition.options import OPTIONS, fields_as_data, own_options, refuse_near_names
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy, StepSpec
 from antistrophe.definition.step import FunctionStep, SagaStep, StepSource
-from antistrophe.definition.validation import count_problem, name_problem, rate_problem, seconds_problem
+from antistrophe.definition.validation import count_problem, labels_problem, name_problem, rate_problem, seconds_problem
 from antistrophe.errors import InvalidStepError
 from antistrophe.serialization.masks import masked_paths
 from antistrophe.serialization.payload import pack_fields
@@ -92,6 +92,7 @@ def _check_policies(step: SagaStep, name: str, read: _Options) -> dict[str, Any]
         "limits": limits,
         "max_concurrent": read.count("max_concurrent"),
         "max_per_second": read.rate("max_per_second"),
+        "runs_on": read.labels("runs_on"),
         "shared": _is_shared(step, fresh_process=fresh_process, limits=limits),
     }
 
@@ -151,6 +152,11 @@ class _Options:
         value = self._read(option, None)
         self._check(option, None if value is None else rate_problem(value))
         return None if value is None else float(value)
+
+    def labels(self, option: str) -> tuple[str, ...]:
+        value = self._read(option, None)
+        self._check(option, None if value is None else labels_problem(value))
+        return () if value is None else tuple(sorted(value))
 
     def flag(self, option: str, default: bool) -> bool:
         value = self._read(option, default)

@@ -8,15 +8,18 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from antistrophe.definition.spec import SagaSpec, StepSpec
 from antistrophe.serialization.type_hints import short
+from antistrophe.settings.allowed import is_name
 
 LONGEST_S = 10 * 365 * 86_400.0
 LONGEST_NAME = 200
 MOST_CONCURRENT = 100_000
 LOWEST_RATE, HIGHEST_RATE = 0.001, 100_000
 HIGHEST_PRIORITY = 1_000
+MOST_LABELS = 64
 
 
 def problem_with(spec: SagaSpec) -> str | None:
@@ -47,6 +50,7 @@ def _problems_of_step(step: StepSpec) -> Iterator[tuple[str, str | None]]:
     yield "compensation_timeout_s", seconds_problem(step.compensation_timeout_s)
     yield "max_concurrent", None if step.max_concurrent is None else count_problem(step.max_concurrent)
     yield "max_per_second", None if step.max_per_second is None else rate_problem(step.max_per_second)
+    yield "runs_on", labels_problem(frozenset(step.runs_on))
     most = step.retryable_attempts
     yield "retryable_attempts", None if most >= 1 else f"must be a whole number from 1 on, not {most}"
 
@@ -87,6 +91,16 @@ def rate_problem(value: object) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and LOWEST_RATE <= value <= HIGHEST_RATE:
         return None
     return f"must be a number from {LOWEST_RATE} to {HIGHEST_RATE:,}, not {short(value)}"
+
+
+def labels_problem(value: object) -> str | None:
+    """What is wrong with a set of labels, or None."""
+    if not isinstance(value, AbstractSet) or len(value) > MOST_LABELS:
+        return f'must be a set of up to {MOST_LABELS} labels, {{"gpu"}}, not {short(value)}'
+    wrong = next((each for each in value if not is_name(each)), None)
+    if wrong is None:
+        return None
+    return f"has the label {short(wrong)}: a label is up to 63 letters and digits, with dots, _ and - between them"
 
 
 def priority_problem(value: object) -> str | None:

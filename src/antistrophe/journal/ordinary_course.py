@@ -33,14 +33,16 @@ _ATTEMPT = (int, float, int, int, int)
 _FIRST = [ACTIONS.index(Action.EXECUTE), 1]
 _STARTED_TYPES: set[tuple[object, ...]] = {
     (*_ATTEMPT, limit_s, deadline, str, int, int, boot_id, str, *shared)
-    for limit_s, deadline, boot_id, shared in product((int, float), (NoneType, float), (bytes, str), ((), (bool,)))
+    for limit_s, deadline, boot_id, shared in product(
+        (int, float), (NoneType, float), (bytes, str), ((), (bool,), (bool, str))
+    )
 }
 _RESULT = ((NoneType, bytes), (list,), (NoneType, str), (bool,))
 _SUCCEEDED_TYPES: set[tuple[object, ...]] = {
     (*_ATTEMPT, *values) for length in range(5) for values in product(*_RESULT[:length])
 }
 _EVENT_TYPES = (str, int, bytes)
-_EVENTS, _BOOT_ID, _BOOT_ID_BYTES, _PID = 6, 10, 16, 8
+_EVENTS, _BOOT_ID, _BOOT_ID_BYTES, _PID, _HOST = 6, 10, 16, 8, 13
 _saga = maker(SagaMetadata)
 _step = maker(StepRecord)
 
@@ -76,8 +78,10 @@ def _view(saga_id: str, entries: Sequence[StoredEntry], accepted: ReadAccepted) 
         if len(done) > _EVENTS and not all(map(_is_event, done[_EVENTS])):
             raise _OtherCourseError
         started_at, finished_at = _moment(begun[1], at_us), _moment(done[1], done_us)
-        pid = begun[_PID]
-        steps.append(_step(step_name, index, StepStatus.SUCCEEDED, 1, False, started_at, finished_at, None, pid, 0))
+        pid, host = begun[_PID], begun[_HOST] if len(begun) > _HOST else None
+        steps.append(
+            _step(step_name, index, StepStatus.SUCCEEDED, 1, False, started_at, finished_at, None, pid, 0, host)
+        )
     _, packed, last_us = entries[-1]
     kind, ended_at = unpack(packed)
     if kind != COMPLETED or type(ended_at) is not float:
@@ -93,6 +97,7 @@ def _view(saga_id: str, entries: Sequence[StoredEntry], accepted: ReadAccepted) 
         None,
         None,
         tuple(steps),
+        None,
     )
     return view
 

@@ -181,12 +181,14 @@ def _step_out(step: StepRecord) -> list[Any]:
         step.error,
         step.pid,
         step.undo_failures,
+        *([] if step.host is None else [step.host]),
     ]
 
 
 def _step_in(index: int, step: list[Any]) -> StepRecord:
     name, status, attempts, in_doubt, started_at, finished_at, error, pid, *later = step
     undo_failures = later[0] if later else 0  # rows of the first release end before this value
+    host = later[1] if len(later) > 1 else None
     return StepRecord(
         name=is_a(str, name),
         index=index,
@@ -198,6 +200,7 @@ def _step_in(index: int, step: list[Any]) -> StepRecord:
         error=may_be(str, error),
         pid=may_be(int, pid),
         undo_failures=is_a(int, undo_failures),
+        host=may_be(str, host),
     )
 
 

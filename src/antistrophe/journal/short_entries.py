@@ -64,8 +64,9 @@ def _started(entry: AttemptStarted) -> list[Any]:
             _short_boot_id(lease.boot_id),
             lease.attempt_file,
             lease.shared,
+            lease.host,
         ],
-        usual=(False,),
+        usual=(False, ""),
     )
 
 
@@ -111,6 +112,7 @@ def _read_started(
     boot_id: Any,
     attempt_file: Any,
     shared: Any = False,
+    host: Any = "",
 ) -> AttemptStarted:
     limit_s = float(limit_s) if type(limit_s) is int else is_a(float, limit_s)
     return AttemptStarted(
@@ -127,6 +129,7 @@ def _read_started(
             boot_id=str(UUID(bytes=boot_id)) if isinstance(boot_id, bytes) else is_a(str, boot_id),
             shared=is_a(bool, shared),
             attempt_file=is_a(str, attempt_file),
+            host=is_a(str, host),
         ),
     )
 

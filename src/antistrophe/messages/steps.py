@@ -67,7 +67,8 @@ class RunStep:
     name, in step order; ``output``: that of this step. In place of an output that the saga has not kept stands the seq
     of the journal's entry that holds it. ``more_outputs``: the journal may hold others of earlier steps. ``fresh``: its
     process makes no other call. ``computed``: what the step has computed beside its input. ``request_id`` and
-    ``traceparent``: of the saga's acceptance; the span of the attempt follows from them."""
+    ``traceparent``: of the saga's acceptance; the span of the attempt follows from them. ``fencing_token``: the number
+    of the host's claim on the saga."""
 
     saga_id: str
     step: int
@@ -92,6 +93,7 @@ class RunStep:
     computed: bytes = b""
     request_id: str = ""
     traceparent: str = ""
+    fencing_token: int = 1
 
 
 @message

@@ -62,7 +62,8 @@ class Lease:
     """The process that an attempt runs in. ``pid``, ``start_ticks`` (clock ticks since the boot) and ``boot_id``
     identify the process. ``name`` is unique for ever, and names the attempt file of the process. ``shared``: a slot in
     an async worker, which makes the calls of other sagas at the same time. ``attempt_file``: the identity of the
-    attempt file, which was laid down before the lease was lent; empty where there is none."""
+    attempt file, which was laid down before the lease was lent; empty where there is none. ``host``: the name of the
+    host, where several may work on one journal; else empty."""
 
     name: str
     pid: int
@@ -70,6 +71,7 @@ class Lease:
     boot_id: str
     shared: bool = False
     attempt_file: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

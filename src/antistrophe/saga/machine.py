@@ -121,7 +121,7 @@ class _Draft:
                 if current is not None and _is(current, step, action, attempt) and not saga.ending:
                     self.extend(entries_of_answer(current, answer, now))
                     spec = saga.spec.steps[step]
-                    spent = spec.fresh_process or spec.throttled or isinstance(answer, Refused)
+                    spent = spec.fresh_process or spec.asks_anew or isinstance(answer, Refused)
                     self.advance(current.lease if dispatch and not spent else None, used=True)
             case ProcessGranted(lease, used, step_class):
                 self.advance(lease if dispatch else None, used=used, step_class=step_class)

@@ -178,7 +178,7 @@ def _attempt_started(saga: Saga, entry: AttemptStarted) -> Changes:
     step = saga.steps[entry.step]
     if saga.current is not None:
         raise ValueError(f"saga {saga.id!r}: an attempt starts while another may be running")
-    changes: dict[str, Any] = {"pid": entry.lease.pid}
+    changes: dict[str, Any] = {"pid": entry.lease.pid, "host": entry.lease.host or None}
     if entry.action is Action.EXECUTE:
         changes |= {"started": entry.attempt, "finished_at": None, "failure": None}
         changes |= {"started_at": entry.at} if step.started_at is None else {}

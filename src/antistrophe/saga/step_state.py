@@ -59,6 +59,7 @@ class StepState(Struct, frozen=True):
     started_at: float | None = None
     finished_at: float | None = None
     pid: int | None = None
+    host: str | None = None
     succeeded: bool = False
     in_doubt: bool = False
     output: bytes | None = None

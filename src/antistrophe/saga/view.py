@@ -19,7 +19,8 @@ from antistrophe.serialization.struct_dataclass import dataclass
 @dataclass(frozen=True, slots=True)
 class SagaView:
     """One saga as the journal keeps it whole for monitoring: the result of ``metadata_of`` in plain values. Each step
-    is a list of the fields of StepRecord without the index. Moments are seconds since the epoch."""
+    is a list of the fields of StepRecord without the index, and without the host where there is none. Moments are
+    seconds since the epoch."""
 
     id: str
     name: str
@@ -105,6 +106,7 @@ def _step_values(saga: Saga, index: int, state: StepState, ahead_s: float) -> li
         None if failure is None else describe(failure),
         state.pid,
         state.undo_failures,
+        *([] if state.host is None else [state.host]),
     ]
 
 
@@ -131,7 +133,7 @@ def metadata_of(saga: Saga) -> SagaMetadata:
 
 
 def _step_record(index: int, values: list[Any]) -> StepRecord:
-    name, status, attempts, in_doubt, started_at, finished_at, error, pid, undo_failures = values
+    name, status, attempts, in_doubt, started_at, finished_at, error, pid, undo_failures, *host = values
     return StepRecord(
         name=name,
         index=index,
@@ -143,6 +145,7 @@ def _step_record(index: int, values: list[Any]) -> StepRecord:
         error=error,
         pid=pid,
         undo_failures=undo_failures,
+        host=host[0] if host else None,
     )
 
 

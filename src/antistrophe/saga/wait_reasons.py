@@ -14,11 +14,13 @@ class WaitReason(str, Enum):
     LIMITS = "limits"  # a step process, within the limits of the step's class
     RETRY = "retry"  # the time of its next attempt
     ENDING = "ending"  # the end of a process that is being killed
+    HOST = "host"  # a host with the labels that its next step runs on
     CODE = "code"  # its code or input to fit again, or the home to be writable
 
 
 _KINDS = (
     (re.compile(r"its turn: "), WaitReason.TURN),
+    (re.compile(r"a host with "), WaitReason.HOST),
     (re.compile(r"the next attempt to "), WaitReason.RETRY),
     (re.compile(r"process \d+, which runs the attempt to "), WaitReason.ENDING),
     (re.compile(r"a step process to .* in \(of its class, |a step process to .* in; "), WaitReason.LIMITS),

@@ -66,6 +66,7 @@ def was_paid(ctx: StepContext) -> Verified:
     limits=ResourceLimits(cpu_s=1),
     max_concurrent=3,
     max_per_second=0.5,
+    runs_on={"gpu"},
 )
 async def send(text: str, *more: str, urgent: bool = False, **headers: str) -> StepResult[int]:
     return StepResult(output=3)
