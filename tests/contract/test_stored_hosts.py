@@ -19,6 +19,7 @@ from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.records import SagaStatus
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres, psycopg
+from tests.contract.hosts_kit import add_sagas
 from tests.postgres_cluster import PostgresCluster
 
 IDLE = HostLoad()
@@ -63,18 +64,6 @@ def registered(database: PostgresDatabase, name: str = "a", *labels: str, load: 
     host = description(name, *labels)
     assert StoredHosts(database).register(host, load)
     return StoredClaims(database, host.id, host.labels)
-
-
-def add_sagas(
-    database: PostgresDatabase, host: str | None, *sagas: tuple[str, str], needs: tuple[str, ...] = ()
-) -> None:
-    """Each saga is an id and a status."""
-    for saga_id, status in sagas:
-        database.execute(
-            "INSERT INTO sagas(accepted, id, request_id, name, status, seq, updated, finished, host, token, needs)"
-            " VALUES (nextval('antistrophe.journal_positions'), ?, 'r', 'n', ?, 1, 1, ?, ?, 1, ?::text[])",
-            (saga_id, status, 1 if status == "failed" else None, host, list(needs)),
-        )
 
 
 def lapsed(hosts: StoredHosts, host_id: str) -> LapsedLease:

@@ -174,6 +174,8 @@ class LeaseWatch:
     def __init__(self) -> None:
         self._server: str | None = None
         self._since: dict[tuple[str, int, float], float] = {}
+        self.next_lapse = math.inf
+        """The first moment at which a look may show that a lease has lapsed. A renewal that is seen puts it off."""
 
     def looked(
         self, leases: Iterable[SeenLease], server: str, asked_at: float, answered_at: float
@@ -187,12 +189,16 @@ class LeaseWatch:
             raise ValueError(f"an answer at {answered_at:.3f} is before its question at {asked_at:.3f}")
         known = self._since if server == self._server else {}
         self._server = server
-        self._since = {}
+        self._since, self.next_lapse = {}, math.inf
         lapsed = []
         for lease in leases:
             key = (lease.host, lease.counter, lease.lease_s)
             since = known.get(key, answered_at)
             self._since[key] = since
-            if asked_at - since >= lease.lease_s and not lease.ended:
+            if lease.ended:
+                continue
+            if asked_at - since >= lease.lease_s:
                 lapsed.append(LapsedLease(lease.host, lease.counter, server))
+            else:
+                self.next_lapse = min(self.next_lapse, since + lease.lease_s)
         return lapsed

@@ -8,9 +8,9 @@ the same time skip each other's rows, so each saga is claimed once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from antistrophe.hosts.ownership import ClaimedSaga, Owners
 from antistrophe.hosts.stored_hosts import DURABLY
 from antistrophe.records import SagaStatus
 from antistrophe.storage.postgres_database import PostgresDatabase
@@ -83,25 +83,6 @@ _OWNED = """
 
 _Source: TypeAlias = tuple[str, tuple[Any, ...]]
 """A statement that takes, and the values that say whose sagas."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedSaga:
-    """A saga that a host owns now. ``token`` goes into each of its appends."""
-
-    saga_id: str
-    token: int
-    status: SagaStatus
-
-
-@dataclass(frozen=True, slots=True)
-class Owners:
-    """Whose unfinished sagas there are: ``free`` owners hold no lease (any more), ``full`` ones start nothing now.
-    ``nobody``: some sagas have no owner."""
-
-    free: tuple[str, ...]
-    full: tuple[str, ...]
-    nobody: bool
 
 
 class StoredClaims:

@@ -1,0 +1,178 @@
+"""What the keeper of a lease and its supervisor say to each other, and the channel between them.
+
+The channel is a pair of sockets that keeps messages whole (SOCK_SEQPACKET). Each message is msgpack, of a kind from a
+closed set; nothing in it is run.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import socket
+from collections.abc import Sequence
+from typing import Generic, TypeAlias, TypeVar
+
+import msgspec
+
+from antistrophe.hosts.ownership import ClaimedSaga
+
+_LARGEST_BYTES = 1 << 20
+
+# --- reports: from the keeper ---------------------------------------------------------------------------------------
+
+
+class Registered(msgspec.Struct, frozen=True, tag=True):
+    """The host has a new lease of ``lease_s`` seconds, which began at ``sent_at`` (CLOCK_BOOTTIME)."""
+
+    host: str
+    lease_s: float
+    sent_at: float
+
+
+class Confirmed(msgspec.Struct, frozen=True, tag=True):
+    """The database has confirmed the renewal that was sent at ``sent_at``. ``draining``: take no more sagas."""
+
+    host: str
+    sent_at: float
+    draining: bool
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The lease has ended in the database: others may have its sagas by now. End all attempts at once."""
+
+    host: str
+
+
+class Fenced(msgspec.Struct, frozen=True, tag=True):
+    """No renewal was confirmed in time. The keeper renews no more until it hears AllDead."""
+
+    host: str
+
+
+class Claimed(msgspec.Struct, frozen=True, tag=True):
+    """The host owns these sagas now, compensating ones first. One that is known with this token may be told again."""
+
+    host: str
+    sagas: tuple[ClaimedSaga, ...]
+
+
+class Moved(msgspec.Struct, frozen=True, tag=True):
+    """Whether a saga whose code can't be loaded here was given up for another host. False: keep it, and let it wait."""
+
+    saga_id: str
+    moved: bool
+
+
+class NotClaimed(msgspec.Struct, frozen=True, tag=True):
+    """A host holds the saga that was to be claimed, or there is none of that id."""
+
+    saga_id: str
+
+
+class HostsSeen(msgspec.Struct, frozen=True, tag=True):
+    """Other hosts hold leases, or do no more: these do now."""
+
+    hosts: tuple[str, ...]
+
+
+class Trouble(msgspec.Struct, frozen=True, tag=True):
+    """The database does not answer, and why; None: it does again."""
+
+    why: str | None
+
+
+class HandedOver(msgspec.Struct, frozen=True, tag=True):
+    """The lease is ended, and the keeper with it."""
+
+    host: str
+
+
+# --- orders: to the keeper ------------------------------------------------------------------------------------------
+
+
+class SetLoad(msgspec.Struct, frozen=True, tag=True):
+    """How many attempts run, and how many more sagas the host would take. ``heard``: how many claimed sagas it had been
+    told of, all in all (those that were told twice count twice), when it counted: what was claimed since takes of this
+    room."""
+
+    attempts: int
+    room: int
+    heard: int
+
+
+class Fence(msgspec.Struct, frozen=True, tag=True):
+    """The host has fenced itself. Renew no more."""
+
+
+class AllDead(msgspec.Struct, frozen=True, tag=True):
+    """All attempts of the fenced host were seen dead. Register anew."""
+
+
+class MoveOn(msgspec.Struct, frozen=True, tag=True):
+    """The saga's code can't be loaded here. Is there a host that has not tried?"""
+
+    saga_id: str
+    token: int
+
+
+class ClaimOne(msgspec.Struct, frozen=True, tag=True):
+    """Claim this saga, also a parked one, if no host holds it: there is an order for it."""
+
+    saga_id: str
+
+
+class HandOver(msgspec.Struct, frozen=True, tag=True):
+    """The host stops, and all of its attempts were seen dead. End the lease, so that others take its sagas at once."""
+
+
+Report: TypeAlias = (
+    Registered | Confirmed | Refused | Fenced | Claimed | Moved | NotClaimed | HostsSeen | Trouble | HandedOver
+)
+Order: TypeAlias = SetLoad | Fence | AllDead | MoveOn | ClaimOne | HandOver
+
+Sent = TypeVar("Sent")
+Heard = TypeVar("Heard")
+
+
+class Channel(Generic[Sent, Heard]):
+    """One end of the channel."""
+
+    def __init__(self, own: socket.socket, hears: object) -> None:
+        self._socket = own
+        self._decoder = msgspec.msgpack.Decoder(hears)
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when there is something to hear."""
+        return self._socket.fileno()
+
+    def send(self, message: Sent) -> None:
+        """Send a message. It waits while the other end does not listen. Raises OSError where that is gone."""
+        self._socket.sendall(self._encoder.encode(message))
+
+    def receive(self, within_s: float) -> Sequence[Heard] | None:
+        """What has come, after at most so many seconds (infinity: however long it takes); None where the other end is
+        gone."""
+        waits_ms = None if within_s == math.inf else max(0.0, within_s) * 1000
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        heard: list[Heard] = []
+        while poll.poll(0 if heard else waits_ms):
+            try:
+                data = self._socket.recv(_LARGEST_BYTES)
+            except ConnectionError:
+                data = b""
+            if not data:
+                return heard or None
+            heard.append(self._decoder.decode(data))
+        return heard
+
+    def close(self) -> None:
+        """Close this end: the other one learns it."""
+        self._socket.close()
+
+
+def open_channel() -> tuple[Channel[Order, Report], Channel[Report, Order]]:
+    """The two ends: the supervisor's, and the keeper's."""
+    supervisors, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return Channel(supervisors, Report), Channel(keepers, Order)
