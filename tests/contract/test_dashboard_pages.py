@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from antistrophe.dashboard import app
 from antistrophe.dashboard.addresses import saga_path
 from antistrophe.dashboard.live import event
+from antistrophe.dashboard.rendering import environment
 from antistrophe.dashboard.views import VIEWS
 from antistrophe.errors import RequestError
 from antistrophe.journal import journal_path
@@ -361,3 +362,16 @@ def test_the_last_hour_is_read_from_the_file(tmp_path: Path) -> None:
     assert {len(series[name]) for name in ("at", "rate", "p50", "p95")} == {60}
     assert [round(rate * 60) for rate in series["rate"] if rate] == [1]
     assert [took for took in series["p50"] if took is not None] == [4.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("try `retry` or `resolve` it", "try <code>retry</code> or <code>resolve</code> it"),
+        ("a lone ` stays", "a lone ` stays"),
+        ("`<b>` and <i>", "<code>&lt;b&gt;</code> and &lt;i&gt;"),
+        ("`a` and `b", "<code>a</code> and `b"),
+    ],
+)
+def test_what_stands_between_backticks_is_code_and_nothing_else_is_markup(text: str, html: str) -> None:
+    assert environment().from_string("{{ text | with_code }}").render(text=text) == html

@@ -1,30 +1,46 @@
-"""Makes the pictures of the README: ``python -m tests.house.pictures`` runs the demo, and draws what it has said."""
+"""Makes the pictures of the README: ``python -m tests.house.pictures`` runs the demo and one of its transfers, and
+draws what the demo says, and the timeline of that transfer."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
+import tempfile
+import textwrap
+import time
 from pathlib import Path
 
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
+from antistrophe import SagaError, SagaOrchestrator
+from antistrophe.cli.demo_steps import open_bank, transfer
+from antistrophe.client.stored_home import stored_journal, stored_place
+from antistrophe.narration.timeline import timeline_of
+from antistrophe.narration.timeline_picture import timeline_picture
 from tests.house.tree import ROOT
 
 FOLDER = ROOT / "docs" / "pictures"
 WIDTH = 100
 LIMIT_S = 240.0
+PAUSE_S = 0.25
 SHOWN = 4
-"""So many of the transfers that went well are shown; the others are a line of dots."""
+"""So many transfers that went well are shown after one another; the others are a line of dots."""
+
+SHOWN_BACK = 2
+"""So many that were interrupted are shown."""
+
+UNDO = "#ae81ff"
 
 _STYLES = (
     (r"completed", "green"),
-    (r"compensated|were undone", "magenta"),
-    (r"[✗†]|kill -9 \d+|dead", "bold red"),
+    (r"compensated|were undone", UNDO),
+    (r"[✗†]|kill -9 \d+", "bold red"),
     (r"━+", "green"),
-    (r"┄+", "magenta"),
+    (r"┄+", UNDO),
     (r"was in doubt", "yellow"),
     (r"no coin was lost, and none was made", "bold green"),
     (r"(?m)^\$ .*", "bold"),
@@ -39,22 +55,44 @@ def demo() -> str:
 
 
 def shortened(said: str) -> str:
-    """The same, without most of the transfers that went well."""
+    """The same, without most of the transfers that went well or were interrupted, and folded where a line is too long
+    for the picture."""
     lines: list[str] = []
-    well = 0
+    seen = {"completed": 0, "interrupted": 0}
     for line in said.splitlines():
-        well = well + 1 if re.search(r"transfer-\d\d completed$", line) else 0 if not line else well
-        if well <= SHOWN or "completed" not in line or not line.startswith("  "):
-            lines.append(line)
-        elif lines[-1] != "  …":
-            lines.append("  …")
+        ended = re.search(r"transfer-\d\d (?:(completed)$|compensated: .* was (interrupted))", line)
+        kind = ended and (ended[1] or ended[2])
+        if not line:
+            seen = dict.fromkeys(seen, 0)
+        elif kind:
+            seen[kind] += 1
+        if kind and seen[kind] > (SHOWN if kind == "completed" else SHOWN_BACK):
+            lines += ["  …"] if lines[-1] != "  …" else []
+        else:
+            lines += folded(line)
     return "\n".join(lines)
 
 
-def course(said: str) -> str:
-    """The drawing of the transfer that hung, out of what the demo says."""
-    (drawn,) = re.findall(r"^ +0 s .*\n(?:.*\n){3}", said, re.MULTILINE)
-    return f"$ antistrophe show transfer-07\n\n{drawn.rstrip()}"
+def folded(line: str) -> list[str]:
+    """The lines that it takes on the picture; what is below the first stands below its beginning, after its time."""
+    begins = re.match(r" *(\d\d:\d\d:\d\d\.\d{3} +)?", line)
+    assert begins is not None
+    rest, below = line[len(begins[0]) :], " " * len(begins[0])
+    wrapped = textwrap.wrap(rest, WIDTH, initial_indent=begins[0], subsequent_indent=below)
+    return wrapped if len(line) > WIDTH else [line]
+
+
+def course(folder: Path) -> str:
+    """The timeline of a transfer of the demo that hangs, as SVG."""
+    bank = str(folder / "bank.db")
+    open_bank(bank)
+    with SagaOrchestrator(folder / "home") as orchestrator, contextlib.suppress(SagaError):
+        orchestrator.execute(transfer(bank, 1, pause_s=PAUSE_S, hangs=False))  # the processes are warm after it
+        orchestrator.execute(transfer(bank, 7, pause_s=PAUSE_S, hangs=True))
+    with stored_journal(stored_place(folder / "home")) as journal:
+        timeline = timeline_of(journal.load("transfer-07"), time.time())
+    assert timeline is not None
+    return timeline_picture(timeline, "a step that hung, and what became of it", alone=True)
 
 
 def picture(text: str, title: str, width: int = WIDTH) -> str:
@@ -71,9 +109,9 @@ def picture(text: str, title: str, width: int = WIDTH) -> str:
 def main(folder: Path = FOLDER) -> None:
     """Write both pictures."""
     folder.mkdir(exist_ok=True)
-    said = demo()
-    (folder / "demo.svg").write_text(picture(f"$ antistrophe demo\n{shortened(said)}", "antistrophe demo"), "utf-8")
-    (folder / "course.svg").write_text(picture(course(said), "a step that hung, and what became of it"), "utf-8")
+    (folder / "demo.svg").write_text(picture(f"$ antistrophe demo\n{shortened(demo())}", "antistrophe demo"), "utf-8")
+    with tempfile.TemporaryDirectory(prefix="bank-") as place:
+        (folder / "course.svg").write_text(course(Path(place)), "utf-8")
 
 
 if __name__ == "__main__":

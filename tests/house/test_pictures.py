@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.house.pictures import FOLDER, course, main, picture, shortened
+from tests.house.pictures import FOLDER, WIDTH, main, picture, shortened
 from tests.house.tree import ROOT
 
 LARGEST_BYTES = 150_000
@@ -24,7 +24,9 @@ def words_of(file: Path) -> str:
 def test_the_pictures_can_be_made_from_a_run_of_the_demo(tmp_path: Path) -> None:
     main(tmp_path)
     assert "no coin was lost, and none was made" in words_of(tmp_path / "demo.svg")
-    assert "compensated (was in doubt)" in words_of(tmp_path / "course.svg")
+    assert "compensated (was in doubt)" in words_of(tmp_path / "demo.svg")
+    for word in ("Debit", "Credit", "killed after 1.5 s", "turned back: step timed out", "compensated"):
+        assert word in words_of(tmp_path / "course.svg")
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -48,6 +50,14 @@ def test_most_of_what_went_well_is_left_out() -> None:
     assert shortened(said).count("completed") == 4
 
 
+def test_of_what_was_interrupted_two_are_shown_and_long_lines_are_folded_below_their_beginning() -> None:
+    why = "step 1 (Credit) was interrupted: the actor system that ran it died, or was ended before it came to its end"
+    said = "\n".join(f"  21:18:47.299  transfer-{each:02} compensated: {why}" for each in range(5))
+    lines = shortened(said).splitlines()
+    assert [line[:27] for line in lines[::2]] == ["  21:18:47.299  transfer-00", "  21:18:47.299  transfer-01", "  …"]
+    assert lines[1].startswith(" " * 16 + "it died")
+    assert all(len(line) <= WIDTH for line in lines)
+
+
 def test_a_picture_is_well_formed_whatever_it_shows() -> None:
     ElementTree.fromstring(picture("<b>&amp; \u2020 ✗", "a <title> & more"))
-    assert "Credit" in course("  x\n          0 s  1 s\nDebit\nCredit\nlegend\n")

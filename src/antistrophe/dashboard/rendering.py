@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from antistrophe.dashboard.addresses import order_path, saga_path
 from antistrophe.narration import times
@@ -17,6 +18,7 @@ from antistrophe.narration.timeline import signal_name
 from antistrophe.serialization.printable import printable
 
 _TEMPLATES = files("antistrophe.dashboard") / "templates"
+_CODE = re.compile("`([^`]+)`")
 
 
 def environment() -> Environment:
@@ -40,6 +42,7 @@ def environment() -> Environment:
         signal_name=signal_name,
         local_times=times.with_local_times,
         order_path=order_path,
+        with_code=_with_code,
     )
     return made
 
@@ -66,6 +69,11 @@ def _since(at: datetime | None) -> Markup:
     parts = passed.split(" ")
     said = " ".join(parts[:2])
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), times.moment(at), said)
+
+
+def _with_code(text: str) -> Markup:
+    """A sentence with what stands between `backticks` as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(printable(text, keep="\n")))))
 
 
 def _status(status: Any) -> Markup:

@@ -16,6 +16,7 @@ The rules:
   (``storage.postgres_feed``). Nothing here imports psycopg before it is given a URL.
 - Bytes are decoded when a reader asks for the event. Old versions are brought up to date by ``versions``; a version
   that is newer than the program is an error and never passed over.
+- An event is never changed, but where a saga is erased with its events: ``erasing`` takes its data, its place stays.
 
 Start reading in ``store`` (the public face), then ``backend`` (the contract) and ``sqlite`` or ``postgres``.
 ``store_transaction`` is what writers get, ``recorded`` what readers get, ``subscription`` is how they wait,

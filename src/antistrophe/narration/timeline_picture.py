@@ -21,7 +21,7 @@ _TICKS = 6
 _LEAST_BAR = 2.5
 _FORWARD_Y, _FORWARD_H, _BACK_Y, _BACK_H = 6, 13, 25, 10
 _GAP = 8
-_WORD_LETTERS = 38
+_WORD_LETTERS = 34
 _ACTIONS = {Action.EXECUTE: "forward", Action.COMPENSATE: "undo", Action.VERIFY: "check"}
 _SHORT_ACTIONS = {Action.EXECUTE: "", Action.COMPENSATE: "undo ", Action.VERIFY: "check: "}
 
