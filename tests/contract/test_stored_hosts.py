@@ -306,6 +306,20 @@ def test_code_that_can_not_be_loaded_moves_on_until_no_host_is_left(database: Po
     assert two.move_on("s", second.token)
 
 
+def test_a_saga_whose_next_step_needs_labels_moves_to_a_host_that_has_them(database: PostgresDatabase) -> None:
+    plain = registered(database, "a")
+    add_sagas(database, None, ("s", "executing"))
+    (first,) = plain.claim(plain.owners(), 1)
+    assert not plain.move_on("s", first.token, ["gpu"]), "nobody has the label"
+    gpu = registered(database, "b", "gpu")
+    assert plain.move_on("s", first.token, ["gpu"])
+    assert plain.claim(plain.owners(), 1) == []
+    (second,) = gpu.claim(gpu.owners(), 1)
+    assert second.token == first.token + 2
+    StoredHosts(database).hand_over(id_of(gpu))
+    assert len(plain.claim(plain.owners(), 1)) == 1, "what the step needed says nothing of the next one"
+
+
 def test_one_saga_is_claimed_for_an_order_also_when_it_is_parked(database: PostgresDatabase) -> None:
     host = registered(database, "a")
     add_sagas(database, "gone", ("s", "failed"))

@@ -18,21 +18,21 @@ and nobody can find. So a take-over means doubt, never "not applied".
 How a system takes part::
 
     supervisor ── fork ──► keeper.keep(url, terms, channel)       a process that may wait for the database
-        ▲  SetLoad, AllDead, HandOver, ...       │
-        └── Registered, Confirmed, Claimed, Refused, ... ──┘
+        ▲      SetLoad, AllDead, HandOver, ... ──►       │
+        └──── Registered, Confirmed, Claimed, ... ◄──────┘
 
-- The supervisor has a ``HostLease`` of its own, made at Registered and told of each Confirmed. It arms a
-  ``DeadMansSwitch`` for ``switch_at`` each time. It asks for the ``phase`` before it starts an attempt, and whenever
-  the next moment of the lease has come, whether or not the keeper says anything.
-- Fenced or Refused, or no longer valid by its own clock: it starts nothing, ends all attempts, disarms the switch when
-  all were seen dead, and says AllDead. The keeper registers anew. Until then the supervisor forgets its sagas: those
-  that nobody else has taken are told again, by Claimed, with new tokens.
+- The supervisor has a ``LeaseHolder``, and tells it of each report. The holder arms a ``DeadMansSwitch``. It says the
+  ``phase``: the supervisor asks before it starts an attempt, and whenever ``next_moment`` has come, whether or not the
+  keeper says anything. ``orders`` are for the keeper.
+- Fenced: the supervisor starts nothing, and ends all attempts (``kill_at``). When all were seen dead it says so
+  (``all_dead``), and the keeper registers anew. Until then the supervisor forgets its sagas: those that nobody else has
+  taken are told again, by Claimed, with new tokens.
 - The id of the registration is kept in the home. A system that is started again has seen all attempts of its former
   life dead, and names the old id in ``KeeperTerms.ended``: then nobody has to wait for the lease to lapse.
 - At a clean stop: when all attempts are dead, HandOver.
 
 Start reading in ``lease``: the rules, without a clock or a database. ``description`` is what hosts say of themselves,
 ``ownership`` what they learn of the owners of sagas, ``stored_hosts`` and ``stored_claims`` the rows of both,
-``keeper`` the loop and ``keeper_messages`` the channel. SQL is in the ``stored_`` files only; these and ``keeper`` need
-psycopg.
+``keeper`` the loop, ``keeper_messages`` the channel and ``holder`` the supervisor's side. SQL is in the ``stored_``
+files only; these and ``keeper`` need psycopg.
 """

@@ -57,7 +57,7 @@ class Claimed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Moved(msgspec.Struct, frozen=True, tag=True):
-    """Whether a saga whose code can't be loaded here was given up for another host. False: keep it, and let it wait."""
+    """Whether a saga that can't go on here was given up for another host. False: keep it, and let it wait."""
 
     saga_id: str
     moved: bool
@@ -109,10 +109,12 @@ class AllDead(msgspec.Struct, frozen=True, tag=True):
 
 
 class MoveOn(msgspec.Struct, frozen=True, tag=True):
-    """The saga's code can't be loaded here. Is there a host that has not tried?"""
+    """The saga can't go on here: its next step ``needs`` labels that the host lacks, or else its code can't be loaded.
+    Is there a host for it? Ask again after HostsSeen where there was none."""
 
     saga_id: str
     token: int
+    needs: tuple[str, ...] = ()
 
 
 class ClaimOne(msgspec.Struct, frozen=True, tag=True):

@@ -88,7 +88,12 @@ class HostLease:
     def refuse(self, now: float) -> None:
         """The database has refused a renewal: another host has taken the lease, and may work on the sagas by now."""
         self._refused = True
-        self._fence(now)
+        self.fence(now)
+
+    def fence(self, now: float) -> None:
+        """The host gives its lease up, now: its keeper says so, or something else is wrong with it."""
+        if self._fenced_at is None:
+            self._fenced_at = now
 
     # --- what follows ------------------------------------------------------------------------------------------
 
@@ -99,7 +104,7 @@ class HostLease:
         if self._fenced_at is None:
             if now < self.fenced_from:
                 return LeasePhase.VALID
-            self._fence(now)
+            self.fence(now)
         return LeasePhase.FENCED if now < self.kill_at(math.inf) else LeasePhase.KILLING
 
     @property
@@ -136,10 +141,6 @@ class HostLease:
         if self.phase(now) is LeasePhase.VALID:
             raise ValueError("the host is not fenced: attempts may start while they are counted")
         self._all_dead = True
-
-    def _fence(self, now: float) -> None:
-        if self._fenced_at is None:
-            self._fenced_at = now
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ the same time skip each other's rows, so each saga is claimed once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from antistrophe.hosts.ownership import ClaimedSaga, Owners
@@ -34,7 +34,7 @@ _OWNERS = """
 _FIT = "finished IS NULL AND needs <@ ?::text[] AND ? <> ALL (unfit)"
 _ALIVE = "EXISTS (SELECT FROM antistrophe.hosts WHERE id = ? AND ended IS NULL AND NOT draining)"
 _TAKE = """
-    UPDATE antistrophe.sagas SET host = ?, token = token + 1, owned_since = clock_timestamp()
+    UPDATE antistrophe.sagas SET host = ?, token = token + 1, needs = '{}', owned_since = clock_timestamp()
     FROM free WHERE sagas.accepted = free.accepted RETURNING sagas.accepted, sagas.id, sagas.token, sagas.status"""
 
 
@@ -68,12 +68,12 @@ _CLAIM_ONE = f"""
     ) {_TAKE}"""
 
 _MOVE_ON = f"""
-    WITH durably AS (SELECT {DURABLY})
-    UPDATE antistrophe.sagas SET host = NULL, token = token + 1, unfit = unfit || ARRAY[?::text],
-        owned_since = clock_timestamp()
-    FROM durably WHERE sagas.id = ? AND host = ? AND token = ? AND finished IS NULL
-    AND EXISTS (SELECT FROM antistrophe.hosts WHERE ended IS NULL AND NOT draining AND hosts.id <> ?
-        AND hosts.id <> ALL (sagas.unfit) AND sagas.needs <@ hosts.labels)
+    WITH durably AS (SELECT {DURABLY}), given AS (SELECT ?::text AS host, ?::text[] AS unfit, ?::text[] AS needs)
+    UPDATE antistrophe.sagas SET host = NULL, token = token + 1, unfit = sagas.unfit || given.unfit,
+        needs = given.needs, owned_since = clock_timestamp()
+    FROM durably, given WHERE sagas.id = ? AND sagas.host = given.host AND token = ? AND finished IS NULL
+    AND EXISTS (SELECT FROM antistrophe.hosts WHERE ended IS NULL AND NOT draining AND hosts.id <> given.host
+        AND hosts.id <> ALL (sagas.unfit) AND given.needs <@ hosts.labels)
     RETURNING sagas.id"""
 
 _OWNED = """
@@ -122,10 +122,13 @@ class StoredClaims:
         rows = self._database.returning(_CLAIM_ONE, (saga_id, self._host, self._host))
         return next(iter(_claimed(rows)), None)
 
-    def move_on(self, saga_id: str, token: int) -> bool:
-        """Give a saga up whose code can't be loaded here, so that a host takes it that has not tried yet. False where
-        there is none, or this host no longer owns it."""
-        return bool(self._database.returning(_MOVE_ON, (self._host, saga_id, self._host, token, self._host)))
+    def move_on(self, saga_id: str, token: int, needs: Collection[str] = ()) -> bool:
+        """Give a saga up that can't go on here, so that a host takes it that can: one with the labels that its next
+        step ``needs``, or without any, one that has not yet tried to load its code. False where there is none, or this
+        host no longer owns it."""
+        unfit = [] if needs else [self._host]
+        values = (self._host, unfit, sorted(needs), saga_id, token)
+        return bool(self._database.returning(_MOVE_ON, values))
 
     def _take(self, sources: Sequence[_Source], limit: int) -> list[ClaimedSaga]:
         fit = (self._labels, self._host, self._host)

@@ -104,7 +104,7 @@ _HOSTS = (
         is_full       boolean NOT NULL DEFAULT false,
         attempts      bigint NOT NULL DEFAULT 0
     ) WITH (fillfactor = 50)""",
-    # ``needs``: the labels that a host must have for the saga. ``unfit``: the registrations that could not load its
+    # ``needs``: the labels that its next owner must have. ``unfit``: the registrations that could not load its
     # code. ``owned_since``: when its owner got it, by the database's clock.
     f"""ALTER TABLE {SCHEMA}.sagas
         ADD COLUMN needs text[] COLLATE "C" NOT NULL DEFAULT '{{}}',
