@@ -30,6 +30,7 @@ class LossyRelay:
         self._word: bytes | None = None
         self._of_question = False
         self.refuses = False
+        self.questions = 0
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
 
@@ -85,6 +86,7 @@ class LossyRelay:
     def _questions(self, client: socket.socket, server: socket.socket, loses: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(1 << 16):
+                self.questions += 1
                 if self._word is not None and self._word in data:
                     self._word = None
                     if self._of_question:

@@ -35,6 +35,35 @@ def postgres_cluster(lasting_processes: set[int]) -> Iterator[PostgresCluster]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def lasting_postgres(postgres_cluster: PostgresCluster) -> Iterator[str]:
+    """The address of a database with the schema, which lasts as long as the process of the tests."""
+    from antistrophe.storage.postgres import open_postgres  # not where the tests run without psycopg
+
+    with postgres_cluster.database() as url:
+        open_postgres(url).close()
+        yield url
+
+
+@pytest.fixture
+def empty_postgres(lasting_postgres: str) -> Iterator[str]:
+    """The address of a database with empty tables: quicker to be had than a new one."""
+    from antistrophe.storage.postgres import psycopg
+
+    yield lasting_postgres
+    with psycopg.connect(lasting_postgres, autocommit=True) as connection:
+        tables = connection.execute(
+            "SELECT relname, relkind::text FROM pg_class WHERE relnamespace = 'antistrophe'::regnamespace"
+            " AND relkind IN ('r', 'S') AND relname <> 'schema_version'"
+        ).fetchall()
+        connection.execute(
+            "; ".join(
+                f"DELETE FROM antistrophe.{name}" if kind == "r" else f"ALTER SEQUENCE antistrophe.{name} RESTART"
+                for name, kind in tables
+            ).encode()
+        )
+
+
 @pytest.fixture
 def postgres_url(postgres_cluster: PostgresCluster) -> Iterator[str]:
     """The address of an empty database for one test."""

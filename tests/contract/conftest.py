@@ -9,28 +9,59 @@ import pytest
 
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore
-from antistrophe.journal import Journal, SqliteJournal
+from antistrophe.journal import Journal
+from antistrophe.journal.sqlite import SqliteJournal
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_in_memory
 from tests.contract.journal_sagas import ActorsJournal
 
+STATES = ("whole states", "folded states")
 
-@pytest.fixture(params=["memory", "sqlite"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Database:
-    """Where the journal lies: a file, or a database in memory."""
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What keeps whole states in PostgreSQL is tried in one file: each of these tests costs a server's time."""
+    left_out = [
+        item
+        for item in items
+        if "[whole states-postgresql" in item.name
+        and item.path.name not in {"test_journal.py", "test_journal_parts.py"}
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Database | str:
+    """Where the journal lies: a file, a database in memory, or the URL of one of PostgreSQL."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("empty_postgres"))
     return tmp_path / "journal.db" if request.param == "sqlite" else open_in_memory()
 
 
 @pytest.fixture
-def events(place: Path | Database) -> Iterator[EventStore]:
+def events(place: Path | Database | str) -> Iterator[EventStore]:
     """The event store beside the journal."""
+    if isinstance(place, str):
+        from antistrophe.eventstore.postgres import PostgresEvents
+
+        with EventStore(PostgresEvents(place)) as store:
+            yield store
+        return
     with EventStore(SqliteEvents(place)) as store:
         yield store
 
 
-@pytest.fixture(params=["whole states", "folded states"])
-def journal(request: pytest.FixtureRequest, place: Path | Database, events: EventStore) -> Iterator[Journal]:
+@pytest.fixture(params=STATES)
+def journal(request: pytest.FixtureRequest, place: Path | Database | str, events: EventStore) -> Iterator[Journal]:
     """A journal that keeps the state which it is given, or what the actors give it."""
-    made = ActorsJournal(place) if request.param == "folded states" else SqliteJournal(place)
+    folded = request.param == "folded states"
+    made: Journal
+    if isinstance(place, str):
+        from antistrophe.journal.postgres import PostgresJournal
+        from tests.contract.postgres_journals import ActorsPostgresJournal
+
+        made = ActorsPostgresJournal(place) if folded else PostgresJournal(place)
+    else:
+        made = ActorsJournal(place) if folded else SqliteJournal(place)
     yield made
     made.close()

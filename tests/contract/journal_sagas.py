@@ -117,13 +117,19 @@ class ActorsJournal(SqliteJournal):
         ahead_s: float = 0.0,
     ) -> int:
         """See ``Journal``."""
-        known = self.load(saga_id)
-        with contextlib.suppress(ValueError):  # entries that can't follow, and none
-            if len(known) == expected_seq and entries and row == metadata_of(replay((*known, *entries))):
-                row = as_kept(replay(known) if known else None, entries)
+        row = row_of_actors(self, saga_id, expected_seq, entries, row)
         return super().append(
             saga_id, expected_seq=expected_seq, entries=entries, events=events, row=row, ahead_s=ahead_s
         )
+
+
+def row_of_actors(journal: Journal, saga_id: str, expected_seq: int, entries: Sequence[Entry], row: Row) -> Row:
+    """What the actors keep beside these entries, where the row is what they say; else the row."""
+    known = journal.load(saga_id)
+    with contextlib.suppress(ValueError):  # entries that can't follow, and none
+        if len(known) == expected_seq and entries and row == metadata_of(replay((*known, *entries))):
+            return as_kept(replay(known) if known else None, entries)
+    return row
 
 
 def as_kept(before: Saga | None, entries: Sequence[Entry]) -> Row:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from antistrophe.definition.spec import Origin
+from antistrophe.eventstore.postgres import PostgresEvents
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import Journal, SagaEvent, SeqConflictError
 from antistrophe.records import SagaStatus
@@ -172,7 +173,9 @@ def test_an_event_that_is_there_already_is_not_appended_again(journal: Journal, 
     run(journal, "s", FORWARD[0])
     append(journal, "s", *FORWARD[1], events=(event(1),))
     append(journal, "s", *FORWARD[2], events=(event(1), event(2), event(2)))
-    assert [(each.position, each.version) for each in events.read()] == [(1, 1), (2, 2)]
+    found = events.read()
+    assert [each.version for each in found] == [1, 2]
+    assert [each.position for each in found] == [1, 3 if isinstance(events.backend, PostgresEvents) else 2]
 
 
 def test_followers_of_the_event_store_hear_of_a_sagas_events(journal: Journal, events: EventStore) -> None:
@@ -213,6 +216,7 @@ def test_the_timeline_can_be_read_by_people(journal: Journal) -> None:
         "pid": 4242,
         "start_ticks": 17,
         "boot_id": "boot",
+        "host": "",
         "shared": False,
         "attempt_file": "",
     }

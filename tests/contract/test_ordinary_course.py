@@ -136,5 +136,5 @@ def test_a_shape_that_is_missing_is_said_to_be() -> None:
     journal = kept([accepted("s"), *(entry for part in FORWARD for entry in part)])
     journal._database.execute("DELETE FROM shapes")
     with pytest.raises(JournalError, match="is missing in the table shapes"):
-        SqliteJournal(journal._database).metadata("s")
+        SqliteJournal(journal._file).metadata("s")
     journal.close()

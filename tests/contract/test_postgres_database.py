@@ -18,10 +18,10 @@ from antistrophe.storage.postgres_schema import POSTGRES_MIGRATIONS
 from tests.lossy_relay import LossyRelay
 from tests.postgres_cluster import PostgresCluster
 
-ADD = "INSERT INTO shapes(hash, shape) VALUES (?, ?)"
-COUNT = "SELECT count(*) FROM shapes"
+ADD = "INSERT INTO purged(id_digest, status, finished_at) VALUES (?, ?, 0)"
+COUNT = "SELECT count(*) FROM purged"
 OWN_XID = "SELECT pg_current_xact_id()::text::bigint"
-PROOF = "SELECT 1 FROM shapes WHERE hash = ?"
+PROOF = "SELECT 1 FROM purged WHERE id_digest = ?"
 
 
 @contextlib.contextmanager
@@ -129,7 +129,7 @@ def test_what_is_opened_for_reading_writes_nothing(postgres_url: str, database: 
     with opened(postgres_url, read_only=True) as reader:
         assert reader.row(COUNT) == (0,)
         with pytest.raises(JournalError, match="for reading only"):
-            reader.execute(ADD, (b"1", b"s"))
+            reader.execute(ADD, (b"1", "s"))
         with pytest.raises(JournalError, match="for reading only"), reader.transaction():
             pass
     assert database.row(COUNT) == (0,)
@@ -142,15 +142,15 @@ def test_a_transaction_is_committed_whole_or_not_at_all(postgres_url: str, datab
     with opened(postgres_url) as reader:
         before = database.commits
         with database.transaction():
-            database.execute_many(ADD, [(b"1", b"s"), (b"2", b"s")])
+            database.execute_many(ADD, [(b"1", "s"), (b"2", "s")])
             assert (database.row(COUNT), reader.row(COUNT)) == ((2,), (0,))
             assert database.in_own_transaction
         assert reader.row(COUNT) == (2,)
         database.begin()
-        assert database.execute("DELETE FROM shapes WHERE hash = ?", (b"1",)).rowcount == 1
+        assert database.execute("DELETE FROM purged WHERE id_digest = ?", (b"1",)).rowcount == 1
         database.end(commit=False)
         with pytest.raises(psycopg.IntegrityError), database.transaction():
-            database.execute(ADD, (b"1", b"other"))
+            database.execute(ADD, (b"1", "other"))
         assert reader.row(COUNT) == (2,)
     assert not database.in_own_transaction
     assert database.commits == before + 1
@@ -158,53 +158,53 @@ def test_a_transaction_is_committed_whole_or_not_at_all(postgres_url: str, datab
 
 def test_one_with_a_failed_statement_is_not_taken_for_committed(database: PostgresDatabase) -> None:
     database.begin()
-    database.execute(ADD, (b"1", b"s"))
+    database.execute(ADD, (b"1", "s"))
     with pytest.raises(JournalError, match="nonsense"):
         database.execute("SELECT nonsense")
     with pytest.raises(JournalError, match="nothing was committed, because a statement"):
         database.end(commit=True)
     assert database.row(COUNT) == (0,)
-    database.execute(ADD, (b"1", b"s"))
+    database.execute(ADD, (b"1", "s"))
 
 
 def test_one_moment_sees_no_later_commit(postgres_url: str, database: PostgresDatabase) -> None:
     with opened(postgres_url) as writer:
         with database.one_moment():
             assert database.row(COUNT) == (0,)
-            writer.execute(ADD, (b"1", b"s"))
+            writer.execute(ADD, (b"1", "s"))
             assert database.row(COUNT) == (0,)
         assert database.row(COUNT) == (1,)
 
 
 def test_a_lock_of_another_is_waited_for_only_so_long(postgres_url: str, database: PostgresDatabase) -> None:
-    database.execute(ADD, (b"1", b"s"))
+    database.execute(ADD, (b"1", "s"))
     with opened(postgres_url, patience_s=0.3) as hasty, database.transaction():
-        database.execute("UPDATE shapes SET shape = ?", (b"t",))
+        database.execute("UPDATE purged SET status = ?", ("t",))
         with pytest.raises(JournalBusyError, match="holds a lock there for too long"), hasty.transaction():
-            hasty.execute("UPDATE shapes SET shape = ?", (b"u",))
-        assert hasty.row("SELECT shape FROM shapes") == (b"s",)
+            hasty.execute("UPDATE purged SET status = ?", ("u",))
+        assert hasty.row("SELECT status FROM purged") == ("s",)
 
 
 # --- connections that are lost ------------------------------------------------------------------------------------
 
 
 def test_a_lost_connection_is_made_anew_outside_a_transaction(postgres_url: str, database: PostgresDatabase) -> None:
-    for ask in (lambda: database.row(COUNT), lambda: database.execute(ADD, (os.urandom(4), b"s"))):
+    for ask in (lambda: database.row(COUNT), lambda: database.execute(ADD, (os.urandom(4), "s"))):
         end_backend(postgres_url, backend_of(database))
         ask()
     end_backend(postgres_url, backend_of(database))
     with database.transaction():
-        database.execute(ADD, (b"1", b"s"))
+        database.execute(ADD, (b"1", "s"))
     assert database.row(COUNT) == (2,)
 
 
 def test_within_one_nothing_is_committed(postgres_url: str, database: PostgresDatabase) -> None:
     database.begin()
-    database.execute(ADD, (b"1", b"s"))
+    database.execute(ADD, (b"1", "s"))
     end_backend(postgres_url, backend_of(database))
     for key in (b"2", b"3"):  # the second time not on a connection that is new
         with pytest.raises(JournalError, match="lost within a transaction, and nothing of it"):
-            database.execute(ADD, (key, b"s"))
+            database.execute(ADD, (key, "s"))
     with pytest.raises(JournalError, match="lost within a transaction, and nothing of it"):
         database.end(commit=True)
     assert database.row(COUNT) == (0,)
@@ -216,7 +216,7 @@ def test_a_commit_whose_answer_is_lost_is_told_by_its_rows(relay: LossyRelay, pa
     lose = relay.lose_question if part == "question" else relay.lose_answer
     with opened(relay.url) as database:
         database.begin()
-        database.execute(ADD, (b"1", b"s"))
+        database.execute(ADD, (b"1", "s"))
         if proven:
             database.prove(database.row(OWN_XID)[0], PROOF, (b"1",))
         lose(b"COMMIT")
@@ -234,7 +234,7 @@ def test_a_commit_whose_answer_is_lost_is_told_by_its_rows(relay: LossyRelay, pa
 def test_what_became_of_it_is_unknown_as_long_as_the_server_is_away(relay: LossyRelay) -> None:
     with opened(relay.url, patience_s=0.2) as database:
         database.begin()
-        database.execute(ADD, (b"1", b"s"))
+        database.execute(ADD, (b"1", "s"))
         database.prove(database.row(OWN_XID)[0], PROOF, (b"1",))
         relay.lose_answer(b"COMMIT")
         relay.refuses = True
@@ -248,7 +248,7 @@ def test_a_statement_of_its_own_whose_answer_is_lost_is_not_done_again(relay: Lo
     with opened(relay.url) as database:
         relay.lose_answer(b"INSERT")
         with pytest.raises(CommitUnknownError):
-            database.execute(ADD, (b"1", b"s"))
+            database.execute(ADD, (b"1", "s"))
         assert database.row(COUNT) == (1,)
 
 
@@ -265,7 +265,7 @@ def test_a_server_that_hangs_holds_nobody_up_for_long(postgres_url: str) -> None
 
 def test_after_a_crash_of_the_server_it_goes_on() -> None:
     with PostgresCluster() as cluster, opened(cluster.url(), patience_s=5) as database:
-        database.execute(ADD, (b"1", b"s"))
+        database.execute(ADD, (b"1", "s"))
         cluster.stop("immediate")
         with pytest.raises(JournalError, match="can't be reached"):
             database.row(COUNT)

@@ -20,6 +20,7 @@ from antistrophe.definition.events import event
 from antistrophe.errors import JournalBusyError, RequestError, SagaExistsError
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import Purgeable, SagaEvent, SqliteJournal
+from antistrophe.journal.postgres import PostgresJournal
 from antistrophe.journal.retention import ROWS_AT_ONCE, SAGAS_AT_ONCE
 from antistrophe.records import PurgeReport, SagaStatus
 from antistrophe.serialization.payload import pack_payload
@@ -114,7 +115,7 @@ def test_no_position_is_given_twice(journal: SqliteJournal) -> None:
     assert journal.head() == head
     assert journal.records(0, 100) == []
     assert journal.changes(0, 100) == []
-    assert journal.last_at() == START + 4
+    assert journal.last_at() == (0.0 if isinstance(journal, PostgresJournal) else START + 4)
     assert append(journal, "next", accepted("next")) == head + 1
     assert [record.position for record in journal.records(0, 100)] == [head + 1]
     assert [change.position for change in journal.changes(2, 100)] == [head + 1]
@@ -218,20 +219,22 @@ def test_events_stay_unless_they_are_to_go(journal: SqliteJournal, events: Event
 
 
 def test_the_last_event_stays_until_another_is_behind_it(journal: SqliteJournal, events: EventStore) -> None:
+    """In PostgreSQL it may go: the sequence gives no position twice."""
+    last = [] if isinstance(journal, PostgresJournal) else [4]
     with_events(journal, "a", "b")
     events.save_snapshot("b", 2, {"sum": 1})
     with_all = Purgeable(2**62, events=True)
     assert purged(journal, with_all).sagas == 2
-    assert positions(events) == [4]
+    assert positions(events) == last
     assert events.get_latest_snapshot("b") is None
     with_events(journal, "c")
-    assert positions(events) == [4, 5, 6]
+    assert positions(events) == [*last, 5, 6]
     assert purged(journal, with_all).sagas == 1
-    assert positions(events) == [6]
+    assert positions(events) == ([6] if last else [])
     events.append("mine", [Noted("x")])
     with_events(journal, "d")
     assert purged(journal, with_all).sagas == 1
-    assert positions(events) == [7, 9]
+    assert positions(events) == ([7, 9] if last else [7])
 
 
 @pytest.mark.parametrize("asked", ["metadata", "list", "history", "changes", "entries_after"])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from antistrophe.actors.text_indexing import SAGAS_AT_ONCE, TextIndexing
 from antistrophe.errors import JournalError
 from antistrophe.journal import Purgeable, SagaPage, SqliteJournal, saga_lists, text_index
+from antistrophe.journal.dialect import dialect_of
 from antistrophe.journal.saga_lists import Which
 from antistrophe.records import SagaStatus
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
@@ -24,6 +25,7 @@ from antistrophe.storage.schema import MIGRATIONS
 from tests.contract.journal_sagas import FORWARD, PARK, RESOLVED, RETRY, TURN_BACK, UNDONE, append, run
 
 FINAL = ("completed", "compensated")
+WORDS = dialect_of("sqlite")
 STATUSES = (*FINAL, "executing", "compensating", "failed")
 
 # Characters whose case folds in one alphabet or another, that mean something to LIKE or to the index, or end a text.
@@ -80,8 +82,8 @@ def positions(journal: SqliteJournal, wanted: saga_lists._Wanted, number: int, u
 
 def by_scan(journal: SqliteJournal, which: Which, text: str) -> list[int]:
     """The same, by a look at each row."""
-    sql = f"SELECT accepted, status, name FROM sagas WHERE {saga_lists._CONTAINS} ORDER BY accepted DESC"
-    rows = journal._database.rows(sql, saga_lists._wanted(Which(), text).contains)
+    sql = f"SELECT accepted, status, name FROM sagas WHERE {WORDS.contains} ORDER BY accepted DESC"
+    rows = journal._database.rows(sql, WORDS.searched(text))
     return [
         accepted
         for accepted, status, name in rows
@@ -92,7 +94,7 @@ def by_scan(journal: SqliteJournal, which: Which, text: str) -> list[int]:
 
 
 def wanted_of(status: str | None, name: str | None, text: str) -> saga_lists._Wanted:
-    return saga_lists._wanted(Which(None if status is None else SagaStatus(status), name), text)
+    return saga_lists._wanted(Which(None if status is None else SagaStatus(status), name), text, WORDS)
 
 
 @settings(max_examples=60, deadline=None)
@@ -109,7 +111,7 @@ def test_the_index_finds_what_a_look_at_each_row_finds(indexed: Any, later: Any,
     status = data.draw(st.none() | st.sampled_from(STATUSES))
     name = data.draw(st.none() | st.sampled_from([row[1] for row in indexed] or ["ab"]))
     which = Which(None if status is None else SagaStatus(status), name, unfinished=data.draw(st.booleans()))
-    wanted = saga_lists._wanted(which, text)
+    wanted = saga_lists._wanted(which, text, WORDS)
     number, until = data.draw(st.integers(1, 8)), data.draw(st.none() | st.just(0.0))
     assert positions(journal, wanted, number, until) == by_scan(journal, which, text)
     journal.close()

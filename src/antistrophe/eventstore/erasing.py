@@ -3,7 +3,7 @@ any more. Readers get it all the same, because positions and versions are withou
 
 from __future__ import annotations
 
-from antistrophe.storage.database import Database
+from antistrophe.storage.connection import SqlDatabase
 
 ERASED_DATA = b""
 """What an erased event has as its data. No event is packed into no bytes."""
@@ -11,7 +11,7 @@ ERASED_DATA = b""
 _OF_THE_SAGA = "stream = ? AND event_id IS NOT NULL"
 
 
-def erase_events(database: Database, saga_id: str) -> bool:
+def erase_events(database: SqlDatabase, saga_id: str) -> bool:
     """Blank the events of a saga within the open transaction of ``database``, and delete the snapshots of its stream
     that were made of one. Events that an application has appended to the same stream stay. False where there was
     nothing to blank."""

@@ -1,7 +1,8 @@
 """Erases the data of one finished saga: what its steps were given, returned and raised. Its course stays.
 
 All of its entries are written anew in one transaction, so a process that is killed leaves the saga whole or erased.
-SQLite overwrites what stood there before. Pages of before are in the log until that is cut off.
+SQLite overwrites what stood there before. Pages of before are in the log until that is cut off. PostgreSQL keeps rows
+of before until it vacuums the table, and in its write-ahead log, archives and backups as long as these are kept.
 """
 
 from __future__ import annotations
@@ -13,32 +14,33 @@ from antistrophe.eventstore.erasing import erase_events
 from antistrophe.journal.packed_append import pack_stored
 from antistrophe.journal.rows import FOLDED
 from antistrophe.journal.stored_entries import StoredEntries
-from antistrophe.journal.text_index import TextIndex
+from antistrophe.journal.texts import texts_of
 from antistrophe.journal.tombstones import Tombstones, was_purged
 from antistrophe.records import SagaStatus
 from antistrophe.saga.erased import without_data
 from antistrophe.saga.state import Saga, evolve
 from antistrophe.saga.view import metadata_of
-from antistrophe.storage.database import Database
+from antistrophe.storage.connection import SqlDatabase
 
 
-def erase(database: Database, saga_id: str, *, events: bool = False) -> bool:
+def erase(database: SqlDatabase, saga_id: str, *, events: bool = False) -> bool:
     """Erase a saga that has finished, with ``events`` also what it has put into the event store. False where all of
     that was erased before.
 
     Raises SagaNotFoundError, SagaExistsError where it was purged, and RequestError for a saga that is not final.
     """
-    database.row("PRAGMA secure_delete = ON")
+    if database.kind == "sqlite":
+        database.row("PRAGMA secure_delete = ON")
     with database.transaction():
         _refuse(database, saga_id)
         blanked = events and erase_events(database, saga_id)
         erased = _erase_entries(database, saga_id)
-    while erased and TextIndex(database).tidy():  # what was taken out of the index leaves the file, too
+    while erased and texts_of(database).tidy():  # what was taken out of the index leaves the file, too
         pass
     return erased or blanked
 
 
-def _erase_entries(database: Database, saga_id: str) -> bool:
+def _erase_entries(database: SqlDatabase, saga_id: str) -> bool:
     entries = StoredEntries(database)
     found = entries.of(saga_id)
     left = [without_data(record.entry) for record in found]
@@ -55,20 +57,20 @@ def _erase_entries(database: Database, saga_id: str) -> bool:
     folded: Saga | None = reduce(evolve, left, None)
     assert folded is not None  # a final saga has entries
     shown = metadata_of(folded)
-    texts, (accepted,) = TextIndex(database), database.row("SELECT accepted FROM sagas WHERE id = ?", (saga_id,))
+    texts, (accepted,) = texts_of(database), database.row("SELECT accepted FROM sagas WHERE id = ?", (saga_id,))
     texts.remove(accepted)
     database.execute("UPDATE sagas SET error = ?, waiting = ? WHERE id = ?", (shown.error, shown.waiting, saga_id))
     texts.add_again(accepted)
     return True
 
 
-def _refuse(database: Database, saga_id: str) -> None:
+def _refuse(database: SqlDatabase, saga_id: str) -> None:
     """Raise the error for a saga that can't be erased."""
-    found = database.row("SELECT status FROM sagas WHERE id = ?", (saga_id,))
+    found = database.row("SELECT status FROM sagas WHERE id = ?", (saga_id,)) if database.holds(saga_id) else None
     if found is None:
         if (purged := Tombstones(database).find(saga_id)) is not None:
             raise was_purged(saga_id, purged)
-        raise SagaNotFoundError(f"there is no saga {saga_id!r} in {database.path}")
+        raise SagaNotFoundError(f"there is no saga {saga_id!r} in {database.where}")
     status = found[0]
     if status not in {each.value for each in SagaStatus if each.final}:
         how = "retry or resolve its compensation first" if status == SagaStatus.FAILED.value else "wait for its end"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 
-from antistrophe.storage.database import Database
+from antistrophe.errors import CommitUnknownError
+from antistrophe.storage.connection import SqlDatabase
 
 
 class GroupCommit:
@@ -15,8 +17,10 @@ class GroupCommit:
     append has opened the transaction.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqlDatabase, unknown: Callable[[], None] | None = None) -> None:
+        """``unknown`` is called where nobody can say whether the group was committed."""
         self._database = database
+        self._unknown = unknown
         self.begun = False
         self.broken = False
 
@@ -27,14 +31,20 @@ class GroupCommit:
 
     def commit(self) -> None:
         """Make all appends durable and end the group. Raises JournalError if the file can't be written, and
-        RuntimeError if the group is broken. Then none of the appends counts, and the journal stays usable."""
+        RuntimeError if the group is broken. Then none of the appends counts, and the journal stays usable. Raises
+        CommitUnknownError where all of them may count: each tells that, where it is made again as it was."""
         if self.broken:
             self.roll_back()
             raise RuntimeError("an append of this group has failed; the group can only be rolled back")
         self._database.share(None)
         if self.begun:
             self.begun = False
-            self._database.end(commit=True)
+            try:
+                self._database.end(commit=True)
+            except CommitUnknownError:
+                if self._unknown is not None:
+                    self._unknown()
+                raise
 
     def roll_back(self) -> None:
         """Undo all appends and end the group."""
@@ -43,7 +53,7 @@ class GroupCommit:
             self.begun = False
             self._database.end(commit=False)
 
-    def __enter__(self) -> Database:
+    def __enter__(self) -> SqlDatabase:
         if not self.begun:
             self._database.begin()
             self.begun = True

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from antistrophe.errors import JournalError
+from antistrophe.journal.dialect import dialect_of
 from antistrophe.journal.saga_counts import FINAL, NOTHING_COUNTED, counted_after
 from antistrophe.journal.stored_entries import StoredEntries
 from antistrophe.journal.stored_states import StoredStates
 from antistrophe.records import SagaStatus, StepStatus
 from antistrophe.saga.entries import AttemptExpired, AttemptStarted, CancelRequested
 from antistrophe.saga.wait_reasons import WaitReason, reason_in
-from antistrophe.storage.database import Database
+from antistrophe.storage.connection import SqlDatabase
 
 NAMED_FINISHED = 20_000
 """Finished sagas are counted by name where there are no more."""
@@ -56,7 +57,7 @@ class PresentNumbersReader:
         """What comes next is another journal."""
         self._counted, self._doubts = NOTHING_COUNTED, {}
 
-    def read(self, database: Database) -> PresentNumbers:
+    def read(self, database: SqlDatabase) -> PresentNumbers:
         """The numbers now. Raises JournalError where the file can't be read."""
         numbers = PresentNumbers()
         with database.one_moment():
@@ -68,7 +69,7 @@ class PresentNumbersReader:
             numbers.steps_in_doubt = self._in_doubt(database, rows)
         return numbers
 
-    def _in_doubt(self, database: Database, rows: list[Any]) -> int:
+    def _in_doubt(self, database: SqlDatabase, rows: list[Any]) -> int:
         """How many steps of these sagas are in doubt. Only a saga that has gone on since the last time is folded."""
         before, self._doubts = self._doubts, {}
         folded = 0
@@ -82,7 +83,7 @@ class PresentNumbersReader:
         return sum(number for _, number in self._doubts.values())
 
 
-def _count_finished(database: Database, counts: dict[SagaStatus, int], numbers: PresentNumbers) -> None:
+def _count_finished(database: SqlDatabase, counts: dict[SagaStatus, int], numbers: PresentNumbers) -> None:
     final = {status: number for status, number in counts.items() if status.final and number}
     if sum(final.values()) > NAMED_FINISHED:
         numbers.sagas.update({(status, None): number for status, number in final.items()})
@@ -91,7 +92,7 @@ def _count_finished(database: Database, counts: dict[SagaStatus, int], numbers: 
     numbers.sagas.update({(SagaStatus(status), name): number for status, name, number in rows})
 
 
-def _count_unfinished(database: Database, numbers: PresentNumbers) -> None:
+def _count_unfinished(database: SqlDatabase, numbers: PresentNumbers) -> None:
     rows = database.rows(
         "SELECT status, name, count(*), min(finished) FROM sagas WHERE status IN"
         f" {(*_RUNNING, SagaStatus.FAILED.value)} GROUP BY status, name"
@@ -99,17 +100,17 @@ def _count_unfinished(database: Database, numbers: PresentNumbers) -> None:
     numbers.sagas.update({(SagaStatus(status), name): number for status, name, number, _ in rows})
     parked = [finished for status, _, _, finished in rows if status == SagaStatus.FAILED.value and finished is not None]
     if parked:
-        found = database.row("SELECT CAST(at AS INTEGER) FROM journal WHERE position = ?", (min(parked),))
+        found = database.row("SELECT CAST(at AS BIGINT) FROM journal WHERE position = ?", (min(parked),))
         numbers.oldest_parked_at = None if found is None else found[0] / 1e6
 
 
-def _looked_at(database: Database, status: str) -> list[Any]:
+def _looked_at(database: SqlDatabase, status: str) -> list[Any]:
     """The id, status, reason to wait, seq, kind and time of the last entry of sagas of that status."""
     return database.rows(
-        "SELECT sagas.id, sagas.status, sagas.waiting, journal.seq, journal.kind, CAST(journal.at AS INTEGER)"
-        " FROM (SELECT accepted, id, status, waiting FROM sagas WHERE status = ? ORDER BY accepted LIMIT ?) AS sagas"
+        "SELECT sagas.id, sagas.status, sagas.waiting, journal.seq, journal.kind, CAST(journal.at AS BIGINT)"
+        " FROM (SELECT * FROM sagas WHERE status = ? ORDER BY accepted LIMIT ?) AS sagas"
         " JOIN journal ON journal.saga_id = sagas.id"
-        " AND journal.seq = (SELECT max(seq) FROM journal AS every WHERE every.saga_id = sagas.id)",
+        f" AND journal.seq = {dialect_of(database.kind).last_seq}",
         (status, LOOKED_AT),
     )
 

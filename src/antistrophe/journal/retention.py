@@ -3,9 +3,7 @@
 A saga is purged whole, in one transaction: its entries and its row go, its tombstone comes. A process that is killed
 leaves each saga either whole or purged, and the next purge goes on. Parked sagas and those that run are never purged.
 
-No position is given twice. SQLite gives the position behind the largest one, so the row with the last position stays
-where its saga is purged: alone, without a saga, until another row is behind it. Of a saga's events the last one of the
-file stays in the same way.
+No position is given twice: ``last_rows`` says what has to stay for that.
 """
 
 from __future__ import annotations
@@ -14,22 +12,18 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from antistrophe.journal.text_index import TextIndex
+from antistrophe.journal.last_rows import OF_SAGAS_ALONE, last_rows_of
+from antistrophe.journal.texts import texts_of
 from antistrophe.journal.tombstones import Tombstones
 from antistrophe.records import PurgeReport, SagaStatus
-from antistrophe.saga.entries import SagaCompensated, SagaCompleted
-from antistrophe.storage.database import Database
+from antistrophe.storage.connection import SqlDatabase
 
 SAGAS_AT_ONCE = 20
 ROWS_AT_ONCE = 400
 """A transaction ends with the saga that brings it to so many sagas or entries."""
 
-NO_SAGA = b""
-"""The saga of the row that keeps the last position. No text is equal to it."""
-
 _LOOKED_AT_ONCE = 500
 _BYTES_PER_ROW = 40
-_LAST_ENTRIES = (SagaCompleted.__name__, SagaCompensated.__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,7 @@ class Purge:
 
     def __init__(
         self,
-        database: Database,
+        database: SqlDatabase,
         which: Purgeable,
         *,
         dry_run: bool = False,
@@ -76,7 +70,8 @@ class Purge:
         self.report = PurgeReport(0, 0)
         self._database = database
         self._tombstones = Tombstones(database)
-        self._texts = TextIndex(database)
+        self._texts = texts_of(database)
+        self._last_rows = last_rows_of(database)
         self._which = which
         self._dry_run = dry_run
         self._at_most = at_most
@@ -109,7 +104,7 @@ class Purge:
         """How many sagas have been looked at that finished behind that position, those of them that are to be purged,
         and the position of the last one."""
         rows = self._database.rows(
-            "SELECT sagas.finished, sagas.accepted, sagas.id, sagas.status, sagas.name, CAST(journal.at AS INTEGER)"
+            "SELECT sagas.finished, sagas.accepted, sagas.id, sagas.status, sagas.name, CAST(journal.at AS BIGINT)"
             " FROM sagas JOIN journal ON journal.position = sagas.finished WHERE sagas.finished > ?"
             f" ORDER BY sagas.finished LIMIT {_LOOKED_AT_ONCE}",
             (after,),
@@ -133,7 +128,7 @@ class Purge:
         if self._which.events:
             number, of_events = self._database.row(
                 "SELECT count(*), coalesce(sum(length(data) + coalesce(length(metadata), 0)), 0) FROM events"
-                f" WHERE stream = ? AND {_OF_SAGAS_ALONE}",
+                f" WHERE stream = ? AND {OF_SAGAS_ALONE}",
                 (found.id, found.id),
             )
             size += of_events + number * (_BYTES_PER_ROW + 2 * len(found.id))
@@ -146,29 +141,17 @@ class Purge:
 
     def _delete(self, part: list[_Found]) -> list[_Found]:
         """Purge these sagas in one transaction, but for those that somebody else has purged meanwhile."""
-        with self._database.transaction() as database:
-            head, last_saga, last_kind = database.row(
-                "SELECT position, saga_id, kind FROM journal ORDER BY position DESC LIMIT 1"
-            )
-            database.execute("DELETE FROM journal WHERE saga_id = ? AND position < ?", (NO_SAGA, head))
-            if self._which.events:
-                self._delete_kept_event()
+        with self._database.transaction():
+            self._last_rows.begin(events=self._which.events)
             taken: list[_Found] = []
             for each in part:
-                if each.id == last_saga and last_kind not in _LAST_ENTRIES:
-                    continue  # only a last entry without values of the user may stay
-                if self._delete_row(each):
-                    if each.id == last_saga:
-                        database.execute(
-                            "UPDATE journal SET saga_id = ?, seq = position, state = NULL WHERE position = ?",
-                            (NO_SAGA, head),
-                        )
+                if self._last_rows.may_go(each.id) and self._delete_row(each):
+                    self._last_rows.keep(each.id)
                     self._delete_entries(each)
                     taken.append(each)
             if taken:
                 numbers = Counter(each.status for each in taken)
                 self._tombstones.count(numbers, max(each.finished for each in taken))
-            database.reached("journal", head)
         return taken
 
     def _delete_row(self, found: _Found) -> bool:
@@ -183,32 +166,7 @@ class Purge:
         self._database.execute("DELETE FROM journal WHERE saga_id = ?", (found.id,))
         self._tombstones.add(found.id, found.status, found.finished_at_us)
         if self._which.events:
-            self._delete_events(found.id)
-
-    def _delete_events(self, stream: str) -> None:
-        """Delete the events of a saga, and the snapshots of its stream. A stream that has other events as well is an
-        application's own, and stays."""
-        head = self._last_event()
-        self._database.execute(
-            f"DELETE FROM events WHERE stream = ? AND position < ? AND {_OF_SAGAS_ALONE}", (stream, head, stream)
-        )
-        left = self._database.row("SELECT max(event_id IS NULL) FROM events WHERE stream = ?", (stream,))[0]
-        if left == 0:  # the last event of the file
-            self._database.execute(
-                "INSERT OR REPLACE INTO purges(what, number, position) VALUES ('events', 0, ?)", (head,)
-            )
-        if left != 1:
-            self._database.execute("DELETE FROM snapshots WHERE stream = ?", (stream,))
-
-    def _delete_kept_event(self) -> None:
-        """Delete the event that an earlier purge had to leave, where it is not the last one any more."""
-        kept = self._database.row("SELECT position FROM purges WHERE what = 'events'")
-        if kept is not None and kept[0] < self._last_event():
-            self._database.execute("DELETE FROM events WHERE position = ?", (kept[0],))
-            self._database.execute("DELETE FROM purges WHERE what = 'events'")
-
-    def _last_event(self) -> int:
-        return int(self._database.row("SELECT max(position) FROM events")[0] or 0)
+            self._last_rows.delete_events(found.id)
 
 
 _OF_SAGAS_ALONE = "NOT EXISTS (SELECT 1 FROM events AS others WHERE others.stream = ? AND others.event_id IS NULL)"

@@ -13,17 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
+from antistrophe.journal.dialect import Dialect, dialect_of
 from antistrophe.journal.journal import SagaPage
 from antistrophe.journal.moments import last_before
-from antistrophe.journal.paging import check_page, cursor_before, like
+from antistrophe.journal.paging import check_page, cursor_before
 from antistrophe.journal.saga_counts import PARKED
 from antistrophe.journal.stored_states import StoredStates
-from antistrophe.journal.text_index import TextIndex, can_look_up
+from antistrophe.journal.text_index import can_look_up
+from antistrophe.journal.texts import Texts
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
-from antistrophe.storage.database import Database
+from antistrophe.storage.connection import SqlDatabase
 
 LONGEST_S = 0.1
 """So long a page looks for a text where an answer has to come soon."""
@@ -35,7 +36,6 @@ _AT_ONCE = 1_000
 _FIRST = 250
 """Where none of so many sagas has a text, the index is asked; else not before so many more."""
 
-_CONTAINS = " OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in ("id", "name", "error", "waiting"))
 _RUNNING = tuple(status.value for status in SagaStatus if status.running)
 _NOT_FINAL = (*_RUNNING, PARKED)
 
@@ -51,7 +51,7 @@ class Which:
     unfinished: bool = False
     accepted_by: datetime | None = None
 
-    def condition(self) -> tuple[str, tuple[str, ...]]:
+    def condition(self, words: Dialect) -> tuple[str, tuple[str, ...]]:
         """The SQL for those of that status and name, which goes before other conditions, and its values."""
         conditions: list[str] = []
         values: list[str] = []
@@ -59,10 +59,10 @@ class Which:
         # sign hides the other index from SQLite.
         by_name = self.status is None or self.status.final
         if self.status is not None:
-            conditions.append(f"{'+' if by_name and self.name is not None else ''}sagas.status = ? AND ")
+            conditions.append(f"{words.off_index if by_name and self.name is not None else ''}sagas.status = ? AND ")
             values.append(self.status.value)
         if self.name is not None:
-            conditions.append(f"{'' if by_name else '+'}sagas.name = ? AND ")
+            conditions.append(f"{'' if by_name else words.off_index}sagas.name = ? AND ")
             values.append(self.name)
         if self.unfinished:
             conditions.append(f"sagas.status IN {_NOT_FINAL} AND ")
@@ -86,8 +86,8 @@ class _Wanted:
     contains: tuple[str, ...]
 
 
-def _wanted(which: Which, text: str) -> _Wanted:
-    return _Wanted(which, text, *which.condition(), (like(text),) * 4)
+def _wanted(which: Which, text: str, words: Dialect) -> _Wanted:
+    return _Wanted(which, text, *which.condition(words), words.searched(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +101,24 @@ class _Found:
 class SagaLists:
     """The lists of one database."""
 
-    def __init__(self, database: Database, states: StoredStates, index: TextIndex) -> None:
+    def __init__(self, database: SqlDatabase, states: StoredStates, index: Texts) -> None:
         self._database = database
         self._states = states
         self._index = index
+        self._words = dialect_of(database.kind)
 
     def page(self, which: Which, limit: int, cursor: str | None, part_bytes: int | None) -> SagaPage:
         """See ``Journal.list``."""
         before = check_page(limit, cursor)
-        if not all(is_text(each) for each in (which.name, which.text) if each is not None):
+        if not all(self._database.holds(each) for each in (which.name, which.text) if each is not None):
             return SagaPage(())  # no saga has a text that can't be stored
         with self._database.one_moment():  # a saga may be purged meanwhile
             if which.accepted_by is not None:
                 last = last_before(self._database, int(which.accepted_by.timestamp() * 1e6))
                 before = last + 1 if before is None else min(before, last + 1)
             if which.text:
-                return self._with_text(_wanted(which, which.text), before, limit, part_bytes)
-            return self._states.page("accepted", which.condition(), before, limit, part_bytes)
+                return self._with_text(_wanted(which, which.text, self._words), before, limit, part_bytes)
+            return self._states.page("accepted", which.condition(self._words), before, limit, part_bytes)
 
     def _with_text(self, wanted: _Wanted, before: int | None, limit: int, part_bytes: int | None) -> SagaPage:
         """A page of the sagas with a text, of whole pages of what the search finds."""
@@ -150,7 +151,7 @@ class SagaLists:
         while True:
             most = _FIRST if use_index and not looked_at else _AT_ONCE
             rows = self._database.rows(
-                f"SELECT accepted, {_CONTAINS} FROM sagas WHERE {wanted.where}accepted < ?"
+                f"SELECT accepted, {self._words.contains} FROM sagas WHERE {wanted.where}accepted < ?"
                 " ORDER BY accepted DESC LIMIT ?",
                 (*wanted.contains, *wanted.values, before, most),
             )
@@ -195,10 +196,11 @@ class SagaLists:
     def _not_indexed(self, wanted: _Wanted, end: int, parked_end: int, before: int, number: int) -> list[int]:
         """The wanted sagas that are not in the index: those that run, and the last ones that finished or were parked;
         of an index that an older release has made all that are parked."""
+        statuses = _RUNNING if parked_end == end else _NOT_FINAL
         rows = self._database.rows(
-            f"SELECT accepted FROM sagas NOT INDEXED WHERE {wanted.where}accepted < ? AND ({_CONTAINS}) AND accepted IN"
-            f" (SELECT accepted FROM sagas WHERE status IN {_RUNNING if parked_end == end else _NOT_FINAL} UNION"
-            " SELECT accepted FROM sagas WHERE finished > ?) ORDER BY accepted DESC LIMIT ?",
+            f"SELECT accepted FROM sagas NOT INDEXED WHERE {wanted.where}accepted < ? AND ({self._words.contains})"
+            f" AND accepted IN (SELECT accepted FROM sagas WHERE status IN {statuses}"
+            " UNION SELECT accepted FROM sagas WHERE finished > ?) ORDER BY accepted DESC LIMIT ?",
             (*wanted.values, before, *wanted.contains, end, number),
         )
         return [accepted for (accepted,) in rows]
@@ -207,7 +209,7 @@ class SagaLists:
         """The wanted ones of the indexed sagas that were accepted at these positions."""
         rows = self._database.rows(
             f"SELECT accepted FROM sagas NOT INDEXED WHERE {wanted.where}accepted IN ({', '.join(map(str, maybe))})"
-            f" AND ({_CONTAINS}) ORDER BY accepted DESC",
+            f" AND ({self._words.contains}) ORDER BY accepted DESC",
             (*wanted.values, *wanted.contains),
         )
         return [accepted for (accepted,) in rows]

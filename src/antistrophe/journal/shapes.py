@@ -21,7 +21,7 @@ from antistrophe.journal.typed_values import NUMBER, is_a, may_be
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.serialization.fast_records import changed
 from antistrophe.serialization.payload import pack_payload, pack_plain, pack_record, unpack_payload, unpack_record
-from antistrophe.storage.database import Database
+from antistrophe.storage.connection import SqlDatabase
 
 HASH_BYTES = 16
 MOST_BYTES = 256 * 1024
@@ -34,6 +34,14 @@ _BEGINNINGS = tuple([pack_payload([_MARK, *[None] * more])[:-more] for more in (
 """Of an acceptance, and of one whose caller was in a trace: that has the traceparent at its end."""
 
 _SHAPES_KEPT = 64
+_KEEP = (
+    "INSERT INTO shapes(hash, shape) VALUES (?, ?)"
+    " ON CONFLICT(hash) DO UPDATE SET shape = excluded.shape WHERE shape <> excluded.shape"
+)
+_KEEP_BESIDE = (
+    "INSERT INTO shapes(hash, shape) SELECT ?::bytea, ?::bytea"
+    " WHERE NOT EXISTS (SELECT 1 FROM shapes WHERE hash = ? AND shape = ?)"
+)
 _OWN_TYPES = {
     (str, bytes, float, str, created_at, name, deadline_s, int, list)
     for created_at, name, deadline_s in product((NoneType, float), (NoneType, str), (NoneType, float, int))
@@ -110,17 +118,18 @@ def _is_shaped(data: bytes) -> bool:
 class StoredShapes:
     """The shapes in one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqlDatabase) -> None:
         self._database = database
         self._shape = lru_cache(maxsize=_SHAPES_KEPT)(self._read)
 
     def keep(self, shape: Shape) -> None:
-        """Store a shape, within the transaction of an acceptance that names it. A damaged one is mended."""
-        self._database.execute(
-            "INSERT INTO shapes(hash, shape) VALUES (?, ?)"
-            " ON CONFLICT(hash) DO UPDATE SET shape = excluded.shape WHERE shape <> excluded.shape",
-            (shape.name, shape.packed),
-        )
+        """Store a shape, within the transaction of an acceptance that names it. A damaged one is mended, or a sound one
+        is stored beside it."""
+        values = (shape.name, shape.packed)
+        if self._database.kind == "sqlite":
+            self._database.execute(_KEEP, values)
+        else:
+            self._database.execute(_KEEP_BESIDE, (*values, *values))
 
     def entry(self, data: bytes, saga_id: str, where: str) -> Entry:
         """Read the first entry of a saga, as it is stored. Raises JournalError, which says ``where`` the entry is."""
@@ -160,12 +169,13 @@ class StoredShapes:
             raise JournalError(f"{where} can't be read ({error}): {ADVICE}") from error
 
     def _read(self, name: bytes) -> SagaSpec:
-        found = self._database.row("SELECT shape FROM shapes WHERE hash = ?", (name,))
-        if found is None:
+        found = self._database.rows("SELECT shape FROM shapes WHERE hash = ?", (name,))
+        if not found:
             raise JournalError(f"the shape {name.hex()} of its definition is missing in the table shapes")
         try:
-            if _hash(found[0]) != name:
+            sound = next((shape for (shape,) in found if _hash(shape) == name), None)
+            if sound is None:
                 raise UnreadableDataError("its bytes are not those that were stored")
-            return unpack_record(found[0], (SagaSpec,))
+            return unpack_record(sound, (SagaSpec,))
         except (UnreadableDataError, TypeError) as error:
             raise JournalError(f"the shape {name.hex()} of its definition is damaged ({error})") from error

@@ -13,10 +13,10 @@ from contextlib import closing
 from typing import Any
 
 from antistrophe.errors import JournalError
+from antistrophe.journal.last_rows import NO_SAGA
 from antistrophe.journal.moments import last_before
 from antistrophe.journal.opening import open_store
 from antistrophe.journal.place import JournalPlace, Where
-from antistrophe.journal.retention import NO_SAGA
 from antistrophe.journal.rows import unpack_entry
 from antistrophe.journal.shapes import StoredShapes
 from antistrophe.journal.stored_entries import where_in

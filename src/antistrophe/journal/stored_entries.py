@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from antistrophe.definition.validation import is_text
+from antistrophe.journal.dialect import dialect_of
 from antistrophe.journal.journal import JournalRecord, PackedEntry
 from antistrophe.journal.ordinary_course import StoredEntry
-from antistrophe.journal.retention import NO_SAGA
 from antistrophe.journal.rows import missing, unpack_entry
 from antistrophe.journal.shapes import StoredShapes
 from antistrophe.saga.entries import AttemptSucceeded, Entry, VerdictGiven
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
-from antistrophe.storage.database import Database
+from antistrophe.storage.connection import SqlDatabase
 
 PART_BYTES = 4 << 20
 """A part ends with the entry that brings it to so many bytes, or before one that is larger by itself."""
@@ -26,18 +25,18 @@ _SIZES_AT_ONCE = 4096
 class StoredEntries:
     """The entries in one database. Every method raises JournalError if something can't be read."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqlDatabase) -> None:
         self._database = database
         self.shapes = StoredShapes(database)
 
     def of(self, saga_id: str) -> list[JournalRecord]:
         """All entries of a saga, in order."""
-        return self.between(saga_id, 0, LARGEST_INTEGER) if is_text(saga_id) else []
+        return self.between(saga_id, 0, LARGEST_INTEGER) if self._database.holds(saga_id) else []
 
     def between(self, saga_id: str, after_seq: int, last_seq: int) -> list[JournalRecord]:
         """The entries of a saga behind ``after_seq`` up to ``last_seq``, in order."""
         rows = self._database.rows(
-            "SELECT position, saga_id, seq, entry, CAST(at AS INTEGER) FROM journal"
+            "SELECT position, saga_id, seq, entry, CAST(at AS BIGINT) FROM journal"
             " WHERE saga_id = ? AND seq > ? AND seq <= ? ORDER BY seq",
             (saga_id, after_seq, last_seq),
         )
@@ -50,7 +49,7 @@ class StoredEntries:
         """All entries of these sagas, which are short, as they are stored, in order."""
         found: dict[str, list[StoredEntry]] = {saga_id: [] for saga_id in saga_ids}
         rows = self._database.rows(
-            "SELECT saga_id, seq, entry, CAST(at AS INTEGER) FROM journal"
+            "SELECT saga_id, seq, entry, CAST(at AS BIGINT) FROM journal"
             f" WHERE saga_id IN ({', '.join('?' * len(saga_ids))}) ORDER BY saga_id, seq",
             saga_ids,
         )
@@ -58,12 +57,12 @@ class StoredEntries:
             found[saga_id].append(tuple(entry))
         return found
 
-    def behind(self, position: int, limit: int) -> list[JournalRecord]:
-        """The entries of all sagas behind a position, in order, at most ``limit``."""
+    def behind(self, position: int, limit: int, up_to: int = LARGEST_INTEGER) -> list[JournalRecord]:
+        """The entries of all sagas behind a position up to another one, in order, at most ``limit``."""
         rows = self._database.rows(
-            "SELECT position, saga_id, seq, entry, CAST(at AS INTEGER) FROM journal WHERE position > ?"
-            " AND saga_id <> ? ORDER BY position LIMIT ?",
-            (position, NO_SAGA, limit),
+            "SELECT position, saga_id, seq, entry, CAST(at AS BIGINT) FROM journal WHERE position > ?"
+            f" AND position <= ? AND {dialect_of(self._database.kind).of_a_saga} ORDER BY position LIMIT ?",
+            (position, up_to, limit),
         )
         return [self._record(row) for row in rows]
 
@@ -72,14 +71,14 @@ class StoredEntries:
         found = self._database.row("SELECT position, entry, saga_id FROM journal ORDER BY position DESC LIMIT 1")
         if found is None:
             return None
-        return self.shapes.entry(found[1], found[2], f"{self._database.path}: entry {found[0]}")
+        return self.shapes.entry(found[1], found[2], f"{self._database.where}: entry {found[0]}")
 
     def at(self, saga_id: str, seq: int) -> JournalRecord | None:
         """One entry of a saga, or None if there is no such entry."""
-        if not is_text(saga_id):
+        if not self._database.holds(saga_id):
             return None
         found = self._database.row(
-            "SELECT position, saga_id, seq, entry, CAST(at AS INTEGER) FROM journal WHERE saga_id = ? AND seq = ?",
+            "SELECT position, saga_id, seq, entry, CAST(at AS BIGINT) FROM journal WHERE saga_id = ? AND seq = ?",
             (saga_id, seq),
         )
         return None if found is None else self._record(found)
@@ -89,7 +88,7 @@ class StoredEntries:
     ) -> tuple[tuple[PackedEntry, ...], bool]:
         """The entries of a saga behind ``after_seq``, in order, and whether more follow; at least one entry, where
         there is one. The sizes are read first, so that no more than a part is in memory."""
-        which, values = _which(saga_id, after_seq, kinds)
+        which, values = _which(self._database, saga_id, after_seq, kinds)
         sizes = self._database.rows(f"SELECT seq, length(entry) {which} ORDER BY seq LIMIT {_SIZES_AT_ONCE}", values)
         first = self._whole(saga_id) if sizes and sizes[0][0] == 1 else b""
         if first:
@@ -101,7 +100,7 @@ class StoredEntries:
         if not number:
             return (), False
         rows = self._database.rows(
-            f"SELECT position, seq, entry, CAST(at AS INTEGER) {which} AND seq <= ? ORDER BY seq",
+            f"SELECT position, seq, entry, CAST(at AS BIGINT) {which} AND seq <= ? ORDER BY seq",
             (*values, sizes[number - 1][0]),
         )
         for expected, row in enumerate(rows if not kinds else (), start=after_seq + 1):
@@ -120,9 +119,9 @@ class StoredEntries:
     def _piece(
         self, saga_id: str, after_seq: int, kinds: Sequence[str], offset: int, part_bytes: int
     ) -> tuple[tuple[PackedEntry, ...], bool, int]:
-        which, values = _which(saga_id, after_seq, kinds)
+        which, values = _which(self._database, saga_id, after_seq, kinds)
         found = self._database.row(
-            f"SELECT position, seq, length(entry), CAST(at AS INTEGER) {which} ORDER BY seq LIMIT 1", values
+            f"SELECT position, seq, length(entry), CAST(at AS BIGINT) {which} ORDER BY seq LIMIT 1", values
         )
         if found is None or found[2] <= part_bytes:
             entries, more = self.part(saga_id, after_seq, kinds, part_bytes)
@@ -158,14 +157,14 @@ class StoredEntries:
         return self.shapes.whole(data, saga_id, self.where(saga_id, 1))
 
 
-def _which(saga_id: str, after_seq: int, kinds: Sequence[str]) -> tuple[str, tuple[object, ...]]:
+def _which(database: SqlDatabase, saga_id: str, after_seq: int, kinds: Sequence[str]) -> tuple[str, tuple[object, ...]]:
     """SQL for the entries of a saga behind a seq, those of these kinds (none named: all), and its values."""
     wanted = f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
-    if not is_text(saga_id) or not all(map(is_text, kinds)):
+    if not all(map(database.holds, (saga_id, *kinds))):
         return "FROM journal WHERE false", ()  # no row has a text that can't be stored
     return f"FROM journal WHERE saga_id = ? AND seq > ?{wanted}", (saga_id, after_seq, *kinds)
 
 
-def where_in(database: Database, saga_id: str, seq: int | None = None) -> str:
+def where_in(database: SqlDatabase, saga_id: str, seq: int | None = None) -> str:
     """Where an entry of a saga, or its state, is: for messages."""
-    return f"{database.path}: {'' if seq is None else f'entry {seq} of '}saga {saga_id!r}"
+    return f"{database.where}: {'' if seq is None else f'entry {seq} of '}saga {saga_id!r}"

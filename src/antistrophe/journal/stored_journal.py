@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import Journal, JournalRecord, SagaPage
 from antistrophe.journal.retention import Purge, Purgeable
-from antistrophe.journal.text_index import TextIndex
+from antistrophe.journal.texts import Texts
 from antistrophe.records import SagaStatus
 
 
@@ -17,7 +17,7 @@ class StoredJournal(Journal, Protocol):
     """What ``open_journal`` returns, wherever the journal is."""
 
     @property
-    def texts(self) -> TextIndex:
+    def texts(self) -> Texts:
         """The index of texts, which the registry lets grow."""
 
     @property

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
-from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
+from antistrophe.journal.dialect import dialect_of
 from antistrophe.journal.journal import JournalRecord, SagaPage
 from antistrophe.journal.ordinary_course import CLOCK_ROUNDING_S, ordinary_view
 from antistrophe.journal.paging import cursor_before, shown_bytes
@@ -21,13 +21,12 @@ from antistrophe.saga.state import Saga, evolve
 from antistrophe.saga.view import metadata_of
 from antistrophe.serialization.fast_records import changed
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
-from antistrophe.storage.database import Database
+from antistrophe.storage.connection import SqlDatabase
 
 # One statement sees one moment: the row of a saga, and the entry that it had come to then.
 _STATES = (
     "SELECT journal.state, sagas.id, sagas.accepted, sagas.finished, sagas.name, sagas.status, journal.seq, journal.at"
-    " FROM sagas CROSS JOIN journal ON journal.saga_id = sagas.id"
-    " AND journal.seq = (SELECT max(seq) FROM journal AS its WHERE its.saga_id = sagas.id)"
+    " FROM sagas {joined} journal ON journal.saga_id = sagas.id AND journal.seq = {last_seq}"
 )
 _StateRow: TypeAlias = tuple[bytes | None, str, int, int | None, str, str, int, int]
 
@@ -38,13 +37,17 @@ _SAGAS_AT_ONCE = 100
 class StoredStates:
     """The states in one database. A state that can't be read hides no other: it is shown as that."""
 
-    def __init__(self, database: Database, entries: StoredEntries) -> None:
+    def __init__(self, database: SqlDatabase, entries: StoredEntries) -> None:
         self._database = database
         self._entries = entries
+        words = dialect_of(database.kind)
+        self._states_of = _STATES.format(joined=words.joined, last_seq=words.last_seq)
 
     def status(self, saga_id: str) -> SagaStatus | None:
         """See ``Journal``."""
-        found = self._database.row("SELECT status FROM sagas WHERE id = ?", (saga_id,)) if is_text(saga_id) else None
+        if not self._database.holds(saga_id):
+            return None
+        found = self._database.row("SELECT status FROM sagas WHERE id = ?", (saga_id,))
         try:
             return None if found is None else SagaStatus(found[0])
         except ValueError as error:
@@ -52,24 +55,24 @@ class StoredStates:
 
     def of(self, saga_id: str) -> SagaMetadata | None:
         """The state of a saga, or None if there is no such saga. Raises JournalError where it can't be read."""
-        if not is_text(saga_id):
+        if not self._database.holds(saga_id):
             return None
         with self._database.one_moment():
-            found = self._database.row(f"{_STATES} WHERE sagas.id = ?", (saga_id,))
+            found = self._database.row(f"{self._states_of} WHERE sagas.id = ?", (saga_id,))
             if found is None:
                 return None
             return self._ordinary([found]).get(saga_id) or self._state(found[0], saga_id, found[6])
 
-    def changes(self, after_position: int = 0, limit: int = 1000) -> list[SagaChange]:
-        """See ``Journal``."""
+    def changes(self, after_position: int, limit: int, up_to: int = LARGEST_INTEGER) -> list[SagaChange]:
+        """See ``Journal``. ``up_to``: the last position to read."""
         with self._database.one_moment():
-            return self._changes(after_position, limit)
+            return self._changes(after_position, limit, up_to)
 
-    def _changes(self, after_position: int, limit: int) -> list[SagaChange]:
+    def _changes(self, after_position: int, limit: int, up_to: int) -> list[SagaChange]:
         rows = self._database.rows(
-            "SELECT position, saga_id, seq, at, state FROM journal WHERE position > ? AND state IS NOT NULL"
-            " ORDER BY position LIMIT ?",
-            (after_position, limit),
+            "SELECT position, saga_id, seq, at, state FROM journal WHERE position > ? AND position <= ?"
+            " AND state IS NOT NULL ORDER BY position LIMIT ?",
+            (after_position, up_to, limit),
         )
         shown: dict[str, SagaMetadata] = {}
         folded: dict[str, Saga] = {}
@@ -102,7 +105,7 @@ class StoredStates:
         self, by: str, wanted: tuple[str, Sequence[Any]], before: int | None, limit: int, part_bytes: int | None
     ) -> SagaPage:
         where, values = wanted
-        sql = f"{_STATES} WHERE {where}sagas.{by} < ? ORDER BY sagas.{by} DESC LIMIT ?"
+        sql = f"{self._states_of} WHERE {where}sagas.{by} < ? ORDER BY sagas.{by} DESC LIMIT ?"
         before = LARGEST_INTEGER if before is None else before
         found: list[SagaMetadata] = []
         size = 0

@@ -45,7 +45,7 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 
 
 class TextIndex:
-    """The index in one database."""
+    """The index in one SQLite database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 
-from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError, SagaExistsError
 from antistrophe.records import PurgedSaga, SagaStatus
-from antistrophe.storage.database import Database
+from antistrophe.storage.connection import SqlDatabase
 
 _DIGEST_BYTES = 16
 
@@ -21,37 +20,39 @@ class Tombstones:
     """The tombstones in one database, and how many sagas of each status were purged. What changes them is called
     within the transaction that deletes the saga."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqlDatabase) -> None:
         self._database = database
 
     def find(self, saga_id: str) -> PurgedSaga | None:
         """The tombstone of a saga, or None where no saga of that id was purged."""
-        if not is_text(saga_id):
+        if not self._database.holds(saga_id):
             return None
-        found = self._database.row("SELECT status, finished_at FROM purged WHERE id_digest = ?", (_digest(saga_id),))
+        found = self._database.row("SELECT status, finished_at FROM purged WHERE id_digest = ?", (digest_of(saga_id),))
         if found is None:
             return None
         try:
             return PurgedSaga(SagaStatus(found[0]), datetime.fromtimestamp(found[1] / 1e6, UTC))
         except (TypeError, ValueError, OverflowError, OSError) as error:
             raise JournalError(
-                f"{self._database.path}: what is left of the purged saga {saga_id!r} can't be read ({error}): the file"
+                f"{self._database.where}: what is left of the purged saga {saga_id!r} can't be read ({error}): the file"
                 " is damaged; restore it from a backup (it was left as it is)"
             ) from error
 
     def add(self, saga_id: str, status: str, finished_at_us: int) -> None:
         """Remember a saga that is deleted."""
         self._database.execute(
-            "INSERT OR REPLACE INTO purged(id_digest, status, finished_at) VALUES (?, ?, ?)",
-            (_digest(saga_id), status, finished_at_us),
+            "INSERT INTO purged(id_digest, status, finished_at) VALUES (?, ?, ?) ON CONFLICT(id_digest) DO UPDATE SET"
+            " status = excluded.status, finished_at = excluded.finished_at",
+            (digest_of(saga_id), status, finished_at_us),
         )
 
     def count(self, numbers: Mapping[str, int], finished: int) -> None:
         """So many more sagas of each status are deleted, all of which had finished at that position or before."""
-        for status, number in numbers.items():
+        for status, number in sorted(numbers.items()):  # in one order: two purges at once never wait for each other
             self._database.execute(
                 "INSERT INTO purges(what, number, position) VALUES (?, ?, ?) ON CONFLICT(what) DO UPDATE SET"
-                " number = number + excluded.number, position = max(position, excluded.position)",
+                " number = purges.number + excluded.number, position = CASE WHEN purges.position > excluded.position"
+                " THEN purges.position ELSE excluded.position END",
                 (status, number, finished),
             )
 
@@ -67,5 +68,6 @@ def was_purged(saga_id: str, purged: PurgedSaga) -> SagaExistsError:
     )
 
 
-def _digest(saga_id: str) -> bytes:
+def digest_of(saga_id: str) -> bytes:
+    """What stands in a tombstone in the place of the id."""
     return blake2b(saga_id.encode(), digest_size=_DIGEST_BYTES).digest()

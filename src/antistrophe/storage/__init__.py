@@ -31,6 +31,7 @@ Start reading in ``schema`` (what is stored), then ``opening`` (how a file is ch
 and ``database`` (statements and transactions). ``write_lock`` says who holds the write lock, and how long the system's
 own processes wait for it. For PostgreSQL start in ``postgres`` and ``postgres_schema``; ``postgres_database`` is the
 connection, ``postgres_waiting`` its deadlines, ``postgres_commits`` what became of a commit, ``postgres_opening`` whose
-schema is taken, ``postgres_address`` and ``postgres_failures`` what people read, ``postgres_feed`` how far one may read
-by position, and ``portable_sql`` how SQL for both is made into SQL of PostgreSQL.
+schema is taken, ``postgres_functions`` what the server does by itself, ``postgres_address`` and ``postgres_failures``
+what people read, ``postgres_feed`` how far one may read by position, and ``portable_sql`` how SQL for both is made into
+SQL of PostgreSQL.
 """

@@ -53,8 +53,8 @@ class PostgresDatabase:
         self.commits = 0
         self.commits_s = 0.0
         self._address = address
+        self.answer_s = answer_s
         self._patience_s = patience_s
-        self._answer_s = answer_s
         self._session = PostgresSession(address, patience_s=patience_s, answer_s=answer_s)
         self._lock = threading.RLock()
         self._transaction: AbstractContextManager[PostgresDatabase] = _Transaction(self)
@@ -191,9 +191,14 @@ class PostgresDatabase:
             self._own = OwnTransaction(self.where)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether transactions take part in one that is given by ``share``."""
+        return not isinstance(self._transaction, _Transaction)
+
+    @property
     def lock_ms(self) -> int:
         """How long a statement may wait for a lock, in milliseconds: the server gives up before this side does."""
-        return max(1, round(self._answer_s * 900))
+        return max(1, round(self.answer_s * 900))
 
     def prove(self, xid: int, sql: str, parameters: Sequence[Any]) -> None:
         """The open transaction, of that number, is committed if and only if this query finds a row afterwards. With
@@ -232,7 +237,7 @@ class PostgresDatabase:
                 self._roll_back()
                 raise self._translated(error) from cause_of(self._address, error)
             self._open = False
-            fate = None if proof is None else what_became_of(proof, self.row, self._answer_s)
+            fate = None if proof is None else what_became_of(proof, self.row, self.answer_s)
             if fate is None:
                 raise self._unknown(error) from cause_of(self._address, error)
             if not fate:

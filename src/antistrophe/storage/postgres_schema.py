@@ -10,6 +10,7 @@ index.
 from __future__ import annotations
 
 from antistrophe.storage.portable_sql import SCHEMA
+from antistrophe.storage.postgres_functions import APPEND
 from antistrophe.storage.schema import SchemaMigration
 
 LOCK = 0x616E7469
@@ -48,7 +49,9 @@ _JOURNAL = (
     f"CREATE INDEX sagas_by_name ON {SCHEMA}.sagas(name, accepted)",
     f"CREATE INDEX sagas_by_finish ON {SCHEMA}.sagas(finished, status) WHERE finished IS NOT NULL",
     f"CREATE INDEX sagas_by_host ON {SCHEMA}.sagas(host, accepted) WHERE finished IS NULL",
-    f"CREATE TABLE {SCHEMA}.shapes(hash bytea PRIMARY KEY, shape bytea NOT NULL)",
+    # Two hosts that meet a new shape at once both store it, and neither waits for the other: the key is not unique.
+    f"CREATE TABLE {SCHEMA}.shapes(hash bytea NOT NULL, shape bytea NOT NULL)",
+    f"CREATE INDEX shapes_by_hash ON {SCHEMA}.shapes(hash)",
     f"""CREATE TABLE {SCHEMA}.purged(
         id_digest   bytea PRIMARY KEY,
         status      text COLLATE "C" NOT NULL,
@@ -112,6 +115,6 @@ _HOSTS = (
         ADD COLUMN owned_since timestamptz NOT NULL DEFAULT clock_timestamp()""",
 )
 
-POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS, _HOSTS)
+POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS, _HOSTS, (APPEND,))
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
 migration is never edited."""

@@ -1,0 +1,127 @@
+"""The journal in a PostgreSQL database, which several hosts may share.
+
+Positions come from a sequence. They have gaps, and are not committed in their order: whoever reads by positions reads
+no further than the safe head. Questions about sagas see everything that is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from antistrophe.errors import CommitUnknownError
+from antistrophe.eventstore.postgres_rows import insert_events, lock_streams
+from antistrophe.journal.group import GroupCommit
+from antistrophe.journal.journal import Row, SagaEvent, by_stream, check_append
+from antistrophe.journal.journal_questions import JournalQuestions
+from antistrophe.journal.packed_append import pack_append
+from antistrophe.journal.postgres_append import Append, PostgresAppends
+from antistrophe.journal.saga_owner import Ownership, SagaOwner
+from antistrophe.journal.texts import NoTexts
+from antistrophe.saga.entries import Entry
+from antistrophe.storage.postgres import open_postgres
+from antistrophe.storage.postgres_database import PostgresDatabase
+from antistrophe.storage.postgres_feed import OrderedFeed
+
+_HEAD = (
+    "SELECT greatest(0, (SELECT max(position) FROM journal WHERE position <= ?), (SELECT max(position) FROM purges))"
+)
+
+
+class PostgresJournal(JournalQuestions):
+    """The PostgreSQL variant of ``Journal``. Any number of hosts may open one database; a fork opens it again.
+
+    ``place`` is the URL of the database, or one that is open already. ``owner``: the host that writes, which may write
+    to its own sagas alone: an append to another host's raises SagaTakenError, and a new saga is its own, by token 1.
+    None, for tools: nobody is asked whose a saga is, and a new one has no owner. ``read_only`` and ``patience_s`` mean
+    what they mean in ``open_postgres``.
+
+    An append of entries is one statement and one round trip. With events, and in a group, a transaction is around it.
+    """
+
+    def __init__(
+        self,
+        place: str | PostgresDatabase,
+        *,
+        owner: SagaOwner | None = None,
+        read_only: bool = False,
+        patience_s: float | None = None,
+    ) -> None:
+        if isinstance(place, str):
+            place = open_postgres(place, read_only=read_only, patience_s=patience_s)
+        self._server = place
+        self._appends = PostgresAppends(place, owner)
+        self._feed = OrderedFeed("journal", "journal_positions")
+        self.texts = NoTexts()
+        self._read_from(place, self.texts)
+
+    def append(
+        self,
+        saga_id: str,
+        *,
+        expected_seq: int,
+        entries: Sequence[Entry],
+        events: Sequence[SagaEvent] = (),
+        row: Row,
+        ahead_s: float = 0.0,
+    ) -> int:
+        """See ``Journal``. Raises SagaTakenError where the saga belongs to another host, and CommitUnknownError where
+        the answer was lost and the server can't be asked; the same append, made again, tells what became of it."""
+        check_append(saga_id, expected_seq, entries, row)
+        rows, shape = pack_append(saga_id, expected_seq, entries, row, ahead_s)
+        append = Append(saga_id, expected_seq, rows, entries[0], shape, row)
+        if not events and not self._server.is_shared:
+            return self._appends.write(append)
+        try:
+            with self._server.transaction():
+                return self._append_in(append, events)
+        except CommitUnknownError:
+            self._appends.are_unknown()
+            raise
+
+    def _append_in(self, append: Append, events: Sequence[SagaEvent]) -> int:
+        runs = by_stream(events)
+        if runs:
+            lock_streams(self._server, {stream for stream, _ in runs})
+        position = self._appends.write_in(append)
+        for stream, run in runs:
+            insert_events(self._server, stream, run)
+        return position
+
+    def group(self) -> GroupCommit:
+        """Make a group for appends that share one transaction."""
+        return GroupCommit(self._server, self._appends.are_unknown)
+
+    def head(self) -> int:
+        """See ``Journal``. It is the last entry that a reader by positions may read now, also where it is purged."""
+        return int(self._server.row(_HEAD, (self._last_in_order(),))[0])
+
+    def ownership(self, saga_id: str) -> Ownership | None:
+        """Who owns a saga, or None if there is no such saga."""
+        if not self._server.holds(saga_id):
+            return None
+        found = self._server.row("SELECT host, token FROM sagas WHERE id = ?", (saga_id,))
+        return None if found is None else Ownership(*found)
+
+    def cut_log(self) -> bool:
+        """The server keeps its log as long as it, its standbys and its archive need it: nothing is to be done here."""
+        return True
+
+    def give_back(self, *, keep: float = 0.0) -> bool:  # noqa: ARG002 - the server's vacuum decides
+        """The server's vacuum gives room back by itself: nothing is to be done here."""
+        return False
+
+    def empty_log(self) -> bool:
+        """See ``cut_log``."""
+        return True
+
+    def check(self) -> None:
+        """Read every row of the journal. Raises JournalError where the server finds damage. This takes time in
+        proportion to the journal's size."""
+        for table in ("journal", "sagas", "shapes", "purged", "events"):
+            self._server.row(f"SELECT count(each), sum(length(each::text)) FROM {table} AS each")
+
+    def _last_in_order(self) -> int:
+        return self._feed.safe_head(self._server)
+
+    def _safe_to_count(self) -> int | None:
+        return self._last_in_order()
