@@ -26,9 +26,12 @@ from antistrophe.eventstore.store import EventStore
 from tests.cqrs.shop import CreateUser, RenameUser, UserCreated, UserGreeted
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore]:
-    with EventStore(":memory:" if request.param == "memory" else tmp_path / "events.db") as opened:
+    place = ":memory:" if request.param == "memory" else tmp_path / "events.db"
+    if request.param == "postgres":
+        place = request.getfixturevalue("postgres_store_url")
+    with EventStore(place) as opened:
         yield opened
 
 

@@ -47,12 +47,14 @@ class Place:
         return [] if self.store is None else self.store.get_all_events()
 
 
-@pytest.fixture(params=["none", "memory", "file", "backend"])
+@pytest.fixture(params=["none", "memory", "file", "backend", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "none":
         yield Place(None)
         return
     places: dict[str, Any] = {"memory": ":memory:", "file": tmp_path / "events.db", "backend": ListedEvents()}
+    if request.param == "postgres":
+        places["postgres"] = request.getfixturevalue("postgres_store_url")
     with EventStore(places[request.param]) as store:
         yield Place(store)
 
@@ -247,6 +249,7 @@ def test_a_handler_that_dispatches_its_own_key_is_told_and_does_not_wait_for_its
     assert bus.dispatch(CreateUser("Ada", 1), "key") == [UserCreated("Ada")]
 
 
+@pytest.mark.parametrize("place", ["none", "memory", "file", "backend"], indirect=True)
 def test_answers_expire_by_the_stated_limit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     now = {"s": 1_000_000.0}
     monkeypatch.setattr("antistrophe.cqrs.idempotency_sqlite.time.time_ns", lambda: int(now["s"] * 1e9))

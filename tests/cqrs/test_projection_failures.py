@@ -21,9 +21,17 @@ from tests.cqrs.waiting import await_true
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
+@pytest.fixture(params=["file", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """Where the store is."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_store_url"))
+    return tmp_path / "events.db"
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    with EventStore(tmp_path / "events.db") as opened:
+def store(place: str | Path) -> Iterator[EventStore]:
+    with EventStore(place) as opened:
         yield opened
 
 
@@ -138,7 +146,7 @@ def test_half_of_an_event_is_never_kept(store: EventStore, kind: Any) -> None:
 
 @every_kind
 def test_an_event_that_can_not_be_read_stops_those_that_come_to_it(
-    tmp_path: Path, store: EventStore, kind: Any
+    place: str | Path, store: EventStore, kind: Any
 ) -> None:
     versions = VersionRegistry()
 
@@ -149,7 +157,7 @@ def test_an_event_that_can_not_be_read_stops_those_that_come_to_it(
     pay(store, 3)
     store.append("users", [UserV1("Ada")])
     pay(store, 3)
-    with EventStore(tmp_path / "events.db", versions=versions) as strict, ProjectionRegistry(strict) as registry:
+    with EventStore(place, versions=versions) as strict, ProjectionRegistry(strict) as registry:
         registry.register("totals", kind)
         registry.start_subscription()
         await_true(lambda: failed(registry, "totals"), "the failure")
@@ -209,8 +217,8 @@ def test_a_saved_state_is_not_made_again(store: EventStore) -> None:
     assert applied == list(range(1, 16))
 
 
-def test_an_older_state_is_not_written_over_a_rebuilt_one(store: EventStore, tmp_path: Path) -> None:
-    with EventStore(tmp_path / "events.db") as other_store:
+def test_an_older_state_is_not_written_over_a_rebuilt_one(store: EventStore, place: str | Path) -> None:
+    with EventStore(place) as other_store:
         first, second = ProjectionRegistry(store), ProjectionRegistry(other_store)
         pay(store, 5)
         for registry in (first, second):

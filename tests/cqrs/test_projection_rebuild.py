@@ -21,9 +21,20 @@ from tests.cqrs.totals import KINDS, MemoryTotals, SavedTotals, SqlTotals, pay
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
+in_a_file = pytest.mark.parametrize("place", ["file"], indirect=True)  # what SQLite alone has, or is quick enough for
+
+
+@pytest.fixture(params=["file", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """Where the store is."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_store_url"))
+    return tmp_path / "events.db"
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    with EventStore(tmp_path / "events.db") as opened:
+def store(place: str | Path) -> Iterator[EventStore]:
+    with EventStore(place) as opened:
         yield opened
 
 
@@ -116,6 +127,7 @@ def test_the_old_one_answers_and_follows_until_the_new_one_is_there(
     assert registry.get("totals").positions() == list(range(1, position + 1))
 
 
+@in_a_file
 @every_kind
 def test_rebuilds_under_load_lose_nothing_and_double_nothing(
     registry: ProjectionRegistry, store: EventStore, kind: Any
@@ -215,6 +227,7 @@ def test_a_factory_that_gives_the_same_object_can_not_rebuild(registry: Projecti
 # --- tables -------------------------------------------------------------------------------------------------------
 
 
+@in_a_file
 def test_tables_of_the_generation_before_stay_for_their_readers_and_older_ones_go(
     registry: ProjectionRegistry, store: EventStore, tmp_path: Path
 ) -> None:
@@ -235,6 +248,7 @@ def test_tables_of_the_generation_before_stay_for_their_readers_and_older_ones_g
     assert registry.get_metadata("my totals").position == 0
 
 
+@in_a_file
 def test_what_a_rebuild_that_was_never_finished_left_is_cleared_away(
     registry: ProjectionRegistry, store: EventStore, tmp_path: Path
 ) -> None:
@@ -267,9 +281,9 @@ def test_what_a_rebuild_that_was_never_finished_left_is_cleared_away(
 
 
 def test_two_registries_share_the_tables_and_go_over_to_a_rebuilt_one(
-    registry: ProjectionRegistry, store: EventStore, tmp_path: Path
+    registry: ProjectionRegistry, store: EventStore, place: str | Path
 ) -> None:
-    with EventStore(tmp_path / "events.db") as other_store, ProjectionRegistry(other_store) as other:
+    with EventStore(place) as other_store, ProjectionRegistry(other_store) as other:
         for each in (registry, other):
             each.register("totals", SqlTotals)
             each.start_subscription()
@@ -290,10 +304,10 @@ def test_two_registries_share_the_tables_and_go_over_to_a_rebuilt_one(
 
 @pytest.mark.parametrize("at", [512, 600])
 def test_a_rebuild_that_another_one_overtook_takes_over_what_that_made(
-    registry: ProjectionRegistry, store: EventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+    registry: ProjectionRegistry, store: EventStore, place: str | Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     pay(store, 600)
-    with EventStore(tmp_path / "events.db") as other_store, ProjectionRegistry(other_store) as other:
+    with EventStore(place) as other_store, ProjectionRegistry(other_store) as other:
         for each in (registry, other):
             each.register("totals", SqlTotals)
         head, read, overtaken = store.head, store.read, threading.Event()

@@ -23,9 +23,17 @@ from tests.waiting import until
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
+@pytest.fixture(params=["file", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """Where the store is."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_store_url"))
+    return tmp_path / "events.db"
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    with EventStore(tmp_path / "events.db") as opened:
+def store(place: str | Path) -> Iterator[EventStore]:
+    with EventStore(place) as opened:
         yield opened
 
 
@@ -113,11 +121,11 @@ def test_one_that_is_registered_later_follows_as_well(
 
 @every_kind
 def test_commits_of_another_connection_arrive_as_well(
-    registry: ProjectionRegistry, store: EventStore, kind: Any, tmp_path: Path
+    registry: ProjectionRegistry, store: EventStore, kind: Any, place: str | Path
 ) -> None:
     registry.register("totals", kind)
     registry.start_subscription()
-    with EventStore(tmp_path / "events.db") as other:
+    with EventStore(place) as other:
         registry.wait_for("totals", pay(other, 5), 30)
     assert registry.get("totals").total("A") == 5
 
@@ -239,6 +247,7 @@ def test_who_waits_while_all_of_it_is_stopped_is_told(
     assert ("call start_subscription() first" if end == "registry" else "the store is closed") in str(told[0])
 
 
+@pytest.mark.parametrize("place", ["file"], indirect=True)  # each look at the lag is a query elsewhere
 def test_while_one_reads_nothing_changes(registry: ProjectionRegistry, store: EventStore) -> None:
     class Halves:
         """Its two sides differ only within ``apply``."""

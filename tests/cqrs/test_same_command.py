@@ -52,12 +52,14 @@ def once(store: EventStore | None, *commands: Any) -> list[Any]:
 FIRST = [UserCreated("1")]
 
 
-@pytest.fixture(params=["none", "memory", "file", "backend"])
+@pytest.fixture(params=["none", "memory", "file", "backend", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore | None]:
     if request.param == "none":
         yield None
         return
     places: dict[str, Any] = {"memory": ":memory:", "file": tmp_path / "events.db", "backend": ListedEvents()}
+    if request.param == "postgres":
+        places["postgres"] = request.getfixturevalue("postgres_store_url")
     with EventStore(places[request.param]) as some:
         yield some
 

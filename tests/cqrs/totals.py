@@ -68,11 +68,14 @@ class SqlTotals:
         paid = recorded_event.event
         if isinstance(paid, Paid):
             connection.execute(
-                f"INSERT INTO {self.totals} VALUES (?, ?)"
-                " ON CONFLICT(account) DO UPDATE SET total = total + excluded.total",
+                f"INSERT INTO {self.totals} AS kept VALUES (?, ?)"
+                " ON CONFLICT(account) DO UPDATE SET total = kept.total + excluded.total",
                 (paid.account, paid.amount),
             )
-        connection.executemany(f"INSERT INTO {self.seen}(position) VALUES (?)", [(recorded_event.position,)])
+        connection.executemany(
+            f"INSERT INTO {self.seen}(turn, position) SELECT coalesce(max(turn), 0) + 1, ? FROM {self.seen}",
+            [(recorded_event.position,)],
+        )
 
     def total(self, account: str) -> int:
         rows = self.tables.query(f"SELECT total FROM {self.totals} WHERE account = ?", (account,))

@@ -12,13 +12,15 @@ The rules:
 - All events of a command are stored together with the answer of its idempotency key, or nothing is stored.
 - The events are the truth. A projection can be made again from them at any time, and its state says how far it came.
 - Events are never changed. ``VersionRegistry`` brings old ones up to date when they are read.
-- Several processes may share one SQLite file. A store in memory serves one process, without tables of projections.
+- Several processes may share one SQLite file, and several hosts one PostgreSQL database. A store in memory serves one
+  process, without tables of projections.
 - Sagas don't need this package: nothing below imports it.
 
 Start reading in ``bus`` (a dispatch from end to end), then ``idempotency`` (keys and claims) with
-``idempotency_sqlite``, and ``same_command`` (a repetition after a release). On the other side ``projection`` says what
-a projection is. ``projection_registry`` has all, ``follower`` keeps one of them up to date, and ``projection_builds``
-and ``table_builds`` say how its state is kept. The event store is a wing of its own: ``antistrophe.eventstore``.
+``idempotency_sqlite`` or ``idempotency_postgres``, and ``same_command`` (a repetition after a release). On the other
+side ``projection`` says what a projection is. ``projection_registry`` has all, ``follower`` keeps one of them up to
+date, and ``projection_builds`` and ``table_builds`` say how its state is kept: in what ``projection_rows`` and
+``tables_sqlite`` write, or their PostgreSQL variants. The event store is a wing of its own: ``antistrophe.eventstore``.
 """
 
 from __future__ import annotations

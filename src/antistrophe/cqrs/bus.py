@@ -27,7 +27,7 @@ from antistrophe.cqrs.results import Appends, RunsSagas, Wait, result_of
 from antistrophe.definition.events import encode_event
 from antistrophe.errors import CqrsError, DuplicateHandlerError, FieldError, HandlerNotFoundError, ValidationError
 from antistrophe.eventstore.backend import NewEvent
-from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.store import EventStore, is_postgres
 from antistrophe.serialization.payload import pack_payload
 from antistrophe.serialization.type_hints import short
 
@@ -220,8 +220,16 @@ class CommandBus:
             with self._lock:
                 keys = self._keys
                 if keys is None or keys[0] != os.getpid():
-                    keys = self._keys = (os.getpid(), SqliteIdempotencyStore(self._store, self._keys_expire_s))
+                    keys = self._keys = (os.getpid(), self._opened_keys())
         return keys[1]
+
+    def _opened_keys(self) -> IdempotencyStore:
+        store = self._store
+        if store is not None and is_postgres(store.backend):
+            from antistrophe.cqrs.idempotency_postgres import PostgresIdempotencyStore  # needs psycopg, an extra
+
+            return PostgresIdempotencyStore(store, store.backend, self._keys_expire_s)
+        return SqliteIdempotencyStore(store, self._keys_expire_s)
 
     def _around_all(self, dispatch: _Dispatch) -> Next:
         def handle(command: Any) -> list[Any]:
@@ -244,7 +252,7 @@ class CommandBus:
             self._idempotency_store().settle(dispatch.claim, batches, result.events)
             dispatch.settled = True
         elif batches and self._store is not None:
-            with self._store.transaction() as transaction:
+            with self._store.transaction_on({batch.stream for batch in batches}) as transaction:
                 for batch in batches:
                     transaction.append_encoded(batch.stream, batch.events, batch.expected_version)
         return result.events

@@ -39,12 +39,17 @@ class ClaimOwner:
 
     def runs(self, token: str, renewed_us: int) -> bool:
         """Whether it still runs the handler of its claim, which was made or renewed at that time."""
+        seen = self.seen_running(token)
+        return now_us() - renewed_us < LEASE_S * 1e6 if seen is None else seen
+
+    def seen_running(self, token: str) -> bool | None:
+        """Whether it can be seen to run the handler of its claim. None: nobody can see that from here."""
         if self == this_owner():
             return runs_here(token)
         boot, _, namespace = self.place.partition(" ")
         if boot == boot_id() and namespace in ("", _pid_namespace()):
             return is_alive(ProcessIdentity(self.pid, self.start_ticks, boot))
-        return now_us() - renewed_us < LEASE_S * 1e6
+        return None
 
 
 def this_owner() -> ClaimOwner:

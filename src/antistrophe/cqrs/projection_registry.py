@@ -12,13 +12,13 @@ from typing import Any, Self
 from antistrophe.cqrs.follower import Follower, ProjectionMetadata
 from antistrophe.cqrs.projection import Projection, SavedProjection, SqlProjection
 from antistrophe.cqrs.projection_builds import BuildStore, MemoryBuildStore, SavedBuildStore
-from antistrophe.cqrs.projection_rows import SqliteProjectionRows
-from antistrophe.cqrs.table_builds import TableBuildStore
+from antistrophe.cqrs.projection_rows import ProjectionRows, SqliteProjectionRows
+from antistrophe.cqrs.table_builds import TableBuildStore, TablePlace
 from antistrophe.cqrs.tables_sqlite import SqliteTablePlace
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import CqrsError, ProjectionNotFoundError
 from antistrophe.eventstore.sqlite import SqliteEvents
-from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.store import EventStore, is_postgres
 from antistrophe.serialization.type_hints import short
 
 _STOP_TIMEOUT_S = 30.0
@@ -29,7 +29,7 @@ class ProjectionRegistry:
 
     Every projection has a thread of its own, and gets each event once and in order, from the first one on. A slow one
     delays no other, and one that fails is marked and stops alone. ``checkpoint_s``: how often, in seconds, the state of
-    a projection with ``save`` is saved in the store's file; after a crash the events since then are applied again.
+    a projection with ``save`` is saved in the store's database; after a crash the events since then are applied again.
 
     ::
 
@@ -182,14 +182,30 @@ class ProjectionRegistry:
         def make() -> Any:
             return unused.pop() if unused else factory()
 
-        backend = self._store.backend
-        file = backend.path if isinstance(backend, SqliteEvents) else None
+        kept = self._kept(name)
         if isinstance(sample, SqlProjection):
-            if file is None:
-                raise CqrsError(f"projection {name!r} keeps tables, and needs an event store in a SQLite file for them")
-            return TableBuildStore(self._store, SqliteTablePlace(self._store, file, name), make)
+            if kept is None:
+                raise CqrsError(
+                    f"projection {name!r} keeps tables, and needs an event store in a SQLite file or in PostgreSQL for"
+                    " them"
+                )
+            return TableBuildStore(self._store, kept[1], make)
         if not isinstance(sample, Projection):
             raise CqrsError(f"projection {name!r}: {short(sample)} has no method apply(recorded_event)")
-        if isinstance(sample, SavedProjection) and file is not None:
-            return SavedBuildStore(SqliteProjectionRows(self._store), name, make)
+        if isinstance(sample, SavedProjection) and kept is not None:
+            return SavedBuildStore(kept[0], name, make)
         return MemoryBuildStore(make)
+
+    def _kept(self, name: str) -> tuple[ProjectionRows, TablePlace] | None:
+        """Where the rows and tables of a projection are; None where nothing outlives this process."""
+        backend = self._store.backend
+        if isinstance(backend, SqliteEvents):
+            if backend.path is None:
+                return None
+            return SqliteProjectionRows(self._store), SqliteTablePlace(self._store, backend.path, name)
+        if is_postgres(backend):
+            from antistrophe.cqrs.projection_rows_postgres import PostgresProjectionRows  # needs psycopg, an extra
+            from antistrophe.cqrs.tables_postgres import PostgresTablePlace
+
+            return PostgresProjectionRows(backend), PostgresTablePlace(backend, name)
+        return None

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
-from antistrophe.cqrs.projection import ProjectionConnection, SqlProjection, Tables
+from antistrophe.cqrs.projection import SqlProjection, Tables
 from antistrophe.cqrs.projection_builds import Build, Factory, ProjectionFault, Superseded
 from antistrophe.cqrs.projection_rows import Row
 from antistrophe.errors import CqrsError, JournalError
@@ -26,7 +26,7 @@ class OpenTables(Protocol):
     """A transaction on the row and the tables of one projection. No other process changes them until it ends."""
 
     @property
-    def connection(self) -> ProjectionConnection:
+    def connection(self) -> Any:
         """What the projection's code gets."""
 
     @property
@@ -64,9 +64,9 @@ class TablePlace(Protocol):
     def tables(self, generation: int) -> Tables:
         """The tables of a generation."""
 
-    def drop_others(self, open_tables: OpenTables, kept: set[int], up_to: int) -> None:
-        """Drop the tables of older generations, those of unfinished rebuilds too. Those of ``kept`` and of generations
-        after ``up_to`` stay."""
+    def drop_others(self, kept: set[int], up_to: int) -> None:
+        """Drop the tables of older generations, those of unfinished rebuilds too, in a transaction of its own. Those of
+        ``kept`` and of generations after ``up_to`` stay. What can't be dropped now is dropped by the next rebuild."""
 
     def close(self) -> None:
         """Close the connection of the queries. The next query opens it again."""
@@ -88,13 +88,17 @@ class TableBuild:
         fault: ProjectionFault | None = None
         began = time.monotonic()
         while events:
+            before = self.position
             try:
                 self._commit(events)
-                break
             except _RolledBack as stopped:
                 # The whole transaction was rolled back. The events before the failing one are applied again.
                 fault = stopped.fault
                 events = events[: stopped.index]
+                continue
+            if fault is None or self.position <= before:
+                break
+            events = [event for event in events if event.position > self.position]
         if fault is not None:
             raise fault
         held_s = time.monotonic() - began
@@ -107,21 +111,21 @@ class TableBuild:
 
     def publish(self) -> None:
         """See ``Build``. The transaction keeps other builds from advancing: no event is missing that the replaced one
-        has."""
+        has. Later events come to this one as they come to any build that answers."""
         with self._place.transaction() as tables:
-            before = tables.row()[0]
+            before, reached, _ = tables.row()
             if before > self.generation:
                 raise Superseded
             position = self.position
             try:
-                while events := self._builds.store.read(position, _PAGE):
+                while position < reached and (events := self._builds.store.read(position, _PAGE)):
                     position = self._apply(tables, events, position, None)
             except _RolledBack as stopped:
                 raise stopped.fault from stopped.__cause__
             tables.answer_from(self.generation, position)
-            self._place.drop_others(tables, {before, self.generation}, self.generation)
         self.position = position
         self.live = True
+        self._place.drop_others({before, self.generation}, self.generation)
 
     def superseded_by_rebuild(self) -> bool:
         """See ``Build``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,7 @@ from typing import Any
 
 from antistrophe.cqrs.projection import ProjectionConnection, Tables
 from antistrophe.cqrs.projection_rows import Row, row_of
-from antistrophe.cqrs.table_builds import OpenTables
-from antistrophe.errors import JournalError
+from antistrophe.errors import JournalBusyError, JournalError
 from antistrophe.eventstore.store import EventStore
 from antistrophe.eventstore.store_transaction import database_of
 from antistrophe.storage.database import Database, now_us, refusal
@@ -103,18 +103,19 @@ class SqliteTablePlace:
         """See ``TablePlace``."""
         return Tables(f"{self._stem}{generation}:", self._query)
 
-    def drop_others(self, open_tables: OpenTables, kept: set[int], up_to: int) -> None:
+    def drop_others(self, kept: set[int], up_to: int) -> None:
         """See ``TablePlace``."""
-        assert isinstance(open_tables, OpenSqliteTables)
         prefix = self._stem
-        for kind, full_name in open_tables.database.rows(
-            "SELECT type, name FROM sqlite_master WHERE substr(name, 1, ?) = ? AND type IN ('table', 'view')"
-            " ORDER BY type = 'table', sql NOT LIKE 'CREATE VIRTUAL%'",  # a virtual table before its shadow tables
-            (len(prefix), prefix),
-        ):
-            generation = int(full_name[len(prefix) :].partition(":")[0])
-            if generation <= up_to and generation not in kept:
-                open_tables.database.execute(f'DROP {kind} IF EXISTS "{full_name}"')
+        with contextlib.suppress(JournalBusyError), self._store.transaction() as transaction:
+            database = database_of(transaction)
+            for kind, full_name in database.rows(
+                "SELECT type, name FROM sqlite_master WHERE substr(name, 1, ?) = ? AND type IN ('table', 'view')"
+                " ORDER BY type = 'table', sql NOT LIKE 'CREATE VIRTUAL%'",  # a virtual table before its shadow tables
+                (len(prefix), prefix),
+            ):
+                generation = int(full_name[len(prefix) :].partition(":")[0])
+                if generation <= up_to and generation not in kept:
+                    database.execute(f'DROP {kind} IF EXISTS "{full_name}"')
 
     def close(self) -> None:
         """See ``TablePlace``."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from antistrophe.errors import CqrsError, UnreadableDataError
 from antistrophe.eventstore.backend import (
@@ -33,6 +34,9 @@ from antistrophe.eventstore.subscription import Commits, Subscription
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 from antistrophe.storage.database import now_us
 from antistrophe.storage.opening import open_in_memory
+
+if TYPE_CHECKING:
+    from antistrophe.eventstore.postgres import PostgresEvents
 
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 """How the URL of a PostgreSQL database begins."""
@@ -275,6 +279,12 @@ class EventStore:
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise CqrsError(f"this event store was opened by process {self._pid}; open it again in its fork")
+
+
+def is_postgres(backend: EventBackend) -> TypeGuard[PostgresEvents]:
+    """Whether it is the backend for PostgreSQL, which needs psycopg and so is not imported to ask."""
+    module = sys.modules.get("antistrophe.eventstore.postgres")
+    return module is not None and isinstance(backend, module.PostgresEvents)
 
 
 def _opened(stored: StoredSnapshot) -> Snapshot:

@@ -31,5 +31,11 @@ _TABLE = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE) ({'|'.join(TABLES)})\b(?!\.)")
 @lru_cache(maxsize=1024)
 def for_postgres(sql: str) -> str:
     """The same statement for PostgreSQL. It may have no question mark but those that stand for a value."""
-    head, *parts = _TABLE.sub(rf"\1 {SCHEMA}.\2", sql).split("?")
+    return numbered(_TABLE.sub(rf"\1 {SCHEMA}.\2", sql))
+
+
+@lru_cache(maxsize=1024)
+def numbered(sql: str) -> str:
+    """The same statement with its values numbered, and its tables named as they are."""
+    head, *parts = sql.split("?")
     return head + "".join(f"${number}{part}" for number, part in enumerate(parts, start=1))

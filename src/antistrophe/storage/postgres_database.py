@@ -266,6 +266,17 @@ class PostgresDatabase:
             with self._lock:
                 self._session.close()
 
+    def usable(self) -> BoundedConnection:
+        """The connection itself, for SQL of an application within the open transaction. What psycopg raises there goes
+        to ``failure``."""
+        return self._usable()
+
+    def failure(self, error: psycopg.Error) -> JournalError:
+        """What to raise for an error that the connection itself has raised."""
+        with self._lock:
+            self._is_lost(error)
+            return self._within(self._lost) if self._lost is not None else refusal(self._address, error)
+
     def _usable(self) -> BoundedConnection:
         """The connection. Within a transaction it is the one that this began on, or none."""
         if self._open and self._lost is not None:

@@ -115,6 +115,37 @@ _HOSTS = (
         ADD COLUMN owned_since timestamptz NOT NULL DEFAULT clock_timestamp()""",
 )
 
-POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS, _HOSTS, (APPEND,))
+PROJECTIONS = f"{SCHEMA}_projections"
+"""The schema with the tables that projections of applications keep."""
+
+_AROUND = (
+    # See the same tables in ``schema``. Times of claims are the database's: hosts may not agree on theirs.
+    f"""CREATE TABLE {SCHEMA}.projections(
+        name            text COLLATE "C" PRIMARY KEY,
+        generation      bigint NOT NULL,
+        last_generation bigint NOT NULL,
+        position        bigint NOT NULL,
+        updated_at      bigint NOT NULL,
+        state           bytea
+    ) WITH (fillfactor = 50)""",
+    f"""CREATE TABLE {SCHEMA}.claims(
+        key               text COLLATE "C" PRIMARY KEY,
+        command_hash      bytea NOT NULL,
+        command_type      text COLLATE "C" NOT NULL,
+        token             text COLLATE "C" NOT NULL,
+        owner_pid         bigint NOT NULL,
+        owner_start_ticks bigint NOT NULL,
+        owner_boot_id     text COLLATE "C" NOT NULL,
+        renewals          bigint NOT NULL DEFAULT 0,
+        answer            bytea,
+        updated_at        bigint NOT NULL,
+        command           bytea
+    )""",
+    f"CREATE INDEX claims_by_age ON {SCHEMA}.claims(updated_at)",
+    f"CREATE INDEX claims_held ON {SCHEMA}.claims(token) WHERE answer IS NULL",
+    f"CREATE SCHEMA IF NOT EXISTS {PROJECTIONS}",
+)
+
+POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS, _HOSTS, (APPEND,), _AROUND)
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
 migration is never edited."""
