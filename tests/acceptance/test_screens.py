@@ -15,6 +15,7 @@ import sys
 import termios
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
@@ -93,6 +94,22 @@ def test_whoever_reads_may_leave(history: Caller) -> None:
                 program.stdout.readline()
             program.stdout.close()
             assert program.wait(60) == 0, words
+
+
+@pytest.mark.parametrize("words", [["list"], ["watch", "--from", "0", "--json"]])
+def test_an_output_that_cannot_be_written_is_told_in_one_line(history: Caller, words: list[str]) -> None:
+    command = [str(PROGRAM), "--home", str(history.home), *words]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert ended.stderr == "antistrophe: standard output can't be written: No space left on device\n"
+    assert ended.returncode == 2
+
+
+@pytest.mark.parametrize(("words", "closed"), [("list", ">&-"), ("watch --from 0 --until-idle", "<&- >&- 2>&-")])
+def test_a_verb_without_standard_streams_works(history: Caller, words: str, closed: str) -> None:
+    command = f"exec {PROGRAM} --home {history.home} {words} {closed}"
+    ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def _connected() -> tuple[int, int]:

@@ -16,10 +16,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.benchmarks import bench_flight, bench_history, bench_metrics, bench_neighbours, bench_sagas, chart
+from tests.benchmarks import (
+    bench_flight,
+    bench_history,
+    bench_metrics,
+    bench_neighbours,
+    bench_sagas,
+    bench_sight,
+    chart,
+)
 from tests.benchmarks.measuring import clean_up_on_sigterm
 
-PARTS = ("sagas", "flight", "history", "neighbours", "metrics", "messages")
+PARTS = ("sagas", "flight", "history", "neighbours", "metrics", "sight", "messages")
 _GRACE_S = 20.0
 
 
@@ -83,6 +91,8 @@ def main() -> None:
         bench_neighbours.run(7 if full else 1, 10.0 if full else 2.0)
     if "metrics" in given.only:
         bench_metrics.run(7 if full else 2, 10.0 if full else 3.0)
+    if "sight" in given.only:
+        bench_sight.run(7 if full else 1, 10.0 if full else 2.0)
     if "messages" in given.only:
         messages(5 if full else 1, 100 if full else 10, 600.0 if full else 30.0)
     if given.long:

@@ -1,6 +1,6 @@
-"""What the dashboard costs: lists of a long history, many who look, and sagas beside it.
+"""What the dashboard costs: lists of a long history, and many who look. `bench_sight` has what it costs the sagas.
 
-Usage: python -m tests.benchmarks.bench_dashboard [--finished N] [--viewers N] [--sagas N]
+Usage: python -m tests.benchmarks.bench_dashboard [--finished N] [--viewers N]
 
 The dashboard runs as its own process, as `antistrophe dashboard` does; its CPU time is what the kernel says. The
 machine may have other work, so times of answers say less than CPU times do.
@@ -24,13 +24,11 @@ from urllib.request import urlopen
 
 from antistrophe import SagaOrchestrator
 from tests.benchmarks.filled_journal import NAMES, fill, saga_id
-from tests.benchmarks.measuring import clean_up_on_sigterm, conditions, cpu_of, median, percentile, sample_of
+from tests.benchmarks.measuring import clean_up_on_sigterm, conditions, cpu_of, median, percentile
 from tests.benchmarks.steps_of_benchmarks import saga_of_three
 
 _ASKED = 60
 _LOOK_S = 10.0
-_ROUNDS = 3
-_AT_ONCE = 16
 _FILL_S = 900.0
 _PATIENCE_S = 120.0
 
@@ -88,7 +86,7 @@ def _ask(name: str, url: str, pid: int) -> None:
     )
 
 
-def _look(url: str, path: str) -> socket.socket:
+def look(url: str, path: str) -> socket.socket:
     """Follow a live page, as a browser does."""
     place = urlsplit(url)
     connection = socket.create_connection((place.hostname or "", place.port or 0), timeout=_PATIENCE_S)
@@ -115,7 +113,7 @@ def viewers(number: int) -> None:
         for looking in (1, number):
             with contextlib.ExitStack() as looks:
                 for _ in range(looking):
-                    looks.enter_context(_look(url, "/live?view=overview"))
+                    looks.enter_context(look(url, "/live?view=overview"))
                 _cpu_share(pid)  # until everybody has got the page
                 rests = _cpu_share(pid)
                 ends = time.monotonic() + _LOOK_S
@@ -128,39 +126,16 @@ def viewers(number: int) -> None:
             )
 
 
-def beside(sagas: int) -> None:
-    """Sagas a second with a dashboard that somebody looks at, and without, in turns."""
-    print(f"\n== Sagas beside a dashboard ({conditions()}) ==")
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, SagaOrchestrator(Path(folder, "home")) as orchestrator:
-
-        def rate() -> float:
-            work = sample_of(lambda: orchestrator.execute(saga_of_three()), sagas, _AT_ONCE, _PATIENCE_S)
-            return len(work.each_s) / work.total_s
-
-        rate()
-        off, on = [], []
-        for _ in range(_ROUNDS):
-            off.append(rate())
-            with dashboard(Path(folder, "home")) as (url, _pid), _look(url, "/live?view=overview"):
-                on.append(rate())
-        print(
-            f"without {median(off):.0f} sagas/s, with {median(on):.0f} sagas/s: {median(on) / median(off):.2f}",
-            flush=True,
-        )
-
-
 def main() -> None:
-    """Measure all three."""
+    """Measure both."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--finished", type=int, default=20_000)
     parser.add_argument("--viewers", type=int, default=200)
-    parser.add_argument("--sagas", type=int, default=400)
     asked = parser.parse_args()
     clean_up_on_sigterm()
     os.environ.pop("ANTISTROPHE_HOME", None)
     lists(asked.finished)
     viewers(asked.viewers)
-    beside(asked.sagas)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from antistrophe.definition.events import EncodedEvent
-from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
+from antistrophe.definition.spec import Origin, SagaSpec
 from antistrophe.journal import SagaEvent, SqliteJournal
 from antistrophe.saga.entries import (
     Action,
@@ -31,35 +31,19 @@ from antistrophe.saga.entries import (
 from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import Saga, evolve
 from antistrophe.serialization.payload import pack_payload
+from tests.contract.journal_sagas import step
 
 COURSES = ("completed", "compensated", "parked")
 
-_PAID = EncodedEvent("bench.debited", 1, pack_payload({"account": "A-1", "amount": 100}))
+_INPUT = pack_payload({"account": "A-1", "amount": 100})
+_PAID = EncodedEvent("bench.debited", 1, _INPUT)
 _REFUSED = Failure(FailureKind.RAISED, "the account of A-1 has no money left", "ValueError")
 _LEASE = Lease("2c8271c39011-1", 28262, 2565182, "5d0b1a9e-2f53-4c63-9a51-8f7e3f6f1c55", False, "fe00:2e64a8:45056")
 
 
 def spec(saga_id: str, name: str) -> SagaSpec:
     """The definition of all of them."""
-    steps = tuple(
-        StepSpec(
-            name=f"Step{number}",
-            class_ref="bank:Step",
-            input=pack_payload({"account": "A-1", "amount": 100}),
-            timeout_s=30.0,
-            kill_grace_s=5.0,
-            retry=RetryPolicy(1),
-            retryable_attempts=3,
-            compensation_timeout_s=30.0,
-            compensation_retry=RetryPolicy(12, 1.0, 2.0, 60.0),
-            idempotent=False,
-            atomic=True,
-            requires_compensation=True,
-            fresh_process=False,
-            has_verify=False,
-        )
-        for number in range(3)
-    )
+    steps = tuple(replace(step(f"Step{number}"), class_ref="bank:Step", input=_INPUT) for number in range(3))
     return SagaSpec(saga_id, name, None, True, steps, Origin("/srv/app.py", ("/srv", "/usr/lib/python3.11"), "/srv"))
 
 

@@ -51,10 +51,15 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             code = super().invoke(ctx)
-            sys.stdout.flush()
+            with screen.to_reader():
+                sys.stdout.flush()
             return code
         except (BrokenPipeError, screen.ReaderLeftError):  # `| head`; click would call that a failure
-            return _reader_left()
+            _write_no_more()
+            return DONE
+        except screen.OutputLostError as error:
+            _write_no_more()
+            return _say(str(error), WRONG_USE)
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return list(VERBS)
@@ -89,6 +94,7 @@ def antistrophe() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one call and return its exit code. Every error is one line on standard error."""
     times.tell_in(None)
+    screen.open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a name that the terminal can't show must not end the call
             stream.reconfigure(errors="backslashreplace")
@@ -118,7 +124,6 @@ def _say(text: str, code: int) -> int:
     return code
 
 
-def _reader_left() -> int:
+def _write_no_more() -> None:
     # The rest of the buffer would raise again when the interpreter ends.
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the end
-    return DONE

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import select
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from typing import IO, Any, cast
 
@@ -21,6 +23,8 @@ from antistrophe.records import SagaStatus, StepStatus
 from antistrophe.serialization.printable import printable
 
 _PADDING = re.compile(r" +$", re.MULTILINE)
+
+_LAST_STREAM = 2
 
 PIPE_WIDTH = 400
 """The width of lines where the output is not a terminal, in columns."""
@@ -54,6 +58,34 @@ class ReaderLeftError(Exception):
     """Whoever read the output has seen enough. A console would end the program for a BrokenPipeError, with code 1."""
 
 
+class OutputLostError(Exception):
+    """Standard output can't be written: the disk of its file is full, or its terminal is gone."""
+
+
+@contextmanager
+def to_reader() -> Iterator[None]:
+    """Where standard output can't be written within this: raises ReaderLeftError or OutputLostError."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderLeftError from error
+    except OSError as error:
+        raise OutputLostError(f"standard output can't be written: {error.strerror or error}") from error
+
+
+def open_closed_streams() -> None:
+    """Give a call that was started without standard streams (``>&-``) those of a program in the background. Else their
+    descriptors would be those of the next files that are opened, and whatever prints would write into these."""
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115 - open until the end
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
 class _Unpadded:
     """A stream whose lines end with their last character. A console writes whole lines."""
 
@@ -61,16 +93,12 @@ class _Unpadded:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        try:
+        with to_reader():
             return self._stream.write(_PADDING.sub("", text))
-        except BrokenPipeError as error:
-            raise ReaderLeftError from error
 
     def flush(self) -> None:
-        try:
+        with to_reader():
             self._stream.flush()
-        except BrokenPipeError as error:
-            raise ReaderLeftError from error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -101,13 +129,15 @@ def errors() -> Console:
 
 def print_json(value: Any) -> None:
     """Print a value as one JSON document."""
-    sys.stdout.write(json.dumps(json_value(value), indent=2) + "\n")
+    with to_reader():
+        sys.stdout.write(json.dumps(json_value(value), indent=2) + "\n")
 
 
 def print_json_line(value: Any) -> None:
     """Print a value as one line of JSON, and flush it: a program may be following."""
-    sys.stdout.write(json.dumps(json_value(value)) + "\n")
-    sys.stdout.flush()
+    with to_reader():
+        sys.stdout.write(json.dumps(json_value(value)) + "\n")
+        sys.stdout.flush()
 
 
 def safe(text: str, style: str = "") -> Text:
