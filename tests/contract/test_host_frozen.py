@@ -79,9 +79,8 @@ def _supervise(url: str, tell: int) -> None:
     channel, theirs = open_channel()
     keeper = os.fork()
     if keeper == 0:
-        die_with_parent(me)
         channel.close()
-        keep(url, terms("frozen", lease_s=LEASE_S), theirs)
+        keep(url, terms("frozen", lease_s=LEASE_S), theirs, me)
         os._exit(0)
     holder = LeaseHolder(DeadMansSwitch())
     attempt = 0

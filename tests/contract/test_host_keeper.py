@@ -326,7 +326,7 @@ def test_renewals_come_in_between_however_slow_each_call_is(
     for other in others:
         other.runs = False
         add_sagas(database, other.id, (f"s-{other.id}", "executing"))
-    for kind, names in ((StoredHosts, ("look", "renew", "end_lapsed")), (StoredClaims, ("owners", "claim", "steal"))):
+    for kind, names in ((StoredHosts, ("look", "renew", "end_lapsed")), (StoredClaims, ("claim", "steal"))):
         for name in names:
             monkeypatch.setattr(kind, name, _slow(getattr(kind, name), clock, 0.19 * LEASE_S))
     for _ in range(40):

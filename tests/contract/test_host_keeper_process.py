@@ -52,11 +52,12 @@ class Kept:
     def __init__(self, url: str, lease_s: float) -> None:
         self.ours, theirs = open_channel()
         self.reports: list[Report] = []
+        me = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
                 self.ours.close()
-                keep(url, terms(lease_s=lease_s), theirs)
+                keep(url, terms(lease_s=lease_s), theirs, me)
                 os._exit(0)
             finally:
                 os._exit(1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from antistrophe.errors import CommitUnknownError, JournalError
 from antistrophe.hosts.description import HostDescription, HostLoad, new_description
@@ -35,10 +35,11 @@ from antistrophe.hosts.keeper_messages import (
     Trouble,
 )
 from antistrophe.hosts.lease import RENEW_EVERY, HostLease, LeasePhase, LeaseWatch
-from antistrophe.hosts.ownership import ClaimedSaga
+from antistrophe.hosts.ownership import ClaimedSaga, Owners
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.linux.dead_man import boot_time
+from antistrophe.linux.process import die_with_parent
 from antistrophe.storage.postgres import open_postgres
 from antistrophe.storage.postgres_database import PostgresDatabase
 
@@ -227,17 +228,20 @@ class HostKeeper:
         self._look_at = min(self._clock() + POLL_S, self._watch.next_lapse)
         self._say_trouble(None)
         self._say_hosts(tuple(sorted(each.host for each in others if not each.ended)))
+        ended = []
         for lease in lapsed:
             yield
-            hosts.end_lapsed(lease, self._host.id)
+            if hosts.end_lapsed(lease, self._host.id):
+                ended.append(lease.host)
+        owners = replace(look.owners, free=(*look.owners.free, *ended))
         yield
-        yield from self._work_on_sagas(StoredClaims(self._opened(), self._host.id, self._host.labels))
+        yield from self._work_on_sagas(StoredClaims(self._opened(), self._host.id, self._host.labels), owners)
         if self._clock() >= self._forget_at:
             yield
             hosts.forget(_FORGET_AFTER_S)
             self._forget_at = self._clock() + _FORGET_EVERY_S
 
-    def _work_on_sagas(self, claims: StoredClaims) -> Iterator[None]:
+    def _work_on_sagas(self, claims: StoredClaims, owners: Owners) -> Iterator[None]:
         try:
             if self._untold:
                 self._tell(claims.owned())
@@ -247,7 +251,7 @@ class HostKeeper:
                 self._do(self._to_do[0], claims)
                 del self._to_do[0]
                 yield
-            yield from self._take(claims)
+            yield from self._take(claims, owners)
         except CommitUnknownError:
             self._untold = True  # what was claimed is looked for when the database is back
             raise
@@ -260,15 +264,11 @@ class HostKeeper:
         else:
             self._report(NotClaimed(order.saga_id))
 
-    def _take(self, claims: StoredClaims) -> Iterator[None]:
-        if self._is_full:
-            return
-        owners = claims.owners()
-        if owners.free or owners.nobody:
-            yield
+    def _take(self, claims: StoredClaims, owners: Owners) -> Iterator[None]:
+        if owners.have_free and not self._is_full:
             self._tell(claims.claim(owners, min(self._free_room, _AT_ONCE)))
-        if owners.full and not self._is_full:
             yield
+        if owners.full and not self._is_full:
             self._tell(claims.steal(owners, min(self._free_room, _AT_ONCE), self._terms.steal_s))
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -313,11 +313,13 @@ class HostKeeper:
             self._database.close()
 
 
-def keep(url: str, terms: KeeperTerms, channel: Channel[Report, Order]) -> None:
-    """Keep a lease until the supervisor has it handed over, or is gone: what the process of the keeper does.
+def keep(url: str, terms: KeeperTerms, channel: Channel[Report, Order], supervisor_pid: int) -> None:
+    """Keep a lease until the supervisor has it handed over, or is gone: what the process of the keeper does. The
+    supervisor forks it from its main thread, and is watched by the kernel: other forks may keep its channel open.
 
     A call to the database takes a fifth of the lease at most, so that a renewal may fail and be sent again in time.
     """
+    die_with_parent(supervisor_pid)
     answer_s = RENEW_EVERY * terms.lease_s
     keeper = HostKeeper(terms, lambda: open_postgres(url, patience_s=answer_s), channel.send)
     try:

@@ -21,6 +21,11 @@ class Owners:
     """Whose unfinished sagas there are: ``free`` owners hold no lease (any more), ``full`` ones start nothing now.
     ``nobody``: some sagas have no owner."""
 
-    free: tuple[str, ...]
-    full: tuple[str, ...]
-    nobody: bool
+    free: tuple[str, ...] = ()
+    full: tuple[str, ...] = ()
+    nobody: bool = False
+
+    @property
+    def have_free(self) -> bool:
+        """Whether there are sagas that may be claimed."""
+        return bool(self.free) or self.nobody

@@ -17,20 +17,6 @@ from antistrophe.storage.postgres_database import PostgresDatabase
 
 _COMPENSATING, _NOT_STARTED = SagaStatus.COMPENSATING.value, SagaStatus.NOT_STARTED.value
 
-# The owners of unfinished sagas, each found by one step in the index: their number counts, not that of the sagas.
-_OWNERS = """
-    WITH RECURSIVE owners(host) AS (
-        SELECT min(host) FROM antistrophe.sagas WHERE finished IS NULL
-        UNION ALL
-        SELECT (SELECT min(host) FROM antistrophe.sagas WHERE finished IS NULL AND host > owners.host)
-        FROM owners WHERE owners.host IS NOT NULL
-    )
-    SELECT owners.host, hosts.id IS NULL, coalesce(hosts.is_full OR hosts.draining, false)
-    FROM owners LEFT JOIN antistrophe.hosts ON hosts.id = owners.host AND hosts.ended IS NULL
-    WHERE owners.host IS NOT NULL
-    UNION ALL
-    SELECT NULL, true, false WHERE EXISTS (SELECT FROM antistrophe.sagas WHERE finished IS NULL AND host IS NULL)"""
-
 _FIT = "finished IS NULL AND needs <@ ?::text[] AND ? <> ALL (unfit)"
 _ALIVE = "EXISTS (SELECT FROM antistrophe.hosts WHERE id = ? AND ended IS NULL AND NOT draining)"
 _TAKE = """
@@ -88,22 +74,14 @@ _Source: TypeAlias = tuple[str, tuple[Any, ...]]
 class StoredClaims:
     """Changes the owners of sagas for one host. Every method raises JournalError where the database fails.
 
-    After a CommitUnknownError sagas may have been claimed: ``owned`` tells.
+    Whose sagas may be claimed tells ``StoredHosts.look``. After a CommitUnknownError sagas may have been claimed:
+    ``owned`` tells.
     """
 
     def __init__(self, database: PostgresDatabase, host_id: str, labels: Iterable[str]) -> None:
         self._database = database
         self._host = host_id
         self._labels = sorted(labels)
-
-    def owners(self) -> Owners:
-        """Look whose unfinished sagas there are. It costs as much as there are owners, not sagas."""
-        rows = self._database.rows(_OWNERS)
-        return Owners(
-            free=tuple(host for host, is_free, _ in rows if is_free and host is not None),
-            full=tuple(host for host, is_free, is_full in rows if is_full and not is_free and host != self._host),
-            nobody=any(host is None for host, _, _ in rows),
-        )
 
     def claim(self, owners: Owners, limit: int) -> list[ClaimedSaga]:
         """Take sagas of owners without a lease, and of nobody: at most ``limit``, compensating ones first, then those
@@ -115,7 +93,8 @@ class StoredClaims:
 
     def steal(self, owners: Owners, limit: int, waited_s: float) -> list[ClaimedSaga]:
         """Take sagas that have not begun and have waited at a full host for so long."""
-        return self._take([(_STEAL_OF, (owner, owner, waited_s)) for owner in owners.full], limit)
+        others = [owner for owner in owners.full if owner != self._host]
+        return self._take([(_STEAL_OF, (owner, owner, waited_s)) for owner in others], limit)
 
     def claim_one(self, saga_id: str) -> ClaimedSaga | None:
         """Take one saga, a parked one too, for an order to it. None where a host holds it, or there is no such saga."""

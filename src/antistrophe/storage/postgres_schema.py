@@ -112,7 +112,9 @@ _HOSTS = (
     f"""ALTER TABLE {SCHEMA}.sagas
         ADD COLUMN needs text[] COLLATE "C" NOT NULL DEFAULT '{{}}',
         ADD COLUMN unfit text[] COLLATE "C" NOT NULL DEFAULT '{{}}',
-        ADD COLUMN owned_since timestamptz NOT NULL DEFAULT clock_timestamp()""",
+        ADD COLUMN owned_since timestamptz NOT NULL DEFAULT now()""",
+    # The default of rows to come; for those that are there it would have the whole table written anew.
+    f"ALTER TABLE {SCHEMA}.sagas ALTER COLUMN owned_since SET DEFAULT clock_timestamp()",
 )
 
 PROJECTIONS = f"{SCHEMA}_projections"
