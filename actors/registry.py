@@ -53,6 +53,7 @@ _FIRST_PURGE_S = 0.5
 """How long the registry has been at work before it begins to purge, and to add to the index."""
 
 _JOURNAL_PATIENCE_S = 0.25
+_SERVER_PATIENCE_S = 2.0
 """How long a query waits where another process keeps even readers out."""
 
 
@@ -93,7 +94,7 @@ class RegistryActor(RuntimeActor):
         journal = open_journal(
             JournalPlace.of_home(message.home, message.settings.journal),
             synchronous=message.settings.synchronous,
-            patience_s=_JOURNAL_PATIENCE_S,
+            patience_s=_JOURNAL_PATIENCE_S if message.settings.journal is None else _SERVER_PATIENCE_S,
         )
         self._read: Journal = journal
         self._retention = Retention(journal, message.settings)

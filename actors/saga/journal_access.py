@@ -14,7 +14,8 @@ from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
-from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, open_journal
+from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, SeqConflictError, open_journal
+from antistrophe.journal.saga_owner import FirstOwner, SagaTakenError
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.messages import Configuration
 from antistrophe.records import PurgedSaga, SagaStatus
@@ -31,6 +32,8 @@ from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.scheduling.admission import AdmissionRank, rank_of
 
+SERVER_PATIENCE_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class OpenSaga:
@@ -46,12 +49,15 @@ class JournalAccess:
     """The journal for one actor. Every method raises JournalError if the file can't be used."""
 
     def __init__(self, base: Configuration, patience_s: float) -> None:
-        """``patience_s``: how long a call waits at most while another process holds the file's lock."""
+        """``patience_s``: how long a call waits at most while another process holds the file's lock; for a server it
+        is a second, because each answer takes its way through a network."""
         self._clock_offset_s = base.clock_offset_s
+        self._host = base.host_id
         self._journal = open_journal(
             JournalPlace.of_home(base.home, base.settings.journal),
             synchronous=base.settings.synchronous,
-            patience_s=patience_s,
+            patience_s=patience_s if base.settings.journal is None else max(patience_s, SERVER_PATIENCE_S),
+            owner=FirstOwner(base.host_id) if base.host_id else None,
         )
         self._refusals = JournalRefusals()
         self._group: WatchedGroup | None = None
@@ -71,6 +77,8 @@ class JournalAccess:
                 row=row_after(before, after, entries, ahead_s),
                 ahead_s=ahead_s,
             )
+        except SagaTakenError as error:
+            raise SeqConflictError(after.id, expected=seq, actual=seq) from error
         except JournalError as error:
             self._refusals.refused(error)
             raise
@@ -123,6 +131,11 @@ class JournalAccess:
     def request_id(self, saga_id: str) -> str | None:
         """The id of the request that the saga was accepted for, or None if no saga has that id."""
         return self._journal.request_id(saga_id) if is_text(saga_id) else None
+
+    def host_of(self, saga_id: str) -> str | None:
+        """The id of the host that owns the saga, where it is another one than this; else None."""
+        owned = self._journal.ownership(saga_id)
+        return None if owned is None or owned.host in (None, self._host) else owned.host
 
     def open_sagas(self) -> list[OpenSaga]:
         """The sagas to go on with, in order of acceptance."""

@@ -233,7 +233,10 @@ class RequestHandler:
             return
         purged = self._journal.purged(message.saga_id)
         status = self._journal.status(message.saga_id) if purged is None else purged.status
-        if status is None:
+        host = self._journal.host_of(message.saga_id) if status is not None and not status.final else None
+        if host is not None:
+            self._reject(to, "SystemStateError", f"saga {message.saga_id!r} is at host {host!r}: give the order there")
+        elif status is None:
             self._reject(to, "SagaNotFoundError", f"there is no saga {message.saga_id!r}")
         elif isinstance(message.order, CancelAsked):
             self._supervisor.send(to.address, Done(to.correlation, self._journal.head(), effect=False))

@@ -240,7 +240,7 @@ def test_where_it_has_no_token_of_its_own_only_names_of_this_machine_lead_to_it(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"journal": "postgresql://x"}, "journal must be None"),
+        ({"journal": "shop.db"}, "journal must be a URL"),
         ({"token": ""}, "token must be"),
         ({"token": "  "}, "token must be"),
         ({"token": 5}, "token must be"),

@@ -323,7 +323,7 @@ def test_metrics_are_served_where_their_extra_is_and_told_where_it_is_not(
     assert (missing.status_code, "antistrophe[metrics]" in missing.text) == (404, True)
 
 
-def _not_installed(_home: Path) -> None:
+def _not_installed(_home: Path, **_options: object) -> None:
     raise RequestError("pip install 'antistrophe[metrics]'")
 
 

@@ -93,7 +93,7 @@ class _System:
         return self.state is None and bool(self.pids) and not self.holders
 
 
-def examine(home: Path, *, all_sagas: bool) -> list[Finding]:
+def examine(home: Path, place: JournalPlace, *, all_sagas: bool) -> list[Finding]:
     """All findings about a home that exists, in the order in which to read them."""
     findings = [*_versions(), *_folder(home), *_space(home)]
     try:
@@ -103,7 +103,7 @@ def examine(home: Path, *, all_sagas: bool) -> list[Finding]:
         system = _System(None, [], [])
     else:
         findings += _of_system(system)
-    return [*findings, _logs(home, system.state), *_journal(home, system, all_sagas=all_sagas)]
+    return [*findings, _logs(home, system.state), *_journal(place, system, all_sagas=all_sagas)]
 
 
 def _observe(home: Path) -> _System:
@@ -221,8 +221,7 @@ def _fence(supervisor: int | None) -> Iterator[Finding]:
 # --- journal ------------------------------------------------------------------------------------------------------
 
 
-def _journal(home: Path, system: _System, *, all_sagas: bool) -> Iterator[Finding]:
-    place = JournalPlace.of_home(home)
+def _journal(place: JournalPlace, system: _System, *, all_sagas: bool) -> Iterator[Finding]:
     if not place.exists():
         yield _well("journal", "there is no journal yet: nothing has run here")
         return
@@ -295,11 +294,12 @@ def _all(journal: StoredJournal, status: SagaStatus) -> Iterator[SagaMetadata]:
 
 
 def _without_times(saga: SagaMetadata) -> SagaMetadata:
-    """What the entries of a saga tell of it: they have the system's times, and people see the machine's."""
+    """What the entries of a saga tell of it: not who owns it; they have the system's times, and people see the
+    machine's."""
     never = datetime.fromtimestamp(0, UTC)
     steps = tuple(replace(step, started_at=None, finished_at=None) for step in saga.steps)
     waiting = None if saga.waiting is None else saga.waiting.partition(" comes at ")[0]
-    return replace(saga, created_at=never, updated_at=never, waiting=waiting, steps=steps)
+    return replace(saga, created_at=never, updated_at=never, waiting=waiting, steps=steps, host=None)
 
 
 def _disagreement(journal: StoredJournal, listed: SagaMetadata, status: SagaStatus) -> str | None:

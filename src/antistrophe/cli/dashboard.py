@@ -51,5 +51,13 @@ def dashboard_verb(
         screen.print_json_line({"home": invocation.home, "url": url})
     else:
         screen.errors().print(screen.safe(f"the dashboard of {invocation.home} is at {url}"), soft_wrap=True)
-    serve(invocation.home, listener, token=token, read_only=read_only, user_header=user_header, root_path=root_path)
+    serve(
+        invocation.home,
+        listener,
+        journal=invocation.journal_url or "",
+        token=token,
+        read_only=read_only,
+        user_header=user_header,
+        root_path=root_path,
+    )
     return DONE

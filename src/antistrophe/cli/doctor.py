@@ -11,6 +11,7 @@ from antistrophe.cli.checks import Finding, Health, examine
 from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.stored_home import system_state
+from antistrophe.journal import JournalPlace
 from antistrophe.launcher.control_protocol import Ready, unpack_settings
 from antistrophe.settings import Settings
 
@@ -27,7 +28,8 @@ def doctor_verb(invocation: Invocation, all_sagas: bool) -> int:
     Exit code: 0 all is well, 1 something is wrong.
     """
     home = invocation.existing_home()
-    findings = examine(home, all_sagas=all_sagas)
+    place = JournalPlace.of_home(home, invocation.journal_url)
+    findings = examine(home, place, all_sagas=all_sagas)
     system = system_state(invocation.home)
     settings = unpack_settings(system.settings).without_secrets() if isinstance(system, Ready) else None
     wrong = any(finding.health is Health.WRONG for finding in findings)

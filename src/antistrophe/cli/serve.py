@@ -47,7 +47,7 @@ def serve_verb(invocation: Invocation, port: int | None, host: str | None, trace
         _stop_signals() as stop,
         _metrics(invocation, port, host) as metrics,
         SagaOrchestrator(invocation.home, journal=invocation.journal_option, settings=settings) as orchestrator,
-        _traces(orchestrator.home, wanted=traces),
+        _traces(orchestrator.home, invocation.journal_url, wanted=traces),
     ):
         _say_ready(invocation, orchestrator, metrics)
         while not stop.wait(POLL_S):
@@ -62,17 +62,17 @@ def _metrics(invocation: Invocation, port: int | None, host: str | None) -> Abst
         return nullcontext()
     from antistrophe.metrics.server import serving
 
-    return serving(invocation.home, port, host or LOCAL_HOST)
+    return serving(invocation.home, port, host or LOCAL_HOST, journal=invocation.journal_url or "")
 
 
-def _traces(home: Path, *, wanted: bool) -> AbstractContextManager[object]:
+def _traces(home: Path, journal: str | None, *, wanted: bool) -> AbstractContextManager[object]:
     """Export traces where that is wanted."""
     if not wanted:
         return nullcontext()
     try:
         from antistrophe.tracing import TraceExport, otlp_exporter
 
-        return TraceExport(home, otlp_exporter())
+        return TraceExport(home, otlp_exporter(), journal=journal or "")
     except ModuleNotFoundError as error:
         raise SystemStateError(
             f"--traces needs OpenTelemetry ({error}): install it with `pip install 'antistrophe[otel]'`"

@@ -19,8 +19,8 @@ from antistrophe.client.purging import purge, purgeable
 from antistrophe.client.stored_home import find_saga, stored_journal
 from antistrophe.errors import SystemStateError, UnreadableDataError
 from antistrophe.eventstore.backend import StoredEvent
-from antistrophe.eventstore.sqlite import SqliteEvents
-from antistrophe.journal import open_store
+from antistrophe.eventstore.reading import stored_stream
+from antistrophe.journal import open_file, open_store
 from antistrophe.launcher.home_lock import HomeLock, holder_of
 from antistrophe.narration.phrases import mebibytes
 from antistrophe.narration.times import timedelta_of
@@ -51,7 +51,7 @@ def export_verb(invocation: Invocation, saga_id: str, unmasked: bool) -> int:
         timeline = journal.timeline(saga_id, unmasked=unmasked)
         masks = {} if unmasked else _masks(journal.load(saga_id))
     with closing(open_store(invocation.stored_place(), read_only=True)) as database:
-        events = [_event(row, masks) for row in SqliteEvents(database).read_stream(saga_id, 0)]
+        events = [_event(row, masks) for row in stored_stream(database, saga_id)]
     screen.print_json({"saga": saga, "timeline": timeline, "events": events})
     return DONE
 
@@ -176,7 +176,7 @@ def compact_verb(invocation: Invocation) -> int:
             " can be journaled while the file is written anew"
         )
     try:
-        with closing(open_store(file)) as database:
+        with closing(open_file(file)) as database:
             before = file.stat().st_size
             room = mebibytes(room_needed(database))
             line = f"{file} has {mebibytes(before)}; this takes up to {room} of free disk while it works"

@@ -37,7 +37,7 @@ _EXTRA = "the dashboard needs starlette, uvicorn and jinja2: pip install 'antist
 def app(
     home: str | os.PathLike[str] | None = None,
     *,
-    journal: object = None,
+    journal: str | None = None,
     read_only: bool = False,
     token: str | None = None,
     user_header: str | None = None,
@@ -49,16 +49,11 @@ def app(
     ``home``: by default ``$ANTISTROPHE_HOME``, else ``.antistrophe``; it may come into being later. With ``read_only``
     there are no orders. With a ``token`` every page needs it: as ``Authorization: Bearer TOKEN``, or once in the form
     that asks for it. ``user_header`` names the request header with which a proxy that you trust tells who acts; that
-    name is journaled with each order, and otherwise the user of this process. ``journal`` has to be None in this
-    release: only the journal in the home's file can be shown.
+    name is journaled with each order, and otherwise the user of this process. ``journal``: the URL of the
+    database that keeps the journal, as for ``SagaOrchestrator``.
 
     Raises RequestError for arguments that can't be used, and where the extra ``dashboard`` is not installed.
     """
-    if journal is not None:
-        raise RequestError(
-            f"journal must be None, not {journal!a:.200}: this release shows the journal in the home's file, which"
-            " `home` names"
-        )
     if token is not None and (not isinstance(token, str) or not token.strip()):
         raise RequestError("token must be a text that is not empty, or None for no token")
     if user_header is not None and (not isinstance(user_header, str) or not user_header.strip()):
@@ -66,7 +61,7 @@ def app(
     require_extra()
     from antistrophe.dashboard.application import application
 
-    return application(home, read_only=read_only, token=token, user_header=user_header)
+    return application(home, journal=journal, read_only=read_only, token=token, user_header=user_header)
 
 
 def require_extra() -> None:

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from antistrophe.client.chosen_settings import with_chosen_journal
 from antistrophe.client.session import home_of, user_name
 from antistrophe.dashboard.access import Access, Guard, RefusedError, posted
 from antistrophe.dashboard.addresses import saga_path
@@ -31,6 +32,7 @@ from antistrophe.errors import (
     SagaNotFoundError,
     SystemUnavailableError,
 )
+from antistrophe.settings import Settings
 
 Endpoint = Callable[[Site, Request], Awaitable[Response]]
 
@@ -49,6 +51,7 @@ _STATUS_OF: tuple[tuple[type[Exception], int], ...] = (
 def application(
     home: str | os.PathLike[str] | None = None,
     *,
+    journal: str | None = None,
     read_only: bool = False,
     token: str | None = None,
     user_header: str | None = None,
@@ -57,7 +60,8 @@ def application(
     """The dashboard of a home; `antistrophe.dashboard.app` says what the arguments mean. ``local_only``: it answers
     only where the Host header names this machine."""
     access = Access(token.strip() if token else None, local_only=local_only, user_header=user_header)
-    site = Site(home_of(home), access, read_only=read_only)
+    url = with_chosen_journal(Settings(), journal).journal
+    site = Site(home_of(home), access, read_only=read_only, journal=url)
     get, post = ["GET"], ["POST"]
     routes = [
         Route("/", _bound(site, partial(_view, "overview")), methods=get),

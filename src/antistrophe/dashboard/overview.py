@@ -98,7 +98,7 @@ def _of_class(found: StepClass) -> Attention:
 
 
 def _of_file(look: Look) -> list[Attention]:
-    growth = growth_of(look.database.path)
+    growth = growth_of(look.place)
     if growth.log_bytes <= LARGE_LOG_BYTES:
         return []
     text = "A program reads for so long that the log can't be used anew: `fuser` names who has the file open."
@@ -107,7 +107,7 @@ def _of_file(look: Look) -> list[Attention]:
 
 def storage(look: Look) -> list[tuple[str, str]]:
     """What the journal takes, in pairs of words."""
-    growth = growth_of(look.database.path)
+    growth = growth_of(look.place)
     said = [("journal", mebibytes(growth.file_bytes)), ("log", mebibytes(growth.log_bytes))]
     said += [("free in it", mebibytes(growth.free_bytes))] if growth.free_bytes > 1 << 20 else []
     if growth.sagas_a_day is not None:

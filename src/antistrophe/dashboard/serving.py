@@ -61,13 +61,21 @@ def serve(
     home: Path,
     listener: socket.socket,
     *,
+    journal: str | None = None,
     token: str | None,
     read_only: bool,
     user_header: str | None,
     root_path: str = "",
 ) -> None:
     """Serve until SIGINT or SIGTERM. Without a token it answers to the names of this machine only."""
-    made = application(home, read_only=read_only, token=token, user_header=user_header, local_only=token is None)
+    made = application(
+        home,
+        journal=journal,
+        read_only=read_only,
+        token=token,
+        user_header=user_header,
+        local_only=token is None,
+    )
     config = uvicorn.Config(
         made,
         log_level="warning",

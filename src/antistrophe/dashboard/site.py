@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 class Site:
     """What the endpoints of one application share. Nothing in it keeps a system running, or a file open."""
 
-    def __init__(self, home: Path, access: Access, *, read_only: bool) -> None:
-        self.stored = StoredHome(home)
+    def __init__(self, home: Path, access: Access, *, read_only: bool, journal: str | None = None) -> None:
+        self.stored = StoredHome(home, journal)
         self.access = access
         self.read_only = read_only
         self.hub = Hub(self.stored.signature, self._live_html)
@@ -88,7 +88,7 @@ class Site:
     def metrics(self) -> tuple[bytes, str]:
         """The metrics of the home as Prometheus reads them, and their content type. Raises RequestError where the extra
         `metrics` is not installed."""
-        made = self._collector = self._collector or collector(self.stored.home)
+        made = self._collector = self._collector or collector(self.stored.home, journal=self.stored.url or "")
         from prometheus_client import CollectorRegistry
         from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 

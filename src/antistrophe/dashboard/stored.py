@@ -11,14 +11,15 @@ from pathlib import Path
 
 from antistrophe.client.stored_home import find_saga, stored_place
 from antistrophe.errors import JournalError, SystemUnavailableError
-from antistrophe.journal import StoredJournal, journal_in, open_store
+from antistrophe.journal import JournalPlace, StoredJournal, journal_in, open_store
+from antistrophe.journal.safe_head import SafeHead
 from antistrophe.journal.saga_counts import NOTHING_COUNTED, counted_after
 from antistrophe.journal.statistics_follower import StatisticsFollower
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.launcher.probe import probe
 from antistrophe.logs.reading import records_of
 from antistrophe.records import LogRecord, SagaStatus
-from antistrophe.storage.database import Database
+from antistrophe.storage.connection import SqlDatabase
 
 PATIENCE_S = 1.0
 """How long a page waits for somebody who holds the file."""
@@ -36,15 +37,18 @@ class Look:
     """The journal, open for one look."""
 
     journal: StoredJournal
-    database: Database
+    database: SqlDatabase
+    place: JournalPlace
 
 
 class StoredHome:
     """One home. Any thread may use it. Nothing stays open between two looks, so nobody who purges, compacts, moves or
     replaces the file is kept from that."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, journal: str | None = None) -> None:
         self.home = home
+        self.url = journal
+        self._safe = SafeHead()
         self._lock = threading.Lock()
         self._counted = NOTHING_COUNTED
         self._counted_in: tuple[int, int] | None = None
@@ -54,16 +58,16 @@ class StoredHome:
     @contextmanager
     def look(self) -> Iterator[Look]:
         """Open the journal for reading. Raises JournalError, where there is none yet as well."""
-        place = stored_place(self.home)
+        place = stored_place(self.home, self.url)
         with closing(open_store(place, read_only=True, patience_s=PATIENCE_S)) as database:
-            yield Look(journal_in(database), database)
+            yield Look(journal_in(database), database, place)
 
     def counts(self, look: Look) -> dict[SagaStatus, int]:
         """How many sagas have which status. What was counted before is not read again."""
         place = self._place()
         with self._lock:
             counted = self._counted if place == self._counted_in else NOTHING_COUNTED
-        counted, counts = counted_after(look.database, counted)
+        counted, counts = counted_after(look.database, counted, self._safe.of(look.database))
         with self._lock:
             self._counted, self._counted_in = counted, place
         return {status: number for status, number in counts.items() if status is not SagaStatus.NOT_STARTED}
@@ -94,7 +98,7 @@ class StoredHome:
         try:
             with self._lock:
                 if self._follower is None:
-                    self._follower = StatisticsFollower(stored_place(self.home), window_s=WINDOW_S)
+                    self._follower = StatisticsFollower(stored_place(self.home, self.url), window_s=WINDOW_S)
             self._follower.catch_up()
         except JournalError:
             return None
@@ -118,9 +122,11 @@ class StoredHome:
             return (str(error), state)
 
     def _place(self) -> tuple[int, int] | None:
-        """Which file has the journal's name now."""
+        """Which file has the journal's name now; (0, 0) for a database."""
+        if self.url is not None:
+            return (0, 0)
         try:
-            found = stored_place(self.home).existing_file().stat()
+            found = stored_place(self.home, self.url).existing_file().stat()
         except (JournalError, OSError):
             return None
         return (found.st_dev, found.st_ino)

@@ -38,7 +38,7 @@ from __future__ import annotations
 
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import Journal, JournalRecord, SagaEvent, SagaPage, SeqConflictError
-from antistrophe.journal.opening import journal_in, leave_tidy, open_journal, open_store
+from antistrophe.journal.opening import journal_in, leave_tidy, open_file, open_journal, open_store
 from antistrophe.journal.place import FILE_NAME, JournalPlace, Where, journal_path
 from antistrophe.journal.place_note import note, refuse_elsewhere
 from antistrophe.journal.retention import Purge, Purgeable
@@ -65,6 +65,7 @@ __all__ = [
     "journal_path",
     "leave_tidy",
     "note",
+    "open_file",
     "open_journal",
     "open_store",
     "refuse_elsewhere",

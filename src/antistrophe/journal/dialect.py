@@ -16,13 +16,15 @@ class Dialect:
     """``off_index``: stands before a column whose index is not to be used. ``last_seq``: the seq of a row of ``sagas``.
     ``of_a_saga``: whether a row of ``journal`` is one of a saga, and not one that only keeps the last position.
     ``contains``: whether a row of ``sagas`` has a text in one of its columns. ``joined``: how ``journal`` is joined to
-    ``sagas`` so that these are read first. ``folds_case``: the text that is searched for is given in small letters."""
+    ``sagas`` so that these are read first. ``host``: the id of the host that owns a saga. ``folds_case``: the text that
+    is searched for is given in small letters."""
 
     off_index: str
     last_seq: str
     of_a_saga: str
     contains: str
     joined: str
+    host: str
     folds_case: bool
 
     def searched(self, text: str) -> tuple[str, ...]:
@@ -39,6 +41,7 @@ _SQLITE = Dialect(
     of_a_saga="saga_id <> x''",
     contains=" OR ".join(rf"sagas.{column} LIKE ? ESCAPE '\'" for column in _SEARCHED),
     joined="CROSS JOIN",
+    host="NULL",
     folds_case=False,
 )
 _POSTGRESQL = Dialect(
@@ -50,6 +53,7 @@ _POSTGRESQL = Dialect(
         rf"coalesce(lower(sagas.{column} COLLATE {_C}) LIKE ? ESCAPE '\', false)" for column in _SEARCHED
     ),
     joined="JOIN",
+    host="sagas.host",
     folds_case=True,
 )
 _DIALECTS: dict[Kind, Dialect] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}

@@ -7,10 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from antistrophe.journal.dialect import dialect_of
 from antistrophe.journal.opening import open_store
 from antistrophe.journal.place import JournalPlace, Where
 from antistrophe.journal.saga_counts import FINAL
+from antistrophe.storage.database import Database
 from antistrophe.storage.free_pages import can_shrink, free_pages
+from antistrophe.storage.postgres_size import stored_bytes
 
 _LAST_SAGAS = 1_000
 
@@ -33,19 +36,23 @@ class Growth:
 def growth_of(where: Where) -> Growth:
     """Look at a journal's file. Raises JournalError."""
     with closing(open_store(where, read_only=True)) as database, database.one_moment():
-        page_bytes = int(database.row("PRAGMA page_size")[0])
-        free, pages = free_pages(database)
+        if isinstance(database, Database):
+            page_bytes = int(database.row("PRAGMA page_size")[0])
+            free, pages = free_pages(database)
+            shrinks = can_shrink(database)
+        else:  # the server's own vacuum decides what is free there
+            page_bytes, free, pages, shrinks = 1, 0, stored_bytes(database), True
         (sagas,) = database.row("SELECT count(*) FROM sagas")
         last = database.row(
-            "SELECT count(*), min(at) FROM (SELECT CAST(journal.at AS INTEGER) AS at FROM sagas"
-            " JOIN journal ON journal.position = sagas.accepted ORDER BY sagas.accepted DESC LIMIT ?)",
+            "SELECT count(*), min(its.at) FROM (SELECT CAST(journal.at AS BIGINT) AS at FROM sagas"
+            " JOIN journal ON journal.position = sagas.accepted ORDER BY sagas.accepted DESC LIMIT ?) AS its",
             (_LAST_SAGAS,),
         )
+        off = dialect_of(database.kind).off_index
         oldest = database.row(
-            "SELECT CAST(journal.at AS INTEGER) FROM sagas JOIN journal ON journal.position = sagas.finished"
-            f" WHERE sagas.finished IS NOT NULL AND +sagas.status IN {FINAL} ORDER BY sagas.finished LIMIT 1"
+            "SELECT CAST(journal.at AS BIGINT) FROM sagas JOIN journal ON journal.position = sagas.finished"
+            f" WHERE sagas.finished IS NOT NULL AND {off}sagas.status IN {FINAL} ORDER BY sagas.finished LIMIT 1"
         )
-        shrinks = can_shrink(database)
     return Growth(
         file_bytes=pages * page_bytes,
         free_bytes=free * page_bytes,

@@ -6,17 +6,19 @@ no further than the safe head. Questions about sagas see everything that is comm
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 
 from antistrophe.errors import CommitUnknownError
 from antistrophe.eventstore.postgres_rows import insert_events, lock_streams
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import Row, SagaEvent, by_stream, check_append
-from antistrophe.journal.journal_questions import JournalQuestions
+from antistrophe.journal.journal_questions import LIVE, JournalQuestions
 from antistrophe.journal.packed_append import pack_append
 from antistrophe.journal.postgres_append import Append, PostgresAppends
 from antistrophe.journal.saga_owner import Ownership, SagaOwner
 from antistrophe.journal.texts import NoTexts
+from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Entry
 from antistrophe.storage.postgres import open_postgres
 from antistrophe.storage.postgres_database import PostgresDatabase
@@ -49,6 +51,7 @@ class PostgresJournal(JournalQuestions):
         if isinstance(place, str):
             place = open_postgres(place, read_only=read_only, patience_s=patience_s)
         self._server = place
+        self._owner = owner
         self._appends = PostgresAppends(place, owner)
         self._feed = OrderedFeed("journal", "journal_positions")
         self.texts = NoTexts()
@@ -101,6 +104,15 @@ class PostgresJournal(JournalQuestions):
             return None
         found = self._server.row("SELECT host, token FROM sagas WHERE id = ?", (saga_id,))
         return None if found is None else Ownership(*found)
+
+    def live(self) -> builtins.list[tuple[str, bool]]:
+        """See ``Journal``. With an owner: those that it owns."""
+        if self._owner is None:
+            return super().live()
+        rows = self._server.rows(
+            f"SELECT id, status FROM sagas WHERE status IN {LIVE} AND host = ? ORDER BY accepted", (self._owner.host,)
+        )
+        return [(saga_id, status == SagaStatus.COMPENSATING.value) for saga_id, status in rows]
 
     def cut_log(self) -> bool:
         """The server keeps its log as long as it, its standbys and its archive need it: nothing is to be done here."""

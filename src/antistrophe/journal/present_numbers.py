@@ -12,6 +12,7 @@ from typing import Any
 
 from antistrophe.errors import JournalError
 from antistrophe.journal.dialect import dialect_of
+from antistrophe.journal.safe_head import SafeHead
 from antistrophe.journal.saga_counts import FINAL, NOTHING_COUNTED, counted_after
 from antistrophe.journal.stored_entries import StoredEntries
 from antistrophe.journal.stored_states import StoredStates
@@ -51,6 +52,7 @@ class PresentNumbersReader:
 
     def __init__(self) -> None:
         self._counted = NOTHING_COUNTED
+        self._safe = SafeHead()
         self._doubts: dict[str, tuple[int, int]] = {}
 
     def forget(self) -> None:
@@ -60,8 +62,9 @@ class PresentNumbersReader:
     def read(self, database: SqlDatabase) -> PresentNumbers:
         """The numbers now. Raises JournalError where the file can't be read."""
         numbers = PresentNumbers()
+        safe = self._safe.of(database)
         with database.one_moment():
-            self._counted, counts = counted_after(database, self._counted)
+            self._counted, counts = counted_after(database, self._counted, safe)
             _count_finished(database, counts, numbers)
             _count_unfinished(database, numbers)
             rows = [row for status in (*_RUNNING, SagaStatus.FAILED.value) for row in _looked_at(database, status)]

@@ -19,6 +19,7 @@ from antistrophe.journal.journal import (
 from antistrophe.journal.journal_questions import LIVE, JournalQuestions
 from antistrophe.journal.packed_append import pack_append
 from antistrophe.journal.parked_sagas import ParkedSagas
+from antistrophe.journal.saga_owner import Ownership
 from antistrophe.journal.text_index import TextIndex
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.records import SagaStatus
@@ -71,6 +72,10 @@ class SqliteJournal(JournalQuestions):
     def head(self) -> int:
         """See ``Journal``."""
         return int(self._file.row("SELECT max(position) FROM journal")[0] or 0)
+
+    def ownership(self, saga_id: str) -> Ownership | None:  # noqa: ARG002 - a file has one host
+        """See ``StoredJournal``."""
+        return None
 
     def append(
         self,

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import Journal, JournalRecord, SagaPage
 from antistrophe.journal.retention import Purge, Purgeable
+from antistrophe.journal.saga_owner import Ownership
 from antistrophe.journal.texts import Texts
 from antistrophe.records import SagaStatus
 
@@ -23,6 +24,9 @@ class StoredJournal(Journal, Protocol):
     @property
     def commits(self) -> tuple[int, float]:
         """How many transactions this connection has committed, and how many seconds that took."""
+
+    def ownership(self, saga_id: str) -> Ownership | None:
+        """Who owns a saga, or None if there is no such saga. In a file nobody needs to."""
 
     def group(self) -> GroupCommit:
         """Make a group for appends that share one transaction."""

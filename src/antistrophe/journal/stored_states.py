@@ -6,6 +6,7 @@ Each is the fold of the saga's entries. Of long sagas a part of it is kept with 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from antistrophe.errors import JournalError
@@ -14,6 +15,7 @@ from antistrophe.journal.journal import JournalRecord, SagaPage
 from antistrophe.journal.ordinary_course import CLOCK_ROUNDING_S, ordinary_view
 from antistrophe.journal.paging import cursor_before, shown_bytes
 from antistrophe.journal.rows import FOLDED, unpack_change, unpack_state, unreadable_metadata, unreadable_state
+from antistrophe.journal.saga_owner import host_name
 from antistrophe.journal.stored_entries import PART_BYTES, StoredEntries, where_in
 from antistrophe.records import SagaChange, SagaMetadata, SagaStatus
 from antistrophe.saga.entries import Entry, RetryScheduled
@@ -25,10 +27,11 @@ from antistrophe.storage.connection import SqlDatabase
 
 # One statement sees one moment: the row of a saga, and the entry that it had come to then.
 _STATES = (
-    "SELECT journal.state, sagas.id, sagas.accepted, sagas.finished, sagas.name, sagas.status, journal.seq, journal.at"
+    "SELECT journal.state, sagas.id, sagas.accepted, sagas.finished, sagas.name, sagas.status, journal.seq, journal.at,"
+    " {host}"
     " FROM sagas {joined} journal ON journal.saga_id = sagas.id AND journal.seq = {last_seq}"
 )
-_StateRow: TypeAlias = tuple[bytes | None, str, int, int | None, str, str, int, int]
+_StateRow: TypeAlias = tuple[bytes | None, str, int, int | None, str, str, int, int, str | None]
 
 _STATES_AT_ONCE = 64
 _SAGAS_AT_ONCE = 100
@@ -41,7 +44,7 @@ class StoredStates:
         self._database = database
         self._entries = entries
         words = dialect_of(database.kind)
-        self._states_of = _STATES.format(joined=words.joined, last_seq=words.last_seq)
+        self._states_of = _STATES.format(joined=words.joined, last_seq=words.last_seq, host=words.host)
 
     def status(self, saga_id: str) -> SagaStatus | None:
         """See ``Journal``."""
@@ -61,7 +64,8 @@ class StoredStates:
             found = self._database.row(f"{self._states_of} WHERE sagas.id = ?", (saga_id,))
             if found is None:
                 return None
-            return self._ordinary([found]).get(saga_id) or self._state(found[0], saga_id, found[6])
+            saga = self._ordinary([found]).get(saga_id) or self._state(found[0], saga_id, found[6])
+            return _at_host(saga, found[8])
 
     def changes(self, after_position: int, limit: int, up_to: int = LARGEST_INTEGER) -> list[SagaChange]:
         """See ``Journal``. ``up_to``: the last position to read."""
@@ -114,7 +118,7 @@ class StoredStates:
             rows = self._database.rows(sql, (*values, before, length + 1))
             ordinary = self._ordinary(rows[:length])
             for number, row in enumerate(rows[:length], start=1):
-                found.append(ordinary.get(row[1]) or self._shown(row))
+                found.append(_at_host(ordinary.get(row[1]) or self._shown(row), row[8]))
                 before = row[2] if by == "accepted" else row[3]
                 size += 0 if part_bytes is None else shown_bytes(found[-1])
                 if len(found) == limit or (part_bytes is not None and size >= part_bytes):
@@ -132,7 +136,7 @@ class StoredStates:
 
     def _shown(self, row: _StateRow) -> SagaMetadata:
         """The state of a saga. An unreadable state hides no other."""
-        state, saga_id, _, _, name, status, seq, at_us = row
+        state, saga_id, _, _, name, status, seq, at_us, _ = row
         try:
             return self._state(state, saga_id, seq)
         except JournalError as error:
@@ -193,3 +197,8 @@ def _as_people_see_it(record: JournalRecord) -> Entry:
     if isinstance(entry, RetryScheduled):
         return changed(entry, at=record.wall_at, not_before=entry.not_before + ahead_s)
     return changed(entry, at=record.wall_at)
+
+
+def _at_host(saga: SagaMetadata, host_id: str | None) -> SagaMetadata:
+    """The saga with the name of the host that owns it."""
+    return saga if host_id is None else replace(saga, host=host_name(host_id))

@@ -24,6 +24,7 @@ from antistrophe.launcher.drain import Drains
 from antistrophe.launcher.files_needed import allow_open_files
 from antistrophe.launcher.first_look import check_journal, time_to_go_on_from
 from antistrophe.launcher.home_lock import HomeLock, prepare_home
+from antistrophe.launcher.host_id import host_id_of
 from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
 from antistrophe.launcher.leftovers import SWEEP_S, end_earlier_life, survivors
 from antistrophe.launcher.signals import Signals
@@ -59,7 +60,8 @@ class Launcher:
         self._settings = settings
         self._lock = lock
         # The whole system uses one steady clock, so a change of the wall clock has no effect.
-        self._configuration = Configuration(str(home), settings, now_s - time.monotonic(), os.getpid())
+        host_id = "" if settings.journal is None else host_id_of(home, settings)
+        self._configuration = Configuration(str(home), settings, now_s - time.monotonic(), os.getpid(), host_id=host_id)
         self._selector = selectors.EpollSelector()
         self._signals = Signals(self._selector)
         listener = self._listen(folder)

@@ -24,8 +24,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from antistrophe.client.chosen_settings import with_chosen_journal
 from antistrophe.client.session import home_of
 from antistrophe.errors import RequestError
+from antistrophe.settings import Settings
 
 if TYPE_CHECKING:
     from antistrophe.metrics.home_collector import HomeCollector
@@ -33,13 +35,14 @@ if TYPE_CHECKING:
 __all__ = ["collector"]
 
 
-def collector(home: str | os.PathLike[str] | None = None) -> HomeCollector:
+def collector(home: str | os.PathLike[str] | None = None, *, journal: str | None = None) -> HomeCollector:
     """A collector for a registry of prometheus_client.
 
-    ``home`` is that of the actor system; None means what it means for ``SagaOrchestrator``. The home may not exist yet,
-    and the system need not run: what can't be read is absent from a scrape. Counters begin with the journal where it is
-    young, else with the first scrape. Have one process serve them: each collector counts by itself. Raises RequestError
-    where prometheus_client is not installed.
+    ``home`` and ``journal`` are those of the actor system; None means what it means for ``SagaOrchestrator``. The home
+    may not exist yet, and the system need not run: what can't be read is absent from a scrape. Counters begin with the
+    journal where it is young, else with the first scrape. Have one process serve them: each collector counts by itself.
+    Raises RequestError where prometheus_client is not installed, and InvalidSettingsError for a ``journal`` that is no
+    URL.
     """
     try:
         from antistrophe.metrics.home_collector import HomeCollector
@@ -49,4 +52,4 @@ def collector(home: str | os.PathLike[str] | None = None) -> HomeCollector:
         raise RequestError(
             "metrics need prometheus_client, which is not installed: pip install 'antistrophe[metrics]'"
         ) from error
-    return HomeCollector(home_of(home))
+    return HomeCollector(home_of(home), with_chosen_journal(Settings(), journal).journal)

@@ -38,8 +38,9 @@ _PATIENCE_S = 0.25
 class HomeCollector(Collector):
     """A collector of prometheus_client for one home. Any number of scrapes may run at once."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, journal: str | None = None) -> None:
         self._home = home
+        self._url = journal
         self._lock = threading.Lock()
         self._follower: StatisticsFollower | None = None
         self._present = PresentNumbersReader()
@@ -55,7 +56,7 @@ class HomeCollector(Collector):
         samples = _of_system(ask(self._home))
         with self._lock:
             try:
-                samples |= self._of_journal(stored_place(self._home))
+                samples |= self._of_journal(stored_place(self._home, self._url))
                 problem = None
             except (JournalError, OSError) as error:
                 problem = str(error)
@@ -75,11 +76,14 @@ class HomeCollector(Collector):
                 self._files = follower.files
                 self._present.forget()
             present = self._present.read(database)
+        sizes: Samples = {}
+        if (size := place.size_bytes()) is not None:
+            sizes["antistrophe_journal_file_bytes"] = {(): size}
+            sizes["antistrophe_journal_log_bytes"] = {(): place.log_bytes()}
         return {
             **_of_statistics(follower.statistics),
             **_of_present(present, follower.statistics, time.time()),
-            "antistrophe_journal_file_bytes": {(): place.size_bytes()},
-            "antistrophe_journal_log_bytes": {(): place.log_bytes()},
+            **sizes,
             "antistrophe_journal_unread_entries": {(): follower.behind},
             "antistrophe_journal_unreadable_entries_total": {(): follower.unreadable},
         }

@@ -12,12 +12,12 @@ from antistrophe.metrics import collector
 
 
 @contextmanager
-def serving(home: Path, port: int, host: str) -> Iterator[str]:
+def serving(home: Path, port: int, host: str, *, journal: str | None = None) -> Iterator[str]:
     """Serve ``/metrics`` until the end of the ``with``; yields the address. Port 0 stands for any free one.
 
     Raises SystemStateError where the port can't be had, and RequestError where prometheus_client is not installed.
     """
-    of_home = collector(home)
+    of_home = collector(home, journal=journal)
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()

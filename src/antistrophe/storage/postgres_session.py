@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 
 import psycopg
 
@@ -32,6 +33,7 @@ class PostgresSession:
         self._closed = False
         self._refused: JournalError | None = None
         self._look_at = 0.0
+        _sessions.add(self)
 
     @property
     def is_own(self) -> bool:
@@ -99,7 +101,26 @@ class PostgresSession:
         self._refused = None
         return connection
 
+    def abandon(self) -> None:
+        """In a fork: have no copy of the connection. It would keep the server from seeing that this process has ended,
+        with its locks, and whoever writes there would garble what this process says."""
+        if self._connection is not None and not self._connection.closed:
+            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(nothing, self._connection.pgconn.socket, inheritable=False)
+            os.close(nothing)
+
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.pgconn.finish()
+
+
+_sessions: weakref.WeakSet[PostgresSession] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for session in list(_sessions):
+        session.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

@@ -23,11 +23,13 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
+from antistrophe.client.chosen_settings import with_chosen_journal
 from antistrophe.client.stored_home import stored_place
 from antistrophe.errors import JournalError, SystemStateError
 from antistrophe.journal import JournalRecord, StoredJournal, open_journal
 from antistrophe.saga.entries import SagaParked
 from antistrophe.saga.trace_ids import TraceContext
+from antistrophe.settings import Settings
 from antistrophe.tracing.spans import SagaSpan, newly_ended, spans_of
 
 POSITION_FILE = "traces.json"
@@ -50,8 +52,8 @@ class TraceExport:
     A saga's spans are exported when it ends, and when it is parked: with the journal's times, in the trace of its
     caller where that was in one. ``resource`` describes the service; by default what ``OTEL_SERVICE_NAME`` and
     ``OTEL_RESOURCE_ATTRIBUTES`` say. The first export of a home begins with the sagas that end from then on; with
-    ``from_start`` with the first that is in the journal. An exporter that fails is tried again, with a pause, and
-    nothing is lost.
+    ``from_start`` with the first that is in the journal. ``journal``: as for ``SagaOrchestrator``. An exporter that
+    fails is tried again, with a pause, and nothing is lost.
 
     Raises SystemStateError where another process exports the traces of this home, and JournalError where there is no
     journal. Export in one process; forked processes need nothing.
@@ -64,8 +66,10 @@ class TraceExport:
         *,
         resource: Resource | None = None,
         from_start: bool = False,
+        journal: str | None = None,
     ) -> None:
         self._home = Path(home).absolute()
+        self._url = with_chosen_journal(Settings(), journal).journal
         self._exporter = exporter
         self._resource = resource or Resource.create()
         self._lock = self._take()
@@ -137,12 +141,12 @@ class TraceExport:
         return result is SpanExportResult.SUCCESS
 
     def _open(self) -> StoredJournal:
-        return open_journal(stored_place(self._home), read_only=True, patience_s=_PATIENCE_S)
+        return open_journal(stored_place(self._home, self._url), read_only=True, patience_s=_PATIENCE_S)
 
     # --- how far it has come -------------------------------------------------------------------------------------
 
     def _take(self) -> int | None:
-        stored_place(self._home)
+        stored_place(self._home, self._url)
         lock = os.open(self._home / f"{POSITION_FILE}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,145 @@
+"""What tools read of a journal in PostgreSQL: the same as of a file; and what a fork has of a connection: nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from antistrophe import dashboard
+from antistrophe.client.stored_home import stored_place
+from antistrophe.dashboard.overview import attention, storage
+from antistrophe.dashboard.saga_filter import SagaFilter, find
+from antistrophe.dashboard.stored import StoredHome
+from antistrophe.errors import JournalError
+from antistrophe.eventstore.reading import stored_stream
+from antistrophe.hosts.description import new_description
+from antistrophe.journal import JournalPlace, SagaEvent, open_journal, open_store
+from antistrophe.journal.growth import growth_of
+from antistrophe.journal.present_numbers import PresentNumbersReader
+from antistrophe.journal.saga_owner import FirstOwner, host_name
+from antistrophe.journal.statistics_follower import StatisticsFollower
+from antistrophe.launcher.host_id import HOST_NAME, host_id_of
+from antistrophe.records import SagaStatus
+from antistrophe.settings import Settings
+from antistrophe.storage.postgres_session import _sessions
+from tests.contract.journal_sagas import FORWARD, accepted, append, run
+from tests.waiting import until
+
+EVENT = SagaEvent("two", "paid", 1, b"\x80", {"saga_id": "two"}, "00000000-0000-0000-0000-000000000001")
+
+
+def test_statistics_numbers_and_growth_are_those_of_a_file_with_the_same_sagas(
+    tmp_path: Path, empty_postgres: str
+) -> None:
+    found = []
+    for place in (empty_postgres, tmp_path / "journal.db"):
+        follower, reader = StatisticsFollower(place), PresentNumbersReader()
+        with closing(open_journal(place)) as journal:
+            run(journal, "one", *FORWARD)
+            assert follower.catch_up(60.0)
+            run(journal, "two", *FORWARD)
+            append(journal, "three", accepted("three"), events=(EVENT,))
+        assert follower.catch_up(60.0)
+        assert follower.behind == follower.unreadable == 0
+        with closing(open_store(place, read_only=True)) as database:
+            now = reader.read(database)
+            events = [row[1:7] for row in stored_stream(database, "two")]
+            assert stored_stream(database, "three\0") == []
+        growth = growth_of(place)
+        assert growth.file_bytes > 0
+        assert growth.sagas_a_day
+        assert growth.oldest_finished is not None
+        statistics = follower.statistics
+        found.append((statistics.sagas, statistics.attempts, now.sagas, now.waiting, now.steps_in_doubt, events))
+    assert found[0] == found[1]
+    assert sum(found[0][0].values()) == 5, "three were accepted, and two of them completed"
+
+
+def test_a_follower_waits_for_an_open_transaction_and_then_misses_nothing(empty_postgres: str) -> None:
+    follower = StatisticsFollower(empty_postgres)
+    with closing(open_journal(empty_postgres)) as slow, closing(open_journal(empty_postgres)) as quick:
+        group = slow.group()
+        group.open()
+        run(slow, "slow")
+        run(quick, "quick", *FORWARD)
+        follower.catch_up(60.0)
+        assert not follower.statistics.sagas, "a smaller position may still come"
+        assert quick.metadata("quick") is not None, "a question sees what is committed"
+        group.commit()
+        until(lambda: follower.catch_up(60.0) and sum(follower.statistics.sagas.values()) == 3, "all of them")
+
+
+def test_a_fork_has_no_copy_of_a_connection(empty_postgres: str) -> None:
+    with closing(open_store(empty_postgres)) as database:
+        assert database.rows("SELECT 1") == [(1,)]
+        open_now = [each._connection for each in _sessions if each.is_own]
+        sockets = [each.pgconn.socket for each in open_now if each is not None and not each.closed]
+        assert sockets
+        child = os.fork()
+        if not child:
+            left = [number for number in sockets if str(Path(f"/proc/self/fd/{number}").readlink()) != os.devnull]
+            os._exit(len(left))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert database.rows("SELECT 2") == [(2,)], "its parent goes on"
+
+
+def test_a_host_owns_what_it_accepts_and_goes_on_with_that_alone(empty_postgres: str) -> None:
+    first, second = (open_journal(empty_postgres, owner=FirstOwner(host)) for host in ("a1-0f", "b1-0f"))
+    with closing(first), closing(second):
+        run(first, "one")
+        run(second, "two", *FORWARD[:1])
+        assert (first.live(), second.live()) == ([("one", False)], [("two", False)])
+        assert [saga.host for saga in first.list().sagas] == ["b1", "a1"]
+        owned = first.ownership("two")
+        assert owned is not None
+        assert (owned.host, owned.token) == ("b1-0f", 1)
+        assert first.metadata("two") == second.metadata("two")
+    with closing(open_journal(stored_place(Path("/nowhere"), empty_postgres), read_only=True)) as journal:
+        assert {saga_id for saga_id, _ in journal.live()} == {"one", "two"}, "a tool sees all"
+
+
+def test_a_home_keeps_its_id_and_a_copy_of_it_has_another(tmp_path: Path) -> None:
+    home, copy = tmp_path / "home", tmp_path / "copy"
+    home.mkdir()
+    settings = Settings(host_name="a-1", labels=("gpu",))
+    found = host_id_of(home, settings)
+    assert host_name(found) == host_name(new_description("a-1", [], "", 1.0).id) == "a-1"
+    assert host_id_of(home, Settings(host_name="renamed")) == found
+    shutil.copytree(home, copy)
+    assert host_id_of(copy, settings) not in (found, "")
+    assert (home / HOST_NAME).stat().st_mode & 0o077 == 0
+    home.rename(tmp_path / "moved")
+    assert host_id_of(tmp_path / "moved", settings) == found
+    for garbage in (b"", b"{", b"[]", b'{"id": "x"}', b"\xff"):
+        (copy / HOST_NAME).write_bytes(garbage)
+        assert host_name(host_id_of(copy, settings)) == "a-1"
+    with pytest.raises(JournalError, match=HOST_NAME):
+        host_id_of(tmp_path / "nowhere", settings)
+
+
+def test_the_dashboard_shows_it_and_sees_each_change(tmp_path: Path, empty_postgres: str) -> None:
+    stored = StoredHome(tmp_path / "home", empty_postgres)
+    with closing(open_journal(empty_postgres)) as journal:
+        run(journal, "one", *FORWARD)
+        before = stored.signature()
+        with stored.look() as look:
+            assert stored.counts(look)[SagaStatus.COMPLETED] == 1
+            assert [saga.id for saga in find(look.journal, SagaFilter(), None).sagas] == ["one"]
+            assert attention(look, stored.counts(look), None, []) == []
+            assert dict(storage(look))["journal"]
+        run(journal, "two", *FORWARD)
+        assert stored.signature() != before
+        with stored.look() as look:
+            assert stored.counts(look)[SagaStatus.COMPLETED] == 2
+        assert stored.statistics() is not None
+    app = dashboard.app(tmp_path / "home", journal=empty_postgres)
+    assert app.state.site.stored.url == empty_postgres
+
+
+def test_a_place_in_a_database_is_told_where_a_file_is_wanted(empty_postgres: str) -> None:
+    with pytest.raises(JournalError, match="is in the database postgresql:"):
+        JournalPlace.at(empty_postgres).existing_file()
