@@ -72,10 +72,10 @@ def postgres_url(postgres_cluster: PostgresCluster) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_store_url(postgres_cluster: PostgresCluster) -> Iterator[str]:
-    """The address of a database for one test, with the newest schema and no row."""
-    with postgres_cluster.database(postgres_cluster.template("store", _bring_up_to_date)) as url:
-        yield url
+def postgres_store_url(postgres_cluster: PostgresCluster) -> str:
+    """The address of a database with the newest schema and no row. Tests have it one after the other; one that changes
+    the database itself (its settings, our schema) wants ``postgres_url``."""
+    return postgres_cluster.emptied("store", _bring_up_to_date)
 
 
 def _bring_up_to_date(url: str) -> None:

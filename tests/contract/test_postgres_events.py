@@ -173,11 +173,11 @@ def test_commits_wait_for_the_disk_as_the_store_says(postgres_store_url: str, sy
 
 
 def test_a_server_that_does_not_wait_for_its_disk_is_told_to(
-    postgres_store_url: str, postgres_cluster: PostgresCluster
+    postgres_url: str, postgres_cluster: PostgresCluster
 ) -> None:
-    name = postgres_store_url.partition("///")[2].partition("?")[0]
+    name = postgres_url.partition("///")[2].partition("?")[0]
     postgres_cluster.sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
-    with EventStore(postgres_store_url) as store, store.transaction() as transaction:
+    with EventStore(postgres_url) as store, store.transaction() as transaction:
         assert transaction.database is not None
         assert transaction.database.row("SHOW synchronous_commit") == ("on",)
 

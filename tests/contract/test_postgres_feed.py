@@ -61,9 +61,8 @@ def session(url: str) -> Iterator[Sessions]:
 
 
 @pytest.fixture
-def url(postgres_url: str) -> str:
-    open_postgres(postgres_url).close()
-    return postgres_url
+def url(postgres_store_url: str) -> str:
+    return postgres_store_url
 
 
 @pytest.fixture
@@ -338,8 +337,8 @@ def test_a_reader_goes_on_after_a_dump_and_a_restore(
     run_seed: int,
 ) -> None:
     """Its position, stored beside the events, means the same in the copy, although transactions were open."""
-    database.run("CREATE TABLE antistrophe.reader(position bigint)")
-    database.run("INSERT INTO antistrophe.reader VALUES (0)")
+    database.run("CREATE TABLE reader(position bigint)")
+    database.run("INSERT INTO reader VALUES (0)")
     until = time.monotonic() + RUN_S / 2
     writers = [
         threading.Thread(target=write_at_random, args=(url, random.Random(run_seed + each), until)) for each in range(3)
@@ -352,7 +351,7 @@ def test_a_reader_goes_on_after_a_dump_and_a_restore(
     )
     while time.monotonic() < until or dumping.is_alive():
         seen += read_behind(database, seen[-1] if seen else 0, head.safe_head(database))
-        database.execute("UPDATE antistrophe.reader SET position = ?", (seen[-1] if seen else 0,))
+        database.execute("UPDATE reader SET position = ?", (seen[-1] if seen else 0,))
         if len(seen) > 3 and dumping.ident is None:
             dumping.start()
     for thread in (*writers, dumping):
@@ -360,7 +359,7 @@ def test_a_reader_goes_on_after_a_dump_and_a_restore(
     with postgres_cluster.database() as copy_url:
         postgres_cluster.run("pg_restore", "-d", copy_url, str(dump))
         copy = open_postgres(copy_url)
-        ((reached,),) = copy.rows("SELECT position FROM antistrophe.reader")
+        ((reached,),) = copy.rows("SELECT position FROM reader")
         writer = session(copy_url)
         writer.insert()
         writer.commit()

@@ -57,6 +57,33 @@ def test_a_template_is_prepared_once(postgres_cluster: PostgresCluster) -> None:
     assert len(prepared) == 1
 
 
+def test_a_database_is_emptied_for_the_next_test_and_made_anew_where_it_was_spoilt(
+    postgres_cluster: PostgresCluster,
+) -> None:
+    made: list[str] = []
+
+    def prepare(url: str) -> None:
+        made.append(url)
+        postgres_cluster.sql(
+            "CREATE SCHEMA antistrophe; CREATE TABLE antistrophe.marks(n int); CREATE SEQUENCE antistrophe.numbers",
+            database_of(url),
+        )
+
+    for round_ in range(3):
+        name = database_of(postgres_cluster.emptied("of_this_test_too", prepare))
+        assert postgres_cluster.sql("SELECT count(*), nextval('antistrophe.numbers') FROM antistrophe.marks", name) == [
+            "0|1"
+        ]
+        postgres_cluster.sql("INSERT INTO antistrophe.marks VALUES (1); CREATE TABLE mine(n int)", name)
+        if round_ == 1:
+            postgres_cluster.sql(
+                "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END';"
+                " CREATE TRIGGER stop BEFORE DELETE ON antistrophe.marks FOR EACH ROW EXECUTE FUNCTION stop()",
+                name,
+            )
+    assert len(made) == 2
+
+
 def test_the_server_is_reached_through_its_socket_alone(postgres_cluster: PostgresCluster) -> None:
     assert postgres_cluster.sql("SHOW listen_addresses") == [""]
     assert postgres_cluster.folder.is_dir()

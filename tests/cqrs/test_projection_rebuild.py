@@ -76,6 +76,7 @@ def tables_of(file: Path) -> set[str]:
     return names
 
 
+@in_a_file
 @every_kind
 def test_a_rebuild_begins_from_nothing_however_often(
     registry: ProjectionRegistry, store: EventStore, kind: Any
@@ -93,6 +94,7 @@ def test_a_rebuild_begins_from_nothing_however_often(
     assert registry.get("totals").positions() == list(range(1, 702))
 
 
+@in_a_file
 @every_kind
 def test_the_old_one_answers_and_follows_until_the_new_one_is_there(
     registry: ProjectionRegistry, store: EventStore, kind: Any
@@ -280,6 +282,7 @@ def test_what_a_rebuild_that_was_never_finished_left_is_cleared_away(
     assert registry.get("totals").positions() == [1, 2, 3]
 
 
+@in_a_file
 def test_two_registries_share_the_tables_and_go_over_to_a_rebuilt_one(
     registry: ProjectionRegistry, store: EventStore, place: str | Path
 ) -> None:
