@@ -4,7 +4,6 @@ Beside that it purges the finished sagas that the settings do not retain."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from thespian.actors import WakeupMessage
@@ -36,6 +35,7 @@ from antistrophe.messages import (
     SagaList,
 )
 from antistrophe.records import SagaMetadata, SagaStatus
+from antistrophe.serialization.struct_dataclass import dataclass
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 
 _RUNNING = (SagaStatus.EXECUTING, SagaStatus.COMPENSATING)

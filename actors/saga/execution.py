@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from antistrophe.actors.saga.ports import EvidencePort, JournalPort, SagaHostPort
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
@@ -13,6 +12,7 @@ from antistrophe.saga.entries import AttemptExpired, AttemptStarted, SagaAccepte
 from antistrophe.saga.inputs import Answered, Fenced, Input, Overdue, ProcessGranted, Resumed, TimePassed
 from antistrophe.saga.machine import transition
 from antistrophe.saga.state import Saga, evolve
+from antistrophe.serialization.struct_dataclass import dataclass
 
 _STAYS_TRUE = (Answered, Fenced, Overdue, Resumed)
 """The inputs that can be decided again later. A grant can't: its process is given back meanwhile. Time can't: the next

@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_refusals import JournalRefusals, WatchedGroup
@@ -31,6 +30,7 @@ from antistrophe.saga.entries import (
 from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.scheduling.admission import AdmissionRank, rank_of
+from antistrophe.serialization.struct_dataclass import dataclass
 
 SERVER_PATIENCE_S = 1.0
 

@@ -20,7 +20,6 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from os import pwrite
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -31,6 +30,7 @@ from antistrophe.linux.private_files import make_private_folder, open_private, o
 from antistrophe.saga.entries import Action
 from antistrophe.saga.inputs import ANSWER_TYPES, Answer
 from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
+from antistrophe.serialization.struct_dataclass import dataclass
 
 # A record is this header (magic, length and CRC-32 of what follows) and a packed list: the attempt's id, and one item.
 _HEADER = struct.Struct(">4sII")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from antistrophe.definition.spec import Origin
 from antistrophe.messages import Environment, Introduce
+from antistrophe.serialization.struct_dataclass import dataclass
 
 OF_THE_SYSTEM = ""
 """Stands for the environment of whoever started the system."""

@@ -58,9 +58,9 @@ Code outside a step catches what it can act on::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.records import SagaStatus
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+
+from antistrophe.fast_dataclass import dataclass
 
 
 class SagaStatus(str, Enum):

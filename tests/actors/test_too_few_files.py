@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import Settings
-from antistrophe.client.session import FILES_NEEDED
+from antistrophe.client.opening import FILES_NEEDED
 from antistrophe.launcher.files_needed import files_needed
 from antistrophe.linux.termination import processes_of_home
 from tests.actors import steps

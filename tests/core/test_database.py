@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from antistrophe.errors import JournalError
+from antistrophe.linux.private_files import refuse_foreign
 from antistrophe.storage.database import Database
-from antistrophe.storage.opening import open_database, open_in_memory, refuse_foreign
+from antistrophe.storage.opening import open_database, open_in_memory
 from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS
 from tests.core.database_kit import INSERT, opened
 

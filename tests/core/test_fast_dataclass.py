@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from antistrophe.serialization import fast_dataclass
+from antistrophe import fast_dataclass
 
 NAN = float("nan")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 
 from antistrophe.linux.late_imports import late_import
@@ -44,3 +46,12 @@ def test_a_late_import_may_fork_and_import_late_itself() -> None:
             with late_import():
                 os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_an_application_loads_what_it_needs_of_a_running_system_only_when_it_opens_one() -> None:
+    """Half of the package is loaded while the launcher starts, and not before it."""
+    late = ("thespian", "antistrophe.transport.mailbox", "antistrophe.journal.sqlite", "antistrophe.client.session")
+    shown = f"print([name for name in {late} if name in sys.modules])"
+    code = f"import antistrophe, sys; antistrophe.SagaOrchestrator; {shown}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

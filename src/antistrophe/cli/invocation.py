@@ -13,7 +13,7 @@ import click
 
 from antistrophe.client import stored_home
 from antistrophe.client.chosen_settings import with_chosen_journal
-from antistrophe.client.session import DEFAULT_HOME, home_of
+from antistrophe.client.opening import DEFAULT_HOME, home_of
 from antistrophe.journal import JournalPlace
 from antistrophe.linux.termination import HOME_VARIABLE
 from antistrophe.narration.phrases import places

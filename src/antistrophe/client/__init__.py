@@ -8,6 +8,8 @@ How it works: every call goes from a public object to the actor system in one st
                              └─► Attachment (launcher wing): starts the system, keeps it up, finds it again
 
 - ``orchestrator``, ``handle`` and ``subscription`` say what each call means, and turn answers into public records.
+- ``opening`` starts the system of a home, or finds it. What is needed only behind that, the session and all below it,
+  is loaded while the launcher starts.
 - ``session`` is what they share: one home, one attachment, one event store.
 - ``request_reply`` sends a request until it is answered. A system that dies in between comes back, and the request goes
   to the new one: requests are idempotent, by request id or by saga id.
@@ -19,5 +21,5 @@ How it works: every call goes from a public object to the actor system in one st
 Rules: a session belongs to the process that opened it, and a fork gets SystemStateError. After ``close`` every call
 raises SystemStateError, the calls that wait included. Any number of threads may share one session.
 
-Start reading at ``session``, then ``request_reply``.
+Start reading at ``opening`` and ``session``, then ``request_reply``.
 """

@@ -9,13 +9,11 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from antistrophe.client.call_threads import CallThreads
 from antistrophe.client.handle import SagaHandle
 from antistrophe.definition.saga_definition import SagaDefinition
-from antistrophe.eventstore.recorded import Upcasts
-from antistrophe.eventstore.store import EventStore
 from antistrophe.records import (
     LogRecord,
     ProcessRecord,
@@ -27,6 +25,10 @@ from antistrophe.records import (
     TimelineEntry,
 )
 from antistrophe.settings import Settings
+
+if TYPE_CHECKING:
+    from antistrophe.eventstore.recorded import Upcasts
+    from antistrophe.eventstore.store import EventStore
 
 
 class AsyncSagaHandle:

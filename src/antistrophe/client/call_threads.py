@@ -11,14 +11,16 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.orchestrator import SagaOrchestrator
-from antistrophe.client.session import Session
 from antistrophe.errors import SystemStateError
-from antistrophe.eventstore.recorded import Upcasts
 from antistrophe.settings import Settings
+
+if TYPE_CHECKING:
+    from antistrophe.client.session import Session
+    from antistrophe.eventstore.recorded import Upcasts
 
 T = TypeVar("T")
 

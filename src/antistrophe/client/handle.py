@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from antistrophe.client.deadline import Deadline
-from antistrophe.client.session import Session
 from antistrophe.records import SagaMetadata, SagaStatus
+
+if TYPE_CHECKING:
+    from antistrophe.client.session import Session
 
 
 class SagaHandle:

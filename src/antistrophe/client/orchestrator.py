@@ -7,19 +7,17 @@ import warnings
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from antistrophe.client.arguments import check_number, check_text
 from antistrophe.client.deadline import Deadline
-from antistrophe.client.erasing import erase
 from antistrophe.client.handle import SagaHandle
-from antistrophe.client.purging import purge, purgeable
+from antistrophe.client.opening import open_session
 from antistrophe.client.saga_lists import listed
-from antistrophe.client.session import Session, user_name
 from antistrophe.client.subscription import ChangeSubscription
+from antistrophe.client.user_name import user_name
 from antistrophe.definition.saga_definition import SagaDefinition
-from antistrophe.eventstore.recorded import Upcasts
-from antistrophe.eventstore.store import EventStore
+from antistrophe.linux.late_imports import late_import
 from antistrophe.logs.reading import records_of
 from antistrophe.messages import (
     CodeReloaded,
@@ -34,6 +32,11 @@ from antistrophe.messages import (
 from antistrophe.records import LogRecord, ProcessRecord, PurgeReport, SagaMetadata, SagaPage, SagaStatus, TimelineEntry
 from antistrophe.saga.inputs import RetryAsked
 from antistrophe.settings import Settings
+
+if TYPE_CHECKING:
+    from antistrophe.client.session import Session
+    from antistrophe.eventstore.recorded import Upcasts
+    from antistrophe.eventstore.store import EventStore
 
 
 class SagaOrchestrator:
@@ -65,7 +68,7 @@ class SagaOrchestrator:
         versions: Upcasts | None = None,
         journal: str | None = None,
     ) -> None:
-        self._session = Session(home, settings, versions, journal)
+        self._session = open_session(home, settings, versions, journal)
 
     @property
     def home(self) -> Path:
@@ -164,6 +167,8 @@ class SagaOrchestrator:
         for a status that is not final. A purge that is broken off has purged some sagas, each of them whole.
         """
         self._session.check_open()
+        with late_import():
+            from antistrophe.client.purging import purge, purgeable
         return purge(
             self._session.journal,
             purgeable(older_than, name, status, events=events),
@@ -185,6 +190,8 @@ class SagaOrchestrator:
         purged, and JournalBusyError where somebody reads the file for so long that its log can't be cut off.
         """
         self._session.check_open()
+        with late_import():
+            from antistrophe.client.erasing import erase
         return erase(self._session.journal, saga_id, events=events, synchronous=self.settings.synchronous)
 
     # --- looking -------------------------------------------------------------------------------------------------

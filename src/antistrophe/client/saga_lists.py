@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from antistrophe.client.request_reply import Requests
 from antistrophe.messages import SagaList
 from antistrophe.records import SagaMetadata, SagaPage
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
+
+if TYPE_CHECKING:
+    from antistrophe.client.request_reply import Requests
 
 
 def listed(

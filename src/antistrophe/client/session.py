@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import os
-import pwd
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from antistrophe.client.arguments import check_text
 from antistrophe.client.caller_trace import in_callers_trace
-from antistrophe.client.chosen_settings import warn_of_others, with_chosen_journal
+from antistrophe.client.chosen_settings import warn_of_others
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.introduction import Introduction
 from antistrophe.client.request_reply import Requests
 from antistrophe.client.saga_entries import accepted_spec, code_of, entries_of, events_of, outputs_of
+from antistrophe.client.user_name import user_name
 from antistrophe.client.where_it_stands import where_it_stands
-from antistrophe.definition.code_loading import GUARD, check_may_open
+from antistrophe.definition.code_loading import GUARD
 from antistrophe.definition.events import EncodedEvent
-from antistrophe.definition.green_threads import green_parts
 from antistrophe.definition.relocation import origin_in
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.definition.same_values import spec_as_accepted
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import (
-    InvalidSettingsError,
     RequestError,
     SagaExistsError,
     SagaNotFoundError,
@@ -41,8 +38,6 @@ from antistrophe.journal import JournalPlace
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.launcher.attachment import Attachment
-from antistrophe.linux.open_files import files_left, soft_limit
-from antistrophe.linux.termination import HOME_VARIABLE
 from antistrophe.messages import (
     CountSagas,
     Done,
@@ -62,11 +57,6 @@ from antistrophe.settings import Settings
 
 T = TypeVar("T")
 
-DEFAULT_HOME = ".antistrophe"
-
-FILES_NEEDED = 20
-"""How many files one orchestrator may have open: while it starts the system, and with its event store."""
-
 _SHOWN_SAGAS = 3
 _LAST_LOOK_S = 0.5
 
@@ -78,33 +68,23 @@ _LOOK_S = 2.0
 class Session:
     """Attached to the system of a home from its making until `close`. Any thread may use a session; a fork may not.
 
-    Calls that wait take a Deadline, so that another thread can end the wait early. ``requests`` sends everything else.
-    It raises SystemStateError in a fork and after `close`, because it asks ``attachment`` for the system first.
+    ``attachment`` is open already (``opening``). Calls that wait take a Deadline, so that another thread can end the
+    wait early. ``requests`` sends everything else. It raises SystemStateError in a fork and after `close`, because it
+    asks ``attachment`` for the system first.
     """
 
     def __init__(
-        self,
-        home: str | os.PathLike[str] | None,
-        settings: Settings | None,
-        versions: Upcasts | None = None,
-        journal: str | None = None,
+        self, attachment: Attachment, introduction: Introduction, settings: Settings | None, versions: Upcasts | None
     ) -> None:
-        if settings is not None and not isinstance(settings, Settings):
-            raise InvalidSettingsError(f"settings= takes Settings(...) or Settings.load(file), not {settings!a:.200}")
-        check_may_open()
-        _refuse_green_threads()
-        _check_room()
-        self.home = home_of(home)
+        self.home = attachment.home
+        self.attachment = attachment
         self._versions = versions
         self._store: EventStore | None = None
         self._store_lock = threading.Lock()
-        self.attachment = Attachment(self.home, with_chosen_journal(settings or Settings(), journal))
-        introduction = Introduction(self.attachment.client_id)
-        self.requests = Requests(self.attachment, introduction=introduction)
-        self.attachment.open()
-        self.journal = JournalPlace.of_home(self.home, self.attachment.settings.journal)
+        self.requests = Requests(attachment, introduction=introduction)
+        self.journal = JournalPlace.of_home(self.home, attachment.settings.journal)
         if settings is not None:
-            warn_of_others(settings, self.attachment.settings, self.home)
+            warn_of_others(settings, attachment.settings, self.home)
         self.requests.introduce()
 
     @property
@@ -298,39 +278,6 @@ class Session:
             store.close()
         self.attachment.close()
         self.requests.close()
-
-
-def _refuse_green_threads() -> None:
-    if (parts := green_parts()) is not None:
-        raise SystemStateError(
-            f"an orchestrator can't work in this process: {parts} (monkey patching), and its threads would never be"
-            " woken. Open it in a process without that: a web worker with real threads (gunicorn's gthread) instead of"
-            " green ones, or a process of its own that the green one asks"
-        )
-
-
-def home_of(home: str | os.PathLike[str] | None) -> Path:
-    """The given folder, else ``$ANTISTROPHE_HOME``, else ``.antistrophe``; absolute and without symbolic links."""
-    return Path(os.path.realpath(home or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME))
-
-
-def user_name() -> str:
-    """The name under which this process's orders are journaled."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
-
-
-def _check_room() -> None:
-    """Raise SystemUnavailableError where this process may open too few files for its part of an actor system."""
-    left = files_left()
-    if left < FILES_NEEDED:
-        limit = soft_limit()
-        raise SystemUnavailableError(
-            f"an orchestrator needs {FILES_NEEDED} open files, and this process may open only {left:g} more: its limit"
-            f" of {limit:g} must be at least {limit - left + FILES_NEEDED:g} (`ulimit -n`; LimitNOFILE= of systemd)"
-        )
 
 
 def _joins(if_live: str) -> bool:

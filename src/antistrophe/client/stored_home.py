@@ -12,9 +12,9 @@ from antistrophe.journal.tombstones import was_purged
 from antistrophe.launcher.control_protocol import State
 from antistrophe.launcher.home_lock import refuse_shared
 from antistrophe.launcher.probe import probe
+from antistrophe.linux.private_files import refuse_foreign
 from antistrophe.linux.termination import HOME_VARIABLE
 from antistrophe.records import SagaMetadata
-from antistrophe.storage.opening import refuse_foreign
 
 ANSWER_S = 5.0
 """How long a launcher on a busy machine may take to answer. Where none runs, that is known at once."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from antistrophe.client.arguments import check_number
 from antistrophe.client.deadline import Deadline
-from antistrophe.client.session import Session
 from antistrophe.errors import SystemStateError
 from antistrophe.messages import AwaitChanges, Changes
 from antistrophe.records import SagaChange
+
+if TYPE_CHECKING:
+    from antistrophe.client.session import Session
 
 _CHANGES_AT_ONCE = 256
 _POLL_S = 2.0

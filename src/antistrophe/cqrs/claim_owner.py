@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from antistrophe.cqrs.idempotency import runs_here
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.linux.process import ProcessIdentity, boot_id, identity_of, is_alive
-from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.storage.database import now_us
 
 LEASE_S = 30.0

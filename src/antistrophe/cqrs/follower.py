@@ -16,7 +16,7 @@ from antistrophe.errors import AntistropheError, CqrsError, JournalError
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore
 from antistrophe.eventstore.subscription import Subscription
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 
 _PAGE = 512
 _LONGEST_WAIT_S = 30.0

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.backend import NewEvent
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.serialization.payload import pack_fields
 
 _log = logging.getLogger("antistrophe.cqrs")

@@ -36,7 +36,7 @@ from antistrophe.cqrs.same_command import Used, in_words_of, kept_fields
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.postgres import PostgresEvents
 from antistrophe.eventstore.store import EventStore
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.storage.postgres_database import PostgresDatabase
 
 WATCH_S = RENEW_S + 4.0

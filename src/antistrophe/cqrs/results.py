@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from antistrophe.definition.events import event_key
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.errors import CqrsError
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.serialization.type_hints import short
 
 Wait: TypeAlias = Callable[[Any], Any]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from antistrophe.cqrs.idempotency import KeyedCommand, fingerprint_of
 from antistrophe.definition.same_values import same_fields
 from antistrophe.errors import IdempotencyConflictError
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 
 KEPT_BYTES = 1_048_576

@@ -17,7 +17,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from antistrophe.client.chosen_settings import with_chosen_journal
-from antistrophe.client.session import home_of, user_name
+from antistrophe.client.opening import home_of
+from antistrophe.client.user_name import user_name
 from antistrophe.dashboard.access import Access, Guard, RefusedError, posted
 from antistrophe.dashboard.addresses import saga_path
 from antistrophe.dashboard.bulk import preview

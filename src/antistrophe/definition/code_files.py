@@ -7,7 +7,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from antistrophe.definition.events import event_key
 from antistrophe.definition.result import is_iterable_of_events, read_events
 from antistrophe.definition.worker_start import Worker
 from antistrophe.errors import InvalidResultError, OutputNotFoundError
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.serialization.type_hints import short
 
 if TYPE_CHECKING:

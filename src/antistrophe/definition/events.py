@@ -10,9 +10,9 @@ from typing import Any, TypeVar, overload
 from antistrophe.definition.computed import computes_fields, computes_in_parts
 from antistrophe.definition.computed_of_events import restore_computed_fields, with_computed
 from antistrophe.errors import InvalidDefinitionError, NotSerializableError, UnreadableDataError
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.serialization import msgpack_values, struct_dataclass
 from antistrophe.serialization.converter import hooks
-from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.masks import masked_paths
 from antistrophe.serialization.payload import pack_fields, structure_fields, unpack_payload
 from antistrophe.serialization.program import MAIN, program_namespace

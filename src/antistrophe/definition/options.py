@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import types
 import warnings
@@ -203,5 +202,7 @@ def _refuse_near_names(cls: type, root: type, label: str) -> None:
 
 def _near(name: str) -> str | None:
     """How the option is written that this name is near to, or None."""
+    import difflib  # for classes that have attributes of their own
+
     option = _OPTION_MEANT.get(name) or next(iter(difflib.get_close_matches(name, OPTIONS, 1, _CLOSE)), None)
     return None if option is None else f"{option} = {_EXAMPLES.get(option, '...')}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from antistrophe import fast_dataclass
 from antistrophe.errors import InvalidStepError
-from antistrophe.serialization import fast_dataclass
 from antistrophe.serialization.struct_dataclass import dataclass
 from antistrophe.serialization.whole_numbers import check_whole_number
 

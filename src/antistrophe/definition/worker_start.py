@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, TypeAlias, TypeVar, overload
 
 from antistrophe.errors import InvalidStepError, ResourceNotFoundError
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.serialization.type_hints import short
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import field
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.storage.connection import SqlDatabase
 
 StoredEvent: TypeAlias = tuple[int, str, int, str, int, bytes, bytes | None, int]

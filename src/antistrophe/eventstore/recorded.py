@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from antistrophe.definition.events import RawEvent, decode_event, decode_fields, newest_version
 from antistrophe.errors import UnknownVersionError, UnreadableDataError
 from antistrophe.eventstore.backend import StoredEvent
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.serialization.payload import unpack_payload
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

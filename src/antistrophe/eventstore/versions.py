@@ -16,7 +16,7 @@ from antistrophe.definition.events import NEWEST_POSSIBLE_VERSION, is_version, n
 from antistrophe.errors import InvalidUpcasterError
 from antistrophe.eventstore.auto_upcaster import AutoUpcaster
 from antistrophe.eventstore.recorded import unknown_version
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.serialization.type_hints import short
 
 EventData: TypeAlias = dict[str, Any]

@@ -9,11 +9,11 @@ from typing import Any, Protocol, TypeAlias
 
 from antistrophe.errors import AntistropheError
 from antistrophe.eventstore.backend import NewEvent
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.records import PurgedSaga, SagaChange, SagaMetadata, SagaStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.listed import Listed
 from antistrophe.saga.view import SagaView, ViewChange
-from antistrophe.serialization.fast_dataclass import dataclass
 from antistrophe.serialization.payload import pack_payload
 
 Row: TypeAlias = SagaMetadata | SagaView | ViewChange | Listed

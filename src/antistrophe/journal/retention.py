@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from antistrophe.journal.last_rows import OF_SAGAS_ALONE, last_rows_of
 from antistrophe.journal.texts import texts_of
 from antistrophe.journal.tombstones import Tombstones
 from antistrophe.records import PurgeReport, SagaStatus
+from antistrophe.serialization.struct_dataclass import dataclass
 from antistrophe.storage.connection import SqlDatabase
 
 SAGAS_AT_ONCE = 20

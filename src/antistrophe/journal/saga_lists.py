@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from antistrophe.errors import JournalError
@@ -23,6 +22,7 @@ from antistrophe.journal.stored_states import StoredStates
 from antistrophe.journal.text_index import can_look_up
 from antistrophe.journal.texts import Texts
 from antistrophe.records import SagaMetadata, SagaStatus
+from antistrophe.serialization.struct_dataclass import dataclass
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.storage.connection import SqlDatabase
 

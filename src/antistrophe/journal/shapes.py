@@ -8,7 +8,6 @@ hash of its bytes, so it can't change, and a damaged one is noticed.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from types import NoneType
@@ -21,6 +20,7 @@ from antistrophe.journal.typed_values import NUMBER, is_a, may_be
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.serialization.fast_records import changed
 from antistrophe.serialization.payload import pack_payload, pack_plain, pack_record, unpack_payload, unpack_record
+from antistrophe.serialization.struct_dataclass import dataclass
 from antistrophe.storage.connection import SqlDatabase
 
 HASH_BYTES = 16

@@ -46,11 +46,15 @@ class Attachment:
 
     Its thread connects to the launcher, or starts one, and follows the states that the launcher tells. When the
     connection ends, the thread begins again. Without ``starts`` it only finds a launcher, and starts none.
+    ``meanwhile`` is called, by the thread, while a launcher that it has started loads its program.
     """
 
-    def __init__(self, home: Path, settings: Settings, *, starts: bool = True) -> None:
+    def __init__(
+        self, home: Path, settings: Settings, *, starts: bool = True, meanwhile: Callable[[], None] | None = None
+    ) -> None:
         self.home = home
         self._starts = starts
+        self._meanwhile = meanwhile
         self.client_id = uuid.uuid4().hex
         self._settings = settings
         self._pid = os.getpid()
@@ -200,9 +204,7 @@ class Attachment:
         self._tell_listeners()
 
     def _tell_listeners(self) -> None:
-        if (
-            sys.is_finalizing()
-        ):  # the other threads have stopped for good, some of them with a lock that a listener wants
+        if sys.is_finalizing():  # the other threads have stopped, some of them with a lock that a listener wants
             return
         for listener in self._listeners:
             listener()
@@ -243,7 +245,7 @@ class Attachment:
             )
         self._publish(f"a launcher was started{self._held}")
         reap_marked(home_mark(self.home))  # what has ended since: orphans may fall to this process
-        started = start_launcher(self.home, self._settings, self._settings.open_timeout_s)
+        started = start_launcher(self.home, self._settings, self._settings.open_timeout_s, self._meanwhile)
         holder = f" ({holder_of(self.home)})" if started is Started.HELD else ""
         self._held = f" again: the last one {started.value}{holder}" if holder else ""
         self._publish(f"the launcher that was started {started.value}{holder}")

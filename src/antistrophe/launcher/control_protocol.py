@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from antistrophe.errors import UnreadableDataError
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.serialization.payload import (
     pack_fields,
     pack_payload,

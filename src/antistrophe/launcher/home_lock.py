@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import tempfile
 from pathlib import Path
 
 from antistrophe.errors import JournalError
-from antistrophe.linux.private_files import make_private_folder, open_private, why_not_owners, why_not_private
-from antistrophe.storage.opening import refuse_foreign
+from antistrophe.linux.private_files import (
+    make_private_folder,
+    open_private,
+    refuse_foreign,
+    why_not_owners,
+    why_not_private,
+)
 
 LOCK_NAME = "lock"
 LOG_FOLDER = "log"
@@ -23,6 +27,8 @@ def prepare_home(home: Path) -> None:
     Raises JournalError where the folder belongs to another user, can be changed by others, is not a folder, or can't be
     written to.
     """
+    from tempfile import TemporaryFile  # whoever only attaches to a system needs none
+
     refuse_shared(home)
     try:
         make_private_folder(home, parents=True)
@@ -31,7 +37,7 @@ def prepare_home(home: Path) -> None:
             make_private_folder(home / name)
             if (why := why_not_owners(home / name) or _link_in(home / name)) is not None:
                 raise JournalError(f"{home} can't be the home of an actor system: {why}")
-        with tempfile.TemporaryFile(dir=home):  # permissions are not enough: a file system may be read-only
+        with TemporaryFile(dir=home):  # permissions are not enough: a file system may be read-only
             pass
     except OSError as error:
         reason = "there is a file of that name" if error.errno in (errno.EEXIST, errno.ENOTDIR) else error.strerror

@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import IO
@@ -45,8 +45,10 @@ class Started(Enum):
     SILENT = "has not said anything"
 
 
-def start_launcher(home: Path, settings: Settings, timeout_s: float) -> Started:
-    """Start a launcher and wait up to ``timeout_s`` for its report.
+def start_launcher(
+    home: Path, settings: Settings, timeout_s: float, meanwhile: Callable[[], None] | None = None
+) -> Started:
+    """Start a launcher, call ``meanwhile``, and wait up to ``timeout_s`` for the launcher's report.
 
     Raises JournalError for a home that can't be used, and the error that the launcher reports.
     """
@@ -54,6 +56,8 @@ def start_launcher(home: Path, settings: Settings, timeout_s: float) -> Started:
     deadline = time.monotonic() + timeout_s
     with _start(home, settings) as process:
         assert process.stdout is not None, "a pipe was asked for"
+        if meanwhile is not None:
+            meanwhile()
         line = _read_to_end(process.stdout.fileno(), deadline)
         process.stdout.close()
         process.wait()  # it ends at once, and its child goes on as the launcher

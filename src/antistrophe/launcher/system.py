@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.settings import Settings
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def renew_identity(home: str | os.PathLike[str]) -> None:
     """Give the folder an identity of its own, which remembers the one that it had. Raises OSError."""
     status, known = os.stat(home), read_identity(home)
     former = () if known is None else (*known.former, known.id)[-_FORMER_KEPT:]
-    identity = HomeIdentity(secrets.token_hex(16), status.st_dev, status.st_ino, former)
+    identity = HomeIdentity(os.urandom(16).hex(), status.st_dev, status.st_ino, former)
     new = Path(home, f"{IDENTITY_NAME}.new")
     write_private(new, json.dumps(asdict(identity)).encode())
     new.replace(Path(home, IDENTITY_NAME))

@@ -10,6 +10,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from antistrophe.errors import JournalError
+
 _OWNERS_FILE = 0o600
 _OWNERS_FOLDER = 0o700
 _MADE_PARENT = 0o755
@@ -148,3 +150,18 @@ def _is_mapped(uid: int) -> bool:
     without rights, the number stands for everybody outside."""
     ranges = [[int(number) for number in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
     return any(first <= uid < first + length for first, _, length in ranges)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise JournalError if ``path`` (a file or a home) exists and belongs to another user."""
+    try:
+        owner = path.stat().st_uid
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise JournalError(f"{path}: can't be used: {error.strerror}; choose a path that can") from error
+    if owner != os.geteuid():
+        raise JournalError(
+            f"{path} belongs to user {owner}, not to user {os.geteuid()} who runs this: run it as user {owner}, or"
+            " choose another path"
+        )

@@ -14,10 +14,10 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, NoReturn
 
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.linux.procfs import all_stats, stat_of
 
 _PR_SET_PDEATHSIG = 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from antistrophe.fast_dataclass import dataclass
 
 _CANT_LOOK = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 

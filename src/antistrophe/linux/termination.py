@@ -7,8 +7,8 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.linux.control_groups import end_groups
 from antistrophe.linux.descendants import end_home_descendants, home_mark_of
 from antistrophe.linux.home_identity import home_mark, path_mark

@@ -25,7 +25,7 @@ import os
 from typing import TYPE_CHECKING
 
 from antistrophe.client.chosen_settings import with_chosen_journal
-from antistrophe.client.session import home_of
+from antistrophe.client.opening import home_of
 from antistrophe.errors import RequestError
 from antistrophe.settings import Settings
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.saga.entries import Action
-from antistrophe.serialization.fast_dataclass import dataclass
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 SAMPLED = 1

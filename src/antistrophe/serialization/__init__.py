@@ -12,8 +12,8 @@ msgpack.
 - ``payload`` is what other packages call: it packs and unpacks, and its errors name the field and say what to do.
 - ``whole_numbers`` checks the limits, positions and versions that callers give.
 - ``printable`` shows text from anywhere without what could control a terminal; ``log_lines`` makes log lines of it.
-- ``struct_dataclass`` makes the runtime's own records, and ``fast_dataclass`` those that users hold. ``fast_records``
-  copies and makes both faster than ``dataclasses.replace`` and ``__init__`` do.
+- ``struct_dataclass`` makes the runtime's own records, and ``antistrophe.fast_dataclass`` those that users hold.
+  ``fast_records`` copies and makes both faster than ``dataclasses.replace`` and ``__init__`` do.
 
 Rules: a value travels only as the type that its field declares; nothing is coerced. What is written is read again at
 once and compared. A reader raises UnreadableDataError on data that it can't read, and no other error; it runs no code

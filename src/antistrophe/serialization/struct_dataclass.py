@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from antistrophe.fast_dataclass import fields_of
+
 __all__ = ["dataclass"]
 
 _STRUCT: Any = type(Struct)
@@ -32,8 +34,7 @@ else:
 def _struct(cls: type) -> type:
     assert cls.__bases__ == (object,), "a record has no base"
     own = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
-    fields = vars(dataclasses.dataclass(init=False, repr=False, eq=False)(cls))["__dataclass_fields__"]
-    assert all(field.default_factory is dataclasses.MISSING for field in fields.values()), "a record has no field()"
-    own |= {"__dataclass_fields__": fields, "__qualname__": cls.__qualname__}
+    assert not any(isinstance(value, dataclasses.Field) for value in own.values()), "a record has no field()"
+    own |= {"__dataclass_fields__": fields_of(cls), "__qualname__": cls.__qualname__}
     made: type = _STRUCT(cls.__name__, (Struct,), own, frozen=True)
     return made

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import reprlib
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,8 @@ def read_profile(path: Path, names: Collection[str]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
+    import tomllib  # most programs read no profile
+
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -36,6 +36,8 @@ def _read(path: Path) -> Mapping[str, Any]:
 def _unknown(name: str, value: object, names: Collection[str]) -> str:
     if isinstance(value, Mapping):
         return f"table {reprlib.repr(name)}: a profile has no tables, only lines `name = value`"
+    import difflib
+
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"the settings are {', '.join(names)}"
     return f"there is no setting {reprlib.repr(name)}: {hint}"

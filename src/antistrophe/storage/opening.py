@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from antistrophe.errors import JournalError
+from antistrophe.linux.private_files import refuse_foreign
 from antistrophe.storage.commit_note import CommitNote, forget_note, note_path, what_is_missing
 from antistrophe.storage.database import ADVICE, Database, refusal
 from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS, SchemaMigration, migrate
@@ -97,21 +98,6 @@ def open_in_memory() -> Database:
 def _close_in(pid: int, connection: sqlite3.Connection) -> None:
     if os.getpid() == pid:  # in a fork another thread may have held the connection's mutex
         connection.close()
-
-
-def refuse_foreign(path: Path) -> None:
-    """Raise JournalError if ``path`` (a file or a home) exists and belongs to another user."""
-    try:
-        owner = path.stat().st_uid
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise JournalError(f"{path}: can't be used: {error.strerror}; choose a path that can") from error
-    if owner != os.geteuid():
-        raise JournalError(
-            f"{path} belongs to user {owner}, not to user {os.geteuid()} who runs this: run it as user {owner}, or"
-            " choose another path"
-        )
 
 
 def _check_place(file: Path, *, read_only: bool) -> None:

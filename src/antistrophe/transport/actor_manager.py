@@ -27,7 +27,7 @@ from thespian.system.multiprocCommon import MultiProcManager, MultiProcReplicato
 from thespian.system.ratelimit import RateThrottle
 from thespian.system.transport import ReceiveEnvelope, SendStatus
 
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 from antistrophe.transport.address import UnixAddress, address_of, path_of
 from antistrophe.transport.child_processes import Addresses, Postponed, Processes, Reported, death_watch
 from antistrophe.transport.codec import MESSAGES, pack_message

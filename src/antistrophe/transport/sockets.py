@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import socket
 import stat
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,11 +145,13 @@ def _candidates(home: Path, before: Path | None) -> Iterator[Path]:
     yield home / _FOLDER
     if before is not None:
         yield before
-    name = f"antistrophe-{os.geteuid()}-{secrets.token_hex(8)}"
+    name = f"antistrophe-{os.geteuid()}-{os.urandom(8).hex()}"
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if Path(runtime).is_absolute() and Path(runtime).is_dir():
         yield Path(runtime) / name
-    yield Path(tempfile.gettempdir()) / name
+    from tempfile import gettempdir  # sockets are seldom outside of the home
+
+    yield Path(gettempdir()) / name
     yield _SHORT_FOLDER / name
 
 

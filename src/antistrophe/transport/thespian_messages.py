@@ -23,7 +23,7 @@ from thespian.system.messages.admin import (
 )
 from thespian.system.messages.multiproc import EndpointConnected, LoggerConnected
 
-from antistrophe.serialization.fast_dataclass import dataclass
+from antistrophe.fast_dataclass import dataclass
 
 _LOG_FIELDS: dict[str, Any] = {
     "name": str,
