@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import Origin, SagaSpec
-from antistrophe.journal import SagaEvent, SqliteJournal
+from antistrophe.journal import Journal, SagaEvent
 from antistrophe.saga.entries import (
     Action,
     AttemptFailed,
@@ -56,7 +56,7 @@ class Append:
     entries: list[Entry]
     events: list[SagaEvent]
 
-    def write(self, journal: SqliteJournal) -> None:
+    def write(self, journal: Journal) -> None:
         """Append it, with what the saga's actor keeps beside the entries."""
         journal.append(
             self.after.id,

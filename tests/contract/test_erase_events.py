@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antistrophe import RawEvent
-from antistrophe.client import erasing
+from antistrophe.client.erasing import erase
 from antistrophe.cqrs import EventStore, ProjectionRegistry, VersionRegistry
 from antistrophe.definition.events import encode_event
 from antistrophe.errors import JournalError, RequestError
 from antistrophe.eventstore.backend import NewEvent
 from antistrophe.journal import SqliteJournal
-from antistrophe.journal import erasing as erasing_in_journals
-from antistrophe.journal.postgres import PostgresJournal
+from antistrophe.storage.database import Database
 from tests.acceptance.command import Caller
 from tests.contract.journal_sagas import FORWARD, run
 from tests.cqrs.totals import MemoryTotals, Paid, SavedTotals, SqlTotals
@@ -31,29 +30,16 @@ def of_saga(number: int, account: str, kind: str = "totals.paid") -> NewEvent:
     return NewEvent(kind, encoded.type_version, encoded.data, None, bytes([number] * 16))
 
 
-def opened(where: Path | str) -> AbstractContextManager[PostgresJournal | SqliteJournal]:
-    return closing(PostgresJournal(where) if isinstance(where, str) else SqliteJournal(where))
-
-
-def erase(where: Path | str, saga_id: str, *, events: bool = False) -> bool:
-    if not isinstance(where, str):
-        return erasing.erase(where, saga_id, events=events)
-    with opened(where) as journal:
-        return journal.erase(saga_id, events=events)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
     """A journal in which two sagas have finished, and what they have put into the event store among other events."""
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    sqlite = request.param == "sqlite"
-    place: Path | str = home / "journal.db" if sqlite else request.getfixturevalue("postgres_store_url")
-    with opened(place) as journal:
+    with closing(SqliteJournal(home / "journal.db")) as journal:
         run(journal, "eva", *FORWARD)
         run(journal, "bob", *FORWARD)
         run(journal, "runs", FORWARD[0])
-    with EventStore(place) as store:
+    with EventStore(home / "journal.db") as store:
         store.append("eva", [Paid("before", 1)])
         store.save_snapshot("eva", 1, {"paid": 1})
         with store.transaction() as transaction:
@@ -61,29 +47,23 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
             transaction.append_encoded("bob", [of_saga(3, "b")])
         store.append("eva", [Paid("after", 2)], metadata={"by": "hand"})
         store.save_snapshot("eva", 3, {"paid": SECRET})
-    return place
+    return home / "journal.db"
 
 
 @pytest.fixture
-def store(where: Path | str) -> Iterator[EventStore]:
-    with EventStore(where) as opened:
+def store(file: Path) -> Iterator[EventStore]:
+    with EventStore(file) as opened:
         yield opened
 
 
-def bytes_of(where: Path | str) -> bytes:
-    """All that the files of a journal hold, where it is in files that are ours to read."""
-    files = [] if isinstance(where, str) else where.parent.glob("journal.db*")
-    return b"".join(each.read_bytes() for each in files)
-
-
-def test_events_keep_their_places_and_lose_their_data(where: Path | str, store: EventStore) -> None:
+def test_events_keep_their_places_and_lose_their_data(file: Path, store: EventStore) -> None:
     before = store.read()
-    assert erase(where, "eva"), "its record alone"
+    assert erase(file, "eva"), "its record alone"
     assert store.read() == before
-    assert isinstance(where, str) or SECRET.encode() in bytes_of(where)
-    assert erase(where, "eva", events=True), "after an erasure without them"
-    assert not erase(where, "eva", events=True)
-    assert SECRET.encode() not in bytes_of(where)
+    assert SECRET.encode() in b"".join(each.read_bytes() for each in file.parent.glob("journal.db*"))
+    assert erase(file, "eva", events=True), "after an erasure without them"
+    assert not erase(file, "eva", events=True)
+    assert SECRET.encode() not in b"".join(each.read_bytes() for each in file.parent.glob("journal.db*"))
     after = store.read()
     places = [(each.position, each.stream, each.version, each.type, each.recorded_at, each.metadata) for each in before]
     assert places == [
@@ -104,15 +84,15 @@ def test_events_keep_their_places_and_lose_their_data(where: Path | str, store: 
     assert (snapshot.version, snapshot.state) == (1, {"paid": 1}), "made of no erased event"
 
 
-def test_no_upcaster_is_asked_about_what_is_not_there(where: Path | str) -> None:
+def test_no_upcaster_is_asked_about_what_is_not_there(file: Path) -> None:
     versions = VersionRegistry()
 
     @versions.upcaster(OLD, from_version=1, to_version=2)
     def in_cents(data: dict[str, Any]) -> dict[str, Any]:
         return {**data, "amount": data["amount"] * 100}
 
-    erase(where, "eva", events=True)
-    with EventStore(where, versions) as store:
+    erase(file, "eva", events=True)
+    with EventStore(file, versions) as store:
         with store.transaction() as transaction:
             transaction.append_encoded("later", [of_saga(5, "c", OLD)])
         assert store.get_events("later") == [RawEvent(OLD, 2, {"account": "c", "amount": 500})]
@@ -121,47 +101,49 @@ def test_no_upcaster_is_asked_about_what_is_not_there(where: Path | str) -> None
 
 @pytest.mark.parametrize("kind", [MemoryTotals, SavedTotals, SqlTotals])
 def test_a_projection_that_is_rebuilt_has_none_of_them(
-    kind: type[MemoryTotals | SavedTotals | SqlTotals], where: Path | str, store: EventStore
+    kind: type[MemoryTotals | SavedTotals | SqlTotals], file: Path, store: EventStore
 ) -> None:
     with ProjectionRegistry(store) as registry:
         registry.register("totals", kind)
         registry.start_subscription()
         registry.wait_for("totals", store.head(), timeout_s=30)
         assert registry.get("totals").total(SECRET) == 5
-        erase(where, "eva", events=True)
+        erase(file, "eva", events=True)
         registry.rebuild("totals")
         totals = registry.get("totals")
         assert (totals.total(SECRET), totals.total("b"), totals.total("after")) == (0, 5, 2)
-        assert totals.positions() == [each.position for each in store.read() if not each.erased]
+        assert totals.positions() == [1, 4, 5]
         store.append("more", [Paid("b", 1)])
         registry.wait_for("totals", store.head(), timeout_s=30)
         assert totals.total("b") == 6
 
 
-def test_it_is_all_or_nothing(where: Path | str, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_all_or_nothing(file: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
     before = store.read()
+    execute = Database.execute
 
-    def full(*_: object) -> bool:
-        raise JournalError("the disk is full")
+    def full(self: Database, sql: str, parameters: object = ()) -> object:
+        if sql.startswith("UPDATE sagas"):
+            raise JournalError("the disk is full")
+        return execute(self, sql, parameters)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(erasing_in_journals, "_erase_entries", full)
+    monkeypatch.setattr(Database, "execute", full)
     with pytest.raises(JournalError, match="full"):
-        erase(where, "eva", events=True)
+        erase(file, "eva", events=True)
     monkeypatch.undo()
     assert store.read() == before
 
 
-def test_a_saga_that_has_not_finished_keeps_its_events(where: Path | str, store: EventStore) -> None:
+def test_a_saga_that_has_not_finished_keeps_its_events(file: Path, store: EventStore) -> None:
     with store.transaction() as transaction:
         transaction.append_encoded("runs", [of_saga(4, "c")])
     with pytest.raises(RequestError, match="wait for its end"):
-        erase(where, "runs", events=True)
+        erase(file, "runs", events=True)
     assert store.get_events("runs") == [Paid("c", 5)]
 
 
-@pytest.mark.parametrize("where", ["sqlite"], indirect=True)
-def test_the_command_line_erases_events_and_exports_what_is_left(where: Path, tmp_path: Path) -> None:
-    home = Caller(where.parent, tmp_path)
+def test_the_command_line_erases_events_and_exports_what_is_left(file: Path, tmp_path: Path) -> None:
+    home = Caller(file.parent, tmp_path)
     assert home.ask("erase", "eva", "--events").out == "eva is erased\n"
     assert home.ask("erase", "eva", "--events").out == "eva was erased before\n"
     data = [each["data"] for each in home.ask("export", "eva").json()["events"]]

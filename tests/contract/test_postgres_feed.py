@@ -184,6 +184,7 @@ class Numbers:
     """A server that gives these numbers."""
 
     where = "postgresql:///told"
+    in_transaction = False
 
     def __init__(self) -> None:
         self.drawn = 0

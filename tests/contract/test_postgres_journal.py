@@ -329,6 +329,25 @@ def test_readers_by_position_wait_for_an_open_append_and_questions_do_not(
         assert counted(reader) == {SagaStatus.COMPLETED: 3}
 
 
+def test_within_its_own_group_nobody_reads_on_by_positions(empty_postgres: str, journal: PostgresJournal) -> None:
+    """There the server counts from the own transaction, and would pass those of others that are open."""
+    run(journal, "z", FORWARD[0])
+    before = journal.head()
+    group = journal.group()
+    group.open()
+    run(journal, "a", FORWARD[0])
+    with opened(empty_postgres) as other:
+        others = other.group()
+        others.open()
+        run(other, "b", FORWARD[0])
+        run(journal, "c", FORWARD[0])
+        assert (journal.head(), journal.records(before)) == (before, [])
+        group.commit()
+        assert (journal.head(), journal.records(before)) == (before, [])
+        others.commit()
+    assert [each.saga_id for each in journal.records(before)] == ["a", "a", "b", "b", "c", "c"]
+
+
 def test_counts_keep_up_with_sagas_that_finish_out_of_order(empty_postgres: str, journal: PostgresJournal) -> None:
     with opened(empty_postgres) as other, opened(empty_postgres) as reader:
         for number in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from antistrophe.actors.retention import COUNT_PAUSE_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Retention
 from antistrophe.errors import JournalBusyError
-from antistrophe.journal import Purge, SqliteJournal
+from antistrophe.journal import Purge, SqliteJournal, StoredJournal
 from antistrophe.records import SagaStatus
 from antistrophe.settings import Settings
 from antistrophe.storage.opening import open_database, open_in_memory
@@ -18,15 +19,23 @@ from tests.contract.journal_sagas import FORWARD, PARK, TURN_BACK, counted, ids,
 FOR_EVER_S = 1e10
 
 
-@pytest.fixture
-def filled() -> SqliteJournal:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def filled(request: pytest.FixtureRequest) -> Iterator[StoredJournal]:
     """A journal with 30 completed sagas, which finished in 2023, one that runs, and a parked one."""
-    journal = SqliteJournal(open_in_memory())
+    journal: StoredJournal = SqliteJournal(open_in_memory())
+    if request.param == "postgresql":
+        from antistrophe.journal.postgres import PostgresJournal
+
+        journal = PostgresJournal(str(request.getfixturevalue("empty_postgres")))
+    group = journal.group()
+    group.open()
     for number in range(30):
         run(journal, f"s{number}", *FORWARD)
     run(journal, "runs", FORWARD[0])
     run(journal, "parked", *TURN_BACK, PARK)
-    return journal
+    group.commit()
+    yield journal
+    journal.close()
 
 
 def whole_look(retention: Retention) -> float:
@@ -38,13 +47,13 @@ def whole_look(retention: Retention) -> float:
     raise AssertionError("the steps never end")
 
 
-def test_nothing_is_purged_unless_the_settings_say_so(filled: SqliteJournal) -> None:
+def test_nothing_is_purged_unless_the_settings_say_so(filled: StoredJournal) -> None:
     assert not Retention(filled, Settings()).wanted
     assert Retention(filled, Settings(retain_finished=0)).wanted
     assert Retention(filled, Settings(retain_finished_s=0)).wanted
 
 
-def test_what_is_too_old_goes(filled: SqliteJournal) -> None:
+def test_what_is_too_old_goes(filled: StoredJournal) -> None:
     retention = Retention(filled, Settings(retain_finished_s=86_400))
     assert whole_look(retention) == LONGEST_PAUSE_S
     assert counted(filled) == {SagaStatus.EXECUTING: 1, SagaStatus.FAILED: 1}
@@ -56,7 +65,7 @@ def test_what_is_too_old_goes(filled: SqliteJournal) -> None:
     assert counted(filled)[SagaStatus.COMPLETED] == 1
 
 
-def test_those_that_finished_last_are_kept(filled: SqliteJournal) -> None:
+def test_those_that_finished_last_are_kept(filled: StoredJournal) -> None:
     retention = Retention(filled, Settings(retain_finished=3))
     assert whole_look(retention) == COUNT_PAUSE_S
     assert ids(filled.list(status=SagaStatus.COMPLETED).sagas) == ["s29", "s28", "s27"]
@@ -65,7 +74,7 @@ def test_those_that_finished_last_are_kept(filled: SqliteJournal) -> None:
     assert ids(filled.list(status=SagaStatus.COMPLETED).sagas) == ["more", "s29", "s28"]
 
 
-def test_both_limits_hold(filled: SqliteJournal) -> None:
+def test_both_limits_hold(filled: StoredJournal) -> None:
     whole_look(Retention(filled, Settings(retain_finished=5, retain_finished_s=FOR_EVER_S)))
     assert counted(filled)[SagaStatus.COMPLETED] == 5
     whole_look(Retention(filled, Settings(retain_finished=4, retain_finished_s=0)))
@@ -74,7 +83,7 @@ def test_both_limits_hold(filled: SqliteJournal) -> None:
 
 @pytest.mark.parametrize("error", [JournalBusyError("held"), TypeError("a damaged row")])
 def test_a_refusal_is_told_once_and_the_next_look_goes_on(
-    filled: SqliteJournal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+    filled: StoredJournal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     retention = Retention(filled, Settings(retain_finished_s=5))
 

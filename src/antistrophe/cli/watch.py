@@ -66,8 +66,7 @@ def _print(console: Console, saga: SagaMetadata, wide: list[int]) -> None:
     busy = [f"{step.name} {step.status.value.replace('_', ' ')}" for step in saga.steps if step.finished_at is None]
     busy = [each for each in busy if not each.endswith((" pending", " skipped"))]
     waits = saga.waiting and f"waits: {times.with_local_times(saga.waiting, beside=saga.updated_at)}"
-    parked = saga.status is SagaStatus.FAILED  # what went wrong says more than that a person is waited for
-    texts = (*busy, *((saga.error, waits) if parked else (waits, saga.error)))
+    texts = (*busy, waits, saga.error)
     row = [
         screen.safe(times.moment(saga.updated_at, date=False), style="dim"),
         screen.safe_line(saga.id),

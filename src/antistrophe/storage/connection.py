@@ -50,6 +50,10 @@ class SqlDatabase(Protocol):
         """The place of the database, for messages. It tells no secret."""
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open on this connection."""
+
+    @property
     def in_own_transaction(self) -> bool:
         """Whether the transaction that is open on this connection is one of this thread or task."""
 

@@ -237,6 +237,11 @@ class Database:
         return self._connection
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open on this connection."""
+        return self._connection.in_transaction
+
+    @property
     def in_own_transaction(self) -> bool:
         """Whether the transaction that is open on this connection is one of this thread or task."""
         return self._own is not None and self._own.is_own

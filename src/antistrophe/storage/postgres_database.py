@@ -191,6 +191,11 @@ class PostgresDatabase:
             self._own = OwnTransaction(self.where)
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open on this connection."""
+        return self._open
+
+    @property
     def is_shared(self) -> bool:
         """Whether transactions take part in one that is given by ``share``."""
         return not isinstance(self._transaction, _Transaction)

@@ -63,6 +63,10 @@ class Asked(Protocol):
     def where(self) -> str:
         """The place of the database, for messages."""
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open on it all the same."""
+
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of one query."""
 
@@ -110,10 +114,13 @@ class OrderedFeed:
 
     def safe_head(self, database: Asked) -> int:
         """The last position up to which every transaction is over. Rows up to there are seen by the next statement.
+        Within a transaction it is the one that was found last.
 
         Raises JournalError on a standby.
         """
         with self._lock:
+            if database.in_transaction:  # it sees its own number as the next, and others' may be greater and open
+                return self._safe
             ((drawn,),) = database.rows(self._last_drawn)
             if drawn < self._safe:  # an older state of the database was put in its place
                 self._candidates.clear()

@@ -19,7 +19,7 @@ CREATE FUNCTION {SCHEMA}.append_1(
     changed boolean, its_status text, is_live boolean, is_final boolean, its_error text, its_waiting text,
     its_request text, its_name text, its_needs text[], its_digest bytea, its_shape bytea, shape_bytes bytea,
     OUT outcome text, OUT xid bigint, OUT at_position bigint, OUT at_seq bigint, OUT at_host text, OUT at_token bigint
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     many CONSTANT int := cardinality(packed);
     positions bigint[];
@@ -29,11 +29,9 @@ BEGIN
     END IF;
     xid := pg_current_xact_id()::text::bigint;
     LOCK TABLE {SCHEMA}.journal IN ROW EXCLUSIVE MODE;
-    IF many = 1 THEN
-        positions := ARRAY[nextval('{SCHEMA}.journal_positions')];
-    ELSE
-        positions := ARRAY(SELECT nextval('{SCHEMA}.journal_positions') FROM generate_series(1, many));
-    END IF;
+    FOR n IN 1..many LOOP
+        positions[n] := nextval('{SCHEMA}.journal_positions');
+    END LOOP;
     at_position := positions[many];
     IF expected = 0 THEN
         INSERT INTO {SCHEMA}.sagas(
@@ -77,14 +75,10 @@ BEGIN
             INSERT INTO {SCHEMA}.shapes(hash, shape) VALUES (its_shape, shape_bytes);
         END IF;
     END IF;
-    IF many = 1 THEN
-        INSERT INTO {SCHEMA}.journal(position, saga_id, seq, at, kind, entry, state)
-            VALUES (at_position, its_id, expected + 1, ats[1], kinds[1], packed[1], its_state);
-    ELSE
-        INSERT INTO {SCHEMA}.journal(position, saga_id, seq, at, kind, entry, state)
-            SELECT positions[n], its_id, expected + n, ats[n], kinds[n], packed[n],
-                CASE WHEN n = many THEN its_state END
-            FROM generate_series(1, many) AS n;
-    END IF;
+    FOR n IN 1..many LOOP
+        INSERT INTO {SCHEMA}.journal(position, saga_id, seq, at, kind, entry, state) VALUES (
+            positions[n], its_id, expected + n, ats[n], kinds[n], packed[n], CASE WHEN n = many THEN its_state END
+        );
+    END LOOP;
     outcome := 'written';
 END $$"""
