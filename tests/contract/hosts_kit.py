@@ -18,12 +18,13 @@ Kind = TypeVar("Kind")
 def add_sagas(
     database: PostgresDatabase, host: str | None, *sagas: tuple[str, str], needs: tuple[str, ...] = ()
 ) -> None:
-    """Each saga is an id and a status."""
+    """Each saga is an id and a status, or "accepted" where it has not begun."""
     for saga_id, status in sagas:
+        seq = 1 if status == "accepted" else 2
         database.execute(
             "INSERT INTO sagas(accepted, id, request_id, name, status, seq, updated, finished, host, token, needs)"
-            " VALUES (nextval('antistrophe.journal_positions'), ?, 'r', 'n', ?, 1, 1, ?, ?, 1, ?::text[])",
-            (saga_id, status, 1 if status == "failed" else None, host, list(needs)),
+            " VALUES (nextval('antistrophe.journal_positions'), ?, 'r', 'n', ?, ?, 1, ?, ?, 1, ?::text[])",
+            (saga_id, "executing" if seq == 1 else status, seq, 1 if status == "failed" else None, host, list(needs)),
         )
 
 

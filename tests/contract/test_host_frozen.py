@@ -18,23 +18,20 @@ from antistrophe.linux.dead_man import DeadMansSwitch, boot_time
 from antistrophe.linux.process import ProcessIdentity, die_with_parent, identity_of, is_alive, send_signal
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from tests.contract.hosts_kit import add_sagas, terms
-from tests.postgres_cluster import PostgresCluster
 from tests.waiting import until
 
 LEASE_S = 3.0
 LOOK_S = 0.02
 
 
-@pytest.fixture(scope="module")
-def url(postgres_cluster: PostgresCluster) -> Iterator[str]:
-    with postgres_cluster.database() as url:
-        yield url
+@pytest.fixture
+def url(empty_postgres: str) -> str:
+    return empty_postgres
 
 
 @pytest.fixture
 def database(url: str) -> Iterator[PostgresDatabase]:
     with contextlib.closing(open_postgres(url)) as database:
-        database.run("TRUNCATE antistrophe.hosts, antistrophe.sagas")
         yield database
 
 

@@ -31,21 +31,18 @@ from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from tests.contract.hosts_kit import LEASE_S, Clock, Host, add_sagas, closing_all, go_on, terms
-from tests.postgres_cluster import PostgresCluster
 
 Makes = Callable[..., Host]
 
 
-@pytest.fixture(scope="module")
-def url(postgres_cluster: PostgresCluster) -> Iterator[str]:
-    with postgres_cluster.database() as url:
-        yield url
+@pytest.fixture
+def url(empty_postgres: str) -> str:
+    return empty_postgres
 
 
 @pytest.fixture
 def database(url: str) -> Iterator[PostgresDatabase]:
     with contextlib.closing(open_postgres(url)) as database:
-        database.run("TRUNCATE antistrophe.hosts, antistrophe.sagas")
         yield database
 
 
@@ -265,7 +262,7 @@ def test_it_claims_no_more_than_there_is_room_whatever_is_said_late(
 
 def test_what_waits_at_a_full_host_is_shared(make: Makes, clock: Clock, database: PostgresDatabase) -> None:
     full, host = make("a", room=0), make("b", steal_s=0.0)
-    add_sagas(database, full.id, ("s-1", "executing"), ("s-2", "not_started"))
+    add_sagas(database, full.id, ("s-1", "executing"), ("s-2", "accepted"))
     go_on(clock, [full, host], 1.0)
     assert host.sagas == ["s-2"]
     assert full.sagas == []
@@ -273,7 +270,7 @@ def test_what_waits_at_a_full_host_is_shared(make: Makes, clock: Clock, database
 
 def test_a_saga_moves_on_or_has_to_stay(make: Makes, clock: Clock, database: PostgresDatabase) -> None:
     one = make("a")
-    add_sagas(database, None, ("s", "not_started"))
+    add_sagas(database, None, ("s", "accepted"))
     go_on(clock, [one], 1.0)
     ((claimed,),) = (each.sagas for each in one.told(Claimed))
     one.say(MoveOn("s", claimed.token))

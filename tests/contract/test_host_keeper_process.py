@@ -29,20 +29,17 @@ from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.linux.dead_man import boot_time
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from tests.contract.hosts_kit import terms
-from tests.postgres_cluster import PostgresCluster
 from tests.tcp_proxy import TcpProxy
 
 
-@pytest.fixture(scope="module")
-def url(postgres_cluster: PostgresCluster) -> Iterator[str]:
-    with postgres_cluster.database() as url:
-        yield url
+@pytest.fixture
+def url(empty_postgres: str) -> str:
+    return empty_postgres
 
 
 @pytest.fixture
 def database(url: str) -> Iterator[PostgresDatabase]:
     with contextlib.closing(open_postgres(url)) as database:
-        database.run("TRUNCATE antistrophe.hosts, antistrophe.sagas")
         yield database
 
 

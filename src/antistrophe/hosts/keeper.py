@@ -227,7 +227,7 @@ class HostKeeper:
         lapsed = self._watch.looked(others, look.server, asked_at, self._clock())
         self._look_at = min(self._clock() + POLL_S, self._watch.next_lapse)
         self._say_trouble(None)
-        self._say_hosts(tuple(sorted(each.host for each in others if not each.ended)))
+        self._say_hosts(tuple(sorted(each.host for each in others)))
         ended = []
         for lease in lapsed:
             yield

@@ -145,13 +145,11 @@ class HostLease:
 
 @dataclass(frozen=True, slots=True)
 class SeenLease:
-    """The lease of a host as a row of the database shows it: the counter of its renewals only grows."""
+    """A lease that a host holds, as a row of the database shows it: the counter of its renewals only grows."""
 
     host: str
     counter: int
     lease_s: float
-    ended: bool = False
-    """Nobody holds it any more: its host has handed over, or another host has taken it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +194,6 @@ class LeaseWatch:
             key = (lease.host, lease.counter, lease.lease_s)
             since = known.get(key, answered_at)
             self._since[key] = since
-            if lease.ended:
-                continue
             if asked_at - since >= lease.lease_s:
                 lapsed.append(LapsedLease(lease.host, lease.counter, server))
             else:

@@ -7,6 +7,7 @@ the same time skip each other's rows, so each saga is claimed once.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -15,19 +16,26 @@ from antistrophe.hosts.stored_hosts import DURABLY
 from antistrophe.records import SagaStatus
 from antistrophe.storage.postgres_database import PostgresDatabase
 
-_COMPENSATING, _NOT_STARTED = SagaStatus.COMPENSATING.value, SagaStatus.NOT_STARTED.value
+_COMPENSATING = SagaStatus.COMPENSATING.value
+_NOT_BEGUN = "seq = 1"  # accepted, and nothing more
 
-_FIT = "finished IS NULL AND needs <@ ?::text[] AND ? <> ALL (unfit)"
+_OWNERS_AT_ONCE = 50
+
+_FIT = "needs <@ ?::text[] AND ? <> ALL (unfit)"
+# Where it fits no host that takes sagas, any may have it: there it waits where people see it, and can turn back.
+_FIT_OR_FITS_NOBODY = f"""(({_FIT}) OR NOT EXISTS (
+            SELECT FROM antistrophe.hosts WHERE ended IS NULL AND NOT draining
+            AND sagas.needs <@ hosts.labels AND hosts.id <> ALL (sagas.unfit)))"""
 _ALIVE = "EXISTS (SELECT FROM antistrophe.hosts WHERE id = ? AND ended IS NULL AND NOT draining)"
 _TAKE = """
     UPDATE antistrophe.sagas SET host = ?, token = token + 1, needs = '{}', owned_since = clock_timestamp()
     FROM free WHERE sagas.accepted = free.accepted RETURNING sagas.accepted, sagas.id, sagas.token, sagas.status"""
 
 
-def _take(which: str, order: str) -> str:
+def _take(which: str, order: str, fit: str = _FIT_OR_FITS_NOBODY) -> str:
     return f"""
     WITH free AS (
-        SELECT accepted FROM antistrophe.sagas WHERE {which} AND {_FIT} AND {_ALIVE}
+        SELECT accepted FROM antistrophe.sagas WHERE {which} AND finished IS NULL AND {fit} AND {_ALIVE}
         ORDER BY {order} LIMIT ? FOR NO KEY UPDATE SKIP LOCKED
     ) {_TAKE}"""
 
@@ -41,8 +49,9 @@ _CLAIM_COMPENSATING = _take(
 _CLAIM_OF = _take(_OF_OWNER, "host, accepted")
 _CLAIM_OF_NOBODY = _take("host IS NULL", "host, accepted")
 _STEAL_OF = _take(
-    f"{_OF_OWNER} AND status = '{_NOT_STARTED}' AND owned_since < clock_timestamp() - ? * interval '1 second'",
+    f"{_OF_OWNER} AND {_NOT_BEGUN} AND owned_since < clock_timestamp() - ? * interval '1 second'",
     "host, accepted",
+    _FIT,
 )
 
 _CLAIM_ONE = f"""
@@ -85,9 +94,12 @@ class StoredClaims:
 
     def claim(self, owners: Owners, limit: int) -> list[ClaimedSaga]:
         """Take sagas of owners without a lease, and of nobody: at most ``limit``, compensating ones first, then those
-        that one owner has accepted first. None where this host's own lease has ended, or it drains."""
+        that an owner has accepted first. Those that another host fits better are left to it. None where this host's own
+        lease has ended, or it drains."""
         sources: list[_Source] = [(_CLAIM_COMPENSATING, (list(owners.free), owners.nobody))]
-        sources += [(_CLAIM_OF, (owner, owner)) for owner in owners.free]
+        # Drawn, so that owners whose sagas fit nobody here don't stand in the way of the others for ever.
+        drawn = random.sample(owners.free, min(len(owners.free), _OWNERS_AT_ONCE))
+        sources += [(_CLAIM_OF, (owner, owner)) for owner in drawn]
         sources += [(_CLAIM_OF_NOBODY, ())] * owners.nobody
         return self._take(sources, limit)
 

@@ -43,8 +43,8 @@ _RENEW = f"""
     FROM durably WHERE id = ? AND ended IS NULL
     RETURNING counter, draining"""
 
-# All hosts, and the owners of unfinished sagas, in one question, for it is asked again and again. An owner is found by
-# one step in the index: the number of owners counts, not that of sagas.
+# The live hosts, and the owners of unfinished sagas, in one question, for it is asked again and again. An owner is
+# found by one step in the index: the number of owners counts, not that of sagas.
 _LOOK = f"""
     WITH RECURSIVE owners(host) AS (
         SELECT min(host) FROM antistrophe.sagas WHERE finished IS NULL
@@ -56,9 +56,9 @@ _LOOK = f"""
         UNION ALL
         SELECT NULL WHERE EXISTS (SELECT FROM antistrophe.sagas WHERE finished IS NULL AND host IS NULL)
     )
-    SELECT coalesce(hosts.id, owning.host), hosts.counter, hosts.lease_s, hosts.ended IS NOT NULL,
-        hosts.is_full OR hosts.draining, owning IS NOT NULL OR hosts.id IS NULL, {_SERVER}, pg_is_in_recovery()
-    FROM antistrophe.hosts FULL JOIN owning ON hosts.id = owning.host"""
+    SELECT coalesce(live.id, owning.host), live.counter, live.lease_s, live.is_full OR live.draining,
+        owning IS NOT NULL OR live.id IS NULL, {_SERVER}, pg_is_in_recovery()
+    FROM (SELECT * FROM antistrophe.hosts WHERE ended IS NULL) AS live FULL JOIN owning ON live.id = owning.host"""
 
 _END_LAPSED = f"""
     WITH durably AS (SELECT {DURABLY})
@@ -92,7 +92,7 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The leases of all hosts, as one server shows them, and whose unfinished sagas there are."""
+    """The leases that hosts hold, as one server shows them, and whose unfinished sagas there are."""
 
     leases: tuple[SeenLease, ...]
     server: str
@@ -127,18 +127,12 @@ class StoredHosts:
                 f"{self._database.where} is a standby, which may show old rows: hosts have to reach the primary (add"
                 " target_session_attrs=read-write to the URL)"
             )
-        known = [row for row in rows if row[1] is not None]
-        alive = {host for host, _, _, ended, *_ in known if not ended}
-        owners = {host: is_full for host, _, _, _, is_full, owns, *_ in rows if owns}
-        return Look(
-            tuple(SeenLease(host, counter, lease_s, ended) for host, counter, lease_s, ended, *_ in known),
-            rows[0][-2] if rows else "",
-            Owners(
-                free=tuple(sorted(host for host in owners if host is not None and host not in alive)),
-                full=tuple(sorted(host for host, is_full in owners.items() if is_full and host in alive)),
-                nobody=None in owners,
-            ),
-        )
+        leases = tuple(SeenLease(*row[:3]) for row in rows if row[1] is not None)
+        alive = {lease.host for lease in leases}
+        owners = {host: is_full for host, _, _, is_full, owns, *_ in rows if owns}
+        free = tuple(sorted(host for host in owners if host is not None and host not in alive))
+        full = tuple(sorted(host for host, is_full in owners.items() if is_full and host in alive))
+        return Look(leases, rows[0][-2] if rows else "", Owners(free, full, nobody=None in owners))
 
     def end_lapsed(self, lapsed: LapsedLease, by: str) -> bool:
         """End a lease that was watched until it lapsed. False where it was renewed, or ended by another host, since."""
