@@ -43,6 +43,7 @@ def environment() -> Environment:
         local_times=times.with_local_times,
         order_path=order_path,
         with_code=_with_code,
+        sagas=lambda number: "1 saga" if number == 1 else f"{number} sagas",
     )
     return made
 
