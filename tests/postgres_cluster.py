@@ -163,11 +163,16 @@ class PostgresCluster:
         self.stop(mode)
         self.start()
 
+    def family(self) -> list[int]:
+        """The pids of the server and of all its processes."""
+        assert self._server is not None, "the server runs"
+        return [self._server.pid, *self._children()]
+
     def kill(self) -> None:
         """Kill the server and all of its processes at once, as where the machine fails."""
         if self._server is None:
             return
-        family = [self._server.pid, *self._children()]
+        family = self.family()
         for pid in family:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

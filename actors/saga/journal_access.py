@@ -31,8 +31,10 @@ from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.scheduling.admission import AdmissionRank, rank_of
 from antistrophe.serialization.struct_dataclass import dataclass
+from antistrophe.settings import Settings
 
-SERVER_PATIENCE_S = 1.0
+SERVER_PATIENCE = 0.05
+"""How much of a host's lease a call may wait for the server: what waits can't end attempts meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,14 @@ class JournalAccess:
     """The journal for one actor. Every method raises JournalError if the file can't be used."""
 
     def __init__(self, base: Configuration, patience_s: float) -> None:
-        """``patience_s``: how long a call waits at most while another process holds the file's lock; for a server it
-        is a second, because each answer takes its way through a network."""
+        """``patience_s``: how long a call waits at most while another process holds the file's lock; for a server that
+        may be more, because each answer takes its way through a network."""
         self._clock_offset_s = base.clock_offset_s
         self._host = base.host_id
         self._journal = open_journal(
             JournalPlace.of_home(base.home, base.settings.journal),
             synchronous=base.settings.synchronous,
-            patience_s=patience_s if base.settings.journal is None else max(patience_s, SERVER_PATIENCE_S),
+            patience_s=_patience_s(base.settings, patience_s),
             owner=FirstOwner(base.host_id) if base.host_id else None,
         )
         self._refusals = JournalRefusals()
@@ -171,6 +173,10 @@ class JournalAccess:
             log.error("%s", error)
             accepted = None
         return AdmissionRank(saga_id) if accepted is None else rank_of(accepted.spec)
+
+
+def _patience_s(settings: Settings, of_file_s: float) -> float:
+    return of_file_s if settings.journal is None else max(of_file_s, SERVER_PATIENCE * settings.lease_s)
 
 
 def _events(saga: Saga, seq: int, entries: Sequence[Entry]) -> list[SagaEvent]:

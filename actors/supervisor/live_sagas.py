@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,7 @@ from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, HostProcess, SagaHostPool
 from antistrophe.definition.spec import Origin, SagaSpec
+from antistrophe.errors import JournalError
 from antistrophe.messages import (
     AdoptProcess,
     BeginSaga,
@@ -194,18 +196,14 @@ class LiveSagas:
         heapq.heappush(self._to_tell_again, (self._supervisor.now() + live.tell_again_s, live.id, live.actors))
         waiters, orders = tuple(live.waiters.values()), tuple(live.orders)
         begin = live.begin
-        if begin is not None and (new or not self._journal.knows(live.id)):
-            self._supervisor.send(
-                host.address,
-                BeginSaga(
-                    begin.request_id,
-                    begin.spec,
-                    live.grant,
-                    begin.acknowledge,
-                    waiters,
-                    asked=new and live.grant is None,
-                ),
-            )
+        try:
+            known = begin is None or (not new and self._journal.knows(live.id))
+        except JournalError:  # nobody can say, so it is told later
+            return
+        if begin is not None and not known:
+            asked = new and live.grant is None
+            first = BeginSaga(begin.request_id, begin.spec, live.grant, begin.acknowledge, waiters, asked=asked)
+            self._supervisor.send(host.address, first)
         else:
             self._supervisor.send(host.address, ResumeSaga(live.id, waiters, orders))
             live.orders.clear()
@@ -301,7 +299,8 @@ class LiveSagas:
         if delay_s == 0.0 and not self._draining:
             self._spawn(live)
         else:
-            live.urgent = self._journal.status(live.id) is SagaStatus.COMPENSATING
+            with contextlib.suppress(JournalError):  # then it is as urgent as it was
+                live.urgent = self._journal.status(live.id) is SagaStatus.COMPENSATING
             self._leave(live)
             self._set_alarm(live, self._supervisor.now() + delay_s)
 

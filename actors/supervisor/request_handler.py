@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import fields
 
 from antistrophe.actors.saga.journal_access import JournalAccess
@@ -204,14 +205,17 @@ class RequestHandler:
                 self._tell_outcome(message.saga_id, to)
             return
         starter = None if live.begin is None else live.begin.acknowledge
-        purged = self._journal.purged(message.saga_id) if message.error == SagaExistsError.__name__ else None
+        purged = None
+        if message.error == SagaExistsError.__name__:
+            with contextlib.suppress(JournalError):  # the refusal says it too
+                purged = self._journal.purged(message.saga_id)
         for to in [*live.waiters.values(), *live.late.values(), *([] if starter is None else [starter])]:
             self._supervisor.send(to.address, Rejected(to.correlation, message.error, message.refusal, purged))
 
     def _tell_outcome(self, saga_id: str, to: Waiter) -> None:
         try:
             outcome = outcome_of(self._journal.load(saga_id))
-        except SagaExistsError as error:
+        except (SagaExistsError, JournalError) as error:
             self._supervisor.send(to.address, rejection(to.correlation, error))
             return
         if outcome is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from antistrophe import (
 )
 from antistrophe.cli import main
 from antistrophe.errors import AntistropheError, JournalError
+from antistrophe.linux.process import identity_of
 from antistrophe.linux.procfs import all_pids
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.metrics import collector
@@ -32,6 +35,9 @@ from tests.waiting import until
 
 SECRET = "s3cr3t-Word-4711"
 
+PATIENT_S = 60.0
+"""The lease: a twentieth of it a call waits for the server, which may be slow on a machine that is busy."""
+
 
 def with_password(url: str) -> str:
     """The same database, whose server asks for no password; but one is sent."""
@@ -40,7 +46,7 @@ def with_password(url: str) -> str:
 
 @contextmanager
 def opened(home: Path, url: str, **settings: object) -> Iterator[SagaOrchestrator]:
-    with SagaOrchestrator(home, journal=url, settings=Settings(drain_s=0.2, **settings)) as system:  # type: ignore[arg-type]
+    with SagaOrchestrator(home, journal=url, settings=Settings(drain_s=0.2, lease_s=PATIENT_S, **settings)) as system:  # type: ignore[arg-type]
         yield system
     assert processes_of_home(home) == []
 
@@ -119,7 +125,9 @@ def test_what_was_accepted_goes_on_after_the_death_of_everything(
     home = tmp_path / "home"
     again = stage.saga(stage.act("first"), stage.act("second", "gate:open", idempotent=True))
     doubted = stage.saga(stage.act("first"), stage.act("second", "gate:open"))
-    with SagaOrchestrator(home, journal=postgres_store_url, settings=Settings(drain_s=0.2)) as system:
+    with SagaOrchestrator(
+        home, journal=postgres_store_url, settings=Settings(drain_s=0.2, lease_s=PATIENT_S)
+    ) as system:
         for saga in (again, doubted):
             system.start(saga)
             until(lambda saga=saga: stage.log.find(saga.id, "begin", "second"), "the second step")  # type: ignore[misc]
@@ -158,12 +166,43 @@ def test_attempts_run_on_while_the_database_is_away_and_their_results_are_journa
         assert len(stage.log.find(later.id, "begin")) == 1
 
 
+def test_an_attempt_ends_in_time_while_the_server_hangs_and_the_system_outlives_that(
+    tmp_path: Path, stage: Stage
+) -> None:
+    require_postgres()
+    with PostgresCluster() as cluster, cluster.database() as url:
+        saga = stage.saga(stage.act("first"), stage.act("hangs", "hang", timeout_s=1.0, kill_grace_s=0.2))
+        with SagaOrchestrator(tmp_path / "home", journal=url, settings=Settings(drain_s=0.2, lease_s=10.0)) as system:
+            system.start(saga)
+            until(lambda: stage.log.find(saga.id, "begin", "hangs"), "the step that hangs")
+            supervisor, step = pid_of(system, "supervisor"), pid_of(system, "step", saga.id)
+            for pid in (family := cluster.family()):
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                until(lambda: identity_of(step) is None, "the end of the attempt")
+            finally:
+                for pid in family:
+                    os.kill(pid, signal.SIGCONT)
+            until(lambda: _status(system, saga.id) is SagaStatus.COMPENSATED, "the undo, once the server goes on")
+            assert "timed out after 1 s" in (seen(system, saga.id).error or "")
+            assert pid_of(system, "supervisor") == supervisor
+
+
+def _status(system: SagaOrchestrator, saga_id: str) -> SagaStatus | None:
+    """The status; None while the journal can't be read."""
+    try:
+        return seen(system, saga_id).status
+    except JournalError:
+        return None
+
+
 def test_two_homes_share_a_database_and_each_works_on_its_own_sagas(
     tmp_path: Path, stage: Stage, postgres_store_url: str
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     saga = stage.saga(stage.act("pay", "gate:open", idempotent=True), stage.act("send"))
-    with SagaOrchestrator(first, journal=postgres_store_url, settings=Settings(drain_s=0.2, host_name="a1")) as one:
+    settings = Settings(drain_s=0.2, lease_s=PATIENT_S, host_name="a1")
+    with SagaOrchestrator(first, journal=postgres_store_url, settings=settings) as one:
         one.start(saga)
         until(lambda: stage.log.find(saga.id, "begin"), "the step")
         with opened(second, postgres_store_url, host_name="b1") as other:
