@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess
-from antistrophe.actors.supervisor.live_sagas import LiveSagas
+from antistrophe.actors.supervisor.dispatching import Dispatching
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.errors import JournalError
@@ -12,6 +12,8 @@ from antistrophe.messages import Address, Drain, Drained
 
 DRAIN_GRACE_S = 1.0
 """How long an attempt has for cleaning up, when it is ended because the system stops."""
+
+THE_SYSTEM_STOPS = "the system stops"
 
 _NAMED = 5
 """How many of the sagas that are left undone are named."""
@@ -21,10 +23,10 @@ class Draining:
     """The drain that was ordered last. ``begun``: it was ordered, and nobody has wanted the system since."""
 
     def __init__(
-        self, supervisor: SupervisorPort, sagas: LiveSagas, processes: ProcessKeeper, journal: JournalAccess
+        self, supervisor: SupervisorPort, dispatching: Dispatching, processes: ProcessKeeper, journal: JournalAccess
     ) -> None:
         self._supervisor = supervisor
-        self._sagas = sagas
+        self._dispatching = dispatching
         self._processes = processes
         self._journal = journal
         self._order: Drain | None = None
@@ -39,8 +41,7 @@ class Draining:
     def begin(self, order: Drain, sender: Address) -> None:
         """Start no further attempt."""
         if self._order is None:
-            self._processes.freeze()
-            self._sagas.drain()
+            self._dispatching.halt(THE_SYSTEM_STOPS)
         if self._order != order:
             self._order, self._answer_to = order, sender
             self._until, self._fenced = self._supervisor.now() + order.drain_s, 0
@@ -51,8 +52,7 @@ class Draining:
         """The system is wanted again: everything goes on, with the attempts that run."""
         log.info("the system is wanted again, and goes on")
         self._order = self._answer_to = None
-        self._processes.thaw()
-        self._sagas.go_on()
+        self._dispatching.go_on(THE_SYSTEM_STOPS)
 
     def look(self) -> None:
         """End what runs once its time is over, and answer when nothing runs any more."""

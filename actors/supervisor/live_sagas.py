@@ -58,13 +58,13 @@ class LiveSagas:
         self._sagas: dict[str, LiveSaga] = {}
         self._alarms: list[tuple[float, str]] = []
         self._to_tell_again: list[tuple[float, str, int]] = []
-        self._draining = False
+        self._halted = ""
 
     # --- coming and going --------------------------------------------------------------------------------------
 
     def full(self, spec: SagaSpec) -> str | None:
         """Why a new saga would have to wait, or None."""
-        return "its turn: the system stops" if self._draining else self._admission.full(rank_of(spec))
+        return f"its turn: {self._halted}" if self._halted else self._admission.full(rank_of(spec))
 
     def get(self, saga_id: str) -> LiveSaga | None:
         """The live saga of that id, or None."""
@@ -147,19 +147,19 @@ class LiveSagas:
 
     def wake(self, live: LiveSaga) -> None:
         """Give a saga that sleeps or waits its actor now, because there is an order for it."""
-        if live.host is None and not self._draining:
+        if live.host is None and not self._halted:
             live.sleeps_until = None
             self._admission.admit(live.id, live.rank)
             self._spawn(live)
 
-    def drain(self) -> None:
-        """Start nothing more."""
-        self._draining = True
+    def drain(self, why: str) -> None:
+        """Start nothing more; ``why`` is shown with the sagas that are accepted meanwhile."""
+        self._halted = why
         self.hosts.drain()
 
     def go_on(self) -> None:
         """Start what is to start, again."""
-        self._draining = False
+        self._halted = ""
         self.hosts.go_on()
         for live in list(self._sagas.values()):
             if live.orders:
@@ -169,7 +169,7 @@ class LiveSagas:
     # --- actors ------------------------------------------------------------------------------------------------
 
     def _spawn_due(self) -> None:
-        if self._draining:
+        if self._halted:
             return
         for saga_id in self._admission.due():
             if (live := self._sagas.get(saga_id)) is None:
@@ -296,7 +296,7 @@ class LiveSagas:
         self._processes.withdraw(live.id)
         live.orphan = self._processes.lease_of(live.id)
         delay_s = live.restarts.delay_s(self._supervisor.now())
-        if delay_s == 0.0 and not self._draining:
+        if delay_s == 0.0 and not self._halted:
             self._spawn(live)
         else:
             with contextlib.suppress(JournalError):  # then it is as urgent as it was
@@ -327,7 +327,7 @@ class LiveSagas:
             if live is not None and live.sleeps_until == due and live.host is None:
                 self.enqueue(live)
         self._spawn_due()
-        while not self._draining and self._to_tell_again and self._to_tell_again[0][0] <= now:
+        while not self._halted and self._to_tell_again and self._to_tell_again[0][0] <= now:
             _, saga_id, actors = heapq.heappop(self._to_tell_again)
             live = self._sagas.get(saga_id)
             if live is not None and live.host is not None and live.actors == actors:

@@ -14,6 +14,7 @@ from antistrophe.actors.registry import RegistryActor
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.step.attempt_file import remove_all_attempt_files
 from antistrophe.actors.supervisor.clients import Clients
+from antistrophe.actors.supervisor.dispatching import Dispatching
 from antistrophe.actors.supervisor.draining import Draining
 from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.live_saga import TELL_AGAIN_S
@@ -169,7 +170,8 @@ class SupervisorActor(RuntimeActor):
         self.environments = Environments(self.now())
         self.processes = ProcessKeeper(self, message, uuid.uuid4().hex[:12], self.environments)
         self.sagas = LiveSagas(self, message, hosts, self.processes, journal, self.environments)
-        self.draining = Draining(self, self.sagas, self.processes, journal)
+        self.dispatching = Dispatching(self.sagas, self.processes)
+        self.draining = Draining(self, self.dispatching, self.processes, journal)
         self.clients = Clients(self.now())
         self.requests = RequestHandler(self, self.sagas, journal, self.clients)
         self._parked = None if settings.on_parked is None else self._parked_sagas(journal, settings.on_parked)
