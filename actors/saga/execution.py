@@ -28,8 +28,13 @@ class Change:
     position: int
 
 
+FIRST_TOKEN = 1
+"""By which the host owns a saga that has accepted it, where several hosts share a journal. It grows with each owner."""
+
+
 class Execution:
-    """The saga as its actor holds it.
+    """The saga as its actor holds it. ``token``: by which its host owned it when this actor read it; where the saga has
+    changed hands since, be it there and back, what the actor writes is refused.
 
     While the journal refuses (a full disk, a lock that another process holds), the saga is ``stuck``: the inputs that
     stay true are kept, each once, and ``retry`` decides them again.
@@ -40,6 +45,7 @@ class Execution:
         self._evidence = evidence
         self._host = host
         self._saga: Saga | None = None
+        self.token = FIRST_TOKEN
         self._backlog: tuple[Input, ...] = ()
         self._dead: tuple[str, ...] = ()
         self.refusal: JournalError | None = None
@@ -76,13 +82,14 @@ class Execution:
         accepted = SagaAccepted(now, message.request_id, message.spec, self._host.wall())
         said: Input = Resumed() if message.grant is None else _granted(message.grant)
         entries, saga = transition(evolve(None, accepted), said, now)
-        position = self._journal.commit(None, saga, (accepted, *entries))
+        position = self._journal.commit(None, saga, (accepted, *entries), self.token)
         self._saga = saga
         return Change(None, saga, position)
 
     def load(self, saga_id: str) -> None:
-        """Read the saga from the journal, and decide what its last entry left undecided."""
-        self._saga = self._journal.load(saga_id)
+        """Read the saga from the journal, and decide what its last entry left undecided. Raises SagaTakenError where it
+        is another host's."""
+        self._saga, self.token = self._journal.take(saga_id)
         self.tell(Resumed())
 
     def tell(self, said: Input) -> Change | None:
@@ -114,7 +121,7 @@ class Execution:
         if not entries:
             return None
         try:
-            position = self._journal.commit(before, after, entries)
+            position = self._journal.commit(before, after, entries, self.token)
         except JournalError as error:
             self.refusal = error
             self._keep(said)

@@ -67,12 +67,15 @@ class SagaHost(RuntimeActor):
 
     def _on_configuration(self, message: HostConfiguration, sender: Address) -> None:
         self._registry = message.registry
+        if self._journal is not None:
+            self._journal.host_is(message.host_id)
         if self.sagas is not None:
             self._draining = message.draining
             self.sagas.drain_or_go_on(message)
             return
         self.configure(message.base)
         self._journal = JournalAccess(message.base, _JOURNAL_PATIENCE_S)
+        self._journal.host_is(message.host_id)
         evidence = AttemptEvidence(message.base.home)
         self.sagas = HostedSagas(self, self._journal, evidence, sender, message.base.settings)
         self.sagas.draining = self._draining

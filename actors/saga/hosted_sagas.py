@@ -14,7 +14,16 @@ from antistrophe.actors.saga.batch_commit import LONGEST_S, Batch
 from antistrophe.actors.saga.ports import EvidencePort, HostProcessPort, SharedJournalPort
 from antistrophe.actors.saga.saga import SagaActor
 from antistrophe.errors import JournalError, SagaExistsError
-from antistrophe.messages import Address, BeginSaga, HostConfiguration, ResumeSaga, SagaActorFailed, SagaEnded
+from antistrophe.journal.saga_owner import SagaTakenError
+from antistrophe.messages import (
+    Address,
+    BeginSaga,
+    HostConfiguration,
+    ResumeSaga,
+    SagaActorFailed,
+    SagaEnded,
+    SagaTaken,
+)
 from antistrophe.settings import Settings
 
 log = logging.getLogger("antistrophe")
@@ -107,6 +116,10 @@ class HostedSagas:
         except SagaExistsError as error:  # it had finished, and was purged before this actor began
             self.leave(saga_id)
             self.send(self.supervisor, SagaEnded(saga_id, None, str(error), type(error).__name__))
+        except SagaTakenError as error:
+            log.warning("%s", error, extra={"saga_id": saga_id})
+            self.leave(saga_id)
+            self.send(self.supervisor, SagaTaken(saga_id))
         except Exception:
             # What the actor holds may be half of a change; the next actor starts from the journal, which is whole.
             kind = type(message).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_refusals import JournalRefusals, WatchedGroup
@@ -13,8 +13,8 @@ from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError
-from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, SeqConflictError, open_journal
-from antistrophe.journal.saga_owner import FirstOwner, SagaTakenError
+from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, open_journal
+from antistrophe.journal.saga_owner import Ownership, SagaTakenError
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.messages import Configuration
 from antistrophe.records import PurgedSaga, SagaStatus
@@ -47,6 +47,28 @@ class OpenSaga:
     rank: AdmissionRank
 
 
+class ThisHost:
+    """The ``SagaOwner`` of one actor. ``host``: this host's id among those that share the journal. ``token``: the one
+    of the saga that is written next."""
+
+    def __init__(self) -> None:
+        self.host = ""
+        self.token = 1
+
+    def token_of(self, saga_id: str) -> int:  # noqa: ARG002 - it was told for the saga that is written
+        """See ``SagaOwner``."""
+        return self.token
+
+    def taken(self, saga_id: str, owned: Ownership | None) -> int:
+        """An actor goes on with a saga that is owned so. Returns the token. Raises SagaTakenError where another host
+        owns it."""
+        if owned is None:
+            return 1
+        if owned.host != self.host:
+            raise SagaTakenError(saga_id, host=owned.host, token=owned.token)
+        return owned.token
+
+
 class JournalAccess:
     """The journal for one actor. Every method raises JournalError if the file can't be used."""
 
@@ -54,21 +76,23 @@ class JournalAccess:
         """``patience_s``: how long a call waits at most while another process holds the file's lock; for a server that
         may be more, because each answer takes its way through a network."""
         self._clock_offset_s = base.clock_offset_s
-        self._host = base.host_id
+        self._owner = ThisHost()
         self._journal = open_journal(
             JournalPlace.of_home(base.home, base.settings.journal),
             synchronous=base.settings.synchronous,
             patience_s=_patience_s(base.settings, patience_s),
-            owner=FirstOwner(base.host_id) if base.host_id else None,
+            owner=self._owner,
         )
         self._refusals = JournalRefusals()
         self._group: WatchedGroup | None = None
         self.position = 0
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry]) -> int:
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int = 1) -> int:
         """Make the entries between two states durable, with their events. Returns the position of the last entry.
-        Raises SeqConflictError if another actor has gone on with this saga."""
+        Raises SeqConflictError if another actor has gone on with this saga, and SagaTakenError if this host does not
+        own it by that token."""
         seq = 0 if before is None else before.seq
+        self._owner.token = token
         ahead_s = time.time() - time.monotonic() - self._clock_offset_s
         try:
             self.position = self._journal.append(
@@ -79,8 +103,6 @@ class JournalAccess:
                 row=row_after(before, after, entries, ahead_s),
                 ahead_s=ahead_s,
             )
-        except SagaTakenError as error:
-            raise SeqConflictError(after.id, expected=seq, actual=seq) from error
         except JournalError as error:
             self._refusals.refused(error)
             raise
@@ -106,6 +128,24 @@ class JournalAccess:
             saga = evolve(saga, entry)
         assert saga is not None
         return self.commit(None, saga, entries)
+
+    def host_is(self, host_id: str) -> None:
+        """This host has that id among those that share the journal."""
+        self._owner.host = host_id
+
+    def take(self, saga_id: str) -> tuple[Saga, int]:
+        """See ``JournalPort``. Who owns the saga is read first: whoever takes it after that is not overlooked."""
+        token = self._owner.taken(saga_id, self._journal.ownership(saga_id))
+        return self.load(saga_id), token
+
+    def ownership(self, saga_id: str) -> Ownership | None:
+        """Which host owns the saga, and by which token; None where the journal is this system's alone."""
+        return self._journal.ownership(saga_id)
+
+    def is_elsewhere(self, saga_id: str) -> bool:
+        """Whether another host owns the saga, or none does."""
+        owned = self._journal.ownership(saga_id)
+        return owned is not None and owned.host != self._owner.host
 
     def load(self, saga_id: str) -> Saga:
         """The saga, replayed from its journal entries. Raises SagaExistsError where it was purged."""
@@ -134,16 +174,12 @@ class JournalAccess:
         """The id of the request that the saga was accepted for, or None if no saga has that id."""
         return self._journal.request_id(saga_id) if is_text(saga_id) else None
 
-    def host_of(self, saga_id: str) -> str | None:
-        """The id of the host that owns the saga, where it is another one than this; else None."""
-        owned = self._journal.ownership(saga_id)
-        return None if owned is None or owned.host in (None, self._host) else owned.host
-
-    def open_sagas(self) -> list[OpenSaga]:
-        """The sagas to go on with, in order of acceptance."""
+    def open_sagas(self, besides: Collection[str] = ()) -> list[OpenSaga]:
+        """The sagas to go on with, in order of acceptance, ``besides`` those that are known."""
         return [
             OpenSaga(saga_id, self._journal.request_id(saga_id) or "", compensating, self.rank(saga_id))
             for saga_id, compensating in self._journal.live()
+            if saga_id not in besides
         ]
 
     def parked(self, limit: int, cursor: str | None) -> SagaPage:

@@ -47,12 +47,14 @@ class JournalPort(Protocol):
 
     position: int
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry]) -> int:
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> int:
         """Append the entries between two states of a saga. Returns the position of the last one. Raises
-        SeqConflictError where somebody else has appended to this saga, JournalError where the journal refuses."""
+        SeqConflictError where somebody else has appended to this saga, SagaTakenError where this host does not own it
+        by that token, JournalError where the journal refuses."""
 
-    def load(self, saga_id: str) -> Saga:
-        """The saga as its entries tell it. Raises JournalError."""
+    def take(self, saga_id: str) -> tuple[Saga, int]:
+        """The saga as its entries tell it, for the actor that goes on with it, and the token by which this host owns
+        it. Raises SagaTakenError where another host does, and JournalError."""
 
 
 class GroupPort(Protocol):

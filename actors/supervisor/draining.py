@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.supervisor.dispatching import Dispatching
@@ -9,6 +11,12 @@ from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.errors import JournalError
 from antistrophe.messages import Address, Drain, Drained
+
+if TYPE_CHECKING:
+    from antistrophe.actors.supervisor.among_hosts import AmongHosts
+
+HAND_OVER_S = 2.0
+"""How long a system that stops tries to end its lease, where it has one. Else that lapses."""
 
 DRAIN_GRACE_S = 1.0
 """How long an attempt has for cleaning up, when it is ended because the system stops."""
@@ -23,7 +31,12 @@ class Draining:
     """The drain that was ordered last. ``begun``: it was ordered, and nobody has wanted the system since."""
 
     def __init__(
-        self, supervisor: SupervisorPort, dispatching: Dispatching, processes: ProcessKeeper, journal: JournalAccess
+        self,
+        supervisor: SupervisorPort,
+        dispatching: Dispatching,
+        processes: ProcessKeeper,
+        journal: JournalAccess,
+        among: AmongHosts | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._dispatching = dispatching
@@ -31,7 +44,9 @@ class Draining:
         self._journal = journal
         self._order: Drain | None = None
         self._answer_to: Address = None
+        self._among = among
         self._until = 0.0
+        self._hand_over_until = 0.0
         self._fenced = 0
 
     @property
@@ -45,6 +60,7 @@ class Draining:
         if self._order != order:
             self._order, self._answer_to = order, sender
             self._until, self._fenced = self._supervisor.now() + order.drain_s, 0
+            self._hand_over_until = self._until + HAND_OVER_S
             self._supervisor.wake_in(order.drain_s)
         self.look()
 
@@ -52,6 +68,8 @@ class Draining:
         """The system is wanted again: everything goes on, with the attempts that run."""
         log.info("the system is wanted again, and goes on")
         self._order = self._answer_to = None
+        if self._among is not None:
+            self._among.go_on()
         self._dispatching.go_on(THE_SYSTEM_STOPS)
 
     def look(self) -> None:
@@ -64,6 +82,8 @@ class Draining:
                 self._until = float("inf")
             return
         if not self._processes.close_all():
+            return
+        if self._among is not None and self._supervisor.now() < self._hand_over_until and not self._among.hand_over():
             return
         self._warn_of_what_is_left()
         self._supervisor.send(self._answer_to, Drained(self._fenced, self._order.number))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess, OpenSaga
 from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.live_saga import TELL_AGAIN_S, LiveSaga
+from antistrophe.actors.supervisor.lone_suspects import LoneSuspects
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, HostProcess, SagaHostPool
@@ -48,8 +49,7 @@ class LiveSagas:
         self._supervisor = supervisor
         self._environments = environments
         self._held: dict[str, RequestLease] = {}
-        self._alone: str | None = None
-        self._suspects: dict[str, RequestLease] = {}
+        self._suspects = LoneSuspects()
         self._settings = base.settings
         self.hosts = hosts
         self._processes = processes
@@ -69,6 +69,16 @@ class LiveSagas:
     def get(self, saga_id: str) -> LiveSaga | None:
         """The live saga of that id, or None."""
         return self._sagas.get(saga_id)
+
+    @property
+    def ids(self) -> Collection[str]:
+        """The ids of all live sagas."""
+        return self._sagas.keys()
+
+    @property
+    def room(self) -> int:
+        """How many more sagas may run."""
+        return 0 if self._halted else self._admission.room
 
     def open(self, sagas: Iterable[OpenSaga]) -> None:
         """Take in the sagas that were open when this incarnation began."""
@@ -226,7 +236,7 @@ class LiveSagas:
         live = self._sagas.get(message.saga_id)
         if live is not None and live.host is not None:
             self._take_orphan(live)
-            if message.request.alone and not self._goes_alone(message):
+            if message.request.alone and not self._suspects.may_go(message):
                 return
             environment = self._environment_of(live, message.request.origin)
             if environment is None:
@@ -240,21 +250,10 @@ class LiveSagas:
         live.environment = found
         return found
 
-    def _goes_alone(self, message: RequestLease) -> bool:
-        """Whether no other suspect has the turn. The others wait, and each has its turn alone."""
-        if self._alone is None or self._alone == message.saga_id:
-            self._alone = message.saga_id
-            return True
-        self._suspects[message.saga_id] = message
-        return False
-
     def turn_is_over(self, saga_id: str) -> None:
         """That saga needs no lease for now. Where it was the suspect whose turn it was, it is the turn of the next."""
-        self._suspects.pop(saga_id, None)
-        if self._alone == saga_id:
-            self._alone = None
-            if self._suspects:
-                self.ask_process(self._suspects.pop(next(iter(self._suspects))))
+        if (next_one := self._suspects.is_over(saga_id)) is not None:
+            self.ask_process(next_one)
 
     def introduced(self) -> None:
         """An application has said who it is, or none will: serve the sagas that have waited for that."""

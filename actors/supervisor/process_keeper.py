@@ -156,6 +156,14 @@ class ProcessKeeper:
             self._retire(child)
         return not closing
 
+    def kill_all(self) -> bool:
+        """Kill every step process, with what runs there. True once none of them is left."""
+        for child in list(self._children.values()):
+            self.pool.ending(child.name)
+            child.kill()
+            self._reap(child)
+        return not self._children
+
     def _start(self, name: str, *, shared: bool) -> None:
         step_actor, async_step_actor = step_actors()
         pooled = self.pool.processes.get(name)
@@ -301,6 +309,11 @@ class ProcessKeeper:
     def busy(self) -> bool:
         """Whether any saga holds a lease."""
         return bool(self.pool.processes.leased())
+
+    @property
+    def attempt_count(self) -> int:
+        """How many leases sagas hold."""
+        return len(self.pool.processes.leased())
 
     def records(self) -> list[ProcessRecord]:
         """The step processes as monitoring shows them: one that makes many calls is listed for each call."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import fields
+from typing import Protocol
 
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.supervisor.clients import Clients
@@ -44,11 +45,27 @@ _OPTIONAL = {(CancelAsked, "reason"), (RetryAsked, "note"), (RelocateAsked, "not
 """The texts of orders that may be left out."""
 
 
+class Elsewhere(Protocol):
+    """What reaches the hosts that share the journal with this one."""
+
+    def await_end(self, saga_id: str, waiter: Waiter) -> None: ...
+    def order(self, order: SagaOrder) -> None: ...
+
+
 class RequestHandler:
     """Answers each request, and gives the same answer when the same request is sent again."""
 
-    def __init__(self, supervisor: SupervisorPort, sagas: LiveSagas, journal: JournalAccess, clients: Clients) -> None:
+    def __init__(
+        self,
+        supervisor: SupervisorPort,
+        sagas: LiveSagas,
+        journal: JournalAccess,
+        clients: Clients,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        """``elsewhere``: what reaches the other hosts of the journal, where there may be some."""
         self._supervisor = supervisor
+        self._elsewhere = elsewhere
         self._sagas = sagas
         self._journal = journal
         self._clients = clients
@@ -137,9 +154,25 @@ class RequestHandler:
             text = f"a saga {saga.id!r} of another definition ({saga.spec.name!r}) has finished; choose another id"
             self._reject(to, "SagaExistsError", text)
             return
+        if self._refuse_elsewhere(message, to):
+            return
         self._supervisor.send(to.address, Accepted(to.correlation, saga.id, self._journal.head()))
         if message.wait:
             self._tell_outcome(saga.id, to)
+
+    def _refuse_elsewhere(self, message: StartSaga, to: Waiter) -> bool:
+        """Whether the saga is live on another host, and the request neither joins it nor is the one that started it."""
+        saga_id = message.spec.id
+        if self._elsewhere is None or message.join or self._journal.request_id(saga_id) == message.request_id:
+            return False
+        if self._has_ended(saga_id):
+            return False
+        text = (
+            f'saga {saga_id!r} is live on another host of this journal: join it, with if_live="join", or choose'
+            " another id"
+        )
+        self._reject(to, "AlreadyExecutingError", text)
+        return True
 
     def _start_new(self, message: StartSaga, to: Waiter) -> None:
         spec = message.spec
@@ -220,6 +253,8 @@ class RequestHandler:
             return
         if outcome is not None:
             self._supervisor.send(to.address, SagaOutcome(to.correlation, outcome, self._journal.head()))
+        elif self._elsewhere is not None:
+            self._elsewhere.await_end(saga_id, to)
 
     # --- order -------------------------------------------------------------------------------------------------
 
@@ -237,11 +272,10 @@ class RequestHandler:
             return
         purged = self._journal.purged(message.saga_id)
         status = self._journal.status(message.saga_id) if purged is None else purged.status
-        host = self._journal.host_of(message.saga_id) if status is not None and not status.final else None
-        if host is not None:
-            self._reject(to, "SystemStateError", f"saga {message.saga_id!r} is at host {host!r}: give the order there")
-        elif status is None:
+        if status is None:
             self._reject(to, "SagaNotFoundError", f"there is no saga {message.saga_id!r}")
+        elif self._elsewhere is not None and not status.final and self._journal.is_elsewhere(message.saga_id):
+            self._elsewhere.order(order)
         elif isinstance(message.order, CancelAsked):
             self._supervisor.send(to.address, Done(to.correlation, self._journal.head(), effect=False))
         elif status is not SagaStatus.FAILED:

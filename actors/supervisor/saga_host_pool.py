@@ -38,6 +38,7 @@ class SagaHostPool:
         self._base = base
         self._registry = registry
         self._draining = False
+        self._host_id = ""
         settings = base.settings
         self._restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
         self._hosts = [self._start() for _ in range(settings.saga_hosts)]
@@ -49,13 +50,18 @@ class SagaHostPool:
         self._registry = registry
         self.tell_again()
 
+    def host_is(self, host_id: str) -> None:
+        """This host has another id among those that share the journal."""
+        self._host_id = host_id
+        self.tell_again()
+
     def tell_again(self) -> None:
         """Tell the hosts again what they must know, in case they have missed it."""
         for host in self._hosts:
             self._supervisor.send(host.address, self._configuration())
 
     def _configuration(self) -> HostConfiguration:
-        return HostConfiguration(self._base, self._registry, self._draining)
+        return HostConfiguration(self._base, self._registry, self._draining, self._host_id)
 
     def place(self, saga_id: str) -> HostProcess | None:
         """Choose the host for this saga's actor: the one with the fewest actors. None where the machine has no room for

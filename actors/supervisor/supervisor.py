@@ -72,6 +72,7 @@ from antistrophe.records import ProcessRecord
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 if TYPE_CHECKING:
+    from antistrophe.actors.supervisor.among_hosts import AmongHosts
     from antistrophe.actors.supervisor.parked_sagas import ParkedSagas
 
 TICK_S = 0.25
@@ -100,6 +101,7 @@ class SupervisorActor(RuntimeActor):
         self._registry_due: float | None = None
         self._introduce_at = 0.0
         self._parked: ParkedSagas | None = None
+        self._among: AmongHosts | None = None
 
     def handlers(self) -> Mapping[type, Handler]:
         return {Configuration: self._on_configuration}
@@ -150,11 +152,11 @@ class SupervisorActor(RuntimeActor):
         self._launcher = identity_of(message.launcher_pid)
         try:
             journal = JournalAccess(message, JOURNAL_PATIENCE_S)
-            open_sagas = journal.open_sagas()
+            open_sagas = journal.open_sagas() if message.settings.journal is None else []
         except JournalError as error:
             self.send(sender, SupervisorFailed("JournalError", str(error)))
             return
-        if not open_sagas:
+        if not open_sagas and message.settings.journal is None:
             remove_all_attempt_files(message.home)
         self.make_ready_for(WITH_STEPS)
         warm_up()
@@ -165,27 +167,39 @@ class SupervisorActor(RuntimeActor):
             why = f"this machine has no room for the processes of an actor system ({error}); make room, and try again"
             self.send(sender, SupervisorFailed("SystemUnavailableError", why))
             return
+        self._make_parts(message, hosts, journal)
+        if self._among is None:
+            self.sagas.open(open_sagas)
+        self.wake_in(TICK_S, "tick")
+        self._ready = SupervisorReady(os.getpid(), self._registry_process.pid, len(open_sagas))
+        self.send(sender, self._ready)
+        step_actors()
+
+    def _make_parts(self, message: Configuration, hosts: SagaHostPool, journal: JournalAccess) -> None:
         settings = message.settings
         self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
         self.environments = Environments(self.now())
         self.processes = ProcessKeeper(self, message, uuid.uuid4().hex[:12], self.environments)
         self.sagas = LiveSagas(self, message, hosts, self.processes, journal, self.environments)
         self.dispatching = Dispatching(self.sagas, self.processes)
-        self.draining = Draining(self, self.dispatching, self.processes, journal)
         self.clients = Clients(self.now())
-        self.requests = RequestHandler(self, self.sagas, journal, self.clients)
+        self._among = None if settings.journal is None else self._join_hosts(message, journal)
+        self.draining = Draining(self, self.dispatching, self.processes, journal, self._among)
+        self.requests = RequestHandler(self, self.sagas, journal, self.clients, self._among)
         self._parked = None if settings.on_parked is None else self._parked_sagas(journal, settings.on_parked)
         self.also_handle(self._all_handlers())
-        self.sagas.open(open_sagas)
-        self.wake_in(TICK_S, "tick")
-        self._ready = SupervisorReady(os.getpid(), self._registry_process.pid, len(open_sagas))
-        self.send(sender, self._ready)
-        step_actors()
+        if self._among is not None:
+            self.also_handle(self._among.handlers())
 
     def _parked_sagas(self, journal: JournalAccess, hook: str | tuple[str, ...]) -> ParkedSagas:
         from antistrophe.actors.supervisor.parked_sagas import ParkedSagas  # a system without a hook needs none of it
 
         return ParkedSagas(self, self.sagas, journal, hook)
+
+    def _join_hosts(self, base: Configuration, journal: JournalAccess) -> AmongHosts:
+        from antistrophe.actors.supervisor.among_hosts import AmongHosts  # a journal in a file is this system's alone
+
+        return AmongHosts(self, base, self.sagas, self.processes, self.dispatching, journal)
 
     def _start_registry(self, base: Configuration) -> None:
         self._registry = self.createActor(RegistryActor)
@@ -258,7 +272,8 @@ class SupervisorActor(RuntimeActor):
 
     def _on_list_processes(self, message: ListProcesses, sender: Address) -> None:
         mine = [ProcessRecord(os.getpid(), "supervisor"), ProcessRecord(self._registry_process.pid, "registry")]
-        rows = (*mine, *self.sagas.hosts.records(), *self.processes.records())
+        among = [] if self._among is None else self._among.records()
+        rows = (*mine, *among, *self.sagas.hosts.records(), *self.processes.records())
         self.send(sender, Processes(message.correlation, rows))
 
     def _on_child_exit(self, message: ChildActorExited, _sender: Address) -> None:
@@ -297,6 +312,8 @@ class SupervisorActor(RuntimeActor):
             self._introduce_again()
             if self._parked is not None:
                 self._parked.look()
+        if self._among is not None:
+            self._among.look()
         self.processes.look()
         self.sagas.look()
         self.draining.look()

@@ -16,18 +16,28 @@ from antistrophe.dashboard.saga_filter import SagaFilter, find
 from antistrophe.dashboard.stored import StoredHome
 from antistrophe.errors import JournalError
 from antistrophe.eventstore.reading import stored_stream
-from antistrophe.hosts.description import new_description
+from antistrophe.hosts.earlier_life import FILE_NAME, leases_of_earlier_life, note_lease
 from antistrophe.journal import JournalPlace, SagaEvent, open_journal, open_store
 from antistrophe.journal.growth import growth_of
 from antistrophe.journal.present_numbers import PresentNumbersReader
-from antistrophe.journal.saga_owner import FirstOwner, host_name
 from antistrophe.journal.statistics_follower import StatisticsFollower
-from antistrophe.launcher.host_id import HOST_NAME, host_id_of
+from antistrophe.linux.home_identity import renew_identity
 from antistrophe.records import SagaStatus
-from antistrophe.settings import Settings
 from antistrophe.storage.postgres_session import _sessions
 from tests.contract.journal_sagas import FORWARD, accepted, append, run
 from tests.waiting import until
+
+
+class FirstOwner:
+    """A host that works on the sagas that it has accepted itself."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    def token_of(self, saga_id: str) -> int:
+        """See ``SagaOwner``."""
+        return 1
+
 
 EVENT = SagaEvent("two", "paid", 1, b"\x80", {"saga_id": "two"}, "00000000-0000-0000-0000-000000000001")
 
@@ -102,23 +112,24 @@ def test_a_host_owns_what_it_accepts_and_goes_on_with_that_alone(empty_postgres:
         assert {saga_id for saga_id, _ in journal.live()} == {"one", "two"}, "a tool sees all"
 
 
-def test_a_home_keeps_its_id_and_a_copy_of_it_has_another(tmp_path: Path) -> None:
+def test_a_home_knows_the_leases_of_its_earlier_life_and_a_copy_of_it_does_not(tmp_path: Path) -> None:
     home, copy = tmp_path / "home", tmp_path / "copy"
     home.mkdir()
-    settings = Settings(host_name="a-1", labels=("gpu",))
-    found = host_id_of(home, settings)
-    assert host_name(found) == host_name(new_description("a-1", [], "", 1.0).id) == "a-1"
-    assert host_id_of(home, Settings(host_name="renamed")) == found
+    renew_identity(home)
+    assert leases_of_earlier_life(home) == []
+    note_lease(home, "a-1")
+    note_lease(home, "a-2")
+    assert leases_of_earlier_life(home) == ["a-1", "a-2"]
+    assert (home / FILE_NAME).stat().st_mode & 0o077 == 0
     shutil.copytree(home, copy)
-    assert host_id_of(copy, settings) not in (found, "")
-    assert (home / HOST_NAME).stat().st_mode & 0o077 == 0
+    assert leases_of_earlier_life(copy) == []
+    renew_identity(copy)
+    assert leases_of_earlier_life(copy) == []
     home.rename(tmp_path / "moved")
-    assert host_id_of(tmp_path / "moved", settings) == found
-    for garbage in (b"", b"{", b"[]", b'{"id": "x"}', b"\xff"):
-        (copy / HOST_NAME).write_bytes(garbage)
-        assert host_name(host_id_of(copy, settings)) == "a-1"
-    with pytest.raises(JournalError, match=HOST_NAME):
-        host_id_of(tmp_path / "nowhere", settings)
+    assert leases_of_earlier_life(tmp_path / "moved") == ["a-1", "a-2"]
+    for garbage in (b"", b"{", b"[]", b'{"leases": 1}', b"\xff"):
+        (tmp_path / "moved" / FILE_NAME).write_bytes(garbage)
+        assert leases_of_earlier_life(tmp_path / "moved") == []
 
 
 def test_the_dashboard_shows_it_and_sees_each_change(tmp_path: Path, empty_postgres: str) -> None:

@@ -83,7 +83,7 @@ class Host:
     def leave(self, saga_id: str) -> None:
         self.actor = self.alarm = None
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry]) -> int:
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> int:
         if self.full:
             self.refused += 1
             raise JournalError("the disk is full")
@@ -91,8 +91,8 @@ class Host:
         self.position = len(self.entries)
         return self.position
 
-    def load(self, saga_id: str) -> Saga:
-        return replay(self.entries)
+    def take(self, saga_id: str) -> tuple[Saga, int]:
+        return replay(self.entries), 1
 
     def boot_id(self) -> str:
         return BOOT

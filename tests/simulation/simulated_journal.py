@@ -42,7 +42,7 @@ class SimulatedJournal:
         self._group: SimulatedGroup | None = None
         self.position = len(world.journal)
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry]) -> int:
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> int:
         """See ``JournalPort``."""
         try:
             written = self._seen()
@@ -63,6 +63,10 @@ class SimulatedJournal:
         if self._world.chances.strikes(Fault.ACTOR_FAILED):
             raise ActorBugError
         return self.position
+
+    def take(self, saga_id: str) -> tuple[Saga, int]:
+        """See ``JournalPort``."""
+        return self.load(saga_id), 1
 
     def load(self, saga_id: str) -> Saga:
         """See ``JournalPort``."""

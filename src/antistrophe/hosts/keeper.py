@@ -100,6 +100,16 @@ class HostKeeper:
             self._lease = HostLease(self._host.lease_s, confirmed_at)
             self._untold = True
 
+    @property
+    def host_id(self) -> str:
+        """The id of the present registration."""
+        return self._host.id
+
+    @property
+    def lease_s(self) -> float:
+        """How long its lease lasts without a renewal."""
+        return self._host.lease_s
+
     # --- what the supervisor says -----------------------------------------------------------------------------------
 
     def obey(self, order: Order) -> None:
@@ -313,15 +323,18 @@ class HostKeeper:
             self._database.close()
 
 
+def open_for_host(url: str, lease_s: float) -> PostgresDatabase:
+    """Open the database for a host with such a lease. A call takes a fifth of it at most, so that a renewal may fail
+    and be sent again in time."""
+    return open_postgres(url, patience_s=RENEW_EVERY * lease_s)
+
+
 def keep(url: str, terms: KeeperTerms, channel: Channel[Report, Order], supervisor_pid: int) -> None:
     """Keep a lease until the supervisor has it handed over, or is gone: what the process of the keeper does. The
     supervisor forks it from its main thread, and is watched by the kernel: other forks may keep its channel open.
-
-    A call to the database takes a fifth of the lease at most, so that a renewal may fail and be sent again in time.
     """
     die_with_parent(supervisor_pid)
-    answer_s = RENEW_EVERY * terms.lease_s
-    keeper = HostKeeper(terms, lambda: open_postgres(url, patience_s=answer_s), channel.send)
+    keeper = HostKeeper(terms, lambda: open_for_host(url, terms.lease_s), channel.send)
     try:
         while not keeper.done:
             orders = channel.receive(keeper.turn() - boot_time())

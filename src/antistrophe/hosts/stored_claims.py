@@ -17,7 +17,7 @@ from antistrophe.records import SagaStatus
 from antistrophe.storage.postgres_database import PostgresDatabase
 
 _COMPENSATING = SagaStatus.COMPENSATING.value
-_NOT_BEGUN = "seq = 1"  # accepted, and nothing more
+_NOT_BEGUN = "(seq = 1 OR (seq = 2 AND waiting IS NOT NULL))"  # accepted, and nothing more; perhaps to wait
 
 _OWNERS_AT_ONCE = 50
 

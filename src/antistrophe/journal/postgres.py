@@ -98,6 +98,10 @@ class PostgresJournal(JournalQuestions):
         """See ``Journal``. It is the last entry that a reader by positions may read now, also where it is purged."""
         return int(self._server.row(_HEAD, (self._last_in_order(),))[0])
 
+    def clock(self) -> float:
+        """See ``StoredJournal``: the server's."""
+        return float(self._server.row("SELECT extract(epoch FROM clock_timestamp())::float8")[0])
+
     def ownership(self, saga_id: str) -> Ownership | None:
         """Who owns a saga, or None if there is no such saga."""
         if not self._server.holds(saga_id):

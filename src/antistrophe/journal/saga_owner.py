@@ -26,17 +26,6 @@ def host_name(host_id: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class FirstOwner:
-    """A host that works on the sagas that it has accepted itself, and takes none over."""
-
-    host: str
-
-    def token_of(self, saga_id: str) -> int:  # noqa: ARG002 - each saga has had one owner
-        """See ``SagaOwner``."""
-        return 1
-
-
-@dataclass(frozen=True, slots=True)
 class Ownership:
     """The host that owns a saga, or None where nobody does, and the token, which grows with each owner."""
 

@@ -73,6 +73,9 @@ class SqliteJournal(JournalQuestions):
         """See ``Journal``."""
         return int(self._file.row("SELECT max(position) FROM journal")[0] or 0)
 
+    def clock(self) -> None:
+        """See ``StoredJournal``."""
+
     def ownership(self, saga_id: str) -> Ownership | None:  # noqa: ARG002 - a file has one host
         """See ``StoredJournal``."""
         return None

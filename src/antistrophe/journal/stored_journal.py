@@ -37,6 +37,10 @@ class StoredJournal(Journal, Protocol):
     def settled(self, after_position: int, up_to: int, limit: int) -> builtins.list[tuple[int, str, int]]:
         """The entries behind a position up to another at which a saga ended or was parked: position, saga and seq."""
 
+    def clock(self) -> float | None:
+        """Return the time of the clock that all who share the store have, in seconds since the epoch; None where each
+        goes by that of its machine."""
+
     def last_at(self) -> float:
         """Return the time of the last entry by the system's clock, in seconds since the epoch; 0 where there is none
         that can be read."""

@@ -15,14 +15,16 @@ CHECKED_JOURNAL_BYTES = 16 << 20
 
 
 def check_journal(place: JournalPlace, settings: Settings) -> float:
-    """Check the journal. Returns the time of its last entry in seconds since the epoch, 0 where it has none."""
+    """Check the journal. Returns what time it is for a system that uses it, in seconds since the epoch: hosts that
+    share one go by its server's clock, whatever their own ones say."""
     refuse_elsewhere(place)
     journal = open_journal(place, synchronous=settings.synchronous)
     try:
         note(place)
         if (size := place.size_bytes()) is not None and size <= CHECKED_JOURNAL_BYTES:
             journal.check()
-        return journal.last_at()
+        clock = journal.clock()
+        return time_to_go_on_from(journal.last_at()) if clock is None else clock
     finally:
         journal.close()
 

@@ -22,9 +22,8 @@ from antistrophe.launcher import control_protocol
 from antistrophe.launcher.connections import ClientConnections
 from antistrophe.launcher.drain import Drains
 from antistrophe.launcher.files_needed import allow_open_files
-from antistrophe.launcher.first_look import check_journal, time_to_go_on_from
+from antistrophe.launcher.first_look import check_journal
 from antistrophe.launcher.home_lock import HomeLock, prepare_home
-from antistrophe.launcher.host_id import host_id_of
 from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
 from antistrophe.launcher.leftovers import SWEEP_S, end_earlier_life, survivors
 from antistrophe.launcher.signals import Signals
@@ -60,8 +59,7 @@ class Launcher:
         self._settings = settings
         self._lock = lock
         # The whole system uses one steady clock, so a change of the wall clock has no effect.
-        host_id = "" if settings.journal is None else host_id_of(home, settings)
-        self._configuration = Configuration(str(home), settings, now_s - time.monotonic(), os.getpid(), host_id=host_id)
+        self._configuration = Configuration(str(home), settings, now_s - time.monotonic(), os.getpid())
         self._selector = selectors.EpollSelector()
         self._signals = Signals(self._selector)
         listener = self._listen(folder)
@@ -95,8 +93,8 @@ class Launcher:
         mark_home_descendants(home)
         found_system()
         folder = socket_folder(home)
-        last_at = check_journal(JournalPlace.of_home(home, settings.journal), settings)
-        return cls(home, settings, folder, lock, time_to_go_on_from(last_at))
+        now_s = check_journal(JournalPlace.of_home(home, settings.journal), settings)
+        return cls(home, settings, folder, lock, now_s)
 
     def run(self) -> None:
         """Serve until no application is attached, or SIGTERM, or a failure; then end everything."""

@@ -43,11 +43,10 @@ def message(cls: type[T]) -> type[T]:
 class Configuration:
     """The first message to every actor of ours. CLOCK_MONOTONIC plus ``clock_offset_s`` is the system's time in seconds
     since the epoch; the death of the process ``launcher_pid`` ends the system. ``after_death``: the incarnation before
-    did not end as it should. ``host_id``: by which the system owns sagas in a journal that others share; else empty."""
+    did not end as it should."""
 
     home: str
     settings: Settings
     clock_offset_s: float
     launcher_pid: int
     after_death: bool = False
-    host_id: str = ""

@@ -13,11 +13,13 @@ from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
 @message
 class HostConfiguration:
     """The first message to a host of saga actors. Told again, it says to whom it reports from now on; and where it is
-    not ``draining``, its sagas go on."""
+    not ``draining``, its sagas go on. ``host_id``: this host among those that share the journal, empty where none
+    does."""
 
     base: Configuration
     registry: Address
     draining: bool = False
+    host_id: str = ""
 
 
 @message

@@ -49,6 +49,11 @@ class Admission:
             return f"its turn: max_concurrent lets {most} of those called {rank.name!r} run at the same time"
         return None
 
+    @property
+    def room(self) -> int:
+        """How many more sagas may run at the same time."""
+        return max(self._limit - len(self._running), 0)
+
     def admit(self, saga_id: str, rank: AdmissionRank) -> None:
         """The saga runs now, whether it waited or not."""
         ticket = self._waiting.pop(saga_id, None)

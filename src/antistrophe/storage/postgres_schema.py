@@ -148,6 +148,19 @@ _AROUND = (
     f"CREATE SCHEMA IF NOT EXISTS {PROJECTIONS}",
 )
 
-POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS, _HOSTS, (APPEND,), _AROUND)
+_ORDERS = (
+    # What hosts ask of others about their sagas. ``at``: by the database's clock.
+    # ``answer``: NULL until the owner of the saga has given one.
+    f"""CREATE TABLE {SCHEMA}.orders(
+        id      text COLLATE "C" PRIMARY KEY,
+        saga_id text COLLATE "C" NOT NULL,
+        "order" bytea NOT NULL,
+        answer  bytea,
+        at      timestamptz NOT NULL DEFAULT clock_timestamp()
+    )""",
+    f"CREATE INDEX orders_to_do ON {SCHEMA}.orders(saga_id) WHERE answer IS NULL",
+)
+
+POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS, _HOSTS, (APPEND,), _AROUND, _ORDERS)
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
 migration is never edited."""

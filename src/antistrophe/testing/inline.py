@@ -176,13 +176,13 @@ class _Inline:
 
     # --- the journal --------------------------------------------------------------------------------------------
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry]) -> int:
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> int:
         self._entries += entries
         self.position = len(self._entries)
         return self.position
 
-    def load(self, saga_id: str) -> Saga:
-        return replay(self._entries)
+    def take(self, saga_id: str) -> tuple[Saga, int]:
+        return replay(self._entries), 1
 
     # --- what the process leaves behind of an attempt -------------------------------------------------------------
 

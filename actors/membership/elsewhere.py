@@ -1,0 +1,160 @@
+"""What concerns the sagas of other hosts: waits for their ends, and orders, which travel as rows of the database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from antistrophe.actors.base import log
+from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.errors import SagaExistsError
+from antistrophe.hosts.stored_orders import StoredOrder, StoredOrders
+from antistrophe.messages import (
+    Address,
+    AwaitElsewhere,
+    Done,
+    OrderSaga,
+    Rejected,
+    ResolveStep,
+    SagaOrder,
+    SagaOutcome,
+    StopWaiting,
+    Waiter,
+    rejection,
+)
+from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
+from antistrophe.saga.outcome import outcome_of
+from antistrophe.serialization.payload import pack_record, unpack_record
+
+_ORDERS = (CancelAsked, RetryAsked, ResolveStep, RelocateAsked)
+_ANSWERS = (Done, Rejected)
+
+GIVES_UP_S = 600.0
+"""How long an order, or a wait, is kept that nobody asks for again; who still wants it does so every few seconds."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What somebody waits for: the end of a saga, or the answer to an order. ``at``: when that was last asked."""
+
+    saga_id: str
+    waiter: Waiter
+    at: float
+
+
+class Elsewhere:
+    """Hands orders to other hosts, carries out theirs, and tells of the ends of sagas that are not here.
+
+    ``tell_supervisor`` sends a message to this host's supervisor, whose answer comes back to this actor.
+    """
+
+    def __init__(
+        self,
+        journal: JournalAccess,
+        orders: StoredOrders,
+        send: Callable[[Address, Any], None],
+        tell_supervisor: Callable[[Any], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._journal = journal
+        self._orders = orders
+        self._send = send
+        self._tell_supervisor = tell_supervisor
+        self._now = now
+        self._ends: dict[str, _Asked] = {}
+        self._given: dict[str, _Asked] = {}
+        self._handled: dict[str, float] = {}
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody here waits for something."""
+        return bool(self._ends or self._given)
+
+    # --- what this host wants ------------------------------------------------------------------------------------
+
+    def await_end(self, message: AwaitElsewhere) -> None:
+        """Somebody waits for the end of a saga."""
+        self._ends[message.waiter.correlation] = _Asked(message.saga_id, message.waiter, self._now())
+
+    def stop_waiting(self, message: StopWaiting) -> None:
+        """Nobody waits with that correlation any more."""
+        self._ends.pop(message.correlation, None)
+
+    def order(self, message: SagaOrder) -> None:
+        """Somebody here has an order for a saga that is not here. Asked again, it is the same order."""
+        to = message.reply_to
+        order_id = str(uuid.uuid5(uuid.NAMESPACE_OID, to.correlation))
+        if order_id not in self._given:
+            self._orders.leave(StoredOrder(order_id, message.saga_id, pack_record(message.order)))
+        self._given[order_id] = _Asked(message.saga_id, to, self._now())
+
+    def look_for_ends(self) -> None:
+        """Tell those whose saga has ended, or is parked."""
+        for saga_id in {asked.saga_id for asked in self._ends.values()}:
+            status = self._journal.status(saga_id)
+            if status is not None and status.running:
+                continue
+            waiters = [asked.waiter for asked in self._ends.values() if asked.saga_id == saga_id]
+            for waiter in waiters:
+                self._tell_end(saga_id, waiter)
+                self._ends.pop(waiter.correlation, None)
+
+    def _tell_end(self, saga_id: str, to: Waiter) -> None:
+        try:
+            outcome = outcome_of(self._journal.load(saga_id))
+        except SagaExistsError as error:
+            self._send(to.address, rejection(to.correlation, error))
+            return
+        if outcome is not None:
+            self._send(to.address, SagaOutcome(to.correlation, outcome, self._journal.head()))
+
+    def look_for_answers(self) -> None:
+        """Hand on the answers of other hosts, and drop what nobody asks for any more."""
+        found = self._orders.answers([*self._given])
+        for order_id, answer in found.items():
+            to = self._given.pop(order_id).waiter
+            said: Any = unpack_record(answer, _ANSWERS)
+            self._send(to.address, _for(to.correlation, said))
+        if found:
+            self._orders.forget([*found])
+        long_ago = self._now() - GIVES_UP_S
+        for asked in (self._ends, self._given):
+            for key in [key for key, each in asked.items() if each.at < long_ago]:
+                del asked[key]
+
+    def token_here(self, saga_id: str, host_id: str) -> int | None:
+        """The token by which that host owns the saga; None where it does not."""
+        owned = self._journal.ownership(saga_id)
+        return owned.token if owned is not None and owned.host == host_id else None
+
+    # --- what other hosts want -------------------------------------------------------------------------------------
+
+    def take_orders(self, host_id: str) -> None:
+        """Hand the orders for sagas of this host to its supervisor. One that is not answered in time is handed on
+        again."""
+        now = self._now()
+        for each in self._orders.for_host(host_id):
+            if self._handled.get(each.id, 0.0) > now:
+                continue
+            self._handled[each.id] = now + 5.0
+            try:
+                order: Any = unpack_record(each.order, _ORDERS)
+            except Exception as error:
+                log.error("an order of another host can't be read: %s", error, extra={"saga_id": each.saga_id})
+                said = Rejected("", "RequestError", f"the host that has the saga can't read this order: {error}")
+                self._orders.answer(each.id, pack_record(said))
+                continue
+            self._tell_supervisor(OrderSaga(each.id, each.saga_id, order))
+
+    def answered(self, message: Done | Rejected) -> None:
+        """The supervisor, or the saga, has answered an order of another host."""
+        if self._handled.pop(message.correlation, None) is not None:
+            self._orders.answer(message.correlation, pack_record(message))
+
+
+def _for(correlation: str, answer: Done | Rejected) -> Done | Rejected:
+    if isinstance(answer, Done):
+        return Done(correlation, answer.position, answer.effect)
+    return Rejected(correlation, answer.error, answer.text, answer.purged)

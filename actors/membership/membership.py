@@ -1,0 +1,229 @@
+"""The membership actor: it lets a ``HostKeeper`` do what is due, and tells the supervisor what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from math import inf
+from typing import Any
+
+from thespian.actors import WakeupMessage
+
+from antistrophe.actors.base import Handler, RuntimeActor, log
+from antistrophe.actors.membership.elsewhere import Elsewhere
+from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.errors import JournalError
+from antistrophe.hosts import keeper_messages as said
+from antistrophe.hosts.description import HostDescription
+from antistrophe.hosts.earlier_life import leases_of_earlier_life, note_lease
+from antistrophe.hosts.keeper import HostKeeper, KeeperTerms, open_for_host
+from antistrophe.hosts.stored_orders import StoredOrders
+from antistrophe.linux.dead_man import boot_time
+from antistrophe.messages import (
+    Address,
+    AttemptsDead,
+    AwaitElsewhere,
+    Done,
+    HandOver,
+    HostLoad,
+    JoinHosts,
+    LeaseConfirmed,
+    LeaseEnded,
+    LeaseRefused,
+    MoveSaga,
+    Rejected,
+    SagaOrder,
+    SagasClaimed,
+    SagaTaken,
+    StopWaiting,
+)
+
+LOOK_S = 0.2
+"""How often it is looked whether a saga elsewhere has ended, while somebody here waits for it."""
+
+ORDERS_S = 0.4
+"""How often it is looked for orders of other hosts."""
+
+_PATIENCE_S = 0.5
+"""How long a question about a saga waits for locks of others."""
+
+
+class MembershipActor(RuntimeActor):
+    """Keeps the lease. ``_due``: when the keeper's next turn is, by CLOCK_BOOTTIME."""
+
+    role = "membership"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.die_with_parent()
+        self._supervisor: Address = None
+        self._due = 0.0
+        self._woken_at = 0.0
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return {JoinHosts: self._on_join}
+
+    def _on_join(self, message: JoinHosts, sender: Address) -> None:
+        if self.base is not None:
+            return
+        self.configure(message.base)
+        self._supervisor = sender
+        settings = message.base.settings
+        assert settings.journal is not None, "only a host of a shared journal has a membership actor"
+        self._url = settings.journal
+        self._lease_s = settings.lease_s
+        self._host_id = message.registration
+        self._elsewhere: Elsewhere | None = None
+        self._earlier = [] if message.registration else leases_of_earlier_life(message.base.home)
+        terms = KeeperTerms(
+            settings.host,
+            settings.labels,
+            version("antistrophe"),
+            settings.lease_s,
+            settings.steal_s,
+            ended=tuple(self._earlier),
+            held=self._held(message),
+        )
+        self._keeper = HostKeeper(terms, lambda: open_for_host(self._url, self._lease_s), self._on_report)
+        self.also_handle(
+            {
+                HostLoad: self._on_load,
+                AttemptsDead: self._on_dead,
+                HandOver: lambda _, __: self._obey(said.HandOver()),
+                AwaitElsewhere: self._on_await,
+                StopWaiting: self._on_stop_waiting,
+                SagaOrder: self._on_order,
+                MoveSaga: self._on_move,
+                Done: self._on_answer,
+                Rejected: self._on_answer,
+                WakeupMessage: lambda _, __: self._turn(),
+            }
+        )
+        self._orders_at = self._ends_at = 0.0
+        self._turn()
+
+    def _held(self, message: JoinHosts) -> tuple[HostDescription, float] | None:
+        """The lease that an earlier membership actor of the same supervisor has kept."""
+        if not message.registration:
+            return None
+        settings = message.base.settings
+        labels = frozenset(settings.labels)
+        host = HostDescription(message.registration, settings.host, labels, version("antistrophe"), settings.lease_s)
+        return host, message.confirmed_at
+
+    # --- the keeper ------------------------------------------------------------------------------------------------
+
+    def _obey(self, order: Any) -> None:
+        self._keeper.obey(order)
+        self._turn()
+
+    def _turn(self) -> None:
+        """Do what is due: the lease first, then what concerns others."""
+        self._due = self._keeper.turn()
+        if self._host_id:
+            self._look_elsewhere()
+            self._due = min(self._due, self._orders_at, self._ends_at)
+        self._wake()
+
+    def _wake(self) -> None:
+        now = boot_time()
+        if self._due < inf and not now < self._woken_at <= self._due:
+            self._woken_at = max(self._due, now + 0.005)
+            self.wake_in(self._woken_at - now)
+
+    def _on_report(self, report: said.Report) -> None:
+        supervisor = self._supervisor
+        match report:
+            case said.Registered(host, lease_s, sent_at):
+                self._note(host)
+                self._host_id = host
+                self.send(supervisor, LeaseConfirmed(host, sent_at, lease_s))
+            case said.Confirmed(host, sent_at, draining):
+                lease_s = self._keeper.lease_s
+                self.send(supervisor, LeaseConfirmed(host, sent_at, lease_s, draining=draining))
+            case said.Refused(host) | said.Fenced(host):
+                self.send(supervisor, LeaseRefused(host, refused=isinstance(report, said.Refused)))
+            case said.Claimed(_, sagas):
+                self.send(supervisor, SagasClaimed(tuple(each.saga_id for each in sagas)))
+            case said.Moved(saga_id, moved) if moved:
+                self.send(supervisor, SagaTaken(saga_id))
+            case said.HandedOver(host):
+                self.send(supervisor, LeaseEnded(host))
+            case said.Trouble(why) if why is not None:
+                log.error("this host can't renew its lease: %s", why)
+            case said.Trouble():
+                log.warning("this host can renew its lease again")
+            case said.HostsSeen(hosts):
+                log.info("the other hosts of this journal: %s", ", ".join(hosts) or "none")
+
+    def _note(self, host_id: str) -> None:
+        """Note the lease before anything runs under it."""
+        assert self.base is not None
+        try:
+            note_lease(self.base.home, host_id)
+        except OSError as error:
+            log.error("%s can't be noted in the home (%s): after a crash its sagas wait for its end", host_id, error)
+
+    def _on_dead(self, message: AttemptsDead, _sender: Address) -> None:
+        if message.registration == self._keeper.host_id:  # else a later lease is meant by now
+            self._keeper.obey(said.Fence())
+            self._obey(said.AllDead())
+
+    def _on_load(self, message: HostLoad, _sender: Address) -> None:
+        self._obey(said.SetLoad(message.attempts, 0 if message.draining else message.room, message.heard))
+
+    # --- what concerns others --------------------------------------------------------------------------------------
+
+    def _look_elsewhere(self) -> None:
+        now = boot_time()
+        try:
+            if now >= self._orders_at:
+                self._orders_at = now + ORDERS_S
+                self._others().take_orders(self._host_id)
+            if now >= self._ends_at:
+                others = self._others()
+                self._ends_at = now + (LOOK_S if others.waits else 3600.0)
+                others.look_for_ends()
+                others.look_for_answers()
+        except JournalError as error:
+            log.debug("what concerns other hosts waits: %s", error)
+
+    def _others(self) -> Elsewhere:
+        if self._elsewhere is None:
+            assert self.base is not None
+            self._elsewhere = Elsewhere(
+                JournalAccess(self.base, _PATIENCE_S),
+                StoredOrders(open_for_host(self._url, self._lease_s)),
+                self.send,
+                lambda message: self.send(self._supervisor, message),
+                self.now,
+            )
+        return self._elsewhere
+
+    def _on_await(self, message: AwaitElsewhere, _sender: Address) -> None:
+        self._with_others(lambda others: others.await_end(message))
+
+    def _on_stop_waiting(self, message: StopWaiting, _sender: Address) -> None:
+        self._with_others(lambda others: others.stop_waiting(message))
+
+    def _on_order(self, message: SagaOrder, _sender: Address) -> None:
+        self._keeper.obey(said.ClaimOne(message.saga_id))  # where no host holds it, it is this one's
+        self._with_others(lambda others: others.order(message))
+
+    def _on_move(self, message: MoveSaga, _sender: Address) -> None:
+        self._with_others(lambda others: self._move(message.saga_id, others.token_here(message.saga_id, self._host_id)))
+
+    def _move(self, saga_id: str, token: int | None) -> None:
+        if token is not None:
+            self._keeper.obey(said.MoveOn(saga_id, token))
+
+    def _on_answer(self, message: Done | Rejected, _sender: Address) -> None:
+        self._with_others(lambda others: others.answered(message))
+
+    def _with_others(self, do: Any) -> None:
+        try:
+            do(self._others())
+        except JournalError as error:  # who asked asks again
+            log.warning("a request that concerns another host waits: %s", error)
+        self._ends_at = 0.0
+        self._turn()

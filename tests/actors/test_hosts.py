@@ -1,0 +1,112 @@
+"""Several hosts on one journal: each is a home of its own here, so one clock orders what all of their steps did."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antistrophe import AlreadyExecutingError, SagaOrchestrator, SagaStatus, Settings
+from antistrophe.linux.termination import processes_of_home
+from tests.actors.staging import Stage, pid_of, seen, signal_to, wait_for_status
+from tests.waiting import until
+
+LEASE_S = 2.0
+
+
+class Hosts:
+    """Opens hosts by name, and kills them."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self._folder = folder
+        self._url = url
+        self._open = ExitStack()
+        self.homes: dict[str, Path] = {}
+
+    def open(self, name: str, **settings: Any) -> SagaOrchestrator:
+        home = self.homes[name] = self._folder / name
+        chosen = Settings(host_name=name, lease_s=LEASE_S, drain_s=0.2, **settings)
+        return self._open.enter_context(SagaOrchestrator(home, settings=chosen, journal=self._url))
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send the signal to every process of that host but this one."""
+        for pid in processes_of_home(self.homes[name]):
+            signal_to(pid, number)
+
+    def close(self) -> None:
+        self._open.close()
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, postgres_store_url: str) -> Iterator[Hosts]:
+    made = Hosts(tmp_path, postgres_store_url)
+    try:
+        yield made
+    finally:
+        made.close()
+        for home in made.homes.values():
+            until(partial(_is_gone, home), "the end of a host")
+
+
+def _is_gone(home: Path) -> bool:
+    return not processes_of_home(home)
+
+
+def test_one_host_runs_and_compensates(hosts: Hosts, stage: Stage) -> None:
+    one = hosts.open("one")
+    assert one.execute(stage.saga(stage.act("a"), stage.act("b"), saga_id="good"))
+    with pytest.raises(Exception, match="b"):
+        one.execute(stage.saga(stage.act("a"), stage.act("b", "fatal"), saga_id="bad"))
+    assert stage.log.story("bad") == ["begin a", "done a", "begin b", "undo a", "undone a"]
+    assert seen(one, "good").status is SagaStatus.COMPLETED
+
+
+def test_a_saga_of_a_host_that_was_killed_goes_on_elsewhere(hosts: Hosts, stage: Stage) -> None:
+    one, two = hosts.open("one"), hosts.open("two")
+    saga = stage.saga(stage.act("a"), stage.act("b", "hang"), saga_id="moving")
+    one.start(saga)
+    until(lambda: stage.log.find("moving", "begin", "b"), "the second step")
+    with pytest.raises(AlreadyExecutingError, match="another host"):
+        two.start(stage.saga(*saga.steps, saga_id="moving"))
+    killed_at = time.monotonic()
+    hosts.kill("one")
+    wait_for_status(two, "moving", SagaStatus.COMPENSATED, within_s=30.0)
+    undone = stage.log.find("moving", "undo")
+    assert [each.step for each in undone] == ["b", "a"], "what was running is in doubt, and is undone first"
+    assert undone[0].at - killed_at >= LEASE_S * 0.8, "not before the lease of the dead host was over"
+
+
+def test_a_host_that_is_stopped_leaves_no_attempt_alive_when_another_takes_over(hosts: Hosts, stage: Stage) -> None:
+    one, two = hosts.open("one"), hosts.open("two")
+    one.start(stage.saga(stage.act("a", "hang"), saga_id="frozen"))
+    until(lambda: stage.log.find("frozen", "begin"), "the step")
+    signal_to(pid_of(one, "supervisor"), signal.SIGSTOP)
+    undone = until(lambda: stage.log.find("frozen", "undo"), "the compensation", 30.0)[0]
+    beats = [each.at for each in stage.log.find("frozen", "beat")]
+    assert max(beats) < undone.at, "the attempt was dead before another host touched the saga"
+    assert two.get_saga("frozen") is not None
+
+
+def test_a_host_that_stops_hands_over_at_once(hosts: Hosts, stage: Stage) -> None:
+    two = hosts.open("two")
+    one = hosts.open("one")
+    one.start(stage.saga(stage.act("a"), stage.act("b", "gate:go"), saga_id="handed"))
+    until(lambda: stage.log.find("handed", "begin", "b"), "the second step")
+    one.close()
+    wait_for_status(two, "handed", SagaStatus.COMPENSATED)
+
+
+def test_orders_and_waits_reach_the_host_that_has_the_saga(hosts: Hosts, stage: Stage) -> None:
+    one, two = hosts.open("one"), hosts.open("two")
+    one.start(stage.saga(stage.act("a"), stage.act("b", "hang", kill_grace_s=0.1), saga_id="ordered"))
+    until(lambda: stage.log.find("ordered", "begin", "b"), "the second step")
+    assert two.cancel("ordered", reason="from elsewhere")
+    with pytest.raises(Exception, match="from elsewhere"):
+        two.handle("ordered").result(timeout_s=20.0)
+    assert seen(one, "ordered").status is SagaStatus.COMPENSATED
