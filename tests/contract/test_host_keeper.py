@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from antistrophe.errors import CommitUnknownError
-from antistrophe.hosts.description import new_description
+from antistrophe.hosts.description import HostLoad, new_description
 from antistrophe.hosts.keeper_messages import (
     AllDead,
     Claimed,
@@ -27,6 +27,7 @@ from antistrophe.hosts.keeper_messages import (
     SetLoad,
     Trouble,
 )
+from antistrophe.hosts.lease import LapsedLease
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
@@ -205,6 +206,26 @@ def test_the_sagas_of_a_dead_host_are_claimed_one_lease_after_they_were_seen(
     assert host.sagas == ["s-2", "s-1"]
     go_on(clock, [host], 1.0)
     assert host.told(HostsSeen)[-1] == HostsSeen(())
+
+
+def test_a_lease_that_is_renewed_at_the_last_moment_is_left_to_its_host(
+    make: Makes, clock: Clock, database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, host = make("a", lease_s=4.0), make("b")
+    add_sagas(database, late.id, ("s", "executing"))
+    late.runs = False
+    end_lapsed = StoredHosts.end_lapsed
+    ends: list[bool] = []
+
+    def renewed_first(self: StoredHosts, lapsed: LapsedLease, by: str) -> bool:
+        StoredHosts(database).renew(lapsed.host, HostLoad())
+        ends.append(end_lapsed(self, lapsed, by))
+        return ends[-1]
+
+    monkeypatch.setattr(StoredHosts, "end_lapsed", renewed_first)
+    go_on(clock, [host], 9.0)
+    assert ends == [False, False]
+    assert host.sagas == []
 
 
 def test_a_host_with_a_long_lease_is_not_judged_by_the_short_one_of_the_taker(make: Makes, clock: Clock) -> None:

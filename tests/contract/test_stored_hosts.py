@@ -218,6 +218,7 @@ def test_sagas_of_a_host_that_holds_its_lease_are_nobody_elses(database: Postgre
     add_sagas(database, id_of(owner), ("s", "executing"))
     assert owners(other).free == ()
     assert other.claim(owners(other), 10) == []
+    assert other.claim(Owners(free=(id_of(owner),)), 10) == [], "whatever it believes"
     assert other.claim_one("s") is None
     assert [each.saga_id for each in owner.owned()] == ["s"]
 
@@ -319,7 +320,7 @@ def test_code_that_can_not_be_loaded_moves_on_until_no_host_is_left(database: Po
 
 
 def test_a_saga_whose_next_step_needs_labels_moves_to_a_host_that_has_them(database: PostgresDatabase) -> None:
-    plain = registered(database, "a")
+    plain, _ = registered(database, "a"), registered(database, "c", "cpu")
     add_sagas(database, None, ("s", "executing"))
     (first,) = plain.claim(owners(plain), 1)
     assert not plain.move_on("s", first.token, ["gpu"]), "nobody has the label"
@@ -328,6 +329,7 @@ def test_a_saga_whose_next_step_needs_labels_moves_to_a_host_that_has_them(datab
     assert plain.claim(owners(plain), 1) == []
     (second,) = gpu.claim(owners(gpu), 1)
     assert second.token == first.token + 2
+    registered(database, "d", "gpu")
     StoredHosts(database).hand_over(id_of(gpu))
     assert len(plain.claim(owners(plain), 1)) == 1, "what the step needed says nothing of the next one"
 

@@ -27,12 +27,14 @@ _FIT_OR_FITS_NOBODY = f"""(({_FIT}) OR NOT EXISTS (
             SELECT FROM antistrophe.hosts WHERE ended IS NULL AND NOT draining
             AND sagas.needs <@ hosts.labels AND hosts.id <> ALL (sagas.unfit)))"""
 _ALIVE = "EXISTS (SELECT FROM antistrophe.hosts WHERE id = ? AND ended IS NULL AND NOT draining)"
+# The rows of a host that holds its lease are never free, whatever a caller believes.
+_FREE = "NOT EXISTS (SELECT FROM antistrophe.hosts WHERE hosts.id = sagas.host AND ended IS NULL)"
 _TAKE = """
     UPDATE antistrophe.sagas SET host = ?, token = token + 1, needs = '{}', owned_since = clock_timestamp()
     FROM free WHERE sagas.accepted = free.accepted RETURNING sagas.accepted, sagas.id, sagas.token, sagas.status"""
 
 
-def _take(which: str, order: str, fit: str = _FIT_OR_FITS_NOBODY) -> str:
+def _take(which: str, order: str, fit: str = f"{_FREE} AND {_FIT_OR_FITS_NOBODY}") -> str:
     return f"""
     WITH free AS (
         SELECT accepted FROM antistrophe.sagas WHERE {which} AND finished IS NULL AND {fit} AND {_ALIVE}
@@ -57,8 +59,7 @@ _STEAL_OF = _take(
 _CLAIM_ONE = f"""
     WITH durably AS (SELECT {DURABLY}), free AS (
         SELECT accepted FROM antistrophe.sagas, durably
-        WHERE sagas.id = ? AND {_ALIVE}
-        AND NOT EXISTS (SELECT FROM antistrophe.hosts WHERE hosts.id = sagas.host AND ended IS NULL)
+        WHERE sagas.id = ? AND {_ALIVE} AND {_FREE}
         FOR NO KEY UPDATE OF sagas
     ) {_TAKE}"""
 
