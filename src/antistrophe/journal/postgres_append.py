@@ -23,11 +23,13 @@ from antistrophe.saga.listed import Listed
 from antistrophe.storage.portable_sql import SCHEMA
 from antistrophe.storage.postgres_database import PostgresDatabase
 
-_CALL = (
+CALL = (
     f"SELECT outcome, xid, at_position, at_seq, at_host, at_token FROM {SCHEMA}.append_1(?::text, ?::bigint, ?::text,"
     " ?::bigint, ?::bigint, ?::bigint[], ?::text[], ?::bytea[], ?::bytea, ?::boolean, ?::text, ?::boolean, ?::boolean,"
     " ?::text, ?::text, ?::text, ?::text, ?::text[], ?::bytea, ?::bytea, ?::bytea)"
 )
+"""The statement of an append. ``Append.values`` are its values."""
+
 _WRITTEN = "SELECT position, at, kind, entry FROM journal WHERE saga_id = ? AND seq > ? AND seq <= ? ORDER BY seq"
 _PROOF = "SELECT 1 FROM journal WHERE position = ? AND saga_id = ? AND seq = ? AND entry = ?"
 
@@ -87,7 +89,7 @@ class PostgresAppends:
         self._database = database
         self._owner = owner
         self._tombstones = Tombstones(database)
-        self._unknown: set[tuple[str, int]] = set()
+        self._unknown: dict[str, set[int]] = {}
         self._transaction: tuple[int, list[tuple[str, int]]] = (0, [])
 
     def write(self, append: Append) -> int:
@@ -100,9 +102,11 @@ class PostgresAppends:
         while True:
             left -= 1
             try:
-                return self._outcome(append, self._database.returning(_CALL, values)[0])
+                position = self._outcome(append, self._database.returning(CALL, values)[0])
+                self._unknown.get(append.saga_id, set()).discard(append.expected_seq)
+                return position
             except CommitUnknownError:
-                self._unknown.add(append.name)
+                self._note(append.name)
                 if time.monotonic() > until or not left:
                     raise
             except JournalBusyError as error:
@@ -110,7 +114,7 @@ class PostgresAppends:
                 if getattr(error.__cause__, "sqlstate", None) not in {"40P01", "40001"} or not left:
                     raise
             except JournalError:
-                if append.name in self._unknown and time.monotonic() < until and left:
+                if self._is_unknown(append) and time.monotonic() < until and left:
                     time.sleep(_AGAIN_S)  # the server has gone away with the answer, and may be back soon
                     continue
                 raise
@@ -118,7 +122,7 @@ class PostgresAppends:
     def write_in(self, append: Append) -> int:
         """Write an append in the open transaction. Returns the position of its last entry."""
         self._refuse_unstorable(append)
-        found = self._database.returning(_CALL, append.values(self._owner, None))[0]
+        found = self._database.returning(CALL, append.values(self._owner, None))[0]
         position = self._outcome(append, found)
         last = append.rows[-1]
         if found[1] != self._transaction[0]:
@@ -129,15 +133,24 @@ class PostgresAppends:
 
     def are_unknown(self) -> None:
         """Nobody can say whether the last transaction was committed. Each of its appends tells that, made again."""
-        self._unknown.update(self._transaction[1])
+        for name in self._transaction[1]:
+            self._note(name)
+
+    def _note(self, name: tuple[str, int]) -> None:
+        saga_id, expected_seq = name
+        self._unknown.setdefault(saga_id, set()).add(expected_seq)
+
+    def _is_unknown(self, append: Append) -> bool:
+        return append.expected_seq in self._unknown.get(append.saga_id, ())
 
     def _outcome(self, append: Append, found: Sequence[Any]) -> int:
         outcome, _, position, seq, host, token = found
-        if outcome != "written" and append.name in self._unknown and (own := self._own_position(append)) is not None:
-            outcome, position = "written", own
-        self._unknown.discard(append.name)
         if outcome == "written":
+            self._unknown.pop(append.saga_id, None)  # what this append goes on from is known now
             return int(position)
+        # What was unknown stays in mind: a transaction around it may break, and then it is made once more.
+        if self._is_unknown(append) and (own := self._own_position(append)) is not None:
+            return own
         if outcome == "taken":
             raise SagaTakenError(append.saga_id, host=host, token=token)
         if outcome == "purged" and (purged := self._tombstones.find(append.saga_id)) is not None:

@@ -30,13 +30,7 @@ class Tombstones:
         found = self._database.row("SELECT status, finished_at FROM purged WHERE id_digest = ?", (digest_of(saga_id),))
         if found is None:
             return None
-        try:
-            return PurgedSaga(SagaStatus(found[0]), datetime.fromtimestamp(found[1] / 1e6, UTC))
-        except (TypeError, ValueError, OverflowError, OSError) as error:
-            raise JournalError(
-                f"{self._database.where}: what is left of the purged saga {saga_id!r} can't be read ({error}): the file"
-                " is damaged; restore it from a backup (it was left as it is)"
-            ) from error
+        return purged_in(found, f"{self._database.where}: what is left of the purged saga {saga_id!r}")
 
     def add(self, saga_id: str, status: str, finished_at_us: int) -> None:
         """Remember a saga that is deleted."""
@@ -66,6 +60,17 @@ def was_purged(saga_id: str, purged: PurgedSaga) -> SagaExistsError:
         status=purged.status,
         finished_at=purged.finished_at,
     )
+
+
+def purged_in(tombstone: tuple[str, int], where: str) -> PurgedSaga:
+    """What a tombstone, as it is stored, says. Raises JournalError, which says ``where`` it is."""
+    try:
+        status, finished_at_us = tombstone
+        return PurgedSaga(SagaStatus(status), datetime.fromtimestamp(finished_at_us / 1e6, UTC))
+    except (TypeError, ValueError, OverflowError, OSError) as error:
+        raise JournalError(
+            f"{where} can't be read ({error}): the file is damaged; restore it from a backup (it was left as it is)"
+        ) from error
 
 
 def digest_of(saga_id: str) -> bytes:

@@ -30,6 +30,10 @@ from antistrophe.storage.postgres_waiting import BoundedConnection
 
 T = TypeVar("T")
 
+_ON_THE_WAY_S = 1.0
+"""So much sooner the server gives up a lock than this side gives up the server: then the answer says that nothing was
+written, and is not unknown."""
+
 _IDLE_S = 5.0
 """So long the system's own transactions may wait for their host between two statements. A host that is frozen holds no
 lock for longer."""
@@ -203,7 +207,7 @@ class PostgresDatabase:
     @property
     def lock_ms(self) -> int:
         """How long a statement may wait for a lock, in milliseconds: the server gives up before this side does."""
-        return max(1, round(self.answer_s * 900))
+        return max(1, round((self.answer_s - min(_ON_THE_WAY_S, self.answer_s / 2)) * 1000))
 
     def prove(self, xid: int, sql: str, parameters: Sequence[Any]) -> None:
         """The open transaction, of that number, is committed if and only if this query finds a row afterwards. With
