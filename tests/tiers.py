@@ -35,6 +35,7 @@ TIERS = {
     "tests/contract/test_hosts_apart.py": SLOW,
     "tests/contract/test_journal_file.py::test_writers_that_are_killed_leave_whole_appends_only": SLOW,
     "tests/contract/test_postgres_breaks.py": SLOW,
+    "tests/contract/test_postgres_crash.py": SLOW,
     "tests/contract/test_postgres_events.py": SLOW,
     "tests/contract/test_postgres_feed.py": SLOW,
     "tests/contract/test_postgres_journal.py::test_wherever_the_connection_breaks_an_append_is_done_once": SLOW,

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -185,6 +186,8 @@ class Numbers:
 
     where = "postgresql:///told"
     in_transaction = False
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    between = timedelta()
 
     def __init__(self) -> None:
         self.drawn = 0
@@ -195,13 +198,13 @@ class Numbers:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         if "last_value" in sql:
-            return [(self.drawn,)]
+            return [(self.drawn, self.started)]
         if "pg_locks" in sql:
             return [("3/17",)]
         end = self.next_number if self.snapshot_end is None else self.snapshot_end
         oldest = min(end, self.next_number if self.oldest is None else self.oldest)
         age = (self.next_number - 3) % 2**32
-        return [(age if age < 2**31 else age - 2**32, oldest, end, self.standby)]
+        return [(age if age < 2**31 else age - 2**32, oldest, end, self.standby, self.started + self.between)]
 
 
 def test_a_transaction_that_the_snapshot_does_not_know_yet_counts() -> None:
@@ -240,6 +243,37 @@ def test_an_older_state_of_the_database_is_followed() -> None:
     assert head.safe_head(server) == 0
     server.oldest = None
     assert head.safe_head(server) == 20
+
+
+def test_a_server_that_was_started_anew_may_draw_positions_again() -> None:
+    """Positions that were drawn in vain, and passed, before the crash; then drawn again, and further, at once."""
+    server, head = Numbers(), feed()
+    server.drawn = 40
+    assert head.safe_head(server) == 40
+    server.started += timedelta(seconds=5)
+    server.drawn, server.oldest = 45, 995
+    assert head.safe_head(server) == 0
+    server.oldest = None
+    assert head.safe_head(server) == 45
+    server.drawn, server.between = 50, timedelta(seconds=1)  # it crashes between two questions
+    assert head.safe_head(server) == 45
+    server.started, server.between, server.drawn = server.started + server.between, timedelta(), 47
+    assert head.safe_head(server) == 47
+
+
+def test_within_a_transaction_a_feed_learns_nothing_new(session: Sessions, database: PostgresDatabase) -> None:
+    writer, later, head = session(), session(), feed()
+    writer.insert()
+    writer.commit()
+    wait_for_head(head, database, 1)
+    with database.one_moment():
+        assert head.safe_head(database) == 1
+        later.insert()
+        writer.insert()
+        writer.commit()
+        assert head.safe_head(database) == 1
+    later.commit()
+    wait_for_head(head, database, 3)
 
 
 def test_a_feed_that_waits_long_remembers_a_bounded_number_of_heads_and_ends_at_the_last() -> None:

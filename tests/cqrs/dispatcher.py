@@ -1,4 +1,4 @@
-"""A process that dispatches commands with keys: ``python -m tests.cqrs.dispatcher FILE LOG HANDLER KEY...``.
+"""A process that dispatches commands with keys: ``python -m tests.cqrs.dispatcher PLACE LOG HANDLER KEY...``.
 
 Its handler writes lines to LOG, each with one unbuffered write. HANDLER: ``quick`` returns at once, ``gated`` waits for
 a line from standard input first, ``hang`` for ever. When a dispatch has answered, ``answered KEY`` follows.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from antistrophe.cqrs.bus import CommandBus
 from antistrophe.cqrs.results import Appends
-from antistrophe.eventstore.store import EventStore
+from antistrophe.eventstore.store import POSTGRES_SCHEMES, EventStore
 from tests.cqrs.shop import CreateUser, UserCreated
 
 
@@ -23,7 +23,7 @@ def main(file: str, log: str, handler: str, keys: list[str]) -> None:
     def tell(text: str) -> None:
         os.write(descriptor, f"{text} {os.getpid()}\n".encode())
 
-    with EventStore(Path(file)) as store:
+    with EventStore(file if file.startswith(POSTGRES_SCHEMES) else Path(file)) as store:
         bus = CommandBus(store)
 
         @bus.handles(CreateUser)

@@ -33,15 +33,15 @@ pytestmark = pytest.mark.timeout(180)  # starts many processes, on a machine tha
 class Dispatchers:
     """Processes that dispatch, what they have logged, and the store that they share."""
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "events.db"
+    def __init__(self, folder: Path, url: str | None) -> None:
+        self.place: Path | str = folder / "events.db" if url is None else url
         self.log = folder / "log"
         self.log.touch()
         self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, handler: str, *keys: str, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [*before, sys.executable, "-m", "tests.cqrs.dispatcher", str(self.file), str(self.log), handler, *keys],
+            [*before, sys.executable, "-m", "tests.cqrs.dispatcher", str(self.place), str(self.log), handler, *keys],
             cwd=ROOT,
             stdin=subprocess.PIPE,
         )
@@ -73,9 +73,12 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@pytest.fixture
-def dispatchers(tmp_path: Path) -> Iterator[Dispatchers]:
-    some = Dispatchers(tmp_path)
+in_a_file = pytest.mark.parametrize("dispatchers", ["file"], indirect=True)  # PostgreSQL has tests of its own
+
+
+@pytest.fixture(params=["file", "postgres"])
+def dispatchers(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Dispatchers]:
+    some = Dispatchers(tmp_path, request.getfixturevalue("postgres_store_url") if request.param == "postgres" else None)
     yield some
     some.end()
 
@@ -89,7 +92,7 @@ def bus_here(store: EventStore) -> CommandBus:
 def test_the_claim_of_a_killed_process_is_taken_over(dispatchers: Dispatchers) -> None:
     hung = dispatchers.start("hang", "key")
     dispatchers.await_lines("began", 1)
-    with EventStore(dispatchers.file) as store:
+    with EventStore(dispatchers.place) as store:
         bus = bus_here(store)
         with pytest.raises(TimeoutError, match=f"process {hung.pid}"):
             bus.dispatch(CreateUser("key"), "key", timeout_s=0.1)
@@ -98,6 +101,7 @@ def test_the_claim_of_a_killed_process_is_taken_over(dispatchers: Dispatchers) -
         assert store.version("key") == 2
 
 
+@in_a_file
 def test_who_waits_when_the_owner_is_killed_runs_the_handler_once(dispatchers: Dispatchers) -> None:
     hung = dispatchers.start("hang", "key")
     dispatchers.await_lines("began", 1)
@@ -107,17 +111,18 @@ def test_who_waits_when_the_owner_is_killed_runs_the_handler_once(dispatchers: D
     assert [process.wait(30) for process in waiting] == [0, 0, 0]
     assert len(dispatchers.lines("began")) == 2  # the killed one's, and one more
     assert len({pid for _, pid, _ in dispatchers.lines("answered")}) == 1
-    with EventStore(dispatchers.file) as store:
+    with EventStore(dispatchers.place) as store:
         assert store.version("key") == 2
 
 
+@in_a_file
 def test_a_process_that_died_after_the_commit_has_answered(dispatchers: Dispatchers) -> None:
     first = dispatchers.start("quick", "key")
     assert first.wait(30) == 0
     second = dispatchers.start("hang", "key")
     assert second.wait(30) == 0
     assert {pid for _, pid, _ in dispatchers.lines("answered")} == {str(first.pid)}
-    with EventStore(dispatchers.file) as store:
+    with EventStore(dispatchers.place) as store:
         with pytest.raises(IdempotencyConflictError):
             bus_here(store).dispatch(CreateUser("another"), "key")
         assert store.version("key") == 2
@@ -127,7 +132,7 @@ def test_a_process_that_stands_still_keeps_its_claim(dispatchers: Dispatchers) -
     owner = dispatchers.start("gated", "key")
     dispatchers.await_lines("began", 1)
     os.kill(owner.pid, signal.SIGSTOP)
-    with EventStore(dispatchers.file) as store:
+    with EventStore(dispatchers.place) as store:
         bus = bus_here(store)
         with pytest.raises(TimeoutError):
             bus.dispatch(CreateUser("key"), "key", timeout_s=0.2)
@@ -139,9 +144,9 @@ def test_a_process_that_stands_still_keeps_its_claim(dispatchers: Dispatchers) -
         assert owner.wait(30) == 0
 
 
-def changed_claim(file: Path, change: str) -> int:
+def changed_claim(dispatchers: Dispatchers, change: str) -> int:
     """Change the one claim. Returns the pid of its owner."""
-    database = open_database(file)
+    database = open_database(dispatchers.place)
     try:
         database.execute(f"UPDATE claims SET {change}")
         return int(database.row("SELECT owner_pid FROM claims")[0])
@@ -149,15 +154,17 @@ def changed_claim(file: Path, change: str) -> int:
         database.close()
 
 
+@in_a_file
 def test_the_number_of_a_dead_owner_may_be_given_to_another_process(dispatchers: Dispatchers) -> None:
     hung = dispatchers.start("hang", "key")
     dispatchers.await_lines("began", 1)
-    with EventStore(dispatchers.file) as store:
+    with EventStore(dispatchers.place) as store:
         # The process lives on, as the stranger that now has the number of the one that made the claim.
-        assert changed_claim(dispatchers.file, "owner_start_ticks = 1") == hung.pid
+        assert changed_claim(dispatchers, "owner_start_ticks = 1") == hung.pid
         assert bus_here(store).dispatch(CreateUser("key"), "key")[1] == UserCreated("here")
 
 
+@in_a_file
 @pytest.mark.parametrize(
     "place", ["another-boot pid:[4026531836]", "another-boot", f"{boot_id()} pid:[1]", f"{boot_id()} unknown", ""]
 )
@@ -166,23 +173,22 @@ def test_an_owner_that_nobody_can_see_keeps_its_claim_until_its_lease_has_lapsed
 ) -> None:
     hung = dispatchers.start("hang", "key")
     dispatchers.await_lines("began", 1)
-    with EventStore(dispatchers.file) as store:
+    with EventStore(dispatchers.place) as store:
         bus = bus_here(store)
-        changed_claim(dispatchers.file, f"owner_boot_id = '{place}', owner_pid = {2**22 + 1}")
+        changed_claim(dispatchers, f"owner_boot_id = '{place}', owner_pid = {2**22 + 1}")
         with pytest.raises(TimeoutError, match="still being handled"):
             bus.dispatch(CreateUser("key"), "key", timeout_s=0.3)
-        assert changed_claim(dispatchers.file, f"updated_at = updated_at - {int(LEASE_S * 1e6)}") != hung.pid
+        assert changed_claim(dispatchers, f"updated_at = updated_at - {int(LEASE_S * 1e6)}") != hung.pid
         assert bus.dispatch(CreateUser("key"), "key")[1] == UserCreated("here")
 
 
+@in_a_file
 def test_a_claim_of_an_older_version_is_judged_by_its_boot_alone(dispatchers: Dispatchers) -> None:
     owner = dispatchers.start("hang", "key")
     dispatchers.await_lines("began", 1)
-    with EventStore(dispatchers.file) as store:
+    with EventStore(dispatchers.place) as store:
         bus = bus_here(store)
-        changed_claim(
-            dispatchers.file, f"owner_boot_id = '{boot_id()}', updated_at = updated_at - {int(LEASE_S * 1e6)}"
-        )
+        changed_claim(dispatchers, f"owner_boot_id = '{boot_id()}', updated_at = updated_at - {int(LEASE_S * 1e6)}")
         with pytest.raises(TimeoutError, match="still being handled"):
             bus.dispatch(CreateUser("key"), "key", timeout_s=0.3)
         owner.kill()
@@ -190,12 +196,13 @@ def test_a_claim_of_an_older_version_is_judged_by_its_boot_alone(dispatchers: Di
         assert bus.dispatch(CreateUser("key"), "key")[1] == UserCreated("here")
 
 
+@in_a_file
 def test_a_handler_in_another_pid_namespace_runs_alone(dispatchers: Dispatchers) -> None:
     if subprocess.run(["unshare", "--pid", "--fork", "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("this user may make no PID namespace")
     owner = dispatchers.start("gated", "key", before=["unshare", "--pid", "--fork", "--kill-child"])
     dispatchers.await_lines("began", 1)
-    with EventStore(dispatchers.file) as store:
+    with EventStore(dispatchers.place) as store:
         bus = bus_here(store)
         with pytest.raises(TimeoutError, match="still being handled"):
             bus.dispatch(CreateUser("key"), "key", timeout_s=0.3)
@@ -234,6 +241,7 @@ def test_a_claim_is_renewed_while_its_handler_runs(tmp_path: Path, monkeypatch: 
         assert bus.dispatch(CreateUser("other"), "other") == [UserCreated("other")]
 
 
+@in_a_file
 def test_processes_that_race_handle_each_key_once(dispatchers: Dispatchers) -> None:
     keys = [f"key-{number}" for number in range(25)]
     processes = [dispatchers.start("quick", *random.Random(seed).sample(keys, len(keys))) for seed in range(4)]
@@ -243,7 +251,7 @@ def test_processes_that_race_handle_each_key_once(dispatchers: Dispatchers) -> N
     for key, pid, _ in dispatchers.lines("answered"):
         answers.setdefault(key, set()).add(pid)
     assert {key: len(pids) for key, pids in answers.items()} == dict.fromkeys(keys, 1)
-    with EventStore(dispatchers.file) as store:
+    with EventStore(dispatchers.place) as store:
         assert [store.version(key) for key in keys] == [2] * 25
 
 
@@ -260,7 +268,7 @@ def test_wherever_a_process_is_killed_each_key_is_stored_once(dispatchers: Dispa
         killed += process.returncode == -signal.SIGKILL
     assert killed >= 3
     assert dispatchers.start("quick", *keys).wait(50) == 0
-    with EventStore(dispatchers.file) as store:
+    with EventStore(dispatchers.place) as store:
         assert [store.version(key) for key in keys] == [2] * 60
         for event in store.read():
             assert event.metadata["idempotency_key"] == event.stream

@@ -27,7 +27,8 @@ class PostgresEvents:
     see ``storage.postgres_feed``. All other questions are answered with what is committed.
 
     A standby that takes over has every commit only where commits wait for it (``synchronous_standby_names`` and
-    ``synchronous_commit = on``).
+    ``synchronous_commit = on``). With ``synchronous="NORMAL"`` a crash of the server may take back what readers have
+    seen, and give its positions to other events.
     """
 
     positions_have_gaps = True

@@ -38,7 +38,7 @@ _MOST_CANDIDATES = 64
 # known modulo 2**32, and the snapshot says the rest.
 _NUMBERS = (
     "SELECT age('3'::xid)::bigint, pg_snapshot_xmin(seen)::text::bigint, pg_snapshot_xmax(seen)::text::bigint,"
-    " pg_is_in_recovery() FROM pg_current_snapshot() AS seen"
+    " pg_is_in_recovery(), pg_postmaster_start_time() FROM pg_current_snapshot() AS seen"
 )
 _WRITERS = (
     "FROM pg_locks AS held WHERE held.locktype = 'relation' AND held.mode = 'RowExclusiveLock' AND held.granted"
@@ -57,7 +57,7 @@ _NUMBERS_OF_AN_EPOCH = 2**32
 
 
 class Asked(Protocol):
-    """A connection outside of a transaction, so that each query sees what is committed when it is asked."""
+    """A connection to the database."""
 
     @property
     def where(self) -> str:
@@ -65,7 +65,7 @@ class Asked(Protocol):
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open on it all the same."""
+        """Whether a transaction is open on it."""
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of one query."""
@@ -101,9 +101,13 @@ class OrderedFeed:
 
     def __init__(self, table: str, sequence: str) -> None:
         self._table = f"{SCHEMA}.{table}"
-        self._last_drawn = f"SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {SCHEMA}.{sequence}"
+        self._last_drawn = (
+            "SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END, pg_postmaster_start_time()"
+            f" FROM {SCHEMA}.{sequence}"
+        )
         self._lock = threading.Lock()
         self._safe = 0
+        self._server_start: datetime | None = None
         self._candidates: deque[_Candidate] = deque()
         self._look_at = 0.0
 
@@ -114,15 +118,17 @@ class OrderedFeed:
 
     def safe_head(self, database: Asked) -> int:
         """The last position up to which every transaction is over. Rows up to there are seen by the next statement.
-        Within a transaction it is the one that was found last.
-
-        Raises JournalError on a standby.
+        Within a transaction it is the one that was found last: there the server's answers may be older than they look,
+        and its own number is the next, although others may have greater ones. Raises JournalError on a standby.
         """
         with self._lock:
-            if database.in_transaction:  # it sees its own number as the next, and others' may be greater and open
+            if database.in_transaction:
                 return self._safe
-            ((drawn,),) = database.rows(self._last_drawn)
-            if drawn < self._safe:  # an older state of the database was put in its place
+            ((drawn, server_start),) = database.rows(self._last_drawn)
+            # A server that was started anew may draw positions again that nothing was committed at, and an older state
+            # of the database, put in its place, all that came later.
+            known_start, self._server_start = self._server_start, server_start
+            if drawn < self._safe or known_start not in (None, server_start):
                 self._candidates.clear()
                 self._safe = 0
             if drawn > self._safe:
@@ -130,12 +136,14 @@ class OrderedFeed:
             return self._safe
 
     def _look(self, database: Asked, drawn: int) -> None:
-        ((age, oldest, snapshot_end, standby),) = database.rows(_NUMBERS)
+        ((age, oldest, snapshot_end, standby, server_start),) = database.rows(_NUMBERS)
         if standby:
             raise JournalError(
                 f"{database.where} is a standby, where nobody can say which positions are still to come: read in order"
                 " from the primary (target_session_attrs=read-write in the URL)"
             )
+        if server_start != self._server_start:  # it was started anew since it was asked for the positions
+            return
         self._add(drawn, _next_number(age, snapshot_end))
         self._take(lambda candidate: candidate.next_number <= oldest)
         now = time.monotonic()
