@@ -24,9 +24,14 @@ RUNNING = [
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", RUNNING)
-def test_what_a_page_shows_runs_and_says_what_the_page_says(name: str, tmp_path: Path) -> None:
-    """The blocks of a page run in order, each as a process of its own, in one folder and one home."""
+def test_what_a_page_shows_runs_and_says_what_the_page_says(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blocks of a page run in order, each as a process of its own, in one folder and one home. A page that reads
+    ``DATABASE_URL`` has an empty database of PostgreSQL."""
     said = ""
+    if "DATABASE_URL" in PAGES[name]:
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("postgres_store_url"))
     for block in blocks_of(PAGES[name]):
         if block.language == "python" or "run" in block.words:
             said = run(block, f"{name}:{block.line}", tmp_path)

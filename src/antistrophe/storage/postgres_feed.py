@@ -9,7 +9,7 @@ H had a transaction number before it did. Then the next number that the server w
 those have a smaller one. H is safe once every transaction below X is over. That is usually so at once.
 
 Other programs' transactions on the same server count in this, a long one of another database, too. So where H is not
-safe soon, the locks are read: whoever has drawn a position holds a lock on its table until its transaction is over.
+safe at once, the locks are read: whoever has drawn a position holds a lock on its table until its transaction is over.
 
 The rules for writers: a transaction first takes its number (``pg_current_xact_id``), and draws positions within the
 ``INSERT`` into the table alone. Transaction numbers are kept in memory only, so positions survive dump and restore. On
@@ -29,8 +29,8 @@ from typing import Any, Protocol
 from antistrophe.errors import JournalError
 from antistrophe.storage.portable_sql import SCHEMA
 
-_BLOCKED_S = 0.05
-"""How long a position may wait for other transactions before the locks are read, and how long until the next look."""
+_LOOK_S = 0.05
+"""How long it takes at least from one look at the locks to the next: a look costs about a millisecond."""
 
 _MOST_CANDIDATES = 64
 
@@ -78,7 +78,6 @@ class _Candidate:
 
     head: int
     next_number: int
-    since: float
     writers: frozenset[str] | None = None
 
 
@@ -147,8 +146,8 @@ class OrderedFeed:
         self._add(drawn, _next_number(age, snapshot_end))
         self._take(lambda candidate: candidate.next_number <= oldest)
         now = time.monotonic()
-        if self._candidates and now >= max(self._candidates[0].since + _BLOCKED_S, self._look_at):
-            self._look_at = now + _BLOCKED_S
+        if self._candidates and now >= self._look_at:
+            self._look_at = now + _LOOK_S
             self._look_at_locks(database)
 
     def _add(self, drawn: int, next_number: int) -> None:
@@ -158,7 +157,7 @@ class OrderedFeed:
             return
         if len(self._candidates) == _MOST_CANDIDATES:
             self._candidates.pop()
-        self._candidates.append(_Candidate(drawn, next_number, time.monotonic()))
+        self._candidates.append(_Candidate(drawn, next_number))
 
     def _look_at_locks(self, database: Asked) -> None:
         found = database.rows(f"SELECT DISTINCT held.virtualtransaction {_WRITERS}", (self._table,))
