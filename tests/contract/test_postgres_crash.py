@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from antistrophe.cqrs import Appends, CommandBus, EventStore, ProjectionRegistry, event
+from antistrophe.cqrs import Appends, CommandBus, EventStore, ProjectionRegistry, RecordedEvent, event
 from antistrophe.errors import CommitUnknownError, JournalError
 from tests.cqrs.totals import SqlTotals
 from tests.postgres_cluster import PostgresCluster
@@ -74,71 +74,80 @@ class Worker:
             self.problem = error
 
 
-def test_nothing_that_was_acknowledged_is_lost_or_doubled_over_crashes_of_the_server(
-    cluster: PostgresCluster,
-) -> None:
-    url, over = cluster.url(), threading.Event()
-    handled: list[str] = []
-    with EventStore(url) as store, ProjectionRegistry(store) as registry:
+class Shop:
+    """A store with a projection, a subscription and a command bus, and a thread for each."""
+
+    def __init__(self, store: EventStore, registry: ProjectionRegistry) -> None:
+        self.store, self.registry = store, registry
         registry.register("totals", SqlTotals)
         registry.start_subscription()
-        bus = CommandBus(store)
+        self.bus = CommandBus(store)
+        self.bus.register(Count, lambda command: Appends("commands", [Counted(command.name)]))
+        self.subscription = store.subscribe()
+        self.seen: list[int] = []
+        self.over = threading.Event()
+        self.writers = {
+            "a": Worker(lambda number: store.append("a", [Counted(f"a{number}")]), self.over),
+            "b": Worker(lambda number: store.append("b", [Counted(f"b{number}")]), self.over),
+            "c": Worker(lambda number: self.bus.dispatch(Count(f"c{number}"), f"key {number}"), self.over),
+        }
+        self.reader = Worker(lambda _: self.follow(0.05), self.over)
 
-        @bus.handles(Count)
-        def count(command: Count) -> Appends:
-            handled.append(command.name)
-            return Appends("commands", [Counted(command.name)])
+    def follow(self, timeout_s: float) -> bool:
+        found = self.subscription.poll(timeout_s)
+        if found is not None:
+            self.seen.append(found.position)
+        return found is not None
 
-        seen: list[int] = []
-        subscription = store.subscribe()
-
-        def follow(_: int) -> None:
-            found = subscription.poll(0.05)
-            if found is not None:
-                seen.append(found.position)
-
-        workers = [
-            Worker(lambda number: store.append("a", [Counted(f"a{number}")]), over),
-            Worker(lambda number: store.append("b", [Counted(f"b{number}")]), over),
-            Worker(lambda number: bus.dispatch(Count(f"c{number}"), f"key {number}"), over),
-        ]
-        reader = Worker(follow, over)
-        for _ in range(CRASHES):
-            until = time.monotonic() + BETWEEN_S
-            while time.monotonic() < until:
-                time.sleep(0.01)
-            cluster.restart("immediate")
-        until = time.monotonic() + BETWEEN_S
-        while time.monotonic() < until:
-            time.sleep(0.01)
-        over.set()
-        for worker in (*workers, reader):
+    def end(self) -> None:
+        self.over.set()
+        for worker in (*self.writers.values(), self.reader):
             worker.thread.join(DEADLINE_S)
             assert not worker.thread.is_alive()
             assert worker.problem is None
 
-        head, deadline = store.head(), time.monotonic() + DEADLINE_S
-        while (stored := store.read())[-1].position < head:  # a transaction of a projection may be open
+    def stored(self) -> list[RecordedEvent]:
+        """All events in order, once no transaction of the projection is before the last."""
+        head, deadline = self.store.head(), time.monotonic() + DEADLINE_S
+        while (stored := self.store.read())[-1].position < head:
             assert time.monotonic() < deadline
-        names = [each.event.name for each in stored if isinstance(each.event, Counted)]
-        assert len(names) == len(set(names)), "an event was stored twice"
-        for worker, letter in zip(workers, "abc", strict=True):
-            acknowledged = {f"{letter}{number}" for number in worker.done}
-            maybe = {f"{letter}{number}" for number in worker.unknown}
-            found = {name for name in names if name.startswith(letter)}
-            assert acknowledged <= found <= acknowledged | maybe
-            assert acknowledged
-        for stream in ("a", "b", "commands"):
-            versions = [each.version for each in store.read_stream(stream)]
-            assert versions == list(range(1, len(versions) + 1))
+        return stored
 
-        deadline = time.monotonic() + DEADLINE_S
-        while (found_last := subscription.poll(0.5)) is not None:
-            seen.append(found_last.position)
-            assert time.monotonic() < deadline
-        assert seen == [each.position for each in stored]
+
+def wait(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def check_what_is_stored(shop: Shop, stored: list[RecordedEvent]) -> None:
+    names = [each.event.name for each in stored if isinstance(each.event, Counted)]
+    assert len(names) == len(set(names)), "an event was stored twice"
+    for letter, worker in shop.writers.items():
+        acknowledged = {f"{letter}{number}" for number in worker.done}
+        maybe = {f"{letter}{number}" for number in worker.unknown}
+        assert acknowledged
+        assert acknowledged <= {name for name in names if name.startswith(letter)} <= acknowledged | maybe
+    for stream in ("a", "b", "commands"):
+        versions = [each.version for each in shop.store.read_stream(stream)]
+        assert versions == list(range(1, len(versions) + 1))
+
+
+def test_nothing_that_was_acknowledged_is_lost_or_doubled_over_crashes_of_the_server(cluster: PostgresCluster) -> None:
+    with EventStore(cluster.url()) as store, ProjectionRegistry(store) as registry:
+        shop = Shop(store, registry)
+        for _ in range(CRASHES):
+            wait(BETWEEN_S)
+            cluster.restart("immediate")
+        wait(BETWEEN_S)
+        shop.end()
+        assert sum(worker.failures for worker in shop.writers.values()) > 0, "no crash was felt"
+        stored = shop.stored()
+        check_what_is_stored(shop, stored)
+        while shop.follow(0.5):
+            pass
+        assert shop.seen == [each.position for each in stored]
         registry.wait_for("totals", store.head(), DEADLINE_S)
-        assert registry.get("totals").positions() == seen
-        for number in workers[2].done:
-            assert bus.dispatch(Count(f"c{number}"), f"key {number}") == [Counted(f"c{number}")]
-        assert sum(worker.failures for worker in workers) > 0, "no crash was felt"
+        assert registry.get("totals").positions() == shop.seen
+        for number in shop.writers["c"].done:
+            assert shop.bus.dispatch(Count(f"c{number}"), f"key {number}") == [Counted(f"c{number}")]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,6 +19,7 @@ from antistrophe.cqrs import ConcurrencyError, EventStore, event
 from antistrophe.errors import JournalError, RequestError
 from antistrophe.eventstore.backend import NewEvent
 from antistrophe.eventstore.postgres import PostgresEvents
+from antistrophe.storage.postgres_database import PostgresDatabase
 from tests.lossy_relay import LossyRelay
 from tests.postgres_cluster import PostgresCluster
 
@@ -255,6 +257,29 @@ def test_a_commit_that_never_came_there_is_told_as_not_done(postgres_store_url: 
         with pytest.raises(JournalError, match="nothing of it was committed"):
             store.append("s", [Noted("2")])
         assert store.get_events("s") == [Noted("1")]
+
+
+def test_another_event_at_the_same_position_proves_nothing(store: EventStore, postgres_store_url: str) -> None:
+    """A server that has crashed may give a position again."""
+
+    def roll_back() -> None:
+        with store.transaction_on(["a"]) as transaction:
+            transaction.append("a", [Noted("lost")])
+            assert isinstance(transaction.database, PostgresDatabase)
+            proofs.append(transaction.database._proof)
+            raise LookupError
+
+    proofs: list[Any] = []
+    with pytest.raises(LookupError):
+        roll_back()
+    with psycopg.connect(postgres_store_url) as connection:
+        connection.execute("SELECT setval('antistrophe.event_positions', 1, false)")
+    store.append("a", [Noted("another")])
+    (proof,) = proofs
+    with store.transaction() as transaction:
+        assert transaction.database is not None
+        assert transaction.database.rows("SELECT position FROM events") == [(proof.parameters[0],)]
+        assert transaction.database.row(proof.sql, proof.parameters) is None
 
 
 def test_an_event_id_that_two_transactions_write_is_stored_once(postgres_store_url: str) -> None:

@@ -39,7 +39,8 @@ _INSERT_ONCE = (
 )
 # The transaction takes its number before it draws a position (see ``storage.postgres_feed``).
 _VERSION = "SELECT pg_current_xact_id()::text::bigint, coalesce(max(version), 0) FROM events WHERE stream = ?"
-_PROOF = "SELECT 1 FROM events WHERE position = ?"
+# A server that has crashed may give a position, and a version, again: the row itself tells whose it is.
+_PROOF = "SELECT 1 FROM events WHERE position = ? AND stream = ? AND version = ? AND data = ? AND recorded_at = ?"
 
 
 def is_storable(stream: object) -> bool:
@@ -87,10 +88,11 @@ def insert_events(
     if expected_version is not None and expected_version != version:
         raise ConcurrencyError(stream, expected=expected_version, actual=version)
     now = now_us()
-    position = None
+    position, last = None, None
     if all(event.event_id is None for event in events):
         for begin in range(0, len(events), _AT_ONCE):
             part = events[begin : begin + _AT_ONCE]
+            last = part[-1]
             position = _insert(database, [_row(stream, version + n, each, now) for n, each in enumerate(part, 1)])
             version += len(part)
     else:
@@ -99,9 +101,10 @@ def insert_events(
             written = database.returning(_INSERT_ONCE, _row(stream, version + 1, event, now))
             if written:
                 ((position,),) = written
+                last = event
                 version += 1
-    if position is not None:
-        database.prove(number, _PROOF, (position,))
+    if last is not None:
+        database.prove(number, _PROOF, (position, stream, version, last.data, now))
     return int(version)
 
 

@@ -1,9 +1,10 @@
 """What became of a transaction whose commit was never answered.
 
-The rows that it wrote are the proof: positions are given once, so a row at one of its positions is there if it was
-committed. That such a row is missing proves the contrary only once the transaction is over, which its number tells. A
-server that took over from another one by replication may use that number for another transaction; there the rows alone
-count, and they are what this server will ever have.
+The rows that it wrote are the proof: one of them is there, with all that it wrote into it, if it was committed. A row
+at the same position may be another's, because a server that has crashed may give a position again. That the row is
+missing proves the contrary only once the transaction is over, which its number tells. A server that took over from
+another one by replication may use that number for another transaction; there the rows alone count, and they are what
+this server will ever have.
 """
 
 from __future__ import annotations
