@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from antistrophe.actors.saga.execution import Execution
 from antistrophe.actors.saga.ports import SagaHostPort
 from antistrophe.actors.saga.run_step import run_step
 from antistrophe.messages import Address, AdoptProcess, EndProcess, ProcessGrant, RequestLease
 from antistrophe.saga.entries import AttemptStarted
-from antistrophe.saga.state import Saga
 
 ProcessRequest: TypeAlias = RequestLease | AdoptProcess | EndProcess
 
@@ -72,9 +72,9 @@ class ProcessRequests:
         """The process of that lease is not the saga's any more."""
         self._address_of.pop(lease_name, None)
 
-    def run(self, saga: Saga, started: AttemptStarted) -> None:
+    def run(self, execution: Execution, started: AttemptStarted) -> None:
         """Tell the process of an attempt to make the call. Without its address nothing is sent: the process is adopted
         first."""
         address = self._address_of.get(started.lease.name)
         if address is not None:
-            self._host.send(address, run_step(saga, started))
+            self._host.send(address, run_step(execution.saga, started, execution.token))

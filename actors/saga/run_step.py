@@ -14,8 +14,9 @@ NAMED_AT_EACH_END = 32
 """A message names the outputs of so many of the first steps and of so many of the last ones before its own."""
 
 
-def run_step(saga: Saga, started: AttemptStarted) -> RunStep:
-    """The message for that attempt, with everything that the step's context shows."""
+def run_step(saga: Saga, started: AttemptStarted, fencing_token: int) -> RunStep:
+    """The message for that attempt, with everything that the step's context shows. ``fencing_token``: of the host's
+    claim on the saga."""
     spec, state = saga.spec.steps[started.step], saga.steps[started.step]
     forward_key = f"{saga.id}:{started.step}:forward"
     back = started.action is Action.COMPENSATE
@@ -49,6 +50,7 @@ def run_step(saga: Saga, started: AttemptStarted) -> RunStep:
         computed=spec.computed,
         request_id=saga.request_id,
         traceparent=saga.spec.traceparent,
+        fencing_token=fencing_token,
     )
 
 

@@ -129,7 +129,7 @@ class SagaActor:
         if message.adopted:
             if saga.current is not None and saga.current.lease == message.lease and not saga.ending:
                 self._requests.granted(message)
-                self._requests.run(saga, saga.current)  # its process makes each call once, however often it is told
+                self._requests.run(self._run, saga.current)  # made once, however often it is told
             return
         self._requests.granted(message)
         change = self._decide(ProcessGranted(message.lease, not message.fresh, message.step_class))
@@ -253,7 +253,7 @@ class SagaActor:
             match each:
                 case effect.RunAttempt(started):
                     self._look_at = 0.0  # what was put off was the look at an earlier attempt
-                    self._requests.run(saga, started)
+                    self._requests.run(self._run, started)
                 case effect.ReleaseProcess(lease, reusable):
                     self._release(lease, reusable)
                 case effect.RequestLease(not_before=not_before):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import dashboard
+from antistrophe.cli.storage_words import open_in_words
 from antistrophe.client.stored_home import stored_place
 from antistrophe.dashboard.overview import attention, storage
 from antistrophe.dashboard.saga_filter import SagaFilter, find
@@ -18,6 +19,7 @@ from antistrophe.errors import JournalError
 from antistrophe.eventstore.reading import stored_stream
 from antistrophe.hosts.earlier_life import FILE_NAME, leases_of_earlier_life, note_lease
 from antistrophe.journal import JournalPlace, SagaEvent, open_journal, open_store
+from antistrophe.journal.blocking import blocking
 from antistrophe.journal.growth import growth_of
 from antistrophe.journal.present_numbers import PresentNumbersReader
 from antistrophe.journal.statistics_follower import StatisticsFollower
@@ -79,7 +81,12 @@ def test_a_follower_waits_for_an_open_transaction_and_then_misses_nothing(empty_
         follower.catch_up(60.0)
         assert not follower.statistics.sagas, "a smaller position may still come"
         assert quick.metadata("quick") is not None, "a question sees what is committed"
+        place = JournalPlace.at(empty_postgres)
+        assert [each.application for each in blocking(place, 0.0)] == ["antistrophe"]
+        assert blocking(place, 3_600.0) == []
+        assert "(antistrophe, user tests) has a transaction open, since 20" in open_in_words(blocking(place, 0.0)[0])
         group.commit()
+        assert blocking(place, 0.0) == []
         until(lambda: follower.catch_up(60.0) and sum(follower.statistics.sagas.values()) == 3, "all of them")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from antistrophe import SagaDefinition, StepContext, StepResult
+from antistrophe import step as step_function
 from antistrophe.journal.rows import pack_entry, pack_state, unpack_entry, unpack_state
 from antistrophe.journal.short_entries import pack_short
 from antistrophe.saga.effects import RequestLease
@@ -13,6 +15,7 @@ from antistrophe.saga.view import metadata_of, view_of
 from antistrophe.saga.wait_reasons import WaitReason, reason_in
 from antistrophe.scheduling.placement import why_not_here
 from antistrophe.serialization.payload import unpack_payload
+from antistrophe.testing import run_inline
 from tests.core.saga_kit import Told, step
 
 LEASE = Lease("process-9", 4711, 99, "boot", attempt_file="file")
@@ -77,3 +80,13 @@ def test_a_journal_on_one_host_is_not_larger_for_it() -> None:
     told = Told(step("pay"))
     told.tell(ProcessGranted(LEASE, used=False))
     assert len(view_of(told.saga).steps[0]) == 9
+
+
+@step_function(requires_compensation=False)
+def told(ctx: StepContext) -> StepResult[int]:
+    return StepResult(output=ctx.fencing_token)
+
+
+def test_a_step_is_told_the_number_of_its_hosts_claim() -> None:
+    outcome = run_inline(SagaDefinition("order").add_step(told()))
+    assert [entry.data["output"] for entry in outcome.timeline if entry.kind == "AttemptSucceeded"] == [1]

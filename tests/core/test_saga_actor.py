@@ -92,7 +92,7 @@ class Host:
         return self.position
 
     def take(self, saga_id: str) -> tuple[Saga, int]:
-        return replay(self.entries), 1
+        return replay(self.entries), 7
 
     def boot_id(self) -> str:
         return BOOT
@@ -163,6 +163,17 @@ def test_a_grant_that_the_journal_refused_starts_nothing_later(host: Host) -> No
     assert len(host.told(RequestLease)) == 1
     host.tell(grant("b"))
     assert [each.lease_name for each in host.told(RunStep)] == ["b"]
+
+
+def test_a_step_is_told_the_token_by_which_its_host_owns_the_saga(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step(), step()), grant("a")))
+    assert [each.fencing_token for each in host.told(RunStep)] == [1], "the first host of the saga"
+    host.tell(answer("a"))
+    host.start(ResumeSaga("s"))
+    host.sent.clear()
+    host.tell(grant("b"))
+    host.pass_time(host.time + 100.0)
+    assert {each.fencing_token for each in host.told(RunStep)} <= {7}
 
 
 def test_an_answer_that_the_journal_refused_counts_later_but_starts_nothing_on_its_process(host: Host) -> None:

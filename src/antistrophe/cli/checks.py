@@ -17,11 +17,12 @@ from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
-from antistrophe.cli.storage_words import size_in_words, what_to_do
+from antistrophe.cli.storage_words import END_IT, open_in_words, size_in_words, what_to_do
 from antistrophe.cli.told_sagas import not_told
 from antistrophe.client.stored_home import ANSWER_S
 from antistrophe.errors import AntistropheError, JournalError, SystemUnavailableError
 from antistrophe.journal import JournalPlace, StoredJournal, open_journal
+from antistrophe.journal.blocking import blocking
 from antistrophe.journal.growth import growth_of
 from antistrophe.launcher.control_protocol import Ready, State, unpack_settings
 from antistrophe.launcher.home_lock import LOCK_NAME, LOG_FOLDER
@@ -43,6 +44,7 @@ REPLAYED_EACH = 2_000
 """How many of the last sagas of each final status are replayed, besides every saga that is not final."""
 
 PAGE = 500
+LONG_OPEN_S = 10.0
 _COMPARISONS = 5
 _STATUSES = (
     SagaStatus.EXECUTING,
@@ -236,6 +238,8 @@ def _journal(place: JournalPlace, system: _System, *, all_sagas: bool) -> Iterat
     try:
         yield from _structure(journal, place)
         yield _size(place)
+        for each in blocking(place, LONG_OPEN_S):
+            yield Finding(Health.NOTE, "readers in order", open_in_words(each), END_IT)
         yield from _sagas(journal, all_sagas=all_sagas)
         yield from _attention(journal)
     except JournalError as error:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from antistrophe.journal.growth import Growth
 from antistrophe.narration.phrases import mebibytes
 from antistrophe.narration.times import age
+from antistrophe.storage.postgres_feed import OpenTransaction
 
 LARGE_LOG_BYTES = 64 << 20
 MUCH_FREE_BYTES = 16 << 20
@@ -29,3 +30,13 @@ def what_to_do(growth: Growth) -> str | None:
     if growth.free_bytes > MUCH_FREE_BYTES and not growth.can_shrink:
         return "antistrophe compact, while no system runs, gives the free part back"
     return None
+
+
+END_IT = "have it end: subscriptions, projections and traces wait for it, though no saga does"
+
+
+def open_in_words(found: OpenTransaction) -> str:
+    """A transaction of PostgreSQL for which readers by position wait, and nothing of what it does."""
+    who = "a prepared transaction" if found.pid is None else f"process {found.pid} of the server"
+    since = "nobody may say since when" if found.since is None else f"since {found.since.isoformat(timespec='seconds')}"
+    return f"{who} ({found.application or 'without a name'}, user {found.user}) has a transaction open, {since}"
