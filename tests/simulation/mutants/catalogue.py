@@ -427,7 +427,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "rules",
         Check.TURN,
         (
-            Patch(_MACHINE + "_Draft.hear", "spec.fresh_process or spec.throttled or", "spec.fresh_process or"),
+            Patch(_MACHINE + "_Draft.hear", "spec.fresh_process or spec.asks_anew or", "spec.fresh_process or"),
             Patch(
                 _MACHINE + "_Draft._may_start",
                 "throttle.step_class == step_class",
