@@ -75,6 +75,7 @@ from antistrophe.errors import (
     SystemUnavailableError,
     UnreadableDataError,
 )
+from antistrophe.hosts.description import HostRecord
 from antistrophe.linux.late_imports import late_import
 from antistrophe.records import (
     LogRecord,
@@ -107,6 +108,7 @@ __all__ = [
     "CommitUnknownError",
     "CompensationFailedError",
     "FatalError",
+    "HostRecord",
     "InDoubtError",
     "InvalidDefinitionError",
     "InvalidSettingsError",

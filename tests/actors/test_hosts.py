@@ -106,6 +106,7 @@ def test_orders_and_waits_reach_the_host_that_has_the_saga(hosts: Hosts, stage: 
     one, two = hosts.open("one"), hosts.open("two")
     one.start(stage.saga(stage.act("a"), stage.act("b", "hang", kill_grace_s=0.1), saga_id="ordered"))
     until(lambda: stage.log.find("ordered", "begin", "b"), "the second step")
+    assert [(host.name, host.sagas, host.attempts <= 1) for host in two.hosts()] == [("one", 1, True), ("two", 0, True)]
     assert two.cancel("ordered", reason="from elsewhere")
     with pytest.raises(Exception, match="from elsewhere"):
         two.handle("ordered").result(timeout_s=20.0)

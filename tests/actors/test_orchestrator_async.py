@@ -10,6 +10,7 @@ import pytest
 
 from antistrophe import (
     AsyncSagaOrchestrator,
+    RequestError,
     SagaCancelledError,
     SagaNotFoundError,
     SagaStatus,
@@ -58,6 +59,8 @@ def test_every_call_is_there_and_awaited(tmp_path: Path) -> None:
                 await orchestrator.handle("nobody")
             assert {record.role for record in await orchestrator.processes()} >= {"launcher", "supervisor"}
             assert orchestrator.event_store.version("a") == 2
+            with pytest.raises(RequestError, match="hosts share a journal in PostgreSQL"):
+                await orchestrator.hosts()
         assert processes_of_home(tmp_path / "home") == []
 
     asyncio.run(main())

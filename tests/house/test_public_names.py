@@ -11,7 +11,7 @@ import pytest
 ROOT_NAMES = """
     SagaStep StepContext RetryPolicy ResourceLimits StepResult event step NOT_APPLIED UNKNOWN SagaDefinition
     SagaOrchestrator AsyncSagaOrchestrator Settings SagaStatus StepStatus SagaMetadata StepRecord ProcessRecord
-    RetryableError FatalError InDoubtError AttemptCancelled OutputNotFoundError
+    HostRecord RetryableError FatalError InDoubtError AttemptCancelled OutputNotFoundError
     AntistropheError SagaError StepFailedError StepTimeoutError StepCrashedError StepInterruptedError
     CompensationFailedError SagaCancelledError AlreadyExecutingError SagaExistsError SagaNotFoundError
     InvalidDefinitionError InvalidStepError NotSerializableError PayloadTooLargeError InvalidSettingsError
@@ -56,6 +56,7 @@ PARAMETERS = {
     "SagaOrchestrator.purge": "self older_than=datetime.timedelta(days=30) name=None status=None dry_run=False",
     "SagaOrchestrator.wait_idle": "self timeout_s",
     "SagaOrchestrator.processes": "self",
+    "SagaOrchestrator.hosts": "self",
 }
 # Not every one has to have a default: a caller may always give it.
 DEFAULT_FREE = {"note", "timeout_s", "reason"}
@@ -64,6 +65,7 @@ FIELDS = {
     "SagaMetadata": "id name status steps_executed total_steps created_at updated_at error waiting steps",
     "StepRecord": "name index status attempts in_doubt started_at finished_at error pid",
     "ProcessRecord": "pid role saga_id",
+    "HostRecord": "id name labels release seen_at lease_until draining sagas attempts",
     "PurgeReport": "sagas bytes",
     "StepResult": "output events",
 }

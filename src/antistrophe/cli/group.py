@@ -41,6 +41,8 @@ VERBS = {
     "erase": "storage_commands",
     "compact": "storage_commands",
     "dashboard": "dashboard",
+    "hosts": "hosts",
+    "drain": "hosts",
     "doctor": "doctor",
 }
 

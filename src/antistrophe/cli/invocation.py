@@ -57,6 +57,11 @@ class Invocation:
         return stored_home.stored_place(self.home, self.journal_url)
 
     @property
+    def place(self) -> JournalPlace:
+        """The place of the journal, whether it exists or not. Raises InvalidSettingsError."""
+        return JournalPlace.of_home(self.home, self.journal_url)
+
+    @property
     def shown_place(self) -> Path | JournalPlace:
         """Where the sagas are, for people: the home, or the database."""
         url = self.journal_url

@@ -29,6 +29,7 @@ from antistrophe.settings import Settings
 if TYPE_CHECKING:
     from antistrophe.eventstore.recorded import Upcasts
     from antistrophe.eventstore.store import EventStore
+    from antistrophe.hosts.description import HostRecord
 
 
 class AsyncSagaHandle:
@@ -257,6 +258,10 @@ class AsyncSagaOrchestrator:
     async def processes(self) -> list[ProcessRecord]:
         """Every process of the actor system at this moment."""
         return await self._threads.call(self._threads.orchestrator.processes)
+
+    async def hosts(self) -> tuple[HostRecord, ...]:
+        """The live hosts that share the journal, by name. Raises RequestError where it is in a file, and not shared."""
+        return await self._threads.call(self._threads.orchestrator.hosts)
 
     async def reload(self) -> int:
         """Have the steps of all applications of this home run in processes that load their code anew. Returns how many

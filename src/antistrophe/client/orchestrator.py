@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from antistrophe.client.arguments import check_number, check_text
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.handle import SagaHandle
+from antistrophe.client.host_list import live_hosts
 from antistrophe.client.opening import open_session
 from antistrophe.client.saga_lists import listed
 from antistrophe.client.subscription import ChangeSubscription
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from antistrophe.client.session import Session
     from antistrophe.eventstore.recorded import Upcasts
     from antistrophe.eventstore.store import EventStore
+    from antistrophe.hosts.description import HostRecord
 
 
 class SagaOrchestrator:
@@ -296,6 +298,10 @@ class SagaOrchestrator:
             ProcessRecord(system.logger_pid, "logger"),
             *answer.processes,
         ]
+
+    def hosts(self) -> tuple[HostRecord, ...]:
+        """The live hosts that share the journal, by name. Raises RequestError where it is in a file, and not shared."""
+        return live_hosts(self._session)
 
     def reload(self) -> int:
         """Have the steps of all applications of this home run in processes that load their code anew: those that are

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from antistrophe.errors import InvalidSettingsError
+from antistrophe.fast_dataclass import dataclass
 
 _LONGEST = 100
 _LABELS_AT_MOST = 50
@@ -67,7 +67,7 @@ def new_description(name: str, labels: Iterable[str], release: str, lease_s: flo
         raise InvalidSettingsError(f"a host has {_LABELS_AT_MOST} labels at most, not {len(offered)}")
     for label in offered:
         _check("a label", label)
-    return HostDescription(f"{name}-{secrets.token_hex(_ID_BYTES)}", name, frozenset(offered), release, float(lease_s))
+    return HostDescription(f"{name}-{os.urandom(_ID_BYTES).hex()}", name, frozenset(offered), release, float(lease_s))
 
 
 def _check(what: str, text: Any) -> None:

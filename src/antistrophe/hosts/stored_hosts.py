@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from antistrophe.errors import JournalError
@@ -143,6 +144,12 @@ class StoredHosts:
         """End the lease of a host whose attempts were all seen dead, so that others claim its sagas at once. False
         where it has ended already."""
         return bool(self._database.returning(_HAND_OVER, (HANDED_OVER, host_id)))
+
+    def moment(self) -> datetime:
+        """The present moment by the database's clock, in UTC."""
+        (at,) = self._database.row("SELECT clock_timestamp()")
+        assert isinstance(at, datetime)
+        return at
 
     def records(self) -> list[HostRecord]:
         """All hosts, by name, with those that have ended and are not forgotten yet."""

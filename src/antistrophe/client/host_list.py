@@ -1,0 +1,90 @@
+"""The hosts that share a journal in PostgreSQL, as applications and tools see them, and the order to drain one.
+
+They are read from the database: no system has to run here. What needs psycopg is imported with the first question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from antistrophe.errors import RequestError
+from antistrophe.hosts.description import HostRecord
+from antistrophe.journal import JournalPlace, open_store
+from antistrophe.linux.late_imports import late_import
+
+if TYPE_CHECKING:
+    from antistrophe.client.session import Session
+    from antistrophe.hosts.stored_hosts import StoredHosts
+
+
+@dataclass(frozen=True, slots=True)
+class HostList:
+    """All hosts that are not forgotten yet, those that hold a lease first, at a moment of the database's clock."""
+
+    at: datetime
+    hosts: tuple[HostRecord, ...]
+
+    @property
+    def live(self) -> tuple[HostRecord, ...]:
+        """Those whose lease nobody has ended: it lasts, or it is over and their sagas are about to be taken."""
+        return tuple(host for host in self.hosts if host.ended is None)
+
+
+def live_hosts(session: Session) -> tuple[HostRecord, ...]:
+    """The hosts that share the journal of an orchestrator."""
+    session.check_open()
+    return list_hosts(session.journal).live
+
+
+def list_hosts(place: JournalPlace) -> HostList:
+    """The hosts of that journal. Raises RequestError where it is in a file, and JournalError."""
+    with _stored_hosts(place, read_only=True) as stored:
+        return HostList(stored.moment(), tuple(sorted(stored.records(), key=lambda host: host.ended is not None)))
+
+
+def drain_host(place: JournalPlace, host: str, *, draining: bool) -> tuple[HostRecord, ...]:
+    """Have the live hosts of that name, or of that id, take no more sagas, or take some again. Returns them.
+
+    Ordered twice, it is the same. Raises RequestError where there is no such host, and where the journal is in a file.
+    """
+    found = list_hosts(place)
+    if not _named(found, host):
+        raise _unknown(found, host)
+    with _stored_hosts(place, read_only=False) as stored:
+        ids = stored.drain(host, draining=draining)
+        drained = tuple(each for each in stored.records() if each.id in ids)
+    if not drained:  # its lease has ended meanwhile
+        raise _unknown(list_hosts(place), host)
+    return drained
+
+
+def _named(found: HostList, host: str) -> list[HostRecord]:
+    return [each for each in found.live if host in (each.name, each.id)]
+
+
+def _unknown(found: HostList, host: str) -> RequestError:
+    ended = next((each for each in found.hosts if host == each.id), None)
+    if ended is not None and ended.ended is not None:
+        return RequestError(f"host {host!r} holds no lease any more ({ended.ended}): it takes no sagas")
+    names = ", ".join(sorted({each.name for each in found.live}))
+    there_are = f"there are {names}" if names else "no host holds a lease of this journal"
+    return RequestError(f"there is no host {host!r}: {there_are} (`antistrophe hosts` shows them)")
+
+
+@contextmanager
+def _stored_hosts(place: JournalPlace, *, read_only: bool) -> Iterator[StoredHosts]:
+    if place.url is None:
+        raise RequestError(
+            f"hosts share a journal in PostgreSQL, and this one is the file {place}, which is one system's alone: name"
+            " the database (journal= or --journal postgresql://HOST/DATABASE)"
+        )
+    with closing(open_store(place, read_only=read_only)) as database:
+        with late_import():
+            from antistrophe.hosts.stored_hosts import StoredHosts
+            from antistrophe.storage.postgres_database import PostgresDatabase
+        assert isinstance(database, PostgresDatabase), "a URL names a database of PostgreSQL"
+        yield StoredHosts(database)
