@@ -263,6 +263,12 @@ def test_a_server_that_hangs_holds_nobody_up_for_long(postgres_url: str) -> None
         assert database.row(COUNT) == (0,)
 
 
+def test_an_answer_that_comes_in_pieces_may_take_longer(postgres_url: str) -> None:
+    with opened(postgres_url, patience_s=2.0) as database:
+        rows = database.rows("SELECT repeat('x', 20000), pg_sleep(0.7) FROM generate_series(1, 4)")
+        assert [len(row[0]) for row in rows] == [20000] * 4
+
+
 def test_after_a_crash_of_the_server_it_goes_on() -> None:
     with PostgresCluster() as cluster, opened(cluster.url(), patience_s=5) as database:
         database.execute(ADD, (b"1", "s"))

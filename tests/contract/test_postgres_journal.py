@@ -13,21 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe.errors import CommitUnknownError, JournalBusyError, JournalError, RequestError
+from antistrophe.errors import CommitUnknownError, JournalBusyError, JournalError
 from antistrophe.eventstore.postgres import PostgresEvents
 from antistrophe.eventstore.store import EventStore
 from antistrophe.journal import SeqConflictError
 from antistrophe.journal.postgres import PostgresJournal
 from antistrophe.journal.saga_owner import Ownership, SagaTakenError
 from antistrophe.records import SagaStatus
-from antistrophe.saga.entries import Failure, FailureKind, TurnCause, TurnedBack, TurnReason
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of
-from antistrophe.storage.postgres import open_postgres
 from tests.contract.journal_sagas import (
     FORWARD,
     PARK,
-    START,
     TURN_BACK,
     accepted,
     append,
@@ -387,46 +384,3 @@ def test_counts_keep_up_with_sagas_that_finish_out_of_order(empty_postgres: str,
             run(journal, f"c{number}", *TURN_BACK, PARK)
             assert counted(reader)[SagaStatus.COMPLETED] == 2 * number + 2
             journal._server.execute("DELETE FROM sagas WHERE status = 'failed'")
-
-
-# --- texts --------------------------------------------------------------------------------------------------------
-
-
-def test_texts_with_a_zero_character_are_kept_in_entries_and_found_by_their_picture(journal: PostgresJournal) -> None:
-    no = Failure(FailureKind.RAISED, "no\0money", "ValueError")
-    turned = TurnedBack(START + 3, TurnCause(TurnReason.STEP_FAILED, 1, no))
-    run(journal, "s", *TURN_BACK[:2], (TURN_BACK[2][0], turned, TURN_BACK[2][2]))
-    shown = journal.metadata("s")
-    assert shown is not None
-    assert "no\0money" in str(shown.error)
-    assert ids(journal.list(text="NO\N{SYMBOL FOR NULL}money").sagas) == ["s"]
-    assert [*journal.list(text="no\0money").sagas] == []
-
-
-def test_an_id_with_a_zero_character_is_refused(journal: PostgresJournal) -> None:
-    with pytest.raises(RequestError, match="zero character"):
-        run(journal, "s\0t")
-    assert journal.load("s\0t") == ()
-    assert journal.metadata("s\0t") is None
-    run(journal, "s")
-
-
-def test_letters_that_are_no_ascii_are_told_apart_by_case(journal: PostgresJournal) -> None:
-    run(journal, "Ärger")
-    assert ids(journal.list(text="ÄRGER").sagas) == ["Ärger"]
-    assert ids(journal.list(text="ärger").sagas) == []
-    assert ids(journal.list(text="Ä_").sagas) == []
-
-
-def test_all_of_it_can_be_read(journal: PostgresJournal) -> None:
-    run(journal, "s", *FORWARD)
-    journal.check()
-    assert (journal.cut_log(), journal.give_back(), journal.empty_log()) == (True, False, True)
-
-
-def test_a_journal_in_an_open_database_closes_it(empty_postgres: str) -> None:
-    database = open_postgres(empty_postgres)
-    journal = PostgresJournal(database)
-    journal.close()
-    with pytest.raises(JournalError, match="is closed"):
-        database.row("SELECT 1")

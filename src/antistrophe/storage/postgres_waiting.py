@@ -1,4 +1,5 @@
-"""Waits for the server of PostgreSQL, and never for longer than a deadline says.
+"""Waits for the server of PostgreSQL, and never for longer than a deadline says. Where a large answer comes in pieces,
+each of them is waited for anew, up to a bound for all.
 
 A server that hangs, and a network that is cut, send nothing: only a clock notices. A connection whose answer is late is
 given up at once, because nobody can say any more what its next answer belongs to.
@@ -21,6 +22,9 @@ T = TypeVar("T")
 _EVENTS = {Wait.R: select.POLLIN, Wait.W: select.POLLOUT, Wait.RW: select.POLLIN | select.POLLOUT}
 _READY = {select.POLLIN: Ready.R, select.POLLOUT: Ready.W, select.POLLIN | select.POLLOUT: Ready.RW}
 _NOTICES = 4
+_PIECES = 20
+"""For so many times ``answer_s`` an answer may take that comes in pieces."""
+
 _IN_VAIN = "no answer came within {:g} s"
 
 
@@ -29,7 +33,7 @@ class AnswerLateError(psycopg.OperationalError):
 
 
 class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection each of whose waits ends after ``answer_s`` seconds."""
+    """A connection each of whose waits ends after ``answer_s`` seconds in which nothing comes."""
 
     answer_s = 30.0
     dismissed = False
@@ -37,11 +41,12 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
 
     def wait(self, gen: Generator[Any, Any, T], *_: Any, **__: Any) -> T:
         """Take a generator of psycopg to its end. Where that fails halfway the connection is closed."""
-        until = time.monotonic() + self.answer_s
+        end = time.monotonic() + _PIECES * self.answer_s
         socket = self.pgconn.socket
         try:
             wanted = next(gen)
             while True:
+                until = min(end, time.monotonic() + self.answer_s)
                 wanted = gen.send(_ready(socket, wanted, until, self.answer_s))
         except StopIteration as ended:
             result: T = ended.value
