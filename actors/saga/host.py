@@ -82,7 +82,7 @@ class SagaHost(RuntimeActor):
         self._report_s = message.base.settings.report_s
         early, self._early = self._early, []
         for saga_id, each in early:
-            self.sagas.take(saga_id, each)
+            self._take(saga_id, each)
 
     def _on_message(self, message: Any, _sender: Address) -> None:
         self._take(message.saga_id, message)
@@ -92,7 +92,14 @@ class SagaHost(RuntimeActor):
             # The configuration names the registry, and is held back until the registry has reported; this was not.
             self._early.append((saga_id, message))
         else:
+            self._hear_of_host(message)
             self.sagas.take(saga_id, message)
+
+    def _hear_of_host(self, message: Any) -> None:
+        """A grant says by whose lease it is: the configuration that said so may have been lost."""
+        grant = message.grant if isinstance(message, BeginSaga) else message
+        if isinstance(grant, ProcessGrant) and grant.host_id and self._journal is not None:
+            self._journal.host_is(grant.host_id)
 
     def _on_drain(self, _message: DrainSagas, _sender: Address) -> None:
         self._draining = True

@@ -56,8 +56,8 @@ class ThisHost:
         self.token = 1
 
     def token_of(self, saga_id: str) -> int:  # noqa: ARG002 - it was told for the saga that is written
-        """See ``SagaOwner``."""
-        return self.token
+        """See ``SagaOwner``. A host without a lease owns nothing."""
+        return self.token if self.host else 0
 
     def taken(self, saga_id: str, owned: Ownership | None) -> int:
         """An actor goes on with a saga that is owned so. Returns the token. Raises SagaTakenError where another host

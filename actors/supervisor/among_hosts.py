@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from antistrophe.actors.base import Handler, log
@@ -59,6 +59,7 @@ class AmongHosts:
         self._journal = journal
         self._heard = 0
         self._handed_over: str | None = None
+        self._once_joined: Callable[[], None] | None = None
         settings = base.settings
         self._restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
         self._start_at = 0.0
@@ -67,6 +68,10 @@ class AmongHosts:
         self._process: Any = None
         self.lease = OwnLease(supervisor, dispatching, processes, self._tell, self._begin)
         self._start()
+
+    def once_joined(self, do: Callable[[], None]) -> None:
+        """Call ``do`` when this host has its first lease."""
+        self._once_joined = do
 
     def handlers(self) -> Mapping[type, Handler]:
         """What the membership actor and the saga actors say of it."""
@@ -166,9 +171,13 @@ class AmongHosts:
 
     def _begin(self) -> None:
         """This host may work, as the one that has this lease."""
+        self._processes.host_id = self.lease.registration
         self._journal.host_is(self.lease.registration)
         self._sagas.hosts.host_is(self.lease.registration)
         self._take_in_own()
+        if self._once_joined is not None:
+            self._once_joined()
+            self._once_joined = None
 
     def _take_in_own(self) -> None:
         """Take in the sagas that the journal says are this host's."""

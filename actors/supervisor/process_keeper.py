@@ -36,7 +36,8 @@ from antistrophe.settings import cores
 
 
 class ProcessKeeper:
-    """Carries out the orders of the pool, and tells the pool what happened. ``attempts`` ends what runs."""
+    """Carries out the orders of the pool, and tells the pool what happened. ``attempts`` ends what runs. ``host_id``:
+    this host among those that share the journal."""
 
     def __init__(
         self, supervisor: SupervisorPort, base: Configuration, prefix: str, environments: Environments | None = None
@@ -64,6 +65,7 @@ class ProcessKeeper:
         self.attempts = RunningAttempts(supervisor, base.home, self.pool, self._children, self._wakeups)
         self.attempts.after_death = base.after_death
         self._frozen = False
+        self.host_id = ""
 
     # --- what sagas want ---------------------------------------------------------------------------------------
 
@@ -189,8 +191,16 @@ class ProcessKeeper:
         # end.
         if not self.attempts.is_ending(order.lease_name):
             lease = child.lease_named(order.lease_name)
-            grant = ProcessGrant(order.saga_id, lease, child.address, order.step_class, fresh=order.fresh)
-            self._supervisor.granted(grant)
+            self._supervisor.granted(
+                ProcessGrant(
+                    order.saga_id,
+                    lease,
+                    child.address,
+                    order.step_class,
+                    fresh=order.fresh,
+                    host_id=self.host_id,
+                )
+            )
 
     # --- what the processes say --------------------------------------------------------------------------------
 

@@ -168,12 +168,17 @@ class SupervisorActor(RuntimeActor):
             self.send(sender, SupervisorFailed("SystemUnavailableError", why))
             return
         self._make_parts(message, hosts, journal)
+        self.wake_in(TICK_S, "tick")
         if self._among is None:
             self.sagas.open(open_sagas)
-        self.wake_in(TICK_S, "tick")
-        self._ready = SupervisorReady(os.getpid(), self._registry_process.pid, len(open_sagas))
-        self.send(sender, self._ready)
+            self._is_ready(sender, len(open_sagas))
+        else:  # what is accepted before this host has a lease would be anybody's
+            self._among.once_joined(lambda: self._is_ready(sender, 0))
         step_actors()
+
+    def _is_ready(self, launcher: Address, open_sagas: int) -> None:
+        self._ready = SupervisorReady(os.getpid(), self._registry_process.pid, open_sagas)
+        self.send(launcher, self._ready)
 
     def _make_parts(self, message: Configuration, hosts: SagaHostPool, journal: JournalAccess) -> None:
         settings = message.settings

@@ -53,6 +53,11 @@ class LeaseHolder:
         """What the host may do now. Ask before each attempt starts, and at ``next_moment``."""
         return LeasePhase.OVER if self._lease is None else self._lease.phase(now)
 
+    @property
+    def confirmed(self) -> float:
+        """When the last confirmed renewal was sent; 0 where there is no lease."""
+        return 0.0 if self._lease is None else self._lease.confirmed
+
     def kill_at(self, kill_grace_s: float) -> float:
         """When an attempt with that grace is to be killed, once the host is fenced."""
         return -math.inf if self._lease is None else self._lease.kill_at(kill_grace_s)

@@ -58,7 +58,8 @@ class ResumeSaga:
 class ProcessGrant:
     """The saga has the lease of a step process; ``step_class``: only for an attempt of this class, which had to wait
     for its throttle. ``adopted``: this answers AdoptProcess. Such an answer may come late or twice, and grants nothing
-    that the saga did not hold. ``fresh``: nothing has run in the process; otherwise something may have."""
+    that the saga did not hold. ``fresh``: nothing has run in the process; otherwise something may have. ``host_id``: by
+    whose lease it is granted, where several hosts share the journal: what the attempt journals is that host's."""
 
     saga_id: str
     lease: Lease
@@ -66,6 +67,7 @@ class ProcessGrant:
     step_class: str | None = None
     adopted: bool = False
     fresh: bool = False
+    host_id: str = ""
 
 
 @message
