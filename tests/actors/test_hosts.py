@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections.abc import Iterator
@@ -10,9 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from antistrophe import AlreadyExecutingError, SagaOrchestrator, SagaStatus, Settings
+from antistrophe import (
+    AlreadyExecutingError,
+    AsyncSagaOrchestrator,
+    RequestError,
+    SagaExistsError,
+    SagaOrchestrator,
+    SagaStatus,
+    Settings,
+)
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen, signal_to, wait_for_status
 from tests.waiting import until
@@ -25,14 +35,14 @@ class Hosts:
 
     def __init__(self, folder: Path, url: str) -> None:
         self._folder = folder
-        self._url = url
+        self.url = url
         self._open = ExitStack()
         self.homes: dict[str, Path] = {}
 
     def open(self, name: str, **settings: Any) -> SagaOrchestrator:
         home = self.homes[name] = self._folder / name
         chosen = Settings(host_name=name, lease_s=LEASE_S, drain_s=0.2, **settings)
-        return self._open.enter_context(SagaOrchestrator(home, settings=chosen, journal=self._url))
+        return self._open.enter_context(SagaOrchestrator(home, settings=chosen, journal=self.url))
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send the signal to every process of that host but this one."""
@@ -111,3 +121,47 @@ def test_orders_and_waits_reach_the_host_that_has_the_saga(hosts: Hosts, stage: 
     with pytest.raises(Exception, match="from elsewhere"):
         two.handle("ordered").result(timeout_s=20.0)
     assert seen(one, "ordered").status is SagaStatus.COMPENSATED
+
+
+def test_a_saga_starts_with_the_transaction_of_the_application_or_never(
+    hosts: Hosts, stage: Stage, postgres_store_url: str
+) -> None:
+    one = hosts.open("one")
+    kept, gone = stage.saga(stage.act("a"), saga_id="kept"), stage.saga(stage.act("a"), saga_id="gone")
+    with psycopg.connect(postgres_store_url) as connection:
+        connection.execute("CREATE TABLE carts(id text)")
+        connection.commit()
+        connection.execute("INSERT INTO carts VALUES ('gone')")
+        one.start(gone, connection=connection)
+        connection.rollback()
+        connection.execute("INSERT INTO carts VALUES ('kept')")
+        handle = one.start(kept, connection=connection)
+        assert one.get_saga("kept") is None, "nothing is there before the commit"
+        connection.commit()
+        assert handle.result(timeout_s=20.0)
+        assert connection.execute("SELECT id FROM carts").fetchall() == [("kept",)]
+        assert one.get_saga("gone") is None
+        one.start(kept, connection=connection)  # it has finished: the same outcome again
+        with pytest.raises(SagaExistsError):
+            one.start(stage.saga(stage.act("b"), saga_id="kept"), connection=connection)
+        with pytest.raises(RequestError, match=r"psycopg\.Connection"):
+            one.start(gone, connection="postgresql:///shop")
+
+
+async def _started(home: Path, url: str, stage: Stage) -> list[object]:
+    async with AsyncSagaOrchestrator(home, journal=url, settings=Settings(drain_s=0.2)) as orchestrator:
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            handle = await orchestrator.start(stage.saga(stage.act("a"), saga_id="async"), connection=connection)
+        return await handle.result(timeout_s=20.0)
+
+
+def test_a_saga_starts_with_a_transaction_of_asyncio(hosts: Hosts, stage: Stage, tmp_path: Path) -> None:
+    hosts.homes["loop"] = tmp_path / "loop"
+    assert asyncio.run(_started(hosts.homes["loop"], hosts.url, stage))
+
+
+def test_a_journal_in_a_file_takes_no_transaction_of_the_application(
+    orchestrator: SagaOrchestrator, stage: Stage
+) -> None:
+    with pytest.raises(RequestError, match="leave connection= out"):
+        orchestrator.start(stage.saga(stage.act("a")), connection=object())

@@ -19,3 +19,10 @@ def check_text(value: object, what: str, *, optional: bool = False) -> None:
 def check_number(value: object, what: str, lowest: int) -> None:
     """Raise ValueError for a value that is not a whole number from ``lowest`` on, or that the journal can't hold."""
     check_whole_number(value, what, lowest, highest=LARGEST_INTEGER)
+
+
+def joins(if_live: str) -> bool:
+    """Whether a saga that is live is joined. Raises ValueError for what is neither word."""
+    if if_live not in ("raise", "join"):
+        raise ValueError(f'if_live must be "raise" or "join", not {if_live!r}')
+    return if_live == "join"

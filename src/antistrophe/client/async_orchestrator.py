@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from antistrophe.client.arguments import joins
 from antistrophe.client.call_threads import CallThreads
 from antistrophe.client.handle import SagaHandle
 from antistrophe.definition.saga_definition import SagaDefinition
@@ -160,8 +161,18 @@ class AsyncSagaOrchestrator:
         """Run a saga and wait for its end. Returns its events in step order, or raises the SagaError it ended with."""
         return await self._threads.wait(self._threads.session.execute, saga, if_live, timeout_s=timeout_s)
 
-    async def start(self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise") -> AsyncSagaHandle:
-        """Have a saga accepted and do not wait for its end: the saga is durable when this returns."""
+    async def start(
+        self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise", *, connection: Any = None
+    ) -> AsyncSagaHandle:
+        """Have a saga accepted and do not wait for its end: the saga is durable when this returns. ``connection``: a
+        psycopg.AsyncConnection, in whose open transaction it is accepted, as with `SagaOrchestrator.start`."""
+        if connection is not None:
+            from antistrophe.client.callers_transaction import join_in, start_in_async  # seldom needed
+
+            session, join = self._threads.session, joins(if_live)
+            if not await start_in_async(session, saga, connection):
+                await self._threads.call(partial(join_in, session, saga, join=join))
+            return AsyncSagaHandle(self._threads, SagaHandle(session, saga.id))
         return AsyncSagaHandle(self._threads, await self._threads.call(self._threads.orchestrator.start, saga, if_live))
 
     async def handle(self, saga_id: str) -> AsyncSagaHandle:

@@ -88,18 +88,18 @@ class SagaOrchestrator:
         joined that saga; with ``if_live="join"`` the call waits for it instead. A live saga whose orchestrators are
         gone is joined in any case: a program that was killed can be run again. An id that has finished gives its
         recorded outcome again. Where the definition is another, both raise SagaExistsError, and so does an id that was
-        purged. Raises
-        InvalidDefinitionError for a definition that can't be run, and TimeoutError after ``timeout_s`` seconds (None:
-        wait without a limit); the saga then keeps running.
+        purged. Raises InvalidDefinitionError for a definition that can't be run, and TimeoutError after ``timeout_s``
+        seconds (None: wait without a limit); the saga then keeps running.
         """
         return self._session.execute(saga, if_live, Deadline(timeout_s))
 
-    def start(self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise") -> SagaHandle:
-        """Have a saga accepted and do not wait for its end: the saga is durable when this returns.
-
-        Raises like `execute`, but for the SagaError and the TimeoutError.
-        """
-        self._session.start(saga, if_live)
+    def start(
+        self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise", *, connection: Any = None
+    ) -> SagaHandle:
+        """Have a saga accepted and do not wait for its end: the saga is durable when this returns. ``connection``: one
+        of psycopg to the journal's database; the saga is accepted in the transaction that is open there, and was never
+        there where that is rolled back. Raises like `execute`, but for the SagaError and the TimeoutError."""
+        self._session.start(saga, if_live, connection)
         return SagaHandle(self._session, saga.id)
 
     def handle(self, saga_id: str) -> SagaHandle:

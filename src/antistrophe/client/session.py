@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from antistrophe.client.arguments import check_text
+from antistrophe.client.arguments import check_text, joins
 from antistrophe.client.caller_trace import in_callers_trace
+from antistrophe.client.callers_transaction import start_in
 from antistrophe.client.chosen_settings import warn_of_others
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.introduction import Introduction
@@ -96,23 +97,30 @@ class Session:
 
     def execute(self, saga: SagaDefinition, if_live: str, deadline: Deadline) -> list[object]:
         """Have a saga accepted, wait for its end, and return its events. Raises the SagaError that it ended with."""
-        join = _joins(if_live)
+        join = joins(if_live)
         self._refuse_in_transaction("to execute a saga")
         self.attachment.check_process()
         run = partial(self.requests.run, join=join, deadline=deadline)
         return self._events_of(self._accepted(saga, run))
 
-    def start(self, saga: SagaDefinition, if_live: str) -> None:
-        """Have a saga accepted: it is durable when this returns."""
-        join = _joins(if_live)
+    def start(self, saga: SagaDefinition, if_live: str, connection: Any = None) -> None:
+        """Have a saga accepted: it is durable when this returns, or with a ``connection`` once that has committed."""
+        join = joins(if_live)
         self._refuse_in_transaction("to start a saga")
         self.attachment.check_process()
-        self._accepted(saga, partial(self.requests.start, join=join))
+        if connection is not None:
+            start_in(self, saga, connection, join=join)
+        else:
+            self._accepted(saga, partial(self.requests.start, join=join))
+
+    def spec_of(self, saga: SagaDefinition) -> SagaSpec:
+        """The definition of a saga as it is accepted."""
+        return in_callers_trace(saga.spec(self.attachment.settings.max_payload_bytes))
 
     def _accepted(self, saga: SagaDefinition, ask: Callable[[SagaSpec], T]) -> T:
         """Ask for a saga to be accepted. Where the system finds another definition under its id, look whether it is
         the same in other words, and then ask in those."""
-        spec = in_callers_trace(saga.spec(self.attachment.settings.max_payload_bytes))
+        spec = self.spec_of(saga)
         try:
             return ask(spec)
         except SagaExistsError:
@@ -278,9 +286,3 @@ class Session:
             store.close()
         self.attachment.close()
         self.requests.close()
-
-
-def _joins(if_live: str) -> bool:
-    if if_live not in ("raise", "join"):
-        raise ValueError(f'if_live must be "raise" or "join", not {if_live!r}')
-    return if_live == "join"

@@ -27,43 +27,44 @@ from antistrophe.storage.postgres_schema import POSTGRES_MIGRATIONS
 NO_HOST_YET = "its turn: no host has taken it yet"
 """What such a saga waits for."""
 
-_TABLE = f"SELECT to_regclass('{SCHEMA}.schema_version')::text"
+_TABLE = f"SELECT to_regclass('{SCHEMA}.schema_version')::text, extract(epoch FROM clock_timestamp())::float8"
 _VERSION = f"SELECT version FROM {SCHEMA}.schema_version"
 _PURGED = for_postgres("SELECT status, finished_at FROM purged WHERE id_digest = ?")
 
 
-def accept_in(connection: psycopg.Connection[Any], spec: SagaSpec, request_id: str, *, now: float) -> int:
+def accept_in(connection: psycopg.Connection[Any], spec: SagaSpec, request_id: str, *, now: float | None = None) -> int:
     """Accept a saga in the transaction that is open on this connection, or in one of its own where the connection
-    commits by itself. Returns the position of its last entry. ``now``: seconds since the epoch.
+    commits by itself. Returns the position of its last entry. ``now``: seconds since the epoch; None: by
+    the server's clock.
 
     Raises SeqConflictError where there is a saga of that id, SagaExistsError where it was purged, RequestError for an
     id that PostgreSQL can't store, and JournalError where this is not the database of a journal of this release. After
     each of them the transaction can go on. What psycopg raises is the caller's, as for its own statements.
     """
-    append = _acceptance(spec, request_id, now)
     with psycopg.RawCursor(connection, row_factory=tuple_row) as cursor:
 
         def asked(sql: str, values: Sequence[Any] = ()) -> Any:
             return cursor.execute(sql, values, prepare=False).fetchone()
 
-        table = asked(_TABLE)
-        _check(None if table[0] is None else asked(_VERSION))
+        table, clock = asked(_TABLE)
+        _check(None if table is None else asked(_VERSION))
+        append = _acceptance(spec, request_id, clock if now is None else now)
         found = asked(for_postgres(CALL), append.values(None, None))
         return _position(append, found, asked(_PURGED, (digest_of(spec.id),)) if found[0] == "purged" else None)
 
 
 async def accept_in_async(
-    connection: psycopg.AsyncConnection[Any], spec: SagaSpec, request_id: str, *, now: float
+    connection: psycopg.AsyncConnection[Any], spec: SagaSpec, request_id: str, *, now: float | None = None
 ) -> int:
     """``accept_in`` on a connection of asyncio."""
-    append = _acceptance(spec, request_id, now)
     async with psycopg.AsyncRawCursor(connection, row_factory=tuple_row) as cursor:
 
         async def asked(sql: str, values: Sequence[Any] = ()) -> Any:
             return await (await cursor.execute(sql, values, prepare=False)).fetchone()
 
-        table = await asked(_TABLE)
-        _check(None if table[0] is None else await asked(_VERSION))
+        table, clock = await asked(_TABLE)
+        _check(None if table is None else await asked(_VERSION))
+        append = _acceptance(spec, request_id, clock if now is None else now)
         found = await asked(for_postgres(CALL), append.values(None, None))
         tombstone = await asked(_PURGED, (digest_of(spec.id),)) if found[0] == "purged" else None
         return _position(append, found, tombstone)
