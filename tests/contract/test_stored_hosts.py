@@ -19,6 +19,7 @@ from antistrophe.hosts.ownership import Owners
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.records import SagaStatus
+from antistrophe.settings import Settings
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres, psycopg
 from tests.contract.hosts_kit import add_sagas
 
@@ -168,10 +169,16 @@ def test_a_name_or_label_that_can_not_be_one_is_refused_in_words(name: str) -> N
 
 
 def test_too_many_labels_or_one_text_for_them_are_refused() -> None:
-    with pytest.raises(InvalidSettingsError, match="50 labels at most, not 51"):
-        new_description("a", map(str, range(51)), "1", 10.0)
+    with pytest.raises(InvalidSettingsError, match="64 labels at most, not 65"):
+        new_description("a", map(str, range(65)), "1", 10.0)
     with pytest.raises(InvalidSettingsError, match=r"write \['gpu'\]"):
         new_description("a", "gpu", "1", 10.0)
+
+
+def test_what_the_settings_take_for_labels_and_a_name_a_host_can_have() -> None:
+    settings = Settings(host_name="h" * 63, labels=tuple(f"{number:063}" for number in range(64)))
+    described = new_description(settings.host, settings.labels, "1", settings.lease_s)
+    assert described.labels == set(settings.labels)
 
 
 def test_a_host_is_drained_by_its_name_or_id_and_told_with_its_next_renewal(hosts: StoredHosts) -> None:

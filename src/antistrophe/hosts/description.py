@@ -11,7 +11,7 @@ from antistrophe.errors import InvalidSettingsError
 from antistrophe.fast_dataclass import dataclass
 
 _LONGEST = 100
-_LABELS_AT_MOST = 50
+_LABELS_AT_MOST = 64  # as the setting `labels` allows
 _ID_BYTES = 6
 
 
