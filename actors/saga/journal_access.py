@@ -201,6 +201,10 @@ class JournalAccess:
         """The id of each saga that is neither final nor parked, and whether it compensates."""
         return self._journal.live()
 
+    def begun(self) -> dict[str, bool]:
+        """The sagas that are this host's and neither final nor parked, and whether they have begun."""
+        return self._journal.begun()
+
     def rank(self, saga_id: str) -> AdmissionRank:
         """What decides when the saga may run."""
         try:

@@ -26,6 +26,7 @@ from antistrophe.messages import (
     LeaseEnded,
     LeaseRefused,
     MoveSaga,
+    ProcessRefusal,
     SagaOrder,
     SagasClaimed,
     SagaSleeps,
@@ -103,6 +104,7 @@ class AmongHosts:
             self._tell(self._load())
             if self.lease.held:
                 self._take_in_own()  # the word that some were claimed may be lost
+                self._leave_to_others()
 
     def hand_over(self) -> bool:
         """Every attempt was seen dead, and none can start: let others have the sagas. True once the lease is ended, or
@@ -154,6 +156,33 @@ class AmongHosts:
         if message.registration != self._handed_over:
             self._handed_over = None
             self.lease.confirmed(message)
+            self._drain_or_not(message.draining)
+
+    def _drain_or_not(self, draining: bool) -> None:
+        left = self._sagas.left
+        if draining and not left.drains:
+            log.warning("this host drains: what has not begun is left to the other hosts")
+            left.drains = True
+            self._leave_to_others()
+        elif left.drains and not draining:
+            log.warning("this host drains no more")
+            left.end()
+            self._supervisor.wake_in(0.0)
+
+    def _leave_to_others(self) -> None:
+        """Where this host drains: leave what has not begun, and let go of what another host has taken."""
+        if not (self._sagas.left.drains and self.lease.held):
+            return
+        try:
+            gone = self._sagas.left.look(self._journal.begun())
+        except JournalError as error:  # it is looked again
+            log.error("what has not begun can't be read: %s", error)
+            return
+        for live in gone:
+            if live.host is None:
+                self._taken(live.id)
+            else:  # its actor finds out by its next append
+                self._sagas.tell(live.id, ProcessRefusal(live.id, "another host has taken it"))
 
     def _on_ended(self, message: LeaseEnded) -> None:
         if message.registration == self.lease.registration:

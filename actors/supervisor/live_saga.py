@@ -13,6 +13,7 @@ TELL_AGAIN_S = 5.0
 """How soon an actor is told again what it was told first: it may not have heard it, or the word of its end was lost.
 Doubled each time, up to TELL_AGAIN_MAX_S."""
 
+TELL_AGAIN_MAX_S = 60.0
 
 UNLOADABLE_WAIT_S = 2.0
 """How long a saga sleeps when its code can't be loaded; doubled each time, up to UNLOADABLE_MAX_S."""

@@ -10,7 +10,8 @@ from typing import Any
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess, OpenSaga
 from antistrophe.actors.supervisor.environments import Environments
-from antistrophe.actors.supervisor.live_saga import TELL_AGAIN_S, LiveSaga
+from antistrophe.actors.supervisor.left_to_others import LeftToOthers
+from antistrophe.actors.supervisor.live_saga import TELL_AGAIN_MAX_S, TELL_AGAIN_S, LiveSaga
 from antistrophe.actors.supervisor.lone_suspects import LoneSuspects
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
@@ -30,8 +31,6 @@ from antistrophe.messages import (
 from antistrophe.records import SagaStatus
 from antistrophe.scheduling.admission import Admission, AdmissionRank, rank_of
 from antistrophe.scheduling.restart_intensity import RestartIntensity
-
-TELL_AGAIN_MAX_S = 60.0
 
 
 class LiveSagas:
@@ -59,12 +58,14 @@ class LiveSagas:
         self._alarms: list[tuple[float, str]] = []
         self._to_tell_again: list[tuple[float, str, int]] = []
         self._halted = ""
+        self.left = LeftToOthers(self._sagas, processes, self._admission)
 
     # --- coming and going --------------------------------------------------------------------------------------
 
     def full(self, spec: SagaSpec) -> str | None:
         """Why a new saga would have to wait, or None."""
-        return f"its turn: {self._halted}" if self._halted else self._admission.full(rank_of(spec))
+        why = f"its turn: {self._halted}" if self._halted else self.left.why
+        return why or self._admission.full(rank_of(spec))
 
     def get(self, saga_id: str) -> LiveSaga | None:
         """The live saga of that id, or None."""
@@ -78,7 +79,7 @@ class LiveSagas:
     @property
     def room(self) -> int:
         """How many more sagas may run."""
-        return 0 if self._halted else self._admission.room
+        return 0 if self._halted or self.left.drains else self._admission.room
 
     def open(self, sagas: Iterable[OpenSaga]) -> None:
         """Take in the sagas that were open when this incarnation began."""
@@ -113,7 +114,8 @@ class LiveSagas:
 
     def enqueue(self, live: LiveSaga) -> None:
         """Have an accepted saga wait until it is admitted."""
-        self._admission.enqueue(live.id, live.rank, urgent=live.urgent)
+        if not self.left.holds_back(live):
+            self._admission.enqueue(live.id, live.rank, urgent=live.urgent)
 
     def remove(self, saga_id: str) -> LiveSaga | None:
         """The saga is final or parked (or was never accepted)."""
@@ -158,6 +160,7 @@ class LiveSagas:
     def wake(self, live: LiveSaga) -> None:
         """Give a saga that sleeps or waits its actor now, because there is an order for it."""
         if live.host is None and not self._halted:
+            self.left.forget(live.id)
             live.sleeps_until = None
             self._admission.admit(live.id, live.rank)
             self._spawn(live)
@@ -234,7 +237,7 @@ class LiveSagas:
     def ask_process(self, message: RequestLease) -> None:
         """A saga wants a step process."""
         live = self._sagas.get(message.saga_id)
-        if live is not None and live.host is not None:
+        if live is not None and live.host is not None and live.id not in self.left:
             self._take_orphan(live)
             if message.request.alone and not self._suspects.may_go(message):
                 return

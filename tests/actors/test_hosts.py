@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,7 +24,10 @@ from antistrophe import (
     SagaOrchestrator,
     SagaStatus,
     Settings,
+    StepFailedError,
 )
+from antistrophe.client.host_list import drain_host
+from antistrophe.journal import JournalPlace
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen, signal_to, wait_for_status
 from tests.waiting import until
@@ -165,3 +170,30 @@ def test_a_journal_in_a_file_takes_no_transaction_of_the_application(
 ) -> None:
     with pytest.raises(RequestError, match="leave connection= out"):
         orchestrator.start(stage.saga(stage.act("a")), connection=object())
+
+
+def test_a_host_that_drains_ends_what_it_has_begun_and_leaves_the_rest_to_others(hosts: Hosts, stage: Stage) -> None:
+    one, place = hosts.open("one", max_step_processes=1, max_running_sagas=3), JournalPlace(url=hosts.url)
+    begun = one.start(stage.saga(stage.act("a", "gate:go"), stage.act("b", "fatal"), saga_id="begun"))
+    until(lambda: stage.log.find("begun", "begin"), "the step that holds the only process")
+    waiting = [one.start(stage.saga(stage.act("a"), saga_id=f"waits-{number}")) for number in range(4)]
+    with ThreadPoolExecutor() as threads:
+        ends = [threads.submit(each.result, 60.0) for each in waiting]
+        drain_host(place, "one", draining=True)
+        two = hosts.open("two")
+        assert all(end.result() for end in ends), "who waits here is told by the host that has taken it"
+    assert one.start(stage.saga(stage.act("a"), saga_id="late")).result(30.0)
+    assert {seen(two, saga_id).host for saga_id in ("late", *(each.id for each in waiting))} == {"two"}
+    stage.log.open_gate("go")
+    with pytest.raises(StepFailedError):
+        begun.result(30.0)
+    assert seen(one, "begun").host == "one", "what it has begun it compensates itself"
+    drain_host(place, "one", draining=False)
+    numbers = itertools.count()
+
+    def ran_on() -> str | None:
+        saga = stage.saga(stage.act("a"), saga_id=f"after-{next(numbers)}")
+        one.execute(saga)
+        return seen(one, saga.id).host
+
+    until(lambda: ran_on() == "one", "the end of the drain")

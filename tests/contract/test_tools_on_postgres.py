@@ -161,3 +161,16 @@ def test_the_dashboard_shows_it_and_sees_each_change(tmp_path: Path, empty_postg
 def test_a_place_in_a_database_is_told_where_a_file_is_wanted(empty_postgres: str) -> None:
     with pytest.raises(JournalError, match="is in the database postgresql:"):
         JournalPlace.at(empty_postgres).existing_file()
+
+
+def test_a_host_is_told_which_of_its_sagas_have_begun(tmp_path: Path, empty_postgres: str) -> None:
+    for place, has_begun in ((empty_postgres, False), (tmp_path / "journal.db", True)):
+        with closing(open_journal(place, owner=FirstOwner("a1-0f"))) as journal:
+            run(journal, "begun", *FORWARD[:1])
+            append(journal, "accepted", accepted("accepted"))
+            run(journal, "ended", *FORWARD)
+            assert journal.begun() == {"begun": True, "accepted": has_begun}, "in a file nobody else could take one"
+    with closing(open_journal(empty_postgres, owner=FirstOwner("b1-0f"))) as journal:
+        assert journal.begun() == {}
+    with closing(open_journal(empty_postgres, read_only=True)) as journal:
+        assert journal.begun() == {"begun": True, "accepted": False}

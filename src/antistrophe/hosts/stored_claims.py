@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 from antistrophe.hosts.ownership import ClaimedSaga, Owners
 from antistrophe.hosts.stored_hosts import DURABLY
 from antistrophe.records import SagaStatus
+from antistrophe.storage.portable_sql import NOT_BEGUN
 from antistrophe.storage.postgres_database import PostgresDatabase
 
 _COMPENSATING = SagaStatus.COMPENSATING.value
-_NOT_BEGUN = "(seq = 1 OR (seq = 2 AND waiting IS NOT NULL))"  # accepted, and nothing more; perhaps to wait
 
 _OWNERS_AT_ONCE = 50
 
@@ -51,7 +51,7 @@ _CLAIM_COMPENSATING = _take(
 _CLAIM_OF = _take(_OF_OWNER, "host, accepted")
 _CLAIM_OF_NOBODY = _take("host IS NULL", "host, accepted")
 _STEAL_OF = _take(
-    f"{_OF_OWNER} AND {_NOT_BEGUN} AND owned_since < clock_timestamp() - ? * interval '1 second'",
+    f"{_OF_OWNER} AND {NOT_BEGUN} AND owned_since < clock_timestamp() - ? * interval '1 second'",
     "host, accepted",
     _FIT,
 )

@@ -186,6 +186,10 @@ class JournalQuestions(Protocol):
         rows = self._database.rows(f"SELECT id, status FROM sagas WHERE status IN {LIVE} ORDER BY accepted")
         return [(saga_id, status == SagaStatus.COMPENSATING.value) for saga_id, status in rows]
 
+    def begun(self) -> dict[str, bool]:
+        """See ``StoredJournal``."""
+        return {saga_id: True for saga_id, _ in self.live()}
+
     def counts(self) -> dict[SagaStatus, int]:
         """See ``Journal``."""
         self._counted, counts = counted_after(self._database, self._counted, self._safe_to_count())

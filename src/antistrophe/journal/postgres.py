@@ -20,6 +20,7 @@ from antistrophe.journal.saga_owner import Ownership, SagaOwner
 from antistrophe.journal.texts import NoTexts
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Entry
+from antistrophe.storage.portable_sql import NOT_BEGUN
 from antistrophe.storage.postgres import open_postgres
 from antistrophe.storage.postgres_database import PostgresDatabase
 from antistrophe.storage.postgres_feed import OrderedFeed
@@ -117,6 +118,13 @@ class PostgresJournal(JournalQuestions):
             f"SELECT id, status FROM sagas WHERE status IN {LIVE} AND host = ? ORDER BY accepted", (self._owner.host,)
         )
         return [(saga_id, status == SagaStatus.COMPENSATING.value) for saga_id, status in rows]
+
+    def begun(self) -> dict[str, bool]:
+        """See ``StoredJournal``."""
+        sql = f"SELECT id, NOT {NOT_BEGUN} FROM sagas WHERE status IN {LIVE}"
+        if self._owner is None:
+            return dict(self._server.rows(sql))
+        return dict(self._server.rows(f"{sql} AND host = ?", (self._owner.host,)))
 
     def cut_log(self) -> bool:
         """The server keeps its log as long as it, its standbys and its archive need it: nothing is to be done here."""

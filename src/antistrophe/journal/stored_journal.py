@@ -28,6 +28,11 @@ class StoredJournal(Journal, Protocol):
     def ownership(self, saga_id: str) -> Ownership | None:
         """Who owns a saga, or None if there is no such saga. In a file nobody needs to."""
 
+    def begun(self) -> dict[str, bool]:
+        """The id of each saga that is neither finished nor parked, and whether it has begun: whether more of it is
+        journaled than that it was accepted, and waits. With an owner: those that it owns. In a file, which is one
+        system's alone, all count as begun."""
+
     def group(self) -> GroupCommit:
         """Make a group for appends that share one transaction."""
 

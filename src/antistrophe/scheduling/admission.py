@@ -56,9 +56,7 @@ class Admission:
 
     def admit(self, saga_id: str, rank: AdmissionRank) -> None:
         """The saga runs now, whether it waited or not."""
-        ticket = self._waiting.pop(saga_id, None)
-        if ticket is not None:
-            self._order.remove(ticket)
+        self.withdraw(saga_id)
         if saga_id not in self._running:
             self._running[saga_id] = rank.name
             if self._resting.pop(saga_id, None) is None:
@@ -78,6 +76,12 @@ class Admission:
         most = None if saga_id in self._resting else rank.max_concurrent
         ticket = self._waiting[saga_id] = Ticket(saga_id, None, level, rank.name, arrival, most)
         self._order.add(ticket)
+
+    def withdraw(self, saga_id: str) -> None:
+        """The saga waits no more."""
+        ticket = self._waiting.pop(saga_id, None)
+        if ticket is not None:
+            self._order.remove(ticket)
 
     def left(self, saga_id: str) -> None:
         """The saga runs no more."""

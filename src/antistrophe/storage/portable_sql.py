@@ -25,6 +25,9 @@ TABLES = (
 )
 """The tables that both databases have."""
 
+NOT_BEGUN = "(seq = 1 OR (seq = 2 AND waiting IS NOT NULL))"
+"""Of a row of sagas: it is accepted, and nothing more; perhaps to wait."""
+
 _TABLE = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE) ({'|'.join(TABLES)})\b(?!\.)")
 
 
