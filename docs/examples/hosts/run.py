@@ -35,7 +35,7 @@ def postgres() -> Iterator[str]:
         run([*words, "--no-locale"], cwd="/", check=True, stdout=DEVNULL)
         words = [*begin, programs / "postgres", "-D", f"{folder}/data", "-h", "", "-k", folder]
         with open(f"{folder}/log", "w") as log, Popen(words, cwd="/", stderr=log) as server:
-            while not Path(folder, ".s.PGSQL.5432").exists() and server.poll() is None:
+            while "ready to accept" not in Path(folder, "log").read_text() and server.poll() is None:
                 time.sleep(0.05)
             try:
                 yield f"postgresql:///postgres?host={folder}&user=bank"
