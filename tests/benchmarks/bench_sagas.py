@@ -64,7 +64,7 @@ class Ours:
         sample = sample_of(
             lambda: self.orchestrator.execute(saga_of_three(), timeout_s=PATIENCE_S), sagas, at_once, limit_s
         )
-        return Sample(sample.each_s, sample.total_s, _used(before, self._cpu()))
+        return Sample(sample.each_s, sample.total_s, used(before, self._cpu()))
 
     def fresh(self, sagas: int, limit_s: float) -> Sample:
         """Sagas of one step that has a new process for each attempt, one at a time."""
@@ -79,7 +79,8 @@ class Ours:
         self.orchestrator.close()
 
 
-def _used(before: dict[tuple[str, int], float], after: dict[tuple[str, int], float]) -> dict[str, float]:
+def used(before: dict[tuple[str, int], float], after: dict[tuple[str, int], float]) -> dict[str, float]:
+    """The CPU seconds of each kind of process between two looks."""
     used: dict[str, float] = defaultdict(float)
     for (role, pid), seconds in after.items():
         earlier = next((then for (_, known), then in before.items() if known == pid), 0.0)  # roles change: step, idle
@@ -91,7 +92,8 @@ Figures = dict[tuple[str, int], dict[str, float]]
 """Of a column at so many at once: p50_ms, p99_ms, per_s, cpu_ms, and the CPU ms of each kind of process."""
 
 
-def _figures(samples: Sequence[Sample]) -> dict[str, float]:
+def figures_of(samples: Sequence[Sample]) -> dict[str, float]:
+    """What the rounds of one column say."""
     each = [seconds for sample in samples for seconds in sample.each_s]
     some = [sample for sample in samples if sample.each_s]
     kinds = sorted({kind for sample in some for kind in sample.cpu_s})
@@ -115,7 +117,7 @@ def compare(columns: Sequence[Column], rounds: int, limit_s: float) -> Figures:
         for _ in range(rounds):
             for column in columns:
                 samples[column.name].append(column.run(_SAGAS[at_once], at_once, limit_s))
-        figures |= {(name, at_once): _figures(found) for name, found in samples.items()}
+        figures |= {(name, at_once): figures_of(found) for name, found in samples.items()}
     return figures
 
 
@@ -162,7 +164,7 @@ def run(rounds: int, limit_s: float, *, with_peers: bool = True) -> Figures:
                 print(f"!!! THE COLUMN OF {package} IS MISSING: {error}\n")
         figures = compare(columns, rounds, limit_s)
         ours.fresh(2, limit_s)
-        figures[FRESH, 1] = _figures([ours.fresh(20, limit_s) for _ in range(rounds)])
+        figures[FRESH, 1] = figures_of([ours.fresh(20, limit_s) for _ in range(rounds)])
     show(figures)
     print(f"({conditions()} at the end)", flush=True)
     return figures

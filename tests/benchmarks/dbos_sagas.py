@@ -1,4 +1,5 @@
-"""Runs workflows of three trivial steps with DBOS on SQLite, in the folder that is its argument: see ``peer_sagas``."""
+"""Runs workflows of three trivial steps with DBOS: on SQLite in the folder that is its argument, or on PostgreSQL where
+that is the URL of a database. See ``peer_sagas``."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def main() -> None:
     """Serve until stdin ends."""
     answers = sys.stdout
     sys.stdout = sys.stderr  # what DBOS prints is no answer
-    url = f"sqlite:///{Path(sys.argv[1], 'dbos.db')}"
+    place = sys.argv[1]
+    url = place if place.startswith("postgresql:") else f"sqlite:///{Path(place, 'dbos.db')}"
     DBOS(config={"name": "bench", "system_database_url": url, "run_admin_server": False, "log_level": "ERROR"})
     work = DBOS.workflow()(workflow)
     DBOS.launch()

@@ -41,13 +41,14 @@ def _run(command: list[str], limit_s: float) -> None:
 
 
 class Peer:
-    """A process that runs a workflow of the package as often as it is told. ``name``: that of its column."""
+    """A process that runs a workflow of the package as often as it is told. ``name``: that of its column. ``place``:
+    where it keeps what it stores, a folder or a URL."""
 
-    def __init__(self, name: str, package: str, folder: Path) -> None:
+    def __init__(self, name: str, package: str, place: str | Path) -> None:
         self.name = name
         self._script = f"tests.benchmarks.{package}_sagas"
         self._process = subprocess.Popen(
-            [environment(package), "-m", self._script, folder],
+            [environment(package), "-m", self._script, str(place)],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
