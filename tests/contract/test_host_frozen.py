@@ -10,14 +10,15 @@ from collections.abc import Iterator
 import pytest
 
 from antistrophe.hosts.holder import LeaseHolder
-from antistrophe.hosts.keeper import HostKeeper, keep
-from antistrophe.hosts.keeper_messages import Claimed, Registered, Report, SetLoad, open_channel
+from antistrophe.hosts.keeper import HostKeeper
+from antistrophe.hosts.keeper_messages import Claimed, Registered, Report, SetLoad
 from antistrophe.hosts.lease import LeasePhase
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.linux.dead_man import DeadMansSwitch, boot_time
 from antistrophe.linux.process import ProcessIdentity, die_with_parent, identity_of, is_alive, send_signal
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from tests.contract.hosts_kit import add_sagas, terms
+from tests.contract.keeper_process import keep, open_channel
 from tests.waiting import until
 
 LEASE_S = 3.0

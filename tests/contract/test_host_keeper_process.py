@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from antistrophe.hosts.keeper import keep
 from antistrophe.hosts.keeper_messages import (
     AllDead,
     Confirmed,
@@ -22,13 +21,13 @@ from antistrophe.hosts.keeper_messages import (
     Report,
     SetLoad,
     Trouble,
-    open_channel,
 )
 from antistrophe.hosts.lease import LapsedLease
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.linux.dead_man import boot_time
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from tests.contract.hosts_kit import terms
+from tests.contract.keeper_process import keep, open_channel
 from tests.tcp_proxy import TcpProxy
 
 

@@ -17,22 +17,22 @@ and nobody can find. So a take-over means doubt, never "not applied".
 
 How a system takes part::
 
-    supervisor ── fork ──► keeper.keep(url, terms, channel)       a process that may wait for the database
-        ▲      SetLoad, AllDead, HandOver, ... ──►       │
-        └──── Registered, Confirmed, Claimed, ... ◄──────┘
+    supervisor ── membership actor ── HostKeeper       a process that may wait for the database
+        ▲      SetLoad, AllDead, HandOver, ... ──►
+        └──── Registered, Confirmed, Claimed, ... ◄──
 
 - The supervisor has a ``LeaseHolder``, and tells it of each report. The holder arms a ``DeadMansSwitch``. It says the
-  ``phase``: the supervisor asks before it starts an attempt, and whenever ``next_moment`` has come, whether or not the
-  keeper says anything. ``orders`` are for the keeper.
+  ``phase``: the supervisor asks whenever ``next_moment`` has come, whether or not the keeper says anything.
 - Fenced: the supervisor starts nothing, and ends all attempts (``kill_at``). When all were seen dead it says so
-  (``all_dead``), and the keeper registers anew. Until then the supervisor forgets its sagas: those that nobody else has
-  taken are told again, by Claimed, with new tokens.
+  (``all_dead``), and the keeper registers anew and claims like any other host. Who went on with a saga before finds its
+  token refused, and reads the saga again.
 - The id of the registration is kept in the home. A system that is started again has seen all attempts of its former
   life dead, and names the old id in ``KeeperTerms.ended``: then nobody has to wait for the lease to lapse.
 - At a clean stop: when all attempts are dead, HandOver.
 
 Start reading in ``lease``: the rules, without a clock or a database. ``description`` is what hosts say of themselves,
 ``ownership`` what they learn of the owners of sagas, ``stored_hosts`` and ``stored_claims`` the rows of both,
-``keeper`` the loop, ``keeper_messages`` the channel and ``holder`` the supervisor's side. SQL is in the ``stored_``
-files only; these and ``keeper`` need psycopg.
+``keeper`` the loop, ``keeper_messages`` what it says and hears, ``holder`` the supervisor's side, ``stored_orders``
+what hosts ask of each other, and ``earlier_life`` what a home knows of its last lease. SQL is in the ``stored_`` files
+only; these and ``keeper`` need psycopg.
 """

@@ -1,8 +1,8 @@
 """Keeps the lease of a host: renews it, watches the others, and claims sagas.
 
-It runs in a process of its own, because a database that does not answer may hold up every call for a while, and because
-its supervisor forks and so can't have threads. ``keep`` is that process. It ends when its supervisor does: the lease is
-left to lapse, for only the supervisor knows that all attempts are dead.
+It runs in a process of its own, the membership actor's, because a database that does not answer may hold up every call
+for a while, and because the supervisor forks and so can't have threads. Where that process ends the lease is left to
+lapse, for only the supervisor knows that all attempts are dead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from antistrophe.errors import CommitUnknownError, JournalError
 from antistrophe.hosts.description import HostDescription, HostLoad, new_description
 from antistrophe.hosts.keeper_messages import (
     AllDead,
-    Channel,
     Claimed,
     ClaimOne,
     Confirmed,
@@ -39,7 +38,6 @@ from antistrophe.hosts.ownership import ClaimedSaga, Owners
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.linux.dead_man import boot_time
-from antistrophe.linux.process import die_with_parent
 from antistrophe.storage.postgres import open_postgres
 from antistrophe.storage.postgres_database import PostgresDatabase
 
@@ -327,22 +325,3 @@ def open_for_host(url: str, lease_s: float) -> PostgresDatabase:
     """Open the database for a host with such a lease. A call takes a fifth of it at most, so that a renewal may fail
     and be sent again in time."""
     return open_postgres(url, patience_s=RENEW_EVERY * lease_s)
-
-
-def keep(url: str, terms: KeeperTerms, channel: Channel[Report, Order], supervisor_pid: int) -> None:
-    """Keep a lease until the supervisor has it handed over, or is gone: what the process of the keeper does. The
-    supervisor forks it from its main thread, and is watched by the kernel: other forks may keep its channel open.
-    """
-    die_with_parent(supervisor_pid)
-    keeper = HostKeeper(terms, lambda: open_for_host(url, terms.lease_s), channel.send)
-    try:
-        while not keeper.done:
-            orders = channel.receive(keeper.turn() - boot_time())
-            if orders is None:
-                return
-            for order in orders:
-                keeper.obey(order)
-    except (BrokenPipeError, ConnectionError):  # the supervisor is gone
-        return
-    finally:
-        keeper.close()

@@ -1,22 +1,12 @@
-"""What the keeper of a lease and its supervisor say to each other, and the channel between them.
-
-The channel is a pair of sockets that keeps messages whole (SOCK_SEQPACKET). Each message is msgpack, of a kind from a
-closed set; nothing in it is run.
-"""
+"""What the keeper of a lease and whoever runs it say to each other."""
 
 from __future__ import annotations
 
-import math
-import select
-import socket
-from collections.abc import Sequence
-from typing import Generic, TypeAlias, TypeVar
+from typing import TypeAlias
 
 import msgspec
 
 from antistrophe.hosts.ownership import ClaimedSaga
-
-_LARGEST_BYTES = 1 << 20
 
 # --- reports: from the keeper ---------------------------------------------------------------------------------------
 
@@ -131,50 +121,3 @@ Report: TypeAlias = (
     Registered | Confirmed | Refused | Fenced | Claimed | Moved | NotClaimed | HostsSeen | Trouble | HandedOver
 )
 Order: TypeAlias = SetLoad | Fence | AllDead | MoveOn | ClaimOne | HandOver
-
-Sent = TypeVar("Sent")
-Heard = TypeVar("Heard")
-
-
-class Channel(Generic[Sent, Heard]):
-    """One end of the channel."""
-
-    def __init__(self, own: socket.socket, hears: object) -> None:
-        self._socket = own
-        self._decoder = msgspec.msgpack.Decoder(hears)
-        self._encoder = msgspec.msgpack.Encoder()
-
-    def fileno(self) -> int:
-        """The descriptor that is readable when there is something to hear."""
-        return self._socket.fileno()
-
-    def send(self, message: Sent) -> None:
-        """Send a message. It waits while the other end does not listen. Raises OSError where that is gone."""
-        self._socket.sendall(self._encoder.encode(message))
-
-    def receive(self, within_s: float) -> Sequence[Heard] | None:
-        """What has come, after at most so many seconds (infinity: however long it takes); None where the other end is
-        gone."""
-        waits_ms = None if within_s == math.inf else max(0.0, within_s) * 1000
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        heard: list[Heard] = []
-        while poll.poll(0 if heard else waits_ms):
-            try:
-                data = self._socket.recv(_LARGEST_BYTES)
-            except ConnectionError:
-                data = b""
-            if not data:
-                return heard or None
-            heard.append(self._decoder.decode(data))
-        return heard
-
-    def close(self) -> None:
-        """Close this end: the other one learns it."""
-        self._socket.close()
-
-
-def open_channel() -> tuple[Channel[Order, Report], Channel[Report, Order]]:
-    """The two ends: the supervisor's, and the keeper's."""
-    supervisors, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    return Channel(supervisors, Report), Channel(keepers, Order)
