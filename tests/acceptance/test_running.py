@@ -216,5 +216,5 @@ def test_wrong_words_are_wrong_use(tmp_path: Path) -> None:
         ended = caller.ask(*words.split())
         assert ended.code == 2, words
         assert ended.err or ended.out
-    assert "there is no verb 'hosts'" in caller.ask("hosts").err
+    assert "there is no verb 'host'" in caller.ask("host").err
     assert json.loads(json.dumps(caller.ask("--version").out)).startswith("antistrophe ")

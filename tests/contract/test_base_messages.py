@@ -221,9 +221,9 @@ def test_what_is_not_exactly_a_message_is_malformed(frame: bytes) -> None:
 
 
 def test_a_record_that_equals_one_seen_before_has_to_fit_as_well() -> None:
-    assert unpack_message(msgpack.packb(["AdoptProcess", "s", ["Lease", "n", 1, 2, "b", False, ""]])).lease.pid == 1
+    assert unpack_message(msgpack.packb(["AdoptProcess", "s", ["Lease", "n", 1, 2, "b", False, "", ""]])).lease.pid == 1
     with pytest.raises(MalformedError):
-        unpack_message(msgpack.packb(["AdoptProcess", "s", ["Lease", "n", 1.0, 2, "b", False, ""]]))
+        unpack_message(msgpack.packb(["AdoptProcess", "s", ["Lease", "n", 1.0, 2, "b", False, "", ""]]))
 
 
 def test_a_message_within_a_message_within_a_message_ends_somewhere() -> None:

@@ -171,7 +171,7 @@ DECODERS: dict[str, Decoder] = {
     "recorded events": Decoder(_read_recorded, pack_payload, (_EVENT,), share=1.0),
     "events of older versions": Decoder(
         _read_upcast,
-        lambda event: pack_payload(event.data["first"]),
+        lambda event: b"" if event.erased else pack_payload(event.data["first"]),
         (_USER,),
         (UnreadableDataError, InvalidUpcasterError),
         share=1.0,

@@ -37,5 +37,5 @@ def warn_of_others(given: Settings, effective: Settings, home: Path) -> None:
             f"the actor system of {home} runs already, and keeps the settings that it was started with: {told}. Those"
             " given here have no effect until it is started anew, once no program is attached to it",
             SettingsWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

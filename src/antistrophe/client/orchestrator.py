@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from antistrophe.client.arguments import check_number, check_text
 from antistrophe.client.deadline import Deadline
 from antistrophe.client.handle import SagaHandle
-from antistrophe.client.host_list import live_hosts
 from antistrophe.client.opening import open_session
 from antistrophe.client.saga_lists import listed
 from antistrophe.client.subscription import ChangeSubscription
@@ -301,6 +300,8 @@ class SagaOrchestrator:
 
     def hosts(self) -> tuple[HostRecord, ...]:
         """The live hosts that share the journal, by name. Raises RequestError where it is in a file, and not shared."""
+        from antistrophe.client.host_list import live_hosts  # seldom needed
+
         return live_hosts(self._session)
 
     def reload(self) -> int:
