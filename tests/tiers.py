@@ -67,6 +67,9 @@ TIERS = {
 # Of these every case is run: no two pages, examples or bugs of the simulation are alike.
 WHOLE = ("tests/house/", "tests/simulation/", "tests/acceptance/test_examples.py")
 
+# What these say of a database they say of SQLite and of PostgreSQL.
+TWINS = ("tests/contract/", "tests/cqrs/")
+
 
 def is_slow(node_id: str) -> bool:
     """True where the fast tier leaves out the test of this id."""
@@ -75,18 +78,22 @@ def is_slow(node_id: str) -> bool:
 
 
 def left_out(node_ids: Iterable[str], seed: int) -> set[str]:
-    """What a run of everything leaves out: of a slow test with many cases it takes a third, at least two, and other
-    ones with another seed."""
+    """What a run of everything leaves out: of a slow test with many cases it takes a third, at least two, and of the
+    fast tests that try both databases a half on PostgreSQL; other ones with another seed."""
     cases: dict[str, list[str]] = {}
+    twins: list[str] = []
     for node_id in node_ids:
-        test, bracket, _ = node_id.partition("[")
+        test, bracket, case = node_id.partition("[")
         if bracket and is_slow(node_id) and not test.startswith(WHOLE):
             cases.setdefault(test, []).append(node_id)
+        elif test.startswith(TWINS) and "postgres" in case.lower():
+            twins.append(node_id)
     chosen = random.Random(seed)
     out: set[str] = set()
     for test in sorted(cases):
         every = sorted(cases[test])
         out.update(chosen.sample(every, max(0, len(every) - _taken(len(every)))))
+    out.update(chosen.sample(sorted(twins), len(twins) // 2))
     return out
 
 

@@ -30,7 +30,7 @@ from tests.chaos.sample_sagas import sagas_of
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import until
 
-FOR_S = float(os.environ.get("ANTISTROPHE_HOSTS_S", "8"))
+FOR_S = float(os.environ.get("ANTISTROPHE_HOSTS_S", "5"))
 HOSTS = ("one", "two", "three")
 LEASE_S = 2.0
 AT_ONCE = 12

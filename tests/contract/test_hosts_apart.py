@@ -31,7 +31,7 @@ from tests.waiting import until
 
 HOSTS, SAGAS = 3, 30
 LEASE_S = 2.0
-APART_S = float(os.environ.get("ANTISTROPHE_APART_S", "8"))
+APART_S = float(os.environ.get("ANTISTROPHE_APART_S", "4"))
 LOOK_S = 0.01
 
 

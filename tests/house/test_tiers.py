@@ -51,5 +51,14 @@ def test_a_sample_is_a_third_of_the_slow_cases_and_another_with_another_seed() -
     assert out != left_out([*many, *few, *whole], 2)
 
 
+def test_of_fast_tests_on_both_databases_a_half_is_tried_on_postgresql() -> None:
+    twins = [
+        f"tests/contract/test_journal.py::test_{n}[{which}]" for n in range(10) for which in ("sqlite", "postgres")
+    ]
+    out = left_out(twins, 1)
+    assert len(out) == 5
+    assert all("postgres" in each for each in out)
+
+
 def _is_slow(path: Path) -> bool:
     return is_slow(f"{name_of(path)}::test")
