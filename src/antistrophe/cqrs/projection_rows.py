@@ -63,6 +63,19 @@ class SqliteProjectionRows:
             return row_of(database, name)[0]
 
 
+def advance(database: SqlDatabase, name: str, position: int) -> None:
+    """A projection with tables has come to that position. Call this in the transaction of its changes."""
+    database.execute("UPDATE projections SET position = ?, updated_at = ? WHERE name = ?", (position, now_us(), name))
+
+
+def answer_from(database: SqlDatabase, name: str, generation: int, position: int) -> None:
+    """From now on that generation of a projection's tables answers. Call this in a transaction."""
+    database.execute(
+        "UPDATE projections SET generation = ?, position = ?, state = NULL, updated_at = ? WHERE name = ?",
+        (generation, position, now_us(), name),
+    )
+
+
 def row_of(database: SqlDatabase, name: str) -> Row:
     """Read the row of a projection from SQLite. It is made if needed. Call this in a transaction."""
     row = database.row("SELECT generation, position, state FROM projections WHERE name = ?", (name,))

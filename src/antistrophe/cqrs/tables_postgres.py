@@ -16,11 +16,10 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from antistrophe.cqrs.projection import Tables
-from antistrophe.cqrs.projection_rows import Row
+from antistrophe.cqrs.projection_rows import Row, advance, answer_from
 from antistrophe.cqrs.projection_rows_postgres import locked_row
 from antistrophe.errors import JournalBusyError, JournalError
 from antistrophe.eventstore.postgres import PostgresEvents
-from antistrophe.storage.database import now_us
 from antistrophe.storage.portable_sql import numbered
 from antistrophe.storage.postgres_database import PostgresDatabase
 from antistrophe.storage.postgres_schema import PROJECTIONS
@@ -73,16 +72,11 @@ class OpenPostgresTables:
 
     def advance(self, position: int) -> None:
         """See ``OpenTables``."""
-        self._database.execute(
-            "UPDATE projections SET position = ?, updated_at = ? WHERE name = ?", (position, now_us(), self._name)
-        )
+        advance(self._database, self._name, position)
 
     def answer_from(self, generation: int, position: int) -> None:
         """See ``OpenTables``."""
-        self._database.execute(
-            "UPDATE projections SET generation = ?, position = ?, state = NULL, updated_at = ? WHERE name = ?",
-            (generation, position, now_us(), self._name),
-        )
+        answer_from(self._database, self._name, generation, position)
 
     def next_generation(self) -> int:
         """See ``OpenTables``."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.cqrs.projection import ProjectionConnection, Tables
-from antistrophe.cqrs.projection_rows import Row, row_of
+from antistrophe.cqrs.projection_rows import Row, advance, answer_from, row_of
 from antistrophe.errors import JournalBusyError, JournalError
 from antistrophe.eventstore.store import EventStore
 from antistrophe.eventstore.store_transaction import database_of
-from antistrophe.storage.database import Database, now_us, refusal
+from antistrophe.storage.database import Database, refusal
 from antistrophe.storage.opening import open_database
 
 _PLAIN_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_")
@@ -52,16 +52,11 @@ class OpenSqliteTables:
 
     def advance(self, position: int) -> None:
         """See ``OpenTables``."""
-        self.database.execute(
-            "UPDATE projections SET position = ?, updated_at = ? WHERE name = ?", (position, now_us(), self._name)
-        )
+        advance(self.database, self._name, position)
 
     def answer_from(self, generation: int, position: int) -> None:
         """See ``OpenTables``."""
-        self.database.execute(
-            "UPDATE projections SET generation = ?, position = ?, state = NULL, updated_at = ? WHERE name = ?",
-            (generation, position, now_us(), self._name),
-        )
+        answer_from(self.database, self._name, generation, position)
 
     def next_generation(self) -> int:
         """See ``OpenTables``."""

@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from antistrophe.definition.spec import SagaSpec, StepSpec
 from antistrophe.serialization.type_hints import short
 from antistrophe.settings.allowed import is_name
+from antistrophe.storage.connection import is_encodable
 
 LONGEST_S = 10 * 365 * 86_400.0
 LONGEST_NAME = 200
@@ -112,10 +113,4 @@ def priority_problem(value: object) -> str | None:
 
 def is_text(value: object) -> bool:
     """Whether the journal can store this value as a text. What a caller sends may be anything."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return True
+    return is_encodable(value)

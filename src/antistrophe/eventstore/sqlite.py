@@ -12,6 +12,7 @@ from typing import Any
 from antistrophe.errors import ConcurrencyError, JournalError
 from antistrophe.eventstore.backend import NewEvent, StoredEvent, StoredSnapshot, StoreStats
 from antistrophe.storage.database import Database, now_us
+from antistrophe.storage.idle_connections import IdleConnections
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.own_transactions import refuse_while_writing
 
@@ -23,7 +24,6 @@ _INSERT = (
 _VERSION = "SELECT max(version) FROM events WHERE stream = ? AND position <= ?"
 _HEAD = "SELECT max(position) FROM events WHERE position <= ?"
 _LAST_POSSIBLE = 2**63 - 1
-_IDLE_READERS = 8
 
 
 def insert_events(
@@ -64,8 +64,7 @@ class SqliteEvents:
     def __init__(self, place: str | os.PathLike[str] | Database, *, synchronous: str = "FULL") -> None:
         self._writer = place if isinstance(place, Database) else open_database(place, synchronous=synchronous)
         self.path: Path | None = None if self._writer.in_memory else self._writer.path
-        self._readers: list[Database] = []
-        self._closed = False
+        self._readers = IdleConnections(lambda: open_database(self._writer.path, read_only=True))
         # In memory: the thread that has a transaction open, and the last position before the transaction.
         self._open: tuple[int, int] | None = None
 
@@ -155,10 +154,8 @@ class SqliteEvents:
 
     def close(self) -> None:
         """See ``EventBackend``."""
-        self._closed = True
         self._writer.close()
-        while self._readers:
-            self._readers.pop().close()
+        self._readers.close()
 
     def _refuse_in_own_transaction(self) -> None:
         """Raise RequestError where this thread has a transaction open on this file through another connection: it would
@@ -170,17 +167,11 @@ class SqliteEvents:
         """Run a query on a connection that no other thread is using."""
         if self.path is None:
             return self._writer.rows(sql, parameters)
-        try:
-            reader = self._readers.pop()
-        except IndexError:
-            reader = open_database(self.path, read_only=True)
+        reader = self._readers.take()
         try:
             return reader.rows(sql, parameters)
         finally:
-            if self._closed or len(self._readers) >= _IDLE_READERS:
-                reader.close()
-            else:
-                self._readers.append(reader)
+            self._readers.give_back(reader)
 
     def _last_visible(self) -> int:
         """The last position that this thread may see: in memory its own transaction is on the connection it reads."""

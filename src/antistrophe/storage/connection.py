@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, TypeAlias
+from types import TracebackType
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 Kind: TypeAlias = Literal["sqlite", "postgresql"]
 
@@ -89,3 +90,35 @@ class SqlDatabase(Protocol):
 
     def close(self) -> None:
         """Close the connection. A second call does nothing."""
+
+
+class Transacts(Protocol):
+    """The part of a database that opens and ends a transaction."""
+
+    def begin(self) -> None:
+        """Open a transaction."""
+
+    def end(self, *, commit: bool) -> None:
+        """End it."""
+
+
+D = TypeVar("D", bound=Transacts)
+
+
+class UnsharedTransaction(Generic[D]):
+    """The context manager of ``transaction`` where it is shared with nobody. It holds no state, so one object serves
+    every transaction of a database."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: D) -> None:
+        self._database = database
+
+    def __enter__(self) -> D:
+        self._database.begin()
+        return self._database
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._database.end(commit=kind is None)

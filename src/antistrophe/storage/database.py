@@ -13,12 +13,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from antistrophe.errors import JournalBusyError, JournalError
 from antistrophe.storage.commit_note import CommitNote
-from antistrophe.storage.connection import Kind, is_encodable
+from antistrophe.storage.connection import Kind, UnsharedTransaction, is_encodable
 from antistrophe.storage.own_transactions import FileId, OwnTransaction, file_at
 from antistrophe.storage.write_lock import LockPatience, holder_in_words, is_busy
 
@@ -84,7 +83,7 @@ class Database:
         self._patience = patience
         self._pid = os.getpid()
         self._lock = threading.RLock()
-        self._transaction: AbstractContextManager[Database] = _Transaction(self)
+        self._transaction: AbstractContextManager[Database] = UnsharedTransaction(self)
         self._places: dict[str, FileId] = {}
         self._own: OwnTransaction | None = None
         self._note: CommitNote | None = None
@@ -206,7 +205,7 @@ class Database:
 
     def share(self, transaction: AbstractContextManager[Database] | None) -> None:
         """Let every later ``transaction`` take part in this one. None gives each its own transaction again."""
-        self._transaction = transaction or _Transaction(self)
+        self._transaction = transaction or UnsharedTransaction(self)
 
     def check(self) -> None:
         """Read the structure of the whole file. Raises JournalError if the file is damaged.
@@ -309,21 +308,3 @@ class Database:
         if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
             return JournalError(f"{self.path}: this connection is closed; open the file again")
         return refusal(self.path, error)
-
-
-class _Transaction:
-    """The context manager of ``Database.transaction``. It holds no state, so one object serves every transaction."""
-
-    __slots__ = ("_database",)
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def __enter__(self) -> Database:
-        self._database.begin()
-        return self._database
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._database.end(commit=kind is None)

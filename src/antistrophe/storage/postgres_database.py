@@ -12,14 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import tuple_row
 
 from antistrophe.errors import CommitUnknownError, JournalError
-from antistrophe.storage.connection import Kind, Written, is_encodable
+from antistrophe.storage.connection import Kind, UnsharedTransaction, Written, is_encodable
 from antistrophe.storage.own_transactions import OwnTransaction
 from antistrophe.storage.portable_sql import for_postgres
 from antistrophe.storage.postgres_address import PostgresAddress
@@ -61,7 +60,7 @@ class PostgresDatabase:
         self._patience_s = patience_s
         self._session = PostgresSession(address, patience_s=patience_s, answer_s=answer_s)
         self._lock = threading.RLock()
-        self._transaction: AbstractContextManager[PostgresDatabase] = _Transaction(self)
+        self._transaction: AbstractContextManager[PostgresDatabase] = UnsharedTransaction(self)
         self._open = False
         self._lost: psycopg.Error | None = None
         self._own: OwnTransaction | None = None
@@ -172,7 +171,7 @@ class PostgresDatabase:
 
     def share(self, transaction: AbstractContextManager[Any] | None) -> None:
         """Let every later ``transaction`` take part in this one. None gives each its own transaction again."""
-        self._transaction = transaction or _Transaction(self)
+        self._transaction = transaction or UnsharedTransaction(self)
 
     def begin(self) -> None:
         """Open a transaction. Other threads wait until it ends. Raises RuntimeError if this thread has one open
@@ -202,7 +201,7 @@ class PostgresDatabase:
     @property
     def is_shared(self) -> bool:
         """Whether transactions take part in one that is given by ``share``."""
-        return not isinstance(self._transaction, _Transaction)
+        return not isinstance(self._transaction, UnsharedTransaction)
 
     @property
     def lock_ms(self) -> int:
@@ -319,21 +318,3 @@ class PostgresDatabase:
         if self._lost is not None:
             return self._within(self._lost)
         return refusal(self._address, error)
-
-
-class _Transaction:
-    """The context manager of ``PostgresDatabase.transaction``. It holds no state, so one object serves them all."""
-
-    __slots__ = ("_database",)
-
-    def __init__(self, database: PostgresDatabase) -> None:
-        self._database = database
-
-    def __enter__(self) -> PostgresDatabase:
-        self._database.begin()
-        return self._database
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._database.end(commit=kind is None)

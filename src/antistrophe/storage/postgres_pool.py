@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from antistrophe.storage.idle_connections import IdleConnections
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
-
-_IDLE = 8
 
 
 class PostgresPool:
@@ -18,10 +17,10 @@ class PostgresPool:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._closed = False
-        first = open_postgres(url)
+        self._connections = IdleConnections(lambda: open_postgres(url))
+        first = self._connections.take()
         self.where = first.where
-        self._idle = [first]  # one end of a list: its methods are safe between threads
+        self._connections.give_back(first)
 
     def opened(self, patience_s: float) -> PostgresDatabase:
         """A connection apart, which the caller closes."""
@@ -30,20 +29,12 @@ class PostgresPool:
     @contextmanager
     def taken(self) -> Iterator[PostgresDatabase]:
         """A connection that nobody else uses meanwhile."""
-        try:
-            database = self._idle.pop()
-        except IndexError:
-            database = open_postgres(self._url)
+        database = self._connections.take()
         try:
             yield database
         finally:
-            if self._closed or len(self._idle) >= _IDLE:
-                database.close()
-            else:
-                self._idle.append(database)
+            self._connections.give_back(database)
 
     def close(self) -> None:
         """Close the idle connections, and the others as soon as they are given back. A second call does nothing."""
-        self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        self._connections.close()
