@@ -9,7 +9,6 @@ from typing import Any
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess
-from antistrophe.errors import SagaExistsError
 from antistrophe.hosts.stored_orders import StoredOrder, StoredOrders
 from antistrophe.messages import (
     Address,
@@ -19,13 +18,10 @@ from antistrophe.messages import (
     Rejected,
     ResolveStep,
     SagaOrder,
-    SagaOutcome,
     StopWaiting,
     Waiter,
-    rejection,
 )
 from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
-from antistrophe.saga.outcome import outcome_of
 from antistrophe.serialization.payload import pack_record, unpack_record
 
 _ORDERS = (CancelAsked, RetryAsked, ResolveStep, RelocateAsked)
@@ -97,18 +93,11 @@ class Elsewhere:
             if status is not None and status.running:
                 continue
             waiters = [asked.waiter for asked in self._ends.values() if asked.saga_id == saga_id]
-            for waiter in waiters:
-                self._tell_end(saga_id, waiter)
-                self._ends.pop(waiter.correlation, None)
-
-    def _tell_end(self, saga_id: str, to: Waiter) -> None:
-        try:
-            outcome = outcome_of(self._journal.load(saga_id))
-        except SagaExistsError as error:
-            self._send(to.address, rejection(to.correlation, error))
-            return
-        if outcome is not None:
-            self._send(to.address, SagaOutcome(to.correlation, outcome, self._journal.head()))
+            for to in waiters:
+                told = self._journal.end_of(saga_id, to.correlation)
+                if told is not None:
+                    self._send(to.address, told)
+                self._ends.pop(to.correlation, None)
 
     def look_for_answers(self) -> None:
         """Hand on the answers of other hosts, and drop what nobody asks for any more."""

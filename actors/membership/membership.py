@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from math import inf
 from typing import Any
@@ -74,16 +75,11 @@ class MembershipActor(RuntimeActor):
         self._lease_s = settings.lease_s
         self._host_id = message.registration
         self._elsewhere: Elsewhere | None = None
-        self._earlier = [] if message.registration else leases_of_earlier_life(message.base.home)
-        terms = KeeperTerms(
-            settings.host,
-            settings.labels,
-            version("antistrophe"),
-            settings.lease_s,
-            settings.steal_s,
-            ended=tuple(self._earlier),
-            held=self._held(message),
-        )
+        terms = KeeperTerms(settings.host, settings.labels, version("antistrophe"), settings.lease_s, settings.steal_s)
+        if message.registration:
+            terms = replace(terms, held=_held(message, terms))
+        else:
+            terms = replace(terms, ended=tuple(leases_of_earlier_life(message.base.home)))
         self._keeper = HostKeeper(terms, lambda: open_for_host(self._url, self._lease_s), self._on_report)
         self.also_handle(
             {
@@ -101,15 +97,6 @@ class MembershipActor(RuntimeActor):
         )
         self._orders_at = self._ends_at = 0.0
         self._turn()
-
-    def _held(self, message: JoinHosts) -> tuple[HostDescription, float] | None:
-        """The lease that an earlier membership actor of the same supervisor has kept."""
-        if not message.registration:
-            return None
-        settings = message.base.settings
-        labels = frozenset(settings.labels)
-        host = HostDescription(message.registration, settings.host, labels, version("antistrophe"), settings.lease_s)
-        return host, message.confirmed_at
 
     # --- the keeper ------------------------------------------------------------------------------------------------
 
@@ -170,7 +157,7 @@ class MembershipActor(RuntimeActor):
             self._obey(said.AllDead())
 
     def _on_load(self, message: HostLoad, _sender: Address) -> None:
-        self._obey(said.SetLoad(message.attempts, 0 if message.draining else message.room, message.heard))
+        self._obey(said.SetLoad(message.attempts, message.room, message.heard))
 
     # --- what concerns others --------------------------------------------------------------------------------------
 
@@ -227,3 +214,9 @@ class MembershipActor(RuntimeActor):
             log.warning("a request that concerns another host waits: %s", error)
         self._ends_at = 0.0
         self._turn()
+
+
+def _held(message: JoinHosts, terms: KeeperTerms) -> tuple[HostDescription, float]:
+    """The lease that an earlier membership actor of the same supervisor has kept."""
+    host = HostDescription(message.registration, terms.name, frozenset(terms.labels), terms.release, terms.lease_s)
+    return host, message.confirmed_at

@@ -12,11 +12,11 @@ from antistrophe.actors.saga.journal_refusals import JournalRefusals, WatchedGro
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
-from antistrophe.errors import JournalError
+from antistrophe.errors import JournalError, SagaExistsError
 from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, open_journal
 from antistrophe.journal.saga_owner import Ownership, SagaTakenError
 from antistrophe.journal.tombstones import was_purged
-from antistrophe.messages import Configuration
+from antistrophe.messages import Configuration, Rejected, SagaOutcome, rejection
 from antistrophe.records import PurgedSaga, SagaStatus
 from antistrophe.saga.entries import (
     Action,
@@ -28,6 +28,7 @@ from antistrophe.saga.entries import (
     VerdictGiven,
 )
 from antistrophe.saga.listed import row_after
+from antistrophe.saga.outcome import outcome_of
 from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.scheduling.admission import AdmissionRank, rank_of
 from antistrophe.serialization.struct_dataclass import dataclass
@@ -154,6 +155,15 @@ class JournalAccess:
         if not entries and (purged := self.purged(saga_id)) is not None:
             raise was_purged(saga_id, purged)
         return replay(entries)
+
+    def end_of(self, saga_id: str, correlation: str) -> SagaOutcome | Rejected | None:
+        """What is told to whoever waits for the end of a saga: its outcome, or that it was purged; None where it has
+        not ended."""
+        try:
+            outcome = outcome_of(self.load(saga_id))
+        except SagaExistsError as error:
+            return rejection(correlation, error)
+        return None if outcome is None else SagaOutcome(correlation, outcome, self.head())
 
     def head(self) -> int:
         return self._journal.head()

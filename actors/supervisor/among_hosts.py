@@ -31,6 +31,7 @@ from antistrophe.messages import (
     SagasClaimed,
     SagaSleeps,
     SagaTaken,
+    StopWaiting,
     Waiter,
 )
 from antistrophe.records import ProcessRecord
@@ -128,6 +129,10 @@ class AmongHosts:
     def await_end(self, saga_id: str, waiter: Waiter) -> None:
         """Have the waiter told the end of a saga that is another host's."""
         self._tell(AwaitElsewhere(saga_id, waiter))
+
+    def stop_waiting(self, message: StopWaiting) -> None:
+        """That waiter has given up."""
+        self._tell(message)
 
     def order(self, order: SagaOrder) -> None:
         """Have the host that has the saga carry out that order."""

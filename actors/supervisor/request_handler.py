@@ -27,7 +27,6 @@ from antistrophe.messages import (
     ResolveStep,
     SagaEnded,
     SagaOrder,
-    SagaOutcome,
     StartSaga,
     StopWaiting,
     Waiter,
@@ -35,7 +34,6 @@ from antistrophe.messages import (
 )
 from antistrophe.records import SagaStatus
 from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
-from antistrophe.saga.outcome import outcome_of
 from antistrophe.scheduling.admission import rank_of
 
 LONGEST_TEXT = 10_000
@@ -49,6 +47,7 @@ class Elsewhere(Protocol):
     """What reaches the hosts that share the journal with this one."""
 
     def await_end(self, saga_id: str, waiter: Waiter) -> None: ...
+    def stop_waiting(self, message: StopWaiting) -> None: ...
     def order(self, order: SagaOrder) -> None: ...
 
 
@@ -216,6 +215,8 @@ class RequestHandler:
         live = self._sagas.get(message.saga_id)
         if live is not None:
             live.stop_waiting(message.correlation)
+        elif self._elsewhere is not None:
+            self._elsewhere.stop_waiting(message)
 
     def _wait_for(self, live: LiveSaga, to: Waiter) -> None:
         if live.unguarded is not None and live.host is None:
@@ -247,12 +248,11 @@ class RequestHandler:
 
     def _tell_outcome(self, saga_id: str, to: Waiter) -> None:
         try:
-            outcome = outcome_of(self._journal.load(saga_id))
-        except (SagaExistsError, JournalError) as error:
-            self._supervisor.send(to.address, rejection(to.correlation, error))
-            return
-        if outcome is not None:
-            self._supervisor.send(to.address, SagaOutcome(to.correlation, outcome, self._journal.head()))
+            told = self._journal.end_of(saga_id, to.correlation)
+        except JournalError as error:
+            told = rejection(to.correlation, error)
+        if told is not None:
+            self._supervisor.send(to.address, told)
         elif self._elsewhere is not None:
             self._elsewhere.await_end(saga_id, to)
 

@@ -85,7 +85,6 @@ class HostLoad:
     attempts: int
     room: int
     heard: int
-    draining: bool = False
 
 
 @message
