@@ -39,6 +39,14 @@ SETTINGS: Mapping[str, str] = {
 }
 """What the tests want: little memory, no waiting for disks. A cluster may set other values."""
 
+DURABLE: Mapping[str, str] = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "128MB",
+    "autovacuum_naptime": "1min",
+}
+"""What a benchmark sets instead: a server that loses nothing."""
+
 _EMPTY = """
 SET lock_timeout = '5s';
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity

@@ -8,6 +8,7 @@ from typing import Any
 
 from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStatus, SagaStep
 from antistrophe.linux.process import identity_of, send_signal
+from antistrophe.linux.procfs import all_pids
 from antistrophe.records import SagaMetadata
 from tests.actors.effects import EffectLog
 from tests.actors.steps_act import Act, AsyncAct, Verified
@@ -82,3 +83,14 @@ def signal_to(pid: int, number: int) -> None:
     identity = identity_of(pid)
     assert identity is not None, f"{pid} lives"
     assert send_signal(identity, number)
+
+
+def command_lines() -> list[str]:
+    """The command line of every process."""
+    found = []
+    for pid in all_pids():
+        try:
+            found.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace"))
+        except OSError:
+            continue
+    return found

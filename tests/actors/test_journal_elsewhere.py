@@ -10,9 +10,9 @@ import pytest
 
 from antistrophe import InvalidSettingsError, SagaOrchestrator, Settings, SystemStateError
 from antistrophe.errors import JournalError
-from antistrophe.linux.procfs import all_pids
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.settings.journal_url import JOURNAL_VARIABLE
+from tests.actors.staging import command_lines
 from tests.waiting import until
 
 SECRET = "s3cr3t-Word-4711"
@@ -26,7 +26,7 @@ def test_a_database_that_can_not_be_had_is_told_without_its_password(tmp_path: P
 
     def watch() -> None:
         while not over.is_set():
-            seen.update(_told_by_processes())
+            seen.update(command_lines())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -41,17 +41,6 @@ def test_a_database_that_can_not_be_had_is_told_without_its_password(tmp_path: P
     assert not [line for line in seen if SECRET in line]
     assert SECRET not in str(error.value)
     assert not [path for path in home.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
-
-
-def _told_by_processes() -> list[str]:
-    """The command line of every process."""
-    found = []
-    for pid in all_pids():
-        try:
-            found.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace"))
-        except OSError:
-            continue
-    return found
 
 
 def test_a_wrong_url_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

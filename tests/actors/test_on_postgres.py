@@ -22,11 +22,10 @@ from antistrophe import (
 from antistrophe.cli import main
 from antistrophe.errors import AntistropheError, JournalError
 from antistrophe.linux.process import identity_of
-from antistrophe.linux.procfs import all_pids
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.metrics import collector
 from antistrophe.settings.journal_url import JOURNAL_VARIABLE
-from tests.actors.staging import Stage, pid_of, seen, wait_for_status
+from tests.actors.staging import Stage, command_lines, pid_of, seen, wait_for_status
 from tests.chaos.killing import kill, kill_all
 from tests.postgres_cluster import PostgresCluster
 from tests.postgres_fixtures import require_postgres
@@ -79,7 +78,7 @@ def test_sagas_run_are_undone_and_are_seen_by_every_tool(
         assert system.erase(done.id)
         assert system.resolve(parked.id, "pay", note="paid back by hand")
         wait_for_status(system, parked.id, SagaStatus.COMPENSATED)
-        told = [*_told_by_processes(), repr(system.settings), str(system.settings.journal), repr(system)]
+        told = [*command_lines(), repr(system.settings), str(system.settings.journal), repr(system)]
     monkeypatch.setenv(JOURNAL_VARIABLE, url)
     told += _told_by_tools(home, undone.id, capfd)
     told += [path.read_bytes().decode("utf-8", "replace") for path in home.rglob("*") if path.is_file()]
@@ -105,17 +104,6 @@ def _told_by_tools(home: Path, saga_id: str, capfd: pytest.CaptureFixture[str]) 
     out, err = capfd.readouterr()
     assert json.loads(out.splitlines()[-1])["sagas"] == 3
     return [out, err, scraped]
-
-
-def _told_by_processes() -> list[str]:
-    """The command line of every process."""
-    found = []
-    for pid in all_pids():
-        try:
-            found.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace"))
-        except OSError:
-            continue
-    return found
 
 
 def test_what_was_accepted_goes_on_after_the_death_of_everything(

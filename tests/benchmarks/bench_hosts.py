@@ -26,17 +26,15 @@ from antistrophe import SagaOrchestrator, Settings
 from antistrophe.linux.process import identity_of, send_signal
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage
-from tests.benchmarks.bench_sagas import PATIENCE_S, Column, Figures, figures_of, used
+from tests.benchmarks.bench_sagas import PATIENCE_S, Column, Figures, compare, used
 from tests.benchmarks.measuring import Sample, clean_up_on_sigterm, conditions, cpu_of, median, sample_of
 from tests.benchmarks.peer_column import Peer, PeerUnavailableError
 from tests.benchmarks.steps_of_benchmarks import saga_of_three
-from tests.postgres_cluster import PostgresCluster
+from tests.postgres_cluster import DURABLE, PostgresCluster
 from tests.waiting import until
 
-AT_ONCE = (1, 16)
 _SAGAS = {1: 40, 16: 240}
 _ROOT = Path(__file__).resolve().parents[2]
-_DURABLE = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB", "autovacuum_naptime": "1min"}
 
 
 class Hosts:
@@ -73,20 +71,6 @@ def settings_of(number: int, lease_s: float = 10.0) -> Settings:
     return Settings(host_name=f"host-{number}", lease_s=lease_s, drain_s=0.2)
 
 
-def compare(columns: list[Column], rounds: int, limit_s: float) -> Figures:
-    """Every column at every width, in turns."""
-    figures: Figures = {}
-    for column in columns:
-        column.run(30, 8, limit_s)
-    for at_once in AT_ONCE:
-        samples: dict[str, list[Sample]] = {column.name: [] for column in columns}
-        for _ in range(rounds):
-            for column in columns:
-                samples[column.name].append(column.run(_SAGAS[at_once], at_once, limit_s))
-        figures |= {(name, at_once): figures_of(found) for name, found in samples.items()}
-    return figures
-
-
 def show(figures: Figures) -> None:
     """Print a line for each column and width. CPU is that of our processes, or of the peer's one; not the server's."""
     print(f"{'3 steps':34}{'at once':>8}{'p50 ms':>9}{'p99 ms':>9}{'sagas/s':>9}{'CPU ms':>8}")
@@ -120,7 +104,7 @@ def run(rounds: int, limit_s: float, take_overs: int, *, with_peers: bool) -> No
     print(f"\n== Hosts on PostgreSQL ({conditions()}) ==", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as place,
-        PostgresCluster(_DURABLE) as cluster,
+        PostgresCluster(DURABLE) as cluster,
         contextlib.ExitStack() as stack,
     ):
         folder = Path(place)
@@ -138,7 +122,7 @@ def run(rounds: int, limit_s: float, take_overs: int, *, with_peers: bool) -> No
                 stack.callback(columns[-1].close)
             except PeerUnavailableError as error:
                 print(f"!!! A COLUMN IS MISSING: {error}\n")
-        show(compare(columns, rounds, limit_s))
+        show(compare(columns, rounds, limit_s, _SAGAS))
         for lease_s in (4.0, 10.0):
             times = take_over(folder, stack.enter_context(cluster.database()), lease_s, take_overs)
             print(

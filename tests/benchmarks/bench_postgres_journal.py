@@ -23,9 +23,8 @@ from antistrophe.journal.postgres import PostgresJournal
 from antistrophe.journal.sqlite import SqliteJournal
 from tests.benchmarks.made_sagas import Append, appends
 from tests.benchmarks.measuring import TICK_S, median, percentile
-from tests.postgres_cluster import PostgresCluster
+from tests.postgres_cluster import DURABLE, PostgresCluster
 
-_DURABLE = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB", "autovacuum_naptime": "1min"}
 _ROUNDS = 7
 _IN_GROUP = 16
 
@@ -117,7 +116,7 @@ def _cpu_s(pid: int | None) -> float:
 
 @contextmanager
 def _stores() -> Iterator[tuple[SqliteJournal, PostgresJournal]]:
-    with tempfile.TemporaryDirectory(prefix="antistrophe-bench-") as folder, PostgresCluster(_DURABLE) as cluster:
+    with tempfile.TemporaryDirectory(prefix="antistrophe-bench-") as folder, PostgresCluster(DURABLE) as cluster:
         sqlite, postgres = SqliteJournal(Path(folder) / "journal.db"), PostgresJournal(cluster.url())
         try:
             yield sqlite, postgres

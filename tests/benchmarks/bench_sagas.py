@@ -16,7 +16,7 @@ import contextlib
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -107,16 +107,17 @@ def figures_of(samples: Sequence[Sample]) -> dict[str, float]:
     }
 
 
-def compare(columns: Sequence[Column], rounds: int, limit_s: float) -> Figures:
-    """Every column at every width, in turns; no turn begins a saga after ``limit_s``."""
+def compare(columns: Sequence[Column], rounds: int, limit_s: float, sagas: Mapping[int, int] = _SAGAS) -> Figures:
+    """Every column at every width of ``sagas``, which says how many a turn has there, in turns; no turn begins a saga
+    after ``limit_s``."""
     figures: Figures = {}
     for column in columns:
         column.run(50, 8, limit_s)  # warm, and the logs are written over from then on
-    for at_once in AT_ONCE:
+    for at_once, many in sagas.items():
         samples: dict[str, list[Sample]] = {column.name: [] for column in columns}
         for _ in range(rounds):
             for column in columns:
-                samples[column.name].append(column.run(_SAGAS[at_once], at_once, limit_s))
+                samples[column.name].append(column.run(many, at_once, limit_s))
         figures |= {(name, at_once): figures_of(found) for name, found in samples.items()}
     return figures
 
