@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import compileall
 import contextlib
 import os
 import random
@@ -11,12 +10,12 @@ import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
-from py_compile import PycInvalidationMode
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import leaks
+from tests.compiling import compile_all
 from tests.tiers import is_slow, left_out
 
 # A test's own examples are drawn anew each run; the seed in the header repeats a run.
@@ -58,20 +57,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_ROOT] = Path(config.option.basetemp).resolve()
     config.stash[_KNOWN] = leaks.all_pids()
     if not hasattr(config, "workerinput"):
-        _compile_package()
+        compile_all(config)
         everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
         os.environ[_SAMPLED] = str(config.stash[_SEED]) if everything and not os.environ.get(_EVERY_CASE) else ""
     for name in ("ANTISTROPHE_HOME", "ANTISTROPHE_SYSTEM"):  # the shell's own home is not for tests
         os.environ.pop(name, None)
     os.environ[leaks.RUN_MARKER] = str(config.stash[_ROOT])
-
-
-def _compile_package() -> None:
-    """Where PYTHONDONTWRITEBYTECODE is set, each process that a test starts would compile the whole package anew, which
-    takes a third of a system's start. By hashes, an edited copy is never taken for what it was made of."""
-    package = Path(__file__).resolve().parents[1] / "src" / "antistrophe"
-    for folder in (package, package / "actors"):  # a link, which is not followed
-        compileall.compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
