@@ -90,11 +90,11 @@ def binaries() -> Path | None:
 class PostgresCluster:
     """One PostgreSQL server. ``settings`` go over ``SETTINGS``. Use it in a ``with``, or call ``close``.
 
-    The server runs as an ordinary user also where the tests run as root. It ends with the thread that started it, by
-    the kernel's hand where the tests are killed.
+    ``of``: it is a standby, with the data of that server, which runs. The server runs as an ordinary user also where
+    the tests run as root. It ends with the thread that started it, by the kernel's hand where the tests are killed.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None, *, of: PostgresCluster | None = None) -> None:
         found = binaries()
         assert found is not None, "PostgreSQL is not installed: ask binaries() first"
         self.binaries = found
@@ -109,7 +109,8 @@ class PostgresCluster:
         self._templates: dict[str, str] = {}
         self._databases = 0
         try:
-            self._make()
+            self._make_folders()
+            self._copy(of) if of is not None else self._make()
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
@@ -198,6 +199,28 @@ class PostgresCluster:
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    # --- replication -------------------------------------------------------------------------------------------
+
+    def follow(self, primary: PostgresCluster) -> None:
+        """Become a standby of that server, whatever this one has been: its data are thrown away. Start it."""
+        assert self._server is None, "stop it first"
+        shutil.rmtree(self.data)
+        self._make_folder(self.data)
+        self._copy(primary)
+
+    def wait_for_standby(self) -> None:
+        """From now on a commit waits until one standby has it on disk, also when this server is started again."""
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.sql("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + _START_S
+        while self.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != ["1"]:
+            assert time.monotonic() < deadline, "no standby has come"
+            time.sleep(_LOOK_S)
+
+    def promote(self) -> None:
+        """Make a standby the primary. Returns when it takes writes."""
+        assert self.sql("SELECT pg_promote(true, 60)") == ["t"]
+
     # --- its databases -----------------------------------------------------------------------------------------
 
     def url(self, database: str = "postgres") -> str:
@@ -267,13 +290,28 @@ class PostgresCluster:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _make(self) -> None:
+    def _make_folders(self) -> None:
         self.folder.chmod(0o711)
         for folder in (self.data, self.sockets, self.folder / "out"):
-            folder.mkdir(mode=0o700)
-            if os.geteuid() == 0:
-                user = _ordinary_user()
-                os.chown(folder, user.pw_uid, user.pw_gid)
+            self._make_folder(folder)
+
+    def _make_folder(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            user = _ordinary_user()
+            os.chown(folder, user.pw_uid, user.pw_gid)
+
+    def _copy(self, primary: PostgresCluster) -> None:
+        self.run(
+            "pg_basebackup",
+            *("-D", str(self.data), "-d", primary.url(), "--write-recovery-conf"),
+            *("--checkpoint", "fast", "--wal-method", "stream", "--no-sync"),
+        )
+        # What the primary waits for is its own matter: this one would wait for somebody once it is the primary.
+        with (self.data / "postgresql.auto.conf").open("a") as settings:
+            settings.write("synchronous_standby_names = ''\n")
+
+    def _make(self) -> None:
         self.run(
             "initdb",
             *("-D", str(self.data), "-U", USER, "--auth=trust", "--encoding=UTF8", "--locale=C"),

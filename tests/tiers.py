@@ -31,6 +31,7 @@ TIERS = {
     "tests/contract/test_base_load.py": SLOW,
     "tests/contract/test_base_start.py": SLOW,
     "tests/contract/test_event_store_processes.py": SLOW,
+    "tests/contract/test_failover.py": SLOW,
     "tests/contract/test_host_frozen.py": SLOW,
     "tests/contract/test_hosts_apart.py": SLOW,
     "tests/contract/test_journal_file.py::test_writers_that_are_killed_leave_whole_appends_only": SLOW,

@@ -15,20 +15,16 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from antistrophe import AntistropheError, SagaDefinition, SagaOrchestrator, Settings
-from antistrophe.journal import open_journal
+from antistrophe import AntistropheError, SagaOrchestrator, Settings
 from antistrophe.linux.process import identity_of, send_signal
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage
-from tests.chaos.oracle import Tally, check
-from tests.chaos.sample_sagas import sagas_of
+from tests.chaos.starting import Starter, tally_at_the_end
 from tests.tcp_proxy import TcpProxy
-from tests.waiting import until
 
 FOR_S = float(os.environ.get("ANTISTROPHE_HOSTS_S", "5"))
 HOSTS = ("one", "two", "three")
@@ -99,59 +95,19 @@ def hosts(tmp_path: Path, postgres_store_url: str) -> Iterator[list[Host]]:
         yield made
 
 
-class Starter(threading.Thread):
-    """An application that starts sagas on its host, one after the other, until it is told to stop."""
-
-    def __init__(self, host: Host, stage: Stage, seed: str) -> None:
-        super().__init__(daemon=True)
-        self._host, self._stage, self._draw = host, stage, random.Random(seed)
-        self.accepted: list[SagaDefinition] = []
-        self.unknown: list[SagaDefinition] = []
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        number = 0
-        while not self.over.wait(0.05):
-            batch = sagas_of(self._stage, 5, self._draw, f"{self._host.name}-{number}")
-            number += 1
-            for saga in batch:
-                try:
-                    self._host.orchestrator.start(saga)
-                    self.accepted.append(saga)
-                except (AntistropheError, TimeoutError):
-                    self.unknown.append(saga)
-                if self.over.wait(0.3):
-                    return
-
-
 @pytest.mark.timeout(FOR_S + 200)
 def test_no_two_hosts_have_an_attempt_alive_and_every_saga_ends(
     hosts: list[Host], postgres_store_url: str, tmp_path: Path, run_seed: int
 ) -> None:
     draw = random.Random(f"{run_seed}-hosts")
     stage = Stage(tmp_path)
-    starters = [Starter(host, stage, f"{run_seed}-{host.name}") for host in hosts]
+    starters = [Starter(host.name, host.orchestrator, stage, f"{run_seed}-{host.name}") for host in hosts]
     for starter in starters:
         starter.start()
     done = _harm_for(hosts, draw, FOR_S)
     for host in hosts:
         host.mend()
-    for starter in starters:
-        starter.over.set()
-    for starter in starters:
-        starter.join(BACK_S)
-        assert not starter.is_alive(), "an application got no answer after everything was well again"
-    for host in hosts:
-        until(partial(_answers, host), f"host {host.name} is back", BACK_S)
-    tally = Tally()
-    with contextlib.closing(open_journal(postgres_store_url, read_only=True)) as journal:
-        until(lambda: not journal.live(), "the end of all sagas", BACK_S)
-        for starter in starters:
-            for saga in (*starter.accepted, *starter.unknown):
-                status = journal.status(saga.id)
-                assert status is not None or saga in starter.unknown, f"{saga.id} was acknowledged, and is not there"
-                if status is not None:
-                    check(saga, status, stage.log.read(saga.id), tally)
+    tally = tally_at_the_end(starters, postgres_store_url, stage, BACK_S)
     sys.stdout.write(f"{', '.join(f'{n} {fault}' for fault, n in done.items())}; {tally}\n")
     assert not tally.faults, "\n".join(tally.faults)
     assert tally.sagas > 3
@@ -174,9 +130,3 @@ def _harm_for(hosts: list[Host], draw: random.Random, for_s: float) -> dict[str,
             draw.choice(well).harm(fault, draw, draw.uniform(0.1, 1.8) * LEASE_S)
         pause.wait(draw.uniform(0.1, 1.0))
     return done
-
-
-def _answers(host: Host) -> bool:
-    with contextlib.suppress(AntistropheError, TimeoutError):
-        return bool(host.orchestrator.processes())
-    return False

@@ -148,6 +148,7 @@ class PostgresDatabase:
                 raise self._translated(error) from cause_of(self._address, error)
             if not self._open:
                 self._committed(begun)
+                self._replicated(connection)
             return result
 
     # --- transactions ---------------------------------------------------------------------------------------------
@@ -257,10 +258,20 @@ class PostgresDatabase:
                     f"{self.where}: nothing was committed, because a statement of this transaction had failed"
                 )
         self._committed(begun)
+        self._replicated(connection)
 
     def _roll_back(self) -> None:
         self._open, self._lost = False, None
         self._session.roll_back()
+
+    def _replicated(self, connection: BoundedConnection) -> None:
+        """Raise CommitUnknownError where the last commit is here, and perhaps nowhere else."""
+        if connection.unreplicated:
+            connection.unreplicated = False
+            raise CommitUnknownError(
+                f"{self.where}: somebody has cancelled the wait for the standby. What was written is on this server,"
+                " and is lost if another one takes over before it gets there"
+            )
 
     def _committed(self, begun: float) -> None:
         self.commits += 1

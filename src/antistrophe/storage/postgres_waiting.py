@@ -25,6 +25,9 @@ _NOTICES = 4
 _PIECES = 20
 """For so many times ``answer_s`` an answer may take that comes in pieces."""
 
+_WAITS_FOR_STANDBY = "SyncRepWaitForLSN"
+"""The function of the server that waits. It says nothing but that it was cancelled; the text is of any language."""
+
 _IN_VAIN = "no answer came within {:g} s"
 
 
@@ -38,6 +41,8 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
     answer_s = 30.0
     dismissed = False
     """The server has said that it ends this session."""
+    unreplicated = False
+    """The server has said that a commit was not waited for until a standby had it: somebody has cancelled the wait."""
 
     def wait(self, gen: Generator[Any, Any, T], *_: Any, **__: Any) -> T:
         """Take a generator of psycopg to its end. Where that fails halfway the connection is closed."""
@@ -83,6 +88,8 @@ def connect(conninfo: str, *, connect_s: float, answer_s: float) -> BoundedConne
 def _heard(connection: BoundedConnection, notice: psycopg.errors.Diagnostic) -> None:
     if notice.severity_nonlocalized in {"FATAL", "PANIC"}:
         connection.dismissed = True
+    if notice.source_function == _WAITS_FOR_STANDBY:  # the server calls that a success, with a warning
+        connection.unreplicated = True
 
 
 def is_there(connection: BoundedConnection) -> bool:

@@ -1,0 +1,70 @@
+"""Applications that start sagas while something is done to their hosts, and what is found of these sagas at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Sequence
+from functools import partial
+
+from antistrophe import AntistropheError, SagaDefinition, SagaOrchestrator
+from antistrophe.journal import open_journal
+from tests.actors.staging import Stage
+from tests.chaos.oracle import Tally, check
+from tests.chaos.sample_sagas import sagas_of
+from tests.waiting import until
+
+
+class Starter(threading.Thread):
+    """An application that starts sagas on its host, one after the other, until it is told to stop."""
+
+    def __init__(self, name: str, orchestrator: SagaOrchestrator, stage: Stage, seed: str) -> None:
+        super().__init__(daemon=True)
+        self.host, self.orchestrator = name, orchestrator
+        self._stage, self._draw = stage, random.Random(seed)
+        self.accepted: list[SagaDefinition] = []
+        self.unknown: list[SagaDefinition] = []
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        number = 0
+        while not self.over.wait(0.05):
+            batch = sagas_of(self._stage, 5, self._draw, f"{self.host}-{number}")
+            number += 1
+            for saga in batch:
+                try:
+                    self.orchestrator.start(saga)
+                    self.accepted.append(saga)
+                except (AntistropheError, TimeoutError):
+                    self.unknown.append(saga)
+                if self.over.wait(0.3):
+                    return
+
+
+def tally_at_the_end(starters: Sequence[Starter], url: str, stage: Stage, within_s: float) -> Tally:
+    """Stop the applications, wait until the hosts are back and all sagas have come to rest, and check each of them.
+    One that was acknowledged has to be there."""
+    for starter in starters:
+        starter.over.set()
+    for starter in starters:
+        starter.join(within_s)
+        assert not starter.is_alive(), "an application got no answer after everything was well again"
+    for starter in starters:
+        until(partial(_answers, starter.orchestrator), f"host {starter.host} is back", within_s)
+    tally = Tally()
+    with contextlib.closing(open_journal(url, read_only=True)) as journal:
+        until(lambda: not journal.live(), "the end of all sagas", within_s)
+        for starter in starters:
+            for saga in (*starter.accepted, *starter.unknown):
+                status = journal.status(saga.id)
+                assert status is not None or saga in starter.unknown, f"{saga.id} was acknowledged, and is not there"
+                if status is not None:
+                    check(saga, status, stage.log.read(saga.id), tally)
+    return tally
+
+
+def _answers(orchestrator: SagaOrchestrator) -> bool:
+    with contextlib.suppress(AntistropheError, TimeoutError):
+        return bool(orchestrator.processes())
+    return False

@@ -1,0 +1,113 @@
+"""Hosts of two servers, of which one follows the other: what they do when the first one dies, and when it comes back
+and takes writes as if nothing had happened."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from antistrophe.errors import CommitUnknownError
+from antistrophe.hosts.description import HostLoad, new_description
+from antistrophe.hosts.keeper_messages import AllDead, Confirmed, Fenced, Registered, Trouble
+from antistrophe.hosts.stored_hosts import StoredHosts
+from antistrophe.storage.postgres import PostgresDatabase, open_postgres
+from tests.contract.hosts_kit import Clock, Host, add_sagas, closing_all, go_on, terms
+from tests.postgres_cluster import PostgresCluster
+from tests.postgres_fixtures import require_postgres
+from tests.server_pair import DATABASE, ServerPair, server_pair
+from tests.waiting import until
+
+ANSWER_S, LEASE_S = 0.3, 2.5
+
+
+class Hasty(Host):
+    """A host that waits for an answer only so long, because some are not to come."""
+
+    def _open(self) -> PostgresDatabase:
+        self.database = open_postgres(self._url, patience_s=ANSWER_S)
+        return self.database
+
+    def lose_connection(self) -> None:
+        assert self.database is not None
+        self.database.close()
+        self.keeper._database = None
+
+
+@pytest.fixture(scope="module")
+def pair(lasting_processes: set[int]) -> Iterator[ServerPair]:
+    """The pair of both tests, for it takes seconds to make. The last one uses it up."""
+    require_postgres()
+    with server_pair(lasting_processes) as pair:
+        yield pair
+
+
+def rows_on(server: PostgresCluster) -> list[str]:
+    return server.sql("SELECT id, counter, ended FROM antistrophe.hosts ORDER BY id", DATABASE)
+
+
+def test_what_no_standby_has_is_not_confirmed(pair: ServerPair) -> None:
+    """Whoever cancels the wait for it has the server tell of a success, with a warning."""
+    told: list[str] = []
+    with contextlib.closing(open_postgres(pair.url)) as database:
+        hosts, host = StoredHosts(database), new_description("a", [], "1", LEASE_S)
+        hosts.register(host, HostLoad())
+        pair.standby.kill()
+
+        def write() -> None:
+            for what in ("a statement", "a transaction"):
+                try:
+                    if what == "a statement":
+                        hosts.renew(host.id, HostLoad())
+                    else:
+                        with database.transaction():
+                            database.execute("UPDATE antistrophe.hosts SET attempts = 1")
+                except CommitUnknownError as error:
+                    told.append(f"{what}: {error}")
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        until(lambda: not pair.primary.sql(cancel) and not writer.is_alive(), "both waits are cancelled")
+        assert [each.partition(": ")[0] for each in told] == ["a statement", "a transaction"]
+        assert all("cancelled the wait for the standby" in each for each in told)
+        pair.start(pair.standby)
+        assert hosts.renew(host.id, HostLoad()) is not None, "the connection is as good as before"
+
+
+def test_hosts_go_by_the_server_that_has_taken_over_and_not_by_the_one_that_comes_back(pair: ServerPair) -> None:
+    clock, late = Clock(), Clock()
+    gone, goes_on, third = (
+        Hasty(pair.url, at, terms(name, lease_s=LEASE_S)) for at, name in ((late, "a"), (clock, "b"), (late, "c"))
+    )
+    with closing_all([gone, goes_on, third]):
+        for host in (gone, goes_on):
+            host.turn()
+            host.has_room()
+        assert gone.database is not None
+        add_sagas(gone.database, gone.id, ("s", "executing"))
+        go_on(clock, [goes_on], 0.8 * LEASE_S)
+        lost = pair.fail_over()
+        failed_at = clock.now
+        go_on(clock, [goes_on], 3 * LEASE_S, until=lambda: bool(goes_on.sagas))
+        assert goes_on.sagas == ["s"]
+        assert clock.now - failed_at >= LEASE_S, "what was watched on the server that is gone does not count"
+        assert not goes_on.told(Fenced) + goes_on.told(Trouble)
+
+        pair.start(lost)
+        on_the_lost, confirmed = rows_on(lost), len(gone.told(Confirmed))
+        assert lost.sql("SELECT pg_is_in_recovery()") == ["f"], "it takes writes"
+        go_on(late, [gone, third], LEASE_S)  # by their clocks no time has passed since the first one died
+        assert len(gone.told(Confirmed)) == confirmed
+        assert gone.told(Fenced)
+        assert not third.told(Registered)
+        goes_on.lose_connection()
+        go_on(clock, [goes_on], LEASE_S)
+        assert goes_on.told(Fenced), "it has come to the wrong one, where nothing is confirmed"
+        assert rows_on(lost) == on_the_lost
+        lost.kill()
+        goes_on.say(AllDead())
+        go_on(clock, [goes_on], 3.0)
+        assert goes_on.sagas == ["s", "s"]

@@ -1,0 +1,56 @@
+"""Two servers of PostgreSQL, of which one follows the other and takes over when it dies."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from tests.postgres_cluster import USER, PostgresCluster
+
+DATABASE = "shop"
+
+
+class ServerPair:
+    """``primary`` and ``standby`` at present. A commit waits until the standby has it on disk.
+
+    ``url`` names both, whoever is which: a client comes to the first one that takes writes. ``lasting``: the processes
+    that go on when a test ends (the fixture ``lasting_processes``).
+    """
+
+    def __init__(self, primary: PostgresCluster, standby: PostgresCluster, lasting: set[int]) -> None:
+        self.primary, self.standby = primary, standby
+        self._lasting = lasting
+        for server in (primary, standby):
+            self.start(server)
+        folders = f"{primary.sockets},{standby.sockets}"
+        self.url = f"postgresql:///{DATABASE}?host={folders}&user={USER}&target_session_attrs=read-write"
+        primary.sql(f"CREATE DATABASE {DATABASE}")
+        primary.wait_for_standby()
+
+    def start(self, server: PostgresCluster) -> None:
+        """Start a server of the pair, where it does not run."""
+        server.start()
+        assert server.pid is not None
+        self._lasting.add(server.pid)
+
+    def fail_over(self) -> PostgresCluster:
+        """Kill the primary, and have the standby take over. Returns the server that has lost."""
+        lost, self.primary = self.primary, self.standby
+        lost.kill()
+        self.primary.promote()
+        return lost
+
+    def rejoin(self, lost: PostgresCluster) -> None:
+        """The server that has lost follows the one that has won, as an operator sees to it."""
+        lost.kill()
+        lost.follow(self.primary)
+        self.start(lost)
+        self.standby = lost
+        self.primary.wait_for_standby()
+
+
+@contextlib.contextmanager
+def server_pair(lasting: set[int]) -> Iterator[ServerPair]:
+    """A pair, for as long as the ``with`` lasts."""
+    with PostgresCluster() as one, PostgresCluster(of=one) as two:
+        yield ServerPair(one, two, lasting)
