@@ -16,10 +16,11 @@ from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.errors import JournalError
 from antistrophe.hosts import keeper_messages as said
 from antistrophe.hosts.description import HostDescription
-from antistrophe.hosts.earlier_life import leases_of_earlier_life, note_lease
+from antistrophe.hosts.earlier_life import lease_of_run, leases_of_earlier_life, note_lease
 from antistrophe.hosts.keeper import HostKeeper, KeeperTerms, open_for_host
 from antistrophe.hosts.stored_orders import StoredOrders
 from antistrophe.linux.dead_man import boot_time
+from antistrophe.linux.process import identity_of
 from antistrophe.messages import (
     Address,
     AttemptsDead,
@@ -69,6 +70,7 @@ class MembershipActor(RuntimeActor):
             return
         self.configure(message.base)
         self._supervisor = sender
+        self._run = _run_of(message.base.launcher_pid)
         settings = message.base.settings
         assert settings.journal is not None, "only a host of a shared journal has a membership actor"
         self._url = settings.journal
@@ -79,7 +81,8 @@ class MembershipActor(RuntimeActor):
         if message.registration:
             terms = replace(terms, held=_held(message, terms))
         else:
-            terms = replace(terms, ended=tuple(leases_of_earlier_life(message.base.home)))
+            ended = tuple(leases_of_earlier_life(message.base.home))
+            terms = replace(terms, ended=ended, follows=lease_of_run(message.base.home, self._run))
         self._keeper = HostKeeper(terms, lambda: open_for_host(self._url, self._lease_s), self._on_report)
         self.also_handle(
             {
@@ -147,7 +150,7 @@ class MembershipActor(RuntimeActor):
         """Note the lease before anything runs under it."""
         assert self.base is not None
         try:
-            note_lease(self.base.home, host_id)
+            note_lease(self.base.home, host_id, self._run)
         except OSError as error:
             log.error("%s can't be noted in the home (%s): after a crash its sagas wait for its end", host_id, error)
 
@@ -214,6 +217,12 @@ class MembershipActor(RuntimeActor):
             log.warning("a request that concerns another host waits: %s", error)
         self._ends_at = 0.0
         self._turn()
+
+
+def _run_of(launcher_pid: int) -> str:
+    """The name of the run of the system that this launcher keeps up."""
+    launcher = identity_of(launcher_pid)
+    return "" if launcher is None else f"{launcher.pid}/{launcher.start_ticks}"
 
 
 def _held(message: JoinHosts, terms: KeeperTerms) -> tuple[HostDescription, float]:

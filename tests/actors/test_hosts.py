@@ -107,11 +107,14 @@ def test_a_host_that_is_stopped_leaves_no_attempt_alive_when_another_takes_over(
     one, two = hosts.open("one"), hosts.open("two")
     one.start(stage.saga(stage.act("a", "hang"), saga_id="frozen"))
     until(lambda: stage.log.find("frozen", "begin"), "the step")
+    drain_host(JournalPlace(url=hosts.url), "one", draining=True)
     signal_to(pid_of(one, "supervisor"), signal.SIGSTOP)
     undone = until(lambda: stage.log.find("frozen", "undo"), "the compensation", 30.0)[0]
     beats = [each.at for each in stage.log.find("frozen", "beat")]
     assert max(beats) < undone.at, "the attempt was dead before another host touched the saga"
-    assert two.get_saga("frozen") is not None
+    assert [(host.name, host.draining) for host in two.hosts() if host.name == "two"] == [("two", False)]
+    back = until(lambda: [host for host in two.hosts() if host.name == "one"], "the host that was stopped", 30.0)[0]
+    assert back.draining, "its system is the same, under another supervisor"
 
 
 def test_a_host_that_stops_hands_over_at_once(hosts: Hosts, stage: Stage) -> None:

@@ -174,6 +174,20 @@ def test_a_host_that_is_drained_is_told_with_a_renewal(make: Makes, clock: Clock
     assert host.sagas == []
 
 
+def test_a_host_that_drains_still_does_when_it_comes_back_and_not_when_it_is_started_again(
+    make: Makes, clock: Clock, database: PostgresDatabase
+) -> None:
+    host = make()
+    StoredHosts(database).drain("a")
+    for _ in range(2):
+        host.say(Fence(), AllDead())
+        go_on(clock, [host], 2.2)
+        assert host.told(Confirmed)[-1] == Confirmed(host.id, host.told(Confirmed)[-1].sent_at, draining=True)
+    follows, again = make(ended=(host.id,), follows=host.id), make(ended=(host.id,))
+    go_on(clock, [follows, again], 2.2)
+    assert [each.told(Confirmed)[-1].draining for each in (follows, again)] == [True, False]
+
+
 def test_another_keeper_goes_on_with_a_lease_and_tells_what_was_owned(
     make: Makes, clock: Clock, database: PostgresDatabase
 ) -> None:

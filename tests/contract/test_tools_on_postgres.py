@@ -17,7 +17,7 @@ from antistrophe.dashboard.saga_filter import SagaFilter, find
 from antistrophe.dashboard.stored import StoredHome
 from antistrophe.errors import JournalError
 from antistrophe.eventstore.reading import stored_stream
-from antistrophe.hosts.earlier_life import FILE_NAME, leases_of_earlier_life, note_lease
+from antistrophe.hosts.earlier_life import FILE_NAME, lease_of_run, leases_of_earlier_life, note_lease
 from antistrophe.journal import JournalPlace, SagaEvent, open_journal, open_store
 from antistrophe.journal.blocking import blocking
 from antistrophe.journal.growth import growth_of
@@ -124,12 +124,14 @@ def test_a_home_knows_the_leases_of_its_earlier_life_and_a_copy_of_it_does_not(t
     home.mkdir()
     renew_identity(home)
     assert leases_of_earlier_life(home) == []
-    note_lease(home, "a-1")
-    note_lease(home, "a-2")
+    note_lease(home, "a-1", "run 1")
+    note_lease(home, "a-2", "run 2")
     assert leases_of_earlier_life(home) == ["a-1", "a-2"]
+    assert [lease_of_run(home, run) for run in ("run 1", "run 2", "run 3", "")] == ["", "a-2", "", ""]
     assert (home / FILE_NAME).stat().st_mode & 0o077 == 0
     shutil.copytree(home, copy)
     assert leases_of_earlier_life(copy) == []
+    assert lease_of_run(copy, "run 2") == ""
     renew_identity(copy)
     assert leases_of_earlier_life(copy) == []
     home.rename(tmp_path / "moved")

@@ -72,7 +72,7 @@ def _state(host: HostRecord, now: datetime) -> Text:
 def drain_verb(invocation: Invocation, host: str, end: bool) -> int:
     """Have the host of this name or id take no more sagas, before it is stopped for example. It leaves to the other
     hosts what has not begun there, and brings to its end what has begun, compensations too. It is so until its system
-    is stopped or loses its lease, or until --end.
+    is stopped, or until --end.
     """
     drained = drain_host(invocation.place, host, draining=not end)
     if invocation.as_json:

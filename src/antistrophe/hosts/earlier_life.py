@@ -3,6 +3,9 @@
 What an earlier life has left is killed before the next one begins, so its lease may end at once. That holds for the
 same home on the same start of the same machine. Anybody else (a copy of the home, a home on a volume that another
 machine has mounted) can't know it, and waits until the lease has lapsed.
+
+A *run* of the system is what one launcher keeps up: it may hold one lease after the other, and the next one follows the
+one before. A system that is started again is another run.
 """
 
 from __future__ import annotations
@@ -20,23 +23,35 @@ FILE_NAME = "host"
 _KEPT = 16
 
 
-def note_lease(home: str | os.PathLike[str], host_id: str) -> None:
-    """Note that this life of the home holds that lease. Raises OSError."""
+def note_lease(home: str | os.PathLike[str], host_id: str, run: str) -> None:
+    """Note that this run of the home's system holds that lease. Raises OSError."""
     known = [*leases_of_earlier_life(home), host_id][-_KEPT:]
     new = Path(home, f"{FILE_NAME}.new")
     new.unlink(missing_ok=True)
-    write_private(new, json.dumps({"leases": known, **_here(home)}).encode())
+    write_private(new, json.dumps({"leases": known, "run": run, **_here(home)}).encode())
     new.replace(Path(home, FILE_NAME))
 
 
 def leases_of_earlier_life(home: str | os.PathLike[str]) -> list[str]:
     """The ids of the hosts that this home was before, on this start of this machine."""
+    return _noted(home)[0]
+
+
+def lease_of_run(home: str | os.PathLike[str], run: str) -> str:
+    """The last lease that this run of the home's system has held; empty where it has held none."""
+    leases, of_run = _noted(home)
+    return leases[-1] if leases and run and of_run == run else ""
+
+
+def _noted(home: str | os.PathLike[str]) -> tuple[list[str], str | None]:
+    """The leases, and the run that has held the last one; none where the note is of another home, start or machine."""
     try:
         noted = json.loads(read(f"{os.fspath(home)}/{FILE_NAME}") or b"")
-        known = [each for each in noted.pop("leases") if isinstance(each, str)]
+        leases = [each for each in noted.pop("leases") if isinstance(each, str)]
+        run = noted.pop("run", None)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return []
-    return known if noted == _here(home) else []
+        return [], None
+    return (leases, run) if noted == _here(home) else ([], None)
 
 
 def _here(home: str | os.PathLike[str]) -> dict[str, str]:

@@ -52,7 +52,8 @@ _FORGET_EVERY_S, _FORGET_AFTER_S = 600.0, 86_400.0
 @dataclass(frozen=True, slots=True)
 class KeeperTerms:
     """What a keeper is told once. ``ended``: earlier registrations of this home, all of whose attempts were seen dead.
-    ``held``: a lease that another keeper of this life has kept, and when its last confirmed renewal was sent."""
+    ``held``: a lease that another keeper of this run has kept, and when its last confirmed renewal was sent.
+    ``follows``: the lease that this run of the system has held last, where that is over."""
 
     name: str
     labels: tuple[str, ...]
@@ -61,6 +62,7 @@ class KeeperTerms:
     steal_s: float
     ended: tuple[str, ...] = ()
     held: tuple[HostDescription, float] | None = None
+    follows: str = ""
 
 
 class HostKeeper:
@@ -83,6 +85,7 @@ class HostKeeper:
         self._clock = clock
         self._database: PostgresDatabase | None = None
         self._host = self._new()
+        self._follows = terms.follows
         self._lease: HostLease | None = None
         self._fenced = self._handing_over = self._untold = self._told_full = False
         self._renew_at = self._look_at = self._forget_at = -math.inf
@@ -130,6 +133,7 @@ class HostKeeper:
     def _start_anew(self) -> None:
         if self._fenced:
             self._to_end.append(self._host.id)
+            self._follows = self._host.id
             self._host, self._lease = self._new(), None
             self._fenced = self._untold = False
             self._steps = None
@@ -191,8 +195,8 @@ class HostKeeper:
         hosts = StoredHosts(self._opened())
         self._end(hosts)
         sent_at, load = self._clock(), self._load()
-        if hosts.register(self._host, load) is None:
-            self._host = self._new()
+        if hosts.register(self._host, load, follows=self._follows) is None:
+            self._follows, self._host = self._host.id, self._new()
             raise JournalError("the lease of this host ended before its registration was answered: it registers again")
         self._lease = HostLease(self._host.lease_s, sent_at)
         self._told_full, self._renew_at, self._look_at = load.is_full, self._lease.next_renewal, -math.inf

@@ -33,8 +33,8 @@ _SERVER = "extract(epoch FROM pg_postmaster_start_time())::text"
 
 _REGISTER = f"""
     WITH durably AS (SELECT {DURABLY})
-    INSERT INTO antistrophe.hosts AS host(id, name, labels, release, lease_s, attempts, is_full)
-    SELECT ?, ?, ?::text[], ?, ?, ?, ? FROM durably
+    INSERT INTO antistrophe.hosts AS host(id, name, labels, release, lease_s, attempts, is_full, draining)
+    SELECT ?, ?, ?::text[], ?, ?, ?, ?, EXISTS (SELECT FROM antistrophe.hosts WHERE id = ? AND draining) FROM durably
     ON CONFLICT (id) DO UPDATE SET counter = host.counter + 1, seen_at = clock_timestamp() WHERE host.ended IS NULL
     RETURNING counter, draining"""
 
@@ -110,10 +110,11 @@ class StoredHosts:
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
 
-    def register(self, host: HostDescription, load: HostLoad) -> Renewed | None:
+    def register(self, host: HostDescription, load: HostLoad, follows: str = "") -> Renewed | None:
         """Write the row of a new host; its lease begins when this was called. A second call renews it. None where the
-        lease has ended by now: register with a new description."""
-        values = (host.id, host.name, sorted(host.labels), host.release, host.lease_s, load.attempts, load.is_full)
+        lease has ended by now: register with a new description. It drains where the host that it ``follows`` did."""
+        described = (host.id, host.name, sorted(host.labels), host.release, host.lease_s)
+        values = (*described, load.attempts, load.is_full, follows)
         return _renewed(self._database.returning(_REGISTER, values))
 
     def renew(self, host_id: str, load: HostLoad) -> Renewed | None:
