@@ -59,6 +59,7 @@ class AmongHosts:
         self._sagas = sagas
         self._processes = processes
         self._journal = journal
+        self._leases = ("", "")
         self._heard = 0
         self._handed_over: str | None = None
         self._once_joined: Callable[[], None] | None = None
@@ -103,9 +104,7 @@ class AmongHosts:
             if self._handed_over is None:
                 self.lease.tell_again()
             self._tell(self._load())
-            if self.lease.held:
-                self._take_in_own()  # the word that some were claimed may be lost
-                self._leave_to_others()
+            self._look_at_own()
 
     def hand_over(self) -> bool:
         """Every attempt was seen dead, and none can start: let others have the sagas. True once the lease is ended, or
@@ -168,22 +167,28 @@ class AmongHosts:
         if draining and not left.drains:
             log.warning("this host drains: what has not begun is left to the other hosts")
             left.drains = True
-            self._leave_to_others()
+            self._look_at_own()
         elif left.drains and not draining:
             log.warning("this host drains no more")
             left.end()
             self._supervisor.wake_in(0.0)
 
-    def _leave_to_others(self) -> None:
-        """Where this host drains: leave what has not begun, and let go of what another host has taken."""
-        if not (self._sagas.left.drains and self.lease.held):
+    def _look_at_own(self) -> None:
+        """Take in what is this host's, for the word that it was claimed may be lost; leave to the others what has not
+        begun, where this host drains; and let go of what another host has taken."""
+        if not self.lease.held:
             return
         try:
-            gone = self._sagas.left.look(self._journal.begun())
+            begun = self._journal.begun()
+            if not begun.keys() <= self._sagas.ids:
+                self._take_in_own()
+            if self._sagas.left.drains:
+                self._sagas.left.look(begun)
+            taken = self._sagas.taken.look(begun, self._leases)
         except JournalError as error:  # it is looked again
-            log.error("what has not begun can't be read: %s", error)
+            log.error("the sagas that are this host's can't be read: %s", error)
             return
-        for live in gone:
+        for live in taken:
             if live.host is None:
                 self._taken(live.id)
             else:  # its actor finds out by its next append
@@ -205,6 +210,7 @@ class AmongHosts:
 
     def _begin(self) -> None:
         """This host may work, as the one that has this lease."""
+        self._leases = (self.lease.registration, self._leases[0])
         self._processes.host_id = self.lease.registration
         self._journal.host_is(self.lease.registration)
         self._sagas.hosts.host_is(self.lease.registration)

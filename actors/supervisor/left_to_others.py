@@ -1,8 +1,7 @@
 """What a host that drains leaves to the others: the sagas that have not begun.
 
-They stay this host's until another one takes them, or the drain ends. Meanwhile they get no step process here. Whether
-one has begun, and whose it is, the rows say; they are asked again and again, because nobody tells of a saga that was
-taken.
+They stay this host's until another one takes them (``taken_sagas``), or the drain ends. Meanwhile they get no step
+process here. Whether one has begun the rows say, again and again.
 """
 
 from __future__ import annotations
@@ -44,9 +43,8 @@ class LeftToOthers:
         """There is an order for that saga: it gets its actor here."""
         self._ids.discard(saga_id)
 
-    def look(self, begun: Mapping[str, bool]) -> list[LiveSaga]:
-        """Leave what has not begun. ``begun``: the sagas that are this host's, and whether they have. Returns those
-        that were left and are this host's no more."""
+    def look(self, begun: Mapping[str, bool]) -> None:
+        """Leave what has not begun. ``begun``: the sagas that are this host's, and whether they have."""
         self._ids &= self._sagas.keys()
         for saga_id, has_begun in begun.items():
             live = self._sagas.get(saga_id)
@@ -56,7 +54,6 @@ class LeftToOthers:
                 self._take_back(live)
             elif saga_id not in self._ids and self._processes.lease_of(saga_id) is None:
                 self._leave(live)
-        return [self._sagas[saga_id] for saga_id in sorted(self._ids - begun.keys())]
 
     def end(self) -> None:
         """The drain has ended: all go on. One that has an actor asks for a process again by itself."""

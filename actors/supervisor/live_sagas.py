@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, KeysView
 from typing import Any
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess, OpenSaga
+from antistrophe.actors.supervisor.asked_processes import AskedProcesses
 from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.left_to_others import LeftToOthers
 from antistrophe.actors.supervisor.live_saga import TELL_AGAIN_MAX_S, TELL_AGAIN_S, LiveSaga
-from antistrophe.actors.supervisor.lone_suspects import LoneSuspects
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, HostProcess, SagaHostPool
-from antistrophe.definition.spec import Origin, SagaSpec
+from antistrophe.actors.supervisor.taken_sagas import TakenSagas
+from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import JournalError
 from antistrophe.messages import (
     AdoptProcess,
@@ -46,9 +47,7 @@ class LiveSagas:
         environments: Environments,
     ) -> None:
         self._supervisor = supervisor
-        self._environments = environments
-        self._held: dict[str, RequestLease] = {}
-        self._suspects = LoneSuspects()
+        self._requests = AskedProcesses(supervisor, processes, environments)
         self._settings = base.settings
         self.hosts = hosts
         self._processes = processes
@@ -59,6 +58,7 @@ class LiveSagas:
         self._to_tell_again: list[tuple[float, str, int]] = []
         self._halted = ""
         self.left = LeftToOthers(self._sagas, processes, self._admission)
+        self.taken = TakenSagas(self._sagas, processes.lease_of, journal.ownership)
 
     # --- coming and going --------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class LiveSagas:
         return self._sagas.get(saga_id)
 
     @property
-    def ids(self) -> Collection[str]:
+    def ids(self) -> KeysView[str]:
         """The ids of all live sagas."""
         return self._sagas.keys()
 
@@ -100,11 +100,7 @@ class LiveSagas:
         """Run a new saga now, with a step process where one is free."""
         live.begin = message
         self._admission.admit(live.id, live.rank)
-        spec, asked = message.spec, True
-        if spec.steps:
-            # A process that is free at once is granted within this call, before there is an actor to tell.
-            environment = self._environment_of(live, spec.origin) or ""
-            asked = self._processes.ask(live.id, live.client_id, spec.lease_request(0), spec.name, environment)
+        asked = self._requests.of_new(live, message.spec) if message.spec.steps else True
         self._spawn(live, new=asked)
 
     def client_left(self, client_id: str) -> None:
@@ -239,31 +235,18 @@ class LiveSagas:
         live = self._sagas.get(message.saga_id)
         if live is not None and live.host is not None and live.id not in self.left:
             self._take_orphan(live)
-            if message.request.alone and not self._suspects.may_go(message):
-                return
-            environment = self._environment_of(live, message.request.origin)
-            if environment is None:
-                self._held[live.id] = message
-                self._supervisor.wake_in(self._environments.introduce_until - self._supervisor.now())
-            else:
-                self._processes.ask(live.id, live.client_id, message.request, live.rank.name, environment)
-
-    def _environment_of(self, live: LiveSaga, origin: Origin) -> str | None:
-        found = self._environments.of_saga(live.client_id, origin, live.environment, self._supervisor.now())
-        live.environment = found
-        return found
+            self._requests.ask(live, message)
 
     def turn_is_over(self, saga_id: str) -> None:
         """That saga needs no lease for now. Where it was the suspect whose turn it was, it is the turn of the next."""
-        if (next_one := self._suspects.is_over(saga_id)) is not None:
+        if (next_one := self._requests.turn_is_over(saga_id)) is not None:
             self.ask_process(next_one)
 
     def introduced(self) -> None:
         """An application has said who it is, or none will: serve the sagas that have waited for that."""
         for live in self._sagas.values():
             self.try_again(live)
-        held, self._held = self._held, {}
-        for message in held.values():
+        for message in self._requests.introduced():
             self.ask_process(message)
         for live in self._sagas.values():
             if live.refusals and live.sleeps_until is not None:  # it may have brought the code
@@ -321,7 +304,7 @@ class LiveSagas:
         """Wake the sagas that are due, and replace hosts whose death was not reported."""
         now = self._supervisor.now()
         self.replace_dead_hosts()
-        if self._held and now >= self._environments.introduce_until:
+        if self._requests.may_go_on:
             self.introduced()
         while self._alarms and self._alarms[0][0] <= now:
             due, saga_id = heapq.heappop(self._alarms)

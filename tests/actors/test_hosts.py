@@ -181,6 +181,26 @@ def test_a_journal_in_a_file_takes_no_transaction_of_the_application(
         orchestrator.start(stage.saga(stage.act("a")), connection=object())
 
 
+def test_who_waits_at_a_full_host_is_told_the_end_by_the_host_that_has_taken_the_saga(
+    hosts: Hosts, stage: Stage
+) -> None:
+    one = hosts.open("one", max_step_processes=1, max_running_sagas=2)
+    two = hosts.open("two")
+    one.start(stage.saga(stage.act("a", "gate:go"), saga_id="holds"))
+    until(lambda: stage.log.find("holds", "begin"), "the step that holds the only process")
+    with ThreadPoolExecutor() as threads:
+        waits = [one.start(stage.saga(stage.act("a"), saga_id=f"queued-{number}")) for number in range(3)]
+        ends = [threads.submit(each.result, 30.0) for each in waits]
+        assert all(end.result() for end in ends)
+    assert {seen(two, each.id).host for each in waits} == {"two"}
+    log = hosts.homes["one"] / "log" / "system.log"
+    until(
+        lambda: all(f"saga {each.id} is another host's by now" in log.read_text("utf-8") for each in waits),
+        "the notice of the first host, although it has no room all the time",
+    )
+    stage.log.open_gate("go")
+
+
 def test_a_host_that_drains_ends_what_it_has_begun_and_leaves_the_rest_to_others(hosts: Hosts, stage: Stage) -> None:
     one, place = hosts.open("one", max_step_processes=1, max_running_sagas=3), JournalPlace(url=hosts.url)
     begun = one.start(stage.saga(stage.act("a", "gate:go"), stage.act("b", "fatal"), saga_id="begun"))

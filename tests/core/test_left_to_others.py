@@ -1,14 +1,21 @@
-"""What a host that drains leaves to the others, and what it takes back."""
+"""What a host that drains leaves to the others and takes back, and what others have taken."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from antistrophe.actors.supervisor.left_to_others import LeftToOthers
 from antistrophe.actors.supervisor.live_saga import LiveSaga
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
+from antistrophe.actors.supervisor.taken_sagas import TakenSagas
+from antistrophe.journal.saga_owner import Ownership
 from antistrophe.scheduling.admission import Admission, AdmissionRank
 from antistrophe.scheduling.restart_intensity import RestartIntensity
+
+
+def _owned(owners: Mapping[str, str | None], saga_id: str) -> Ownership | None:
+    return Ownership(owners[saga_id], 1) if saga_id in owners else None
 
 
 class Processes:
@@ -51,9 +58,14 @@ class Draining:
         if not self.left.holds_back(live):
             self.admission.enqueue(live.id, live.rank, urgent=live.urgent)
 
-    def drain(self, **begun: bool) -> list[str]:
+    def drain(self, **begun: bool) -> None:
         self.left.drains = True
-        return [live.id for live in self.left.look(begun)]
+        self.left.look(begun)
+
+    def taken(self, owners: Mapping[str, str | None], *owned: str) -> list[str]:
+        """Which sagas another host has taken, where this one, "here" and once "before", owns those that are named."""
+        taken = TakenSagas(self.sagas, self.processes.lease_of, lambda saga_id: _owned(owners, saga_id))
+        return [live.id for live in taken.look(owned, ("here", "before"))]
 
     @property
     def waiting(self) -> set[str]:
@@ -63,23 +75,28 @@ class Draining:
 def test_what_has_not_begun_is_left_and_what_works_or_has_begun_is_not() -> None:
     host = Draining()
     assert host.left.why is None
-    assert host.drain(asks=False, works=False, queued=False, back=True) == []
+    host.drain(asks=False, works=False, queued=False, back=True)
     assert [each for each in host.sagas if each in host.left] == ["asks", "queued"]
     assert host.processes.withdrawn == ["asks", "queued"]
     assert host.waiting == {"back"}
     assert host.left.why is not None
-    assert host.drain(asks=False, works=True, queued=False, back=True) == []
+    host.drain(asks=False, works=True, queued=False, back=True)
     assert host.processes.withdrawn == ["asks", "queued"], "once"
 
 
-def test_what_was_left_and_is_this_hosts_no_more_is_told_again_until_it_is_gone_here() -> None:
+def test_what_another_host_has_taken_is_told_again_until_it_is_gone_here() -> None:
     host = Draining()
-    host.drain(asks=False, works=True, queued=False, back=True)
-    assert host.drain(works=True, back=True) == ["asks", "queued"]
+    there = dict.fromkeys(host.sagas, "there")
+    assert host.taken(there, *host.sagas) == [], "all are this host's"
+    assert host.taken(there, "back") == ["asks", "queued"], "what has a process finds out by itself"
     del host.sagas["queued"]
-    assert host.drain(works=True) == ["asks"], "what was never left is not given up here"
-    del host.sagas["asks"]
-    assert host.drain(works=True) == []
+    assert host.taken(there, "back") == ["asks"]
+
+
+def test_what_is_nobodys_or_was_this_hosts_by_an_earlier_lease_is_not_taken() -> None:
+    host = Draining()
+    assert host.taken({"asks": "before", "queued": None, "back": "there"}) == ["back"], "asks may come back"
+    assert host.taken({"asks": "here", "back": "here"}) == [], "accepted since it was asked what is this host's"
 
 
 def test_what_comes_while_it_drains_waits_for_the_others_unless_it_turns_out_to_have_begun() -> None:
