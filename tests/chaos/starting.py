@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
@@ -52,15 +53,17 @@ def tally_at_the_end(starters: Sequence[Starter], url: str, stage: Stage, within
         assert not starter.is_alive(), "an application got no answer after everything was well again"
     for starter in starters:
         until(partial(_answers, starter.orchestrator), f"host {starter.host} is back", within_s)
-    tally = Tally()
+    tally, effects = Tally(), defaultdict(list)
     with contextlib.closing(open_journal(url, read_only=True)) as journal:
         until(lambda: not journal.live(), "the end of all sagas", within_s)
+        for each in stage.log.read():
+            effects[each.saga].append(each)
         for starter in starters:
             for saga in (*starter.accepted, *starter.unknown):
                 status = journal.status(saga.id)
                 assert status is not None or saga in starter.unknown, f"{saga.id} was acknowledged, and is not there"
                 if status is not None:
-                    check(saga, status, stage.log.read(saga.id), tally)
+                    check(saga, status, effects[saga.id], tally)
     return tally
 
 
