@@ -75,7 +75,8 @@ class Retention:
         self._counted = False
         if self._age_s is None:
             return self._second_walk()
-        finished_by_us = time.time_ns() // 1000 - round(self._age_s * 1e6)
+        clock = self._journal.clock()  # that of the rows
+        finished_by_us = round(((time.time() if clock is None else clock) - self._age_s) * 1e6)
         whole, self._begun = not self._begun, True
         return self._journal.purge(Purgeable(finished_by_us), whole=whole)
 

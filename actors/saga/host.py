@@ -57,6 +57,11 @@ class SagaHost(RuntimeActor):
         }
         return routed | mine
 
+    def wall(self) -> float:
+        """See ``SagaHostPort``: where hosts share a journal, the time of its server."""
+        assert self.base is not None, "configured before it is asked"
+        return super().wall() if self.base.settings.journal is None else self.now()
+
     def receiveMessage(self, message: Any, sender: Address) -> None:  # noqa: N802 - Thespian's name
         """Called by Thespian."""
         super().receiveMessage(message, sender)

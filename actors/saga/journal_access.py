@@ -77,6 +77,7 @@ class JournalAccess:
         """``patience_s``: how long a call waits at most while another process holds the file's lock; for a server that
         may be more, because each answer takes its way through a network."""
         self._clock_offset_s = base.clock_offset_s
+        self._shared = base.settings.journal is not None
         self._owner = ThisHost()
         self._journal = open_journal(
             JournalPlace.of_home(base.home, base.settings.journal),
@@ -94,7 +95,8 @@ class JournalAccess:
         own it by that token."""
         seq = 0 if before is None else before.seq
         self._owner.token = token
-        ahead_s = time.time() - time.monotonic() - self._clock_offset_s
+        # Rows that several hosts write have the time of the server, by which all of them go; their own ones may differ.
+        ahead_s = 0.0 if self._shared else time.time() - time.monotonic() - self._clock_offset_s
         try:
             self.position = self._journal.append(
                 after.id,
@@ -123,7 +125,10 @@ class JournalAccess:
 
     def accept_waiting(self, request_id: str, spec: SagaSpec, now: float, why: str) -> int:
         """Accept a saga that has to wait until it is admitted."""
-        entries: tuple[Entry, ...] = (SagaAccepted(now, request_id, spec, time.time()), SagaWaits(now, why))
+        entries: tuple[Entry, ...] = (
+            SagaAccepted(now, request_id, spec, now if self._shared else time.time()),
+            SagaWaits(now, why),
+        )
         saga: Saga | None = None
         for entry in entries:
             saga = evolve(saga, entry)

@@ -27,7 +27,7 @@ class SagaHostPort(Protocol):
         """Seconds since the epoch, by the system's steady clock."""
 
     def wall(self) -> float:
-        """Seconds since the epoch, by the machine's own clock: for people, and never for a decision."""
+        """Seconds since the epoch, by the clock that people look at: for them, and never for a decision."""
 
     def send(self, to: Address, message: Any) -> None:
         """Send a message, once everything that was journaled before is durable."""

@@ -10,19 +10,25 @@ from collections.abc import Sequence
 from functools import partial
 
 from antistrophe import AntistropheError, SagaDefinition, SagaOrchestrator
-from antistrophe.journal import open_journal
+from antistrophe.errors import JournalError
+from antistrophe.journal import StoredJournal, open_journal
 from tests.actors.staging import Stage
 from tests.chaos.oracle import Tally, check
 from tests.chaos.sample_sagas import sagas_of
 from tests.waiting import until
 
+AT_ONCE = 30
+"""What is started while its host is away, and not ended, would grow without a bound."""
+
 
 class Starter(threading.Thread):
-    """An application that starts sagas on its host, one after the other, until it is told to stop."""
+    """An application that starts sagas on its host, one after the other, until it is told to stop, and as long as not
+    more than ``AT_ONCE`` of the journal at ``url`` are under way."""
 
-    def __init__(self, name: str, orchestrator: SagaOrchestrator, stage: Stage, seed: str) -> None:
+    def __init__(self, name: str, orchestrator: SagaOrchestrator, url: str, stage: Stage, seed: str) -> None:
         super().__init__(daemon=True)
         self.host, self.orchestrator = name, orchestrator
+        self._url = url
         self._stage, self._draw = stage, random.Random(seed)
         self.accepted: list[SagaDefinition] = []
         self.unknown: list[SagaDefinition] = []
@@ -30,17 +36,30 @@ class Starter(threading.Thread):
 
     def run(self) -> None:
         number = 0
-        while not self.over.wait(0.05):
-            batch = sagas_of(self._stage, 5, self._draw, f"{self.host}-{number}")
-            number += 1
-            for saga in batch:
-                try:
-                    self.orchestrator.start(saga)
-                    self.accepted.append(saga)
-                except (AntistropheError, TimeoutError):
-                    self.unknown.append(saga)
-                if self.over.wait(0.3):
-                    return
+        with contextlib.closing(open_journal(self._url, read_only=True, patience_s=1.0)) as journal:
+            while not self.over.wait(0.05):
+                for saga in sagas_of(self._stage, 5, self._draw, f"{self.host}-{number}"):
+                    while _is_full(journal) or self.over.is_set():
+                        if self.over.wait(0.1):
+                            return
+                    self._start(saga)
+                    if self.over.wait(0.3):
+                        return
+                number += 1
+
+    def _start(self, saga: SagaDefinition) -> None:
+        try:
+            self.orchestrator.start(saga)
+            self.accepted.append(saga)
+        except (AntistropheError, TimeoutError):
+            self.unknown.append(saga)
+
+
+def _is_full(journal: StoredJournal) -> bool:
+    try:
+        return len(journal.live()) >= AT_ONCE
+    except JournalError:  # its server is away
+        return True
 
 
 def tally_at_the_end(starters: Sequence[Starter], url: str, stage: Stage, within_s: float) -> Tally:

@@ -29,8 +29,6 @@ from tests.tcp_proxy import TcpProxy
 FOR_S = float(os.environ.get("ANTISTROPHE_HOSTS_S", "5"))
 HOSTS = ("one", "two", "three")
 LEASE_S = 2.0
-AT_ONCE = 12
-"""So many sagas are under way, more or less: new ones are started for those that have ended."""
 ROLES = ("supervisor", "membership", "saga", "registry", "step")
 FAULTS = ("kill", "kill role", "stop", "stop role", "cut", "hold", "delay")
 BACK_S = 90.0
@@ -101,7 +99,9 @@ def test_no_two_hosts_have_an_attempt_alive_and_every_saga_ends(
 ) -> None:
     draw = random.Random(f"{run_seed}-hosts")
     stage = Stage(tmp_path)
-    starters = [Starter(host.name, host.orchestrator, stage, f"{run_seed}-{host.name}") for host in hosts]
+    starters = [
+        Starter(host.name, host.orchestrator, postgres_store_url, stage, f"{run_seed}-{host.name}") for host in hosts
+    ]
     for starter in starters:
         starter.start()
     done = _harm_for(hosts, draw, FOR_S)

@@ -58,7 +58,7 @@ def test_what_was_acknowledged_is_there_and_ends_once_the_standby_has_taken_over
     orchestrators: dict[str, SagaOrchestrator], pair: ServerPair, tmp_path: Path, run_seed: int
 ) -> None:
     draw, stage = random.Random(f"{run_seed}-primary"), Stage(tmp_path)
-    starters = [Starter(name, each, stage, f"{run_seed}-{name}") for name, each in orchestrators.items()]
+    starters = [Starter(name, each, pair.url, stage, f"{run_seed}-{name}") for name, each in orchestrators.items()]
     for starter in starters:
         starter.start()
     _wait_for_more(starters)

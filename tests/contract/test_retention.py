@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from antistrophe.actors.retention import COUNT_PAUSE_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Retention
+from antistrophe.client.purging import purge, purgeable
 from antistrophe.errors import JournalBusyError
-from antistrophe.journal import Purge, SqliteJournal, StoredJournal
+from antistrophe.journal import JournalPlace, Purge, SqliteJournal, StoredJournal
 from antistrophe.records import SagaStatus
 from antistrophe.settings import Settings
 from antistrophe.storage.opening import open_database, open_in_memory
@@ -79,6 +82,24 @@ def test_both_limits_hold(filled: StoredJournal) -> None:
     assert counted(filled)[SagaStatus.COMPLETED] == 5
     whole_look(Retention(filled, Settings(retain_finished=4, retain_finished_s=0)))
     assert SagaStatus.COMPLETED not in counted(filled)
+
+
+def test_a_machine_whose_clock_is_wrong_purges_a_shared_journal_by_the_one_of_its_server(
+    empty_postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from antistrophe.journal.postgres import PostgresJournal  # needs psycopg
+
+    present, place = time.time(), JournalPlace.at(empty_postgres)
+    with closing(PostgresJournal(empty_postgres)) as journal:
+        run(journal, "young", *FORWARD)
+        journal._server.execute("UPDATE journal SET at = ?", (round(present * 1e6),))
+        monkeypatch.setattr(time, "time", lambda: present + 7_200.0)
+        monkeypatch.setattr(time, "time_ns", lambda: round((present + 7_200.0) * 1e9))
+        whole_look(Retention(journal, Settings(retain_finished_s=3_600)))
+        assert purge(place, purgeable(timedelta(hours=1)), dry_run=False).sagas == 0
+        assert counted(journal) == {SagaStatus.COMPLETED: 1}
+        whole_look(Retention(journal, Settings(retain_finished_s=0)))
+        assert counted(journal) == {}
 
 
 @pytest.mark.parametrize("error", [JournalBusyError("held"), TypeError("a damaged row")])

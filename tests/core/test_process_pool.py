@@ -254,6 +254,19 @@ def test_who_holds_a_process_and_asks_is_told_of_it_again() -> None:
     assert ask(pool, "s2") == [GrantTo(name, "s2")], "it waits no more"
 
 
+@pytest.mark.parametrize("how", ["died", "was given back"])
+def test_who_asks_while_nothing_is_granted_is_not_told_of_a_lease_that_is_over_by_then(how: str) -> None:
+    pool = ProcessPool(1, "p")
+    name = start(pool, "s1")
+    pool.ask("s1", HERE.client_id, LeaseRequest(HERE.origin, REFS))  # the host has just lost its lease of the journal
+    if how == "died":
+        assert pool.dead(name) == {name: "s1"}
+        assert pool.plan(1.0) == []
+    else:
+        pool.returned(name, "s1", 1.0, reusable=True)
+        assert ask(pool, "s2") == [GrantTo(name, "s2")], "no two sagas are told that it is theirs"
+
+
 def test_who_wants_an_unused_process_is_not_told_again_of_one_that_may_be_used() -> None:
     pool = ProcessPool(2, "p")
     name = start(pool, "s1", fresh=True)

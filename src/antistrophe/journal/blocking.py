@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 
-from antistrophe.journal.opening import open_store
+from antistrophe.journal.opening import journal_in, open_store
 from antistrophe.journal.place import JournalPlace
 from antistrophe.storage.postgres_feed import OpenTransaction, open_transactions
 
@@ -18,5 +17,6 @@ def blocking(place: JournalPlace, longer_than_s: float) -> list[OpenTransaction]
         return []
     with closing(open_store(place, read_only=True)) as database:
         found = {each: None for table in _TABLES for each in open_transactions(database, table)}
-    now = time.time()
+        now = journal_in(database).clock()
+    assert now is not None, "a server has a clock"
     return [each for each in found if each.since is None or now - each.since.timestamp() > longer_than_s]

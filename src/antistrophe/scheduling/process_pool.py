@@ -194,7 +194,11 @@ class ProcessPool:
 
     def plan(self, now: float) -> list[PoolOrder]:
         """What to do now for the sagas that wait, and in the processes that were started in advance."""
-        orders: list[PoolOrder] = [*self._told_again]
+        # Nothing may have been planned for a while. A lease that is over by now may be another saga's, or its process's
+        # name nobody's.
+        orders: list[PoolOrder] = [
+            each for each in self._told_again if self.processes.saga_of(each.lease_name) == each.saga_id
+        ]
         self._told_again.clear()
         ranks = self._queue.firsts()
         heapq.heapify(ranks)
