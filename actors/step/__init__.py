@@ -22,7 +22,8 @@ Rules:
   the step process with all of it, and the saga reads the outcome from the attempt file. In an async worker
   `call_origin` notes which call has started a thread or a process, and the other calls come to their end first.
 - A call finds its process as the imports have left it (`fingerprint`): what the last one has changed was put back, or
-  its process is ended. `interpreter_state` knows what there is of that in the interpreter.
+  its process is ended. `interpreter_state` knows what there is of that in the interpreter. Looks, which most often see
+  nothing, are functions in C: a step process runs with cold caches, where each function in Python takes 2 µs more.
 - User code may close any descriptor. What is written after a call goes to one that is checked then.
 - A process that is told to end (SIGTERM) ends. It sends no answer any more: its attempt file has what is known.
 - Before a hung process is killed it writes where its threads and tasks stand (`stack_dumps`). A call that blocks the

@@ -29,7 +29,7 @@ from antistrophe.linux.descriptor import file_behind, is_open
 from antistrophe.linux.private_files import make_private_folder, open_private, opened_folder
 from antistrophe.saga.entries import Action
 from antistrophe.saga.inputs import ANSWER_TYPES, Answer
-from antistrophe.serialization.payload import pack_payload, pack_record, unpack_payload, unpack_record
+from antistrophe.serialization.payload import pack_plain, pack_record, unpack_payload, unpack_record
 from antistrophe.serialization.struct_dataclass import dataclass
 
 # A record is this header (magic, length and CRC-32 of what follows) and a packed list: the attempt's id, and one item.
@@ -194,7 +194,7 @@ def _remove(home: str | os.PathLike[str], names: Callable[[int], list[str]]) -> 
 
 
 def _packed_record(body: list[Any]) -> bytes:
-    packed = pack_payload(body)
+    packed = pack_plain(body)
     return _HEADER.pack(_MAGIC, len(packed), zlib.crc32(packed)) + packed
 
 

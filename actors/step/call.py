@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
-import decimal
 import inspect
 import resource
 import signal
 from collections.abc import Callable, Iterator
+from contextvars import Context, copy_context
+from decimal import getcontext as _decimal_context
+from decimal import setcontext as _set_decimal_context
 from os import _exit, getpid
 from resource import setrlimit
 from typing import Any
@@ -117,13 +118,13 @@ class Caller:
         raise AttemptCancelled(_BEING_ENDED)
 
 
-def fresh_context() -> contextvars.Context:
+def fresh_context() -> Context:
     """A copy of this thread's context for one attempt, in which only the imports of modules have set anything.
 
     The decimal context is an object that a copy would share, so the attempt gets one of its own.
     """
-    context = contextvars.copy_context()
-    context.run(lambda: decimal.setcontext(decimal.getcontext().copy()))
+    context = copy_context()
+    context.run(_set_decimal_context, _decimal_context().copy())
     return context
 
 

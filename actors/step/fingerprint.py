@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,43 +10,47 @@ from antistrophe.actors.step.interpreter_state import (
     Environment,
     Functions,
     Streams,
-    WakeupDescriptor,
-    keep_messages,
+    looks_at_mask,
+    looks_at_messages,
+    looks_at_signals,
+    looks_at_switches,
+    looks_at_tracing,
+    looks_at_wakeup,
     put_back_mask,
     put_back_messages,
     put_back_signals,
     put_back_switches,
     put_back_tracing,
-    read_mask,
-    read_messages,
-    read_signals,
-    read_switches,
-    read_tracing,
 )
 from antistrophe.linux.own_state import (
     Folder,
-    Umask,
+    Look,
+    Looks,
+    looks_at_bonds,
+    looks_at_priority,
+    looks_at_root,
+    looks_at_umask,
+    looks_at_user,
     put_back_limits,
     put_back_priority,
-    read_bonds,
     read_limits,
-    read_priority,
-    read_root,
     read_standard_files,
-    read_user,
 )
+
+_type, _list = type, list  # user code may have replaced these, too
 
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """One thing that all attempts of a process share. ``belong`` answers with its healthy value, ``read`` with the
-    present one. ``put_back`` gets the healthy value, and answers whether the process is as good as before; None where
-    nothing can be put back."""
+    """One thing that all attempts of a process share. ``belong`` is called while it is healthy, and answers with the
+    looks at it. ``put_back`` gets what they saw then, and answers whether the process is as good as before; None where
+    nothing can be put back. ``is_healthy`` is asked where a look sees something else, which may mean nothing; None
+    where it always means something."""
 
     subject: str
-    belong: Callable[[], Any]
-    read: Callable[[], Any]
-    put_back: Callable[[Any], bool] | None
+    belong: Callable[[], Looks]
+    put_back: Callable[[Sequence[Any]], bool] | None
+    is_healthy: Callable[[], bool] | None = None
 
 
 def _never_wrong(put_back: Callable[[Any], None]) -> Callable[[Any], bool]:
@@ -61,10 +65,10 @@ def _of_the_system() -> list[Trait]:
     """What ties the process to the machine and the system. Nobody changes it for a while only, so it is put back at
     once, beside calls that still run. Limits come first: they could keep others from being put back."""
     return [
-        Trait("the limits", read_limits, read_limits, _never_wrong(put_back_limits)),
-        Trait("the root folder", read_root, read_root, None),
-        Trait("the bonds to the system", read_bonds, read_bonds, None),
-        Trait("the standard files", read_standard_files, read_standard_files, None),
+        Trait("the limits", lambda: (read_limits,), _never_wrong(put_back_limits)),
+        Trait("the root folder", looks_at_root, None),
+        Trait("the bonds to the system", looks_at_bonds, None),
+        Trait("the standard files", lambda: (read_standard_files,), None),
         *_of_a_thread(),
     ]
 
@@ -72,71 +76,106 @@ def _of_the_system() -> list[Trait]:
 def _of_a_thread() -> list[Trait]:
     """What the kernel and the interpreter keep for each thread, and new threads inherit."""
     return [
-        Trait("the user, groups or rights", read_user, read_user, None),
-        Trait("the priority", read_priority, read_priority, _never_wrong(put_back_priority)),
-        Trait("the signals that are held back", read_mask, read_mask, _never_wrong(put_back_mask)),
-        Trait("tracing", read_tracing, read_tracing, put_back_tracing),
+        Trait("the user, groups or rights", looks_at_user, None),
+        Trait("the priority", looks_at_priority, _never_wrong(put_back_priority)),
+        Trait("the signals that are held back", looks_at_mask, _never_wrong(put_back_mask)),
+        Trait("tracing", looks_at_tracing, put_back_tracing),
     ]
 
 
 def _of_all_code() -> list[Trait]:
     """What a call may change for a while: it is put back when no call runs. The time zone is made of the environment,
     so that comes first."""
-    folder, umask, wakeup = Folder(), Umask(), WakeupDescriptor()
-    environment, streams, functions = Environment(), Streams(), Functions()
+    folder, environment, streams, functions = Folder(), Environment(), Streams(), Functions()
     return [
-        Trait("the environment", environment.belong, environment.read, environment.put_back),
-        Trait("the streams", streams.belong, streams.read, streams.put_back),
-        Trait("functions of the standard library", functions.belong, functions.read, functions.put_back),
-        Trait("the working folder", folder.belong, folder.read, _never_wrong(folder.put_back)),
-        Trait("the umask", umask.belong, umask.read, None),
-        Trait("the signals", read_signals, read_signals, _never_wrong(put_back_signals)),
-        Trait("the signals' descriptor", wakeup.belong, wakeup.read, None),
-        Trait("switches of the interpreter", read_switches, read_switches, put_back_switches),
-        Trait("warnings or logging", keep_messages, read_messages, put_back_messages),
+        Trait("the environment", environment.belong, environment.put_back, environment.is_healthy),
+        Trait("the streams", streams.belong, streams.put_back),
+        Trait("functions of the standard library", functions.belong, functions.put_back, functions.is_healthy),
+        Trait("the working folder", folder.belong, _never_wrong(folder.put_back)),
+        Trait("the umask", looks_at_umask, None),
+        Trait("the signals", looks_at_signals, _never_wrong(put_back_signals)),
+        Trait("the signals' descriptor", looks_at_wakeup, None),
+        Trait("switches of the interpreter", looks_at_switches, put_back_switches),
+        Trait("warnings or logging", looks_at_messages, put_back_messages),
     ]
 
 
+class _Belonging:
+    """A trait that was healthy, and what the looks at it saw then."""
+
+    def __init__(self, trait: Trait) -> None:
+        self._trait = trait
+        self.subject = trait.subject
+        self.looks = trait.belong()
+        self.healthy = seen_by(self.looks)
+
+    def is_healthy(self) -> bool:
+        """Whether it is healthy now."""
+        try:
+            return seen_by(self.looks) == self.healthy if self._trait.is_healthy is None else self._trait.is_healthy()
+        except BaseException:  # something is gone, or a value of the user's can't be compared
+            return False
+
+    def mend(self) -> bool:
+        """Whether it is healthy, or is so again."""
+        if self.is_healthy():
+            return True
+        put_back = self._trait.put_back
+        try:
+            return put_back is not None and put_back(self.healthy) and self.is_healthy()
+        except BaseException:
+            return False
+
+
+def seen_by(looks: Sequence[Look]) -> list[Any]:
+    """What these looks see now. Lists are copied, because user code may change them."""
+    return [[*each] if _type(each) is _list else each for each in [look() for look in looks]]
+
+
 class Fingerprint:
-    """Compares a process with what it was before user code was called in it. Where nothing has changed a look costs
-    some 30 µs. Only for the main thread; with ``thread`` for the traits of any one thread, in that thread."""
+    """Compares a process with what it was before user code was called in it. Nearly always nothing has changed, and all
+    that is done is to call each look once. Only for the main thread; with ``thread`` for the traits of any one thread,
+    in that thread."""
 
     def __init__(self, *, thread: bool = False) -> None:
         self._at_once = _of_a_thread() if thread else _of_the_system()
         self._all = self._at_once if thread else [*self._at_once, *_of_all_code()]
-        self._reads = [trait.read for trait in self._all]
-        self._healthy: list[Any] = []
+        self._belonging: list[_Belonging] = []
+        self._mended_at_once: list[_Belonging] = []
+        self._looks: list[Look] = []
+        self._seen: list[Any] = []
         self.mended = False
 
     def belong(self) -> None:
         """What is so now is healthy."""
-        self._healthy = [trait.belong() for trait in self._all]
+        self._belonging = [_Belonging(trait) for trait in self._all]
+        self._mended_at_once = self._belonging[: len(self._at_once)]
+        self._looks = [look for each in self._belonging for look in each.looks]
+        self._seen = [value for each in self._belonging for value in each.healthy]
 
     def look(self, *, alone: bool = True) -> str | None:
         """Put back what has changed; answers with what can't be, in words, or None. ``alone``: no call runs. ``mended``
         says afterwards whether anything had changed."""
         self.mended = False
         try:
-            if [read() for read in self._reads] == self._healthy:
+            if [look() for look in self._looks] == self._seen:
                 return None
         except BaseException:  # something is gone, or a value of the user's can't be compared
             pass
+        if self._is_healthy_all_the_same():
+            return None
         self.mended = True
-        traits = self._all if alone else self._at_once
-        lost = [
-            trait.subject for trait, healthy in zip(traits, self._healthy, strict=False) if not _mend(trait, healthy)
-        ]
+        lost = [each.subject for each in (self._belonging if alone else self._mended_at_once) if not each.mend()]
         return " and ".join(lost) or None
 
-
-def _mend(trait: Trait, healthy: Any) -> bool:
-    """Whether this trait is healthy, or is so again."""
-    try:
-        if trait.read() == healthy:
-            return True
-    except BaseException:  # what can't be read may still be put back
-        pass
-    try:
-        return trait.put_back is not None and trait.put_back(healthy) and bool(trait.read() == healthy)
-    except BaseException:
-        return False
+    def _is_healthy_all_the_same(self) -> bool:
+        """Whether only numbers of versions differ, because what was replaced is back. They are kept as they were before
+        anything else was read: meanwhile another thread may replace something."""
+        try:
+            seen = seen_by(self._looks)
+        except BaseException:
+            return False
+        healthy = False not in [each.is_healthy() for each in self._belonging]
+        if healthy:
+            self._seen = seen
+        return healthy

@@ -1,6 +1,7 @@
 """What the interpreter of a step process keeps for all its attempts, and how it is put back after a call.
 
 Functions that are used after a call are bound when this module is imported, because user code may have replaced them.
+What looks are is said in `linux/own_state`.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from signal import SIG_BLOCK, SIG_SETMASK, getitimer, set_wakeup_fd, setitimer
 from typing import Any
 
 from antistrophe.actors.base import log
 from antistrophe.actors.step.dict_versions import DictVersions
+from antistrophe.linux.own_state import Looks
 
 # The functions of `signal` turn each number into an enum, which costs twenty times as much.
 _in_c: Any = importlib.import_module("_signal")
+_locale_in_c: Any = importlib.import_module("_locale")
 _getsignal: Callable[[int], Any] = _in_c.getsignal
 _sigmask: Callable[[int, Iterable[int]], set[int]] = _in_c.pthread_sigmask
 _signal, _tzset, _setlocale = signal.signal, time.tzset, locale.setlocale
@@ -39,46 +44,49 @@ _WITH_METHODS = (socket.socket, threading.Thread)
 # --- signals ------------------------------------------------------------------------------------------------------
 
 
-def read_signals() -> tuple[Any, ...]:
-    """The handlers, and which timers run."""
-    return (*map(_getsignal, _SIGNALS), *(getitimer(each)[0] > 0 for each in _TIMERS))
+_STOPPED = (0.0, 0.0)
 
 
-def put_back_signals(healthy: tuple[Any, ...]) -> None:
+def looks_at_signals() -> Looks:
+    """The handlers, and the timers. Of a timer that belongs to the process only that it runs is looked at."""
+    timers = (partial(getitimer if getitimer(each) == _STOPPED else _runs, each) for each in _TIMERS)
+    return _handlers, *timers
+
+
+def _handlers() -> tuple[Any, ...]:
+    return (*map(_getsignal, _SIGNALS),)
+
+
+def _runs(timer: int) -> bool:
+    return getitimer(timer)[0] > 0
+
+
+def put_back_signals(healthy: Sequence[Any]) -> None:
     """Stop the timers, and set the handlers."""
-    for timer, runs in zip(_TIMERS, healthy[-len(_TIMERS) :], strict=True):
-        if not runs:
+    handlers, *timers = healthy
+    for timer, state in zip(_TIMERS, timers, strict=True):
+        if state == _STOPPED:
             setitimer(timer, 0)
-    for number, handler in zip(_SIGNALS, healthy, strict=False):
+    for number, handler in zip(_SIGNALS, handlers, strict=True):
         if handler is not None and _getsignal(number) is not handler:
             _signal(number, handler)
 
 
-def read_mask() -> set[int]:
+def looks_at_mask() -> Looks:
     """The signals that this thread holds back."""
-    return _sigmask(_BLOCK, ())
+    return (partial(_sigmask, _BLOCK, ()),)
 
 
-def put_back_mask(healthy: set[int]) -> None:
+def put_back_mask(healthy: Sequence[set[int]]) -> None:
     """Hold back these signals and no others."""
-    _sigmask(_SETMASK, healthy)
+    _sigmask(_SETMASK, healthy[0])
 
 
-class WakeupDescriptor:
-    """The descriptor to which signals are written. Only who sets it can read it, so reading it puts it back."""
-
-    def __init__(self) -> None:
-        self._healthy = -1
-
-    def belong(self) -> int:
-        """The descriptor that is healthy from now on."""
-        self._healthy = set_wakeup_fd(-1)
-        set_wakeup_fd(self._healthy)
-        return self._healthy
-
-    def read(self) -> int:
-        """The descriptor until now."""
-        return set_wakeup_fd(self._healthy)
+def looks_at_wakeup() -> Looks:
+    """The descriptor to which signals are written. Only who sets it can read it, so a look puts it back."""
+    healthy = set_wakeup_fd(-1)
+    set_wakeup_fd(healthy)
+    return (partial(set_wakeup_fd, healthy),)
 
 
 # --- environment, streams, search path ----------------------------------------------------------------------------
@@ -89,20 +97,30 @@ class Environment:
 
     def __init__(self) -> None:
         self._environ: Any = os.environ
+        self._kept: tuple[Any, ...] = ()
 
-    def belong(self) -> tuple[Any, ...]:
-        """The variables that are healthy from now on."""
+    def belong(self) -> Looks:
+        """The present variables are healthy from now on. The looks see the version of their dict, where there is one:
+        another version may have the same variables."""
         self._environ = os.environ
-        return self._environ, dict(self._environ._data), time.tzname, time.timezone
+        variables = self._environ._data
+        self._kept = self._environ, dict(variables), time.tzname, time.timezone
+        versions = DictVersions((variables,))
+        return (
+            partial(getattr, os, "environ"),
+            partial(getattr, self._environ, "_data"),
+            versions.read if versions.read() else partial(dict, variables),
+            partial(attrgetter("tzname", "timezone"), time),
+        )
 
-    def read(self) -> tuple[Any, ...]:
-        """The present variables."""
+    def is_healthy(self) -> bool:
+        """Whether the variables are as they were."""
         environ: Any = os.environ
-        return environ, environ._data, time.tzname, time.timezone
+        return (environ, environ._data, time.tzname, time.timezone) == self._kept
 
-    def put_back(self, healthy: tuple[Any, ...]) -> bool:
+    def put_back(self, _healthy: object) -> bool:
         """Set what has been changed or removed, and remove what is new."""
-        environ, kept = self._environ, healthy[1]
+        environ, kept = self._environ, self._kept[1]
         os.environ = environ  # noqa: B003 - the very object that was there
         for name in [each for each in environ._data if each not in kept]:
             del environ[environ.decodekey(name)]
@@ -119,20 +137,16 @@ class Streams:
     def __init__(self) -> None:
         self._path = sys.path
 
-    def belong(self) -> tuple[Any, ...]:
-        """What is healthy from now on."""
+    def belong(self) -> Looks:
+        """What is there now is healthy from now on."""
         self._path = sys.path
-        streams, closed, path, argv = self.read()
-        return streams, closed, [*path], [*argv]
+        streams = partial(attrgetter("stdin", "stdout", "stderr"), sys)
+        closed = (partial(attrgetter("closed"), each) for each in streams() if each is not None)
+        return streams, partial(getattr, sys, "path"), partial(getattr, sys, "argv"), *closed
 
-    def read(self) -> tuple[Any, ...]:
-        """What is there now."""
-        streams = sys.stdin, sys.stdout, sys.stderr
-        return streams, [each is None or each.closed for each in streams], sys.path, sys.argv
-
-    def put_back(self, healthy: tuple[Any, ...]) -> bool:
+    def put_back(self, healthy: Sequence[Any]) -> bool:
         """Set it again. A stream that is closed stays so."""
-        (sys.stdin, sys.stdout, sys.stderr), _, path, argv = healthy
+        (sys.stdin, sys.stdout, sys.stderr), path, argv, *_ = healthy
         self._path[:] = path
         sys.path, sys.argv = self._path, [*argv]
         return True
@@ -150,10 +164,10 @@ class _Monitoring:
         self._free: Callable[[int], Any] = getattr(monitoring, "free_tool_id", lambda _: None)
         self._numbers = range(6 if monitoring is not None else 0)
 
-    def read(self) -> list[Any]:
-        return [*map(self._tool, self._numbers)]
+    def looks(self) -> Looks:
+        return tuple(partial(self._tool, number) for number in self._numbers)
 
-    def put_back(self, healthy: list[Any]) -> None:
+    def put_back(self, healthy: Sequence[Any]) -> None:
         for number, tool in zip(self._numbers, healthy, strict=True):
             if tool is None and self._tool(number) is not None:
                 self._free(number)
@@ -163,36 +177,37 @@ _monitoring = _Monitoring()
 _gettrace, _getprofile, _settrace, _setprofile = sys.gettrace, sys.getprofile, sys.settrace, sys.setprofile
 
 
-def read_tracing() -> tuple[Any, ...]:
+def looks_at_tracing() -> Looks:
     """The functions that trace and profile this thread and new ones, and the tools that watch the interpreter."""
-    return _gettrace(), _getprofile(), threading.gettrace(), threading.getprofile(), _monitoring.read()
+    return _gettrace, _getprofile, threading.gettrace, threading.getprofile, *_monitoring.looks()
 
 
-def put_back_tracing(healthy: tuple[Any, ...]) -> bool:
-    """Set what `read_tracing` has read."""
-    threading.settrace(healthy[2])
-    threading.setprofile(healthy[3])
-    _monitoring.put_back(healthy[4])
-    _setprofile(healthy[1])
-    _settrace(healthy[0])
+def put_back_tracing(healthy: Sequence[Any]) -> bool:
+    """Set what those looks have seen."""
+    trace, profile, trace_of_new, profile_of_new, *tools = healthy
+    threading.settrace(trace_of_new)
+    threading.setprofile(profile_of_new)
+    _monitoring.put_back(tools)
+    _setprofile(profile)
+    _settrace(trace)
     return True
 
 
-def read_switches() -> tuple[Any, ...]:
+def looks_at_switches() -> Looks:
     """Numbers and switches of the interpreter and its library that hold for all code."""
     return (
-        sys.getrecursionlimit(),
-        sys.getswitchinterval(),
-        gc.isenabled(),
-        gc.get_threshold(),
-        socket.getdefaulttimeout(),
-        _setlocale(locale.LC_ALL),
-        sys.get_int_max_str_digits(),
+        sys.getrecursionlimit,
+        sys.getswitchinterval,
+        gc.isenabled,
+        gc.get_threshold,
+        socket.getdefaulttimeout,
+        partial(_locale_in_c.setlocale, locale.LC_ALL),
+        sys.get_int_max_str_digits,
     )
 
 
-def put_back_switches(healthy: tuple[Any, ...]) -> bool:
-    """Set what `read_switches` has read."""
+def put_back_switches(healthy: Sequence[Any]) -> bool:
+    """Set what those looks have seen."""
     recursion, interval, collects, threshold, timeout_s, place, digits = healthy
     sys.setrecursionlimit(recursion)
     sys.setswitchinterval(interval)
@@ -204,25 +219,24 @@ def put_back_switches(healthy: tuple[Any, ...]) -> bool:
     return True
 
 
-def keep_messages() -> tuple[Any, ...]:
-    """What decides which warnings and log records appear, as it is healthy from now on."""
-    filters, *others = read_messages()
-    return [*filters], *others
+def looks_at_messages() -> Looks:
+    """What decides which warnings and log records appear."""
+    return (
+        partial(getattr, warnings, "filters"),
+        partial(attrgetter("root.manager.disable"), logging),
+        partial(attrgetter("disabled", "level", "propagate"), log),
+        partial(getattr, log, "handlers"),
+    )
 
 
-def read_messages() -> tuple[Any, ...]:
-    """What decides now which warnings and log records appear."""
-    return warnings.filters, logging.root.manager.disable, log.disabled, log.level, log.handlers[0], log.propagate
-
-
-def put_back_messages(healthy: tuple[Any, ...]) -> bool:
-    """Set what `read_messages` has read."""
-    filters, disabled_below, log.disabled, level, handler, log.propagate = healthy
+def put_back_messages(healthy: Sequence[Any]) -> bool:
+    """Set what those looks have seen."""
+    filters, disabled_below, (log.disabled, level, log.propagate), handlers = healthy
     warnings.filters[:] = filters  # type: ignore[index]  # it is a list
     with warnings.catch_warnings():  # makes the module look at its filters again
         pass
     logging.disable(disabled_below)
-    log.handlers[:] = [handler]
+    log.handlers[:] = handlers
     log.setLevel(level)
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith(f"{log.name}.") and isinstance(logger, logging.Logger):
@@ -242,27 +256,21 @@ class Functions:
         self._kept: list[list[Any]] = []
         self._by_name: list[dict[str, Any]] = []
         self._versions = DictVersions(())
-        self._unchanged: list[int] | None = None
 
-    def belong(self) -> bool:
-        """The functions that are healthy from now on."""
+    def belong(self) -> Looks:
+        """The present functions are healthy from now on. The looks see the versions of their dicts, where there are
+        any."""
         self._owners = [*filter(None, map(sys.modules.get, _WITH_FUNCTIONS)), *_WITH_METHODS]
         self._names = [vars(owner) for owner in self._owners]
         self._versions = DictVersions(self._names)
         self._keep()
-        return True
+        return (self._versions.read if self._versions.read() else self.is_healthy,)
 
-    def read(self) -> bool:
-        """Whether nothing of the modules has been replaced."""
-        versions = self._versions.read()
-        if versions is not None and versions == self._unchanged:
-            return True
-        same = [[*names.values()] for names in self._names] == self._kept
-        if same:  # what was replaced is back
-            self._unchanged = versions
-        return same
+    def is_healthy(self) -> bool:
+        """Whether nothing of the modules is replaced."""
+        return [[*names.values()] for names in self._names] == self._kept
 
-    def put_back(self, _healthy: bool) -> bool:
+    def put_back(self, _healthy: object) -> bool:
         """Put back the functions that were replaced. False if any was: nobody knows what else was replaced with it. Of
         the rest, such as counters, modules take care themselves."""
         replaced = False
@@ -277,7 +285,6 @@ class Functions:
         return not replaced
 
     def _keep(self) -> None:
-        self._unchanged = self._versions.read()
         self._kept = [[*names.values()] for names in self._names]
         self._by_name = [dict(names) for names in self._names]
 

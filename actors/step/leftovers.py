@@ -25,11 +25,13 @@ class Leftovers:
     def __init__(self) -> None:
         self._threads: frozenset[int] = frozenset()
         self._children: frozenset[int] = frozenset()
+        self._alone = False
 
     def belong(self) -> None:
         """What runs now belongs to the process."""
-        links_are_threads()  # found out before user code has run
+        counted = links_are_threads()  # found out before user code has run
         self._threads, self._children = own_threads(), own_children()
+        self._alone = counted and len(self._threads) == 1
 
     def is_left(self) -> bool:
         """Whether this thread was started by a call."""
@@ -37,7 +39,7 @@ class Leftovers:
 
     def look(self) -> str | None:
         """What the last call has left, in words, or None. A thread that has just returned is given a moment."""
-        if len(self._threads) == 1 and has_one_thread() and not has_children():
+        if self._alone and has_one_thread() and not has_children():
             return None
         give_up_at = time.monotonic() + LEAVE_S
         while True:

@@ -14,7 +14,7 @@ from antistrophe.definition.outputs import unpack_output
 from antistrophe.definition.worker_start import Worker
 from antistrophe.errors import UnreadableDataError
 from antistrophe.messages import RunStep
-from antistrophe.saga.trace_ids import attempt_part, span_of
+from antistrophe.saga.trace_ids import attempt_part, traceparent_of
 from antistrophe.serialization.fast_records import maker
 
 
@@ -42,7 +42,7 @@ def context_of(message: RunStep, deadline_at: float, worker: Worker, stored: Sto
         datetime.fromtimestamp(deadline_at, UTC),
         _logger_of(message.step_name),
         worker,
-        str(span_of(message.saga_id, message.request_id, message.traceparent, part)),
+        traceparent_of(message.saga_id, message.request_id, message.traceparent, part),
         message.fencing_token,
     )
     return made

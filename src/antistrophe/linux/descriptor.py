@@ -11,7 +11,7 @@ from os import fstat
 from typing import TypeAlias
 
 OpenFile: TypeAlias = tuple[int, int]
-"""The file, socket or pipe behind a descriptor: its device and inode. All epoll sets and eventfds have the same."""
+"""The file, socket or pipe behind a descriptor: its inode and device. All epoll sets and eventfds have the same."""
 
 
 def file_behind(fileno: int) -> OpenFile | None:
@@ -26,7 +26,7 @@ def file_and_size(fileno: int) -> tuple[OpenFile, int] | None:
         stat = fstat(fileno)
     except OSError:
         return None
-    return (stat.st_dev, stat.st_ino), stat.st_size
+    return stat[1:3], stat.st_size
 
 
 def files_behind(filenos: Iterable[int]) -> dict[int, OpenFile | None]:
@@ -37,7 +37,7 @@ def files_behind(filenos: Iterable[int]) -> dict[int, OpenFile | None]:
 def changed(before: Mapping[int, OpenFile | None]) -> list[int]:
     """The numbers under which something else is open than ``before``, or nothing."""
     try:
-        now = [(stat.st_dev, stat.st_ino) for stat in map(fstat, before)]
+        now = [fstat(fileno)[1:3] for fileno in before]
     except OSError:  # nothing is open under one of them
         return [fileno for fileno, file in before.items() if file_behind(fileno) != file]
     if now == [*before.values()]:
@@ -48,10 +48,9 @@ def changed(before: Mapping[int, OpenFile | None]) -> list[int]:
 def is_open(fileno: int, file: OpenFile | None) -> bool:
     """Whether this file is open under this number now; never, where it is None."""
     try:
-        stat = fstat(fileno)
+        return fstat(fileno)[1:3] == file
     except OSError:
         return False
-    return file is not None and stat.st_ino == file[1] and stat.st_dev == file[0]
 
 
 def give_up_files(path: str) -> None:

@@ -1,8 +1,9 @@
 """What the kernel keeps for this process as a whole, and how it is put back: limits, priority, folder, umask, user.
 
-Each ``read`` answers with a value that compares equal as long as nothing has changed. Each ``put_back`` takes such a
-value, and does as much as this process may. User code may have replaced functions of `os`, so the ones that are used
-here are bound when this module is imported.
+A look is a function without arguments whose answer stays equal as long as nothing has changed. Nearly all are functions
+in C: one in Python takes several times as long, and all of them are called after each attempt. Each ``put_back`` takes
+the answers of a healthy process, and does as much as this process may. User code may have replaced functions of `os`,
+so the ones that are used here are bound when this module is imported.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import resource
+from collections.abc import Callable, Sequence
+from functools import partial
 from os import (
     PRIO_PROCESS,
     chdir,
@@ -32,6 +35,8 @@ from pathlib import Path
 from resource import getrlimit, setrlimit
 from typing import Any, TypeAlias
 
+from antistrophe.linux.descriptor import OpenFile, file_behind
+
 # Every resource of <sys/resource.h>; the module `resource` does not name all of them.
 _RESOURCES = tuple(range(max(15, resource.RLIMIT_RTPRIO) + 1))
 
@@ -42,6 +47,8 @@ _PR_GET_CHILD_SUBREAPER, _PR_GET_NO_NEW_PRIVS = 37, 39
 _CAPABILITY_VERSION_3 = 0x20080522
 
 Limits: TypeAlias = tuple[tuple[int, int], ...]
+Look: TypeAlias = Callable[[], Any]
+Looks: TypeAlias = tuple[Look, ...]
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -49,10 +56,7 @@ class _CapabilityHeader(ctypes.Structure):
 
 
 _libc: Any = ctypes.CDLL(None)
-_number = ctypes.c_int()
-_number_ref = ctypes.byref(_number)
-_header_ref = ctypes.byref(_CapabilityHeader(_CAPABILITY_VERSION_3, 0))
-_capabilities = (ctypes.c_uint32 * 6)()
+_prctl = _libc.prctl
 
 
 def read_limits() -> Limits:
@@ -60,9 +64,9 @@ def read_limits() -> Limits:
     return tuple(map(getrlimit, _RESOURCES))
 
 
-def put_back_limits(healthy: Limits) -> None:
+def put_back_limits(healthy: Sequence[Limits]) -> None:
     """Set the limits that differ. Only root may raise a hard limit; a soft one is then put back as far as it goes."""
-    for kind, (soft, hard) in zip(_RESOURCES, healthy, strict=True):
+    for kind, (soft, hard) in zip(_RESOURCES, healthy[0], strict=True):
         present = getrlimit(kind)
         if present == (soft, hard):
             continue
@@ -73,13 +77,13 @@ def put_back_limits(healthy: Limits) -> None:
                 setrlimit(kind, (present[1], present[1]))
 
 
-def read_priority() -> tuple[Any, ...]:
+def looks_at_priority() -> Looks:
     """The nice value, the scheduling policy, and the cores that this process may run on."""
-    return getpriority(PRIO_PROCESS, 0), sched_getscheduler(0), sched_getaffinity(0)
+    return partial(getpriority, PRIO_PROCESS, 0), partial(sched_getscheduler, 0), partial(sched_getaffinity, 0)
 
 
-def put_back_priority(healthy: tuple[Any, ...]) -> None:
-    """Set what `read_priority` has read. Only root may raise a priority."""
+def put_back_priority(healthy: Sequence[Any]) -> None:
+    """Set what those looks have seen. Only root may raise a priority."""
     nice, policy, cores = healthy
     if sched_getaffinity(0) != cores:
         sched_setaffinity(0, cores)
@@ -89,78 +93,71 @@ def put_back_priority(healthy: tuple[Any, ...]) -> None:
         setpriority(PRIO_PROCESS, 0, nice)
 
 
-def read_user() -> tuple[Any, ...]:
+def looks_at_user() -> Looks:
     """The users and groups that this process runs as, its capabilities, and what the kernel refuses it for good."""
-    _libc.capget(_header_ref, _capabilities)
-    refused = _libc.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), _libc.prctl(_PR_GET_SECCOMP, 0, 0, 0, 0)
-    return getresuid(), getresgid(), getgroups(), bytes(_capabilities), refused
+    header, capabilities = _CapabilityHeader(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    return (
+        getresuid,
+        getresgid,
+        getgroups,
+        partial(_libc.capget, ctypes.byref(header), ctypes.byref(capabilities)),
+        partial(bytes, capabilities),
+        partial(_prctl, _PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0),
+        partial(_prctl, _PR_GET_SECCOMP, 0, 0, 0, 0),
+    )
 
 
-def read_bonds() -> tuple[Any, ...]:
+def looks_at_bonds() -> Looks:
     """What ties this process to the system: its group, its end with its parent, its care for orphans, and whether
     others of its user may look at it."""
-    _libc.prctl(_PR_GET_PDEATHSIG, _number_ref, 0, 0, 0)
-    dies_by = _number.value
-    _libc.prctl(_PR_GET_CHILD_SUBREAPER, _number_ref, 0, 0, 0)
-    return getpgrp(), dies_by, _number.value, _libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0)
+    signal, cares = ctypes.c_int(), ctypes.c_int()
+    return (
+        getpgrp,
+        partial(_prctl, _PR_GET_PDEATHSIG, ctypes.byref(signal), 0, 0, 0),
+        partial(bytes, signal),
+        partial(_prctl, _PR_GET_CHILD_SUBREAPER, ctypes.byref(cares), 0, 0, 0),
+        partial(bytes, cares),
+        partial(_prctl, _PR_GET_DUMPABLE, 0, 0, 0, 0),
+    )
 
 
-def read_root() -> tuple[int, int]:
-    """The root folder, by device and inode."""
-    status = stat("/")
-    return status.st_dev, status.st_ino
+def looks_at_root() -> Looks:
+    """The root folder."""
+    return (partial(_folder, "/"),)
+
+
+def _folder(path: str) -> tuple[int, ...]:
+    """A folder by inode and device: one that is renamed, or removed by others, is the same."""
+    return stat(path)[1:3]
 
 
 class Folder:
-    """The working folder. It is known by device and inode: one that is renamed, or removed by others, is the same."""
+    """The working folder."""
 
     def __init__(self) -> None:
         self._path = ""
 
-    def belong(self) -> tuple[int, int]:
-        """The folder that is healthy from now on."""
+    def belong(self) -> Looks:
+        """The present folder is healthy from now on."""
         with contextlib.suppress(OSError):  # it has been removed: nobody can go back there
             self._path = str(Path.cwd())
-        return self.read()
+        return (partial(_folder, "."),)
 
-    def read(self) -> tuple[int, int]:
-        """The present folder."""
-        status = stat(".")
-        return status.st_dev, status.st_ino
-
-    def put_back(self, _healthy: tuple[int, int]) -> None:
+    def put_back(self, _healthy: object) -> None:
         """Go back."""
         chdir(self._path)
 
 
-class Umask:
-    """The umask. The kernel tells it only to who sets it, so reading it puts it back."""
-
-    def __init__(self) -> None:
-        self._healthy = 0o077
-
-    def belong(self) -> int:
-        """The umask that is healthy from now on."""
-        self._healthy = umask(0o077)  # while it is read, new files are open to nobody else
-        umask(self._healthy)
-        return self._healthy
-
-    def read(self) -> int:
-        """The umask until now."""
-        return umask(self._healthy)
+def looks_at_umask() -> Looks:
+    """The umask. The kernel tells it only to who sets it, so a look puts it back."""
+    healthy = umask(0o077)  # while it is read, new files are open to nobody else
+    umask(healthy)
+    return (partial(umask, healthy),)
 
 
-def read_standard_files() -> tuple[tuple[int, int] | None, ...]:
-    """What is open under the numbers 0, 1 and 2, by device and inode; None where nothing is."""
+def read_standard_files() -> tuple[OpenFile | None, ...]:
+    """What is open under the numbers 0, 1 and 2; None where nothing is."""
     try:
-        return tuple([(status.st_dev, status.st_ino) for status in map(fstat, _STANDARD)])
+        return fstat(0)[1:3], fstat(1)[1:3], fstat(2)[1:3]
     except OSError:  # one of them is closed
-        return tuple(map(_file, _STANDARD))
-
-
-def _file(number: int) -> tuple[int, int] | None:
-    try:
-        status = fstat(number)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+        return tuple(map(file_behind, _STANDARD))

@@ -8,6 +8,8 @@ import os
 import threading
 import time
 from collections.abc import Container
+from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, waitid
+from os import stat as status_of
 
 from antistrophe.linux.descendants import home_mark_of
 from antistrophe.linux.process import children_of
@@ -15,8 +17,10 @@ from antistrophe.linux.procfs import all_stats
 
 _GONE_S, _LOOK_S = 1.0, 0.0001
 
-_LINKS_OF_ONE = 3
-"""The links of the folder of threads where there is one: its name, the folder's own entry, and the thread."""
+_LINKS, _LINKS_OF_ONE = 3, 3
+"""Where a stat has the number of links; and how many the folder of threads has where there is one: its name, the
+folder's own entry, and the thread."""
+_LOOK_AT_CHILDREN = WEXITED | WNOHANG | WNOWAIT
 
 
 def own_threads() -> frozenset[int]:
@@ -25,9 +29,9 @@ def own_threads() -> frozenset[int]:
 
 
 def has_one_thread() -> bool:
-    """Whether this process has its main thread alone, where a cheap look can tell: the kernel counts the threads as
-    links of their folder. False where it does not, or where there are more."""
-    return links_are_threads() and os.stat("/proc/self/task").st_nlink == _LINKS_OF_ONE
+    """Whether this process has its main thread alone, where `links_are_threads`: the kernel counts the threads as links
+    of their folder."""
+    return status_of("/proc/self/task")[_LINKS] == _LINKS_OF_ONE
 
 
 @functools.cache
@@ -79,7 +83,7 @@ def reap_marked(mark: int) -> None:
 def has_children() -> bool:
     """Whether this process has children, dead ones that nobody has reaped included."""
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        waitid(P_ALL, 0, _LOOK_AT_CHILDREN)
     except ChildProcessError:
         return False
     return True

@@ -94,5 +94,5 @@ def _open(path: Path) -> BufferedReader | None:
 def _is_at(path: Path, file: BufferedReader) -> bool:
     with suppress(OSError):
         there = path.lstat()
-        return (there.st_dev, there.st_ino) == file_behind(file.fileno())
+        return there[1:3] == file_behind(file.fileno())
     return False

@@ -8,6 +8,7 @@ before anybody makes that span.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 
 from antistrophe.fast_dataclass import dataclass
@@ -42,13 +43,29 @@ def parse_traceparent(text: str) -> TraceContext | None:
 def span_of(saga_id: str, request_id: str, traceparent: str, part: str = ROOT) -> TraceContext:
     """The span of a part of a saga, which was accepted by that request from a caller at ``traceparent`` (empty: in no
     trace)."""
-    caller = parse_traceparent(traceparent)
-    key = request_id.encode("utf-8", "surrogatepass")
-    whole = blake2b(f"{saga_id}\0{part}".encode("utf-8", "surrogatepass"), digest_size=8, key=key[:64]).hexdigest()
+    trace_id, flags, key = _trace_of(saga_id, request_id, traceparent)
+    return TraceContext(trace_id, _digest(f"{saga_id}\0{part}", 8, key), flags)
+
+
+def traceparent_of(saga_id: str, request_id: str, traceparent: str, part: str) -> str:
+    """The same span as a W3C traceparent."""
+    trace_id, flags, key = _trace_of(saga_id, request_id, traceparent)
+    span_id = _digest(f"{saga_id}\0{part}", 8, key)
+    return f"00-{trace_id}-{span_id}-{flags:02x}"
+
+
+@lru_cache(maxsize=64)
+def _trace_of(saga_id: str, request_id: str, traceparent: str) -> tuple[str, int, bytes]:
+    """The trace of a saga, its flags, and the key of the saga's digests: the same for all its spans."""
+    key = request_id.encode("utf-8", "surrogatepass")[:64]
+    caller = parse_traceparent(traceparent) if traceparent else None
     if caller is not None:
-        return TraceContext(caller.trace_id, whole, caller.flags)
-    trace_id = blake2b(saga_id.encode("utf-8", "surrogatepass"), digest_size=16, key=key[:64]).hexdigest()
-    return TraceContext(trace_id, whole, SAMPLED)
+        return caller.trace_id, caller.flags, key
+    return _digest(saga_id, 16, key), SAMPLED, key
+
+
+def _digest(text: str, size: int, key: bytes) -> str:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size, key=key).hexdigest()
 
 
 def attempt_part(step: int, action: Action, attempt: int) -> str:

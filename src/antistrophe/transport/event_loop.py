@@ -184,16 +184,20 @@ class EventLoop:
 
     def wait(self, timeout_s: float | None) -> None:
         """Wait for events, and handle them."""
-        for rest_s in (self.sender.rest_s(), self.receiver.rest_s()):
-            if rest_s is not None and (timeout_s is None or rest_s < timeout_s):
-                timeout_s = rest_s
+        sender, receiver = self.sender, self.receiver
+        if sender.held_up or receiver.accept_at:
+            for rest_s in (sender.rest_s(), receiver.rest_s()):
+                if rest_s is not None and (timeout_s is None or rest_s < timeout_s):
+                    timeout_s = rest_s
         events = self._poller.wait(timeout_s)
         with self.lock:
             if self.closed:
                 return
             ready = [fileno for fileno, happened in events if self._take_in(fileno, happened)]
-            self.sender.tend()
-            self.receiver.tend()
+            if sender.held_up:
+                sender.tend()
+            if receiver.accept_at:
+                receiver.tend()
             if self._check_children or self._exit_signalled:
                 self._take_in_signals()
         if ready:

@@ -47,7 +47,8 @@ class Receiver:
     """Listens on ``path`` and puts messages into ``received``. One thread at a time may use it.
 
     A process of the system accepts no connection with its last descriptors: it needs them to look at processes, to
-    start some, and to log. Peers wait until more are free; nothing waits for them here.
+    start some, and to log. Peers wait until more are free; nothing waits for them here. ``accept_at``: when to
+    look again whether there is room; 0 where connections are accepted.
     """
 
     def __init__(self, poller: Poller, path: str, drop_counters: DropCounters) -> None:
@@ -66,7 +67,7 @@ class Receiver:
             self._listener.close()
             raise ActorSystemFailure(f"can't listen on {path}: {error.strerror}") from error
         self._spare = _SPARE_DESCRIPTORS if in_system() else 0
-        self._accept_at = 0.0  # else when to look again whether there is room for connections
+        self.accept_at = 0.0
         poller.watch(self._listener.fileno(), READABLE, self)
 
     @property
@@ -102,16 +103,16 @@ class Receiver:
 
     def rest_s(self) -> float | None:
         """In how many seconds `tend` has something to do; None: nothing waits."""
-        return max(0.0, self._accept_at - time.monotonic()) if self._accept_at else None
+        return max(0.0, self.accept_at - time.monotonic()) if self.accept_at else None
 
     def tend(self) -> None:
         """After a pause, accept connections again."""
-        if self._accept_at and time.monotonic() >= self._accept_at:
-            self._accept_at = 0.0
+        if time.monotonic() >= self.accept_at:
+            self.accept_at = 0.0
             self._poller.watch(self._listener.fileno(), READABLE, self)
 
     def _pause(self) -> None:
-        self._accept_at = time.monotonic() + _NO_DESCRIPTOR_PAUSE_S
+        self.accept_at = time.monotonic() + _NO_DESCRIPTOR_PAUSE_S
         self._poller.forget(self._listener.fileno())
 
     def _has_room(self) -> bool:

@@ -138,7 +138,8 @@ class RecordStructs:
         def read(struct: Any) -> Any:
             values = list(astuple(struct))
             for index, convert in converted:
-                values[index] = convert(values[index])
+                if values[index] is not None and values[index] != ():
+                    values[index] = convert(values[index])
             return make(*values)
 
         return read

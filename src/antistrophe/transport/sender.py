@@ -21,7 +21,8 @@ _LOOK_AT_QUEUES_S = 1.0
 
 
 class Sender:
-    """All connections to peers. One thread at a time may use it: its owner holds a lock."""
+    """All connections to peers. One thread at a time may use it: its owner holds a lock. ``held_up``: the connections
+    with messages that wait."""
 
     def __init__(self, poller: Poller, own_path: str, drop_counters: DropCounters) -> None:
         self.finished: deque[tuple[OutgoingMessage, SendStatus.BASE]] = deque()
@@ -29,7 +30,7 @@ class Sender:
         self._own_path = own_path
         self._drop_counters = drop_counters
         self._connections: OrderedDict[str, OutgoingConnection] = OrderedDict()  # least recently used first
-        self._waiting: dict[OutgoingConnection, None] = {}
+        self.held_up: dict[OutgoingConnection, None] = {}
         self._look_again_at = 0.0
         # A process needs descriptors for other things too, and for the peers that connect to it.
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -41,7 +42,7 @@ class Sender:
     @property
     def pending(self) -> int:
         """How many messages wait to be written."""
-        return sum(len(connection.queue) for connection in self._waiting)
+        return sum(len(connection.queue) for connection in self.held_up)
 
     def is_full(self, path: str) -> bool:
         """Whether the queue for that peer is full."""
@@ -91,21 +92,19 @@ class Sender:
 
     def tend(self) -> None:
         """Connect again where it is time to, and fail the messages that have waited too long."""
-        if not self._waiting:
-            return
         now = time.monotonic()
-        for connection in [each for each in self._waiting if each.sock is None and each.retry_at <= now]:
+        for connection in [each for each in self.held_up if each.sock is None and each.retry_at <= now]:
             self._connect_and_flush(connection)
         if now >= self._look_again_at:
             self._look_again_at = now + _LOOK_AT_QUEUES_S
-            for connection in list(self._waiting):
+            for connection in list(self.held_up):
                 self._end_expired(connection, now)
 
     def rest_s(self) -> float | None:
         """In how many seconds `tend` has something to do; None: nothing waits."""
-        if not self._waiting:
+        if not self.held_up:
             return None
-        due = min([self._look_again_at, *(each.retry_at for each in tuple(self._waiting) if each.sock is None)])
+        due = min([self._look_again_at, *(each.retry_at for each in tuple(self.held_up) if each.sock is None)])
         return max(0.0, due - time.monotonic())
 
     def forget(self, path: str) -> None:
@@ -119,7 +118,7 @@ class Sender:
 
     def waiting(self) -> list[OutgoingMessage]:
         """The messages that wait."""
-        return [outgoing for connection in self._waiting for outgoing in connection.queue]
+        return [outgoing for connection in self.held_up for outgoing in connection.queue]
 
     def close(self) -> None:
         """Close all connections; the messages that wait have failed."""
@@ -175,7 +174,7 @@ class Sender:
 
     def _give_up(self, connection: OutgoingConnection, status: SendStatus.BASE) -> None:
         self._disarm(connection)
-        self._waiting.pop(connection, None)
+        self.held_up.pop(connection, None)
         self._connections.pop(connection.path, None)
         self.finished.extend((outgoing, status) for outgoing in connection.take_all())
         if status is SendStatus.DeadTarget:
@@ -187,9 +186,9 @@ class Sender:
     def _arm(self, connection: OutgoingConnection) -> None:
         # Watch for room to write where something waits, else only for the peer's death.
         if connection.queue:
-            self._waiting[connection] = None
+            self.held_up[connection] = None
         else:
-            self._waiting.pop(connection, None)
+            self.held_up.pop(connection, None)
         if connection.sock is None:
             return
         events = WRITABLE if connection.queue else 0

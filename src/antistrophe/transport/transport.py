@@ -34,7 +34,7 @@ from antistrophe.transport.event_loop import EventLoop
 from antistrophe.transport.outgoing_message import Notify, OutgoingMessage
 from antistrophe.transport.receiver import Envelope
 from antistrophe.transport.sockets import new_socket_path
-from antistrophe.transport.timers import Timers
+from antistrophe.transport.timers import NEVER, Timers
 
 
 class UnixTransport:
@@ -228,7 +228,7 @@ class UnixTransport:
         messages are not. Else call the handler with each message until it returns something false.
         """
         seconds = None if maximumDuration is None else timePeriodSeconds(maximumDuration)
-        until = float("inf") if seconds is None else time.monotonic() + seconds
+        until = NEVER if seconds is None else time.monotonic() + seconds
         with self._loop.lock:
             self._aborting = None
             self._loop.waiter = threading.get_ident()
@@ -277,7 +277,7 @@ class UnixTransport:
                 return Thespian__Run_Expired()
             waits = not received and not finished
             due = min(until, self._timers.next_at)
-            self._loop.wait((None if due == float("inf") else max(0.0, due - now)) if waits else 0.0)
+            self._loop.wait((None if due == NEVER else max(0.0, due - now)) if waits else 0.0)
             looked = True
 
     @property
@@ -294,7 +294,8 @@ class UnixTransport:
                 return envelope
             if not handle(envelope):
                 return Thespian__Run_HandlerResult(False)
-            if self._aborting is not None or (self._timers and self._timers.next_at <= time.monotonic()):
+            next_at = self._timers.next_at
+            if self._aborting is not None or (next_at != NEVER and next_at <= time.monotonic()):
                 break
         return None
 
