@@ -16,7 +16,7 @@ SHIPPED_LINES = 450  # the usual limit is in test_files.py and has exceptions; t
 ROOT_FILES = 8
 FLOORS = 12
 # Who may name a variant of a store; everybody else opens the journal by its place. Hosts are in PostgreSQL only.
-OF_THE_STORES = {"storage", "journal", "eventstore", "cqrs", "hosts"}
+OF_THE_STORES = {"storage", "journal", "eventstore", "cqrs", "hosts", "moving"}
 VARIANTS = re.compile(r"\b(SqliteJournal|PostgresJournal|open_database|open_postgres)\b")
 # Where Thespian may be imported: the actors, and what starts them and carries their messages.
 OF_THESPIAN = {"antistrophe.actors", "antistrophe.launcher", "antistrophe.transport"}

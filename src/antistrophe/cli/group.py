@@ -40,6 +40,7 @@ VERBS = {
     "purge": "storage_commands",
     "erase": "storage_commands",
     "compact": "storage_commands",
+    "copy": "copy",
     "dashboard": "dashboard",
     "hosts": "hosts",
     "drain": "hosts",

@@ -87,14 +87,15 @@ def _keeps(attribute: str, convert: Callable[[Any], Any]) -> Callable[[click.Con
     return keep
 
 
-def _url_of_argument(text: str) -> str:
+def url_of_argument(text: str, option: str = "--journal") -> str:
+    """The URL that an option was given, which everybody can see. Raises BadParameter for what is none, or is secret."""
     if not is_url(text):
-        raise click.BadParameter("it is a URL as postgresql://HOST/DATABASE, and this is none", param_hint="--journal")
+        raise click.BadParameter("it is a URL as postgresql://HOST/DATABASE, and this is none", param_hint=option)
     if has_password(text):
         raise click.BadParameter(
             f"everybody on this machine can read the arguments of a process: put the password into the file that"
             f" $PGPASSFILE names, or the whole URL into ${JOURNAL_VARIABLE}",
-            param_hint="--journal",
+            param_hint=option,
         )
     return text
 
@@ -112,7 +113,7 @@ _OPTIONS = (
         "--journal",
         metavar="URL",
         expose_value=False,
-        callback=_keeps("journal_option", _url_of_argument),
+        callback=_keeps("journal_option", url_of_argument),
         help=f"The database that keeps the journal; by default ${JOURNAL_VARIABLE}, else it is a file of the home.",
     ),
     click.option(

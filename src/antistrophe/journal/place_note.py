@@ -9,6 +9,7 @@ from antistrophe.errors import JournalError
 from antistrophe.journal.place import JournalPlace, journal_path
 from antistrophe.linux.private_files import write_private
 from antistrophe.settings.journal_url import JOURNAL_VARIABLE
+from antistrophe.storage.moved_file import in_words, read_move
 
 NOTE_NAME = "journal.where"
 
@@ -20,6 +21,9 @@ def refuse_elsewhere(place: JournalPlace) -> None:
     divided."""
     if place.home is None:
         return
+    move = read_move(journal_path(place.home))
+    if move is not None and not move.done:
+        raise JournalError(in_words(journal_path(place.home), move))
     if place.url is None:
         noted = None if place.exists() else _noted(place.home)
         if noted is not None:
@@ -41,6 +45,16 @@ def note(place: JournalPlace) -> None:
         beside.replace(place.home / NOTE_NAME)
     except OSError as error:
         raise JournalError(f"{place.home / NOTE_NAME} can't be written: {error.strerror}") from error
+
+
+def forget(place: JournalPlace) -> None:
+    """Remove the note of that place, where the journal is the home's file again. Raises JournalError."""
+    if place.home is None or _noted(place.home) != str(place):
+        return
+    try:
+        (place.home / NOTE_NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise JournalError(f"{place.home / NOTE_NAME} can't be removed: {error.strerror}") from error
 
 
 def _noted(home: Path) -> str | None:

@@ -19,6 +19,7 @@ from antistrophe.errors import JournalError
 from antistrophe.linux.private_files import refuse_foreign
 from antistrophe.storage.commit_note import CommitNote, forget_note, note_path, what_is_missing
 from antistrophe.storage.database import ADVICE, Database, refusal
+from antistrophe.storage.moved_file import refuse_moved
 from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS, SchemaMigration, migrate
 from antistrophe.storage.write_lock import LockPatience, is_busy
 
@@ -114,8 +115,10 @@ def _check_place(file: Path, *, read_only: bool) -> None:
         wanted = os.R_OK if read_only else os.R_OK | os.W_OK
         if not os.access(file, wanted, effective_ids=True):
             raise JournalError(f"{file} is not {'readable' if read_only else 'writable'}; see its permissions")
-    elif read_only:
-        raise JournalError(f"{file}: there is no such file; nothing was stored there yet, or the path is wrong")
+    else:
+        refuse_moved(file)
+        if read_only:
+            raise JournalError(f"{file}: there is no such file; nothing was stored there yet, or the path is wrong")
     if not read_only and not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         raise JournalError(f"{file}: its folder {folder} is not writable; see its permissions")
 
@@ -217,6 +220,7 @@ def _use_wal(database: Database, timeout_s: float) -> None:
             f"{database.path}: its file system has no shared memory, which write-ahead logging needs (SQLite stays in"
             f" mode {mode!r}): choose a path on a local disk"
         )
+    database.row("SELECT count(*) FROM sqlite_master")  # makes the log of a file that had another mode until now
 
 
 def _bring_up_to_date(database: Database, migrations: Sequence[SchemaMigration]) -> None:

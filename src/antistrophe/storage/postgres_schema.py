@@ -161,6 +161,24 @@ _ORDERS = (
     f"CREATE INDEX orders_to_do ON {SCHEMA}.orders(saga_id) WHERE answer IS NULL",
 )
 
-POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS, _HOSTS, (APPEND,), _AROUND, _ORDERS)
+_COPIES = (
+    # The copies of SQLite files into this database (see ``moving``). ``done_at`` is NULL until all of a file is here.
+    # ``journal_grown``, ``events_grown``: so much larger its positions are here. ``projections``: those that keep no
+    # tables go on here.
+    f"""CREATE TABLE {SCHEMA}.copies(
+        id            text COLLATE "C" PRIMARY KEY,
+        source        text NOT NULL,
+        begun_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+        done_at       timestamptz,
+        sagas         bigint,
+        entries       bigint,
+        events        bigint,
+        journal_grown bigint,
+        events_grown  bigint,
+        projections   boolean
+    )""",
+)
+
+POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS, _HOSTS, (APPEND,), _AROUND, _ORDERS, _COPIES)
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
 migration is never edited."""

@@ -1,0 +1,78 @@
+"""Copies the journal of a home, or an event store in a file of its own, into a database of PostgreSQL. No system of the
+home may run. What needs psycopg is imported with the first call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from antistrophe.client.stored_home import existing_home
+from antistrophe.errors import SystemStateError
+from antistrophe.journal import journal_path
+from antistrophe.launcher.home_lock import HomeLock, holder_of, refuse_shared
+from antistrophe.launcher.leftovers import end_earlier_life
+from antistrophe.linux.late_imports import late_import
+from antistrophe.settings import Settings
+
+if TYPE_CHECKING:
+    from antistrophe.moving.copying import CopyReport, FileCopy
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """What is copied, and to where. ``events``: the file of an event store; None: the journal of ``home``."""
+
+    home: Path
+    url: str
+    events: Path | None = None
+
+    def look(self) -> CopyReport:
+        """Say what would be copied, and change nothing. Raises JournalError where it can't be."""
+        with self._held():
+            return self._file().look()
+
+    def make(self, settings: Settings, tell: Callable[[str], None], progress: Callable[[str, int], None]) -> CopyReport:
+        """Copy all of it, or go on where an earlier call was killed. ``settings``: those of the home's host. Raises
+        SystemStateError where the home's system runs, and JournalError where it can't be copied."""
+        with self._held():
+            if self.events is None:
+                end_earlier_life(self.home)  # attempts that a killed system has left
+            file = self._file()
+            with late_import():
+                from antistrophe.moving.owning import owner_of
+            return file.make(owner_of(settings.host, settings.labels), tell, progress)
+
+    def call_off(self) -> None:
+        """Have the file be what it was before. Raises RequestError where all of it is copied, or nothing."""
+        with self._held():
+            self._file().call_off()
+
+    def _file(self) -> FileCopy:
+        with late_import():
+            from antistrophe.moving.copying import FileCopy
+        if self.events is not None:
+            return FileCopy(self.events.absolute(), self.url, None)
+        return FileCopy(journal_path(self.home), self.url, self.home)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the home, so that no system starts there. An event store is held by nobody."""
+        if self.events is not None:
+            yield
+            return
+        refuse_shared(existing_home(self.home))
+        lock = HomeLock.take(self.home)
+        if lock is None:
+            raise SystemStateError(
+                f"the actor system of {self.home} runs ({holder_of(self.home)}): end it first, because what is"
+                " journaled while the journal is copied would be lost"
+            )
+        try:
+            yield
+            if not lock.after_death:  # else the next system has to know of the death that it comes after
+                lock.ends_well()
+        finally:
+            lock.release()
