@@ -10,10 +10,10 @@ from thespian.actors import WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.reported_commits import ReportedCommits
-from antistrophe.actors.retention import Retention
+from antistrophe.actors.retention import Retention, retained_by_hosts
 from antistrophe.actors.text_indexing import TextIndexing
 from antistrophe.errors import AntistropheError
-from antistrophe.journal import Journal, JournalPlace, open_journal
+from antistrophe.journal import Journal, JournalPlace, journal_in, open_store
 from antistrophe.journal.stored_entries import PART_BYTES
 from antistrophe.messages import (
     Address,
@@ -91,13 +91,15 @@ class RegistryActor(RuntimeActor):
             self._purge_if_due()  # the supervisor tells it again and again; a wakeup may be lost
             return
         self.configure(message)
-        journal = open_journal(
+        store = open_store(
             JournalPlace.of_home(message.home, message.settings.journal),
             synchronous=message.settings.synchronous,
             patience_s=_JOURNAL_PATIENCE_S if message.settings.journal is None else _SERVER_PATIENCE_S,
         )
+        journal = journal_in(store)
         self._read: Journal = journal
-        self._retention = Retention(journal, message.settings)
+        all_hosts = None if message.settings.journal is None else retained_by_hosts(store)
+        self._retention = Retention(journal, message.settings, all_hosts)
         self._indexing = TextIndexing(journal)
         self._answers: dict[type, Callable[[Any], Any]] = {
             GetSaga: self._get_saga,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 
 from antistrophe.actors.base import log
+from antistrophe.hosts.retained import ALL, Retained, mildest
 from antistrophe.journal import Purge, Purgeable, StoredJournal
 from antistrophe.serialization.whole_numbers import LARGEST_INTEGER
 from antistrophe.settings import Settings
+from antistrophe.storage.connection import SqlDatabase
 
 LONGEST_PAUSE_S = 60.0
 SHORTEST_PAUSE_S = 0.5
@@ -24,14 +27,17 @@ FREE_PART = 0.25
 class Retention:
     """Purges what the settings do not retain, one small step at each call of ``step``.
 
-    A walk begins with the sagas that finished first. The first walk of a process looks at all of them, later ones stop
-    where a good many were finished too late to go.
+    ``all_hosts``: what the live hosts of a shared journal retain: nothing is purged that one of them would keep. A walk
+    begins with the sagas that finished first. The first walk of a process looks at all of them, later ones stop where a
+    good many were finished too late to go.
     """
 
-    def __init__(self, journal: StoredJournal, settings: Settings) -> None:
+    def __init__(
+        self, journal: StoredJournal, settings: Settings, all_hosts: Callable[[], Iterable[Retained]] | None = None
+    ) -> None:
         self._journal = journal
-        self._age_s = settings.retain_finished_s
-        self._number = settings.retain_finished
+        self._own = self._kept = Retained(settings.retain_finished_s, settings.retain_finished)
+        self._all_hosts = all_hosts
         self._walk: Purge | None = None
         self._begun = False
         self._counted = False
@@ -40,7 +46,7 @@ class Retention:
     @property
     def wanted(self) -> bool:
         """Whether the settings limit what is kept."""
-        return self._age_s is not None or self._number is not None
+        return self._own != ALL
 
     def step(self) -> float:
         """Do the next small part. Returns in how many seconds to do the one after it."""
@@ -57,6 +63,7 @@ class Retention:
     def _step(self) -> bool:
         if not self._journal.empty_log():  # somebody reads for long: what is deleted now would make the log grow
             return False
+        self._ask_all_hosts()
         if self._walk is None:
             self._walk = self._next_walk()
         else:
@@ -66,6 +73,19 @@ class Retention:
                 self._walk = self._second_walk()
         return self._walk is not None or self._journal.give_back(keep=FREE_PART)
 
+    def _ask_all_hosts(self) -> None:
+        """A host may join or leave at any time: what is kept changes with it, also amid a walk."""
+        if self._all_hosts is None:
+            return
+        kept = mildest([self._own, *self._all_hosts()])
+        if kept != self._kept:
+            self._kept, self._walk, self._begun, self._counted = kept, None, False, False
+            if kept != self._own:
+                log.warning(
+                    "another host of this journal keeps finished sagas for longer than this one: so they are kept"
+                    " (`antistrophe doctor` names the hosts)"
+                )
+
     def _say_what_went(self, walk: Purge) -> None:
         if walk.report.sagas:
             log.info("%d finished sagas were purged, about %d bytes", walk.report.sagas, walk.report.bytes)
@@ -73,26 +93,35 @@ class Retention:
     def _next_walk(self) -> Purge | None:
         """The walk over what is too old; else that over what is too much."""
         self._counted = False
-        if self._age_s is None:
+        if self._kept.finished_s is None:
             return self._second_walk()
         clock = self._journal.clock()  # that of the rows
-        finished_by_us = round(((time.time() if clock is None else clock) - self._age_s) * 1e6)
+        finished_by_us = round(((time.time() if clock is None else clock) - self._kept.finished_s) * 1e6)
         whole, self._begun = not self._begun, True
         return self._journal.purge(Purgeable(finished_by_us), whole=whole)
 
     def _second_walk(self) -> Purge | None:
-        if self._number is None or self._counted:
+        if self._kept.finished is None or self._counted:
             return None
         self._counted = True
         finished = sum(number for status, number in self._journal.counts().items() if status.final)
-        if finished <= self._number:
+        if finished <= self._kept.finished:
             return None
-        return self._journal.purge(Purgeable(LARGEST_INTEGER), at_most=finished - self._number)
+        return self._journal.purge(Purgeable(LARGEST_INTEGER), at_most=finished - self._kept.finished)
 
     def _pause_s(self) -> float:
         pauses = [LONGEST_PAUSE_S]
-        if self._age_s is not None:
-            pauses.append(max(SHORTEST_PAUSE_S, self._age_s / 10))
-        if self._number is not None:
+        if self._kept.finished_s is not None:
+            pauses.append(max(SHORTEST_PAUSE_S, self._kept.finished_s / 10))
+        if self._kept.finished is not None:
             pauses.append(COUNT_PAUSE_S)
         return min(pauses)
+
+
+def retained_by_hosts(store: SqlDatabase) -> Callable[[], Iterable[Retained]]:
+    """What asks the database of a shared journal how much each live host retains."""
+    from antistrophe.hosts.stored_hosts import StoredHosts  # needs psycopg, which is an extra
+    from antistrophe.storage.postgres_database import PostgresDatabase
+
+    assert isinstance(store, PostgresDatabase), "hosts share a journal in PostgreSQL"
+    return StoredHosts(store).retained

@@ -18,6 +18,7 @@ from antistrophe.hosts import keeper_messages as said
 from antistrophe.hosts.description import HostDescription
 from antistrophe.hosts.earlier_life import lease_of_run, leases_of_earlier_life, note_lease
 from antistrophe.hosts.keeper import HostKeeper, KeeperTerms, open_for_host
+from antistrophe.hosts.retained import Retained
 from antistrophe.hosts.stored_orders import StoredOrders
 from antistrophe.linux.dead_man import boot_time
 from antistrophe.linux.process import identity_of
@@ -39,6 +40,7 @@ from antistrophe.messages import (
     SagaTaken,
     StopWaiting,
 )
+from antistrophe.settings import Settings
 
 LOOK_S = 0.2
 """How often it is looked whether a saga elsewhere has ended, while somebody here waits for it."""
@@ -77,7 +79,7 @@ class MembershipActor(RuntimeActor):
         self._lease_s = settings.lease_s
         self._host_id = message.registration
         self._elsewhere: Elsewhere | None = None
-        terms = KeeperTerms(settings.host, settings.labels, version("antistrophe"), settings.lease_s, settings.steal_s)
+        terms = _terms(settings)
         if message.registration:
             terms = replace(terms, held=_held(message, terms))
         else:
@@ -223,6 +225,18 @@ def _run_of(launcher_pid: int) -> str:
     """The name of the run of the system that this launcher keeps up."""
     launcher = identity_of(launcher_pid)
     return "" if launcher is None else f"{launcher.pid}/{launcher.start_ticks}"
+
+
+def _terms(settings: Settings) -> KeeperTerms:
+    retained = Retained(settings.retain_finished_s, settings.retain_finished)
+    return KeeperTerms(
+        settings.host,
+        settings.labels,
+        version("antistrophe"),
+        settings.lease_s,
+        settings.steal_s,
+        retained=retained,
+    )
 
 
 def _held(message: JoinHosts, terms: KeeperTerms) -> tuple[HostDescription, float]:

@@ -17,11 +17,13 @@ from antistrophe import HostRecord
 from antistrophe.cli import main
 from antistrophe.cli.completion import host_names
 from antistrophe.cli.exit_codes import DONE, WRONG_USE
+from antistrophe.cli.host_checks import _clock
 from antistrophe.cli.hosts import drain_verb, host_lines
 from antistrophe.cli.invocation import Invocation
 from antistrophe.client.host_list import drain_host, list_hosts
 from antistrophe.errors import JournalError, RequestError
 from antistrophe.hosts.description import HostDescription, HostLoad, new_description
+from antistrophe.hosts.retained import Retained
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.journal import JournalPlace
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
@@ -89,6 +91,43 @@ def test_the_verb_shows_live_hosts_and_with_all_those_that_have_ended(
     assert [row["name"] for row in rows] == ["a1", "b1", "a0"]
     assert list(rows[0]) == [field.name for field in fields(HostRecord)]
     assert rows[0]["lease_until"] > rows[0]["seen_at"]
+
+
+def test_hosts_that_differ_are_told_with_the_list(shared: Shared, capsys: pytest.CaptureFixture[str]) -> None:
+    shared.stored.register(new_description("c1", [], "1.0", 20.0, Retained(60.0)), HostLoad())
+    assert shared.call("hosts") == DONE
+    said = capsys.readouterr().out
+    assert "lease_s differs: 10 s (a1, b1), 20 s (c1)\n→ give all hosts the same" in said
+    assert "retain_finished_s differs: for ever (a1, b1), 60 s (c1)" in said
+
+
+def test_doctor_lists_the_hosts_and_tells_those_that_are_late(
+    shared: Shared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home").mkdir(mode=0o700)
+    shared.stored.drain("b1")
+    shared.database.execute(
+        "UPDATE antistrophe.hosts SET seen_at = seen_at - interval '1 minute' WHERE id = ?", (shared.a1.id,)
+    )
+    main(["--home", str(tmp_path / "home"), "--journal", shared.url, "doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)["findings"]
+    said = [(each["health"], each["says"]) for each in found if each["subject"] == "host"]
+    assert said[0][0] == "note"
+    assert said[0][1].startswith("a1: lease is over, 2 sagas, 2 attempts, lease of 10 s, release 1.0, seen 1 min")
+    assert said[1] == ("well", said[1][1])
+    assert said[1][1].startswith("b1: draining, 0 sagas")
+    assert len(said) == 2
+    assert [each["health"] for each in found if each["subject"] == "clock"] == ["well"]
+
+
+@pytest.mark.parametrize(
+    ("database", "says"),
+    [(1_000.0, "agrees"), (996.0, "agrees"), (990.0, "10 s ahead of"), (1_013.0, "11 s behind"), (1_002.0, "agrees")],
+)
+def test_a_clock_that_is_far_from_the_databases_is_told(database: float, says: str) -> None:
+    found = _clock(database, 1_000.0, 1_002.0)
+    assert says in found.says
+    assert (found.what_to_do is None) == (says == "agrees")
 
 
 def test_a_host_drains_by_name_or_id_until_it_is_told_otherwise(

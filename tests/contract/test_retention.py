@@ -13,7 +13,9 @@ import pytest
 from antistrophe.actors.retention import COUNT_PAUSE_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Retention
 from antistrophe.client.purging import purge, purgeable
 from antistrophe.errors import JournalBusyError
+from antistrophe.hosts.retained import ALL, Retained
 from antistrophe.journal import JournalPlace, Purge, SqliteJournal, StoredJournal
+from antistrophe.journal.retention import SAGAS_AT_ONCE
 from antistrophe.records import SagaStatus
 from antistrophe.settings import Settings
 from antistrophe.storage.opening import open_database, open_in_memory
@@ -75,6 +77,42 @@ def test_those_that_finished_last_are_kept(filled: StoredJournal) -> None:
     run(filled, "more", *FORWARD)
     whole_look(retention)
     assert ids(filled.list(status=SagaStatus.COMPLETED).sagas) == ["more", "s29", "s28"]
+
+
+def test_nothing_is_purged_that_another_host_keeps(filled: StoredJournal) -> None:
+    others: list[Retained] = [Retained(FOR_EVER_S, 25), ALL]
+    retention = Retention(filled, Settings(retain_finished=3), lambda: others)
+    assert retention.wanted
+    assert whole_look(retention) == LONGEST_PAUSE_S
+    assert counted(filled)[SagaStatus.COMPLETED] == 30, "one host keeps all"
+    others.remove(ALL)
+    assert whole_look(retention) == COUNT_PAUSE_S
+    assert counted(filled)[SagaStatus.COMPLETED] == 25
+    others.clear()
+    assert whole_look(retention) == COUNT_PAUSE_S
+    assert counted(filled)[SagaStatus.COMPLETED] == 3
+
+
+def test_a_host_that_joins_amid_a_walk_ends_it(filled: StoredJournal) -> None:
+    others: list[Retained] = []
+    retention = Retention(filled, Settings(retain_finished_s=0.0), lambda: others)
+    while counted(filled).get(SagaStatus.COMPLETED, 0) == 30:
+        retention.step()
+    assert counted(filled)[SagaStatus.COMPLETED] == 30 - SAGAS_AT_ONCE, "one transaction of two"
+    others.append(ALL)
+    whole_look(retention)
+    assert counted(filled)[SagaStatus.COMPLETED] == 30 - SAGAS_AT_ONCE
+
+
+def test_nothing_is_purged_while_nobody_can_say_what_is_kept(
+    filled: StoredJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away() -> list[Retained]:
+        raise JournalBusyError("the database is away")
+
+    assert whole_look(Retention(filled, Settings(retain_finished_s=0.0), away)) == SHORTEST_PAUSE_S
+    assert counted(filled)[SagaStatus.COMPLETED] == 30
+    assert "the database is away" in caplog.text
 
 
 def test_both_limits_hold(filled: StoredJournal) -> None:

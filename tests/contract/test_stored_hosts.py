@@ -16,11 +16,13 @@ from antistrophe.errors import InvalidSettingsError, JournalError
 from antistrophe.hosts.description import HostDescription, HostLoad, new_description
 from antistrophe.hosts.lease import LapsedLease
 from antistrophe.hosts.ownership import Owners
+from antistrophe.hosts.retained import ALL, Retained
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.records import SagaStatus
 from antistrophe.settings import Settings
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres, psycopg
+from antistrophe.storage.postgres_schema import _RETAINED, POSTGRES_MIGRATIONS
 from tests.contract.hosts_kit import add_sagas
 
 IDLE = HostLoad()
@@ -85,6 +87,29 @@ def test_a_host_registers_and_renews_and_is_seen(hosts: StoredHosts) -> None:
     assert (record.attempts, record.sagas, record.draining, record.ended) == (3, 0, False, None)
     assert (record.lease_until - record.seen_at).total_seconds() == 10.0
     assert record.seen_at.utcoffset() is not None
+
+
+def test_each_live_host_says_how_much_it_keeps(hosts: StoredHosts) -> None:
+    gone = new_description("gone", [], "1.0", 10.0, Retained(1.0, 1))
+    for host in (gone, description(), new_description("b", [], "1.0", 10.0, Retained(2.5, 7))):
+        hosts.register(host, IDLE)
+    hosts.hand_over(gone.id)
+    assert set(hosts.retained()) == {ALL, Retained(2.5, 7)}
+    assert {record.name: record.retained for record in hosts.records() if record.ended is None} == {
+        "a": ALL,
+        "b": Retained(2.5, 7),
+    }
+
+
+def test_a_host_that_was_there_before_hosts_said_so_keeps_everything(postgres_url: str) -> None:
+    before = POSTGRES_MIGRATIONS[: POSTGRES_MIGRATIONS.index(_RETAINED)]
+    with contextlib.closing(open_postgres(postgres_url, migrations=before)) as old:
+        old.execute(
+            "INSERT INTO antistrophe.hosts(id, name, labels, release, lease_s) VALUES ('a-1', 'a', '{}', '1', 5)"
+        )
+    with contextlib.closing(open_postgres(postgres_url)) as database:
+        assert StoredHosts(database).retained() == [ALL]
+        assert StoredHosts(database).records()[0].retained == ALL
 
 
 def test_to_register_again_is_a_renewal_while_the_lease_lasts_and_is_refused_afterwards(hosts: StoredHosts) -> None:

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
 
+from antistrophe.cli.finding import Finding, Health, well, wrong
+from antistrophe.cli.host_checks import of_hosts
 from antistrophe.cli.storage_words import END_IT, open_in_words, size_in_words, what_to_do
 from antistrophe.cli.told_sagas import not_told
 from antistrophe.client.stored_home import ANSWER_S
@@ -58,24 +59,6 @@ SYSTEM_LOGS = 3
 SETTLE_S = 3.0
 
 
-class Health(str, Enum):
-    """The result of one check."""
-
-    WELL = "well"
-    NOTE = "note"
-    WRONG = "wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check has found."""
-
-    health: Health
-    subject: str
-    says: str
-    what_to_do: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class _System:
     """The actor system from outside: the state its launcher tells, its processes, the holders of the home's lock."""
@@ -101,7 +84,7 @@ def examine(home: Path, place: JournalPlace, *, all_sagas: bool) -> list[Finding
     try:
         system = _observe(home)
     except SystemUnavailableError as error:
-        findings.append(_wrong("system", str(error), "see the finding about the sockets"))
+        findings.append(wrong("system", str(error), "see the finding about the sockets"))
         system = _System(None, [], [])
     else:
         findings += _of_system(system)
@@ -129,40 +112,32 @@ def _holders(home: Path) -> list[str]:
     return [line.split()[4] for line in lines if " FLOCK " in line and wanted in line and "->" not in line]
 
 
-def _well(subject: str, says: str) -> Finding:
-    return Finding(Health.WELL, subject, says)
-
-
-def _wrong(subject: str, says: str, what_to_do: str) -> Finding:
-    return Finding(Health.WRONG, subject, says, what_to_do)
-
-
 def _versions() -> Iterator[Finding]:
     if sys.platform != "linux":
-        yield _wrong("machine", f"{sys.platform}: only Linux is supported", "run it on Linux")
+        yield wrong("machine", f"{sys.platform}: only Linux is supported", "run it on Linux")
     if sys.version_info < OLDEST_PYTHON:
-        yield _wrong("Python", platform.python_version(), "use Python 3.11 or newer")
+        yield wrong("Python", platform.python_version(), "use Python 3.11 or newer")
     else:
-        yield _well("Python", f"{platform.python_version()} ({sys.executable})")
-    yield _well("SQLite", sqlite3.sqlite_version)
+        yield well("Python", f"{platform.python_version()} ({sys.executable})")
+    yield well("SQLite", sqlite3.sqlite_version)
 
 
 def _folder(home: Path) -> Iterator[Finding]:
     mode = stat.S_IMODE(home.stat().st_mode)
     if (why := why_not_private(home)) is not None:
-        yield _wrong("home", why, f"until then nothing runs there (for the home itself: chmod 700 {home})")
+        yield wrong("home", why, f"until then nothing runs there (for the home itself: chmod 700 {home})")
     elif mode & 0o077:
-        yield _wrong("home", f"{home} is open to other users (mode {mode:o})", f"chmod 700 {home}")
+        yield wrong("home", f"{home} is open to other users (mode {mode:o})", f"chmod 700 {home}")
     elif not os.access(home, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        yield _wrong("home", f"{home} can't be written to", f"chmod u+rwx {home}, or choose another home")
+        yield wrong("home", f"{home} can't be written to", f"chmod u+rwx {home}, or choose another home")
     else:
-        yield _well("home", f"{home}, mode {mode:o}, owned by this user")
+        yield well("home", f"{home}, mode {mode:o}, owned by this user")
     try:
         folder = existing_socket_folder(home)
     except SystemUnavailableError as error:
-        yield _wrong("sockets", str(error), "make it yours alone (chown, chmod 700), or remove it while no system runs")
+        yield wrong("sockets", str(error), "make it yours alone (chown, chmod 700), or remove it while no system runs")
     else:
-        yield _well("sockets", str(folder) if folder is not None else "no folder yet: the next start makes it")
+        yield well("sockets", str(folder) if folder is not None else "no folder yet: the next start makes it")
 
 
 def _space(home: Path) -> Iterator[Finding]:
@@ -171,7 +146,7 @@ def _space(home: Path) -> Iterator[Finding]:
     if free < LITTLE_SPACE_BYTES:
         yield Finding(Health.NOTE, "disk", text, "free some space: on a full disk nothing new is dispatched")
     else:
-        yield _well("disk", text)
+        yield well("disk", text)
 
 
 def _logs(home: Path, state: State | None) -> Finding:
@@ -183,17 +158,17 @@ def _logs(home: Path, state: State | None) -> Finding:
         for each in (home / LOG_FOLDER).iterdir():
             there, size = there + 1, size + each.lstat().st_size
     says = f"{home / LOG_FOLDER}: {there} files, {size / (1 << 20):.1f} MiB, and {most / (1 << 20):,.0f} MiB at most"
-    return _well("logs", says if isinstance(state, Ready) else f"{says}, where no setting says otherwise")
+    return well("logs", says if isinstance(state, Ready) else f"{says}, where no setting says otherwise")
 
 
 def _of_system(system: _System) -> Iterator[Finding]:
     state, pids = system.state, system.pids
     if isinstance(state, Ready):
-        yield _well(
+        yield well(
             "system", f"runs: {len(pids)} processes, launcher {state.launcher_pid}, incarnation {state.generation}"
         )
     elif system.is_left:
-        yield _wrong(
+        yield wrong(
             "system",
             f"no launcher answers, but processes of this home are left: pid {', '.join(map(str, pids))}",
             "the next start ends them, or end them by hand (kill -9)",
@@ -204,9 +179,9 @@ def _of_system(system: _System) -> Iterator[Finding]:
         says = f"{word}: {reason}" if reason else word
         yield Finding(Health.NOTE, "system", says, "run doctor again; if nothing has changed, see log/ in the home")
     else:
-        yield _well("system", "does not run; a program that opens the home starts it")
+        yield well("system", "does not run; a program that opens the home starts it")
     yield from _fence(state.supervisor_pid if isinstance(state, Ready) else None)
-    yield _well("lock", f"held by process {', '.join(system.holders)}" if system.holders else "free")
+    yield well("lock", f"held by process {', '.join(system.holders)}" if system.holders else "free")
 
 
 def _fence(supervisor: int | None) -> Iterator[Finding]:
@@ -215,9 +190,9 @@ def _fence(supervisor: int | None) -> Iterator[Finding]:
     says = f"all that an attempt starts is ended by {fence_in_words(folder, marks=marks)}"
     if folder is None and not marks:
         advice = "raise the hard limit of RLIMIT_LOCKS, or delegate a control group (systemd: Delegate=yes)"
-        yield _wrong("fence", says, advice)
+        yield wrong("fence", says, advice)
     else:
-        yield _well("fence", says)
+        yield well("fence", says)
 
 
 # --- journal ------------------------------------------------------------------------------------------------------
@@ -225,7 +200,7 @@ def _fence(supervisor: int | None) -> Iterator[Finding]:
 
 def _journal(place: JournalPlace, system: _System, *, all_sagas: bool) -> Iterator[Finding]:
     if not place.exists():
-        yield _well("journal", "there is no journal yet: nothing has run here")
+        yield well("journal", "there is no journal yet: nothing has run here")
         return
     try:
         journal = open_journal(place, read_only=True)
@@ -233,17 +208,19 @@ def _journal(place: JournalPlace, system: _System, *, all_sagas: bool) -> Iterat
         if system.holders and not system.is_up:
             yield Finding(Health.NOTE, "journal", str(error), "a launcher may be making it: run doctor again")
         else:
-            yield _wrong("journal", str(error), "do what the message says; doctor has changed nothing")
+            yield wrong("journal", str(error), "do what the message says; doctor has changed nothing")
         return
     try:
         yield from _structure(journal, place)
         yield _size(place)
         for each in blocking(place, LONG_OPEN_S):
             yield Finding(Health.NOTE, "readers in order", open_in_words(each), END_IT)
+        if place.url is not None:
+            yield from of_hosts(place)
         yield from _sagas(journal, all_sagas=all_sagas)
         yield from _attention(journal)
     except JournalError as error:
-        yield _wrong("journal", str(error), "do what the message says; doctor has changed nothing")
+        yield wrong("journal", str(error), "do what the message says; doctor has changed nothing")
     finally:
         journal.close()
 
@@ -252,7 +229,7 @@ def _structure(journal: StoredJournal, place: JournalPlace) -> Iterator[Finding]
     size = place.size_bytes()
     journal.check()
     what = str(place) if size is None else f"{place.existing_file().name}: {size / (1 << 20):.1f} MiB"
-    yield _well("journal", f"{what}, last position {journal.head()}, sound")
+    yield well("journal", f"{what}, last position {journal.head()}, sound")
 
 
 def _size(place: JournalPlace) -> Finding:
@@ -278,13 +255,13 @@ def _sagas(journal: StoredJournal, *, all_sagas: bool) -> Iterator[Finding]:
     total = max(checked, sum(journal.counts().values()))  # more may have been accepted meanwhile
     if broken:
         some = "; ".join(broken[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
-        yield _wrong(
+        yield wrong(
             "sagas",
             f"{len(broken)} of {checked} do not agree with their journal entries: {some}",
             "restore journal.db from a backup, or report this with the file; the journal's entries are the truth",
         )
     else:
-        yield _well("sagas", f"{checked} of {total} replayed: the list shows what their journal entries say")
+        yield well("sagas", f"{checked} of {total} replayed: the list shows what their journal entries say")
 
 
 def _all(journal: StoredJournal, status: SagaStatus) -> Iterator[SagaMetadata]:

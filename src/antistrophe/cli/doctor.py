@@ -7,8 +7,9 @@ import shlex
 import click
 
 from antistrophe.cli import screen
-from antistrophe.cli.checks import Finding, Health, examine
+from antistrophe.cli.checks import examine
 from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
+from antistrophe.cli.finding import Finding, Health
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.stored_home import system_state
 from antistrophe.journal import JournalPlace

@@ -15,6 +15,7 @@ from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.saga_rows import is_wide
 from antistrophe.client.host_list import drain_host, list_hosts
 from antistrophe.hosts.description import HostRecord
+from antistrophe.hosts.differences import differences
 from antistrophe.narration import times
 
 _STYLES = {"live": "green", "draining": "yellow", "lease is over": "bold red"}
@@ -34,6 +35,8 @@ def hosts_verb(invocation: Invocation, with_ended: bool) -> int:
     console = screen.output()
     if shown:
         columns.print_lines(console, host_lines(shown, found.at, columns.width_of(console)))
+        for each in differences(found.live):
+            console.print(screen.safe(f"{each.says}\n→ {each.what_to_do}", style="yellow"), soft_wrap=True)
     else:
         console.print(screen.safe("no host" if with_ended else "no live host (--all shows those that have ended)"))
     return DONE
@@ -60,7 +63,7 @@ def host_lines(hosts: Sequence[HostRecord], now: datetime, width: int | None) ->
 
 
 def _state(host: HostRecord, now: datetime) -> Text:
-    word = host.ended or ("lease is over" if host.lease_until < now else "draining" if host.draining else "live")
+    word = host.state(now)
     return screen.safe_line(word, _STYLES.get(word, "dim"))
 
 

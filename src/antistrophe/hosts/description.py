@@ -9,6 +9,7 @@ from typing import Any
 
 from antistrophe.errors import InvalidSettingsError
 from antistrophe.fast_dataclass import dataclass
+from antistrophe.hosts.retained import ALL, Retained
 
 _LONGEST = 100
 _LABELS_AT_MOST = 64  # as the setting `labels` allows
@@ -24,6 +25,7 @@ class HostDescription:
     labels: frozenset[str]
     release: str
     lease_s: float
+    retained: Retained = ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class HostRecord:
     ``release``: the version of antistrophe. ``seen_at``: its last renewal, and ``lease_until``: when its lease ends
     without another one, both aware datetimes in UTC by the database's clock. ``draining``: it takes no more sagas.
     ``sagas``: how many unfinished ones it owns. ``attempts``: how many ran at its last renewal. ``ended``: None while
-    it holds its lease, else how it ended ("handed over", "lapsed").
+    it holds its lease, else how it ended ("handed over", "lapsed"). ``retain_finished_s``, ``retain_finished``: its
+    settings of that name; None: it keeps all finished sagas, and so do all hosts as long as it holds its lease.
     """
 
     id: str
@@ -55,9 +58,29 @@ class HostRecord:
     sagas: int
     attempts: int
     ended: str | None = None
+    retain_finished_s: float | None = None
+    retain_finished: int | None = None
+
+    def state(self, at: datetime) -> str:
+        """In a word or a few what it is at that moment of the database's clock."""
+        if self.ended is not None:
+            return self.ended
+        return "lease is over" if self.lease_until < at else "draining" if self.draining else "live"
+
+    @property
+    def retained(self) -> Retained:
+        """How much of the finished sagas it keeps."""
+        return Retained(self.retain_finished_s, self.retain_finished)
+
+    @property
+    def lease_s(self) -> float:
+        """How long its lease lasts without a renewal."""
+        return (self.lease_until - self.seen_at).total_seconds()
 
 
-def new_description(name: str, labels: Iterable[str], release: str, lease_s: float) -> HostDescription:
+def new_description(
+    name: str, labels: Iterable[str], release: str, lease_s: float, retained: Retained = ALL
+) -> HostDescription:
     """Describe a host for a new registration. Raises InvalidSettingsError for a name or label that can't be one."""
     _check("host_name", name)
     if isinstance(labels, str):
@@ -67,7 +90,8 @@ def new_description(name: str, labels: Iterable[str], release: str, lease_s: flo
         raise InvalidSettingsError(f"a host has {_LABELS_AT_MOST} labels at most, not {len(offered)}")
     for label in offered:
         _check("a label", label)
-    return HostDescription(f"{name}-{os.urandom(_ID_BYTES).hex()}", name, frozenset(offered), release, float(lease_s))
+    host_id = f"{name}-{os.urandom(_ID_BYTES).hex()}"
+    return HostDescription(host_id, name, frozenset(offered), release, float(lease_s), retained)
 
 
 def _check(what: str, text: Any) -> None:

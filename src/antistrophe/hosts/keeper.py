@@ -35,6 +35,7 @@ from antistrophe.hosts.keeper_messages import (
 )
 from antistrophe.hosts.lease import RENEW_EVERY, HostLease, LeasePhase, LeaseWatch
 from antistrophe.hosts.ownership import ClaimedSaga, Owners
+from antistrophe.hosts.retained import ALL, Retained
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.linux.dead_man import boot_time
@@ -63,6 +64,7 @@ class KeeperTerms:
     ended: tuple[str, ...] = ()
     held: tuple[HostDescription, float] | None = None
     follows: str = ""
+    retained: Retained = ALL
 
 
 class HostKeeper:
@@ -297,7 +299,8 @@ class HostKeeper:
         return HostLoad(self._attempts, self._is_full)
 
     def _new(self) -> HostDescription:
-        return new_description(self._terms.name, self._terms.labels, self._terms.release, self._terms.lease_s)
+        terms = self._terms
+        return new_description(terms.name, terms.labels, terms.release, terms.lease_s, terms.retained)
 
     def _opened(self) -> PostgresDatabase:
         if self._database is None:

@@ -17,6 +17,7 @@ from antistrophe.errors import JournalError
 from antistrophe.hosts.description import HostDescription, HostLoad, HostRecord
 from antistrophe.hosts.lease import LapsedLease, SeenLease
 from antistrophe.hosts.ownership import Owners
+from antistrophe.hosts.retained import Retained
 from antistrophe.storage.postgres_database import PostgresDatabase
 
 HANDED_OVER: Final = "handed over"
@@ -33,8 +34,10 @@ _SERVER = "extract(epoch FROM pg_postmaster_start_time())::text"
 
 _REGISTER = f"""
     WITH durably AS (SELECT {DURABLY})
-    INSERT INTO antistrophe.hosts AS host(id, name, labels, release, lease_s, attempts, is_full, draining)
-    SELECT ?, ?, ?::text[], ?, ?, ?, ?, EXISTS (SELECT FROM antistrophe.hosts WHERE id = ? AND draining) FROM durably
+    INSERT INTO antistrophe.hosts AS host(id, name, labels, release, lease_s, retain_finished_s, retain_finished,
+        attempts, is_full, draining)
+    SELECT ?, ?, ?::text[], ?, ?, ?, ?, ?, ?, EXISTS (SELECT FROM antistrophe.hosts WHERE id = ? AND draining)
+    FROM durably
     ON CONFLICT (id) DO UPDATE SET counter = host.counter + 1, seen_at = clock_timestamp() WHERE host.ended IS NULL
     RETURNING counter, draining"""
 
@@ -74,6 +77,7 @@ _HAND_OVER = f"""
 
 _RECORDS = """
     SELECT id, name, labels, release, seen_at, seen_at + lease_s * interval '1 second', draining, attempts, ended,
+        retain_finished_s, retain_finished,
         (SELECT count(*) FROM antistrophe.sagas WHERE sagas.host = hosts.id AND finished IS NULL)
     FROM antistrophe.hosts ORDER BY name, registered_at"""
 
@@ -114,7 +118,7 @@ class StoredHosts:
         """Write the row of a new host; its lease begins when this was called. A second call renews it. None where the
         lease has ended by now: register with a new description. It drains where the host that it ``follows`` did."""
         described = (host.id, host.name, sorted(host.labels), host.release, host.lease_s)
-        values = (*described, load.attempts, load.is_full, follows)
+        values = (*described, host.retained.finished_s, host.retained.finished, load.attempts, load.is_full, follows)
         return _renewed(self._database.returning(_REGISTER, values))
 
     def renew(self, host_id: str, load: HostLoad) -> Renewed | None:
@@ -152,6 +156,13 @@ class StoredHosts:
         assert isinstance(at, datetime)
         return at
 
+    def retained(self) -> list[Retained]:
+        """How much of the finished sagas each live host keeps."""
+        rows = self._database.rows(
+            "SELECT retain_finished_s, retain_finished FROM antistrophe.hosts WHERE ended IS NULL"
+        )
+        return [Retained(*row) for row in rows]
+
     def records(self) -> list[HostRecord]:
         """All hosts, by name, with those that have ended and are not forgotten yet."""
         return [_record(row) for row in self._database.rows(_RECORDS)]
@@ -176,5 +187,7 @@ def _renewed(rows: Sequence[Any]) -> Renewed | None:
 
 
 def _record(row: Sequence[Any]) -> HostRecord:
-    host_id, name, labels, release, seen_at, lease_until, draining, attempts, ended, sagas = row
-    return HostRecord(host_id, name, frozenset(labels), release, seen_at, lease_until, draining, sagas, attempts, ended)
+    host_id, name, labels, release, seen_at, lease_until, draining, attempts, ended, kept_s, kept, sagas = row
+    return HostRecord(
+        host_id, name, frozenset(labels), release, seen_at, lease_until, draining, sagas, attempts, ended, kept_s, kept
+    )

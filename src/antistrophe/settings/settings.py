@@ -148,13 +148,13 @@ class Settings(_WithOrigin):
     retain_finished_s: float | None = seconds(
         None,
         "How long the record of a completed or compensated saga is kept; then it is purged, beside the work. Its id"
-        " stays known. Not set: for ever.",
+        " stays known. Not set: for ever. Of hosts that share a journal the longest time counts.",
         high=1e10,
     )
     retain_finished: int | None = count(
         None,
         "How many completed and compensated sagas are kept, those that finished last; the records of others are purged."
-        " Not set: all.",
+        " Not set: all. Of hosts that share a journal the largest number counts.",
         low=0,
         high=1 << 53,
     )

@@ -179,6 +179,21 @@ _COPIES = (
     )""",
 )
 
-POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (_JOURNAL + _EVENTS, _HOSTS, (APPEND,), _AROUND, _ORDERS, _COPIES)
+_RETAINED = (
+    # The settings of that name, by which a host says how much of the finished sagas it keeps; NULL: all.
+    f"""ALTER TABLE {SCHEMA}.hosts
+        ADD COLUMN retain_finished_s double precision,
+        ADD COLUMN retain_finished bigint""",
+)
+
+POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (
+    _JOURNAL + _EVENTS,
+    _HOSTS,
+    (APPEND,),
+    _AROUND,
+    _ORDERS,
+    _COPIES,
+    _RETAINED,
+)
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
 migration is never edited."""
