@@ -63,32 +63,43 @@ def end_all(root: Path, known: Collection[int], within_s: float) -> list[Leftove
 
 
 def _look(pid: int, root: Path) -> Leftover | None:
+    """Most processes are somebody else's, and are looked at after every test: those are told by what costs least."""
     stat = _stat(pid)
     if stat is None or stat[0] in "ZX":
         return None
     try:
-        environment = dict(
-            entry.split("=", 1)
-            for entry in Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace").split("\0")
-            if "=" in entry
-        )
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").replace("\0", " ").strip()
+        environment = _read(pid, "environ")
+        of_run = f"{RUN_MARKER}={root}".encode() in environment.split(b"\0")
+        is_child = stat[1] == os.getpid()
+        if not (of_run or is_child or os.fsencode(root) in environment):
+            return None
+        command = _read(pid, "cmdline").decode("utf-8", "replace").replace("\0", " ").strip()
     except OSError:  # it has gone, or is another user's
         return None
-    home = environment.get(HOME_MARKER)
+    home = _home(environment)
     in_root = home is not None and Path(home).is_relative_to(root)
-    of_run = environment.get(RUN_MARKER) == str(root)
-    is_child = stat[1] == os.getpid() and "multiprocessing.resource_tracker" not in command
-    return Leftover(pid, stat[2], command, home) if in_root or of_run or is_child else None
+    is_ours = is_child and "multiprocessing.resource_tracker" not in command
+    return Leftover(pid, stat[2], command, home) if in_root or of_run or is_ours else None
+
+
+def _home(environment: bytes) -> str | None:
+    named = dict(entry.split(b"=", 1) for entry in environment.split(b"\0") if b"=" in entry)
+    home = named.get(HOME_MARKER.encode())
+    return None if home is None else home.decode("utf-8", "replace")
 
 
 def _stat(pid: int) -> tuple[str, int, int] | None:
     """State, parent and start in ticks."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        fields = _read(pid, "stat").rpartition(b")")[2].split()
     except OSError:
         return None
-    return fields[0], int(fields[1]), int(fields[19])
+    return fields[0].decode(), int(fields[1]), int(fields[19])
+
+
+def _read(pid: int, name: str) -> bytes:
+    with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+        return file.read()
 
 
 def _reap() -> None:
