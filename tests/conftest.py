@@ -70,7 +70,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     seed = config.stash[_SEED]
     header = [f"seed: {seed} (repeat with --hypothesis-seed={seed})"]
     if os.environ[_SAMPLED]:
-        header.append(f"of slow tests with many cases: a third, by the seed ({_EVERY_CASE}=1 takes all)")
+        header.append(f"of slow tests with many cases: a quarter, by the seed ({_EVERY_CASE}=1 takes all)")
     return header
 
 

@@ -80,7 +80,7 @@ def is_slow(node_id: str) -> bool:
 
 
 def left_out(node_ids: Iterable[str], seed: int) -> set[str]:
-    """What a run of everything leaves out: of a slow test with many cases it takes a third, at least two, and of the
+    """What a run of everything leaves out: of a slow test with many cases it takes a quarter, at least one, and of the
     fast tests that try both databases a half on PostgreSQL; other ones with another seed."""
     cases: dict[str, list[str]] = {}
     twins: list[str] = []
@@ -100,4 +100,4 @@ def left_out(node_ids: Iterable[str], seed: int) -> set[str]:
 
 
 def _taken(cases: int) -> int:
-    return max(2, -(-cases // 3))
+    return -(-cases // 4)

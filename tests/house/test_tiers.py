@@ -41,12 +41,12 @@ def test_a_run_of_the_fast_tier_leaves_out_the_slow_and_no_other(request: pytest
     assert not wrong
 
 
-def test_a_sample_is_a_third_of_the_slow_cases_and_another_with_another_seed() -> None:
+def test_a_sample_is_a_quarter_of_the_slow_cases_and_another_with_another_seed() -> None:
     many = [f"tests/actors/test_hangs.py::test_any[{number}]" for number in range(30)]
     few = [f"tests/actors/test_hangs.py::test_other[{number}]" for number in range(3)]
     whole = ["tests/actors/test_hangs.py::test_one", *(f"tests/core/test_payload.py::test_any[{n}]" for n in range(9))]
     out = left_out([*many, *few, *whole], 1)
-    assert (len(out & set(many)), len(out & set(few)), len(out & set(whole))) == (20, 1, 0)
+    assert (len(out & set(many)), len(out & set(few)), len(out & set(whole))) == (22, 2, 0)
     assert out == left_out([*whole, *few, *many], 1)
     assert out != left_out([*many, *few, *whole], 2)
 
