@@ -8,6 +8,7 @@ import shutil
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.parse import quote
 
 import pytest
@@ -16,12 +17,14 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from antistrophe.dashboard import app
+from antistrophe.dashboard import stored as stored_module
 from antistrophe.dashboard.addresses import saga_path
 from antistrophe.dashboard.live import event
 from antistrophe.dashboard.rendering import environment
-from antistrophe.dashboard.views import VIEWS
+from antistrophe.dashboard.stored import StoredHome
+from antistrophe.dashboard.views import VIEWS, values_of
 from antistrophe.errors import RequestError
-from antistrophe.journal import journal_path
+from antistrophe.journal import growth, journal_path, open_store, statistics_follower
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.logs.attempt_output import AttemptOutput
 from antistrophe.logs.step_log import StepLog
@@ -83,6 +86,16 @@ def test_nothing_in_a_page_comes_from_another_host_or_is_a_script_in_it(home: Pa
         assert tag != "script" or (attributes.get("src") or "").startswith("/static/")
         for name in ("href", "src", "action"):
             assert (attributes.get(name) or "/").startswith(("/", "#"))
+
+
+@pytest.mark.parametrize("view", ["overview", "sagas", "steps"])
+def test_a_page_opens_the_journal_once(home: Path, view: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made anew each second for whoever looks."""
+    opening = Mock(side_effect=open_store)
+    for module in (stored_module, growth, statistics_follower):
+        monkeypatch.setattr(module, "open_store", opening)
+    assert values_of(view, StoredHome(home), {})["journal_problem"] is None
+    assert opening.call_count == 1
 
 
 def test_the_overview_shows_what_needs_a_person_first(home: Path) -> None:

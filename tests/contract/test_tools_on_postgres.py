@@ -20,7 +20,7 @@ from antistrophe.eventstore.reading import stored_stream
 from antistrophe.hosts.earlier_life import FILE_NAME, lease_of_run, leases_of_earlier_life, note_lease
 from antistrophe.journal import JournalPlace, SagaEvent, open_journal, open_store
 from antistrophe.journal.blocking import blocking
-from antistrophe.journal.growth import growth_of
+from antistrophe.journal.growth import growth_in, growth_of
 from antistrophe.journal.present_numbers import PresentNumbersReader
 from antistrophe.journal.statistics_follower import StatisticsFollower
 from antistrophe.linux.home_identity import renew_identity
@@ -149,13 +149,15 @@ def test_the_dashboard_shows_it_and_sees_each_change(tmp_path: Path, empty_postg
         with stored.look() as look:
             assert stored.counts(look)[SagaStatus.COMPLETED] == 1
             assert [saga.id for saga in find(look.journal, SagaFilter(), None).sagas] == ["one"]
-            assert attention(look, stored.counts(look), None, []) == []
-            assert dict(storage(look))["journal"]
+            growth = growth_in(look.database, look.place)
+            assert attention(look, stored.counts(look), None, [], growth) == []
+            assert dict(storage(growth))["journal"]
         run(journal, "two", *FORWARD)
         assert stored.signature() != before
         with stored.look() as look:
             assert stored.counts(look)[SagaStatus.COMPLETED] == 2
-        assert stored.statistics() is not None
+            assert stored.statistics(look) is not None
+            assert stored.counts(look)[SagaStatus.COMPLETED] == 2, "the look goes on"
     app = dashboard.app(tmp_path / "home", journal=empty_postgres)
     assert app.state.site.stored.url == empty_postgres
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -160,6 +162,26 @@ def test_a_parked_saga_is_seen_when_it_is_parked_and_each_span_once(home: Path, 
         ["execute Debit", "execute Credit", "compensate Debit"],
         ["saga transfer", "parked: a person has to act"],
     ]
+
+
+def test_spans_share_their_resource_and_the_context_of_their_parent(home: Path, journal: SqliteJournal) -> None:
+    """The encoder of OTLP asks each span for its resource's hash, which is the JSON of all attributes."""
+    exporter, resource = InMemorySpanExporter(), Resource({"service.name": "shop", "shops": (1, 2)}, "http://schema")
+    killed(journal, "a")
+    killed(journal, "b", traceparent="")
+    exported(home, exporter, resource=resource, from_start=True)
+    spans = exporter.get_finished_spans()
+    (shared,) = {id(span.resource): span.resource for span in spans}.values()
+    assert shared == resource == shared
+    assert (hash(shared), shared.schema_url, {shared: 1}[resource]) == (hash(resource), "http://schema", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Resource, "__hash__", None)  # to ask for it raises
+        sent = encode_spans(spans)
+    assert [each.resource.attributes[0].value.string_value for each in sent.resource_spans] == ["shop"]
+    for root in (span for span in spans if span.name.startswith("saga ")):
+        parents = [span.parent for span in spans if span.parent == root.context]
+        assert len(parents) > 1
+        assert all(parent is root.context for parent in parents)
 
 
 def test_what_the_callers_sampler_dropped_is_not_exported(home: Path, journal: SqliteJournal) -> None:

@@ -10,7 +10,7 @@ from antistrophe.dashboard.addresses import saga_path
 from antistrophe.dashboard.saga_filter import SagaFilter, find
 from antistrophe.dashboard.step_classes import StepClass
 from antistrophe.dashboard.stored import Look
-from antistrophe.journal.growth import growth_of
+from antistrophe.journal.growth import Growth
 from antistrophe.launcher.control_protocol import Failed, Restarting, State
 from antistrophe.narration.phrases import mebibytes
 from antistrophe.narration.times import age
@@ -35,14 +35,14 @@ class Attention:
 
 
 def attention(
-    look: Look, counts: dict[SagaStatus, int], state: State | None, classes: list[StepClass]
+    look: Look, counts: dict[SagaStatus, int], state: State | None, classes: list[StepClass], growth: Growth
 ) -> list[Attention]:
     """What needs a person, the worst first."""
     found = list(_of_system(state, sum(number for status, number in counts.items() if status.running)))
     found += _parked(look, counts[SagaStatus.FAILED])
     found += _waiting(look)
     found += [_of_class(each) for each in classes if each.crashes >= _CRASHES and each.crashes * 2 >= each.attempts]
-    found += _of_file(look)
+    found += _of_file(growth)
     return found
 
 
@@ -97,17 +97,15 @@ def _of_class(found: StepClass) -> Attention:
     return Attention("warn", f"{found.name} crashes again and again", text, "/steps")
 
 
-def _of_file(look: Look) -> list[Attention]:
-    growth = growth_of(look.place)
+def _of_file(growth: Growth) -> list[Attention]:
     if growth.log_bytes <= LARGE_LOG_BYTES:
         return []
     text = "A program reads for so long that the log can't be used anew: `fuser` names who has the file open."
     return [Attention("warn", f"The journal's log has {mebibytes(growth.log_bytes)}", text)]
 
 
-def storage(look: Look) -> list[tuple[str, str]]:
+def storage(growth: Growth) -> list[tuple[str, str]]:
     """What the journal takes, in pairs of words."""
-    growth = growth_of(look.place)
     said = [("journal", mebibytes(growth.file_bytes)), ("log", mebibytes(growth.log_bytes))]
     said += [("free in it", mebibytes(growth.free_bytes))] if growth.free_bytes > 1 << 20 else []
     if growth.sagas_a_day is not None:

@@ -28,6 +28,7 @@ WINDOW_S = 3_600.0
 """Statistics begin with what was written so many seconds before the first look."""
 
 MOST_RECORDS = 1_000
+_CATCH_UP_S = 0.05
 _STATE_S = 1.0
 _PROBE_S = 1.0
 
@@ -53,6 +54,7 @@ class StoredHome:
         self._counted = NOTHING_COUNTED
         self._counted_in: tuple[int, int] | None = None
         self._state: tuple[float, State | None] = (0.0, None)
+        self._following = threading.Lock()
         self._follower: StatisticsFollower | None = None
 
     @contextmanager
@@ -93,13 +95,13 @@ class StoredHome:
         """Whether a system of the home takes requests."""
         return isinstance(self.state(), Ready)
 
-    def statistics(self) -> StatisticsFollower | None:
-        """Statistics up to now, or on the way there; None where there is no journal that can be read."""
+    def statistics(self, look: Look) -> StatisticsFollower | None:
+        """Statistics up to this look, or on the way there; None where the journal can't be read."""
         try:
-            with self._lock:
+            with self._following:
                 if self._follower is None:
-                    self._follower = StatisticsFollower(stored_place(self.home, self.url), window_s=WINDOW_S)
-            self._follower.catch_up()
+                    self._follower = StatisticsFollower(look.place, window_s=WINDOW_S)
+                self._follower.catch_up_in(look.database, _CATCH_UP_S)
         except JournalError:
             return None
         return self._follower

@@ -12,6 +12,7 @@ from antistrophe.dashboard.saga_page import saga_page
 from antistrophe.dashboard.step_classes import StepClass, add_limits, step_classes
 from antistrophe.dashboard.stored import Look, StoredHome
 from antistrophe.errors import JournalError
+from antistrophe.journal.growth import growth_in
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.records import SagaMetadata, SagaStatus
 
@@ -29,13 +30,14 @@ def system_values(state: State | None) -> Values:
 
 def _overview(stored: StoredHome, look: Look, _query: Query) -> Values:
     counts = stored.counts(look)
-    classes = _classes(stored)
+    classes = _classes(stored, look)
+    growth = growth_in(look.database, look.place)
     return {
         "counts": counts,
-        "attention": attention(look, counts, stored.state(), classes),
+        "attention": attention(look, counts, stored.state(), classes, growth),
         "running": _running(look),
         "classes": [each for each in classes if each.failures or each.undo_failures][:6],
-        "storage": storage(look),
+        "storage": storage(growth),
     }
 
 
@@ -68,7 +70,7 @@ def _saga(stored: StoredHome, look: Look, query: Query) -> Values:
 
 
 def _steps(stored: StoredHome, look: Look, _query: Query) -> Values:
-    classes = _classes(stored)
+    classes = _classes(stored, look)
     add_limits(look, classes)
     return {"classes": classes}
 
@@ -77,8 +79,8 @@ def _processes(stored: StoredHome, look: Look, _query: Query) -> Values:
     return {"processes": processes(stored.home, look, stored.state())}
 
 
-def _classes(stored: StoredHome) -> list[StepClass]:
-    follower = stored.statistics()
+def _classes(stored: StoredHome, look: Look) -> list[StepClass]:
+    follower = stored.statistics(look)
     return [] if follower is None else step_classes(follower.statistics)
 
 

@@ -11,6 +11,7 @@ from antistrophe.journal.dialect import dialect_of
 from antistrophe.journal.opening import open_store
 from antistrophe.journal.place import JournalPlace, Where
 from antistrophe.journal.saga_counts import FINAL
+from antistrophe.storage.connection import SqlDatabase
 from antistrophe.storage.database import Database
 from antistrophe.storage.free_pages import can_shrink, free_pages
 from antistrophe.storage.postgres_size import stored_bytes
@@ -35,7 +36,13 @@ class Growth:
 
 def growth_of(where: Where) -> Growth:
     """Look at a journal's file. Raises JournalError."""
-    with closing(open_store(where, read_only=True)) as database, database.one_moment():
+    with closing(open_store(where, read_only=True)) as database:
+        return growth_in(database, JournalPlace.at(where))
+
+
+def growth_in(database: SqlDatabase, place: JournalPlace) -> Growth:
+    """The same of a journal that is open already, and is at that place."""
+    with database.one_moment():
         if isinstance(database, Database):
             page_bytes = int(database.row("PRAGMA page_size")[0])
             free, pages = free_pages(database)
@@ -56,7 +63,7 @@ def growth_of(where: Where) -> Growth:
     return Growth(
         file_bytes=pages * page_bytes,
         free_bytes=free * page_bytes,
-        log_bytes=JournalPlace.at(where).log_bytes(),
+        log_bytes=place.log_bytes(),
         can_shrink=shrinks,
         sagas_a_day=_rate(*last) if sagas else None,
         bytes_a_saga=(pages - free) * page_bytes / sagas if sagas else None,

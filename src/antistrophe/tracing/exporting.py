@@ -71,7 +71,7 @@ class TraceExport:
         self._home = Path(home).absolute()
         self._url = with_chosen_journal(Settings(), journal).journal
         self._exporter = exporter
-        self._resource = resource or Resource.create()
+        self._resource = _SharedResource(resource or Resource.create())
         self._lock = self._take()
         self._position = self._first(from_start)
         self._stopping = threading.Event()
@@ -134,7 +134,8 @@ class TraceExport:
 
     def _give(self, spans: Sequence[SagaSpan]) -> bool:
         try:
-            result = self._exporter.export([_readable(span, self._resource) for span in spans])
+            contexts = _Contexts()
+            result = self._exporter.export([_readable(span, contexts, self._resource) for span in spans])
         except Exception as error:  # an exporter is the application's own
             log.warning("the exporter of traces failed, and is tried again: %r", error)
             return False
@@ -193,12 +194,36 @@ def _spans_at(journal: StoredJournal, saga_id: str, seq: int) -> list[SagaSpan]:
     return newly_ended(spans_of(records), parked[-1] if parked else 0, seq)
 
 
-def _readable(span: SagaSpan, resource: Resource) -> ReadableSpan:
+class _SharedResource(Resource):
+    """The resource of all spans. The encoder of OTLP asks for its hash with each span, and the class that this one
+    inherits from makes that of all attributes as JSON."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(dict(resource.attributes), resource.schema_url)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+class _Contexts(dict[tuple[str, str, int, bool], SpanContext]):
+    """The contexts of some spans. Most spans of a saga have the same parent, whose context is made once."""
+
+    def of(self, place: TraceContext, *, is_remote: bool) -> SpanContext:
+        return self[place.trace_id, place.span_id, place.flags, is_remote]
+
+    def __missing__(self, key: tuple[str, str, int, bool]) -> SpanContext:
+        trace_id, span_id, flags, is_remote = key
+        made = self[key] = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote, TraceFlags(flags))
+        return made
+
+
+def _readable(span: SagaSpan, contexts: _Contexts, resource: Resource) -> ReadableSpan:
     status = Status(StatusCode.OK) if span.error is None else Status(StatusCode.ERROR, span.error)
     return ReadableSpan(
         name=span.name,
-        context=_context(span.context, is_remote=False),
-        parent=None if span.parent is None else _context(span.parent, is_remote=span.of_caller),
+        context=contexts.of(span.context, is_remote=False),
+        parent=None if span.parent is None else contexts.of(span.parent, is_remote=span.of_caller),
         resource=resource,
         attributes=span.attributes,
         events=[Event(each.name, each.attributes, _ns(each.at)) for each in span.events],
@@ -207,10 +232,6 @@ def _readable(span: SagaSpan, resource: Resource) -> ReadableSpan:
         end_time=_ns(span.ended_at),
         instrumentation_scope=_SCOPE,
     )
-
-
-def _context(place: TraceContext, *, is_remote: bool) -> SpanContext:
-    return SpanContext(int(place.trace_id, 16), int(place.span_id, 16), is_remote, TraceFlags(place.flags))
 
 
 def _ns(at: float) -> int:
