@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_refusals import JournalRefusals, WatchedGroup
@@ -13,7 +14,7 @@ from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import JournalError, SagaExistsError
-from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, open_journal
+from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, journal_in, open_store
 from antistrophe.journal.saga_owner import Ownership, SagaTakenError
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.messages import Configuration, Rejected, SagaOutcome, rejection
@@ -33,6 +34,9 @@ from antistrophe.saga.state import Saga, evolve, replay
 from antistrophe.scheduling.admission import AdmissionRank, rank_of
 from antistrophe.serialization.struct_dataclass import dataclass
 from antistrophe.settings import Settings
+
+if TYPE_CHECKING:
+    from antistrophe.hosts.stored_holders import StoredHolders
 
 SERVER_PATIENCE = 0.05
 """How much of a host's lease a call may wait for the server: what waits can't end attempts meanwhile."""
@@ -79,12 +83,12 @@ class JournalAccess:
         self._clock_offset_s = base.clock_offset_s
         self._shared = base.settings.journal is not None
         self._owner = ThisHost()
-        self._journal = open_journal(
+        self._store = open_store(
             JournalPlace.of_home(base.home, base.settings.journal),
             synchronous=base.settings.synchronous,
             patience_s=_patience_s(base.settings, patience_s),
-            owner=self._owner,
         )
+        self._journal = journal_in(self._store, owner=self._owner)
         self._refusals = JournalRefusals()
         self._group: WatchedGroup | None = None
         self.position = 0
@@ -152,6 +156,14 @@ class JournalAccess:
         """Whether another host owns the saga, or none does."""
         owned = self._journal.ownership(saga_id)
         return owned is not None and owned.host != self._owner.host
+
+    def holders(self) -> StoredHolders:
+        """The hosts whose clients hold the sagas of a shared journal."""
+        from antistrophe.hosts.stored_holders import StoredHolders  # needs psycopg, which is an extra
+        from antistrophe.storage.postgres_database import PostgresDatabase
+
+        assert isinstance(self._store, PostgresDatabase), "hosts share a journal in PostgreSQL"
+        return StoredHolders(self._store)
 
     def load(self, saga_id: str) -> Saga:
         """The saga, replayed from its journal entries. Raises SagaExistsError where it was purged."""

@@ -8,7 +8,9 @@ from typing import Any
 from antistrophe.actors.base import Handler, log
 from antistrophe.actors.membership.membership import MembershipActor
 from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.actors.supervisor.clients import Clients
 from antistrophe.actors.supervisor.dispatching import Dispatching
+from antistrophe.actors.supervisor.holders import Holders
 from antistrophe.actors.supervisor.live_sagas import LiveSagas
 from antistrophe.actors.supervisor.own_lease import OwnLease
 from antistrophe.actors.supervisor.ports import SupervisorPort
@@ -53,12 +55,14 @@ class AmongHosts:
         processes: ProcessKeeper,
         dispatching: Dispatching,
         journal: JournalAccess,
+        clients: Clients,
     ) -> None:
         self._supervisor = supervisor
         self._base = base
         self._sagas = sagas
         self._processes = processes
         self._journal = journal
+        self.holders = Holders(sagas, clients, journal)
         self._leases = ("", "")
         self._heard = 0
         self._handed_over: str | None = None
@@ -91,6 +95,8 @@ class AmongHosts:
         """Replace a membership actor that has died, and do what the lease asks for."""
         self.lease.look()
         now = self._supervisor.now()
+        if self.lease.held:
+            self.holders.look(now)
         if not self._process.is_alive() and now >= self._start_at:
             self._start_at = now + self._restarts.delay_s(now)
             log.error("the membership actor has died and is started again")
@@ -126,7 +132,8 @@ class AmongHosts:
     # --- for the request handler ---------------------------------------------------------------------------------
 
     def await_end(self, saga_id: str, waiter: Waiter) -> None:
-        """Have the waiter told the end of a saga that is another host's."""
+        """Have the waiter told the end of a saga that is another host's. Who waits for it holds it."""
+        self.holders.holds(saga_id, waiter.client_id)
         self._tell(AwaitElsewhere(saga_id, waiter))
 
     def stop_waiting(self, message: StopWaiting) -> None:
@@ -214,6 +221,7 @@ class AmongHosts:
         self._processes.host_id = self.lease.registration
         self._journal.host_is(self.lease.registration)
         self._sagas.hosts.host_is(self.lease.registration)
+        self.holders.joined_anew(self.lease.registration)
         self._take_in_own()
         if self._once_joined is not None:
             self._once_joined()
@@ -227,11 +235,15 @@ class AmongHosts:
             log.error("the sagas that are this host's can't be read: %s", error)
             return
         self._sagas.open(found)
+        for saga in found:
+            if (live := self._sagas.get(saga.id)) is not None:
+                self.holders.came(live)
 
     def _taken(self, saga_id: str) -> None:
         live = self._sagas.remove(saga_id)
         if live is None:
             return
         log.warning("saga %s is another host's by now", saga_id, extra={"saga_id": saga_id})
+        self.holders.gone(live)
         for waiter in (*live.waiters.values(), *live.late.values()):
             self.await_end(saga_id, waiter)

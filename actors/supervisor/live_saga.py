@@ -33,7 +33,8 @@ class LiveSaga:
     to when there was an actor already, which does not know of them. ``orphan``: the lease of an actor that is gone.
     ``actors``: how many actors it has had. ``request_ids``: of the requests that started it or took it over.
     ``holders``: the clients that have started or joined it. ``environment``: the digest of the application's
-    environment that its processes had last. ``unguarded``: why its code can't be loaded before it is changed.
+    environment that its processes had last. ``held_told``: whether other hosts of the journal take it for held here.
+    ``unguarded``: why its code can't be loaded before it is changed.
     """
 
     id: str
@@ -54,6 +55,7 @@ class LiveSaga:
     tell_again_s: float = TELL_AGAIN_S
     actors: int = 0
     holders: set[str] = field(default_factory=set)
+    held_told: bool = True
     environment: str | None = None
     unguarded: str | None = None
 

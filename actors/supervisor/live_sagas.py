@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-from collections.abc import Iterable, KeysView
+from collections.abc import Collection, Iterable, KeysView
 from typing import Any
 
 from antistrophe.actors.base import log
@@ -75,6 +75,11 @@ class LiveSagas:
     def ids(self) -> KeysView[str]:
         """The ids of all live sagas."""
         return self._sagas.keys()
+
+    @property
+    def all(self) -> Collection[LiveSaga]:
+        """All live sagas."""
+        return self._sagas.values()
 
     @property
     def room(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import fields
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.supervisor.clients import Clients
@@ -36,6 +36,9 @@ from antistrophe.records import SagaStatus
 from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
 from antistrophe.scheduling.admission import rank_of
 
+if TYPE_CHECKING:
+    from antistrophe.actors.supervisor.holders import Holders
+
 LONGEST_TEXT = 10_000
 """How many characters each text of an order may have. The texts are journaled, and shown with the saga."""
 
@@ -46,6 +49,8 @@ _OPTIONAL = {(CancelAsked, "reason"), (RetryAsked, "note"), (RelocateAsked, "not
 class Elsewhere(Protocol):
     """What reaches the hosts that share the journal with this one."""
 
+    @property
+    def holders(self) -> Holders: ...
     def await_end(self, saga_id: str, waiter: Waiter) -> None: ...
     def stop_waiting(self, message: StopWaiting) -> None: ...
     def order(self, order: SagaOrder) -> None: ...
@@ -117,7 +122,20 @@ class RequestHandler:
         elif not self._spec_of(live).same_definition(message.spec):
             self._reject(to, "SagaExistsError", f"saga {live.id!r} is live with another definition; choose another id")
         else:
+            return message.join or self._takes_over(message, to)
+        return False
+
+    def _takes_over(self, message: StartSaga, to: Waiter) -> bool:
+        """Whether no client on another host holds a saga that none here does. Else the sender is told. Of several
+        hosts that ask, one is the first."""
+        saga_id = message.spec.id
+        if self._elsewhere is None or self._elsewhere.holders.take_over(saga_id, to.client_id, message.request_id):
             return True
+        text = (
+            f"saga {saga_id!r} is live, and an application of another host of this journal has started or joined it:"
+            ' join it too, with if_live="join", or choose another id'
+        )
+        self._reject(to, "AlreadyExecutingError", text)
         return False
 
     def _join(self, message: StartSaga, live: LiveSaga) -> None:
@@ -127,16 +145,25 @@ class RequestHandler:
         if not self._clients.lives(live.client_id):
             live.client_id = message.client_id
             self._sagas.try_again(live)
-        live.holders.add(message.client_id)
+        self._hold(live, message.client_id)
+
+    def _hold(self, live: LiveSaga, client_id: str) -> None:
+        live.holders.add(client_id)
+        if self._elsewhere is not None:
+            self._elsewhere.holders.holds(live.id, client_id)
 
     def hold(self, message: HoldSagas, sender: Address) -> None:
         """A client says which sagas it holds."""
         found = [live for saga_id in message.saga_ids if (live := self._sagas.get(saga_id)) is not None]
+        ids = [live.id for live in found]
+        if self._elsewhere is not None:
+            others = set(message.saga_ids).difference(ids)
+            ids += self._elsewhere.holders.announced(others, message.client_id)
         for live in found:
-            live.holders.add(message.client_id)
+            self._hold(live, message.client_id)
         if message.last:
             self._clients.announced(message.client_id)
-        self._supervisor.send(sender, HeldSagas(message.correlation, tuple(live.id for live in found)))
+        self._supervisor.send(sender, HeldSagas(message.correlation, tuple(ids)))
 
     def _has_ended(self, saga_id: str) -> bool:
         """Whether the saga is final (it may be purged by now) although it still counts as live: the word of its actor
@@ -160,18 +187,15 @@ class RequestHandler:
             self._tell_outcome(saga.id, to)
 
     def _refuse_elsewhere(self, message: StartSaga, to: Waiter) -> bool:
-        """Whether the saga is live on another host, and the request neither joins it nor is the one that started it."""
+        """Whether the saga is live on another host, and the client does not hold it with this request: then it was told
+        so, or has to ask again."""
         saga_id = message.spec.id
-        if self._elsewhere is None or message.join or self._journal.request_id(saga_id) == message.request_id:
+        if self._elsewhere is None or self._has_ended(saga_id):
             return False
-        if self._has_ended(saga_id):
+        if message.join or self._journal.request_id(saga_id) == message.request_id:
+            self._elsewhere.holders.holds(saga_id, message.client_id, None if message.join else message.request_id)
             return False
-        text = (
-            f'saga {saga_id!r} is live on another host of this journal: join it, with if_live="join", or choose'
-            " another id"
-        )
-        self._reject(to, "AlreadyExecutingError", text)
-        return True
+        return not self._clients.all_announced(self._supervisor.now()) or not self._takes_over(message, to)
 
     def _start_new(self, message: StartSaga, to: Waiter) -> None:
         spec = message.spec
@@ -203,7 +227,7 @@ class RequestHandler:
         self._clients.heard(message.client_id)
         live = self._sagas.get(message.saga_id)
         if live is not None:
-            live.holders.add(message.client_id)
+            self._hold(live, message.client_id)
             self._wait_for(live, to)
         elif self._journal.knows(message.saga_id):
             self._tell_outcome(message.saga_id, to)
@@ -287,6 +311,8 @@ class RequestHandler:
             request_id = self._journal.request_id(message.saga_id) or ""
             live = self._sagas.add(message.saga_id, self._journal.rank(message.saga_id), request_id, message.client_id)
             live.urgent = True
+            if self._elsewhere is not None:
+                self._elsewhere.holders.came(live)
             self._order_live(live, order)
 
     def _order_live(self, live: LiveSaga, order: SagaOrder) -> None:

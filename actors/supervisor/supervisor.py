@@ -204,7 +204,7 @@ class SupervisorActor(RuntimeActor):
     def _join_hosts(self, base: Configuration, journal: JournalAccess) -> AmongHosts:
         from antistrophe.actors.supervisor.among_hosts import AmongHosts  # a journal in a file is this system's alone
 
-        return AmongHosts(self, base, self.sagas, self.processes, self.dispatching, journal)
+        return AmongHosts(self, base, self.sagas, self.processes, self.dispatching, journal, self.clients)
 
     def _start_registry(self, base: Configuration) -> None:
         self._registry = self.createActor(RegistryActor)
@@ -246,6 +246,8 @@ class SupervisorActor(RuntimeActor):
         self.clients.left(client_id)
         self.environments.left(client_id, self.sagas.environments_in_use())
         self.sagas.client_left(client_id)
+        if self._among is not None:
+            self._among.holders.client_left(client_id)
         self.processes.retire_client(client_id)
 
     def _on_introduce(self, message: Introduce, sender: Address) -> None:

@@ -137,6 +137,33 @@ def test_orders_and_waits_reach_the_host_that_has_the_saga(hosts: Hosts, stage: 
     assert seen(one, "ordered").status is SagaStatus.COMPENSATED
 
 
+def test_an_id_is_refused_on_every_host_while_a_client_lives_that_holds_it(hosts: Hosts, stage: Stage) -> None:
+    one, stays, two = hosts.open("one"), hosts.open("one"), hosts.open("two")
+    saga = stage.saga(stage.act("a", "gate:go"), saga_id="held")
+    one.start(saga)
+    until(lambda: stage.log.find("held", "begin"), "the step")
+    with pytest.raises(AlreadyExecutingError, match="another host"):
+        two.start(saga)
+    with pytest.raises(SagaExistsError):
+        two.start(stage.saga(stage.act("b"), saga_id="held"))
+    one.close()
+
+    def taken_over() -> bool:
+        try:
+            return two.start(saga).id == "held"
+        except AlreadyExecutingError:
+            return False
+
+    until(taken_over, "the end of the client that has started it, while its host lives")
+    for client in (stays, two):
+        with pytest.raises(AlreadyExecutingError):
+            client.start(saga)
+    joined = stays.start(saga, if_live="join")
+    stage.log.open_gate("go")
+    assert joined.result(timeout_s=30.0)
+    assert len(stage.log.find("held", "begin")) == 1
+
+
 def test_a_saga_starts_with_the_transaction_of_the_application_or_never(
     hosts: Hosts, stage: Stage, postgres_store_url: str
 ) -> None:

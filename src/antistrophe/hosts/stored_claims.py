@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from antistrophe.hosts.ownership import ClaimedSaga, Owners
+from antistrophe.hosts.stored_holders import HELD_BY
 from antistrophe.hosts.stored_hosts import DURABLY
 from antistrophe.records import SagaStatus
 from antistrophe.storage.portable_sql import NOT_BEGUN
@@ -29,8 +30,9 @@ _FIT_OR_FITS_NOBODY = f"""(({_FIT}) OR NOT EXISTS (
 _ALIVE = "EXISTS (SELECT FROM antistrophe.hosts WHERE id = ? AND ended IS NULL AND NOT draining)"
 # The rows of a host that holds its lease are never free, whatever a caller believes.
 _FREE = "NOT EXISTS (SELECT FROM antistrophe.hosts WHERE hosts.id = sagas.host AND ended IS NULL)"
-_TAKE = """
-    UPDATE antistrophe.sagas SET host = ?, token = token + 1, needs = '{}', owned_since = clock_timestamp()
+_TAKE = f"""
+    UPDATE antistrophe.sagas SET host = ?, token = token + 1, needs = '{{}}', owned_since = clock_timestamp(),
+        held_by = {HELD_BY}
     FROM free WHERE sagas.accepted = free.accepted RETURNING sagas.accepted, sagas.id, sagas.token, sagas.status"""
 
 
@@ -66,7 +68,7 @@ _CLAIM_ONE = f"""
 _MOVE_ON = f"""
     WITH durably AS (SELECT {DURABLY}), given AS (SELECT ?::text AS host, ?::text[] AS unfit, ?::text[] AS needs)
     UPDATE antistrophe.sagas SET host = NULL, token = token + 1, unfit = sagas.unfit || given.unfit,
-        needs = given.needs, owned_since = clock_timestamp()
+        needs = given.needs, owned_since = clock_timestamp(), held_by = {HELD_BY}
     FROM durably, given WHERE sagas.id = ? AND sagas.host = given.host AND token = ? AND finished IS NULL
     AND EXISTS (SELECT FROM antistrophe.hosts WHERE ended IS NULL AND NOT draining AND hosts.id <> given.host
         AND hosts.id <> ALL (sagas.unfit) AND given.needs <@ hosts.labels)

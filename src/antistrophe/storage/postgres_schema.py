@@ -186,6 +186,11 @@ _RETAINED = (
         ADD COLUMN retain_finished bigint""",
 )
 
+_HELD_BY = (
+    # The hosts whose clients hold the saga; NULL: the one that owns it.
+    f'ALTER TABLE {SCHEMA}.sagas ADD COLUMN held_by text[] COLLATE "C"',
+)
+
 POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (
     _JOURNAL + _EVENTS,
     _HOSTS,
@@ -194,6 +199,7 @@ POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (
     _ORDERS,
     _COPIES,
     _RETAINED,
+    _HELD_BY,
 )
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
 migration is never edited."""

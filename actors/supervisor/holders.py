@@ -1,0 +1,170 @@
+"""Which sagas the clients of this host hold, as far as the other hosts have to know it.
+
+A client holds what it has started or joined, until it leaves. Where a saga is held, another start of it is refused on
+every host. What this host has accepted counts as held by it; of all else it says in the saga's row that it holds it,
+and of everything that it holds it no more. What could not be said at once is said at one of the next looks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from antistrophe.actors.base import log
+from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.actors.supervisor.clients import Clients
+from antistrophe.actors.supervisor.live_saga import LiveSaga
+from antistrophe.actors.supervisor.live_sagas import LiveSagas
+from antistrophe.errors import JournalError
+
+_AT_ONCE = 500
+_LOOK_S = 60.0
+"""How often it is looked which sagas elsewhere have ended."""
+
+
+@dataclass(slots=True)
+class _Elsewhere:
+    """A saga of another host: the clients here that hold it, and the requests by which they started or took it over."""
+
+    clients: set[str] = field(default_factory=set)
+    request_ids: set[str] = field(default_factory=set)
+
+
+class Holders:
+    """Every saga that a client of this host holds. ``host_id``: the name of its lease, empty where it has none."""
+
+    def __init__(self, sagas: LiveSagas, clients: Clients, journal: JournalAccess) -> None:
+        self.host_id = ""
+        self._sagas = sagas
+        self._clients = clients
+        self._journal = journal
+        self._elsewhere: dict[str, _Elsewhere] = {}
+        self._to_tell: dict[str, None] = {}
+        self._look_at = 0.0
+
+    # --- who comes ---------------------------------------------------------------------------------------------
+
+    def take_over(self, saga_id: str, client_id: str, request_id: str) -> bool:
+        """Whether that client may hold the saga alone from now on: no other one does, on any host. The clients that
+        hold a live saga of this host are known to the caller. Raises JournalError."""
+        known = self._elsewhere.get(saga_id)
+        if known is not None and self._live_of(known.clients):
+            return request_id in known.request_ids
+        if not self._journal.holders().take_over(saga_id, self.host_id) and self._journal.knows(saga_id):
+            return False
+        if (live := self._sagas.get(saga_id)) is None:
+            self._elsewhere[saga_id] = _Elsewhere({client_id}, {request_id})
+        else:
+            live.held_told = True
+        return True
+
+    def holds(self, saga_id: str, client_id: str, request_id: str | None = None) -> None:
+        """That client holds the saga, beside others."""
+        live = self._sagas.get(saga_id)
+        if live is not None:
+            if live.held_told:
+                return
+        elif client_id:
+            known = self._elsewhere.setdefault(saga_id, _Elsewhere())
+            if request_id is not None:
+                known.request_ids.add(request_id)
+            if client_id in known.clients:
+                return
+            known.clients.add(client_id)
+        self._to_tell[saga_id] = None
+        self.tell()
+
+    def announced(self, saga_ids: Collection[str], client_id: str) -> list[str]:
+        """A client says what it holds. Returns which of these sagas, none of them live here, run elsewhere; all of them
+        where the database does not say."""
+        running = sorted(saga_ids)
+        with contextlib.suppress(JournalError):
+            running = sorted(self._journal.holders().unfinished(running))
+        for saga_id in running:
+            self._elsewhere.setdefault(saga_id, _Elsewhere()).clients.add(client_id)
+            self._to_tell[saga_id] = None
+        self.tell()
+        return running
+
+    # --- who goes ----------------------------------------------------------------------------------------------
+
+    def client_left(self, client_id: str) -> None:
+        """That client holds nothing any more."""
+        for live in self._sagas.all:
+            if client_id in live.holders and not self._live_of(live.holders):
+                self._to_tell[live.id] = None
+        for saga_id, known in list(self._elsewhere.items()):
+            if client_id in known.clients:
+                known.clients.discard(client_id)
+                if not self._live_of(known.clients):
+                    del self._elsewhere[saga_id]
+                    self._to_tell[saga_id] = None
+
+    # --- sagas that change hosts -------------------------------------------------------------------------------
+
+    def gone(self, live: LiveSaga) -> None:
+        """A saga is another host's by now."""
+        if clients := self._live_of(live.holders):
+            self._elsewhere[live.id] = _Elsewhere(clients, set(live.request_ids))
+        self._to_tell[live.id] = None
+
+    def came(self, live: LiveSaga) -> None:
+        """A saga is live here that was not accepted under this lease just now."""
+        live.held_told = False
+        self._to_tell[live.id] = None
+        if (known := self._elsewhere.pop(live.id, None)) is not None:
+            live.holders |= known.clients
+            live.request_ids |= known.request_ids
+
+    def joined_anew(self, host_id: str) -> None:
+        """This host has another lease: whatever its clients hold is held under that name."""
+        self.host_id = host_id
+        for live in self._sagas.all:
+            self.came(live)
+        self._to_tell.update(dict.fromkeys(self._elsewhere))
+
+    # --- what is told ------------------------------------------------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """Say what could not be said, and forget the sagas elsewhere that have ended."""
+        self.tell()
+        if now >= self._look_at and self._elsewhere:
+            self._look_at = now + _LOOK_S
+            with contextlib.suppress(JournalError):  # it is looked again
+                self._forget_ended()
+
+    def tell(self) -> None:
+        """Say in the rows of the sagas whether this host holds them."""
+        ids = list(self._to_tell)[:_AT_ONCE]
+        if not (ids and self.host_id):
+            return
+        held = {saga_id for saga_id in ids if self._is_held(saga_id)}
+        try:
+            stored = self._journal.holders()
+            for told, which in ((stored.hold, held), (stored.let_go, set(ids) - held)):
+                if which:
+                    told(sorted(which), self.host_id)
+        except JournalError as error:
+            log.debug("which sagas are held here is told later: %s", error)
+            return
+        for saga_id in ids:
+            del self._to_tell[saga_id]
+            if (live := self._sagas.get(saga_id)) is not None:
+                live.held_told = saga_id in held
+
+    def _forget_ended(self) -> None:
+        ids = list(self._elsewhere)[:_AT_ONCE]
+        running = self._journal.holders().unfinished(ids)
+        for saga_id in ids:
+            known = self._elsewhere.pop(saga_id)
+            if saga_id in running:
+                self._elsewhere[saga_id] = known  # at the end: the others come first next time
+
+    def _is_held(self, saga_id: str) -> bool:
+        live, known = self._sagas.get(saga_id), self._elsewhere.get(saga_id)
+        clients = live.holders if live is not None else known.clients if known is not None else ()
+        return bool(self._live_of(clients))
+
+    def _live_of(self, clients: Collection[str]) -> set[str]:
+        return {each for each in clients if self._clients.lives(each)}

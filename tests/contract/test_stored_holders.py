@@ -1,0 +1,117 @@
+"""Who holds a saga, as rows of PostgreSQL: of hosts that want it one gets it, and former owners are not forgotten."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from antistrophe.hosts.description import HostLoad, new_description
+from antistrophe.hosts.ownership import Owners
+from antistrophe.hosts.stored_claims import StoredClaims
+from antistrophe.hosts.stored_holders import StoredHolders
+from antistrophe.hosts.stored_hosts import StoredHosts
+from antistrophe.storage.postgres import PostgresDatabase, open_postgres
+from tests.contract.hosts_kit import add_sagas
+
+
+@pytest.fixture
+def database(empty_postgres: str) -> Iterator[PostgresDatabase]:
+    with contextlib.closing(open_postgres(empty_postgres)) as database:
+        yield database
+
+
+@pytest.fixture
+def holders(database: PostgresDatabase) -> StoredHolders:
+    return StoredHolders(database)
+
+
+def joined(database: PostgresDatabase, name: str) -> str:
+    host = new_description(name, [], "1.0", 10.0)
+    assert StoredHosts(database).register(host, HostLoad())
+    return host.id
+
+
+def claims(database: PostgresDatabase, host_id: str) -> StoredClaims:
+    return StoredClaims(database, host_id, [])
+
+
+def test_what_a_host_has_accepted_it_holds_until_it_lets_go_or_loses_its_lease(
+    database: PostgresDatabase, holders: StoredHolders
+) -> None:
+    one, two = joined(database, "one"), joined(database, "two")
+    add_sagas(database, one, ("s-1", "executing"), ("s-2", "executing"), ("s-3", "executing"))
+    assert not holders.take_over("s-1", two)
+    assert holders.take_over("s-1", one), "its own clients it knows itself"
+    holders.let_go(["s-1", "s-2", "unknown"], one)
+    assert [holders.take_over(saga_id, two) for saga_id in ("s-1", "s-2", "s-3", "unknown")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert not holders.take_over("s-1", one)
+    StoredHosts(database).hand_over(two)
+    assert holders.take_over("s-1", one)
+
+
+def test_several_hosts_hold_one_saga(database: PostgresDatabase, holders: StoredHolders) -> None:
+    one, two, three = (joined(database, name) for name in ("one", "two", "three"))
+    add_sagas(database, one, ("s", "executing"))
+    for _ in range(2):
+        holders.hold(["s"], two)
+    holders.let_go(["s"], one)
+    assert not holders.take_over("s", three)
+    for _ in range(2):
+        holders.let_go(["s"], two)
+    assert holders.take_over("s", three)
+
+
+def test_a_saga_that_changes_hosts_is_still_held_where_it_was(
+    database: PostgresDatabase, holders: StoredHolders
+) -> None:
+    one, two, three = (joined(database, name) for name in ("one", "two", "three"))
+    add_sagas(database, one, ("stolen", "accepted"), ("moved", "executing"))
+    assert claims(database, two).steal(Owners(full=(one,)), 10, waited_s=0.0)
+    assert claims(database, one).move_on("moved", 1)
+    assert [saga.saga_id for saga in claims(database, two).claim(Owners(nobody=True), 10)] == ["moved"]
+    assert [holders.take_over(saga_id, three) for saga_id in ("stolen", "moved")] == [False, False]
+    holders.let_go(["stolen", "moved"], two)
+    assert not holders.take_over("stolen", three), "its clients are at the host that has accepted it"
+    StoredHosts(database).hand_over(one)
+    assert [holders.take_over(saga_id, three) for saga_id in ("stolen", "moved")] == [True, True]
+
+
+def test_what_a_dead_host_leaves_is_nobodys_until_somebody_takes_part(
+    database: PostgresDatabase, holders: StoredHolders
+) -> None:
+    one, two, three = (joined(database, name) for name in ("one", "two", "three"))
+    add_sagas(database, one, ("s", "executing"))
+    add_sagas(database, None, ("of nobody", "accepted"))
+    StoredHosts(database).hand_over(one)
+    assert len(claims(database, two).claim(Owners(free=(one,), nobody=True), 10)) == 2
+    assert [holders.take_over(saga_id, three) for saga_id in ("s", "of nobody")] == [True, True]
+    assert not holders.take_over("s", two)
+
+
+def test_of_hosts_that_take_over_at_once_one_does(empty_postgres: str, database: PostgresDatabase) -> None:
+    gone = joined(database, "gone")
+    add_sagas(database, gone, *((f"s-{number}", "executing") for number in range(20)))
+    StoredHosts(database).hand_over(gone)
+    hosts = [joined(database, f"h{number}") for number in range(4)]
+
+    def take_all(host_id: str) -> list[str]:
+        with contextlib.closing(open_postgres(empty_postgres)) as own:
+            return [each for each in map("s-{}".format, range(20)) if StoredHolders(own).take_over(each, host_id)]
+
+    with ThreadPoolExecutor(4) as threads:
+        taken = [saga_id for each in threads.map(take_all, hosts) for saga_id in each]
+    assert sorted(taken) == sorted(f"s-{number}" for number in range(20))
+
+
+def test_only_what_runs_is_unfinished(database: PostgresDatabase, holders: StoredHolders) -> None:
+    add_sagas(database, None, ("runs", "executing"), ("parked", "failed"))
+    assert holders.unfinished(["runs", "parked", "unknown"]) == {"runs"}
+    assert holders.unfinished([]) == set()
