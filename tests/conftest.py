@@ -26,6 +26,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("measured", settings.get_profile("ci"), max_examples=20)  # of tests/house/test_coverage.py
 settings.register_profile("deep", settings.get_profile("ci"), max_examples=5_000)
 settings.load_profile("ci")  # before the tests are imported; --hypothesis-profile comes later, and wins
 

@@ -283,4 +283,4 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestPoolAgainstAModel = PoolMachine.TestCase
-TestPoolAgainstAModel.settings = settings(max_examples=200)  # two kinds of process in one model
+TestPoolAgainstAModel.settings = settings(max_examples=2 * settings().max_examples)  # two kinds of process in one model
