@@ -61,10 +61,11 @@ def kill_host(home: Path) -> None:
 def main(folder: Path, url: str) -> None:
     bank = str(folder / "bank")
     ask_bank(bank, "CREATE TABLE bookings(key TEXT PRIMARY KEY, account TEXT, amount INTEGER)")
-    others = [Popen([sys.executable, __file__, folder / name, url], stdin=PIPE, stdout=PIPE) for name in "bc"]
+    others = []
     with open_host(folder / "a", url) as here:
-        for program in others:
-            program.stdout.readline()  # it has started its transfers
+        for name in "bc":
+            others.append(Popen([sys.executable, __file__, folder / name, url], stdin=PIPE, stdout=PIPE))
+            others[-1].stdout.readline()  # it has started its transfers
         kill_host(folder / "c")
         print("host c is dead, amid", sum(each.host == "c" for each in here.get_running_sagas()), "transfers")
         here.wait_idle(timeout_s=60)
