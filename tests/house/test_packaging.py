@@ -81,11 +81,11 @@ def checkout(tmp_path: Path) -> Path:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     """The sdist, and the wheel that is made from it and not from the checkout, as `python -m build` does it."""
     folder = tmp_path_factory.mktemp("built")
-    backend(copy_to(folder / "checkout"), "sdist", folder)
+    build(copy_to(folder / "checkout"), "sdist", folder)
     (sdist,) = folder.glob("antistrophe-*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
-    backend(folder / sdist.name.removesuffix(".tar.gz"), "wheel", folder)
+    build(folder / sdist.name.removesuffix(".tar.gz"), "wheel", folder)
     (wheel,) = folder.glob("antistrophe-*.whl")
     return Distributions(sdist, wheel)
 
@@ -103,17 +103,15 @@ def copy_to(copy: Path) -> Path:
     return copy
 
 
-def backend(source: Path, kind: str, into: Path) -> None:
+def built_by_backend(source: Path, kind: str, into: Path) -> subprocess.CompletedProcess[str]:
     """Build with the setuptools of this environment: nothing is downloaded."""
     code = f"from setuptools import build_meta; build_meta.build_{kind}({str(into)!r})"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=False)
+
+
+def build(source: Path, kind: str, into: Path) -> None:
+    ran = built_by_backend(source, kind, into)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-
-
-def build(checkout: Path) -> subprocess.CompletedProcess[str]:
-    """Build a wheel into the copy, with the setuptools of this environment: nothing is downloaded."""
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", ".", "."]
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
 
 
 def test_the_wheel_has_the_actors_and_the_mark_of_typed_code(built: Distributions) -> None:
@@ -152,7 +150,7 @@ def test_a_checkout_that_lost_the_symlink_does_not_build(checkout: Path, lost: s
     link.unlink()
     if lost == "a file with the target's path":  # what is unpacked by tools that know no symlinks
         link.write_text("../../actors", "utf-8")
-    built = build(checkout)
+    built = built_by_backend(checkout, "wheel", checkout)
     assert built.returncode != 0
     assert "src/antistrophe/actors" in built.stdout + built.stderr
     assert not list(checkout.glob("*.whl"))
