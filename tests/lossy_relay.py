@@ -12,6 +12,8 @@ from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 _NAME = ".s.PGSQL.5432"
+_SYNC = b"S\0\0\0\4"
+"""The end of a statement with values. One without begins with Q."""
 
 
 class LossyRelay:
@@ -31,6 +33,7 @@ class LossyRelay:
         self._of_question = False
         self.refuses = False
         self.questions = 0
+        self.lost = 0
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
 
@@ -86,9 +89,10 @@ class LossyRelay:
     def _questions(self, client: socket.socket, server: socket.socket, loses: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(1 << 16):
-                self.questions += 1
+                self.questions += data.startswith(b"Q") or data.endswith(_SYNC)  # a large one comes in pieces
                 if self._word is not None and self._word in data:
                     self._word = None
+                    self.lost += 1
                     if self._of_question:
                         break
                     loses.set()  # from now on nothing that the server says here is passed on

@@ -27,7 +27,7 @@ class Batch:
         self._position = journal.position
         self._group = journal.group()
         self._until = until
-        self._sends: list[tuple[Address, Any]] = []
+        self._sends: list[tuple[Address, Callable[[int], Any]]] = []
         self._afterwards: list[Callable[[], object]] = []
         self.messages: list[tuple[str, Any]] = []
         self.before: dict[str, tuple[SagaActor | None, float | None]] = {}
@@ -50,7 +50,11 @@ class Batch:
 
     def send(self, to: Address, message: Any) -> None:
         """Send a message after the commit."""
-        self._sends.append((to, message))
+        self._sends.append((to, lambda _: message))
+
+    def send_made(self, to: Address, answer: Callable[[int], Any]) -> None:
+        """Send, after the commit, the answer that is made of the position then."""
+        self._sends.append((to, answer))
 
     def once_durable(self, do: Callable[[], object]) -> None:
         """Call ``do`` after the commit."""
@@ -60,7 +64,7 @@ class Batch:
         """Make everything durable, then send what waited. Raises JournalError; then nothing has happened."""
         self._group.commit()
         for to, message in self._sends:
-            send(to, message)
+            send(to, message(self._journal.position))
         for do in self._afterwards:
             do()
 

@@ -21,11 +21,10 @@ wakeup tells how late it is then. An order can't: whoever gave it hears at once 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The saga before and after some entries, and the journal position of the last of them."""
+    """The saga before and after some entries."""
 
     before: Saga | None
     after: Saga
-    position: int
 
 
 FIRST_TOKEN = 1
@@ -70,11 +69,6 @@ class Execution:
         """True while the journal refuses; ``refusal`` says why."""
         return self.refusal is not None
 
-    @property
-    def position(self) -> int:
-        """The journal position of the last change that this actor made or read."""
-        return self._journal.position
-
     def begin(self, message: BeginSaga) -> Change:
         """Accept a new saga and, where a process was granted, start its first attempt, in one commit. Raises
         SeqConflictError where the saga is in the journal already, JournalError where the journal refuses."""
@@ -82,9 +76,9 @@ class Execution:
         accepted = SagaAccepted(now, message.request_id, message.spec, self._host.wall())
         said: Input = Resumed() if message.grant is None else _granted(message.grant)
         entries, saga = transition(evolve(None, accepted), said, now)
-        position = self._journal.commit(None, saga, (accepted, *entries), self.token)
+        self._journal.commit(None, saga, (accepted, *entries), self.token)
         self._saga = saga
-        return Change(None, saga, position)
+        return Change(None, saga)
 
     def load(self, saga_id: str) -> None:
         """Read the saga from the journal, and decide what its last entry left undecided. Raises SagaTakenError where it
@@ -121,13 +115,13 @@ class Execution:
         if not entries:
             return None
         try:
-            position = self._journal.commit(before, after, entries, self.token)
+            self._journal.commit(before, after, entries, self.token)
         except JournalError as error:
             self.refusal = error
             self._keep(said)
             return None
         self._saga = after
-        return Change(before, after, position)
+        return Change(before, after)
 
     def keep_overdue(self, passed: TimePassed) -> bool:
         """While the journal refuses: whether the current attempt is past its limit, and nothing is known of its end. It

@@ -72,6 +72,8 @@ class HostedSagas:
 
     def take(self, saga_id: str, message: Any) -> None:
         """Handle a message as a part of the present batch. None: the saga's alarm has gone off."""
+        if self._batch is not None and saga_id in self._batch.before and saga_id not in self._actors:
+            self.settle()  # its actor has left: another one reads the saga, and so what that one has written
         batch = self._batch
         if batch is None:
             batch = self._batch = Batch(self._journal, self.now() + LONGEST_S)
@@ -135,6 +137,13 @@ class HostedSagas:
             self._process.send(to, message)
         else:
             self._batch.send(to, message)
+
+    def send_made(self, to: Address, answer: Callable[[int], Any]) -> None:
+        """See ``SagaHostPort``."""
+        if self._batch is None:
+            self._process.send(to, answer(self._journal.position))
+        else:
+            self._batch.send_made(to, answer)
 
     def once_durable(self, do: Callable[[], object]) -> None:
         """See ``SagaHostPort``."""

@@ -93,16 +93,15 @@ class JournalAccess:
         self._group: WatchedGroup | None = None
         self.position = 0
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int = 1) -> int:
-        """Make the entries between two states durable, with their events. Returns the position of the last entry.
-        Raises SeqConflictError if another actor has gone on with this saga, and SagaTakenError if this host does not
-        own it by that token."""
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int = 1) -> None:
+        """Make the entries between two states durable, with their events. Raises SeqConflictError if another actor has
+        gone on with this saga, and SagaTakenError if this host does not own it by that token."""
         seq = 0 if before is None else before.seq
         self._owner.token = token
         # Rows that several hosts write have the time of the server, by which all of them go; their own ones may differ.
         ahead_s = 0.0 if self._shared else time.time() - time.monotonic() - self._clock_offset_s
         try:
-            self.position = self._journal.append(
+            position = self._journal.append(
                 after.id,
                 expected_seq=seq,
                 entries=entries,
@@ -113,9 +112,10 @@ class JournalAccess:
         except JournalError as error:
             self._refusals.refused(error)
             raise
+        if position:  # else its group tells, once it is committed
+            self.position = position
         if self._group is None or not self._group.is_open:
             self._refusals.taken()
-        return self.position
 
     @property
     def commits(self) -> tuple[int, float]:
@@ -124,8 +124,11 @@ class JournalAccess:
 
     def group(self) -> WatchedGroup:
         """A new group of commits that become durable together."""
-        self._group = WatchedGroup(self._journal.group(), self._refusals)
+        self._group = WatchedGroup(self._journal.gathering_group(), self._refusals, self._reached)
         return self._group
+
+    def _reached(self, position: int) -> None:
+        self.position = position
 
     def accept_waiting(self, request_id: str, spec: SagaSpec, now: float, why: str) -> int:
         """Accept a saga that has to wait until it is admitted."""
@@ -137,7 +140,8 @@ class JournalAccess:
         for entry in entries:
             saga = evolve(saga, entry)
         assert saga is not None
-        return self.commit(None, saga, entries)
+        self.commit(None, saga, entries)
+        return self.position
 
     def host_is(self, host_id: str) -> None:
         """This host has that id among those that share the journal."""

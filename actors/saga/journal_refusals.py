@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from antistrophe.actors.base import log
 from antistrophe.errors import JournalError
-from antistrophe.journal import GroupCommit
+from antistrophe.journal import Group
 
 _TOLD_AGAIN_S = 10.0
 """A refusal so soon after another one that was told is told only if it lasts."""
@@ -42,9 +43,11 @@ class WatchedGroup:
     """A group of commits; see ``GroupPort``. Where the file refuses it, its commits are made again one by one, and each
     notes that by itself."""
 
-    def __init__(self, group: GroupCommit, refusals: JournalRefusals) -> None:
+    def __init__(self, group: Group, refusals: JournalRefusals, reached: Callable[[int], None]) -> None:
+        """``reached`` is told the position of the last entry, where the commit alone has written it."""
         self._group = group
         self._refusals = refusals
+        self._reached = reached
         self.is_open = False
 
     @property
@@ -63,6 +66,8 @@ class WatchedGroup:
         self._group.commit()
         if wrote:
             self._refusals.taken()
+        if self._group.position is not None:
+            self._reached(self._group.position)
 
     def roll_back(self) -> None:
         """See ``GroupPort``."""

@@ -32,6 +32,10 @@ class SagaHostPort(Protocol):
     def send(self, to: Address, message: Any) -> None:
         """Send a message, once everything that was journaled before is durable."""
 
+    def send_made(self, to: Address, answer: Callable[[int], Any]) -> None:
+        """Send the answer that is made of the journal's position, which is known once everything that was journaled
+        before is durable. It is sent in turn with other messages."""
+
     def once_durable(self, do: Callable[[], object]) -> None:
         """Call ``do``, once everything that was journaled before is durable."""
 
@@ -43,14 +47,15 @@ class SagaHostPort(Protocol):
 
 
 class JournalPort(Protocol):
-    """The journal of sagas. ``position``: the place in the journal of the last entry that was written or read here."""
+    """The journal of sagas. ``position``: the place in the journal of the last entry that was written or read here;
+    what is not durable yet need not count."""
 
     position: int
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> int:
-        """Append the entries between two states of a saga. Returns the position of the last one. Raises
-        SeqConflictError where somebody else has appended to this saga, SagaTakenError where this host does not own it
-        by that token, JournalError where the journal refuses."""
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> None:
+        """Append the entries between two states of a saga. Raises SeqConflictError where somebody else has appended to
+        this saga, SagaTakenError where this host does not own it by that token, JournalError where the journal
+        refuses."""
 
     def take(self, saga_id: str) -> tuple[Saga, int]:
         """The saga as its entries tell it, for the actor that goes on with it, and the token by which this host owns
@@ -68,7 +73,8 @@ class GroupPort(Protocol):
         """Let the following commits take part."""
 
     def commit(self) -> None:
-        """Make all of them durable. Raises JournalError; then none of them counts."""
+        """Make all of them durable. Raises JournalError; then none of them counts. A group may write all that it has
+        only now, so that a conflict is told here, too."""
 
     def roll_back(self) -> None:
         """Undo all of them."""

@@ -101,7 +101,7 @@ class SagaActor:
             self._go(SagaEnded(message.spec.id, None, str(error), type(error).__name__))
             return
         if message.acknowledge is not None:
-            self._waiters.accepted(message.acknowledge, change.position)
+            self._waiters.accepted(message.acknowledge)
         if message.grant is not None:
             self._give_back_unless_used(message.grant.lease)
         self._lease_asked = message.asked
@@ -181,7 +181,7 @@ class SagaActor:
             self._waiters.rejected(to, type(self._run.refusal).__name__, str(self._run.refusal))
             self._set_wake()
         else:
-            self._waiters.done(to, self._run.position, effect=change is not None)
+            self._waiters.done(to, effect=change is not None)
         return change
 
     def wake(self) -> None:
@@ -307,7 +307,7 @@ class SagaActor:
     def _tell_outcome(self) -> None:
         outcome = outcome_of(self._run.saga)
         assert outcome is not None, "only a saga that ended or is parked has an outcome"
-        self._waiters.ended(outcome, self._run.position)
+        self._waiters.ended(outcome)
         self._go(SagaEnded(outcome.saga_id, outcome.status, returned=self._returned))
 
     def _sleep(self, until: float | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from antistrophe.messages import Accepted, Address, Done, Rejected, SagaOutcome, Waiter
@@ -13,6 +15,9 @@ class Sender(Protocol):
 
     def send(self, to: Address, message: Any) -> None:
         """Send a message."""
+
+    def send_made(self, to: Address, answer: Callable[[int], Any]) -> None:
+        """Send the answer that is made of the journal's position."""
 
 
 class Waiters:
@@ -37,17 +42,17 @@ class Waiters:
         """Add waiters. One that waits already is not told twice."""
         self._waiters |= {waiter.correlation: waiter for waiter in waiters}
 
-    def accepted(self, to: Waiter, position: int) -> None:
-        self._sender.send(to.address, Accepted(to.correlation, self._saga_id, position))
+    def accepted(self, to: Waiter) -> None:
+        self._sender.send_made(to.address, lambda position: Accepted(to.correlation, self._saga_id, position))
 
     def rejected(self, to: Waiter, error: str, text: str) -> None:
         self._sender.send(to.address, Rejected(to.correlation, error, text))
 
-    def done(self, to: Waiter, position: int, *, effect: bool) -> None:
-        self._sender.send(to.address, Done(to.correlation, position, effect))
+    def done(self, to: Waiter, *, effect: bool) -> None:
+        self._sender.send_made(to.address, lambda position: Done(to.correlation, position, effect))
 
-    def ended(self, outcome: Outcome, position: int) -> None:
+    def ended(self, outcome: Outcome) -> None:
         """Tell all who wait, once."""
         for waiter in self.waiters:
-            self._sender.send(waiter.address, SagaOutcome(waiter.correlation, outcome, position))
+            self._sender.send_made(waiter.address, partial(SagaOutcome, waiter.correlation, outcome))
         self._waiters.clear()

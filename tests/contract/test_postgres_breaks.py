@@ -18,13 +18,14 @@ from pathlib import Path
 import pytest
 
 from antistrophe.errors import AntistropheError, JournalError
+from antistrophe.journal.group import Group
 from antistrophe.journal.postgres import PostgresJournal
 from antistrophe.storage.postgres import open_postgres
 from tests.benchmarks.made_sagas import Append, appends
 from tests.lossy_relay import LossyRelay
 
 LASTS_S = float(os.environ.get("ANTISTROPHE_BREAKS_S", "2"))
-WORDS = (b"append_1", b"BEGIN", b"COMMIT\0", b"pg_advisory", b"nextval", b"max(version)")
+WORDS = (b"append_1", b"append_group_1", b"BEGIN", b"COMMIT\0")
 ENDED = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = ?"
 
 
@@ -64,7 +65,7 @@ class Writer:
                 self.written += sagas
 
     def _group(self, journal: PostgresJournal, together: Sequence[Append]) -> bool:
-        group = journal.group()
+        group: Group = journal.group() if self._random.random() < 0.5 else journal.gathering_group()
         group.open()
         try:
             for each in together:
@@ -72,8 +73,7 @@ class Writer:
             group.commit()
         except JournalError:
             self.refused += 1
-            if journal._server.is_shared:
-                group.roll_back()
+            group.roll_back()
             return False
         return True
 

@@ -74,6 +74,9 @@ class Host:
     def send(self, to: Any, message: Any) -> None:
         self.sent.append((to, message))
 
+    def send_made(self, to: Any, answer: Callable[[int], Any]) -> None:
+        self.send(to, answer(self.position))
+
     def once_durable(self, do: Callable[[], object]) -> None:
         do()
 
@@ -83,13 +86,12 @@ class Host:
     def leave(self, saga_id: str) -> None:
         self.actor = self.alarm = None
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> int:
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> None:
         if self.full:
             self.refused += 1
             raise JournalError("the disk is full")
         self.entries += entries
         self.position = len(self.entries)
-        return self.position
 
     def take(self, saga_id: str) -> tuple[Saga, int]:
         return replay(self.entries), 7

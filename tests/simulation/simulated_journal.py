@@ -42,7 +42,7 @@ class SimulatedJournal:
         self._group: SimulatedGroup | None = None
         self.position = len(world.journal)
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> int:
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> None:
         """See ``JournalPort``."""
         try:
             written = self._seen()
@@ -62,7 +62,6 @@ class SimulatedJournal:
         self.position = len(written) + len(entries)
         if self._world.chances.strikes(Fault.ACTOR_FAILED):
             raise ActorBugError
-        return self.position
 
     def take(self, saga_id: str) -> tuple[Saga, int]:
         """See ``JournalPort``."""

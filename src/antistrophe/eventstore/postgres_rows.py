@@ -18,11 +18,8 @@ from antistrophe.eventstore.backend import NewEvent
 from antistrophe.storage.database import now_us
 from antistrophe.storage.portable_sql import SCHEMA
 from antistrophe.storage.postgres_database import PostgresDatabase
+from antistrophe.storage.postgres_functions import EVENT_LOCKS, SEVERAL_STREAMS
 
-_LOCKS = 0x65766E74
-"""The first number of our advisory locks ("evnt"). The second is that of a stream's name, or ``_SEVERAL``."""
-
-_SEVERAL = -1
 _NAMES = 4096
 """So many locks there are for all names. The server has room for some thousands, and one transaction may write to any
 number of streams. Two streams with the same number wait for each other, and no more than that."""
@@ -57,15 +54,21 @@ def check_storable(stream: str) -> None:
         )
 
 
+def locks_of(streams: Collection[str]) -> list[int]:
+    """The second numbers of the locks of these streams, in the order in which they are taken. Where there are several,
+    ``SEVERAL_STREAMS`` is shared first."""
+    return sorted({_number_of(stream) for stream in streams})
+
+
 def lock_streams(database: PostgresDatabase, streams: Collection[str] | None) -> None:
     """Begin to write to these streams in the open transaction, and wait for whoever does. None: to streams that are not
     known yet, each of which is locked by ``lock_stream``."""
     if streams is None:
-        database.row("SELECT pg_advisory_xact_lock(?::int, ?::int)", (_LOCKS, _SEVERAL))
+        database.row("SELECT pg_advisory_xact_lock(?::int, ?::int)", (EVENT_LOCKS, SEVERAL_STREAMS))
         return
-    numbers = sorted({_number_of(stream) for stream in streams})
+    numbers = locks_of(streams)
     if len(numbers) > 1:
-        database.row("SELECT pg_advisory_xact_lock_shared(?::int, ?::int)", (_LOCKS, _SEVERAL))
+        database.row("SELECT pg_advisory_xact_lock_shared(?::int, ?::int)", (EVENT_LOCKS, SEVERAL_STREAMS))
     for number in numbers:
         _lock(database, number)
 
@@ -120,7 +123,7 @@ def _row(stream: str, version: int, event: NewEvent, now: int) -> tuple[Any, ...
 
 
 def _lock(database: PostgresDatabase, number: int) -> None:
-    database.row("SELECT pg_advisory_xact_lock(?::int, ?::int)", (_LOCKS, number))
+    database.row("SELECT pg_advisory_xact_lock(?::int, ?::int)", (EVENT_LOCKS, number))
 
 
 def _number_of(stream: str) -> int:

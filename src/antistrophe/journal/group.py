@@ -4,9 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 from antistrophe.errors import CommitUnknownError
 from antistrophe.storage.connection import SqlDatabase
+
+
+class Group(Protocol):
+    """Appends between ``open`` and ``commit`` become durable together."""
+
+    @property
+    def begun(self) -> bool:
+        """There was an append."""
+
+    @property
+    def broken(self) -> bool:
+        """An append has failed, so that the group can only be rolled back."""
+
+    @property
+    def position(self) -> int | None:
+        """The position of the last entry, where the commit itself has written it; None where each append has told."""
+
+    def open(self) -> None:
+        """Let appends take part from now on."""
+
+    def commit(self) -> None:
+        """Make all of them durable. Raises JournalError; then none of them counts, and the journal stays usable.
+        CommitUnknownError says that all of them may count: each tells that, where it is made again as it was."""
+
+    def roll_back(self) -> None:
+        """Undo all of them."""
 
 
 class GroupCommit:
@@ -16,6 +43,9 @@ class GroupCommit:
     can't be committed any more: the failed append may have left a part of its rows in the transaction. ``begun``: an
     append has opened the transaction.
     """
+
+    position: int | None = None
+    """See ``Group``."""
 
     def __init__(self, database: SqlDatabase, unknown: Callable[[], None] | None = None) -> None:
         """``unknown`` is called where nobody can say whether the group was committed."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from antistrophe.errors import JournalError
 from antistrophe.journal.dialect import dialect_of
 from antistrophe.journal.erasing import erase
-from antistrophe.journal.group import GroupCommit
+from antistrophe.journal.group import Group, GroupCommit
 from antistrophe.journal.journal import JournalRecord, PackedEntry, SagaPage
 from antistrophe.journal.paging import check_page
 from antistrophe.journal.retention import Purge, Purgeable
@@ -69,6 +69,10 @@ class JournalQuestions(Protocol):
     def group(self) -> GroupCommit:
         """Make a group for appends that share one transaction."""
         return GroupCommit(self._database)
+
+    def gathering_group(self) -> Group:
+        """See ``StoredJournal``. Each append is written at once here."""
+        return self.group()
 
     def load(self, saga_id: str) -> tuple[Entry, ...]:
         """See ``Journal``."""

@@ -9,13 +9,11 @@ from __future__ import annotations
 import builtins
 from collections.abc import Sequence
 
-from antistrophe.errors import CommitUnknownError
-from antistrophe.eventstore.postgres_rows import insert_events, lock_streams
+from antistrophe.journal.gathering_group import GatheringGroup
 from antistrophe.journal.group import GroupCommit
-from antistrophe.journal.journal import Row, SagaEvent, by_stream, check_append
+from antistrophe.journal.journal import Row, SagaEvent, check_append
 from antistrophe.journal.journal_questions import LIVE, JournalQuestions
-from antistrophe.journal.packed_append import pack_append
-from antistrophe.journal.postgres_append import Append, PostgresAppends
+from antistrophe.journal.postgres_append import PostgresAppends
 from antistrophe.journal.saga_owner import Ownership, SagaOwner
 from antistrophe.journal.texts import NoTexts
 from antistrophe.records import SagaStatus
@@ -38,7 +36,8 @@ class PostgresJournal(JournalQuestions):
     None, for tools: nobody is asked whose a saga is, and a new one has no owner. ``read_only`` and ``patience_s`` mean
     what they mean in ``open_postgres``.
 
-    An append of entries is one statement and one round trip. With events, and in a group, a transaction is around it.
+    An append is one statement and one round trip, and so is the commit of a ``gathering_group``. In a ``group`` a
+    transaction is around the appends.
     """
 
     def __init__(
@@ -71,29 +70,22 @@ class PostgresJournal(JournalQuestions):
         """See ``Journal``. Raises SagaTakenError where the saga belongs to another host, and CommitUnknownError where
         the answer was lost and the server can't be asked; the same append, made again, tells what became of it."""
         check_append(saga_id, expected_seq, entries, row)
-        rows, shape = pack_append(saga_id, expected_seq, entries, row, ahead_s)
-        append = Append(saga_id, expected_seq, rows, entries[0], shape, row)
-        if not events and not self._server.is_shared:
-            return self._appends.write(append)
-        try:
-            with self._server.transaction():
-                return self._append_in(append, events)
-        except CommitUnknownError:
-            self._appends.are_unknown()
-            raise
-
-    def _append_in(self, append: Append, events: Sequence[SagaEvent]) -> int:
-        runs = by_stream(events)
-        if runs:
-            lock_streams(self._server, {stream for stream, _ in runs})
-        position = self._appends.write_in(append)
-        for stream, run in runs:
-            insert_events(self._server, stream, run)
-        return position
+        append = self._appends.made(saga_id, expected_seq, entries, events, row, ahead_s)
+        if self._appends.gathered is not None:
+            self._appends.gathered.append(append)
+            return 0
+        if not self._server.is_shared:
+            return self._appends.write((append,))
+        with self._server.transaction():
+            return self._appends.write_in(append)
 
     def group(self) -> GroupCommit:
         """Make a group for appends that share one transaction."""
         return GroupCommit(self._server, self._appends.are_unknown)
+
+    def gathering_group(self) -> GatheringGroup:
+        """See ``StoredJournal``."""
+        return GatheringGroup(self._appends)
 
     def head(self) -> int:
         """See ``Journal``. It is the last entry that a reader by positions may read now, also where it is purged."""

@@ -16,7 +16,7 @@ from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import JournalError, RequestError
 from antistrophe.journal.journal import SeqConflictError
 from antistrophe.journal.packed_append import pack_append
-from antistrophe.journal.postgres_append import CALL, Append
+from antistrophe.journal.postgres_statement import CALL, Append
 from antistrophe.journal.tombstones import digest_of, purged_in, was_purged
 from antistrophe.saga.entries import Entry, SagaAccepted, SagaWaits
 from antistrophe.saga.listed import row_after
@@ -49,7 +49,7 @@ def accept_in(connection: psycopg.Connection[Any], spec: SagaSpec, request_id: s
         table, clock = asked(_TABLE)
         _check(None if table is None else asked(_VERSION))
         append = _acceptance(spec, request_id, clock if now is None else now)
-        found = asked(for_postgres(CALL), append.values(None, None))
+        found = asked(for_postgres(CALL), append.values(None))
         return _position(append, found, asked(_PURGED, (digest_of(spec.id),)) if found[0] == "purged" else None)
 
 
@@ -65,7 +65,7 @@ async def accept_in_async(
         table, clock = await asked(_TABLE)
         _check(None if table is None else await asked(_VERSION))
         append = _acceptance(spec, request_id, clock if now is None else now)
-        found = await asked(for_postgres(CALL), append.values(None, None))
+        found = await asked(for_postgres(CALL), append.values(None))
         tombstone = await asked(_PURGED, (digest_of(spec.id),)) if found[0] == "purged" else None
         return _position(append, found, tombstone)
 

@@ -1,34 +1,26 @@
 """Writes appends to the journal in PostgreSQL, and finds out what became of those whose answer was lost.
 
-An append is one statement. It may be sent again as it is: if the first one was done after all, the saga is no longer at
-the expected seq, and what stands there is compared byte by byte with what was sent. If it comes late, it finds the same
-condition unmet, and does nothing. So nothing is written twice, and nothing is reported as unwritten that was.
+An append is one statement, and so are several that count together. It may be sent again as it is: if the first one was
+done after all, the saga is no longer at the expected seq, and what stands there is compared byte by byte with what was
+sent. If it comes late, it finds the same condition unmet, and does nothing. So nothing is written twice, and nothing is
+reported as unwritten that was.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from antistrophe.errors import CommitUnknownError, JournalBusyError, JournalError, RequestError
-from antistrophe.journal.journal import Row, SeqConflictError
-from antistrophe.journal.journal_questions import LIVE
+from antistrophe.journal.journal import Row, SagaEvent, SeqConflictError, by_stream
+from antistrophe.journal.packed_append import pack_append
+from antistrophe.journal.postgres_statement import Append, statement
 from antistrophe.journal.saga_owner import SagaOwner, SagaTakenError
-from antistrophe.journal.shapes import Shape
-from antistrophe.journal.tombstones import Tombstones, digest_of, was_purged
+from antistrophe.journal.tombstones import Tombstones, was_purged
 from antistrophe.saga.entries import Entry, SagaAccepted
-from antistrophe.saga.listed import Listed
-from antistrophe.storage.portable_sql import SCHEMA
 from antistrophe.storage.postgres_database import PostgresDatabase
-
-CALL = (
-    f"SELECT outcome, xid, at_position, at_seq, at_host, at_token FROM {SCHEMA}.append_1(?::text, ?::bigint, ?::text,"
-    " ?::bigint, ?::bigint, ?::bigint[], ?::text[], ?::bytea[], ?::bytea, ?::boolean, ?::text, ?::boolean, ?::boolean,"
-    " ?::text, ?::text, ?::text, ?::text, ?::text[], ?::bytea, ?::bytea, ?::bytea)"
-)
-"""The statement of an append. ``Append.values`` are its values."""
+from antistrophe.storage.postgres_functions import REFUSED
 
 _WRITTEN = "SELECT position, at, kind, entry FROM journal WHERE saga_id = ? AND seq > ? AND seq <= ? ORDER BY seq"
 _PROOF = "SELECT 1 FROM journal WHERE position = ? AND saga_id = ? AND seq = ? AND entry = ?"
@@ -37,53 +29,9 @@ _AGAIN_S = 0.05
 _TIMES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
-    """What one append writes: the rows of its entries as ``pack_append`` makes them, and the row of the saga."""
-
-    saga_id: str
-    expected_seq: int
-    rows: Sequence[Sequence[Any]]
-    first: Entry
-    shape: Shape | None
-    row: Row
-
-    @property
-    def name(self) -> tuple[str, int]:
-        """What tells it from other appends: the saga, and the seq that it goes on from."""
-        return self.saga_id, self.expected_seq
-
-    def values(self, owner: SagaOwner | None, wait_ms: int | None) -> list[Any]:
-        """The values of the statement."""
-        row, accepted = self.row, self.first if isinstance(self.first, SagaAccepted) else None
-        accepts = accepted is not None
-        return [
-            self.saga_id,
-            self.expected_seq,
-            None if owner is None else owner.host,
-            None if owner is None or accepts else owner.token_of(self.saga_id),
-            wait_ms,
-            [each[2] for each in self.rows],
-            [each[3] for each in self.rows],
-            [each[4] for each in self.rows],
-            self.rows[-1][5],
-            not (isinstance(row, Listed) and not row.changed),
-            row.status.value,
-            row.status.value in LIVE,
-            row.status.final,
-            _searchable(row.error),
-            _searchable(row.waiting),
-            None if accepted is None else accepted.request_id,
-            None if accepted is None else _searchable(accepted.spec.name),
-            [] if accepted is None else sorted({label for step in accepted.spec.steps for label in step.runs_on}),
-            digest_of(self.saga_id) if accepts else None,
-            None if self.shape is None else self.shape.name,
-            None if self.shape is None else self.shape.packed,
-        ]
-
-
 class PostgresAppends:
-    """The appends of one connection. ``owner``: the host that writes; None: whoever knows the seq may."""
+    """The appends of one connection. ``owner``: the host that writes; None: whoever knows the seq may. ``gathered``:
+    those that the commit of a group is to write; None outside of such a group."""
 
     def __init__(self, database: PostgresDatabase, owner: SagaOwner | None) -> None:
         self._database = database
@@ -91,39 +39,68 @@ class PostgresAppends:
         self._tombstones = Tombstones(database)
         self._unknown: dict[str, set[int]] = {}
         self._transaction: tuple[int, list[tuple[str, int]]] = (0, [])
+        self.gathered: list[Append] | None = None
 
-    def write(self, append: Append) -> int:
-        """Write an append in a transaction of its own. Returns the position of the last entry. Raises
-        CommitUnknownError where nobody can say whether it was written; to make the same append again tells."""
-        self._refuse_unstorable(append)
-        values = append.values(self._owner, self._database.lock_ms)
+    def made(
+        self,
+        saga_id: str,
+        expected_seq: int,
+        entries: Sequence[Entry],
+        events: Sequence[SagaEvent],
+        row: Row,
+        ahead_s: float,
+    ) -> Append:
+        """An append by the owner. Raises RequestError for one that PostgreSQL can't store."""
+        first, owner = entries[0], self._owner
+        if isinstance(first, SagaAccepted):
+            for what, text in (("id of a saga", saga_id), ("id of a request", first.request_id)):
+                if not self._database.holds(text):
+                    raise RequestError(f"PostgreSQL can't store this {what}, which has a zero character: {text!r}")
+        rows, shape = pack_append(saga_id, expected_seq, entries, row, ahead_s)
+        host = None if owner is None else owner.host
+        token = None if owner is None or isinstance(first, SagaAccepted) else owner.token_of(saga_id)
+        return Append(saga_id, expected_seq, rows, first, shape, row, host, token, by_stream(events))
+
+    def write(self, appends: Sequence[Append]) -> int:
+        """Write appends, all or none, in a transaction of their own. Returns the position of the last entry.
+
+        Raises CommitUnknownError where nobody can say whether they were written; to make the same appends again tells.
+        Where there are several, and the server refuses one of them, it raises JournalError, and SeqConflictError,
+        SagaTakenError or SagaExistsError where there is one.
+        """
+        sql, values = statement(appends, self._database.lock_ms)
         until = time.monotonic() + self._database.answer_s
         left = _TIMES
         while True:
             left -= 1
             try:
-                position = self._outcome(append, self._database.returning(CALL, values)[0])
-                self._unknown.get(append.saga_id, set()).discard(append.expected_seq)
+                position = self._outcome(appends, self._database.returning(sql, values)[0])
+                for each in appends:
+                    self._unknown.get(each.saga_id, set()).discard(each.expected_seq)
                 return position
             except CommitUnknownError:
-                self._note(append.name)
+                for each in appends:
+                    self._note(each.name)
                 if time.monotonic() > until or not left:
                     raise
             except JournalBusyError as error:
                 # Two that wait for each other, of which the server ends one, are the one case that another try mends.
-                if getattr(error.__cause__, "sqlstate", None) not in {"40P01", "40001"} or not left:
+                if _code_of(error) not in {"40P01", "40001"} or not left:
                     raise
-            except JournalError:
-                if self._is_unknown(append) and time.monotonic() < until and left:
-                    time.sleep(_AGAIN_S)  # the server has gone away with the answer, and may be back soon
-                    continue
-                raise
+            except JournalError as error:
+                if _code_of(error) == REFUSED:
+                    return self._refused(appends)
+                if not all(map(self._is_unknown, appends)):
+                    raise
+                if time.monotonic() > until or not left:
+                    raise CommitUnknownError(f"{error}; an earlier try may have been written") from error
+                time.sleep(_AGAIN_S)  # the server has gone away with the answer, and may be back soon
 
     def write_in(self, append: Append) -> int:
         """Write an append in the open transaction. Returns the position of its last entry."""
-        self._refuse_unstorable(append)
-        found = self._database.returning(CALL, append.values(self._owner, None))[0]
-        position = self._outcome(append, found)
+        sql, values = statement((append,), None)
+        found = self._database.returning(sql, values)[0]
+        position = self._outcome((append,), found)
         last = append.rows[-1]
         if found[1] != self._transaction[0]:
             self._transaction = (found[1], [])
@@ -143,36 +120,49 @@ class PostgresAppends:
     def _is_unknown(self, append: Append) -> bool:
         return append.expected_seq in self._unknown.get(append.saga_id, ())
 
-    def _outcome(self, append: Append, found: Sequence[Any]) -> int:
+    def _outcome(self, appends: Sequence[Append], found: Sequence[Any]) -> int:
         outcome, _, position, seq, host, token = found
         if outcome == "written":
-            self._unknown.pop(append.saga_id, None)  # what this append goes on from is known now
+            for each in appends:
+                self._unknown.pop(each.saga_id, None)  # what this append goes on from is known now
             return int(position)
+        if len(appends) > 1:
+            return self._refused(appends)
         # What was unknown stays in mind: a transaction around it may break, and then it is made once more.
-        if self._is_unknown(append) and (own := self._own_position(append)) is not None:
+        if (own := self._own_position(appends)) is not None:
             return own
+        (append,) = appends
         if outcome == "taken":
             raise SagaTakenError(append.saga_id, host=host, token=token)
         if outcome == "purged" and (purged := self._tombstones.find(append.saga_id)) is not None:
             raise was_purged(append.saga_id, purged)
         raise SeqConflictError(append.saga_id, expected=append.expected_seq, actual=seq or 0)
 
-    def _own_position(self, append: Append) -> int | None:
-        """The position of the last entry where what stands in the place of this append is this append."""
-        seq = append.expected_seq
-        found = self._database.rows(_WRITTEN, (append.saga_id, seq, seq + len(append.rows)))
-        same = [tuple(row[1:]) for row in found] == [tuple(row[2:5]) for row in append.rows]
-        return int(found[-1][0]) if same else None
+    def _refused(self, appends: Sequence[Append]) -> int:
+        """The server refuses one of these appends: it was made already, with the others, or all of them fail."""
+        if (own := self._own_position(appends)) is not None:
+            return own
+        raise JournalError(
+            f"{self._database.where}: one of {len(appends)} appends that count together is refused, and none was"
+            " written: make each alone, which tells"
+        )
 
-    def _refuse_unstorable(self, append: Append) -> None:
-        first = append.first
-        if isinstance(first, SagaAccepted):
-            for what, text in (("id of a saga", append.saga_id), ("id of a request", first.request_id)):
-                if not self._database.holds(text):
-                    raise RequestError(f"PostgreSQL can't store this {what}, which has a zero character: {text!r}")
+    def _own_position(self, appends: Sequence[Append]) -> int | None:
+        """The position of the last entry, where nobody could say whether these appends were written, and what stands in
+        their place are they."""
+        last: int | None = None
+        for append in appends:
+            if not self._is_unknown(append):
+                return None
+            seq = append.expected_seq
+            found = self._database.rows(_WRITTEN, (append.saga_id, seq, seq + len(append.rows)))
+            if [tuple(row[1:]) for row in found] != [tuple(row[2:5]) for row in append.rows]:
+                return None
+            last = max(last or 0, int(found[-1][0]))
+        return last
 
 
-def _searchable(text: str | None) -> str | None:
-    """A text of the list of sagas, where a zero character, which PostgreSQL can't store, has its picture in its place.
-    The entries have the text itself."""
-    return None if text is None else text.replace("\0", "\N{SYMBOL FOR NULL}")
+def _code_of(error: JournalError) -> str | None:
+    """The code by which the server names the error."""
+    code: str | None = getattr(error.__cause__, "sqlstate", None)
+    return code

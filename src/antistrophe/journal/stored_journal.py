@@ -6,7 +6,7 @@ import builtins
 from datetime import datetime
 from typing import Any, Protocol
 
-from antistrophe.journal.group import GroupCommit
+from antistrophe.journal.group import Group, GroupCommit
 from antistrophe.journal.journal import Journal, JournalRecord, SagaPage
 from antistrophe.journal.retention import Purge, Purgeable
 from antistrophe.journal.saga_owner import Ownership
@@ -35,6 +35,10 @@ class StoredJournal(Journal, Protocol):
 
     def group(self) -> GroupCommit:
         """Make a group for appends that share one transaction."""
+
+    def gathering_group(self) -> Group:
+        """Make a group whose appends may be written by its commit alone. Then ``append`` returns 0 and refuses nothing,
+        and no question sees it before the commit."""
 
     def saga_records(self, saga_id: str) -> builtins.list[JournalRecord]:
         """All entries of a saga, in order, with the machine's time of each."""

@@ -10,7 +10,7 @@ index.
 from __future__ import annotations
 
 from antistrophe.storage.portable_sql import SCHEMA
-from antistrophe.storage.postgres_functions import APPEND
+from antistrophe.storage.postgres_functions import APPEND, APPEND_GROUP
 from antistrophe.storage.schema import SchemaMigration
 
 LOCK = 0x616E7469
@@ -200,6 +200,7 @@ POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (
     _COPIES,
     _RETAINED,
     _HELD_BY,
+    (APPEND_GROUP,),
 )
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
 migration is never edited."""

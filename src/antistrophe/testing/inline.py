@@ -165,6 +165,9 @@ class _Inline:
         elif to == self.supervisor:
             self._supervise(message)
 
+    def send_made(self, to: Any, answer: Callable[[int], Any]) -> None:
+        self.send(to, answer(self.position))
+
     def once_durable(self, do: Callable[[], object]) -> None:
         do()
 
@@ -176,10 +179,9 @@ class _Inline:
 
     # --- the journal --------------------------------------------------------------------------------------------
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> int:
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> None:
         self._entries += entries
         self.position = len(self._entries)
-        return self.position
 
     def take(self, saga_id: str) -> tuple[Saga, int]:
         return replay(self._entries), 1

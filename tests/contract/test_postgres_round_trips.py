@@ -1,0 +1,92 @@
+"""How often a saga host asks the server for a saga: once for each change, however many sagas change at once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antistrophe.actors.saga.attempt_evidence import AttemptEvidence
+from antistrophe.actors.saga.hosted_sagas import HostedSagas
+from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.definition.events import EncodedEvent
+from antistrophe.journal.postgres import PostgresJournal
+from antistrophe.messages import BeginSaga, Configuration, ProcessGrant, RunStep, SagaOutcome, StepAnswer, Waiter
+from antistrophe.records import SagaStatus
+from antistrophe.saga.entries import Action, Lease
+from antistrophe.saga.inputs import Returned
+from antistrophe.settings import Settings
+from tests.contract.journal_sagas import DEBITED, accepted
+from tests.lossy_relay import LossyRelay
+
+STEPS = ("Debit", "Credit", "Tell")
+NAMES = ("a", "b", "c", "d")
+
+
+class Process:
+    """A saga host's process in which all messages of a turn are there at once."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        self.sent: list[Any] = []
+        settings = Settings(journal=url)
+        self.journal = JournalAccess(Configuration(str(home), settings, 0.0, 1), 0.5)
+        self.journal.host_is("a1")
+        self.sagas = HostedSagas(self, self.journal, AttemptEvidence(str(home)), "supervisor", settings)
+
+    def now(self) -> float:
+        return 1000.0
+
+    wall = now
+
+    def send(self, to: Any, message: Any) -> None:
+        self.sent.append(message)
+
+    def wake_in(self, seconds: float) -> None:
+        """Nothing here comes due."""
+
+    def turn(self, *messages: Any) -> None:
+        for each in messages:
+            self.sagas.take(each.spec.id if isinstance(each, BeginSaga) else each.saga_id, each)
+        self.sagas.settle()
+
+    def told(self, kind: type) -> list[Any]:
+        return [each for each in self.sent if type(each) is kind]
+
+
+@pytest.fixture
+def relay(empty_postgres: str) -> Iterator[LossyRelay]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, LossyRelay(empty_postgres, Path(folder)) as relay:
+        yield relay
+
+
+def _begin(saga_id: str) -> BeginSaga:
+    grant = ProcessGrant(saga_id, Lease(f"lease of {saga_id}", 1, 1, "boot"), f"process of {saga_id}")
+    waiter = Waiter("client", f"end of {saga_id}")
+    return BeginSaga("request", accepted(saga_id, steps=STEPS).spec, grant, None, (waiter,))
+
+
+def _answer(saga_id: str, index: int, events: tuple[EncodedEvent, ...]) -> StepAnswer:
+    return StepAnswer(saga_id, index, Action.EXECUTE, 1, f"lease of {saga_id}", Returned(None, events))
+
+
+@pytest.mark.parametrize("names", [NAMES[:1], NAMES])
+@pytest.mark.parametrize("events", [(), (DEBITED,)])
+def test_sagas_of_three_steps_take_four_round_trips(
+    relay: LossyRelay, empty_postgres: str, tmp_path: Path, names: tuple[str, ...], events: tuple[EncodedEvent, ...]
+) -> None:
+    process = Process(relay.url, tmp_path)
+    with closing(process.journal._journal):
+        before = relay.questions
+        process.turn(*map(_begin, names))
+        for index in range(len(STEPS)):
+            process.turn(*(_answer(name, index, events) for name in names))
+    assert relay.questions - before == 1 + len(STEPS)
+    assert [each.saga_id for each in process.told(RunStep)] == [*names] * len(STEPS)
+    with closing(PostgresJournal(empty_postgres)) as journal:
+        assert {each.position for each in process.told(SagaOutcome)} == {journal.head()}
+        assert [journal.status(name) for name in names] == [SagaStatus.COMPLETED] * len(names)
+        assert journal._server.row("SELECT count(*) FROM events") == (len(STEPS) * len(names) * len(events),)
