@@ -330,6 +330,7 @@ def test_outputs_that_do_not_fit_into_one_message_come_all(orchestrator: SagaOrc
 
 
 def test_a_subscription_from_now_on_and_one_from_the_beginning(orchestrator: SagaOrchestrator) -> None:
+    orchestrator.execute(notes("earlier", "a"))
     with orchestrator.subscribe() as changes:
         orchestrator.execute(notes("followed", "a"))
         seen = []
