@@ -20,6 +20,7 @@ from antistrophe.hosts.earlier_life import lease_of_run, leases_of_earlier_life,
 from antistrophe.hosts.keeper import HostKeeper, KeeperTerms, open_for_host
 from antistrophe.hosts.retained import Retained
 from antistrophe.hosts.stored_orders import StoredOrders
+from antistrophe.hosts.stored_permits import StoredPermits
 from antistrophe.linux.dead_man import boot_time
 from antistrophe.linux.process import identity_of
 from antistrophe.messages import (
@@ -34,13 +35,16 @@ from antistrophe.messages import (
     LeaseEnded,
     LeaseRefused,
     MoveSaga,
+    PermitsSettled,
     Rejected,
     SagaOrder,
     SagasClaimed,
     SagaTaken,
+    SettlePermits,
     StopWaiting,
 )
 from antistrophe.settings import Settings
+from antistrophe.storage.postgres_database import PostgresDatabase
 
 LOOK_S = 0.2
 """How often it is looked whether a saga elsewhere has ended, while somebody here waits for it."""
@@ -79,6 +83,8 @@ class MembershipActor(RuntimeActor):
         self._lease_s = settings.lease_s
         self._host_id = message.registration
         self._elsewhere: Elsewhere | None = None
+        self._opened: PostgresDatabase | None = None
+        self._settled = self._serial = 0
         terms = _terms(settings)
         if message.registration:
             terms = replace(terms, held=_held(message, terms))
@@ -95,6 +101,7 @@ class MembershipActor(RuntimeActor):
                 StopWaiting: self._on_stop_waiting,
                 SagaOrder: self._on_order,
                 MoveSaga: self._on_move,
+                SettlePermits: self._on_settle,
                 Done: self._on_answer,
                 Rejected: self._on_answer,
                 WakeupMessage: lambda _, __: self._turn(),
@@ -185,12 +192,31 @@ class MembershipActor(RuntimeActor):
             assert self.base is not None
             self._elsewhere = Elsewhere(
                 JournalAccess(self.base, _PATIENCE_S),
-                StoredOrders(open_for_host(self._url, self._lease_s)),
+                StoredOrders(self._database()),
                 self.send,
                 lambda message: self.send(self._supervisor, message),
                 self.now,
             )
         return self._elsewhere
+
+    def _database(self) -> PostgresDatabase:
+        """A connection beside the keeper's."""
+        if self._opened is None:
+            self._opened = open_for_host(self._url, self._lease_s)
+        return self._opened
+
+    def _on_settle(self, message: SettlePermits, _sender: Address) -> None:
+        if message.registration != self._host_id or message.number <= self._settled:
+            return
+        self._settled = message.number
+        self._serial = max(self._serial + 1, int(boot_time() * 1e6))
+        try:
+            permits = StoredPermits(self._database())
+            answers = permits.settle(self._host_id, self._serial, message.needs)
+        except JournalError as error:  # the supervisor asks again
+            log.debug("limits over all hosts can't be settled: %s", error)
+            return
+        self.send(self._supervisor, PermitsSettled(self._host_id, message.number, self.now(), tuple(answers)))
 
     def _on_await(self, message: AwaitElsewhere, _sender: Address) -> None:
         self._with_others(lambda others: others.await_end(message))

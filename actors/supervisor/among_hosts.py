@@ -15,6 +15,7 @@ from antistrophe.actors.supervisor.live_sagas import LiveSagas
 from antistrophe.actors.supervisor.own_lease import OwnLease
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
+from antistrophe.actors.supervisor.shared_limits import SharedLimits
 from antistrophe.actors.supervisor.thespian_children import child_process
 from antistrophe.errors import JournalError
 from antistrophe.messages import (
@@ -28,7 +29,9 @@ from antistrophe.messages import (
     LeaseEnded,
     LeaseRefused,
     MoveSaga,
+    PermitsSettled,
     ProcessRefusal,
+    RequestLease,
     SagaOrder,
     SagasClaimed,
     SagaSleeps,
@@ -74,6 +77,7 @@ class AmongHosts:
         self._actor: Address = None
         self._process: Any = None
         self.lease = OwnLease(supervisor, dispatching, processes, self._tell, self._begin)
+        self._limits = SharedLimits(supervisor, sagas, processes, self._tell)
         self._start()
 
     def once_joined(self, do: Callable[[], None]) -> None:
@@ -89,6 +93,8 @@ class AmongHosts:
             SagasClaimed: lambda message, _: self._on_claimed(message),
             SagaTaken: lambda message, _: self._taken(message.saga_id),
             SagaSleeps: lambda message, _: self._on_sleeps(message),
+            PermitsSettled: lambda message, _: self._limits.settled(message),
+            RequestLease: lambda message, _: self._on_request(message),
         }
 
     def look(self) -> None:
@@ -96,6 +102,7 @@ class AmongHosts:
         self.lease.look()
         now = self._supervisor.now()
         if self.lease.held:
+            self._limits.look()
             self.holders.look(now)
         if not self._process.is_alive() and now >= self._start_at:
             self._start_at = now + self._restarts.delay_s(now)
@@ -215,6 +222,10 @@ class AmongHosts:
         if message.until is None and self._sagas.get(message.saga_id) is not None:
             self._tell(MoveSaga(message.saga_id))
 
+    def _on_request(self, message: RequestLease) -> None:
+        if not self._limits.holds_back(message):
+            self._sagas.ask_process(message)
+
     def _begin(self) -> None:
         """This host may work, as the one that has this lease."""
         self._leases = (self.lease.registration, self._leases[0])
@@ -222,6 +233,7 @@ class AmongHosts:
         self._journal.host_is(self.lease.registration)
         self._sagas.hosts.host_is(self.lease.registration)
         self.holders.joined_anew(self.lease.registration)
+        self._limits.begin(self.lease.registration)
         self._take_in_own()
         if self._once_joined is not None:
             self._once_joined()

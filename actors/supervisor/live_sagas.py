@@ -52,12 +52,12 @@ class LiveSagas:
         self.hosts = hosts
         self._processes = processes
         self._journal = journal
-        self._admission = Admission(base.settings.max_running_sagas, beside=base.settings.max_running_sagas)
+        self.admission = Admission(base.settings.max_running_sagas, beside=base.settings.max_running_sagas)
         self._sagas: dict[str, LiveSaga] = {}
         self._alarms: list[tuple[float, str]] = []
         self._to_tell_again: list[tuple[float, str, int]] = []
         self._halted = ""
-        self.left = LeftToOthers(self._sagas, processes, self._admission)
+        self.left = LeftToOthers(self._sagas, processes, self.admission)
         self.taken = TakenSagas(self._sagas, processes.lease_of, journal.ownership)
 
     # --- coming and going --------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ class LiveSagas:
     def full(self, spec: SagaSpec) -> str | None:
         """Why a new saga would have to wait, or None."""
         why = f"its turn: {self._halted}" if self._halted else self.left.why
-        return why or self._admission.full(rank_of(spec))
+        return why or self.admission.full(rank_of(spec))
 
     def get(self, saga_id: str) -> LiveSaga | None:
         """The live saga of that id, or None."""
@@ -84,7 +84,7 @@ class LiveSagas:
     @property
     def room(self) -> int:
         """How many more sagas may run."""
-        return 0 if self._halted or self.left.drains else self._admission.room
+        return 0 if self._halted or self.left.drains else self.admission.room
 
     def open(self, sagas: Iterable[OpenSaga]) -> None:
         """Take in the sagas that were open when this incarnation began."""
@@ -104,7 +104,7 @@ class LiveSagas:
     def begin(self, live: LiveSaga, message: BeginSaga) -> None:
         """Run a new saga now, with a step process where one is free."""
         live.begin = message
-        self._admission.admit(live.id, live.rank)
+        self.admission.admit(live.id, live.rank)
         asked = self._requests.of_new(live, message.spec) if message.spec.steps else True
         self._spawn(live, new=asked)
 
@@ -116,13 +116,13 @@ class LiveSagas:
     def enqueue(self, live: LiveSaga) -> None:
         """Have an accepted saga wait until it is admitted."""
         if not self.left.holds_back(live):
-            self._admission.enqueue(live.id, live.rank, urgent=live.urgent)
+            self.admission.enqueue(live.id, live.rank, urgent=live.urgent)
 
     def remove(self, saga_id: str) -> LiveSaga | None:
         """The saga is final or parked (or was never accepted)."""
         self._processes.forget(saga_id)
         self.turn_is_over(saga_id)
-        self._admission.left(saga_id)
+        self.admission.left(saga_id)
         live = self._sagas.pop(saga_id, None)
         if live is not None:
             self._take_from_host(live)
@@ -163,7 +163,7 @@ class LiveSagas:
         if live.host is None and not self._halted:
             self.left.forget(live.id)
             live.sleeps_until = None
-            self._admission.admit(live.id, live.rank)
+            self.admission.admit(live.id, live.rank)
             self._spawn(live)
 
     def drain(self, why: str) -> None:
@@ -185,9 +185,9 @@ class LiveSagas:
     def _spawn_due(self) -> None:
         if self._halted:
             return
-        for saga_id in self._admission.due():
+        for saga_id in self.admission.due():
             if (live := self._sagas.get(saga_id)) is None:
-                self._admission.left(saga_id)
+                self.admission.left(saga_id)
             elif live.host is None:
                 live.sleeps_until = None
                 self._spawn(live)
@@ -195,7 +195,7 @@ class LiveSagas:
     def _spawn(self, live: LiveSaga, *, new: bool = False) -> None:
         host = self.hosts.place(live.id)
         if host is None:
-            self._admission.left(live.id)
+            self.admission.left(live.id)
             self._set_alarm(live, self._supervisor.now() + START_AGAIN_S)
             return
         live.host = host
@@ -328,9 +328,9 @@ class LiveSagas:
         """The saga gives its place to others; one that compensates keeps its place among those of its name, or one of
         them that goes forward would keep its next attempt waiting."""
         if live.urgent and live.rank.max_concurrent is not None and not for_long:
-            self._admission.rests(live.id)
+            self.admission.rests(live.id)
         else:
-            self._admission.left(live.id)
+            self.admission.left(live.id)
 
     def _set_alarm(self, live: LiveSaga, until: float) -> None:
         live.sleeps_until = until

@@ -38,6 +38,7 @@ from antistrophe.hosts.ownership import ClaimedSaga, Owners
 from antistrophe.hosts.retained import ALL, Retained
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
+from antistrophe.hosts.stored_permits import StoredPermits
 from antistrophe.linux.dead_man import boot_time
 from antistrophe.storage.postgres import open_postgres
 from antistrophe.storage.postgres_database import PostgresDatabase
@@ -253,6 +254,8 @@ class HostKeeper:
         if self._clock() >= self._forget_at:
             yield
             hosts.forget(_FORGET_AFTER_S)
+            yield
+            StoredPermits(self._opened()).forget()
             self._forget_at = self._clock() + _FORGET_EVERY_S
 
     def _work_on_sagas(self, claims: StoredClaims, owners: Owners) -> Iterator[None]:

@@ -37,8 +37,10 @@ from antistrophe.messages.hosts import (
     LeaseEnded,
     LeaseRefused,
     MoveSaga,
+    PermitsSettled,
     SagasClaimed,
     SagaTaken,
+    SettlePermits,
 )
 from antistrophe.messages.message import Address, Configuration, Environment, message
 from antistrophe.messages.queries import (
@@ -213,6 +215,7 @@ __all__ = [
     "LoopBlocked",
     "MoveSaga",
     "OrderSaga",
+    "PermitsSettled",
     "ProcessDead",
     "ProcessGrant",
     "ProcessRefusal",
@@ -238,6 +241,7 @@ __all__ = [
     "SagaSleeps",
     "SagaTaken",
     "SagasClaimed",
+    "SettlePermits",
     "StartSaga",
     "StepAnswer",
     "StepConfiguration",

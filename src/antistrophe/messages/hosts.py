@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from antistrophe.messages.message import Configuration, message
 from antistrophe.messages.sagas import Waiter
+from antistrophe.scheduling.permits import PermitAnswer, PermitNeed
 
 
 @message
@@ -93,3 +94,24 @@ class AwaitElsewhere:
 
     saga_id: str
     waiter: Waiter
+
+
+@message
+class SettlePermits:
+    """What this host keeps and wants of limits that hold over all hosts, under this lease. A later ``number`` makes
+    earlier ones void."""
+
+    registration: str
+    number: int
+    needs: tuple[PermitNeed, ...]
+
+
+@message
+class PermitsSettled:
+    """What this host holds, by the answer to the message with that ``number``, which came at the moment ``at`` of the
+    system's clock. A limit that is missing is as it was."""
+
+    registration: str
+    number: int
+    at: float
+    answers: tuple[PermitAnswer, ...]

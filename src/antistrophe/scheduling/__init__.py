@@ -17,10 +17,11 @@ The supervisor tells what happened and carries out the orders of each plan. The 
 - A process serves one client and one origin. A fresh attempt gets a process that no saga has had.
 - Compensations go first, then the higher priority. Of equals the names take turns, and in a name whoever came first.
 - No name takes the last slot of a kind, and from four slots on one is left to compensations.
-- A throttled step class starts no attempt over its limits, and holds up no other class.
+- A throttled step class starts no attempt over its limits, and holds up no other class. On several hosts limits hold
+  over all of them: ``Permits`` is what this host may use.
 - What a call costs does not grow with the number of sagas that wait.
 
 Start reading in ``leases`` (the orders), then ``fair_order`` and ``queue`` (who goes first), ``pooled_process`` and
-``process_table`` (what is so), and ``process_pool`` (what is decided). ``throttle``, ``prewarm`` and
-``restart_intensity`` stand alone.
+``process_table`` (what is so), and ``process_pool`` (what is decided). ``throttle``, ``permits``,
+``prewarm`` and ``restart_intensity`` stand alone.
 """

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import TypeAlias
 
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.scheduling.fair_order import FairOrder, Level, Ticket, is_urgent, level_of
+from antistrophe.scheduling.permits import Demand, Permits
 from antistrophe.serialization.struct_dataclass import dataclass
 
 
@@ -29,6 +31,8 @@ class Admission:
 
     Sagas that go forward never keep one waiting that compensates: where all places are taken, up to ``beside`` of those
     run beside them. What a call costs does not grow with the number of sagas that wait.
+
+    After ``share`` the limits of names hold over all hosts.
     """
 
     def __init__(self, limit: int, beside: int = 0) -> None:
@@ -39,13 +43,20 @@ class Admission:
         self._waiting: dict[str, _Ticket] = {}
         self._order: FairOrder[None, str] = FairOrder()
         self._arrivals = itertools.count()
+        self._permits: Permits | None = None
+        self._limited: dict[str, int] = {}
+
+    def share(self, permits: Permits) -> None:
+        """Let a saga whose name has a limit need a permit of this host."""
+        self._permits = permits
+        self._order.permitted = lambda name: permits.allowed(_KEY + name)
 
     def full(self, rank: AdmissionRank) -> str | None:
         """Why a new saga would have to wait, or None."""
         if len(self._running) >= self._limit or self._order.first(None) is not None:
             return f"its turn: max_running_sagas lets {self._limit} run at the same time"
         most = rank.max_concurrent
-        if most is not None and self._order.at_work(rank.name) >= most:
+        if most is not None and (self._order.at_work(rank.name) >= most or not self._is_permitted(rank)):
             return f"its turn: max_concurrent lets {most} of those called {rank.name!r} run at the same time"
         return None
 
@@ -61,6 +72,8 @@ class Admission:
             self._running[saga_id] = rank.name
             if self._resting.pop(saga_id, None) is None:
                 self._order.begin(rank.name)
+                self._limit_name(rank)
+                self._tell(rank.name)
 
     def enqueue(self, saga_id: str, rank: AdmissionRank, *, urgent: bool) -> None:
         """The saga waits. To say so again changes nothing, except that it may have become urgent."""
@@ -76,6 +89,8 @@ class Admission:
         most = None if saga_id in self._resting else rank.max_concurrent
         ticket = self._waiting[saga_id] = Ticket(saga_id, None, level, rank.name, arrival, most)
         self._order.add(ticket)
+        if most is not None:
+            self._is_permitted(rank)
 
     def withdraw(self, saga_id: str) -> None:
         """The saga waits no more."""
@@ -88,6 +103,7 @@ class Admission:
         name = self._running.pop(saga_id, None) or self._resting.pop(saga_id, None)
         if name is not None:
             self._order.end(name)
+            self._tell(name)
 
     def rests(self, saga_id: str) -> None:
         """The saga runs no more for now, and keeps its place among those of its name: none of them can take it."""
@@ -97,6 +113,10 @@ class Admission:
 
     def is_running(self, saga_id: str) -> bool:
         return saga_id in self._running
+
+    def is_at_work(self, saga_id: str) -> bool:
+        """Whether it counts among those of its name."""
+        return saga_id in self._running or saga_id in self._resting
 
     def is_waiting(self, saga_id: str) -> bool:
         return saga_id in self._waiting
@@ -110,8 +130,47 @@ class Admission:
             due.append(saga_id)
         return due
 
+    # --- limits over all hosts -----------------------------------------------------------------------------------
+
+    def demands(self) -> Iterator[Demand]:
+        """What the sagas that wait need of limits that hold over all hosts."""
+        room = self._limit - len(self._running)
+        for name, most in [*self._limited.items()]:
+            if wait := self._order.waiting(name):
+                urgent = min(self._order.waiting(name, urgent=True), room + self._beside)
+                ready = max(min(wait, room), urgent)
+                if ready > 0:
+                    self._is_permitted(AdmissionRank(name, most))
+                yield Demand(_KEY + name, wait, ready, most)
+            elif not self._order.at_work(name):
+                del self._limited[name]
+
+    def permitted_anew(self, key: str) -> None:
+        """The host holds more or fewer permits of that limit."""
+        self._order.rank_again(key.removeprefix(_KEY))
+
+    def wait_again(self, saga_id: str, rank: AdmissionRank, *, urgent: bool) -> None:
+        """A saga that was at work needs another permit."""
+        self.left(saga_id)
+        self.enqueue(saga_id, rank, urgent=urgent)
+
+    def _limit_name(self, rank: AdmissionRank) -> None:
+        if self._permits is not None and rank.max_concurrent is not None:
+            self._limited[rank.name] = min(rank.max_concurrent, self._limited.get(rank.name, rank.max_concurrent))
+
+    def _is_permitted(self, rank: AdmissionRank) -> bool:
+        self._limit_name(rank)
+        return self._permits is None or self._permits.allows(_KEY + rank.name)
+
+    def _tell(self, name: str) -> None:
+        if self._permits is not None and name in self._limited:
+            self._permits.used(_KEY + name, self._order.at_work(name))
+
     def _places(self, level: Level) -> int:
         return self._limit + (self._beside if is_urgent(level) else 0)
+
+
+_KEY = "name:"
 
 
 def rank_of(spec: SagaSpec) -> AdmissionRank:

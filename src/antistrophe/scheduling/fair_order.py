@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 Group = TypeVar("Group", bound=Hashable)
@@ -50,9 +50,14 @@ class FairOrder(Generic[Group, Name]):
     A new name comes behind those that wait already for their next turn. Within a name, who came first goes first. So a
     name gets its share however many of another name wait.
 
+    Where ``permitted`` is set, it says how many of a name may be at work beside the bounds that tickets have; call
+    ``rank_again`` when it says another number.
+
     Only the first of each line is ranked. Entering, leaving, and the begin and the end of work cost the same for 10 and
     for 10,000 that wait, except for the shift of a list.
     """
+
+    permitted: Callable[[Name], int] | None = None
 
     def __init__(self) -> None:
         self._lines: dict[Group, dict[tuple[Level, Name], _Line]] = {}
@@ -110,6 +115,11 @@ class FairOrder(Generic[Group, Name]):
         for line in self._lines.get(group, {}).values():
             yield from (each for _, each, _ in line)
 
+    def waiting(self, name: Name, *, urgent: bool = False) -> int:
+        """How many of that name wait, or how many of its urgent ones."""
+        lines = self._lines_of.get(name, ())
+        return sum(len(self._lines[group][level, name]) for group, level, _ in lines if is_urgent(level) >= urgent)
+
     # --- who is at work ----------------------------------------------------------------------------------------
 
     def at_work(self, name: Name) -> int:
@@ -121,13 +131,18 @@ class FairOrder(Generic[Group, Name]):
         self._turn += 1
         self._turns[name] = self._turn
         self._at_work[name] += 1
-        self._rank_lines(name)
+        self.rank_again(name)
 
     def end(self, name: Name) -> None:
         """One of that name is at work no more."""
         self._at_work[name] -= 1
-        self._rank_lines(name)
+        self.rank_again(name)
         self._forget(name)
+
+    def rank_again(self, name: Name) -> None:
+        """Another number of that name is at work, or may be."""
+        for key in self._lines_of.get(name, ()):
+            self._rank(key)
 
     def _forget(self, name: Name) -> None:
         """Keep nothing of a name of which nobody waits or is at work."""
@@ -138,10 +153,6 @@ class FairOrder(Generic[Group, Name]):
 
     # --- ranks -------------------------------------------------------------------------------------------------
 
-    def _rank_lines(self, name: Name) -> None:
-        for key in self._lines_of.get(name, ()):
-            self._rank(key)
-
     def _rank(self, key: tuple[Group, Level, Name]) -> None:
         """Rank the first of that line as it is now."""
         group, level, name = key
@@ -150,7 +161,7 @@ class FairOrder(Generic[Group, Name]):
         ranks = levels.setdefault(level, [])
         if old is not None:
             del ranks[bisect.bisect_left(ranks, old)]
-        if line and (line[0][2] is None or at_work < line[0][2]):
+        if line and (line[0][2] is None or at_work < self._most(name, line[0][2])):
             arrival, first, _ = line[0]
             new = self._ranked[key] = (level, at_work, self._turns[name], arrival, first)
             bisect.insort(ranks, new)
@@ -158,6 +169,9 @@ class FairOrder(Generic[Group, Name]):
             del levels[level]
             if not levels:
                 del self._levels[group]
+
+    def _most(self, name: Name, most: int) -> int:
+        return most if self.permitted is None else min(most, self.permitted(name))
 
 
 _NOBODY: dict[Level, list[Rank]] = {}

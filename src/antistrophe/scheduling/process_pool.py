@@ -47,7 +47,7 @@ class ProcessPool:
         self.processes = ProcessTable(limit, prefix, async_limit, slots, cores)
         self._leave_places = leave_places
         self._queue = LeaseQueue()
-        self._throttles = Throttles()
+        self.throttles = Throttles(self._queue.throttles)
         self._prewarm = Prewarm(prewarm, self.processes)
         self._deadly: set[tuple[str, ...]] = set()
         self._told_again: list[GrantTo] = []
@@ -188,7 +188,7 @@ class ProcessPool:
 
     def next_start(self) -> float | None:
         """When a saga that waits only for its class's rate may have its lease; None where there is none."""
-        return self._throttles.next_start(self._queue.throttles())
+        return self.throttles.next_start(self._queue.throttles())
 
     # --- the plan ----------------------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ class ProcessPool:
         reserved = self.processes.get(waiting.reserved)
         if reserved is not None and reserved.state in (ProcessState.LOADING, ProcessState.ENDING):
             return None
-        if not self._throttles.may_start(waiting.request.throttle, now):
+        if not self.throttles.may_start(waiting.request.throttle, now):
             self._unreserve(waiting)  # another saga may run there meanwhile
             return None
         process = self._best_open(waiting)
@@ -293,7 +293,7 @@ class ProcessPool:
         self.withdraw(waiting.saga_id)
         if request.fresh:
             self._prewarm.leased(process.key, request.class_refs)
-        step_class = self._throttles.start(request.throttle, now)
+        step_class = self.throttles.start(request.throttle, now)
         self._queue.begin(waiting.ticket.name)
         lease = SlotLease(waiting.saga_id, step_class, request.class_refs, waiting.ticket.name)
         lease_name = self.processes.grant_lease(process, lease, now)
@@ -327,7 +327,7 @@ class ProcessPool:
     # --- small things ------------------------------------------------------------------------------------------
 
     def _take_back(self, lease_name: str, lease: SlotLease) -> None:
-        self._throttles.ended(lease.step_class)
+        self.throttles.ended(lease.step_class)
         if lease.lane is not None:
             self._queue.end(lease.lane)
         lease.step_class = lease.lane = None

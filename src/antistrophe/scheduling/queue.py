@@ -112,9 +112,13 @@ class LeaseQueue:
         """Whether it is still the turn of that saga, which had that rank."""
         return self._order.first_at(waiting.ticket.group, waiting.ticket.level) == rank
 
-    def throttles(self) -> set[Throttle]:
-        """The throttles of the sagas that wait."""
-        return {group.throttle for group in self._groups.values() if group.throttle is not None}
+    def throttles(self) -> Counter[Throttle]:
+        """The throttles of the sagas that wait, and how many wait with each."""
+        found: Counter[Throttle] = Counter()
+        for group in self._groups.values():
+            if group.throttle is not None:
+                found[group.throttle] += group.waiting
+        return found
 
     def sharing(self, key: PoolKey, class_refs: Iterable[str]) -> list[str]:
         """The sagas that wait for a slot in an async worker which has imported these classes."""

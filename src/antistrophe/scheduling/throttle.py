@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from antistrophe.definition.spec import Throttle
+from antistrophe.scheduling.permits import Demand, Permits
 
 
 class Throttles:
     """How many attempts of each throttled step class run, and when its next attempt may start.
 
     The rate is even: the next attempt of a class starts ``1 / max_per_second`` seconds after the last one. A class
-    that has nothing to do saves nothing up.
+    that has nothing to do saves nothing up. Where ``permits`` is set, the limits hold over all hosts, and an attempt
+    needs a permit, or a start, of this host. ``waiting`` says how many wait with which throttle.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: Callable[[], Mapping[Throttle, int]]) -> None:
+        self._waiting = waiting
+        self.permits: Permits | None = None
         self._running: Counter[str] = Counter()
         self._next_at: dict[str, float] = {}
+        self._counted: set[str] = set()
 
     def may_start(self, throttle: Throttle | None, now: float) -> bool:
         """Whether an attempt with these limits may start now."""
         if throttle is None:
             return True
-        return self._has_room(throttle) and now >= self._next_at.get(throttle.step_class, now)
+        if not self._has_room(throttle):
+            return False
+        if self.permits is None:
+            return now >= self._next_at.get(throttle.step_class, now)
+        return self._is_permitted(throttle, self.permits, now)
 
     def start(self, throttle: Throttle | None, now: float) -> str | None:
         """Count an attempt that starts. Returns the class that it counts for until it has ``ended``."""
@@ -31,20 +40,61 @@ class Throttles:
             return None
         self._running[throttle.step_class] += 1
         if throttle.max_per_second is not None:
-            self._next_at[throttle.step_class] = now + 1.0 / throttle.max_per_second
+            if self.permits is None:
+                self._next_at[throttle.step_class] = now + 1.0 / throttle.max_per_second
+            else:
+                self.permits.started(_key(throttle.step_class))
+        if throttle.max_concurrent is not None:
+            self._counted.add(throttle.step_class)
+        self._tell(throttle.step_class)
         return throttle.step_class
 
     def ended(self, step_class: str | None) -> None:
         """An attempt that counted for this class has ended."""
         if step_class is not None:
             self._running[step_class] -= 1
+            self._tell(step_class)
             if not self._running[step_class]:
                 del self._running[step_class]
+                self._counted.discard(step_class)
 
     def next_start(self, waiting: Iterable[Throttle]) -> float | None:
         """The first moment at which an attempt may start that waits only for its rate; None where there is none."""
-        moments = (self._next_at.get(each.step_class) for each in waiting if self._has_room(each))
+        moments = (self._next_of(each.step_class) for each in waiting if self._has_room(each))
         return min((moment for moment in moments if moment is not None), default=None)
+
+    def demands(self) -> Iterator[Demand]:
+        """What those who wait need of the limits over all hosts. Of two definitions of a class the smaller counts."""
+        found: dict[str, Demand] = {}
+        for throttle, count in self._waiting().items():
+            if throttle.max_concurrent is None and throttle.max_per_second is None:
+                continue
+            # As many more as run already: so as many as can be used are soon found, whatever else holds them up.
+            ready = max(self._running[throttle.step_class], 1)
+            key = _key(throttle.step_class)
+            demand = Demand(key, count, ready, throttle.max_concurrent, throttle.max_per_second)
+            found[key] = demand.with_other(found[key]) if key in found else demand
+        yield from found.values()
+
+    def _is_permitted(self, throttle: Throttle, permits: Permits, now: float) -> bool:
+        key = _key(throttle.step_class)
+        if throttle.max_concurrent is not None and not permits.allows(key):
+            return False
+        if throttle.max_per_second is None:
+            return True
+        moment = permits.start_of(key, now)
+        return moment is not None and now >= moment
 
     def _has_room(self, throttle: Throttle) -> bool:
         return throttle.max_concurrent is None or self._running[throttle.step_class] < throttle.max_concurrent
+
+    def _next_of(self, step_class: str) -> float | None:
+        return self._next_at.get(step_class) if self.permits is None else self.permits.next_start(_key(step_class))
+
+    def _tell(self, step_class: str) -> None:
+        if self.permits is not None and step_class in self._counted:
+            self.permits.used(_key(step_class), self._running[step_class])
+
+
+def _key(step_class: str) -> str:
+    return f"step:{step_class}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from antistrophe.storage.portable_sql import SCHEMA
 from antistrophe.storage.postgres_functions import APPEND, APPEND_GROUP
+from antistrophe.storage.postgres_limits import LIMITS, SETTLE
 from antistrophe.storage.schema import SchemaMigration
 
 LOCK = 0x616E7469
@@ -201,6 +202,7 @@ POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (
     _RETAINED,
     _HELD_BY,
     (APPEND_GROUP,),
+    (*LIMITS, SETTLE),
 )
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
 migration is never edited."""

@@ -1,0 +1,87 @@
+"""Permits as rows of PostgreSQL: how many of each limit each host holds, and who waits for more.
+
+What is counted are the permits of hosts whose lease has not ended. When it ends, the host's attempts are known to be
+dead, and its permits are free in the same moment. Times are the database's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from antistrophe.hosts.stored_hosts import DURABLY
+from antistrophe.scheduling.permits import PermitAnswer, PermitNeed
+from antistrophe.storage.portable_sql import SCHEMA
+from antistrophe.storage.postgres_database import PostgresDatabase
+
+FORGET_AFTER_S = 3_600.0
+"""How long a row is kept that nobody uses: by then no statement of its host is still on its way."""
+
+_SETTLE = f"""
+    WITH durably AS (SELECT {DURABLY} AS so)
+    SELECT settled.* FROM durably, LATERAL {SCHEMA}.settle_limits_1(
+        ?, ?, ?::text[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::double precision[]
+    ) AS settled WHERE durably.so IS NOT NULL"""
+
+_FORGET_PERMITS = f"""
+    DELETE FROM {SCHEMA}.permits p
+    WHERE NOT EXISTS (SELECT FROM {SCHEMA}.hosts WHERE id = p.host AND ended IS NULL)
+    OR (held = 0 AND wanted = 0 AND starts = 0 AND until < clock_timestamp() - make_interval(secs => ?))"""
+
+_FORGET_LIMITS = f"""
+    DELETE FROM {SCHEMA}.limits WHERE key IN (
+        SELECT key FROM {SCHEMA}.limits l WHERE next_start < clock_timestamp()
+        AND NOT EXISTS (SELECT FROM {SCHEMA}.permits p WHERE p.key = l.key) FOR UPDATE SKIP LOCKED
+    )"""
+
+_HELD = f"""
+    SELECT p.key, h.name, p.held, p.wanted FROM {SCHEMA}.permits p JOIN {SCHEMA}.hosts h ON h.id = p.host
+    WHERE h.ended IS NULL AND (p.held > 0 OR (p.wanted > 0 AND p.until > clock_timestamp())) ORDER BY p.key, h.name"""
+
+_LONGEST_KEY = 400
+
+
+class StoredPermits:
+    """The permits of all hosts. Every method raises JournalError where the database does not answer in time."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+
+    def settle(self, host_id: str, serial: int, needs: Sequence[PermitNeed]) -> list[PermitAnswer]:
+        """Say what a host keeps and wants, and return what it holds. ``serial`` has to grow from call to call: one that
+        arrives after a later one changes nothing. A limit without an answer is as it was; nothing is answered where the
+        host's lease has ended.
+
+        After a CommitUnknownError the host may hold more than it knows, until it settles that limit again.
+        """
+        stored = {stored_key(each.key): each for each in needs}
+        asked = sorted(stored.items())
+        values = (
+            host_id,
+            serial,
+            [key for key, _ in asked],
+            [need.keep for _, need in asked],
+            [need.want for _, need in asked],
+            [need.most for _, need in asked],
+            [need.starts for _, need in asked],
+            [need.per_second for _, need in asked],
+        )
+        rows = self._database.returning(_SETTLE, values)
+        return [PermitAnswer(stored[key].key, *answer) for key, *answer in rows]
+
+    def held(self) -> list[tuple[str, str, int, int]]:
+        """Of each limit and host: how many permits it holds, and how many more it waits for."""
+        return [tuple(row) for row in self._database.rows(_HELD)]
+
+    def forget(self) -> None:
+        """Remove what nobody uses any more."""
+        self._database.execute(_FORGET_PERMITS, (FORGET_AFTER_S,))
+        self._database.execute(_FORGET_LIMITS)
+
+
+def stored_key(key: str) -> str:
+    """The key as the database can have it: a long one, or one that is no text there, by its digest."""
+    written = key.encode("utf-8", "surrogatepass")
+    if len(written) <= _LONGEST_KEY and "\0" not in key and written.decode("utf-8", "replace") == key:
+        return key
+    return f"{key.partition(':')[0]}:sha256:{hashlib.sha256(written).hexdigest()}"
