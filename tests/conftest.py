@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import leaks
 from tests.compiling import compile_all
-from tests.tiers import is_slow, left_out
+from tests.tiers import in_order, is_slow, left_out
 
 # A test's own examples are drawn anew each run; the seed in the header repeats a run.
 settings.register_profile(
@@ -59,6 +59,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_KNOWN] = leaks.all_pids()
     if not hasattr(config, "workerinput"):
         compile_all(config)
+        config.option.loadscopereorder = (
+            False  # not the files with most tests first, but those that tests/tiers.py says
+        )
         everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
         os.environ[_SAMPLED] = str(config.stash[_SEED]) if everything and not os.environ.get(_EVERY_CASE) else ""
     for name in ("ANTISTROPHE_HOME", "ANTISTROPHE_SYSTEM"):  # the shell's own home is not for tests
@@ -77,7 +80,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is slow before ``-m`` chooses, and draw the sample."""
+    """Mark what is slow before ``-m`` chooses, draw the sample, and have workers begin with what takes long."""
     for item in items:
         if is_slow(item.nodeid):
             item.add_marker(pytest.mark.slow)
@@ -85,6 +88,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         out = left_out((item.nodeid for item in items), int(os.environ[_SAMPLED]))
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in out])
         items[:] = [item for item in items if item.nodeid not in out]
+    if hasattr(config, "workerinput"):
+        files = [item.nodeid.partition("::")[0] for item in items]
+        slow = {file for file, item in zip(files, items, strict=True) if is_slow(item.nodeid)}
+        places = {file: place for place, file in enumerate(in_order(dict.fromkeys(files), slow))}
+        items.sort(key=lambda item: places[item.nodeid.partition("::")[0]])
 
 
 @pytest.hookimpl(trylast=True)

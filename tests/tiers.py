@@ -7,7 +7,7 @@ A table and not a mark in each file, so that one look shows what the fast tier l
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 SLOW, FAST = True, False
 
@@ -71,6 +71,34 @@ WHOLE = ("tests/house/", "tests/simulation/", "tests/acceptance/test_examples.py
 
 # What these say of a database they say of SQLite and of PostgreSQL.
 TWINS = ("tests/contract/", "tests/cqrs/")
+
+
+# The files that take longest: several workers begin with them, for a long one that begins last keeps a run waiting.
+FIRST = (
+    "tests/house/test_docs.py",
+    "tests/house/test_coverage.py",
+    "tests/acceptance/test_verify.py",
+    "tests/house/test_typing.py",
+    "tests/acceptance/test_transfers.py",
+    "tests/acceptance/test_dashboard_in_a_browser.py",
+    "tests/acceptance/test_running.py",
+    "tests/acceptance/test_serving.py",
+    "tests/house/test_site.py",
+    "tests/simulation/mutants/test_mutants.py",
+    "tests/acceptance/test_orders.py",
+    "tests/acceptance/test_bank_example.py",
+    "tests/chaos/test_bank_under_fire.py",
+    "tests/chaos/test_every_message.py",
+)
+
+
+def in_order(files: Iterable[str], with_slow: Collection[str]) -> list[str]:
+    """The files of a run in the order in which workers take them: the longest, those with a slow test, the others."""
+
+    def rank(file: str) -> tuple[int, bool]:
+        return (FIRST.index(file) if file in FIRST else len(FIRST), file not in with_slow)
+
+    return sorted(files, key=rank)
 
 
 def is_slow(node_id: str) -> bool:

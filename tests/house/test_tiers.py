@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.house.tree import ROOT, files_of_tests, functions_of, name_of
-from tests.tiers import TIERS, is_slow, left_out
+from tests.tiers import FIRST, TIERS, in_order, is_slow, left_out
 
 
-@pytest.mark.parametrize("start", TIERS)
+@pytest.mark.parametrize("start", [*TIERS, *FIRST])
 def test_what_a_tier_names_exists(start: str) -> None:
     file, _, name = start.partition("::")
     if file.endswith("/"):
@@ -58,6 +58,20 @@ def test_of_fast_tests_on_both_databases_a_half_is_tried_on_postgresql() -> None
     out = left_out(twins, 1)
     assert len(out) == 5
     assert all("postgres" in each for each in out)
+
+
+def test_workers_begin_with_the_longest_files_and_end_with_the_fast() -> None:
+    fast, slow = "tests/core/test_payload.py", "tests/actors/test_hangs.py"
+    assert in_order([fast, FIRST[1], slow, FIRST[0]], {slow, *FIRST}) == [FIRST[0], FIRST[1], slow, fast]
+
+
+def test_workers_begin_with_them_in_this_run(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> None:
+    if not hasattr(pytestconfig, "workerinput"):
+        assert not pytestconfig.getoption("loadscopereorder")
+        return
+    files = list(dict.fromkeys(item.nodeid.partition("::")[0] for item in request.session.items))
+    long = [file for file in FIRST if file in files]
+    assert files[: len(long)] == long
 
 
 def _is_slow(path: Path) -> bool:
