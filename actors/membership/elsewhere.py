@@ -9,6 +9,7 @@ from typing import Any
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.errors import RequestError, UnreadableDataError
 from antistrophe.hosts.stored_orders import StoredOrder, StoredOrders
 from antistrophe.messages import (
     Address,
@@ -26,6 +27,7 @@ from antistrophe.serialization.payload import pack_record, unpack_record
 
 _ORDERS = (CancelAsked, RetryAsked, ResolveStep, RelocateAsked)
 _ANSWERS = (Done, Rejected)
+_UPGRADE = "upgrade the hosts that share the journal to one release (antistrophe hosts tells theirs)"
 
 GIVES_UP_S = 600.0
 """How long an order, or a wait, is kept that nobody asks for again; who still wants it does so every few seconds."""
@@ -104,7 +106,11 @@ class Elsewhere:
         found = self._orders.answers([*self._given])
         for order_id, answer in found.items():
             to = self._given.pop(order_id).waiter
-            said: Any = unpack_record(answer, _ANSWERS)
+            try:
+                said: Any = unpack_record(answer, _ANSWERS)
+            except UnreadableDataError as error:
+                why = f"the host that has the saga has answered, and the answer can't be read: {error}; {_UPGRADE}"
+                said = Rejected("", RequestError.__name__, why)
             self._send(to.address, _for(to.correlation, said))
         if found:
             self._orders.forget([*found])
@@ -130,9 +136,10 @@ class Elsewhere:
             self._handled[each.id] = now + 5.0
             try:
                 order: Any = unpack_record(each.order, _ORDERS)
-            except Exception as error:
+            except UnreadableDataError as error:
                 log.error("an order of another host can't be read: %s", error, extra={"saga_id": each.saga_id})
-                said = Rejected("", "RequestError", f"the host that has the saga can't read this order: {error}")
+                why = f"the host that has the saga can't read this order: {error}; {_UPGRADE}"
+                said = Rejected("", RequestError.__name__, why)
                 self._orders.answer(each.id, pack_record(said))
                 continue
             self._tell_supervisor(OrderSaga(each.id, each.saga_id, order))

@@ -13,7 +13,7 @@ from typing import Any
 from antistrophe.actors.saga.batch_commit import LONGEST_S, Batch
 from antistrophe.actors.saga.ports import EvidencePort, HostProcessPort, SharedJournalPort
 from antistrophe.actors.saga.saga import SagaActor
-from antistrophe.errors import JournalError, SagaExistsError
+from antistrophe.errors import JournalError, SagaExistsError, UnreadableEntryError
 from antistrophe.journal.saga_owner import SagaTakenError
 from antistrophe.messages import (
     Address,
@@ -22,6 +22,7 @@ from antistrophe.messages import (
     ResumeSaga,
     SagaActorFailed,
     SagaEnded,
+    SagaSleeps,
     SagaTaken,
 )
 from antistrophe.settings import Settings
@@ -122,6 +123,12 @@ class HostedSagas:
             log.warning("%s", error, extra={"saga_id": saga_id})
             self.leave(saga_id)
             self.send(self.supervisor, SagaTaken(saga_id))
+        except UnreadableEntryError as error:
+            log.error("%s", error, extra={"saga_id": saga_id})
+            self.leave(saga_id)
+            # Where hosts share the journal, one of a newer release may understand what this one does not.
+            shared = self.settings.journal is not None
+            self.send(self.supervisor, SagaSleeps(saga_id, None) if shared else SagaActorFailed(saga_id))
         except Exception:
             # What the actor holds may be half of a change; the next actor starts from the journal, which is whole.
             kind = type(message).__name__

@@ -74,6 +74,7 @@ from antistrophe.errors import (
     SystemStateError,
     SystemUnavailableError,
     UnreadableDataError,
+    UnreadableEntryError,
 )
 from antistrophe.hosts.description import HostRecord
 from antistrophe.linux.late_imports import late_import
@@ -159,6 +160,7 @@ __all__ = [
     "SystemUnavailableError",
     "TimelineEntry",
     "UnreadableDataError",
+    "UnreadableEntryError",
     "Verified",
     "event",
     "on_worker_start",

@@ -22,7 +22,8 @@ AntistropheError
 │   ├── OverloadedError              the system takes no more requests at the moment
 │   └── JournalError                 the journal can't be used; names the file and what to do
 │       ├── JournalBusyError         another process holds its write lock; names that process
-│       └── CommitUnknownError       the answer to a commit was lost; it may have been written
+│       ├── CommitUnknownError       the answer to a commit was lost; it may have been written
+│       └── UnreadableEntryError     an entry is damaged, or a newer release has written it
 ├── StepSignal                       a step raises one to say how its attempt ended
 │   ├── RetryableError               nothing happened; try again
 │   ├── FatalError                   nothing happened; don't try again
@@ -252,6 +253,11 @@ class JournalError(SystemStateError):
 class JournalBusyError(JournalError):
     """Somebody else has held the journal's write lock for too long, and nothing was written. The text names the process
     that holds it."""
+
+
+class UnreadableEntryError(JournalError):
+    """An entry of a saga is damaged, or a newer release has written it, and this one does not understand it. The text
+    names the entry. Nothing was changed."""
 
 
 class CommitUnknownError(JournalError):

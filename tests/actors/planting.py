@@ -9,7 +9,7 @@ from pathlib import Path
 
 from antistrophe.actors.registry import RegistryActor
 from antistrophe.actors.supervisor import child_process, process_keeper, running_attempts
-from antistrophe.saga.entries import Lease
+from antistrophe.saga.entries import Lease, RetryScheduled
 from antistrophe.settings import Settings
 from antistrophe.transport import connection
 
@@ -78,7 +78,19 @@ PLANTED = {
 """By name: the promise that it breaks, and what plants it."""
 
 
+def _next_release() -> None:
+    """A release that comes later: its schema has a table more, and its entries are of a kind that this one does not
+    know."""
+    from antistrophe.storage.postgres import open_postgres  # needs psycopg
+    from antistrophe.storage.postgres_schema import POSTGRES_MIGRATIONS
+
+    assert open_postgres.__kwdefaults__ is not None
+    open_postgres.__kwdefaults__["migrations"] = (*POSTGRES_MIGRATIONS, ("CREATE TABLE antistrophe.later(n bigint)",))
+    RetryScheduled.__name__ = "RetryPlanned"
+
+
 WEATHER = {
+    "next release": _next_release,
     "forks fail": _forks_fail,
     "no control groups": _no_control_groups,
     "frames are small": _frames_are_small,

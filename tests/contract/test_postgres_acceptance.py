@@ -94,11 +94,23 @@ def test_a_database_without_a_journal_is_named(postgres_url: str) -> None:
 
 
 def test_a_journal_of_another_release_is_refused(own: psycopg.Connection[object], journal: PostgresJournal) -> None:
-    own.execute("UPDATE antistrophe.schema_version SET version = version + 1")
+    own.execute("UPDATE antistrophe.schema_version SET version = version + 1, serves = version + 1")
     with pytest.raises(JournalError, match="use the same release"):
+        accept_in(own, SPEC, "request", now=1.0)
+    own.execute("UPDATE antistrophe.schema_version SET version = 1, serves = 1")
+    with pytest.raises(JournalError, match=r"of schema version 1, .*use the same release"):
         accept_in(own, SPEC, "request", now=1.0)
     own.rollback()
     assert journal.load("s") == ()
+
+
+def test_a_journal_of_a_newer_release_that_serves_this_one_takes_it(
+    own: psycopg.Connection[object], journal: PostgresJournal
+) -> None:
+    own.execute("UPDATE antistrophe.schema_version SET version = version + 1")
+    accept_in(own, SPEC, "request", now=1.0)
+    assert len(own.execute("SELECT FROM antistrophe.sagas").fetchall()) == 1
+    own.rollback()
 
 
 def test_rows_that_the_application_wants_otherwise_do_not_matter(empty_postgres: str, journal: PostgresJournal) -> None:

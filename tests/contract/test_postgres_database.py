@@ -84,7 +84,7 @@ def test_an_older_schema_is_brought_up_to_date_and_only_for_writing(postgres_url
     open_postgres(postgres_url).close()
     with pytest.raises(JournalError, match="open it once for writing"):
         open_postgres(postgres_url, read_only=True, migrations=newer)
-    with opened(postgres_url, migrations=newer) as database:
+    with opened(postgres_url, migrations=newer, serves=len(newer)) as database:
         assert database.rows("SELECT * FROM antistrophe.later") == []
     with pytest.raises(JournalError, match=f"version {len(newer)}, written by a newer release.*upgrade it"):
         open_postgres(postgres_url)

@@ -22,13 +22,13 @@ from antistrophe.saga.entries import Entry, SagaAccepted, SagaWaits
 from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import replay
 from antistrophe.storage.portable_sql import SCHEMA, for_postgres
+from antistrophe.storage.postgres_opening import VERSION, is_served
 from antistrophe.storage.postgres_schema import POSTGRES_MIGRATIONS
 
 NO_HOST_YET = "its turn: no host has taken it yet"
 """What such a saga waits for."""
 
 _TABLE = f"SELECT to_regclass('{SCHEMA}.schema_version')::text, extract(epoch FROM clock_timestamp())::float8"
-_VERSION = f"SELECT version FROM {SCHEMA}.schema_version"
 _PURGED = for_postgres("SELECT status, finished_at FROM purged WHERE id_digest = ?")
 
 
@@ -47,7 +47,7 @@ def accept_in(connection: psycopg.Connection[Any], spec: SagaSpec, request_id: s
             return cursor.execute(sql, values, prepare=False).fetchone()
 
         table, clock = asked(_TABLE)
-        _check(None if table is None else asked(_VERSION))
+        _check(None if table is None else asked(VERSION))
         append = _acceptance(spec, request_id, clock if now is None else now)
         found = asked(for_postgres(CALL), append.values(None))
         return _position(append, found, asked(_PURGED, (digest_of(spec.id),)) if found[0] == "purged" else None)
@@ -63,7 +63,7 @@ async def accept_in_async(
             return await (await cursor.execute(sql, values, prepare=False)).fetchone()
 
         table, clock = await asked(_TABLE)
-        _check(None if table is None else await asked(_VERSION))
+        _check(None if table is None else await asked(VERSION))
         append = _acceptance(spec, request_id, clock if now is None else now)
         found = await asked(for_postgres(CALL), append.values(None))
         tombstone = await asked(_PURGED, (digest_of(spec.id),)) if found[0] == "purged" else None
@@ -80,16 +80,17 @@ def _acceptance(spec: SagaSpec, request_id: str, now: float) -> Append:
     return Append(spec.id, 0, rows, entries[0], shape, row)
 
 
-def _check(found: tuple[int] | None) -> None:
-    """Raise JournalError where the database has no journal, or not one of this release."""
+def _check(found: Sequence[Any] | None) -> None:
+    """Raise JournalError where the database has no journal, or one that this release can't write to."""
     if found is None:
         raise JournalError(
             "the database of this connection has no journal: connect to the one that the orchestrator's URL names"
         )
-    if found[0] != len(POSTGRES_MIGRATIONS):
+    newest = len(POSTGRES_MIGRATIONS)
+    if found[0] < newest or not is_served(found, newest):
         raise JournalError(
             f"the journal in the database of this connection is of schema version {found[0]}, this program's is"
-            f" {len(POSTGRES_MIGRATIONS)}: use the same release here and on the hosts"
+            f" {newest}: use the same release here and on the hosts"
         )
 
 

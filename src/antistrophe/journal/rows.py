@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from antistrophe.errors import JournalError, UnreadableDataError
+from antistrophe.errors import JournalError, UnreadableDataError, UnreadableEntryError
 from antistrophe.journal.journal import Row
 from antistrophe.journal.short_entries import is_short, unpack_short
 from antistrophe.journal.typed_values import is_a, may_be
@@ -39,11 +39,11 @@ def pack_entry(entry: Entry) -> bytes:
 
 
 def unpack_entry(data: bytes, where: str) -> Entry:
-    """Read a packed entry, of either form. Raises JournalError, which says ``where`` the entry is."""
+    """Read a packed entry, of either form. Raises UnreadableEntryError, which says ``where`` the entry is."""
     try:
         return unpack_short(data) if is_short(data) else cast("Entry", unpack_record(data, ENTRY_TYPES))
     except _UNREADABLE as error:
-        raise JournalError(f"{where} can't be read ({error}): {ADVICE}") from error
+        raise UnreadableEntryError(f"{where} can't be read ({error}): {ADVICE}") from error
 
 
 def pack_state(row: Row) -> bytes:

@@ -14,7 +14,7 @@ from types import NoneType
 from typing import Any
 
 from antistrophe.definition.spec import SagaSpec, StepSpec
-from antistrophe.errors import JournalError, UnreadableDataError
+from antistrophe.errors import UnreadableDataError, UnreadableEntryError
 from antistrophe.journal.rows import ADVICE, pack_entry, unpack_entry
 from antistrophe.journal.typed_values import NUMBER, is_a, may_be
 from antistrophe.saga.entries import Entry, SagaAccepted
@@ -165,17 +165,17 @@ class StoredShapes:
                 steps=tuple([_step(*parts) for parts in zip(shape.steps, is_a(list, steps), strict=True)]),
             )
             return SagaAccepted(is_a(NUMBER, at), is_a(str, request_id), spec, may_be(NUMBER, created_at))
-        except (JournalError, UnreadableDataError, TypeError, ValueError) as error:
-            raise JournalError(f"{where} can't be read ({error}): {ADVICE}") from error
+        except (UnreadableEntryError, UnreadableDataError, TypeError, ValueError) as error:
+            raise UnreadableEntryError(f"{where} can't be read ({error}): {ADVICE}") from error
 
     def _read(self, name: bytes) -> SagaSpec:
         found = self._database.rows("SELECT shape FROM shapes WHERE hash = ?", (name,))
         if not found:
-            raise JournalError(f"the shape {name.hex()} of its definition is missing in the table shapes")
+            raise UnreadableEntryError(f"the shape {name.hex()} of its definition is missing in the table shapes")
         try:
             sound = next((shape for (shape,) in found if _hash(shape) == name), None)
             if sound is None:
                 raise UnreadableDataError("its bytes are not those that were stored")
             return unpack_record(sound, (SagaSpec,))
         except (UnreadableDataError, TypeError) as error:
-            raise JournalError(f"the shape {name.hex()} of its definition is damaged ({error})") from error
+            raise UnreadableEntryError(f"the shape {name.hex()} of its definition is damaged ({error})") from error

@@ -17,7 +17,7 @@ except ImportError as error:  # psycopg itself, or the libpq that it needs
 from antistrophe.storage.postgres_address import read_address
 from antistrophe.storage.postgres_database import PostgresDatabase
 from antistrophe.storage.postgres_opening import prepare
-from antistrophe.storage.postgres_schema import POSTGRES_MIGRATIONS
+from antistrophe.storage.postgres_schema import POSTGRES_MIGRATIONS, SERVES
 from antistrophe.storage.schema import SchemaMigration
 
 ANSWER_S = 30.0
@@ -32,18 +32,20 @@ def open_postgres(
     read_only: bool = False,
     patience_s: float | None = None,
     migrations: Sequence[SchemaMigration] = POSTGRES_MIGRATIONS,
+    serves: int = SERVES,
 ) -> PostgresDatabase:
     """Open the database at a URL (``postgresql://USER@HOST:PORT/NAME``). A new or older schema is brought to the newest
     version; any number of hosts may do so at once.
 
     ``read_only``: nothing is written, and the schema has to be up to date; a standby will do. ``patience_s``: how long
     a call waits at most for the server and for locks of others; None: as long as applications do. Raises JournalError
-    if the server can't be reached or refuses, or the schema is newer than this program or another program's.
+    if the server can't be reached or refuses, or the schema is another program's, or so new that it does not serve
+    this one.
     """
     address = read_address(url, answer_s=patience_s or ANSWER_S)
     database = PostgresDatabase(address, read_only=read_only, patience_s=patience_s, answer_s=patience_s or ANSWER_S)
     try:
-        prepare(database, migrations, read_only=read_only)
+        prepare(database, migrations, read_only=read_only, serves=serves)
     except BaseException:
         database.close()
         raise

@@ -192,6 +192,11 @@ _HELD_BY = (
     f'ALTER TABLE {SCHEMA}.sagas ADD COLUMN held_by text[] COLLATE "C"',
 )
 
+_SIDE_BY_SIDE = (
+    # ``serves``: the oldest version whose programs may go on in this one. In older schemas there is no such column.
+    f"ALTER TABLE {SCHEMA}.schema_version ADD COLUMN serves bigint NOT NULL DEFAULT 0",
+)
+
 POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (
     _JOURNAL + _EVENTS,
     _HOSTS,
@@ -203,6 +208,14 @@ POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (
     _HELD_BY,
     (APPEND_GROUP,),
     (*LIMITS, SETTLE),
+    _SIDE_BY_SIDE,
 )
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
-migration is never edited."""
+migration is never edited.
+
+A migration only adds, and what it adds is no business of older programs: hosts of two releases work side by side while
+all are upgraded. Where that can't be, ``SERVES`` becomes the version that it leads to."""
+
+SERVES = 1 + POSTGRES_MIGRATIONS.index(_SIDE_BY_SIDE)
+"""The oldest version of the schema whose programs may go on in the newest one. Before hosts of older ones are stopped,
+nobody can make the newest one."""
