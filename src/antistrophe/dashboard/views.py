@@ -31,7 +31,7 @@ def system_values(state: State | None) -> Values:
 def _overview(stored: StoredHome, look: Look, _query: Query) -> Values:
     counts = stored.counts(look)
     classes = _classes(stored, look)
-    growth = growth_in(look.database, look.place)
+    growth = growth_in(look.database, look.place, sum(counts.values()))
     return {
         "counts": counts,
         "attention": attention(look, counts, stored.state(), classes, growth),

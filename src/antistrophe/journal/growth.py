@@ -40,8 +40,9 @@ def growth_of(where: Where) -> Growth:
         return growth_in(database, JournalPlace.at(where))
 
 
-def growth_in(database: SqlDatabase, place: JournalPlace) -> Growth:
-    """The same of a journal that is open already, and is at that place."""
+def growth_in(database: SqlDatabase, place: JournalPlace, sagas: int | None = None) -> Growth:
+    """The same of a journal that is open already, and is at that place. ``sagas``: how many there are, where that is
+    known: to count them takes as long as there are many."""
     with database.one_moment():
         if isinstance(database, Database):
             page_bytes = int(database.row("PRAGMA page_size")[0])
@@ -49,7 +50,8 @@ def growth_in(database: SqlDatabase, place: JournalPlace) -> Growth:
             shrinks = can_shrink(database)
         else:  # the server's own vacuum decides what is free there
             page_bytes, free, pages, shrinks = 1, 0, stored_bytes(database), True
-        (sagas,) = database.row("SELECT count(*) FROM sagas")
+        if sagas is None:
+            (sagas,) = database.row("SELECT count(*) FROM sagas")
         last = database.row(
             "SELECT count(*), min(its.at) FROM (SELECT CAST(journal.at AS BIGINT) AS at FROM sagas"
             " JOIN journal ON journal.position = sagas.accepted ORDER BY sagas.accepted DESC LIMIT ?) AS its",

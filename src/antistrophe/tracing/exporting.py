@@ -34,8 +34,9 @@ from antistrophe.tracing.spans import SagaSpan, newly_ended, spans_of
 
 POSITION_FILE = "traces.json"
 
-_SAGAS_AT_ONCE = 50
-_LOOK_S = 0.5
+_SAGAS_AT_ONCE = 100
+_LOOK_S = 1.0
+"""How often the export looks for sagas that have ended. OpenTelemetry's own processor lets spans wait for 5 s."""
 _LONGEST_PAUSE_S = 60.0
 _PATIENCE_S = 1.0
 _SCOPE = InstrumentationScope("antistrophe")

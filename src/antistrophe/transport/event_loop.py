@@ -193,7 +193,10 @@ class EventLoop:
         with self.lock:
             if self.closed:
                 return
-            ready = [fileno for fileno, happened in events if self._take_in(fileno, happened)]
+            ready: list[int] = []
+            for fileno, happened in events:
+                if self._take_in(fileno, happened):
+                    ready.append(fileno)
             if sender.held_up:
                 sender.tend()
             if receiver.accept_at:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+from collections.abc import Callable
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
@@ -21,12 +22,16 @@ class Poller:
     Forget a descriptor before you close it: a fork may still hold a copy for a moment, and the kernel reports events
     for as long as any copy is open. Forks share the set itself, and must `close` it at once. ``changes`` grows whenever
     a descriptor comes or goes.
+
+    ``owner`` gives the owner of a descriptor; None where it was forgotten after `wait` returned it. It is a function in
+    C, because every message asks.
     """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._owners: dict[int, object] = {}
         self.changes = 0
+        self.owner: Callable[[int], object | None] = self._owners.get
 
     @property
     def filenos(self) -> list[int]:
@@ -58,10 +63,6 @@ class Poller:
     def wait(self, timeout_s: float | None) -> list[tuple[int, int]]:
         """Wait for events, at most ``timeout_s`` seconds, rounded up to milliseconds; return descriptors and events."""
         return self._epoll.poll(timeout_s)
-
-    def owner(self, fileno: int) -> object | None:
-        """The owner of a descriptor; None where it was forgotten after `wait` returned it."""
-        return self._owners.get(fileno)
 
     def close(self) -> None:
         """Close the set; nothing is watched any more."""

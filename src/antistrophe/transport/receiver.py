@@ -31,12 +31,14 @@ _NO_DESCRIPTOR_PAUSE_S = 0.1
 
 
 class Envelope(ReceiveEnvelope):
-    """A message and its sender. Thespian calls `identify` for a debug log that is off, and its own calls
-    str(message)."""
+    """A message and its sender, as plain attributes where Thespian has properties: each message is asked for both.
+    Thespian calls `identify` for a debug log that is off, and its own calls str(message)."""
+
+    __slots__ = ("message", "sender")
 
     def __init__(self, sender: ActorAddress, message: Any) -> None:
-        self._sender = sender
-        self._message = message
+        self.sender = sender  # type: ignore[misc]
+        self.message = message  # type: ignore[misc]
 
     def identify(self) -> str:
         """The text for the debug log."""
