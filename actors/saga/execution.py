@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from antistrophe.actors.saga.ports import EvidencePort, JournalPort, SagaHostPort
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.errors import JournalError
+from antistrophe.journal import EarlierTryError
 from antistrophe.messages import BeginSaga, ProcessDead, ProcessGrant
 from antistrophe.saga.entries import AttemptExpired, AttemptStarted, SagaAccepted
 from antistrophe.saga.inputs import Answered, Fenced, Input, Overdue, ProcessGranted, Resumed, TimePassed
@@ -100,11 +101,13 @@ class Execution:
         kept, self._backlog, self.refusal = self._backlog, (), None
         for number, said in enumerate(kept, start=1):
             change = self._decide(said, dispatch=False)
-            if self.refusal is not None:
+            refused = self.refusal is not None
+            if refused:
                 self._backlog += kept[number:]
-                return
             if change is not None:
                 yield change
+            if refused:
+                return
         dead, self._dead = self._dead, ()
         for lease_name in dead:
             self.remove_evidence(lease_name)
@@ -116,12 +119,28 @@ class Execution:
             return None
         try:
             self._journal.commit(before, after, entries, self.token)
+        except EarlierTryError:
+            return self._go_on(before, said, dispatch=dispatch)
         except JournalError as error:
-            self.refusal = error
-            self._keep(said)
+            self._refused(error, said)
             return None
         self._saga = after
         return Change(before, after)
+
+    def _go_on(self, before: Saga, said: Input, *, dispatch: bool) -> Change | None:
+        """The journal may have what was decided here before, though its answer was lost: read the saga anew, and decide
+        again, which mostly changes nothing. Returns all that has changed since ``before``."""
+        try:
+            self._saga, self.token = self._journal.take(before.id)
+        except JournalError as error:
+            self._refused(error, said)
+            return None
+        self._decide(said, dispatch=dispatch)
+        return Change(before, self.saga)
+
+    def _refused(self, error: JournalError, said: Input) -> None:
+        self.refusal = error
+        self._keep(said)
 
     def keep_overdue(self, passed: TimePassed) -> bool:
         """While the journal refuses: whether the current attempt is past its limit, and nothing is known of its end. It

@@ -73,8 +73,10 @@ class ProcessRequests:
         self._address_of.pop(lease_name, None)
 
     def run(self, execution: Execution, started: AttemptStarted) -> None:
-        """Tell the process of an attempt to make the call. Without its address nothing is sent: the process is adopted
-        first."""
+        """Tell the process of an attempt to make the call. Without its address, because it was given back when the
+        journal seemed to refuse the attempt, the process is adopted first."""
         address = self._address_of.get(started.lease.name)
-        if address is not None:
+        if address is None:
+            self.ask(AdoptProcess(execution.saga.id, started.lease))
+        else:
             self._host.send(address, run_step(execution.saga, started, execution.token))

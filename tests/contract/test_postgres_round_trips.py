@@ -1,4 +1,5 @@
-"""How often a saga host asks the server for a saga: once for each change, however many sagas change at once."""
+"""What a saga host asks the server for its sagas: once for each change, however many sagas change at once; and again
+where an answer was lost."""
 
 from __future__ import annotations
 
@@ -13,15 +14,26 @@ import pytest
 from antistrophe.actors.saga.attempt_evidence import AttemptEvidence
 from antistrophe.actors.saga.hosted_sagas import HostedSagas
 from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.actors.saga.saga import JOURNAL_AGAIN_S
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.journal.postgres import PostgresJournal
-from antistrophe.messages import BeginSaga, Configuration, ProcessGrant, RunStep, SagaOutcome, StepAnswer, Waiter
+from antistrophe.messages import (
+    BeginSaga,
+    Configuration,
+    ProcessGrant,
+    RequestLease,
+    RunStep,
+    SagaOutcome,
+    StepAnswer,
+    Waiter,
+)
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import Action, Lease
 from antistrophe.saga.inputs import Returned
 from antistrophe.settings import Settings
 from tests.contract.journal_sagas import DEBITED, accepted
 from tests.lossy_relay import LossyRelay
+from tests.waiting import until
 
 STEPS = ("Debit", "Credit", "Tell")
 NAMES = ("a", "b", "c", "d")
@@ -32,13 +44,14 @@ class Process:
 
     def __init__(self, url: str, home: Path) -> None:
         self.sent: list[Any] = []
+        self.time = 1000.0
         settings = Settings(journal=url)
         self.journal = JournalAccess(Configuration(str(home), settings, 0.0, 1), 0.5)
         self.journal.host_is("a1")
         self.sagas = HostedSagas(self, self.journal, AttemptEvidence(str(home)), "supervisor", settings)
 
     def now(self) -> float:
-        return 1000.0
+        return self.time
 
     wall = now
 
@@ -52,6 +65,14 @@ class Process:
         for each in messages:
             self.sagas.take(each.spec.id if isinstance(each, BeginSaga) else each.saga_id, each)
         self.sagas.settle()
+
+    def later(self) -> set[str]:
+        """So much later that each saga tries again what the journal has refused. Returns of which something was
+        sent."""
+        self.time += 2 * JOURNAL_AGAIN_S
+        self.sagas.wake_due()
+        self.sagas.settle()
+        return {each.saga_id for each in self.sent}
 
     def told(self, kind: type) -> list[Any]:
         return [each for each in self.sent if type(each) is kind]
@@ -90,3 +111,29 @@ def test_sagas_of_three_steps_take_four_round_trips(
         assert {each.position for each in process.told(SagaOutcome)} == {journal.head()}
         assert [journal.status(name) for name in names] == [SagaStatus.COMPLETED] * len(names)
         assert journal._server.row("SELECT count(*) FROM events") == (len(STEPS) * len(names) * len(events),)
+
+
+@pytest.mark.parametrize("names", [NAMES[:1], NAMES])
+@pytest.mark.parametrize("part", ["question", "answer"])
+def test_a_saga_goes_on_when_the_server_is_away_with_its_answer(
+    relay: LossyRelay, empty_postgres: str, tmp_path: Path, names: tuple[str, ...], part: str
+) -> None:
+    """What is decided anew has another time than what the journal may have already: it reads what it has."""
+    process = Process(relay.url, tmp_path)
+    with closing(process.journal._journal), closing(PostgresJournal(empty_postgres)) as journal:
+        process.turn(*map(_begin, names))
+        process.sent.clear()
+        (relay.lose_answer if part == "answer" else relay.lose_question)(b"append_")
+        relay.refuses = True
+        process.time += 1.0
+        process.turn(*(_answer(name, 0, (DEBITED,)) for name in names))
+        assert (relay.lost, process.sent) == (1, [])
+        assert [len(journal.load(name)) for name in names] == [4 if part == "answer" else 2] * len(names)
+        relay.refuses = False
+        until(lambda: process.later() == set(names), "all go on")
+        if part == "answer":
+            assert sorted(each.saga_id for each in process.told(RunStep)) == sorted(names)
+            assert {each.step for each in process.told(RunStep)} == {1}
+        else:  # no attempt starts from an answer that was kept: each asks for a process
+            assert sorted(each.saga_id for each in process.told(RequestLease)) == sorted(names)
+        assert journal._server.row("SELECT count(*) FROM events") == (len(names),)

@@ -12,7 +12,8 @@ from antistrophe.actors.saga.process_requests import ASK_AGAIN_S
 from antistrophe.actors.saga.saga import JOURNAL_AGAIN_S, SagaActor
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.definition.spec import Origin, SagaSpec, StepSpec
-from antistrophe.errors import JournalError
+from antistrophe.errors import CommitUnknownError, JournalError
+from antistrophe.journal import EarlierTryError
 from antistrophe.messages import (
     AdoptProcess,
     BeginSaga,
@@ -38,6 +39,7 @@ from antistrophe.saga.entries import (
     Entry,
     FailureKind,
     Lease,
+    SagaAccepted,
     TurnedBack,
 )
 from antistrophe.saga.inputs import CancelAsked, Returned
@@ -60,7 +62,7 @@ class Host:
         self.alarm: float | None = None
         self.entries: list[Entry] = []
         self.position = 0
-        self.full = False
+        self.full = self.loses_answers = False
         self.refused = 0
         self.marks: dict[str, AttemptRecord] = {}
         self.actor: SagaActor | None = None
@@ -90,7 +92,12 @@ class Host:
         if self.full:
             self.refused += 1
             raise JournalError("the disk is full")
+        seq = 0 if before is None else before.seq
+        if seq != len(self.entries):
+            raise EarlierTryError(after.id, expected=seq, actual=len(self.entries))
         self.entries += entries
+        if self.loses_answers:
+            raise CommitUnknownError("its answer was lost")
         self.position = len(self.entries)
 
     def take(self, saga_id: str) -> tuple[Saga, int]:
@@ -165,6 +172,21 @@ def test_a_grant_that_the_journal_refused_starts_nothing_later(host: Host) -> No
     assert len(host.told(RequestLease)) == 1
     host.tell(grant("b"))
     assert [each.lease_name for each in host.told(RunStep)] == ["b"]
+
+
+def test_an_attempt_that_is_journaled_although_the_answer_was_lost_gets_its_process_back(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step())))
+    host.loses_answers = True
+    host.tell(grant("a"))
+    host.loses_answers = False
+    assert [each.lease_name for each in host.told(ReturnProcess)] == ["a"], "it seemed to be refused"
+    host.pass_time(host.time + JOURNAL_AGAIN_S)
+    host.tell(grant("b"))
+    assert host.kinds() == [SagaAccepted, AttemptStarted]
+    assert [each.lease.name for each in host.told(AdoptProcess)] == ["a"]
+    assert [each.lease_name for each in host.told(ReturnProcess)] == ["a", "b"]
+    host.tell(grant("a", adopted=True))
+    assert [each.lease_name for each in host.told(RunStep)] == ["a"]
 
 
 def test_a_step_is_told_the_token_by_which_its_host_owns_the_saga(host: Host) -> None:

@@ -37,7 +37,7 @@ than the system. Start reading in ``journal``. ``actors/saga/journal_access.py``
 from __future__ import annotations
 
 from antistrophe.journal.group import Group, GroupCommit
-from antistrophe.journal.journal import Journal, JournalRecord, SagaEvent, SagaPage, SeqConflictError
+from antistrophe.journal.journal import EarlierTryError, Journal, JournalRecord, SagaEvent, SagaPage, SeqConflictError
 from antistrophe.journal.opening import journal_in, leave_tidy, open_file, open_journal, open_store
 from antistrophe.journal.place import FILE_NAME, JournalPlace, Where, journal_path
 from antistrophe.journal.place_note import note, refuse_elsewhere
@@ -49,6 +49,7 @@ from antistrophe.journal.stored_journal import StoredJournal
 __all__ = [
     "FILE_NAME",
     "RESULTS",
+    "EarlierTryError",
     "Group",
     "GroupCommit",
     "Journal",

@@ -36,6 +36,11 @@ class SeqConflictError(AntistropheError):
         self.actual = actual
 
 
+class EarlierTryError(SeqConflictError):
+    """What stands in the place of this append may be another one that this process has tried, and whose answer was
+    lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class SagaEvent:
     """An event of a saga for the event store. ``data`` is packed, and ``metadata`` are plain values. ``event_id`` (a

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from antistrophe.errors import CommitUnknownError, JournalBusyError, JournalError, RequestError
-from antistrophe.journal.journal import Row, SagaEvent, SeqConflictError, by_stream
+from antistrophe.journal.journal import EarlierTryError, Row, SagaEvent, SeqConflictError, by_stream
 from antistrophe.journal.packed_append import pack_append
 from antistrophe.journal.postgres_statement import Append, statement
 from antistrophe.journal.saga_owner import SagaOwner, SagaTakenError
@@ -136,7 +136,8 @@ class PostgresAppends:
             raise SagaTakenError(append.saga_id, host=host, token=token)
         if outcome == "purged" and (purged := self._tombstones.find(append.saga_id)) is not None:
             raise was_purged(append.saga_id, purged)
-        raise SeqConflictError(append.saga_id, expected=append.expected_seq, actual=seq or 0)
+        conflict = EarlierTryError if self._is_unknown(append) else SeqConflictError
+        raise conflict(append.saga_id, expected=append.expected_seq, actual=seq or 0)
 
     def _refused(self, appends: Sequence[Append]) -> int:
         """The server refuses one of these appends: it was made already, with the others, or all of them fail."""

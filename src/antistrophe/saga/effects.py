@@ -106,9 +106,10 @@ def effects_of(before: Saga | None, after: Saga) -> tuple[Effect, ...]:
         fresh = before.spec.steps[old.step].fresh_process
         reusable = not before.ending and not fresh and not _refused(before, after, old.step)
         effects.append(ReleaseProcess(old.lease, reusable))
-    if new is not None and new is not old:
+    same = new is old or new == old  # a saga that was read anew has another object for the same attempt
+    if new is not None and not same and not after.ending:
         effects.append(RunAttempt(new))
-    if new is not None and after.ending and not (before is not None and before.ending and new is old):
+    if new is not None and after.ending and not (before is not None and before.ending and same):
         effects.append(end(after))
     if new is None:
         effects.extend(_without_attempt(after))
