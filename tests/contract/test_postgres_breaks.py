@@ -45,6 +45,7 @@ class Writer:
     def __init__(self, number: int, relay: LossyRelay, seed: int, until: float) -> None:
         self.written: list[list[Append]] = []
         self.refused = 0
+        self.opened = threading.Event()
         self.wrong: list[AntistropheError] = []
         self._name = f"host-{number}"
         self._relay = relay
@@ -54,6 +55,7 @@ class Writer:
     def work(self) -> None:
         """Write until the end of the time."""
         with contextlib.closing(PostgresJournal(self._relay.url, owner=Host(self._name), patience_s=0.5)) as journal:
+            self.opened.set()
             while time.monotonic() < self._until:
                 names = [f"{self._name} {len(self.written)} {number}" for number in range(self._random.randrange(1, 5))]
                 sagas = [list(appends(name, time.time())) for name in names]
@@ -107,6 +109,7 @@ def test_every_append_is_done_once_whatever_breaks(empty_postgres: str, run_seed
         threads = [threading.Thread(target=writer.work) for writer in writers]
         for thread in threads:
             thread.start()
+        assert all(writer.opened.wait(60) for writer in writers)
         _break(relays, empty_postgres, random.Random(run_seed), until)
         for thread in threads:
             thread.join()
