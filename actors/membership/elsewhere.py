@@ -30,7 +30,10 @@ _ANSWERS = (Done, Rejected)
 _UPGRADE = "upgrade the hosts that share the journal to one release (antistrophe hosts tells theirs)"
 
 GIVES_UP_S = 600.0
-"""How long an order, or a wait, is kept that nobody asks for again; who still wants it does so every few seconds."""
+"""How long an order, or a wait, is kept that nobody asks for again; who still wants it does so every few seconds. So
+long an order of another host is known after it was handed on last."""
+
+_HAND_ON_AGAIN_S = 5.0
 
 
 @dataclass(slots=True)
@@ -133,7 +136,7 @@ class Elsewhere:
         for each in self._orders.for_host(host_id):
             if self._handled.get(each.id, 0.0) > now:
                 continue
-            self._handled[each.id] = now + 5.0
+            self._handled[each.id] = now + _HAND_ON_AGAIN_S
             try:
                 order: Any = unpack_record(each.order, _ORDERS)
             except UnreadableDataError as error:
@@ -143,6 +146,8 @@ class Elsewhere:
                 self._orders.answer(each.id, pack_record(said))
                 continue
             self._tell_supervisor(OrderSaga(each.id, each.saga_id, order))
+        for order_id in [each for each, again_at in self._handled.items() if again_at < now - GIVES_UP_S]:
+            del self._handled[order_id]  # its saga went to another host, or who gave it asks no more
 
     def answered(self, message: Done | Rejected) -> None:
         """The supervisor, or the saga, has answered an order of another host."""

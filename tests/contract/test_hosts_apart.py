@@ -20,7 +20,7 @@ import pytest
 
 from antistrophe.hosts.holder import LeaseHolder
 from antistrophe.hosts.keeper import POLL_S, HostKeeper
-from antistrophe.hosts.keeper_messages import Claimed, Order, Registered, Report, SetLoad
+from antistrophe.hosts.keeper_messages import AllDead, Claimed, Fence, Order, Registered, Report, SetLoad
 from antistrophe.hosts.lease import RENEW_EVERY, LeasePhase
 from antistrophe.linux.dead_man import boot_time
 from antistrophe.storage.postgres import open_postgres
@@ -108,7 +108,8 @@ class Host:
                 self._hear(report, now)
             if self._holder.host is not None and self._holder.phase(now) in (LeasePhase.FENCED, LeasePhase.KILLING):
                 self._end_all(now)
-                for order in self._holder.all_dead(boot_time()):
+                self._holder.all_dead(boot_time())
+                for order in (Fence(), AllDead()):
                     self._orders.put(order)
 
     def _hear(self, report: Report, now: float) -> None:

@@ -187,9 +187,9 @@ def test_the_row_of_a_lease_can_not_be_garbage(hosts: StoredHosts) -> None:
 
 @pytest.mark.parametrize("name", ["", " a", "a\n", "x" * 101, "a\0b", 7])
 def test_a_name_or_label_that_can_not_be_one_is_refused_in_words(name: str) -> None:
-    with pytest.raises(InvalidSettingsError, match="host_name has to be a text of 1 to 100 characters"):
+    with pytest.raises(InvalidSettingsError, match="host_name has to be a name of up to 63 letters and digits"):
         new_description(name, [], "1", 10.0)
-    with pytest.raises(InvalidSettingsError, match="a label has to be a text"):
+    with pytest.raises(InvalidSettingsError, match="a label has to be a name of up to 63"):
         new_description("a", [name], "1", 10.0)
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from antistrophe.hosts.holder import LeaseHolder
-from antistrophe.hosts.keeper_messages import AllDead, Confirmed, Fence, Fenced, Refused, Registered, Trouble
+from antistrophe.hosts.keeper_messages import Confirmed, Fenced, Refused, Registered, Trouble
 from antistrophe.hosts.lease import LeasePhase
 
 VALID, FENCED, KILLING, OVER = LeasePhase
@@ -42,7 +42,6 @@ def test_before_it_is_registered_nothing_may_start(switch: Switch) -> None:
     assert holder.host is None
     assert holder.phase(2.0) is OVER
     assert holder.next_moment(2.0) == math.inf
-    assert holder.orders(2.0) == []
     assert switch.armed == []
     with pytest.raises(ValueError, match="wait for Registered"):
         holder.all_dead(2.0)
@@ -58,14 +57,13 @@ def test_each_confirmation_puts_the_switch_off(holder: LeaseHolder, switch: Swit
 
 
 def test_a_keeper_that_says_nothing_is_not_waited_for(holder: LeaseHolder, switch: Switch) -> None:
-    assert holder.orders(105.9) == []
+    assert holder.phase(105.9) is VALID
     assert holder.phase(106.0) is FENCED
     assert holder.next_moment(106.0) == 107.5
     assert holder.kill_at(1.0) == 107.0
-    assert [holder.orders(106.0), holder.orders(106.1)] == [[Fence()], []]
     assert holder.phase(107.5) is KILLING
     assert switch.armed == [108.5], "the switch stays armed until all are dead"
-    assert holder.all_dead(107.6) == [AllDead()]
+    holder.all_dead(107.6)
     assert switch.armed == [108.5, None]
     assert holder.phase(107.7) is OVER
 
@@ -83,7 +81,8 @@ def test_a_registration_that_is_heard_too_late_does_not_end_the_supervisor(switc
     holder.hear(Registered("a-1", 10.0, 100.0), 120.0)
     assert switch.armed == []
     assert holder.phase(120.0) is KILLING
-    assert holder.all_dead(120.0) == [Fence(), AllDead()]
+    holder.all_dead(120.0)
+    assert (switch.armed, holder.phase(120.0)) == ([None], OVER)
 
 
 @pytest.mark.parametrize(("report", "phase"), [(Refused("a-1"), KILLING), (Fenced("a-1"), FENCED)])
@@ -98,12 +97,12 @@ def test_what_the_keeper_knows_better_counts_at_once(
 
 def test_a_new_registration_is_a_new_lease(holder: LeaseHolder, switch: Switch) -> None:
     holder.hear(Refused("a-1"), 103.0)
-    assert holder.all_dead(103.5) == [Fence(), AllDead()]
+    holder.all_dead(103.5)
     holder.hear(Registered("a-2", 10.0, 104.0), 104.1)
     holder.hear(Confirmed("a-1", 105.0, draining=False), 105.1)
     assert (holder.host, holder.phase(109.9)) == ("a-2", VALID)
     assert switch.armed == [108.5, None, 112.5]
-    assert holder.orders(110.0) == [Fence()]
+    assert holder.phase(111.0) is FENCED
 
 
 def test_a_host_that_has_stopped_has_no_switch(holder: LeaseHolder, switch: Switch) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 from antistrophe.errors import InvalidSettingsError
 from antistrophe.fast_dataclass import dataclass
 from antistrophe.hosts.retained import ALL, Retained
+from antistrophe.settings.allowed import MOST_NAMES, Form, short
 
-_LONGEST = 100
-_LABELS_AT_MOST = 64  # as the setting `labels` allows
 _ID_BYTES = 6
 
 
@@ -86,8 +85,8 @@ def new_description(
     if isinstance(labels, str):
         raise InvalidSettingsError(f"labels has to be a list of texts, not the text {labels!r}: write [{labels!r}]")
     offered = list(labels)
-    if len(offered) > _LABELS_AT_MOST:
-        raise InvalidSettingsError(f"a host has {_LABELS_AT_MOST} labels at most, not {len(offered)}")
+    if len(offered) > MOST_NAMES:
+        raise InvalidSettingsError(f"a host has {MOST_NAMES} labels at most, not {len(offered)}")
     for label in offered:
         _check("a label", label)
     host_id = f"{name}-{os.urandom(_ID_BYTES).hex()}"
@@ -95,8 +94,5 @@ def new_description(
 
 
 def _check(what: str, text: Any) -> None:
-    if not isinstance(text, str) or not 0 < len(text) <= _LONGEST or not text.isprintable() or text != text.strip():
-        raise InvalidSettingsError(
-            f"{what} has to be a text of 1 to {_LONGEST} characters that can be printed, with no space at its ends,"
-            f" not {text!r:.120}"
-        )
+    if not Form.NAME.admits(text):
+        raise InvalidSettingsError(f"{what} has to be {Form.NAME.value}, not {short(text)}")

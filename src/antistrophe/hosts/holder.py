@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-from antistrophe.hosts.keeper_messages import AllDead, Confirmed, Fence, Fenced, Order, Refused, Registered, Report
+from antistrophe.hosts.keeper_messages import Confirmed, Fenced, Refused, Registered, Report
 from antistrophe.hosts.lease import HostLease, LeasePhase
 
 
@@ -25,20 +25,18 @@ class Switch(Protocol):
 class LeaseHolder:
     """One lease after the other. ``host``: the id of the present registration, None before the first one.
 
-    ``send`` gives the keeper an order. ``switch`` is one of the process whose death takes all attempts along. Moments
-    are seconds of CLOCK_BOOTTIME.
+    ``switch`` is one of the process whose death takes all attempts along. Moments are seconds of CLOCK_BOOTTIME.
     """
 
     def __init__(self, switch: Switch) -> None:
         self.host: str | None = None
         self._switch = switch
         self._lease: HostLease | None = None
-        self._ordered = False
 
     def hear(self, report: Report, now: float) -> None:
         """Take note of what the keeper reports, if it is about the lease. What comes late may be too late to count."""
         if isinstance(report, Registered):
-            self.host, self._ordered = report.host, False
+            self.host = report.host
             self._lease = HostLease(report.lease_s, report.sent_at)
             self._arm(now)
         elif self._lease is not None and getattr(report, "host", None) == self.host:
@@ -71,20 +69,11 @@ class LeaseHolder:
                 return self._held().kill_at(math.inf)
         return math.inf
 
-    def orders(self, now: float) -> list[Order]:
-        """What to tell the keeper now: that this host is fenced, where it does not know it yet."""
-        if self._lease is None or self._ordered or self.phase(now) is LeasePhase.VALID:
-            return []
-        self._ordered = True
-        return [Fence()]
-
-    def all_dead(self, now: float) -> list[Order]:
-        """Every attempt was seen dead after the host was fenced: nothing is left that the switch would have to end.
-        Returns what to tell the keeper."""
-        orders = self.orders(now)
+    def all_dead(self, now: float) -> None:
+        """Every attempt was seen dead after the host was fenced: nothing is left that the switch would have to end. The
+        keeper has to be told (Fence, AllDead)."""
         self._held().all_dead(now)
         self._switch.disarm()
-        return [*orders, AllDead()]
 
     def stopped(self) -> None:
         """The host stops, and every attempt was seen dead."""

@@ -12,7 +12,7 @@ from antistrophe.settings.journal_url import is_url, shown
 
 _DAY_S = 86_400
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_MOST_NAMES = 64
+MOST_NAMES = 64
 
 
 class Form(Enum):
@@ -33,7 +33,7 @@ class Form(Enum):
             case Form.NAME:
                 return is_name(value)
             case Form.NAMES:
-                return isinstance(value, tuple) and len(value) <= _MOST_NAMES and all(map(is_name, value))
+                return isinstance(value, tuple) and len(value) <= MOST_NAMES and all(map(is_name, value))
 
 
 @dataclass(frozen=True, slots=True)
