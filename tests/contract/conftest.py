@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +16,9 @@ from antistrophe.journal.sqlite import SqliteJournal
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_in_memory
 from tests.contract.journal_sagas import ActorsJournal
+
+if TYPE_CHECKING:
+    from antistrophe.storage.postgres_database import PostgresDatabase
 
 STATES = ("whole states", "folded states")
 
@@ -36,6 +41,15 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Database | s
     if request.param == "postgresql":
         return str(request.getfixturevalue("empty_postgres"))
     return tmp_path / "journal.db" if request.param == "sqlite" else open_in_memory()
+
+
+@pytest.fixture
+def database(empty_postgres: str) -> Iterator[PostgresDatabase]:
+    """A connection to a database of PostgreSQL with empty tables."""
+    from antistrophe.storage.postgres import open_postgres
+
+    with closing(open_postgres(empty_postgres)) as opened:
+        yield opened
 
 
 @pytest.fixture

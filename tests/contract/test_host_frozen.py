@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,17 +22,6 @@ from tests.waiting import until
 
 LEASE_S = 3.0
 LOOK_S = 0.02
-
-
-@pytest.fixture
-def url(empty_postgres: str) -> str:
-    return empty_postgres
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[PostgresDatabase]:
-    with contextlib.closing(open_postgres(url)) as database:
-        yield database
 
 
 class RealHost:
@@ -104,16 +92,16 @@ def _attempt(supervisor: int) -> int:
 
 @pytest.mark.parametrize("stopped", ["all", "supervisor", "keeper"])
 def test_when_a_taker_takes_nothing_of_a_stopped_host_is_alive(
-    url: str, database: PostgresDatabase, stopped: str
+    empty_postgres: str, database: PostgresDatabase, stopped: str
 ) -> None:
-    host = RealHost(url)
+    host = RealHost(empty_postgres)
     with contextlib.closing(host):
         (lease,) = StoredHosts(database).look().leases
         add_sagas(database, lease.host, ("s", "executing"))
         for each in host.all if stopped == "all" else [getattr(host, stopped)]:
             send_signal(each, signal.SIGSTOP)
         reports: list[Report] = []
-        taker = HostKeeper(terms("taker", lease_s=LEASE_S), lambda: open_postgres(url), reports.append)
+        taker = HostKeeper(terms("taker", lease_s=LEASE_S), lambda: open_postgres(empty_postgres), reports.append)
         with contextlib.closing(taker):
             until(lambda: _claims(taker, reports), "the saga is claimed", within_s=30)
         assert [each for each in (host.attempt, host.supervisor) if is_alive(each)] == []

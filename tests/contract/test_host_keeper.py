@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -30,21 +29,10 @@ from antistrophe.hosts.keeper_messages import (
 from antistrophe.hosts.lease import LapsedLease
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
-from antistrophe.storage.postgres import PostgresDatabase, open_postgres
+from antistrophe.storage.postgres import PostgresDatabase
 from tests.contract.hosts_kit import LEASE_S, Clock, Host, add_sagas, closing_all, go_on, terms
 
 Makes = Callable[..., Host]
-
-
-@pytest.fixture
-def url(empty_postgres: str) -> str:
-    return empty_postgres
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[PostgresDatabase]:
-    with contextlib.closing(open_postgres(url)) as database:
-        yield database
 
 
 @pytest.fixture
@@ -53,12 +41,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def make(url: str, database: PostgresDatabase, clock: Clock) -> Iterator[Makes]:
+def make(empty_postgres: str, clock: Clock) -> Iterator[Makes]:
     """Makes a host that has registered and has room."""
     hosts: list[Host] = []
 
     def make(name: str = "a", *, room: int = 100, **options: object) -> Host:
-        hosts.append(Host(url, clock, terms(name, **options)))
+        hosts.append(Host(empty_postgres, clock, terms(name, **options)))
         hosts[-1].turn()
         hosts[-1].has_room(room)
         return hosts[-1]
@@ -122,8 +110,8 @@ def test_a_database_that_is_back_in_time_changes_nothing(make: Makes, clock: Clo
     assert len(host.told(Registered)) == 1
 
 
-def test_a_database_that_is_away_at_the_start_is_waited_for(url: str, database: PostgresDatabase, clock: Clock) -> None:
-    host = Host(url, clock)
+def test_a_database_that_is_away_at_the_start_is_waited_for(empty_postgres: str, clock: Clock) -> None:
+    host = Host(empty_postgres, clock)
     with closing_all([host]):
         host.away = True
         go_on(clock, [host], 5.0)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -25,21 +23,10 @@ from antistrophe.hosts.keeper_messages import (
 from antistrophe.hosts.lease import LapsedLease
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.linux.dead_man import boot_time
-from antistrophe.storage.postgres import PostgresDatabase, open_postgres
+from antistrophe.storage.postgres import PostgresDatabase
 from tests.contract.hosts_kit import terms
 from tests.contract.keeper_process import keep, open_channel
 from tests.tcp_proxy import TcpProxy
-
-
-@pytest.fixture
-def url(empty_postgres: str) -> str:
-    return empty_postgres
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[PostgresDatabase]:
-    with contextlib.closing(open_postgres(url)) as database:
-        yield database
 
 
 class Kept:
@@ -80,10 +67,10 @@ class Kept:
 
 @pytest.mark.parametrize("trouble", ["cut", "hold"])
 def test_its_process_outlives_a_network_that_is_cut_or_half_open(
-    url: str, database: PostgresDatabase, trouble: str
+    empty_postgres: str, database: PostgresDatabase, trouble: str
 ) -> None:
     """The lease is short, so a busy machine may fence the host before; that it comes back is what counts."""
-    with TcpProxy(url) as proxy:
+    with TcpProxy(empty_postgres) as proxy:
         kept = Kept(proxy.url, lease_s=1.0)
         try:
             kept.wait_for(Registered)
@@ -100,15 +87,17 @@ def test_its_process_outlives_a_network_that_is_cut_or_half_open(
     assert sorted(each.ended or "" for each in StoredHosts(database).records()) == ["", "handed over"]
 
 
-def test_a_keeper_ends_with_its_supervisor_and_leaves_the_lease_to_lapse(url: str, database: PostgresDatabase) -> None:
-    kept = Kept(url, lease_s=5.0)
+def test_a_keeper_ends_with_its_supervisor_and_leaves_the_lease_to_lapse(
+    empty_postgres: str, database: PostgresDatabase
+) -> None:
+    kept = Kept(empty_postgres, lease_s=5.0)
     kept.wait_for(Registered)
     assert kept.end() == 0
     assert [each.ended for each in StoredHosts(database).records()] == [None]
 
 
-def test_a_keeper_that_is_stopped_renews_no_more(url: str, database: PostgresDatabase) -> None:
-    kept = Kept(url, lease_s=5.0)
+def test_a_keeper_that_is_stopped_renews_no_more(empty_postgres: str, database: PostgresDatabase) -> None:
+    kept = Kept(empty_postgres, lease_s=5.0)
     try:
         host = kept.wait_for(Registered)
         os.kill(kept.pid, signal.SIGSTOP)

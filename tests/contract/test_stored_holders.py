@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,12 +14,6 @@ from antistrophe.hosts.stored_holders import StoredHolders
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from tests.contract.hosts_kit import add_sagas
-
-
-@pytest.fixture
-def database(empty_postgres: str) -> Iterator[PostgresDatabase]:
-    with contextlib.closing(open_postgres(empty_postgres)) as database:
-        yield database
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from antistrophe.saga.inputs import (
     ProcessGranted,
     Raised,
     Resumed,
+    Returned,
     TimePassed,
     Verified,
 )
@@ -165,3 +166,14 @@ class Told:
     def has(self, kind: type[Entry]) -> bool:
         """True where there is an entry of that kind."""
         return any(isinstance(entry, kind) for entry in self.journal)
+
+
+def parked(*, policy: RetryPolicy | None = None, park: bool = True) -> Told:
+    """A saga of three steps: the third failed, the compensation of the second failed for good."""
+    told = Told(step("pay"), step("ship", compensation_retry=policy or attempts(1)), step("mail"), park=park)
+    told.answer(Returned(b"\xa2ok"))
+    told.answer(Returned(b"\xa2ok"))
+    told.raises()
+    while not told.saga.parked and told.run().step == 1:
+        told.raises()
+    return told

@@ -24,7 +24,6 @@ FUNCTION_LINES = 40
 # What is longer, and why. An entry that is not needed any more fails as well.
 LONG_FILES: dict[str, str] = {
     "src/antistrophe/errors.py": "every exception stands in one tree",
-    "tests/core/test_saga_rules.py": "the rules of the machine, example by example",
 }
 LONG_FUNCTIONS: dict[str, str] = {}
 

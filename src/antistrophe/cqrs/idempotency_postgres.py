@@ -28,11 +28,10 @@ from antistrophe.cqrs.idempotency import (
     KeyedCommand,
     await_end_here,
     drop_token,
-    new_token,
     runs_here,
 )
 from antistrophe.cqrs.idempotency_answers import PackedAnswers
-from antistrophe.cqrs.same_command import Used, in_words_of, kept_fields
+from antistrophe.cqrs.same_command import Used, claimed, kept_fields
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.postgres import PostgresEvents
 from antistrophe.eventstore.store import EventStore
@@ -119,19 +118,9 @@ class PostgresIdempotencyStore:
         """See ``IdempotencyStore``. Raises ValueError for a key that PostgreSQL can't store."""
         _check_key(command.key)
         self._purge_sometimes()
-        token = new_token()  # this process must know the token before another thread can see the row
-        try:
-            taken = self._try(command, token)
-            while isinstance(taken, Used):
-                command = in_words_of(command, taken)
-                taken = self._try(command, token)
-        except BaseException:
-            drop_token(token)
-            raise
+        taken = claimed(self._try, command)
         if isinstance(taken, Claim):
-            self._renewals.begin(token)
-        else:
-            drop_token(token)
+            self._renewals.begin(taken.token)
         return taken
 
     def settle(self, claim: Claim, batches: Sequence[Batch], events: Sequence[Any]) -> None:

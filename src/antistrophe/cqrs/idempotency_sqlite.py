@@ -18,11 +18,10 @@ from antistrophe.cqrs.idempotency import (
     KeyedCommand,
     await_end_here,
     drop_token,
-    new_token,
     runs_here,
 )
 from antistrophe.cqrs.idempotency_answers import Answers, LiveAnswers, PackedAnswers
-from antistrophe.cqrs.same_command import Used, in_words_of, kept_fields
+from antistrophe.cqrs.same_command import Used, claimed, kept_fields
 from antistrophe.errors import CqrsError
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store import EventStore
@@ -64,19 +63,9 @@ class SqliteIdempotencyStore:
 
     def claim(self, command: KeyedCommand) -> Claim | Answer | Held:
         """See ``IdempotencyStore``."""
-        token = new_token()  # this process must know the token before another thread can see the row
-        try:
-            taken = self._try(command, token)
-            while isinstance(taken, Used):
-                command = in_words_of(command, taken)
-                taken = self._try(command, token)
-        except BaseException:
-            drop_token(token)
-            raise
-        if not isinstance(taken, Claim):
-            drop_token(token)
-        elif self._path is not None:
-            self._renewals.begin(token)
+        taken = claimed(self._try, command)
+        if isinstance(taken, Claim) and self._path is not None:
+            self._renewals.begin(taken.token)
         return taken
 
     def settle(self, claim: Claim, batches: Sequence[Batch], events: Sequence[Any]) -> None:

@@ -7,9 +7,18 @@ default, and is compared as values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from antistrophe.cqrs.idempotency import KeyedCommand, fingerprint_of
+from antistrophe.cqrs.idempotency import (
+    Answer,
+    Claim,
+    Held,
+    KeyedCommand,
+    drop_token,
+    fingerprint_of,
+    new_token,
+)
 from antistrophe.definition.same_values import same_fields
 from antistrophe.errors import IdempotencyConflictError
 from antistrophe.fast_dataclass import dataclass
@@ -27,6 +36,24 @@ class Used:
     command_type: str
     fingerprint: bytes
     fields: bytes | None
+
+
+def claimed(
+    attempt: Callable[[KeyedCommand, str], Claim | Answer | Held | Used], command: KeyedCommand
+) -> Claim | Answer | Held:
+    """Claim the key of a command: ``attempt`` does it once, for a token, or finds what the key was used for."""
+    token = new_token()  # this process must know the token before another thread can see the row
+    try:
+        taken = attempt(command, token)
+        while isinstance(taken, Used):
+            command = in_words_of(command, taken)
+            taken = attempt(command, token)
+    except BaseException:
+        drop_token(token)
+        raise
+    if not isinstance(taken, Claim):
+        drop_token(token)
+    return taken
 
 
 def kept_fields(command: KeyedCommand) -> bytes | None:
