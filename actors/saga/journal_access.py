@@ -37,6 +37,7 @@ from antistrophe.settings import Settings
 
 if TYPE_CHECKING:
     from antistrophe.hosts.stored_holders import StoredHolders
+    from antistrophe.storage.postgres_database import PostgresDatabase
 
 SERVER_PATIENCE = 0.05
 """How much of a host's lease a call may wait for the server: what waits can't end attempts meanwhile."""
@@ -161,13 +162,23 @@ class JournalAccess:
         owned = self._journal.ownership(saga_id)
         return owned is not None and owned.host != self._owner.host
 
+    def check_rights(self) -> None:
+        """Raises JournalError where the user of a shared journal's database may not write all that a host writes."""
+        from antistrophe.storage.postgres_rights import check_rights  # needs psycopg, which is an extra
+
+        check_rights(self._database())
+
     def holders(self) -> StoredHolders:
         """The hosts whose clients hold the sagas of a shared journal."""
         from antistrophe.hosts.stored_holders import StoredHolders  # needs psycopg, which is an extra
+
+        return StoredHolders(self._database())
+
+    def _database(self) -> PostgresDatabase:
         from antistrophe.storage.postgres_database import PostgresDatabase
 
         assert isinstance(self._store, PostgresDatabase), "hosts share a journal in PostgreSQL"
-        return StoredHolders(self._store)
+        return self._store
 
     def load(self, saga_id: str) -> Saga:
         """The saga, replayed from its journal entries. Raises SagaExistsError where it was purged."""

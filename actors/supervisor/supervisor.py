@@ -152,6 +152,8 @@ class SupervisorActor(RuntimeActor):
         self._launcher = identity_of(message.launcher_pid)
         try:
             journal = JournalAccess(message, JOURNAL_PATIENCE_S)
+            if message.settings.journal is not None:
+                journal.check_rights()
             open_sagas = journal.open_sagas() if message.settings.journal is None else []
         except JournalError as error:
             self.send(sender, SupervisorFailed("JournalError", str(error)))

@@ -120,6 +120,19 @@ def test_doctor_lists_the_hosts_and_tells_those_that_are_late(
     assert [each["health"] for each in found if each["subject"] == "clock"] == ["well"]
 
 
+def test_doctor_needs_no_home_where_the_journal_is_named(
+    shared: Shared, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared.call("doctor")
+    said = capsys.readouterr().out
+    assert "b1: live, 0 sagas" in said
+    assert "home" not in [line.split()[1] for line in said.splitlines() if len(line.split()) > 1]
+    monkeypatch.setenv("ANTISTROPHE_JOURNAL", shared.url)
+    assert main(["--home", str(shared.home), "doctor"]) == WRONG_USE, "a variable may be meant for the home"
+    assert "there is no home" in capsys.readouterr().err
+    assert not shared.home.exists()
+
+
 @pytest.mark.parametrize(
     ("database", "says"),
     [(1_000.0, "agrees"), (996.0, "agrees"), (990.0, "10 s ahead of"), (1_013.0, "11 s behind"), (1_002.0, "agrees")],

@@ -14,6 +14,7 @@ import pytest
 
 from antistrophe.errors import CommitUnknownError, JournalBusyError, JournalError
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres, psycopg
+from antistrophe.storage.postgres_rights import check_rights
 from antistrophe.storage.postgres_schema import POSTGRES_MIGRATIONS
 from tests.lossy_relay import LossyRelay
 from tests.postgres_cluster import PostgresCluster
@@ -88,6 +89,26 @@ def test_an_older_schema_is_brought_up_to_date_and_only_for_writing(postgres_url
         assert database.rows("SELECT * FROM antistrophe.later") == []
     with pytest.raises(JournalError, match=f"version {len(newer)}, written by a newer release.*upgrade it"):
         open_postgres(postgres_url)
+
+
+def test_a_user_who_may_not_write_is_told_what_to_grant(postgres_url: str) -> None:
+    with opened(postgres_url) as database:
+        check_rights(database)
+        database.run("CREATE ROLE only_reads; GRANT USAGE ON SCHEMA antistrophe TO only_reads")
+        try:
+            database.run("GRANT SELECT ON ALL TABLES IN SCHEMA antistrophe TO only_reads; SET ROLE only_reads")
+            with pytest.raises(
+                JournalError, match=r"may not write to claims, .* more in the schema antistrophe.*grant"
+            ):
+                check_rights(database)
+            database.run("RESET ROLE; GRANT ALL ON ALL TABLES IN SCHEMA antistrophe TO only_reads; SET ROLE only_reads")
+            with pytest.raises(JournalError, match="may not write to event_positions, journal_positions in the schema"):
+                check_rights(database)
+            database.run("RESET ROLE; GRANT ALL ON ALL SEQUENCES IN SCHEMA antistrophe TO only_reads")
+            database.run("SET ROLE only_reads")
+            check_rights(database)
+        finally:
+            database.run("RESET ROLE; DROP OWNED BY only_reads; DROP ROLE only_reads")
 
 
 def test_a_migration_that_fails_changes_nothing(postgres_url: str) -> None:

@@ -91,6 +91,11 @@ def examine(home: Path, place: JournalPlace, *, all_sagas: bool) -> list[Finding
     return [*findings, _logs(home, system.state), *_journal(place, system, all_sagas=all_sagas)]
 
 
+def examine_database(place: JournalPlace, *, all_sagas: bool) -> list[Finding]:
+    """The findings about a journal in a database, from where there is no home."""
+    return [*_versions(), *_journal(place, _System(None, [], []), all_sagas=all_sagas)]
+
+
 def _observe(home: Path) -> _System:
     """The system at this moment. A launcher that has just started gets some time to take the lock of the home."""
     deadline = time.monotonic() + SETTLE_S

@@ -7,7 +7,7 @@ import shlex
 import click
 
 from antistrophe.cli import screen
-from antistrophe.cli.checks import examine
+from antistrophe.cli.checks import examine, examine_database
 from antistrophe.cli.exit_codes import DONE, SAGA_FAILED
 from antistrophe.cli.finding import Finding, Health
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
@@ -24,14 +24,19 @@ MARKS = {Health.WELL: ("ok", "green"), Health.NOTE: ("note", "yellow"), Health.W
 @everywhere
 @pass_invocation
 def doctor_verb(invocation: Invocation, all_sagas: bool) -> int:
-    """Check the home, its processes and its journal, and say what to do. Changes nothing.
+    """Check the home, its processes and its journal, and say what to do. Changes nothing. With --journal and no home:
+    the journal in that database, and its hosts.
 
     Exit code: 0 all is well, 1 something is wrong.
     """
-    home = invocation.existing_home()
-    place = JournalPlace.of_home(home, invocation.journal_url)
-    findings = examine(home, place, all_sagas=all_sagas)
-    system = system_state(invocation.home)
+    if invocation.journal_option is not None and not invocation.home.exists():
+        home, system = None, None
+        findings = examine_database(invocation.place, all_sagas=all_sagas)
+    else:
+        home = invocation.existing_home()
+        place = JournalPlace.of_home(home, invocation.journal_url)
+        findings = examine(home, place, all_sagas=all_sagas)
+        system = system_state(invocation.home)
     settings = unpack_settings(system.settings).without_secrets() if isinstance(system, Ready) else None
     wrong = any(finding.health is Health.WRONG for finding in findings)
     if invocation.as_json:
