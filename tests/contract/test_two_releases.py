@@ -45,6 +45,15 @@ def test_a_schema_of_before_the_word_of_whom_it_serves_serves_its_own_programs(p
         open_postgres(postgres_url)
 
 
+def test_a_schema_that_was_brought_to_an_older_version_by_a_program_that_says_whom_it_serves(postgres_url: str) -> None:
+    with opened(postgres_url, migrations=POSTGRES_MIGRATIONS[:5]) as older:
+        assert older.rows("SELECT version, serves FROM antistrophe.schema_version") == [(5, SERVES)]
+        open_postgres(postgres_url).close()
+        assert older.rows("SELECT version, serves FROM antistrophe.schema_version") == [
+            (len(POSTGRES_MIGRATIONS), SERVES)
+        ]
+
+
 def test_what_running_hosts_can_not_work_with_is_made_once_they_are_stopped(postgres_url: str) -> None:
     with opened(postgres_url) as database:
         hosts, host = StoredHosts(database), new_description("a1", [], "1.0", 60.0)

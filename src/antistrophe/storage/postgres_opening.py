@@ -50,6 +50,9 @@ def prepare(database: PostgresDatabase, migrations: Sequence[SchemaMigration], *
             for migration in migrations[version:]:
                 for statement in migration:
                     database.run(statement)
+            database.run(
+                f"ALTER TABLE {SCHEMA}.schema_version ADD COLUMN IF NOT EXISTS serves bigint NOT NULL DEFAULT 0"
+            )
             database.execute(f"UPDATE {SCHEMA}.schema_version SET version = ?, serves = ?", (newest, serves))
 
 

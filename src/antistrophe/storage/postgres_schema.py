@@ -193,8 +193,9 @@ _HELD_BY = (
 )
 
 _SIDE_BY_SIDE = (
-    # ``serves``: the oldest version whose programs may go on in this one. In older schemas there is no such column.
-    f"ALTER TABLE {SCHEMA}.schema_version ADD COLUMN serves bigint NOT NULL DEFAULT 0",
+    # ``serves``: the oldest version whose programs may go on in this one. Whoever brings an older schema to any version
+    # adds it, too.
+    f"ALTER TABLE {SCHEMA}.schema_version ADD COLUMN IF NOT EXISTS serves bigint NOT NULL DEFAULT 0",
 )
 
 POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (
@@ -216,6 +217,6 @@ migration is never edited.
 A migration only adds, and what it adds is no business of older programs: hosts of two releases work side by side while
 all are upgraded. Where that can't be, ``SERVES`` becomes the version that it leads to."""
 
-SERVES = 1 + POSTGRES_MIGRATIONS.index(_SIDE_BY_SIDE)
+SERVES = 1
 """The oldest version of the schema whose programs may go on in the newest one. Before hosts of older ones are stopped,
 nobody can make the newest one."""
