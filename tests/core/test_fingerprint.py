@@ -78,6 +78,25 @@ _FOR_A_WHILE = """
 """
 
 
+_WITH_A_TIMER = """
+    import signal
+    from antistrophe.actors.step.fingerprint import Fingerprint
+
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1000, 1000)
+    fingerprint = Fingerprint()
+    fingerprint.belong()
+    fingerprint._is_healthy_all_the_same = None  # to call it would raise
+    for _ in range(100):
+        assert fingerprint.look() is None
+    del fingerprint._is_healthy_all_the_same
+    signal.setitimer(signal.ITIMER_REAL, 1000)
+    assert fingerprint.look() is None and fingerprint.mended
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0) and signal.getitimer(signal.ITIMER_VIRTUAL)[0] > 0
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    assert fingerprint.look() == "the signals"
+"""
+
+
 def ran(script: str) -> str:
     code = textwrap.dedent(script)
     ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True)
@@ -105,3 +124,7 @@ def test_each_change_is_seen_and_put_back_or_told(quick: bool, changes: list[str
 
 def test_what_was_replaced_for_a_while_is_looked_at_closely_once() -> None:
     ran(_FOR_A_WHILE)
+
+
+def test_a_timer_that_belongs_to_the_process_runs_on_and_others_are_stopped() -> None:
+    ran(_WITH_A_TIMER)
