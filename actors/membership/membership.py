@@ -17,6 +17,7 @@ from antistrophe.errors import JournalError
 from antistrophe.hosts import keeper_messages as said
 from antistrophe.hosts.description import HostDescription
 from antistrophe.hosts.earlier_life import lease_of_run, leases_of_earlier_life, note_lease
+from antistrophe.hosts.home_mark import read_home_mark, write_home_mark
 from antistrophe.hosts.keeper import HostKeeper, KeeperTerms, open_for_host
 from antistrophe.hosts.retained import Retained
 from antistrophe.hosts.stored_orders import StoredOrders
@@ -85,12 +86,13 @@ class MembershipActor(RuntimeActor):
         self._elsewhere: Elsewhere | None = None
         self._opened: PostgresDatabase | None = None
         self._settled = self._serial = 0
+        self._seen = read_home_mark(message.base.home)
         terms = _terms(settings)
         if message.registration:
-            terms = replace(terms, held=_held(message, terms))
+            terms = replace(terms, held=_held(message, terms), seen=self._seen)
         else:
             ended = tuple(leases_of_earlier_life(message.base.home))
-            terms = replace(terms, ended=ended, follows=lease_of_run(message.base.home, self._run))
+            terms = replace(terms, ended=ended, follows=lease_of_run(message.base.home, self._run), seen=self._seen)
         self._keeper = HostKeeper(terms, lambda: open_for_host(self._url, self._lease_s), self._on_report)
         self.also_handle(
             {
@@ -130,7 +132,18 @@ class MembershipActor(RuntimeActor):
             self._woken_at = max(self._due, now + 0.005)
             self.wake_in(self._woken_at - now)
 
+    def _remember(self) -> None:
+        """Have the home remember what was seen of the database."""
+        assert self.base is not None
+        if self._keeper.seen != self._seen:
+            self._seen = self._keeper.seen
+            try:
+                write_home_mark(self.base.home, self._seen)
+            except OSError as error:  # a restore may not be noticed then
+                log.debug("the mark of the database can't be noted: %s", error)
+
     def _on_report(self, report: said.Report) -> None:
+        self._remember()
         supervisor = self._supervisor
         match report:
             case said.Registered(host, lease_s, sent_at):

@@ -251,6 +251,7 @@ def test_every_entry_that_there_is_can_be_journaled(journal: Journal) -> None:
 _SAMPLES: dict[str, object] = {
     "at": START,
     "reason": "why",
+    "restore": "restore",
     "step": 1,
     "action": Action.VERIFY,
     "attempt": 2,

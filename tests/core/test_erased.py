@@ -20,7 +20,7 @@ STAYS = {
     *("id", "name", "class_ref", "script", "sys_path", "cwd", "request_id", "masked"),  # what is run, and where
     "traceparent",  # whose trace it is a part of
     *("pid", "boot_id", "attempt_file", "host", "runs_on"),  # the process, where it runs, and where it may
-    *("error_type", "by"),
+    *("error_type", "by", "restore"),
 }
 """The fields of texts and bytes that are part of the course."""
 

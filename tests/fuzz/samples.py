@@ -133,6 +133,7 @@ ENTRIES: tuple[e.Entry, ...] = (
     e.CompensationRetried(1.5, "me", "n"),
     e.StepResolved(1.5, 1, "note", "me"),
     e.SagaRelocated(1.5, SPEC.origin, "me", "n"),
+    e.RestoreAcknowledged(1.5, "restore", "me"),
     e.SagaCompleted(1.5),
     e.SagaCompensated(1.5),
 )

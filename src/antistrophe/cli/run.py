@@ -51,9 +51,21 @@ TOLD_EVERY_S = 5.0
     is_flag=True,
     help="Count a compensated saga as done: the exit code is 1 only where a saga is parked.",
 )
+@click.option(
+    "--after-restore",
+    is_flag=True,
+    help="The database of the journal was put back to an earlier state: what sagas may have done since is in doubt.",
+)
 @everywhere
 @pass_invocation
-def run_verb(invocation: Invocation, target: str, file: Path, concurrency: int | None, allow_compensated: bool) -> int:
+def run_verb(
+    invocation: Invocation,
+    target: str,
+    file: Path,
+    concurrency: int | None,
+    allow_compensated: bool,
+    after_restore: bool,
+) -> int:
     """Run one saga for each line of a file.
 
     MODULE is a dotted module or the path of a .py file, both as seen from the current folder. SAGA is a function in it:
@@ -71,7 +83,7 @@ def run_verb(invocation: Invocation, target: str, file: Path, concurrency: int |
     run = _Run(invocation, source, file)
     began = time.monotonic()
     try:
-        run.go(concurrency)
+        run.go(concurrency, after_restore=after_restore)
     except KeyboardInterrupt:
         run.say_how_to_go_on()
         return INTERRUPTED
@@ -91,7 +103,7 @@ class _Run:
         self._errors = screen.errors()
         self._tell_at = time.monotonic() + TOLD_EVERY_S
 
-    def go(self, concurrency: int | None) -> None:
+    def go(self, concurrency: int | None, *, after_restore: bool) -> None:
         """Run every line. A wrong line is reported at once."""
         settings = self._invocation.settings()
         at_a_time = concurrency or min((settings or Settings()).max_running_sagas, MOST_AT_A_TIME)
@@ -101,7 +113,12 @@ class _Run:
             progress = stack.enter_context(self._progress())
             pool = stack.enter_context(ThreadPoolExecutor(at_a_time, "antistrophe-run"))
             orchestrator = stack.enter_context(
-                SagaOrchestrator(self._invocation.home, settings=settings, journal=self._invocation.journal_option)
+                SagaOrchestrator(
+                    self._invocation.home,
+                    settings=settings,
+                    journal=self._invocation.journal_option,
+                    after_restore=after_restore,
+                )
             )
             batch = Batch(orchestrator, pool, at_a_time)
             task = progress.add_task("", total=self._total, totals="")

@@ -29,9 +29,14 @@ LOCAL_HOST = "127.0.0.1"
 @click.option("--metrics", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve metrics for Prometheus.")
 @click.option("--metrics-host", "host", metavar="HOST", help=f"Where to serve them; by default {LOCAL_HOST}.")
 @click.option("--traces", is_flag=True, help="Export the sagas' traces by OTLP, as OTEL_EXPORTER_OTLP_ENDPOINT says.")
+@click.option(
+    "--after-restore",
+    is_flag=True,
+    help="The database of the journal was put back to an earlier state: what sagas may have done since is in doubt.",
+)
 @everywhere
 @pass_invocation
-def serve_verb(invocation: Invocation, port: int | None, host: str | None, traces: bool) -> int:
+def serve_verb(invocation: Invocation, port: int | None, host: str | None, traces: bool, after_restore: bool) -> int:
     """Keep the actor system of the home running until SIGTERM, SIGINT or SIGHUP.
 
     `serve` counts as one attached program: the system runs as long as any program is attached. Sagas that an earlier
@@ -46,7 +51,9 @@ def serve_verb(invocation: Invocation, port: int | None, host: str | None, trace
         as_tool(),
         _stop_signals() as stop,
         _metrics(invocation, port, host) as metrics,
-        SagaOrchestrator(invocation.home, journal=invocation.journal_option, settings=settings) as orchestrator,
+        SagaOrchestrator(
+            invocation.home, journal=invocation.journal_option, settings=settings, after_restore=after_restore
+        ) as orchestrator,
         _traces(orchestrator.home, invocation.journal_url, wanted=traces),
     ):
         _say_ready(invocation, orchestrator, metrics)

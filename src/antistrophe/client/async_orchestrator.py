@@ -135,17 +135,21 @@ class AsyncSagaOrchestrator:
         settings: Settings | None = None,
         versions: Upcasts | None = None,
         journal: str | None = None,
+        after_restore: bool = False,
     ) -> None:
         self._home = home
         self._settings = settings
         self._versions = versions
         self._journal = journal
+        self._after_restore = after_restore
         self._threads = CallThreads()
 
     async def open(self) -> Self:
         """Start the actor system of the home, or attach to the one that runs there."""
         if not self._threads.opened:
-            await self._threads.open(self._home, self._settings, self._versions, self._journal)
+            await self._threads.open(
+                self._home, self._settings, self._versions, self._journal, after_restore=self._after_restore
+            )
         return self
 
     @property

@@ -65,9 +65,12 @@ class CallThreads:
         settings: Settings | None,
         versions: Upcasts | None,
         journal: str | None,
+        *,
+        after_restore: bool,
     ) -> None:
         """Open the orchestrator. Where the task is cancelled meanwhile, it is closed as soon as it is open."""
-        opening = self._calls.submit(SagaOrchestrator, home, settings=settings, versions=versions, journal=journal)
+        given = {"settings": settings, "versions": versions, "journal": journal, "after_restore": after_restore}
+        opening = self._calls.submit(partial(SagaOrchestrator, home, **given))  # type: ignore[arg-type]
         try:
             self._orchestrator = await asyncio.shield(asyncio.wrap_future(opening))
         except asyncio.CancelledError:

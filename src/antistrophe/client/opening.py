@@ -32,7 +32,12 @@ FILES_NEEDED = 20
 
 
 def open_session(
-    home: str | os.PathLike[str] | None, settings: Settings | None, versions: Upcasts | None, journal: str | None
+    home: str | os.PathLike[str] | None,
+    settings: Settings | None,
+    versions: Upcasts | None,
+    journal: str | None,
+    *,
+    after_restore: bool = False,
 ) -> Session:
     """Start the system of a home, or find it, and introduce this process. Raises what an orchestrator's making does."""
     if settings is not None and not isinstance(settings, Settings):
@@ -41,6 +46,10 @@ def open_session(
     _refuse_green_threads()
     _check_room()
     chosen = with_chosen_journal(settings or Settings(), journal)
+    if after_restore:
+        with late_import():
+            from antistrophe.client.restoring import acknowledge_restore
+        acknowledge_restore(home_of(home), chosen.journal)
     attachment = Attachment(home_of(home), chosen, meanwhile=_load_session)
     introduction = Introduction(attachment.client_id)
     attachment.open()

@@ -49,16 +49,15 @@ class SagaOrchestrator:
     ``home``: the folder of the actor system, by default ``$ANTISTROPHE_HOME``, else ``.antistrophe``. ``settings``
     count only where this orchestrator starts the system. ``versions`` (a VersionRegistry) brings old events up to date
     wherever they are read: in a saga's result and in ``event_store``. ``journal``: the URL of the database that keeps
-    the journal; by default that of the settings, else ``$ANTISTROPHE_JOURNAL``, else it is a file in the home (so with
-    an empty text in any case). Its steps see a copy of ``os.environ`` as it is
-    now, without the variables that begin with ``ANTISTROPHE_``. Any thread may use an orchestrator; after a fork,
-    open another one. Close it, or use ``with``.
+    the journal; by default that of the settings, else ``$ANTISTROPHE_JOURNAL``, else it is a file in the home, as with
+    an empty text. ``after_restore``: it was put back, what was done since is in doubt. Steps see ``os.environ``
+    as it is now, without what begins with ``ANTISTROPHE_``. Any thread may use it; after a fork, open another one.
 
     Raises RequestError for an environment of more than 16 MiB, InvalidSettingsError for a ``journal`` that is no URL,
     and SystemStateError where the system that runs has another journal. Every call may raise SystemUnavailableError,
     when no actor system answers (within ``open_timeout_s`` when it is opened, within ``reattach_s`` later),
-    JournalError, when the journal can't be used, and SystemStateError, after `close` and in a fork. In every case an
-    accepted saga goes on as soon as its home is open again.
+    JournalError, when the journal can't be used, and SystemStateError, after `close` and in a fork. An accepted saga
+    goes on once its home is open again.
     """
 
     def __init__(
@@ -68,8 +67,9 @@ class SagaOrchestrator:
         settings: Settings | None = None,
         versions: Upcasts | None = None,
         journal: str | None = None,
+        after_restore: bool = False,
     ) -> None:
-        self._session = open_session(home, settings, versions, journal)
+        self._session = open_session(home, settings, versions, journal, after_restore=after_restore)
 
     @property
     def home(self) -> Path:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from antistrophe.errors import CommitUnknownError, JournalError
 from antistrophe.hosts.description import HostDescription, HostLoad, new_description
+from antistrophe.hosts.home_mark import NO_MARK, HomeMark
 from antistrophe.hosts.keeper_messages import (
     AllDead,
     Claimed,
@@ -39,6 +40,7 @@ from antistrophe.hosts.retained import ALL, Retained
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.hosts.stored_permits import StoredPermits
+from antistrophe.hosts.stored_restores import StoredRestores
 from antistrophe.linux.dead_man import boot_time
 from antistrophe.storage.postgres import open_postgres
 from antistrophe.storage.postgres_database import PostgresDatabase
@@ -55,7 +57,8 @@ _FORGET_EVERY_S, _FORGET_AFTER_S = 600.0, 86_400.0
 class KeeperTerms:
     """What a keeper is told once. ``ended``: earlier registrations of this home, all of whose attempts were seen dead.
     ``held``: a lease that another keeper of this run has kept, and when its last confirmed renewal was sent.
-    ``follows``: the lease that this run of the system has held last, where that is over."""
+    ``follows``: the lease that this run of the system has held last, where that is over. ``seen``: what the home
+    remembers of the database."""
 
     name: str
     labels: tuple[str, ...]
@@ -66,6 +69,7 @@ class KeeperTerms:
     held: tuple[HostDescription, float] | None = None
     follows: str = ""
     retained: Retained = ALL
+    seen: HomeMark = NO_MARK
 
 
 class HostKeeper:
@@ -89,6 +93,7 @@ class HostKeeper:
         self._database: PostgresDatabase | None = None
         self._host = self._new()
         self._follows = terms.follows
+        self.seen = terms.seen
         self._lease: HostLease | None = None
         self._fenced = self._handing_over = self._untold = self._told_full = False
         self._renew_at = self._look_at = self._forget_at = -math.inf
@@ -196,11 +201,13 @@ class HostKeeper:
 
     def _register(self) -> None:
         hosts = StoredHosts(self._opened())
+        known = StoredRestores(self._opened()).known(self.seen) if self.seen.home else self.seen
         self._end(hosts)
         sent_at, load = self._clock(), self._load()
         if hosts.register(self._host, load, follows=self._follows) is None:
             self._follows, self._host = self._host.id, self._new()
             raise JournalError("the lease of this host ended before its registration was answered: it registers again")
+        self.seen = known
         self._lease = HostLease(self._host.lease_s, sent_at)
         self._told_full, self._renew_at, self._look_at = load.is_full, self._lease.next_renewal, -math.inf
         self._say_trouble(None)
@@ -209,13 +216,17 @@ class HostKeeper:
     def _renew(self, lease: HostLease, now: float) -> None:
         lease.sent(now)
         load = self._load()
-        renewed = StoredHosts(self._opened()).renew(self._host.id, load)
+        renewed = StoredHosts(self._opened()).renew(self._host.id, load, self.seen.home)
         self._told_full, self._renew_at = load.is_full, lease.next_renewal
         self._say_trouble(None)
+        if renewed is not None and self.seen.home and renewed.mark <= self.seen.mark:
+            # The database is of an earlier state. What was granted now must not make it look like a later one.
+            self.seen, renewed = replace(self.seen, mark=self.seen.mark + 1), None
         if renewed is None:
             self._fenced = True
             self._report(Refused(self._host.id))
         else:
+            self.seen = replace(self.seen, mark=renewed.mark)
             lease.confirm(now, self._clock())
             self._report(Confirmed(self._host.id, now, renewed.draining))
 

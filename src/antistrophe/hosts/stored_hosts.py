@@ -39,13 +39,21 @@ _REGISTER = f"""
     SELECT ?, ?, ?::text[], ?, ?, ?, ?, ?, ?, EXISTS (SELECT FROM antistrophe.hosts WHERE id = ? AND draining)
     FROM durably
     ON CONFLICT (id) DO UPDATE SET counter = host.counter + 1, seen_at = clock_timestamp() WHERE host.ended IS NULL
-    RETURNING counter, draining"""
+    RETURNING counter, draining, 0"""
 
+# The mark of the home grows in the same statement, and so by the same commit.
 _RENEW = f"""
-    WITH durably AS (SELECT {DURABLY})
-    UPDATE antistrophe.hosts SET counter = counter + 1, seen_at = clock_timestamp(), attempts = ?, is_full = ?
-    FROM durably WHERE id = ? AND ended IS NULL
-    RETURNING counter, draining"""
+    WITH durably AS (SELECT {DURABLY}), renewed AS (
+        UPDATE antistrophe.hosts SET counter = counter + 1, seen_at = clock_timestamp(), attempts = ?, is_full = ?
+        FROM durably WHERE id = ? AND ended IS NULL
+        RETURNING counter, draining
+    ), marked AS (
+        INSERT INTO antistrophe.homes AS home(id, mark) SELECT given.id, 1 FROM renewed, (SELECT ?::text AS id) AS given
+        WHERE given.id <> ''
+        ON CONFLICT (id) DO UPDATE SET mark = home.mark + 1
+        RETURNING mark
+    )
+    SELECT counter, draining, coalesce((SELECT mark FROM marked), 0) FROM renewed"""
 
 # The live hosts, and the owners of unfinished sagas, in one question, for it is asked again and again. An owner is
 # found by one step in the index: the number of owners counts, not that of sagas.
@@ -89,10 +97,12 @@ _FORGET = """
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """A renewal that the database has confirmed. ``draining``: somebody wants the host to take no more sagas."""
+    """A renewal that the database has confirmed. ``draining``: somebody wants the host to take no more sagas. ``mark``:
+    that of its home, which grows with each renewal; 0 where no home was named."""
 
     counter: int
     draining: bool
+    mark: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +131,10 @@ class StoredHosts:
         values = (*described, host.retained.finished_s, host.retained.finished, load.attempts, load.is_full, follows)
         return _renewed(self._database.returning(_REGISTER, values))
 
-    def renew(self, host_id: str, load: HostLoad) -> Renewed | None:
-        """Let the lease of a host last longer. None: refused, because it has ended and others may have its sagas."""
-        return _renewed(self._database.returning(_RENEW, (load.attempts, load.is_full, host_id)))
+    def renew(self, host_id: str, load: HostLoad, home: str = "") -> Renewed | None:
+        """Let the lease of a host last longer, and the mark of its ``home`` grow. None: refused, because the lease has
+        ended and others may have its sagas."""
+        return _renewed(self._database.returning(_RENEW, (load.attempts, load.is_full, host_id, home)))
 
     def look(self) -> Look:
         """Look at all hosts, and whose sagas there are. Raises JournalError on a standby, whose rows may be old."""

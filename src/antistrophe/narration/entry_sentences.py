@@ -19,6 +19,7 @@ from antistrophe.saga.entries import (
     CompensationRetried,
     Entry,
     FailureKind,
+    RestoreAcknowledged,
     RetryScheduled,
     SagaAccepted,
     SagaCompensated,
@@ -181,6 +182,10 @@ def _resolved(_before: Saga, entry: StepResolved, after: Saga) -> str:
     return f"{entry.by} settled the undo of {_name(after, entry.step)} by other means: {printable(entry.note)}."
 
 
+def _restored(_before: Saga, entry: RestoreAcknowledged, _after: Saga) -> str:
+    return f"The journal was put back to an earlier state, as {entry.by} says: what was done since is in doubt."
+
+
 def _relocated(before: Saga, entry: SagaRelocated, _after: Saga) -> str:
     note = f": {printable(entry.note)}" if entry.note else ""
     old, new = before.spec.origin.cwd, entry.origin.cwd
@@ -203,6 +208,7 @@ SENTENCES: dict[type, Callable[[Any, Any, Saga], str]] = {
     CompensationRetried: _retried,
     StepResolved: _resolved,
     SagaRelocated: _relocated,
+    RestoreAcknowledged: _restored,
     SagaCompleted: lambda _before, _entry, _after: "The saga completed.",
     SagaCompensated: lambda _before, _entry, _after: "The saga was compensated.",
 }

@@ -265,6 +265,16 @@ class SagaRelocated:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreAcknowledged:
+    """The journal was put back to an earlier state: what the saga did since is not in it. ``restore``: the name of the
+    acknowledgement, which is the same for all sagas; ``by``: who gave it."""
+
+    at: float
+    restore: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class SagaCompleted:
     """Final: every step succeeded."""
 
@@ -294,6 +304,7 @@ Entry: TypeAlias = (
     | CompensationRetried
     | StepResolved
     | SagaRelocated
+    | RestoreAcknowledged
     | SagaCompleted
     | SagaCompensated
 )
@@ -314,6 +325,7 @@ ENTRY_TYPES: tuple[type, ...] = (
     CompensationRetried,
     StepResolved,
     SagaRelocated,
+    RestoreAcknowledged,
     SagaCompleted,
     SagaCompensated,
 )

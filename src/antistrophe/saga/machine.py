@@ -53,6 +53,7 @@ from antistrophe.saga.inputs import (
     TimePassed,
 )
 from antistrophe.saga.resolving import resolvable
+from antistrophe.saga.restored import doubt_of_next_step
 from antistrophe.saga.state import Saga, evolve
 from antistrophe.saga.step_state import LOST_LIMIT, StepState, leaves_doubt
 
@@ -171,6 +172,7 @@ class _Draft:
         granted for."""
         if self.saga.current is not None or self.saga.ended or self.saga.parked:
             return
+        self.extend(doubt_of_next_step(self.saga, self.now) if self.saga.restored else ())
         if self.saga.unsettled is not None:
             if self.saga.backward:
                 self._settle_backward(self.saga.unsettled)
@@ -202,6 +204,8 @@ class _Draft:
             self._turn(TurnReason.DEADLINE, failed.step, failure)
         else:
             self._turn(_TURN_REASONS.get(failure.kind, TurnReason.STEP_FAILED), failed.step, failure)
+        if self.saga.restored and self.saga.backward and doubtful:
+            self.add(CompensationGivenUp(self.now, failed.step, failure))
 
     def _may_ask_verify(self, failed: AttemptFailed) -> bool:
         asked = self.saga.verdict is not None or self.saga.cancel is not None

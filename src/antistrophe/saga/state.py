@@ -25,6 +25,7 @@ from antistrophe.saga.entries import (
     CompensationRetried,
     Entry,
     FailureKind,
+    RestoreAcknowledged,
     RetryScheduled,
     SagaAccepted,
     SagaCompensated,
@@ -55,7 +56,7 @@ class Saga(Struct, frozen=True):
     failed for good. ``settled`` counts once the saga has turned back.
 
     ``kept_bytes``: the size of the outputs and events that the steps keep. ``events_left``: there are others, which are
-    in the journal alone."""
+    in the journal alone. ``restored``: the journal was put back, and what the saga has done since is not known."""
 
     spec: SagaSpec
     request_id: str
@@ -81,6 +82,7 @@ class Saga(Struct, frozen=True):
     completed: bool = False
     compensated: bool = False
     waiting: str | None = None
+    restored: bool = False
 
     @property
     def id(self) -> str:
@@ -272,7 +274,8 @@ def _verdict_given(saga: Saga, entry: VerdictGiven) -> Changes:
     if entry.verdict is Verdict.APPLIED:
         changes = _returned(saga, entry) | {"unsettled": None}
     elif entry.verdict is Verdict.NOT_APPLIED:
-        changes = {"steps": _with_step(saga, entry.step, in_doubt=False)}
+        # What comes behind a step that was not done was not done either.
+        changes = {"steps": _with_step(saga, entry.step, in_doubt=False), "restored": False}
     return dict(current=None, expired=False, verdict=entry.verdict, **changes)
 
 
@@ -325,10 +328,6 @@ def _resolved(saga: Saga, entry: StepResolved) -> Changes:
     return dict(steps=steps, parked=False, **changes)
 
 
-def _relocated(saga: Saga, entry: SagaRelocated) -> Changes:
-    return {"spec": replace(saga.spec, origin=entry.origin), "waiting": None}
-
-
 _FOLDS: dict[type, Callable[[Saga, Any], Changes]] = {
     SagaWaits: lambda _saga, entry: {"waiting": entry.reason},
     AttemptStarted: _attempt_started,
@@ -343,7 +342,8 @@ _FOLDS: dict[type, Callable[[Saga, Any], Changes]] = {
     SagaParked: lambda _saga, _entry: {"parked": True, "not_before": None},
     CompensationRetried: _retried,
     StepResolved: _resolved,
-    SagaRelocated: _relocated,
+    SagaRelocated: lambda saga, entry: {"spec": replace(saga.spec, origin=entry.origin), "waiting": None},
+    RestoreAcknowledged: lambda _saga, _entry: {"restored": True},
     SagaCompleted: lambda _saga, _entry: {"completed": True, "waiting": None},
     SagaCompensated: lambda _saga, _entry: {"compensated": True, "waiting": None},
 }

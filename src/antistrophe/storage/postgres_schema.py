@@ -198,6 +198,22 @@ _SIDE_BY_SIDE = (
     f"ALTER TABLE {SCHEMA}.schema_version ADD COLUMN IF NOT EXISTS serves bigint NOT NULL DEFAULT 0",
 )
 
+_RESTORES = (
+    # How often a home has renewed a lease, all in all. It is never removed: where it is less than the home remembers,
+    # the database is of an earlier state.
+    f"""CREATE TABLE {SCHEMA}.homes(
+        id   text COLLATE "C" PRIMARY KEY,
+        mark bigint NOT NULL
+    ) WITH (fillfactor = 50)""",
+    # The restores that people have acknowledged. ``done``: each saga that went on then has an entry of it.
+    f"""CREATE TABLE {SCHEMA}.restores(
+        id   text COLLATE "C" PRIMARY KEY,
+        by   text NOT NULL,
+        at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+        done boolean NOT NULL DEFAULT false
+    )""",
+)
+
 POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (
     _JOURNAL + _EVENTS,
     _HOSTS,
@@ -210,6 +226,7 @@ POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (
     (APPEND_GROUP,),
     (*LIMITS, SETTLE),
     _SIDE_BY_SIDE,
+    _RESTORES,
 )
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
 migration is never edited.

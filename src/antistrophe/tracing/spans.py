@@ -21,6 +21,7 @@ from antistrophe.saga.entries import (
     CompensationGivenUp,
     CompensationRetried,
     Entry,
+    RestoreAcknowledged,
     RetryScheduled,
     SagaAccepted,
     SagaCompensated,
@@ -192,7 +193,7 @@ class _Course:
             case TurnedBack():
                 said = {"antistrophe.cause": entry.cause.reason.value}
                 self.root.error = entry.cause.reason.value
-            case CancelRequested() | CompensationRetried() | SagaRelocated():
+            case CancelRequested() | CompensationRetried() | RestoreAcknowledged() | SagaRelocated():
                 said = {"antistrophe.by": entry.by}
             case StepResolved():
                 said = {"antistrophe.by": entry.by, "antistrophe.step.name": self._spec.steps[entry.step].name}

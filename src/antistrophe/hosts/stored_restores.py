@@ -1,0 +1,59 @@
+"""Whether the database is of an earlier state than a home has seen it, and that people know it, in rows of PostgreSQL.
+
+Each home has a mark there, which grows with each renewal of its lease; and remembers in a file the largest one that was
+confirmed. A database whose mark is less was put back: restored to an earlier moment, or replaced by a standby that
+lacked the last commits. What sagas did since is not known there, and would be done again. So nothing starts until a
+person has acknowledged it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from antistrophe.errors import JournalError
+from antistrophe.hosts.home_mark import HomeMark
+from antistrophe.storage.connection import SqlDatabase
+
+_ID_BYTES = 8
+
+
+class StoredRestores:
+    """The marks and the acknowledgements in one database. Every method raises JournalError where it fails."""
+
+    def __init__(self, database: SqlDatabase) -> None:
+        self._database = database
+
+    def begin(self, by: str) -> str:
+        """Begin to acknowledge a restore, or go on where an earlier call has not come to its end. Returns its id."""
+        found = self._database.row("SELECT id FROM antistrophe.restores WHERE NOT done ORDER BY at LIMIT 1")
+        if found is not None:
+            return str(found[0])
+        restore = os.urandom(_ID_BYTES).hex()
+        self._database.execute("INSERT INTO antistrophe.restores(id, by) VALUES (?, ?)", (restore, by))
+        return restore
+
+    def done(self, restore: str) -> None:
+        """Each saga that goes on has an entry of it."""
+        self._database.execute("UPDATE antistrophe.restores SET done = true WHERE id = ?", (restore,))
+
+    def known(self, seen: HomeMark) -> HomeMark:
+        """What a home may remember from now on: its mark, and the acknowledgements that there are. Raises JournalError
+        where the database is behind what the home has ``seen``, and nobody has acknowledged that."""
+        found = self._database.row("SELECT mark FROM antistrophe.homes WHERE id = ?", (seen.home,))
+        mark = 0 if found is None else int(found[0])
+        restores = [
+            each for (each,) in self._database.rows("SELECT id FROM antistrophe.restores WHERE done ORDER BY at")
+        ]
+        if mark < seen.mark and set(restores) <= set(seen.restores):
+            raise behind(self._database.where, mark, seen.mark)
+        return HomeMark(seen.home, mark, tuple(restores))
+
+
+def behind(where: str, mark: int, seen: int) -> JournalError:
+    """The error for a database that is of an earlier state than a home has seen it."""
+    return JournalError(
+        f"{where} is behind what this home has seen of it (mark {mark:,} after {seen:,}): it was restored to an earlier"
+        " moment, or a standby that lacked the last commits has taken over. What sagas did since is not known there."
+        " Stop all hosts, and start one with --after-restore, or after_restore=True: then every saga that goes on asks"
+        " verify before a step that may have been done, runs idempotent ones, and else waits for a person"
+    )
