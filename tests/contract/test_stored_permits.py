@@ -17,6 +17,7 @@ from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.hosts.stored_permits import StoredPermits, stored_key
 from antistrophe.scheduling.permits import PermitAnswer, PermitNeed
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
+from tests.waiting import until
 
 Opens = Callable[[], PostgresDatabase]
 _SERIALS = itertools.count(1)
@@ -96,9 +97,29 @@ def test_eight_takers_never_hold_more_than_there_are(opens: Opens) -> None:
     assert all(taken), f"nobody starves: {taken}"
 
 
+def test_who_settles_at_the_same_time_counts_what_the_other_one_has_committed(
+    two: tuple[Host, Host], opens: Opens
+) -> None:
+    a, b = two[0], Host(opens(), "c")
+    a.settle(0)  # the row of the limit is there
+
+    def waits() -> bool:
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%settle_limits%'"
+        return bool(watcher.rows(waiting))
+
+    watcher = opens()
+    with ThreadPoolExecutor(1) as other:
+        with a.database.transaction():
+            assert a.settle(0, want=2).held == 2
+            answer = other.submit(b.settle, 0, 2)
+            until(lambda: answer.done() or waits(), "the other one waits for this transaction")
+        assert answer.result(30.0).held == 0
+
+
 def test_permits_of_a_host_that_is_gone_are_free_when_its_lease_ends_and_not_before(two: tuple[Host, Host]) -> None:
     a, b = two
     a.settle(0, want=2)
+    b.database.execute("UPDATE antistrophe.permits SET until = until - interval '1 day'")
     assert b.settle(0, want=1).held == 0, "its silence says nothing"
     hosts = StoredHosts(b.database)
     look = hosts.look()
@@ -209,7 +230,7 @@ def test_what_nobody_uses_is_forgotten(two: tuple[Host, Host]) -> None:
     b.settle(0, want=2)
     stored = StoredPermits(a.database)
     stored.forget()
-    assert stored.held() == [("step:m:Pay", "a", 1, 0), ("step:m:Pay", "b", 1, 1)]
+    assert a.database.rows("SELECT held, wanted FROM antistrophe.permits ORDER BY wanted") == [(1, 0), (1, 1)]
     assert StoredHosts(a.database).hand_over(b.id)
     a.settle(0)
     a.database.execute("UPDATE antistrophe.permits SET until = until - interval '2 hours'")

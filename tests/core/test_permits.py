@@ -13,7 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antistrophe.definition.spec import LeaseRequest, Origin, Throttle
+from antistrophe.scheduling.admission import Admission, AdmissionRank
+from antistrophe.scheduling.leases import GrantTo, LoadInto, StartProcess
 from antistrophe.scheduling.permits import ASK_EVERY_S, KEPT_S, Demand, PermitAnswer, PermitNeed, Permits
+from antistrophe.scheduling.process_pool import ProcessPool
 
 MOST = 3
 KEY = "step:m:Pay"
@@ -261,6 +265,77 @@ def test_who_waits_goes_on_saying_so_or_its_turn_would_be_forgotten() -> None:
     assert need.want == 0, "nobody waits any more, and others are told so"
     permits.settled([PermitAnswer(KEY, 0)], [need], 0.9)
     assert permits.settle([], 1.2) == []
+
+
+def test_a_saga_whose_name_has_a_limit_runs_when_its_host_holds_a_permit() -> None:
+    admission, permits, rank = Admission(10), Permits(lambda: None), AdmissionRank("import", 2)
+    admission.share(permits)
+    assert admission.full(rank) == "its turn: max_concurrent lets 2 of those called 'import' run at the same time"
+    for saga_id in ("a", "b", "c"):
+        admission.enqueue(saga_id, rank, urgent=False)
+    admission.enqueue("free", AdmissionRank("free"), urgent=False)
+    assert admission.due() == ["free"]
+
+    def settle(now: float, gives_back: int = 0) -> list[PermitNeed]:
+        needs = permits.settle(admission.demands(), now)
+        permits.settled([PermitAnswer(each.key, each.keep + each.want, gives_back) for each in needs], needs, now)
+        for key in permits.changed:
+            admission.permitted_anew(key)
+        return needs
+
+    assert [(need.want, need.most) for need in settle(0.0)] == [(2, 2)]
+    assert admission.due() == ["a", "b"]
+    settle(0.3, gives_back=1)
+    admission.left("a")
+    assert admission.due() == [], "another host wants that permit"
+    assert [need.keep for need in settle(0.6, gives_back=1)] == [1]
+    admission.wait_again("b", rank, urgent=False)
+    permits.clear()
+    admission.permitted_anew("name:import")
+    assert admission.due() == [], "under another lease it holds none"
+    admission.withdraw("b")
+    admission.withdraw("c")
+    assert [*admission.demands()] == []
+
+
+def test_an_attempt_of_a_class_with_limits_is_granted_when_its_host_holds_a_permit_and_a_start() -> None:
+    pool, permits = ProcessPool(4, "p"), Permits(lambda: None)
+    pool.throttles.permits = permits
+    request = LeaseRequest(Origin(None, (), "/"), ("m:Pay",), throttle=Throttle("m:Pay", 2, 4.0))
+    for saga_id in ("a", "b", "c"):
+        pool.ask(saga_id, "client", request)
+
+    def granted(now: float) -> list[str]:
+        found = []
+        while orders := pool.plan(now):
+            for order in orders:
+                match order:
+                    case StartProcess(name):
+                        pool.ready(name, now)
+                    case LoadInto(name, _, class_refs):
+                        pool.loaded(name, class_refs, now)
+                    case GrantTo(lease_name):
+                        found.append(lease_name)
+        return found
+
+    def settle(now: float, starts: int) -> None:
+        needs = permits.settle(pool.throttles.demands(), now)
+        answers = [PermitAnswer(KEY, each.keep + each.want, 0, starts, 0.0, 0.25) for each in needs]
+        permits.settled(answers, needs, now)
+
+    assert granted(0.0) == []
+    settle(0.0, starts=0)
+    assert granted(0.1) == [], "a permit is no start"
+    settle(0.2, starts=2)
+    (first,) = granted(0.2)
+    assert pool.next_start() is None, "it holds one permit, which is in use"
+    settle(0.45, starts=0)
+    assert len(granted(0.45)) == 1
+    pool.returned(first, "a", 0.5, reusable=True)
+    assert granted(0.5) == [], "no start is left"
+    settle(0.7, starts=1)
+    assert pool.next_start() == pytest.approx(0.7)
+    assert granted(0.7) == [first]
 
 
 def test_of_two_definitions_the_smaller_counts() -> None:

@@ -34,10 +34,6 @@ _FORGET_LIMITS = f"""
         AND NOT EXISTS (SELECT FROM {SCHEMA}.permits p WHERE p.key = l.key) FOR UPDATE SKIP LOCKED
     )"""
 
-_HELD = f"""
-    SELECT p.key, h.name, p.held, p.wanted FROM {SCHEMA}.permits p JOIN {SCHEMA}.hosts h ON h.id = p.host
-    WHERE h.ended IS NULL AND (p.held > 0 OR (p.wanted > 0 AND p.until > clock_timestamp())) ORDER BY p.key, h.name"""
-
 _LONGEST_KEY = 400
 
 
@@ -68,10 +64,6 @@ class StoredPermits:
         )
         rows = self._database.returning(_SETTLE, values)
         return [PermitAnswer(stored[key].key, *answer) for key, *answer in rows]
-
-    def held(self) -> list[tuple[str, str, int, int]]:
-        """Of each limit and host: how many permits it holds, and how many more it waits for."""
-        return [tuple(row) for row in self._database.rows(_HELD)]
 
     def forget(self) -> None:
         """Remove what nobody uses any more."""

@@ -60,7 +60,7 @@ class Throttles:
 
     def next_start(self, waiting: Iterable[Throttle]) -> float | None:
         """The first moment at which an attempt may start that waits only for its rate; None where there is none."""
-        moments = (self._next_of(each.step_class) for each in waiting if self._has_room(each))
+        moments = (self._next_of(each) for each in waiting if self._has_room(each))
         return min((moment for moment in moments if moment is not None), default=None)
 
     def demands(self) -> Iterator[Demand]:
@@ -88,8 +88,13 @@ class Throttles:
     def _has_room(self, throttle: Throttle) -> bool:
         return throttle.max_concurrent is None or self._running[throttle.step_class] < throttle.max_concurrent
 
-    def _next_of(self, step_class: str) -> float | None:
-        return self._next_at.get(step_class) if self.permits is None else self.permits.next_start(_key(step_class))
+    def _next_of(self, throttle: Throttle) -> float | None:
+        if self.permits is None:
+            return self._next_at.get(throttle.step_class)
+        key = _key(throttle.step_class)
+        if throttle.max_concurrent is not None and self._running[throttle.step_class] >= self.permits.allowed(key):
+            return None
+        return self.permits.next_start(key)
 
     def _tell(self, step_class: str) -> None:
         if self.permits is not None and step_class in self._counted:
