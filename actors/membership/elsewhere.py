@@ -9,7 +9,7 @@ from typing import Any
 
 from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess
-from antistrophe.errors import RequestError, UnreadableDataError
+from antistrophe.errors import RequestError, UnreadableDataError, UnreadableEntryError
 from antistrophe.hosts.stored_orders import StoredOrder, StoredOrders
 from antistrophe.messages import (
     Address,
@@ -19,8 +19,10 @@ from antistrophe.messages import (
     Rejected,
     ResolveStep,
     SagaOrder,
+    SagaOutcome,
     StopWaiting,
     Waiter,
+    rejection,
 )
 from antistrophe.saga.inputs import CancelAsked, RelocateAsked, RetryAsked
 from antistrophe.serialization.payload import pack_record, unpack_record
@@ -67,6 +69,7 @@ class Elsewhere:
         self._ends: dict[str, _Asked] = {}
         self._given: dict[str, _Asked] = {}
         self._handled: dict[str, float] = {}
+        self._host_id = ""
 
     @property
     def waits(self) -> bool:
@@ -99,10 +102,16 @@ class Elsewhere:
                 continue
             waiters = [asked.waiter for asked in self._ends.values() if asked.saga_id == saga_id]
             for to in waiters:
-                told = self._journal.end_of(saga_id, to.correlation)
+                told = self._end_of(saga_id, to.correlation)
                 if told is not None:
                     self._send(to.address, told)
                 self._ends.pop(to.correlation, None)
+
+    def _end_of(self, saga_id: str, correlation: str) -> SagaOutcome | Rejected | None:
+        try:
+            return self._journal.end_of(saga_id, correlation)
+        except UnreadableEntryError as error:  # that of a newer release keeps nobody else waiting
+            return rejection(correlation, error)
 
     def look_for_answers(self) -> None:
         """Hand on the answers of other hosts, and drop what nobody asks for any more."""
@@ -132,7 +141,7 @@ class Elsewhere:
     def take_orders(self, host_id: str) -> None:
         """Hand the orders for sagas of this host to its supervisor. One that is not answered in time is handed on
         again."""
-        now = self._now()
+        now, self._host_id = self._now(), host_id
         for each in self._orders.for_host(host_id):
             if self._handled.get(each.id, 0.0) > now:
                 continue
@@ -143,7 +152,7 @@ class Elsewhere:
                 log.error("an order of another host can't be read: %s", error, extra={"saga_id": each.saga_id})
                 why = f"the host that has the saga can't read this order: {error}; {_UPGRADE}"
                 said = Rejected("", RequestError.__name__, why)
-                self._orders.answer(each.id, pack_record(said))
+                self._orders.answer(each.id, pack_record(said), host_id)
                 continue
             self._tell_supervisor(OrderSaga(each.id, each.saga_id, order))
         for order_id in [each for each, again_at in self._handled.items() if again_at < now - GIVES_UP_S]:
@@ -152,7 +161,7 @@ class Elsewhere:
     def answered(self, message: Done | Rejected) -> None:
         """The supervisor, or the saga, has answered an order of another host."""
         if self._handled.pop(message.correlation, None) is not None:
-            self._orders.answer(message.correlation, pack_record(message))
+            self._orders.answer(message.correlation, pack_record(message), self._host_id)
 
 
 def _for(correlation: str, answer: Done | Rejected) -> Done | Rejected:

@@ -7,19 +7,21 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
 from antistrophe.errors import JournalError, RequestError, SagaExistsError
-from antistrophe.journal import Purgeable, SeqConflictError
+from antistrophe.journal import Purgeable, SeqConflictError, postgres_acceptance
 from antistrophe.journal.postgres import PostgresJournal
 from antistrophe.journal.postgres_acceptance import NO_HOST_YET, accept_in, accept_in_async
 from antistrophe.journal.saga_owner import Ownership
 from antistrophe.saga.entries import SagaAccepted, SagaWaits
 from antistrophe.saga.wait_reasons import WaitReason, reason_in
 from tests.contract.journal_sagas import FORWARD, accepted, append, ids, run
+from tests.noticing import noticed
 
 SPEC = accepted("s").spec
 
@@ -63,6 +65,20 @@ def test_it_never_was_where_that_rolls_back(own: psycopg.Connection[object], jou
     own.rollback()
     assert (journal.load("s"), orders(own)) == ((), 0)
     run(journal, "s")
+
+
+def test_an_acceptance_with_a_transaction_of_its_own_is_noticed(
+    own: psycopg.Connection[object], journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    position_of = postgres_acceptance._position
+
+    def and_commit(*found: Any) -> int:
+        own.commit()
+        return position_of(*found)
+
+    monkeypatch.setattr(postgres_acceptance, "_position", and_commit)
+    with noticed():
+        test_it_never_was_where_that_rolls_back(own, journal)
 
 
 def test_what_is_refused_leaves_the_transaction_as_it_was(

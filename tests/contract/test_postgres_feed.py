@@ -19,6 +19,7 @@ import pytest
 from antistrophe.errors import JournalError
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from antistrophe.storage.postgres_feed import OrderedFeed, open_transactions
+from tests.noticing import noticed
 from tests.postgres_cluster import PostgresCluster
 
 RUN_S = float(os.environ.get("ANTISTROPHE_FEED_S", "1.5"))
@@ -111,6 +112,14 @@ def test_a_position_is_not_passed_while_its_transaction_is_open(session: Session
     slow.commit()
     wait_for_head(head, database, 2)
     assert read_behind(database, 0, 2) == [1, 2]
+
+
+def test_a_feed_that_goes_to_the_last_position_at_once_is_noticed(
+    session: Sessions, database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OrderedFeed, "safe_head", lambda _, asked: max(stored(asked), default=0))
+    with noticed():
+        test_a_position_is_not_passed_while_its_transaction_is_open(session, database)
 
 
 def test_a_rolled_back_position_is_passed(session: Sessions, database: PostgresDatabase) -> None:

@@ -17,6 +17,7 @@ from antistrophe.journal.saga_owner import Ownership, SagaTakenError
 from antistrophe.records import SagaStatus
 from antistrophe.storage.postgres import open_postgres
 from tests.contract.journal_sagas import FORWARD, TURN_BACK, accepted, append, run
+from tests.noticing import functions_without, noticed
 
 
 class Owner:
@@ -115,6 +116,24 @@ def test_a_saga_that_went_away_and_came_back_is_not_written_by_the_token_of_befo
         append(old.journal, "s", *FORWARD[1])
     old.tokens["s"] = 4
     append(old.journal, "s", *FORWARD[1])
+
+
+def test_another_host_that_knows_the_token_writes_nothing(old: Owner, taker: Owner) -> None:
+    run(old.journal, "s", FORWARD[0])
+    assert taker.token_of("s") == 1
+    with pytest.raises(SagaTakenError, match="now belongs to host 'a-"):
+        append(taker.journal, "s", *FORWARD[1])
+    append(old.journal, "s", *FORWARD[1])
+
+
+def test_an_append_that_does_not_ask_for_the_owner_is_noticed(old: Owner, taker: Owner) -> None:
+    with functions_without(old.database, "host = own_host AND "), noticed():
+        test_another_host_that_knows_the_token_writes_nothing(old, taker)
+
+
+def test_an_append_that_does_not_ask_for_the_token_is_noticed(old: Owner, taker: Owner) -> None:
+    with functions_without(old.database, " AND token = own_token", " AND token = tokens[n]"), noticed():
+        test_a_saga_that_went_away_and_came_back_is_not_written_by_the_token_of_before(old, taker)
 
 
 def test_what_has_not_begun_is_shared_and_what_has_is_not(old: Owner, taker: Owner) -> None:

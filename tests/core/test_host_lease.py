@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antistrophe.hosts.lease import HostLease, LapsedLease, LeasePhase, LeaseWatch, SeenLease
+from tests.noticing import noticed
 
 LEASE_S = 10.0
 TICK_S = 0.1
@@ -101,6 +102,20 @@ def test_a_lease_that_is_refused_while_attempts_have_their_grace_ends_the_grace(
     assert lease.phase(6.0) is FENCED
     lease.refuse(6.3)
     assert lease.phase(6.3) is KILLING
+
+
+def test_a_refusal_that_leaves_the_grace_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HostLease, "refuse", HostLease.fence)
+    with noticed():
+        test_a_refused_renewal_ends_the_attempts_at_once_and_without_grace()
+    with noticed():
+        test_a_lease_that_is_refused_while_attempts_have_their_grace_ends_the_grace()
+
+
+def test_a_host_that_is_fenced_when_its_lease_is_over_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HostLease, "fenced_from", HostLease.ends_at)
+    with noticed():
+        test_once_fenced_a_lease_stays_so_until_a_new_registration()
 
 
 @pytest.mark.parametrize("lease_s", [0.0, -1.0, math.inf, math.nan])
@@ -330,6 +345,12 @@ class ForgetsTheCounter(LeaseWatch):
         return [replace(each, counter=seen[0].counter) for each in lapsed]
 
 
+class WatchesTooShort(LeaseWatch):
+    def looked(self, leases, server, asked_at, answered_at):  # type: ignore[no-untyped-def]
+        short = [replace(each, lease_s=0.5 * each.lease_s) for each in leases]
+        return super().looked(short, server, asked_at, answered_at)
+
+
 @pytest.mark.parametrize(
     "rules",
     [
@@ -337,9 +358,10 @@ class ForgetsTheCounter(LeaseWatch):
         Rules(lease=IsFencedTooLate),
         Rules(watch=CountsFromItsQuestion),
         Rules(watch=ForgetsTheCounter),
+        Rules(watch=WatchesTooShort),
         Rules(switch=False),
     ],
-    ids=["from the answer", "too late", "from the question", "no counter", "no switch"],
+    ids=["from the answer", "too late", "from the question", "no counter", "too short", "no switch"],
 )
 def test_a_world_with_one_rule_less_is_caught(rules: Rules) -> None:
     for seed in range(20_000):

@@ -9,6 +9,7 @@ import pytest
 from antistrophe.hosts.holder import LeaseHolder
 from antistrophe.hosts.keeper_messages import Confirmed, Fenced, Refused, Registered, Trouble
 from antistrophe.hosts.lease import LeasePhase
+from tests.noticing import noticed
 
 VALID, FENCED, KILLING, OVER = LeasePhase
 
@@ -54,6 +55,18 @@ def test_each_confirmation_puts_the_switch_off(holder: LeaseHolder, switch: Swit
     assert switch.armed == [108.5, 110.5]
     assert holder.phase(107.9) is VALID
     assert holder.next_moment(107.9) == 108.0
+
+
+@pytest.mark.parametrize("what", ["is not armed", "is not put off"])
+def test_a_switch_that_is_not_armed_is_noticed(switch: Switch, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    if what == "is not armed":
+        monkeypatch.setattr(LeaseHolder, "_arm", lambda *_: None)
+    else:
+        monkeypatch.setattr(Switch, "arm", lambda self, until: self.armed or self.armed.append(until))
+    holder = LeaseHolder(switch)
+    holder.hear(Registered("a-1", 10.0, 100.0), 100.1)
+    with noticed():
+        test_each_confirmation_puts_the_switch_off(holder, switch)
 
 
 def test_a_keeper_that_says_nothing_is_not_waited_for(holder: LeaseHolder, switch: Switch) -> None:

@@ -17,6 +17,11 @@ KEPT_S = 3_600.0
 """How long an order, or its answer, waits for whoever is to fetch it."""
 
 
+_ANSWER = f"""
+    UPDATE {SCHEMA}.orders AS given SET answer = ? WHERE id = ? AND answer IS NULL
+    AND EXISTS (SELECT FROM {SCHEMA}.sagas AS its WHERE its.id = given.saga_id AND its.host = ?)"""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredOrder:
     """An order for the saga, packed. ``id`` names it for ever."""
@@ -48,11 +53,10 @@ class StoredOrders:
         )
         return [StoredOrder(*row) for row in rows]
 
-    def answer(self, order_id: str, answer: bytes) -> None:
-        """Leave the answer to an order. The first one counts."""
-        self._database.execute(
-            f"UPDATE {SCHEMA}.orders SET answer = ? WHERE id = ? AND answer IS NULL", (answer, order_id)
-        )
+    def answer(self, order_id: str, answer: bytes, host_id: str) -> None:
+        """Leave the answer to an order, as the host that owns its saga. The first one counts; that of a host which has
+        lost the saga does not, for the next owner is given the order, too."""
+        self._database.execute(_ANSWER, (answer, order_id, host_id))
 
     def answers(self, order_ids: Sequence[str]) -> dict[str, bytes]:
         """The answers that are there, by the id of their order."""
