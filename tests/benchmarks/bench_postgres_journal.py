@@ -94,7 +94,7 @@ def _measure(journal: Measured, sagas: list[list[Append]], row: Row, server: int
 
 
 def _write_group(journal: Measured, together: Iterable[Append]) -> None:
-    group = journal.group()
+    group = journal.gathering_group()
     group.open()
     for each in together:
         each.write(journal)
