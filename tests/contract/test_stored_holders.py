@@ -14,6 +14,7 @@ from antistrophe.hosts.stored_holders import StoredHolders
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from tests.contract.hosts_kit import add_sagas
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -102,6 +103,32 @@ def test_of_hosts_that_take_over_at_once_one_does(empty_postgres: str, database:
     with ThreadPoolExecutor(4) as threads:
         taken = [saga_id for each in threads.map(take_all, hosts) for saga_id in each]
     assert sorted(taken) == sorted(f"s-{number}" for number in range(20))
+
+
+def test_who_waits_for_another_that_takes_over_finds_that_it_has(
+    empty_postgres: str, database: PostgresDatabase
+) -> None:
+    """What the row says after the wait counts, and not what it said before."""
+    gone, one, two = (joined(database, name) for name in ("gone", "one", "two"))
+    add_sagas(database, gone, ("held", "executing"), ("claimed", "executing"))
+    StoredHosts(database).hand_over(gone)
+    with contextlib.closing(open_postgres(empty_postgres)) as other, ThreadPoolExecutor(1) as thread:
+        with database.transaction():
+            assert StoredHolders(database).take_over("held", one)
+            late = thread.submit(StoredHolders(other).take_over, "held", two)
+            _until_blocked(empty_postgres)
+        assert not late.result(20)
+        with database.transaction():
+            assert claims(database, one).claim_one("claimed") is not None
+            late_claim = thread.submit(claims(other, two).claim_one, "claimed")
+            _until_blocked(empty_postgres)
+        assert late_claim.result(20) is None
+
+
+def _until_blocked(url: str) -> None:
+    with contextlib.closing(open_postgres(url)) as looks:
+        sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        until(lambda: looks.row(sql), "a session that waits for a lock")
 
 
 def test_only_what_runs_is_unfinished(database: PostgresDatabase, holders: StoredHolders) -> None:

@@ -28,8 +28,9 @@ _FIT_OR_FITS_NOBODY = f"""(({_FIT}) OR NOT EXISTS (
             SELECT FROM antistrophe.hosts WHERE ended IS NULL AND NOT draining
             AND sagas.needs <@ hosts.labels AND hosts.id <> ALL (sagas.unfit)))"""
 _ALIVE = "EXISTS (SELECT FROM antistrophe.hosts WHERE id = ? AND ended IS NULL AND NOT draining)"
-# The rows of a host that holds its lease are never free, whatever a caller believes.
-_FREE = "NOT EXISTS (SELECT FROM antistrophe.hosts WHERE hosts.id = sagas.host AND ended IS NULL)"
+# The rows of a host that holds its lease are never free, whatever a caller believes. Counted, for PostgreSQL makes a
+# join of NOT EXISTS, and does not join again when it has waited for a row that another host has just claimed.
+_FREE = "(SELECT count(*) FROM antistrophe.hosts WHERE hosts.id = sagas.host AND ended IS NULL) = 0"
 _TAKE = f"""
     UPDATE antistrophe.sagas SET host = ?, token = token + 1, needs = '{{}}', owned_since = clock_timestamp(),
         held_by = {HELD_BY}

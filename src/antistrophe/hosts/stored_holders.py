@@ -15,12 +15,13 @@ from antistrophe.storage.postgres_database import PostgresDatabase
 HELD_BY = "coalesce(sagas.held_by, ARRAY[sagas.host])"
 """The hosts that hold a saga."""
 
-_HELD_ELSEWHERE = f"""EXISTS (
-        SELECT FROM antistrophe.hosts WHERE hosts.id = ANY ({HELD_BY}) AND hosts.id <> ? AND ended IS NULL)"""
+# Two that take over at the same time write the same row, and the second one finds the first one there. Counted, for
+# PostgreSQL makes a join of NOT EXISTS, and does not join again when it has waited for a row and found another version.
+_HELD_ELSEWHERE = f"""(
+        SELECT count(*) FROM antistrophe.hosts WHERE hosts.id = ANY ({HELD_BY}) AND hosts.id <> ? AND ended IS NULL)"""
 
-# Two that take over at the same time write the same row, and the second one finds the first one there.
 _TAKE_OVER = f"""
-    UPDATE antistrophe.sagas SET held_by = ARRAY[?::text] WHERE sagas.id = ? AND NOT {_HELD_ELSEWHERE} RETURNING id"""
+    UPDATE antistrophe.sagas SET held_by = ARRAY[?::text] WHERE sagas.id = ? AND {_HELD_ELSEWHERE} = 0 RETURNING id"""
 
 _HOLD = f"""
     UPDATE antistrophe.sagas SET held_by = array_append({HELD_BY}, ?::text)
