@@ -105,13 +105,13 @@ def test_hosts_whose_clocks_are_wrong_and_jump_do_what_others_do(hosts: Hosts, t
     hosts.behind.start(moved)
     begun = until(lambda: stage.log.find("moved", "begin", "b"), "the first attempt")[0]
     until(lambda: "RetryScheduled" in _kinds(hosts.ahead), "the pause before the second one")
-    hosts.kill_behind()
     killed_at = time.monotonic()
+    hosts.kill_behind()
     hosts.ahead_clock.set(-HOUR_S)  # and it jumps by two hours
     wait_for_status(hosts.ahead, "moved", SagaStatus.COMPLETED, SOON_S)
     again = stage.log.find("moved", "begin", "b")[1]
     assert again.at - begun.at >= 1.5, "the pause that one host has planned holds for the other"
-    assert 0.8 * LEASE_S <= again.at - killed_at < SOON_S
+    assert 0.4 * LEASE_S <= again.at - killed_at < SOON_S, "a host that works was renewed within 0.6 of its lease"
     assert seen(hosts.ahead, "moved").host == "ahead"
     _times_are_those_of_the_server(hosts.ahead)
 
