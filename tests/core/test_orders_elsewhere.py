@@ -22,7 +22,7 @@ class Orders:
     def for_host(self, _host_id: str) -> list[StoredOrder]:
         return [each for each in self.open if each.id not in self.answers]
 
-    def answer(self, order_id: str, answer: bytes) -> None:
+    def answer(self, order_id: str, answer: bytes, _host_id: str) -> None:
         self.answers[order_id] = answer
 
 

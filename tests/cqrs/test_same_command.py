@@ -328,6 +328,6 @@ class Plain:
 
 
 def test_the_same_bytes_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antistrophe.cqrs.idempotency_sqlite.in_words_of", None)
+    monkeypatch.setattr("antistrophe.cqrs.same_command.in_words_of", None)
     with EventStore(":memory:") as store:
         assert once(store, Plain("tea"), Plain("tea")) == [FIRST] * 2

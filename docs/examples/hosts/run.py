@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen, run
 from tempfile import TemporaryDirectory
@@ -52,7 +51,7 @@ def open_host(home: Path, url: str) -> SagaOrchestrator:
 
 def kill_host(home: Path) -> None:
     """kill -9 of all that has this home in its command line: the program and its system, and whom they have started."""
-    for process in chain(Path("/proc").glob("[0-9]*"), Path("/proc").glob("[0-9]*")):
+    for process in (found for _ in range(2) for found in Path("/proc").glob("[0-9]*")):
         with suppress(OSError):
             if str(home) in (process / "cmdline").read_text():
                 os.kill(int(process.name), signal.SIGKILL)
