@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import statistics
@@ -32,20 +33,23 @@ class Sample:
 def sample_of(work: Callable[[], object], times: int, at_once: int, limit_s: float) -> Sample:
     """Call ``work`` so often, so many at once; after ``limit_s`` seconds nothing more is begun."""
     begun = time.perf_counter()
+    turns = itertools.count()
 
-    def one(_: int) -> float | None:
-        start = time.perf_counter()
-        if start - begun > limit_s:
-            return None
-        work()
-        return time.perf_counter() - start
+    def some() -> list[float]:
+        found: list[float] = []
+        while next(turns) < times and (start := time.perf_counter()) - begun <= limit_s:
+            work()
+            found.append(time.perf_counter() - start)
+        return found
 
     if at_once == 1:
-        found = [one(number) for number in range(times)]
-    else:
-        with ThreadPoolExecutor(at_once) as threads:
-            found = list(threads.map(one, range(times)))
-    return Sample([each for each in found if each is not None], time.perf_counter() - begun)
+        return Sample(some(), time.perf_counter() - begun)
+    with ThreadPoolExecutor(
+        at_once
+    ) as threads:  # a task for each call would cost as much as a call
+        tasks = [threads.submit(some) for _ in range(at_once)]
+        each_s = [each for task in tasks for each in task.result()]
+    return Sample(each_s, time.perf_counter() - begun)
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
