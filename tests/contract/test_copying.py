@@ -27,7 +27,7 @@ from antistrophe.hosts.earlier_life import leases_of_earlier_life
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.journal import JournalPlace, SagaEvent, SqliteJournal, StoredJournal, open_journal, refuse_elsewhere
-from antistrophe.launcher.home_lock import HomeLock
+from antistrophe.launcher.home_lock import HomeLock, without_system
 from antistrophe.linux.home_identity import renew_identity
 from antistrophe.moving import beside, copying, owning, release
 from antistrophe.moving.copying import CopyReport
@@ -312,6 +312,15 @@ def test_a_home_that_is_used_and_a_file_that_is_open_are_refused(home: Path, pos
         assert told(journal) == before
     copied(home, postgres_store_url)
     assert of(postgres_store_url) == before
+
+
+def test_what_fails_while_a_home_is_held_is_no_death_of_its_system(tmp_path: Path) -> None:
+    with contextlib.suppress(ZeroDivisionError), without_system(tmp_path, "this test has it"):
+        _fails()
+    lock = HomeLock.take(tmp_path)
+    assert lock is not None
+    assert not lock.after_death
+    lock.release()
 
 
 def test_sagas_that_go_on_wait_for_their_home_and_those_that_have_not_begun_for_nobody(

@@ -17,11 +17,11 @@ from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.client.erasing import erase
 from antistrophe.client.purging import purge, purgeable
 from antistrophe.client.stored_home import find_saga, stored_journal
-from antistrophe.errors import SystemStateError, UnreadableDataError
+from antistrophe.errors import UnreadableDataError
 from antistrophe.eventstore.backend import StoredEvent
 from antistrophe.eventstore.reading import stored_stream
 from antistrophe.journal import open_file, open_store
-from antistrophe.launcher.home_lock import HomeLock, holder_of
+from antistrophe.launcher.home_lock import without_system
 from antistrophe.narration.phrases import mebibytes
 from antistrophe.narration.times import timedelta_of
 from antistrophe.records import SagaStatus
@@ -169,24 +169,14 @@ def compact_verb(invocation: Invocation) -> int:
     the size of what is in the file as free disk while it works. One that is killed leaves the file as it was.
     """
     file = invocation.stored_place().existing_file()
-    lock = HomeLock.take(invocation.home)
-    if lock is None:
-        raise SystemStateError(
-            f"the actor system of {invocation.home} runs ({holder_of(invocation.home)}): end it first, because nothing"
-            " can be journaled while the file is written anew"
-        )
-    try:
-        with closing(open_file(file)) as database:
-            before = file.stat().st_size
-            room = mebibytes(room_needed(database))
-            line = f"{file} has {mebibytes(before)}; this takes up to {room} of free disk while it works"
-            screen.errors().print(screen.safe(line), soft_wrap=True)
-            compact(database)
-            after = file.stat().st_size
-        if not lock.after_death:  # else the next system has to know of the death that it comes after
-            lock.ends_well()
-    finally:
-        lock.release()
+    nothing_else = without_system(invocation.home, "nothing can be journaled while the file is written anew")
+    with nothing_else, closing(open_file(file)) as database:
+        before = file.stat().st_size
+        room = mebibytes(room_needed(database))
+        line = f"{file} has {mebibytes(before)}; this takes up to {room} of free disk while it works"
+        screen.errors().print(screen.safe(line), soft_wrap=True)
+        compact(database)
+        after = file.stat().st_size
     if invocation.as_json:
         screen.print_json_line({"file_bytes_before": before, "file_bytes_after": after})
     else:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antistrophe.client.stored_home import existing_home
-from antistrophe.errors import SystemStateError
 from antistrophe.journal import journal_path
-from antistrophe.launcher.home_lock import HomeLock, holder_of, refuse_shared
+from antistrophe.launcher.home_lock import refuse_shared, without_system
 from antistrophe.launcher.leftovers import end_earlier_life
 from antistrophe.linux.late_imports import late_import
 from antistrophe.settings import Settings
@@ -35,8 +34,9 @@ class Copying:
             return self._file().look()
 
     def make(self, settings: Settings, tell: Callable[[str], None], progress: Callable[[str, int], None]) -> CopyReport:
-        """Copy all of it, or go on where an earlier call was killed. ``settings``: those of the home's host. Raises
-        SystemStateError where the home's system runs, and JournalError where it can't be copied."""
+        """Copy all of it, or go on where an earlier call was killed. ``settings``: those of the home's host. ``tell``
+        and ``progress``: see ``FileCopy.make``. Raises SystemStateError where the home's system runs, RequestError
+        where another database is named than at first, and JournalError where it can't be copied."""
         with self._held():
             if self.events is None:
                 end_earlier_life(self.home)  # attempts that a killed system has left
@@ -46,7 +46,7 @@ class Copying:
             return file.make(owner_of(settings.host, settings.labels), tell, progress)
 
     def call_off(self) -> None:
-        """Have the file be what it was before. Raises RequestError where all of it is copied, or nothing."""
+        """Let the file be what it was before. Raises RequestError where all of it is copied, or nothing."""
         with self._held():
             self._file().call_off()
 
@@ -64,15 +64,5 @@ class Copying:
             yield
             return
         refuse_shared(existing_home(self.home))
-        lock = HomeLock.take(self.home)
-        if lock is None:
-            raise SystemStateError(
-                f"the actor system of {self.home} runs ({holder_of(self.home)}): end it first, because what is"
-                " journaled while the journal is copied would be lost"
-            )
-        try:
+        with without_system(self.home, "what is journaled while the journal is copied would be lost"):
             yield
-            if not lock.after_death:  # else the next system has to know of the death that it comes after
-                lock.ends_well()
-        finally:
-            lock.release()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from antistrophe.errors import JournalError
+from antistrophe.errors import JournalError, SystemStateError
 from antistrophe.linux.private_files import (
     make_private_folder,
     open_private,
@@ -103,6 +105,21 @@ class HomeLock:
     def release(self) -> None:
         """Release the lock for the next launcher."""
         os.close(self._descriptor)
+
+
+@contextmanager
+def without_system(home: Path, because: str) -> Iterator[None]:
+    """Hold the home, so that no system starts there meanwhile. Raises SystemStateError where one runs: it has to be
+    ended first, ``because`` of that. Raises JournalError where the file system can't lock."""
+    lock = HomeLock.take(home)
+    if lock is None:
+        raise SystemStateError(f"the actor system of {home} runs ({holder_of(home)}): end it first, because {because}")
+    try:
+        yield
+    finally:  # what fails here is no death of a system
+        if not lock.after_death:  # else the next system has to know of the death that it comes after
+            lock.ends_well()
+        lock.release()
 
 
 def holder_of(home: Path) -> str:
