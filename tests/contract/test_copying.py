@@ -400,9 +400,17 @@ def test_what_postgresql_cant_store_is_named(home: Path, postgres_store_url: str
         copied(home, postgres_store_url)
 
 
+def test_a_file_that_was_kept_before_is_told_before_anything_is_noted(home: Path, postgres_store_url: str) -> None:
+    (home / "journal.moved.db").write_bytes(b"of an earlier copy")
+    with pytest.raises(JournalError, match=r"there are both .*journal.db and .*journal.moved.db"):
+        copied(home, postgres_store_url)
+    refuse_elsewhere(JournalPlace.of_home(home))
+
+
 def test_a_database_that_lost_the_copy_is_told_from_one_that_has_it(home: Path, postgres_store_url: str) -> None:
     copied(home, postgres_store_url)
     with psycopg.connect(postgres_store_url, autocommit=True) as connection:
         connection.execute("DELETE FROM antistrophe.copies")
-    with pytest.raises(AntistropheError, match=r"another database of that name, or an older state of it"):
-        copied(home, postgres_store_url)
+    for attempt in (Copying(home, postgres_store_url).look, lambda: copied(home, postgres_store_url)):
+        with pytest.raises(AntistropheError, match=r"another database of that name, or an older state of it"):
+            attempt()

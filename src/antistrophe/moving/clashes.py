@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -62,12 +62,11 @@ def what_is_there(source: Source, database: PostgresDatabase) -> LeftOut:
 def _sagas(source: Source, database: PostgresDatabase, left_out: LeftOut, found: _Found) -> None:
     for ids in _pieces(source.file, "SELECT id FROM sagas WHERE id > ? ORDER BY id LIMIT ?"):
         _check_names(source, "saga", ids, database.holds)
-        there = database.rows(f"SELECT id FROM {SCHEMA}.sagas WHERE id = ANY(?::text[])", (ids,))
-        for (saga_id,) in there:
+        for (saga_id,) in database.rows(f"SELECT id FROM {SCHEMA}.sagas WHERE id = ANY(?::text[])", (ids,)):
             if _same(source, database, _ENTRIES, saga_id):
                 left_out.sagas.add(saga_id)
             else:
-                found.add("the saga" if len(there) == 1 else "the sagas", saga_id)
+                found.add("the saga", saga_id)
         digests = {digest_of(saga_id): saga_id for saga_id in ids}
         sql = f"SELECT id_digest FROM {SCHEMA}.purged WHERE id_digest = ANY(?::bytea[])"
         for (digest,) in database.rows(sql, ([*digests],)):
@@ -115,11 +114,7 @@ def _pieces(database: Any, sql: str) -> Iterator[list[str]]:
 
 
 def _same(source: Source, database: PostgresDatabase, sql: str, name: str) -> bool:
-    return _all_equal(source.file.rows(sql, (name,)), database.rows(sql, (name,)))
-
-
-def _all_equal(ours: Sequence[Any], theirs: Iterable[Any]) -> bool:
-    return [tuple(row) for row in ours] == [tuple(row) for row in theirs]
+    return list(map(tuple, source.file.rows(sql, (name,)))) == list(map(tuple, database.rows(sql, (name,))))
 
 
 def _check_names(source: Source, what: str, names: Sequence[str], is_possible: Callable[[object], bool]) -> None:

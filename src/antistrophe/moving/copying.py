@@ -2,7 +2,7 @@
 
 1. What the database has by the same names is looked at, before anything is changed.
 2. The file is noted as moving, made one file without a log, and renamed: nobody else opens it from here on.
-3. Its rows go into tables beside, a piece at a time. A run that is killed is gone on with by the next one.
+3. Its rows go into tables beside, a piece at a time. The next run goes on where one was killed.
 4. One transaction brings them to where hosts look, compares them with the file, and marks the copy as complete.
 5. The note says that it is done. Until 4 the copy can be called off; after that it is what counts.
 """
@@ -24,7 +24,7 @@ from antistrophe.moving.beside import Progress, TablesBeside
 from antistrophe.moving.clashes import what_is_there
 from antistrophe.moving.mark import Copied, CopyMark
 from antistrophe.moving.release import Release
-from antistrophe.moving.source import LeftOut, Source
+from antistrophe.moving.source import Source
 from antistrophe.moving.tables import CLAIMS, EVENTS, JOURNAL, PROJECTIONS, PURGED, SAGAS, SNAPSHOTS
 from antistrophe.storage.moved_file import Move, forget_move, kept_file, read_move, sync_folder, write_move
 from antistrophe.storage.opening import open_database
@@ -79,14 +79,15 @@ class FileCopy:
         """Say what would be copied, and change nothing."""
         move = read_move(self._file)
         self._refuse_elsewhere(move)
-        with self._database() as database:
-            if move is not None and database is not None and (copied := CopyMark(database, move.copy_id).copied()):
-                with self._source(self._lying(move)) as source:
+        with self._database() as database, self._source(self._lying(move)) as source:
+            if move is not None:
+                copied = None if database is None else CopyMark(database, move.copy_id).copied()
+                if copied is not None:
                     return _report(source, str(self._place), copied, before=True)
-            with self._source(self._lying(move)) as source:
-                if database is not None:
-                    source.left_out = what_is_there(source, database)
-                return replace(_report(source, str(self._place), None), dry_run=True)
+                self._refuse_lost(move)
+            if database is not None:
+                source.left_out = what_is_there(source, database)
+            return replace(_report(source, str(self._place), None), dry_run=True)
 
     def make(self, owner: HostDescription, tell: Callable[[str], None], progress: Progress) -> CopyReport:
         """Copy all of it. ``owner``: the host that owns the sagas that go on. ``tell`` is told what is done next, and
@@ -101,7 +102,7 @@ class FileCopy:
             with self._source(kept) as source:
                 before = mark.copied()
                 if before is None:
-                    self._refuse_lost(move, database)
+                    self._refuse_lost(move)
                     self._copy(source, database, mark, owner, tell, progress)
                 copied = mark.copied()
                 assert copied is not None, "it was committed"
@@ -138,15 +139,16 @@ class FileCopy:
             done = "is in" if move.done else "is being copied to"
             raise RequestError(f"what was in {self._file} {done} {move.to}, and not {self._place}: name that one")
 
-    def _refuse_lost(self, move: Move, database: PostgresDatabase) -> None:
+    def _refuse_lost(self, move: Move) -> None:
         if move.done:
             raise JournalError(
-                f"{database.where} knows nothing of what was copied there from {self._file}: it is another database of"
+                f"{self._place} knows nothing of what was copied there from {self._file}: it is another database of"
                 f" that name, or an older state of it. What was copied is kept in {kept_file(self._file)}"
             )
 
     def _begin(self, database: PostgresDatabase) -> Move:
-        """Look whether all can be copied, and note that it is."""
+        """Look whether all of it can be copied, and note that it is."""
+        self._refuse_two(kept_file(self._file))
         with self._source(self._file) as source:
             what_is_there(source, database)
         move = Move(str(self._place), os.urandom(_ID_BYTES).hex())
@@ -161,12 +163,12 @@ class FileCopy:
         """Make it one file without a log, under a name that nobody opens. Returns that."""
         kept = kept_file(self._file)
         if self._file.exists():
-            self._refuse_two(kept)
             if move.done:
                 raise JournalError(
                     f"{self._file} was made after what was there had been moved to {move.to}: move it away, and have"
                     " whoever made it open the database"
                 )
+            self._refuse_two(kept)
             self._rename(kept)
         if self._home is not None:
             note(self._place)
@@ -248,15 +250,15 @@ class FileCopy:
 
 
 def _report(source: Source, database: str, copied: Copied | None, *, before: bool = False) -> CopyReport:
-    (live,) = source.file.row("SELECT count(*) FROM sagas WHERE finished IS NULL")
+    going_on = source.file.rows("SELECT id FROM sagas WHERE finished IS NULL")
     names = [name for (name,) in source.file.rows("SELECT name FROM projections ORDER BY name")]
     kept = {name for (name,) in source.file.rows(f"SELECT name FROM projections WHERE {PROJECTIONS.which}")}
     go_on = kept if copied is None or copied.projections else set()
-    left_out: LeftOut = source.left_out
+    left_out = source.left_out
     return CopyReport(
         database=database,
         sagas=source.count(SAGAS),
-        live=live,
+        live=sum(saga_id not in left_out.sagas for (saga_id,) in going_on),
         entries=source.count(JOURNAL),
         purged=source.count(PURGED),
         events=source.count(EVENTS),

@@ -4,7 +4,6 @@ calls it off, locks this row first."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from antistrophe.errors import JournalError
@@ -12,25 +11,21 @@ from antistrophe.moving.tables import Positions
 from antistrophe.storage.portable_sql import SCHEMA
 from antistrophe.storage.postgres_database import PostgresDatabase
 
-_DONE = "done_at, sagas, entries, events, journal_grown, events_grown, projections"
+_DONE = "done_at, journal_grown, events_grown, projections"
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """A copy that is complete: when, how much, and by how much positions have grown. ``projections``: those that keep
-    no tables go on there."""
+    """A copy that is complete, and by how much positions have grown. ``projections``: those that keep no tables go on
+    there."""
 
-    at: datetime
-    sagas: int
-    entries: int
-    events: int
     journal_grown: int
     events_grown: int
     projections: bool
 
 
 class CopyMark:
-    """The row of one copy."""
+    """The row of one copy. Every method raises JournalError where the database fails."""
 
     def __init__(self, database: PostgresDatabase, copy_id: str) -> None:
         self._database = database
@@ -53,8 +48,8 @@ class CopyMark:
         complete."""
         found = self._database.row(f"SELECT done_at FROM {SCHEMA}.copies WHERE id = ? FOR UPDATE", (self.copy_id,))
         if found is None or found[0] is not None:
-            done = "is complete" if found else "was called off"
-            raise JournalError(f"{self._database.where}: this copy {done}, by another call: run the verb again")
+            done = "completed this copy" if found else "called this copy off"
+            raise JournalError(f"{self._database.where}: another call has {done} meanwhile: run the verb again")
 
     def done(self, sagas: int, entries: int, events: int, grown: dict[Positions, int], *, projections: bool) -> None:
         """Note, in the open transaction, that all of it is there."""
@@ -77,4 +72,4 @@ class CopyMark:
 
 
 def _copied(found: Any) -> Copied | None:
-    return None if found is None or found[0] is None else Copied(*found)
+    return None if found is None or found[0] is None else Copied(*found[1:])

@@ -44,8 +44,8 @@ def let_own(database: PostgresDatabase, source: Source, owner: HostDescription, 
 
 
 def _needs(source: Source) -> Iterator[list[tuple[list[str], str]]]:
-    """The labels that sagas that go on need, and their ids, some at a time. One that can't be
-    read is told of by whoever takes it."""
+    """The labels that sagas that go on need, and their ids, some at a time. Of a saga that can't be read its next host
+    tells."""
     shapes = StoredShapes(source.file)
     sql = (
         "SELECT id, entry FROM sagas JOIN journal ON saga_id = id AND journal.seq = 1 WHERE finished IS NULL AND id > ?"

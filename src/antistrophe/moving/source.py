@@ -74,14 +74,14 @@ class Source:
                     continue
                 types = tuple(map(type, row))
                 if types not in sound or any("\0" in (row[index] or "") for index in texts):
-                    yield self._told(table, row)
+                    yield self._checked(table, row)
                     sound.add(types)
                 else:
                     yield row
         except sqlite3.Error as error:
             raise refusal(self.file.path, error) from error
 
-    def _told(self, table: Table, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _checked(self, table: Table, row: tuple[Any, ...]) -> tuple[Any, ...]:
         """A row that has to be looked at. Raises JournalError where it can't be copied."""
         values = [
             value.replace("\0", PICTURE) if column.pictured and isinstance(value, str) else value
