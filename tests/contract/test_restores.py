@@ -132,6 +132,7 @@ def test_a_note_that_is_damaged_or_of_another_home_is_none(tmp_path: Path) -> No
     mine = read_home_mark(tmp_path)
     write_home_mark(tmp_path, HomeMark(mine.home, 7, ("r",)))
     assert read_home_mark(tmp_path) == HomeMark(mine.home, 7, ("r",))
-    for content in (b"", b"[", b"{}", b'{"home": "other", "mark": 9, "restores": []}', b'"text"', b'{"home": 1}'):
+    endless = b'{"home": "%s", "mark": 1e999, "restores": []}' % mine.home.encode()
+    for content in (b"", b"[", b'{"home": "other", "mark": 9, "restores": []}', b'"text"', b'{"home": 1}', endless):
         (tmp_path / FILE_NAME).write_bytes(content)
         assert read_home_mark(tmp_path) == mine

@@ -1,4 +1,4 @@
-"""`copy`: from a home's file to a database that several hosts share."""
+"""`copy`: what is in a home's file gets into a database that several hosts share."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _TOLD_EVERY_S = 2.0
     help="Copy this event store, a file of its own, and not the home.",
 )
 @click.option("--dry-run", is_flag=True, help="Copy nothing, and say what would be copied.")
-@click.option("--undo", is_flag=True, help="Call a copy off that is not complete: the file is what it was.")
+@click.option("--undo", is_flag=True, help="Call off a copy that is not complete: the file is what it was.")
 @everywhere
 @pass_invocation
 def copy_verb(invocation: Invocation, to: str | None, events: Path | None, dry_run: bool, undo: bool) -> int:
     """Copy the journal of a home into a database of PostgreSQL: sagas, events, ids and keys. Only while no system runs.
 
     All of it counts there at once, when it is complete and was compared with the file; from then on the home is opened
-    with the URL. A copy that was interrupted is gone on with by the same call. The file is kept, under the name
+    with the URL. The same call again goes on with a copy that was interrupted. The file is kept, under the name
     journal.moved.db. Nothing in the database is overwritten.
     """
     url = to or invocation.journal_url

@@ -1,5 +1,5 @@
 """Acknowledges, before a system starts, that the journal in a database was put back to an earlier state: each saga that
-goes on gets an entry of it, after which nothing that may have been done is taken for not done."""
+goes on gets an entry that says so, and from then on takes nothing for not done that may have been done."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from antistrophe.saga.state import evolve, replay
 
 
 def acknowledge_restore(home: Path, url: str | None) -> int:
-    """Acknowledge it for the database at that URL. Returns how many sagas go on. A call that is killed is gone on with
-    by the next one. Raises RequestError where the journal is in a file, SystemStateError where the home's system runs,
+    """Acknowledge it for the database at that URL. Returns how many sagas go on. Where a call is killed, the next one
+    goes on. Raises RequestError where the journal is in a file, SystemStateError where the home's system runs,
     and JournalError."""
     if url is None:
         raise RequestError(
@@ -42,7 +42,7 @@ def acknowledge_restore(home: Path, url: str | None) -> int:
 
 
 def _tell(journal: StoredJournal, saga_id: str, restore: str, by: str) -> None:
-    """Have the saga know of it, once."""
+    """Write the entry into the saga, once."""
     while True:
         entries = journal.load(saga_id)
         if any(isinstance(entry, RestoreAcknowledged) and entry.restore == restore for entry in entries):

@@ -17,7 +17,7 @@ FILE_NAME = "mark"
 
 @dataclass(frozen=True, slots=True)
 class HomeMark:
-    """``home``: the name of the home in the database; empty where it has none, which is then not marked. ``mark``: the
+    """``home``: the name of the home in the database; empty where it has none, and then it has no mark. ``mark``: the
     largest one that was confirmed. ``restores``: the acknowledgements that the home has seen there."""
 
     home: str
@@ -26,7 +26,7 @@ class HomeMark:
 
 
 NO_MARK = HomeMark("")
-"""Of a home that is not marked."""
+"""That of a home without a name."""
 
 
 def read_home_mark(home: str | os.PathLike[str]) -> HomeMark:
@@ -38,7 +38,7 @@ def read_home_mark(home: str | os.PathLike[str]) -> HomeMark:
         noted = json.loads(read(f"{os.fspath(home)}/{FILE_NAME}") or b"")
         if noted["home"] == identity.id:
             return HomeMark(identity.id, int(noted["mark"]), tuple(map(str, noted["restores"])))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         pass
     return HomeMark(identity.id)
 

@@ -1,4 +1,4 @@
-"""Whether the database is of an earlier state than a home has seen it, and that people know it, in rows of PostgreSQL.
+"""Whether the database is of an earlier state than a home has seen, and whether people know it: rows of PostgreSQL.
 
 Each home has a mark there, which grows with each renewal of its lease; and remembers in a file the largest one that was
 confirmed. A database whose mark is less was put back: restored to an earlier moment, or replaced by a standby that
@@ -33,7 +33,7 @@ class StoredRestores:
         return restore
 
     def done(self, restore: str) -> None:
-        """Each saga that goes on has an entry of it."""
+        """Have the acknowledgement count: each saga that goes on has its entry."""
         self._database.execute("UPDATE antistrophe.restores SET done = true WHERE id = ?", (restore,))
 
     def known(self, seen: HomeMark) -> HomeMark:

@@ -17,7 +17,7 @@ from antistrophe.storage.postgres_database import PostgresDatabase
 
 PIECE_ROWS = 10_000
 PIECE_BYTES = 4 << 20
-"""A piece ends with the row that brings it to so many bytes or rows."""
+"""A piece ends with the row that brings it to so many rows or bytes."""
 
 Progress = Callable[[str, int], None]
 """Is told of a table, and how many rows of it are copied by now."""

@@ -1,5 +1,5 @@
-"""What is in doubt of a saga after its journal was put back to an earlier state: the step that comes next, one after
-the other, until one was not done."""
+"""What is in doubt in a saga after its journal was put back to an earlier state: the step that comes next, and where it
+was done, the one after it, until one was not done."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _WHY = (
 
 
 def doubt_of_next_step(saga: Saga, now: float) -> tuple[Entry, ...]:
-    """The entries by which the step that comes next counts as begun, and as in doubt; none where it has begun, or the
-    saga goes back: an undo may be repeated."""
+    """The entries by which the step that comes next counts as begun, and as in doubt. None where that step has begun,
+    or where the saga goes back: an undo may be repeated."""
     if saga.backward or saga.unsettled is not None or saga.ahead == len(saga.steps) or saga.steps[saga.ahead].started:
         return ()
     index, limit_s = saga.ahead, saga.spec.steps[saga.ahead].timeout_s

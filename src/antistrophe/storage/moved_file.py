@@ -1,8 +1,8 @@
-"""The note beside a database file that its content goes, or has gone, into a database of PostgreSQL, and the name under
-which the file is kept then.
+"""The note beside a SQLite file that says that its content is being moved, or was moved, into a database of PostgreSQL;
+and the name under which the file is kept then.
 
 The file is renamed before anything of it is copied. So no program, of this release or an older one, writes to it any
-more, or runs its sagas; and none makes an empty one in its place.
+more, or runs its sagas. The note keeps programs of this release from making an empty file in its place.
 """
 
 from __future__ import annotations
