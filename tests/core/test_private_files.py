@@ -17,6 +17,7 @@ from antistrophe.linux.private_files import (
     make_private_folder,
     open_private,
     opened_folder,
+    replace_private,
     why_not_owners,
     why_not_private,
     write_private,
@@ -65,6 +66,14 @@ def test_what_is_there_keeps_its_mode(tmp_path: Path) -> None:
     write_private(tmp_path / "file", b"")
     make_private_folder(tmp_path / "folder", parents=True)
     assert (mode(tmp_path / "file"), mode(tmp_path / "folder")) == (0o640, 0o750)
+
+
+def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
+    for content in (b"a long one", b"short"):
+        replace_private(tmp_path / "file", content)
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+        assert (tmp_path / "file").read_bytes() == content
+    assert mode(tmp_path / "file") == 0o600
 
 
 def test_no_link_is_followed(tmp_path: Path) -> None:

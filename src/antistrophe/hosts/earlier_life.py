@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 
 from antistrophe.linux.home_identity import read_identity
-from antistrophe.linux.private_files import write_private
+from antistrophe.linux.private_files import replace_private
 from antistrophe.linux.process import boot_id
 from antistrophe.linux.procfs import read
 
@@ -26,10 +26,8 @@ _KEPT = 16
 def note_lease(home: str | os.PathLike[str], host_id: str, run: str) -> None:
     """Note that this run of the home's system holds that lease. Raises OSError."""
     known = [*leases_of_earlier_life(home), host_id][-_KEPT:]
-    new = Path(home, f"{FILE_NAME}.new")
-    new.unlink(missing_ok=True)
-    write_private(new, json.dumps({"leases": known, "run": run, **_here(home)}).encode())
-    new.replace(Path(home, FILE_NAME))
+    noted = {"leases": known, "run": run, **_here(home)}
+    replace_private(Path(home, FILE_NAME), json.dumps(noted).encode())
 
 
 def leases_of_earlier_life(home: str | os.PathLike[str]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from antistrophe.linux.home_identity import read_identity
-from antistrophe.linux.private_files import write_private
+from antistrophe.linux.private_files import replace_private
 from antistrophe.linux.procfs import read
 
 FILE_NAME = "mark"
@@ -45,7 +45,5 @@ def read_home_mark(home: str | os.PathLike[str]) -> HomeMark:
 
 def write_home_mark(home: str | os.PathLike[str], mark: HomeMark) -> None:
     """Remember it. It is not synced: what a loss of power takes away is seen again. Raises OSError."""
-    new = Path(home, f"{FILE_NAME}.new")
     noted = {"home": mark.home, "mark": mark.mark, "restores": mark.restores}
-    write_private(new, json.dumps(noted).encode())
-    new.replace(Path(home, FILE_NAME))
+    replace_private(Path(home, FILE_NAME), json.dumps(noted).encode())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from antistrophe.errors import JournalError
 from antistrophe.journal.place import JournalPlace, journal_path
-from antistrophe.linux.private_files import write_private
+from antistrophe.linux.private_files import replace_private
 from antistrophe.settings.journal_url import JOURNAL_VARIABLE
 from antistrophe.storage.moved_file import in_words, read_move
 
@@ -39,10 +39,8 @@ def note(place: JournalPlace) -> None:
     """Note the place in its home, where the journal is not in the home's file. Raises JournalError."""
     if place.url is None or place.home is None or _noted(place.home) == str(place):
         return
-    beside = place.home / f"{NOTE_NAME}.new"
     try:
-        write_private(beside, f"{place}\n".encode())
-        beside.replace(place.home / NOTE_NAME)
+        replace_private(place.home / NOTE_NAME, f"{place}\n".encode())
     except OSError as error:
         raise JournalError(f"{place.home / NOTE_NAME} can't be written: {error.strerror}") from error
 

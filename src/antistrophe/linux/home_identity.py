@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from antistrophe.linux.private_files import write_private
+from antistrophe.linux.private_files import replace_private
 from antistrophe.linux.procfs import read
 
 IDENTITY_NAME = "identity"
@@ -47,9 +47,7 @@ def renew_identity(home: str | os.PathLike[str]) -> None:
     status, known = os.stat(home), read_identity(home)
     former = () if known is None else (*known.former, known.id)[-_FORMER_KEPT:]
     identity = HomeIdentity(os.urandom(16).hex(), status.st_dev, status.st_ino, former)
-    new = Path(home, f"{IDENTITY_NAME}.new")
-    write_private(new, json.dumps(asdict(identity)).encode())
-    new.replace(Path(home, IDENTITY_NAME))
+    replace_private(Path(home, IDENTITY_NAME), json.dumps(asdict(identity)).encode())
 
 
 _kept: dict[str, int] = {}

@@ -37,6 +37,14 @@ def write_private(path: str | os.PathLike[str], content: bytes) -> None:
         file.write(content)
 
 
+def replace_private(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file as `write_private` does, all at once: whoever reads it finds what was there or what is there now,
+    also after a kill. It is not synced. Raises OSError."""
+    new = Path(f"{os.fspath(path)}.new")
+    write_private(new, content)
+    new.replace(path)
+
+
 def make_private_folder(folder: Path, *, parents: bool = False) -> None:
     """Make a folder with mode 0700, whatever the umask, where nothing has that name. ``parents``: make those that are
     missing too, such that nobody else can write to them. Raises OSError."""

@@ -27,6 +27,7 @@ from antistrophe.client.chosen_settings import with_chosen_journal
 from antistrophe.client.stored_home import stored_place
 from antistrophe.errors import JournalError, SystemStateError
 from antistrophe.journal import JournalRecord, StoredJournal, open_journal
+from antistrophe.linux.private_files import replace_private
 from antistrophe.saga.entries import SagaParked
 from antistrophe.saga.trace_ids import TraceContext
 from antistrophe.settings import Settings
@@ -175,11 +176,7 @@ class TraceExport:
 
     def _keep(self, position: int) -> None:
         """Write how far the export has come: the whole number or the one before, whenever this process ends."""
-        beside = self._home / f"{POSITION_FILE}.new"
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"position": position}, file)
-        beside.replace(self._home / POSITION_FILE)
+        replace_private(self._home / POSITION_FILE, json.dumps({"position": position}).encode())
         self._position = position
 
 
