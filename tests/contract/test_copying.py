@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,7 +22,14 @@ from antistrophe.cli.exit_codes import DONE, INTERNAL, WRONG_USE
 from antistrophe.client.copying import Copying
 from antistrophe.client.purging import purge, purgeable
 from antistrophe.definition.events import event
-from antistrophe.errors import AntistropheError, JournalError, RequestError, SagaExistsError, SystemStateError
+from antistrophe.errors import (
+    AntistropheError,
+    JournalBusyError,
+    JournalError,
+    RequestError,
+    SagaExistsError,
+    SystemStateError,
+)
 from antistrophe.eventstore.store import EventStore
 from antistrophe.hosts.description import HostLoad, new_description
 from antistrophe.hosts.earlier_life import leases_of_earlier_life
@@ -351,6 +360,15 @@ def test_a_purged_id_stays_known_and_is_counted(home: Path, postgres_store_url: 
         assert database.rows("SELECT what, number FROM purges") == [("completed", 1)]
 
 
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Another call copies an event store in that folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+    os.close(descriptor)
+
+
 @event("copying.paid")
 @dataclass(frozen=True)
 class Paid:
@@ -366,6 +384,8 @@ def test_an_event_store_in_a_file_of_its_own_is_copied_alone(
         before = list(store.read_stream("account"))
     with pytest.raises(RequestError, match=r"name its home with --home"):
         copied(home, postgres_store_url, home / "journal.db")
+    with _held(tmp_path), pytest.raises(JournalBusyError, match=r"another call copies an event store in"):
+        copied(home, postgres_store_url, file)
     report = copied(home, postgres_store_url, file)
     assert (report.events, report.sagas) == (2, 0)
     with EventStore(postgres_store_url) as store:

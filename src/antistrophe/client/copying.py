@@ -3,6 +3,8 @@ home may run. What needs psycopg is imported with the first call."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antistrophe.client.stored_home import existing_home
+from antistrophe.errors import JournalBusyError, JournalError
 from antistrophe.journal import journal_path
 from antistrophe.launcher.home_lock import refuse_shared, without_system
 from antistrophe.launcher.leftovers import end_earlier_life
@@ -59,10 +62,34 @@ class Copying:
 
     @contextmanager
     def _held(self) -> Iterator[None]:
-        """Hold the home, so that no system starts there. An event store is held by nobody."""
+        """Hold the home, so that no system starts there; or the folder of the event store. So a copy and a call that
+        calls it off exclude each other."""
         if self.events is not None:
-            yield
+            with _alone_in(self.events.absolute().parent):
+                yield
             return
         refuse_shared(existing_home(self.home))
         with without_system(self.home, "what is journaled while the journal is copied would be lost"):
             yield
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder, where no other call copies an event store meanwhile. The kernel lets go of it when this process
+    dies. Raises JournalError, and JournalBusyError where another call holds it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise JournalError(f"{folder} can't be opened: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise JournalBusyError(
+                f"another call copies an event store in {folder}: wait until it has ended"
+            ) from error
+        except OSError as error:
+            raise JournalError(f"{folder} can't be locked: {error.strerror}") from error
+        yield
+    finally:
+        os.close(descriptor)
