@@ -98,6 +98,9 @@ def test_a_start_is_refused_until_the_restore_is_acknowledged(
         check_journal(place, Settings())
     with pytest.raises(RequestError, match="in a file of its home"):
         acknowledge_restore(tmp_path, None)
+    (tmp_path / "journal.db").touch()
+    with pytest.raises(JournalError, match="has a journal of its own"):
+        acknowledge_restore(tmp_path, empty_postgres)
 
 
 def test_every_saga_that_goes_on_is_told_once(

@@ -10,7 +10,7 @@ from antistrophe.client.stored_home import system_state
 from antistrophe.client.user_name import user_name
 from antistrophe.errors import RequestError, SystemStateError
 from antistrophe.hosts.stored_restores import StoredRestores
-from antistrophe.journal import JournalPlace, SeqConflictError, StoredJournal, journal_in, open_store
+from antistrophe.journal import JournalPlace, SeqConflictError, StoredJournal, journal_in, open_store, refuse_elsewhere
 from antistrophe.saga.entries import RestoreAcknowledged
 from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import evolve, replay
@@ -30,8 +30,9 @@ def acknowledge_restore(home: Path, url: str | None) -> int:
             f"the actor system of {home} runs: a restore is acknowledged before the first host starts. Stop all hosts,"
             " and open this one again"
         )
-    by = user_name()
-    with closing(open_store(JournalPlace.of_home(home, url))) as store:
+    by, place = user_name(), JournalPlace.of_home(home, url)
+    refuse_elsewhere(place)
+    with closing(open_store(place)) as store:
         restores, journal = StoredRestores(store), journal_in(store)
         restore = restores.begin(by)
         live = [saga_id for saga_id, _ in journal.live()]
