@@ -1,4 +1,8 @@
-"""Compares what is in the database with the file, before it counts: rows by their number, and by a hash of each."""
+"""Compares what is in the database with the file, before it counts.
+
+Entries, sagas and events are compared by their number and by a hash of each. Of the other tables the rows are counted,
+and compared with the tables beside.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ from antistrophe.storage.portable_sql import SCHEMA
 from antistrophe.storage.postgres_database import PostgresDatabase
 
 AT_ONCE = 20_000
-"""So many positions, or rows, are one statement's."""
+"""So many positions or rows are compared, or brought there, by one statement."""
 
 
 def compare(

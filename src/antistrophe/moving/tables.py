@@ -1,8 +1,8 @@
-"""The tables that are copied from a SQLite file into PostgreSQL, and how a row of each is told by a hash, there and
-here.
+"""The tables that are copied from a SQLite file into PostgreSQL, and the hash by which their rows are compared: in
+Python for a row of the file, in SQL for a row in the database.
 
-A row's hash is SHA-256 of its values one after the other, each with its length before it, so that no two rows are told
-alike; the hash of several rows is that of their hashes in the order of their keys.
+A row's hash is SHA-256 of its values one after the other, each with its length before it, so that two rows that differ
+have different hashes; the hash of several rows is that of their hashes in the order of their keys.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ _TYPES: dict[Kind, type] = {"number": int, "text": str, "bytes": bytes}
 _SQL_TYPES: dict[Kind, str] = {"number": "bigint", "text": 'text COLLATE "C"', "bytes": "bytea"}
 _BINARY: dict[Kind, str] = {"number": "int8", "text": "text", "bytes": "bytea"}
 _IN_SQL: dict[Kind, str] = {"number": "int8send({})", "text": "convert_to({}, 'UTF8')", "bytes": "{}"}
-_LARGEST = 2**63 - 1
 _NOTHING = b"\xff\xff\xff\xff"
 _NUMBER = struct.Struct(">iq")
 _LENGTH = struct.Struct(">i")
@@ -30,14 +29,15 @@ _LENGTH = struct.Struct(">i")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. ``positions``: it has positions of that sequence, or None."""
+    """One column. ``null``: it may have no value. ``positions``: the sequence that its values are positions of, or
+    None."""
 
     name: str
     kind: Kind
     null: bool = False
     positions: Positions | None = None
     read: str = ""
-    """How SQLite is asked for it, where that is not its name."""
+    """The SQL by which SQLite is asked for it, where that is not its name."""
 
     pictured: bool = False
     """A zero character, which PostgreSQL can't store, has its picture in its place: see ``journal.postgres_append``."""
@@ -81,12 +81,12 @@ class Table:
         ]
         return ", ".join([*columns, f"PRIMARY KEY ({', '.join(self.key)})"])
 
-    def row_hash_sql(self, offsets: dict[Positions, int]) -> str:
+    def row_hash_sql(self, grown: dict[Positions, int]) -> str:
         """SQL of PostgreSQL for the hash of a row, whose positions have grown by so much."""
         parts = []
         for column in self.columns:
-            grown = offsets[column.positions] if column.positions else 0
-            value = _IN_SQL[column.kind].format(f"{column.name} - {grown}" if grown else column.name)
+            by = grown[column.positions] if column.positions else 0
+            value = _IN_SQL[column.kind].format(f"{column.name} - {by}" if by else column.name)
             part = f"int4send(octet_length({value})) || {value}"
             parts.append(rf"coalesce({part}, '\xffffffff'::bytea)" if column.null else part)
         return f"sha256({' || '.join(parts)})"
