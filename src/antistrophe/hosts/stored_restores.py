@@ -55,5 +55,6 @@ def behind(where: str, mark: int, seen: int) -> JournalError:
         f"{where} is behind what this home has seen of it (mark {mark:,} after {seen:,}): it was restored to an earlier"
         " moment, or a standby that lacked the last commits has taken over. What sagas did since is not known there."
         " Stop all hosts, and start one with --after-restore, or after_restore=True: then every saga that goes on asks"
-        " verify before a step that may have been done, runs idempotent ones, and else waits for a person"
+        " verify before a step that may have been done, runs idempotent ones, and else waits for a person. If it is"
+        " another database than this home's, choose another home"
     )
