@@ -169,8 +169,8 @@ def compact_verb(invocation: Invocation) -> int:
     the size of what is in the file as free disk while it works. One that is killed leaves the file as it was.
     """
     file = invocation.stored_place().existing_file()
-    nothing_else = without_system(invocation.home, "nothing can be journaled while the file is written anew")
-    with nothing_else, closing(open_file(file)) as database:
+    held = without_system(invocation.home, "nothing can be journaled while the file is written anew")
+    with held, closing(open_file(file)) as database:
         before = file.stat().st_size
         room = mebibytes(room_needed(database))
         line = f"{file} has {mebibytes(before)}; this takes up to {room} of free disk while it works"
