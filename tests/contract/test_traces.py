@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -92,6 +92,10 @@ def killed(journal: SqliteJournal, saga_id: str, traceparent: str = CALLER) -> N
 
 def exported(home: Path, exporter: SpanExporter, **options: Any) -> None:
     TraceExport(home, exporter, **options).close()
+
+
+def refuse(*_: Any, **__: Any) -> NoReturn:
+    raise JournalError("the server is away")
 
 
 def at(moment_s: float) -> int:
@@ -225,6 +229,14 @@ def test_one_process_exports_the_traces_of_a_home(home: Path) -> None:
         TraceExport(home, InMemorySpanExporter())
     first.close()
     first.close()
+    TraceExport(home, InMemorySpanExporter()).close()
+
+
+def test_an_export_that_could_not_begin_keeps_no_other_from_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("antistrophe.tracing.exporting.open_journal", refuse)
+        with pytest.raises(JournalError, match="the server is away"):
+            TraceExport(home, InMemorySpanExporter())
     TraceExport(home, InMemorySpanExporter()).close()
 
 

@@ -74,8 +74,12 @@ class TraceExport:
         self._url = with_chosen_journal(Settings(), journal).journal
         self._exporter = exporter
         self._resource = _SharedResource(resource or Resource.create())
-        self._lock = self._take()
-        self._position = self._first(from_start)
+        self._lock: int | None = self._take()
+        try:
+            self._position = self._first(from_start)
+        except BaseException:
+            os.close(self._lock)
+            raise
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="antistrophe-traces", daemon=True)
         self._working = threading.Lock()
@@ -148,7 +152,7 @@ class TraceExport:
 
     # --- how far it has come -------------------------------------------------------------------------------------
 
-    def _take(self) -> int | None:
+    def _take(self) -> int:
         stored_place(self._home, self._url)
         lock = os.open(self._home / f"{POSITION_FILE}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
