@@ -65,8 +65,8 @@ class PostgresAppends:
         """Write appends, all or none, in a transaction of their own. Returns the position of the last entry.
 
         Raises CommitUnknownError where nobody can say whether they were written; to make the same appends again tells.
-        Where there are several, and the server refuses one of them, it raises JournalError, and SeqConflictError,
-        SagaTakenError or SagaExistsError where there is one.
+        Where the server refuses one of several, it raises JournalError; where it refuses a single one, SeqConflictError,
+        SagaTakenError or SagaExistsError.
         """
         sql, values = statement(appends, self._database.lock_ms)
         until = time.monotonic() + self._database.answer_s
@@ -86,6 +86,8 @@ class PostgresAppends:
             except JournalBusyError as error:
                 # Two that wait for each other, of which the server ends one, are the one case that another try mends.
                 if _code_of(error) not in {"40P01", "40001"} or not left:
+                    if all(map(self._is_unknown, appends)):
+                        raise _unknown(error) from error
                     raise
             except JournalError as error:
                 if _code_of(error) == REFUSED:
@@ -93,7 +95,7 @@ class PostgresAppends:
                 if not all(map(self._is_unknown, appends)):
                     raise
                 if time.monotonic() > until or not left:
-                    raise CommitUnknownError(f"{error}; an earlier try may have been written") from error
+                    raise _unknown(error) from error
                 time.sleep(_AGAIN_S)  # the server has gone away with the answer, and may be back soon
 
     def write_in(self, append: Append) -> int:
@@ -161,6 +163,11 @@ class PostgresAppends:
                 return None
             last = max(last or 0, int(found[-1][0]))
         return last
+
+
+def _unknown(error: JournalError) -> CommitUnknownError:
+    """What to raise where the last try has written nothing, and an earlier one may have."""
+    return CommitUnknownError(f"{error}; an earlier try may have been written")
 
 
 def _code_of(error: JournalError) -> str | None:
