@@ -32,8 +32,8 @@ _ANSWERS = (Done, Rejected)
 _UPGRADE = "upgrade the hosts that share the journal to one release (antistrophe hosts tells theirs)"
 
 GIVES_UP_S = 600.0
-"""How long an order, or a wait, is kept that nobody asks for again; who still wants it does so every few seconds. So
-long an order of another host is known after it was handed on last."""
+"""How long an order, or a wait, is kept that nobody asks for again: who still wants it asks every few seconds. An order
+of another host is known for as long after it was last handed on."""
 
 _HAND_ON_AGAIN_S = 5.0
 

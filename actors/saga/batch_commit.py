@@ -10,7 +10,7 @@ from antistrophe.actors.saga.saga import SagaActor
 from antistrophe.messages import Address
 
 LONGEST_S = 0.005
-"""How long a batch may grow. Meanwhile it holds the journal's one lock, and the first of its sagas waits."""
+"""How long a batch may grow. Meanwhile the first of its sagas waits, and a journal in a file is locked."""
 
 MOST_MESSAGES = 64
 

@@ -40,8 +40,8 @@ class JournalRefusals:
 
 
 class WatchedGroup:
-    """A group of commits; see ``GroupPort``. Where the file refuses it, its commits are made again one by one, and each
-    notes that by itself."""
+    """A group of commits; see ``GroupPort``. Where the journal refuses it, its commits are made again one by one, and
+    each notes that by itself."""
 
     def __init__(self, group: Group, refusals: JournalRefusals, reached: Callable[[int], None]) -> None:
         """``reached`` is told the position of the last entry, where the commit alone has written it."""

@@ -155,7 +155,7 @@ class Fingerprint:
 
     def look(self, *, alone: bool = True) -> str | None:
         """Put back what has changed; answers with what can't be, in words, or None. ``alone``: no call runs. ``mended``
-        says afterwards whether anything had changed."""
+        says afterwards whether anything had to be put back, besides what a look itself puts back."""
         self.mended = False
         try:
             if [look() for look in self._looks] == self._seen:
@@ -169,8 +169,9 @@ class Fingerprint:
         return " and ".join(lost) or None
 
     def _is_healthy_all_the_same(self) -> bool:
-        """Whether only numbers of versions differ, because what was replaced is back. They are kept as they were before
-        anything else was read: meanwhile another thread may replace something."""
+        """Whether everything is as it was, or is so again: only numbers of versions differ, or a look has put back what
+        it saw. The new numbers count from now on. They are read before anything is compared: what another thread
+        replaces meanwhile has a number that is newer still."""
         try:
             seen = seen_by(self._looks)
         except BaseException:

@@ -1,8 +1,8 @@
 """Which sagas the clients of this host hold, as far as the other hosts have to know it.
 
 A client holds what it has started or joined, until it leaves. Where a saga is held, another start of it is refused on
-every host. What this host has accepted counts as held by it; of all else it says in the saga's row that it holds it,
-and of everything that it holds it no more. What could not be said at once is said at one of the next looks.
+every host. A saga counts as held by the host that has accepted it. Any other that is held here is noted in its row, and
+so is each that is held here no more. What can't be noted at once is noted at one of the next looks.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from antistrophe.actors.supervisor.live_sagas import LiveSagas
 from antistrophe.errors import JournalError
 
 _AT_ONCE = 500
+"""How many sagas one statement names."""
+
 _LOOK_S = 60.0
 """How often it is looked which sagas elsewhere have ended."""
 
@@ -78,6 +80,8 @@ class Holders:
     def announced(self, saga_ids: Collection[str], client_id: str) -> list[str]:
         """A client says what it holds. Returns which of these sagas, none of them live here, run elsewhere; all of them
         where the database does not say."""
+        if not saga_ids:
+            return []
         running = sorted(saga_ids)
         with contextlib.suppress(JournalError):
             running = sorted(self._journal.holders().unfinished(running))

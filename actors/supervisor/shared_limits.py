@@ -50,7 +50,7 @@ class SharedLimits:
         self._registration, self._asked = registration, None
         self._permits.clear()
         admission = self._sagas.admission
-        for live in filter(None, map(self._sagas.get, [*self._sagas.ids])):
+        for live in self._sagas.all:
             if live.rank.max_concurrent is not None and admission.is_at_work(live.id):
                 admission.wait_again(live.id, live.rank, urgent=live.urgent)
 

@@ -29,6 +29,7 @@ WINDOW_S = 3_600.0
 
 MOST_RECORDS = 1_000
 _CATCH_UP_S = 0.05
+"""How long one page reads on in the journal for the statistics, at most."""
 _STATE_S = 1.0
 _PROBE_S = 1.0
 

@@ -140,7 +140,7 @@ class Admission:
                 urgent = min(self._order.waiting(name, urgent=True), room + self._beside)
                 ready = max(min(wait, room), urgent)
                 if ready > 0:
-                    self._is_permitted(AdmissionRank(name, most))
+                    self._is_permitted(AdmissionRank(name, most))  # notes what lacks a permit
                 yield Demand(_KEY + name, wait, ready, most)
             elif not self._order.at_work(name):
                 del self._limited[name]

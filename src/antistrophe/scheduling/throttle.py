@@ -69,7 +69,8 @@ class Throttles:
         for throttle, count in self._waiting().items():
             if throttle.max_concurrent is None and throttle.max_per_second is None:
                 continue
-            # As many more as run already: so as many as can be used are soon found, whatever else holds them up.
+            # What else holds attempts up is not known here. As many more as run already are asked for: a number that
+            # doubles soon reaches the one that can be used.
             ready = max(self._running[throttle.step_class], 1)
             key = _key(throttle.step_class)
             demand = Demand(key, count, ready, throttle.max_concurrent, throttle.max_per_second)
