@@ -154,6 +154,7 @@ class RequestHandler:
 
     def hold(self, message: HoldSagas, sender: Address) -> None:
         """A client says which sagas it holds."""
+        self._clients.heard(message.client_id)
         found = [live for saga_id in message.saga_ids if (live := self._sagas.get(saga_id)) is not None]
         ids = [live.id for live in found]
         if self._elsewhere is not None:

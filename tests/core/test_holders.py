@@ -10,7 +10,10 @@ from antistrophe.actors.supervisor.clients import Clients
 from antistrophe.actors.supervisor.holders import Holders
 from antistrophe.actors.supervisor.live_saga import LiveSaga
 from antistrophe.actors.supervisor.live_sagas import LiveSagas
+from antistrophe.actors.supervisor.ports import SupervisorPort
+from antistrophe.actors.supervisor.request_handler import Elsewhere, RequestHandler
 from antistrophe.errors import JournalError
+from antistrophe.messages import Address, HeldSagas, HoldSagas
 from antistrophe.scheduling.admission import AdmissionRank
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
@@ -75,6 +78,9 @@ class Host:
     @property
     def all(self) -> Collection[LiveSaga]:
         return self.sagas.values()
+
+    def send(self, _to: Address, message: HeldSagas) -> None:
+        self.answer = message
 
     def leaves(self, client_id: str) -> list[str]:
         """That client leaves; returns what is told then."""
@@ -175,3 +181,19 @@ def test_a_client_says_again_what_it_holds_and_what_has_ended_is_forgotten() -> 
     host.rows.running.discard("there")
     host.holders.look(100.0)
     assert host.leaves("d") == [], "it has ended"
+
+
+def test_a_client_holds_what_it_says_before_the_launcher_has_listed_it() -> None:
+    host = Host()
+    requests = RequestHandler(
+        cast(SupervisorPort, host),
+        cast(LiveSagas, host),
+        cast(JournalAccess, host.rows),
+        host.clients,
+        cast(Elsewhere, host),
+    )
+    requests.hold(HoldSagas("1", "new", ("here", "there"), last=False), None)
+    assert host.answer == HeldSagas("1", ("here", "there"))
+    assert host.rows.told == ["h1 +there"]
+    assert host.leaves("c") == []
+    assert host.leaves("new") == ["h1 -here", "h1 -there"]
