@@ -48,7 +48,7 @@ def span_of(saga_id: str, request_id: str, traceparent: str, part: str = ROOT) -
 
 
 def traceparent_of(saga_id: str, request_id: str, traceparent: str, part: str) -> str:
-    """The same span as a W3C traceparent."""
+    """The same span as a W3C traceparent. Each attempt asks for it, so no TraceContext is made on the way."""
     trace_id, flags, key = _trace_of(saga_id, request_id, traceparent)
     span_id = _digest(f"{saga_id}\0{part}", 8, key)
     return f"00-{trace_id}-{span_id}-{flags:02x}"

@@ -25,7 +25,7 @@ KEPT_S = 1.0
 """Permits that were not in use for that long are given back; at most twice as long."""
 
 LATE_S = 0.5
-"""How long after its moment a start may be used, or one pause of its rate, if that is longer. After that it is lost."""
+"""A start that is not used is lost so long after its moment, or one pause of its rate after it where that is longer."""
 
 AT_ONCE = 200
 """How many limits are settled at once."""
@@ -84,12 +84,12 @@ class PermitAnswer:
 class _Share:
     """What the host has of one limit.
 
-    ``allowed``: so many may be in use, and ``use`` are. ``held``: it holds no more than that. ``fresh``: so many have
-    not been in use since they came, and are not given back before ``fresh_until``. ``recent``, ``before``: the most
-    that were in use since the moment ``since``, and in the KEPT_S before. ``lacks``, ``lacks_start``: something can't
-    begin for want of a permit, or of a start; there was none, and may be some at ``permit_at`` and ``start_at``.
-    ``asked``: that was said last. ``freed``: one has come free that others want. ``starts``: each with the moment at
-    which it is lost.
+    ``allowed``: so many permits may be in use, and ``use`` are. ``held``: the host holds no more than that. ``fresh``:
+    so many have not been in use since they came, and are not given back before ``fresh_until``. ``recent``: the most
+    that were in use since the moment ``since``; ``before``: the most in the KEPT_S before it. ``lacks``,
+    ``lacks_start``: something can't begin for want of a permit, or of a start. ``permit_at``, ``start_at``: when there
+    may be one, after the database has had none. ``asked``: the last time it was settled, the host wanted something.
+    ``freed``: a permit that others want has come free. ``starts``: the moment of each, and the one at which it is lost.
     """
 
     allowed: int = 0

@@ -18,7 +18,7 @@ BATCH_S: Final = 0.25
 """Starts for that long are reserved at once; at least one."""
 
 ASKS_WITHIN_S: Final = 2.0
-"""Who wants something and has not asked again for that long keeps nobody else waiting."""
+"""A host that wants something, and has not asked again for that long, keeps no other waiting."""
 
 _WAITS: Final = "until > at AND (wanted > 0 OR starts > 0)"
 _BEFORE_ME: Final = "(since, host) < (my_since, me)"
@@ -50,8 +50,8 @@ LIMITS = (
 # one after the other: what they read after that is what the last one has committed. The keys come sorted, so no two
 # hosts wait for each other.
 #
-# Whoever has waited longest goes first. While a host waits that holds less than its share, nobody gets more than his
-# own, and those who hold more give some back. Where there are more hosts than permits, every holder gives one back.
+# The host that has waited longest goes first. While a host waits that holds less than its share, no other gets more than
+# its own, and those that hold more give some back. Where there are more hosts than permits, every holder gives one back.
 SETTLE = f"""
 CREATE FUNCTION {SCHEMA}.settle_limits_1(
     me text, its_serial bigint, keys text[], keeps bigint[], wants bigint[], mosts bigint[], starts_wanted bigint[],
