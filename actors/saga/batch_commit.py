@@ -53,7 +53,7 @@ class Batch:
         self._sends.append((to, lambda _: message))
 
     def send_made(self, to: Address, answer: Callable[[int], Any]) -> None:
-        """Send, after the commit, the answer that is made of the position then."""
+        """Send what ``answer`` makes of the journal's position, after the commit."""
         self._sends.append((to, answer))
 
     def once_durable(self, do: Callable[[], object]) -> None:
@@ -61,10 +61,11 @@ class Batch:
         self._afterwards.append(do)
 
     def commit(self, send: Callable[[Address, Any], None]) -> None:
-        """Make everything durable, then send what waited. Raises JournalError; then nothing has happened."""
+        """Make everything durable, then send what waited. Raises JournalError; then nothing is sent, and what became of
+        the batch is told where its messages are handled again."""
         self._group.commit()
-        for to, message in self._sends:
-            send(to, message(self._journal.position))
+        for to, answer in self._sends:
+            send(to, answer(self._journal.position))
         for do in self._afterwards:
             do()
 

@@ -33,8 +33,8 @@ class SagaHostPort(Protocol):
         """Send a message, once everything that was journaled before is durable."""
 
     def send_made(self, to: Address, answer: Callable[[int], Any]) -> None:
-        """Send the answer that is made of the journal's position, which is known once everything that was journaled
-        before is durable. It is sent in turn with other messages."""
+        """As ``send``, for an answer that names the journal's position: ``answer`` makes it of the position, which is
+        known only then."""
 
     def once_durable(self, do: Callable[[], object]) -> None:
         """Call ``do``, once everything that was journaled before is durable."""
@@ -73,8 +73,9 @@ class GroupPort(Protocol):
         """Let the following commits take part."""
 
     def commit(self) -> None:
-        """Make all of them durable. Raises JournalError; then none of them counts. A group may write all that it has
-        only now, so that a conflict is told here, too."""
+        """Make all of them durable. Raises JournalError; then none of them counts, or after a CommitUnknownError
+        perhaps all: each tells that, where it is made again. A group may write all that it has only now, so a conflict
+        is told here, too, as a JournalError."""
 
     def roll_back(self) -> None:
         """Undo all of them."""

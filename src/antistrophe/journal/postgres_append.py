@@ -65,8 +65,8 @@ class PostgresAppends:
         """Write appends, all or none, in a transaction of their own. Returns the position of the last entry.
 
         Raises CommitUnknownError where nobody can say whether they were written; to make the same appends again tells.
-        Where the server refuses one of several, it raises JournalError; where it refuses a single one, SeqConflictError,
-        SagaTakenError or SagaExistsError.
+        Where the server refuses one of several, it raises JournalError; where it refuses a single one,
+        SeqConflictError, SagaTakenError or SagaExistsError.
         """
         sql, values = statement(appends, self._database.lock_ms)
         until = time.monotonic() + self._database.answer_s

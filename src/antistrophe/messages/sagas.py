@@ -156,7 +156,7 @@ class SagaActorFailed:
 @message
 class SagaSleeps:
     """The saga has nothing to do before ``until`` (seconds since the epoch; None: the supervisor decides, because its
-    code could not be loaded, or an entry not be read); its actor is gone after this message. ``urgent``: it
+    code could not be loaded, or an entry could not be read). Its actor is gone after this message. ``urgent``: it
     compensates, or will then."""
 
     saga_id: str

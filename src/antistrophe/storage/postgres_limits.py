@@ -50,8 +50,9 @@ LIMITS = (
 # one after the other: what they read after that is what the last one has committed. The keys come sorted, so no two
 # hosts wait for each other.
 #
-# The host that has waited longest goes first. While a host waits that holds less than its share, no other gets more than
-# its own, and those that hold more give some back. Where there are more hosts than permits, every holder gives one back.
+# The host that has waited longest goes first. While a host waits that holds less than its share, no other gets more
+# than its own, and those that hold more give some back. Where there are more hosts than permits, every holder gives one
+# back.
 SETTLE = f"""
 CREATE FUNCTION {SCHEMA}.settle_limits_1(
     me text, its_serial bigint, keys text[], keeps bigint[], wants bigint[], mosts bigint[], starts_wanted bigint[],
