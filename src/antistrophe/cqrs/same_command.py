@@ -1,4 +1,4 @@
-"""Whether a command is the one that a key was used for before, although its class has gone on since.
+"""Claims the key of a command, also where its class has gone on since the key was used for it.
 
 A key's row has the fingerprint of its command, and the packed command. The fingerprint answers nearly always. A field
 that was added to the class since changes it: then what was stored is read as a command, so that the field takes its

@@ -55,7 +55,8 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class PermitNeed:
-    """How many permits of a limit a host keeps, how many more it wants, and how many starts."""
+    """How many permits of a limit a host keeps, how many more it wants, and how many starts. For ``most`` and
+    ``per_second`` see ``Demand``."""
 
     key: str
     keep: int
