@@ -21,6 +21,9 @@ from antistrophe.errors import JournalError
 _AT_ONCE = 500
 """How many sagas one statement names."""
 
+_AGAIN_S = 2.0
+"""How long ``look`` leaves a database alone that did not answer: the supervisor does nothing else while it waits."""
+
 _LOOK_S = 60.0
 """How often it is looked which sagas elsewhere have ended."""
 
@@ -43,7 +46,7 @@ class Holders:
         self._journal = journal
         self._elsewhere: dict[str, _Elsewhere] = {}
         self._to_tell: dict[str, None] = {}
-        self._look_at = 0.0
+        self._tell_at = self._look_at = 0.0
 
     # --- who comes ---------------------------------------------------------------------------------------------
 
@@ -132,17 +135,18 @@ class Holders:
 
     def look(self, now: float) -> None:
         """Say what could not be said, and forget the sagas elsewhere that have ended."""
-        self.tell()
+        if now >= self._tell_at and not self.tell():
+            self._tell_at = now + _AGAIN_S
         if now >= self._look_at and self._elsewhere:
             self._look_at = now + _LOOK_S
             with contextlib.suppress(JournalError):  # it is looked again
                 self._forget_ended()
 
-    def tell(self) -> None:
-        """Say in the rows of the sagas whether this host holds them."""
+    def tell(self) -> bool:
+        """Say in the rows of the sagas whether this host holds them. False where the database does not answer."""
         ids = list(self._to_tell)[:_AT_ONCE]
         if not (ids and self.host_id):
-            return
+            return True
         held = {saga_id for saga_id in ids if self._is_held(saga_id)}
         try:
             stored = self._journal.holders()
@@ -151,11 +155,12 @@ class Holders:
                     told(sorted(which), self.host_id)
         except JournalError as error:
             log.debug("which sagas are held here is told later: %s", error)
-            return
+            return False
         for saga_id in ids:
             del self._to_tell[saga_id]
             if (live := self._sagas.get(saga_id)) is not None:
                 live.held_told = saga_id in held
+        return True
 
     def _forget_ended(self) -> None:
         ids = list(self._elsewhere)[:_AT_ONCE]

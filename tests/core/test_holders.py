@@ -157,9 +157,11 @@ def test_what_could_not_be_told_is_told_later_as_it_is_then() -> None:
     host.holders.holds("there", "d")
     assert host.leaves("c") == []
     host.rows.away = False
-    host.holders.look(0.0)
+    host.holders.look(1.9)
+    assert host.rows.told == [], "a database that did not answer is not asked at every wakeup"
+    host.holders.look(2.0)
     assert host.rows.told == ["h1 +there", "h1 -here"]
-    host.holders.look(0.0)
+    host.holders.look(2.0)
     assert len(host.rows.told) == 2
 
 
