@@ -200,9 +200,9 @@ def test_a_saga_that_is_not_there_has_no_logs(system: SagaOrchestrator) -> None:
 
 
 def test_steps_log_from_the_level_of_their_application_on(
-    system: SagaOrchestrator, monkeypatch: pytest.MonkeyPatch
+    system: SagaOrchestrator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logging.root, "level", logging.DEBUG)
+    caplog.set_level(logging.DEBUG)  # as setLevel does it: what loggers have cached is forgotten, now and afterwards
 
     async def run() -> list[LogRecord]:
         async with AsyncSagaOrchestrator(system.home) as other:

@@ -44,9 +44,7 @@ def sample_of(work: Callable[[], object], times: int, at_once: int, limit_s: flo
 
     if at_once == 1:
         return Sample(some(), time.perf_counter() - begun)
-    with ThreadPoolExecutor(
-        at_once
-    ) as threads:  # a task for each call would cost as much as a call
+    with ThreadPoolExecutor(at_once) as threads:  # a task for each call would cost as much as a call
         tasks = [threads.submit(some) for _ in range(at_once)]
         each_s = [each for task in tasks for each in task.result()]
     return Sample(each_s, time.perf_counter() - begun)

@@ -181,7 +181,7 @@ def test_the_death_of_the_admin_takes_all_but_the_launcher_who_sees_it(
     finally:
         os.close(pidfd)
     until(lambda: termination.processes_of_home(system.home) == [system.launcher.pid], deadline_s=15)
-    assert admin_and_logger(system.folder) == (None, None)
+    until(lambda: admin_and_logger(system.folder) == (None, None), deadline_s=15)
 
 
 def test_the_death_of_the_logger_ends_the_admin_and_so_everything(
