@@ -11,9 +11,8 @@ import pytest
 from antistrophe import AntistropheError, SagaOrchestrator, SagaStatus
 from antistrophe.cli import main
 from antistrophe.cli.exit_codes import DONE
-from antistrophe.linux.process import identity_of, send_signal
-from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen, signal_to, wait_for_status
+from tests.chaos.killing import kill_all
 from tests.waiting import until
 
 
@@ -28,7 +27,7 @@ def test_a_copied_home_goes_on_where_its_system_died(tmp_path: Path, stage: Stag
             signal_to(pid_of(before, role), signal.SIGSTOP)
         stage.log.open_gate("go")
         until(lambda: stage.log.find("answered", "done", "b"), "the end of the step, which nobody hears of")
-        until(lambda: _all_killed(home), "the end of the system")
+        until(lambda: not kill_all(home), "the end of the system")  # its launcher may start others meanwhile
     assert main(["--home", str(home), "copy", "--to", postgres_store_url]) == DONE
     with pytest.raises(AntistropheError, match="name it with journal="):
         SagaOrchestrator(home)
@@ -37,11 +36,3 @@ def test_a_copied_home_goes_on_where_its_system_died(tmp_path: Path, stage: Stag
         wait_for_status(after, "in-doubt", SagaStatus.COMPENSATED)
         assert seen(after, "done").status is SagaStatus.COMPLETED
     assert stage.log.story("answered") == ["begin a", "done a", "begin b", "done b"], "no step ran twice"
-
-
-def _all_killed(home: Path) -> bool:
-    """Kill what is left of the system: the launcher may have started another supervisor before its own turn came."""
-    left = [process for pid in processes_of_home(home) if (process := identity_of(pid)) is not None]
-    for process in left:
-        send_signal(process, signal.SIGKILL)
-    return not left

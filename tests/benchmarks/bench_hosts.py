@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,13 +22,12 @@ from functools import partial
 from pathlib import Path
 
 from antistrophe import SagaOrchestrator, Settings
-from antistrophe.linux.process import identity_of, send_signal
-from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage
 from tests.benchmarks.bench_sagas import PATIENCE_S, Column, Figures, compare, used
 from tests.benchmarks.measuring import Sample, clean_up_on_sigterm, conditions, cpu_of, median, sample_of
 from tests.benchmarks.peer_column import Peer, PeerUnavailableError
 from tests.benchmarks.steps_of_benchmarks import saga_of_three
+from tests.chaos.killing import kill_all
 from tests.postgres_cluster import DURABLE, PostgresCluster
 from tests.waiting import until
 
@@ -90,9 +88,7 @@ def take_over(folder: Path, url: str, lease_s: float, times: int) -> list[float]
             until(partial(stage.log.find, saga_id, "begin"), "the step")
             at = time.monotonic()
             application.kill()
-            for pid in processes_of_home(home):
-                if (process := identity_of(pid)) is not None:
-                    send_signal(process, signal.SIGKILL)
+            kill_all(home)
             application.wait()
             undo = until(partial(stage.log.find, saga_id, "undo"), "the undo", 4 * lease_s + 30)
             found.append(undo[0].at - at)

@@ -8,7 +8,6 @@ no use here: it leaves the readings of these clocks alone, but sleeps and timers
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,9 +17,8 @@ from pathlib import Path
 import pytest
 
 from antistrophe import RetryPolicy, SagaOrchestrator, SagaStatus, Settings
-from antistrophe.linux.process import identity_of, send_signal
-from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, seen, wait_for_status
+from tests.chaos.killing import kill_all
 from tests.waiting import until
 
 LEASE_S = 2.0
@@ -52,9 +50,7 @@ class Hosts:
         self.behind: SagaOrchestrator
 
     def kill_behind(self) -> None:
-        for pid in processes_of_home(self.folder / "behind"):
-            if (process := identity_of(pid)) is not None:
-                send_signal(process, signal.SIGKILL)
+        kill_all(self.folder / "behind")
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from antistrophe.storage.opening import open_in_memory
 from tests.contract.journal_sagas import ActorsJournal
 
 if TYPE_CHECKING:
+    from antistrophe.hosts.stored_hosts import StoredHosts
     from antistrophe.storage.postgres_database import PostgresDatabase
 
 STATES = ("whole states", "folded states")
@@ -44,12 +45,26 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Database | s
 
 
 @pytest.fixture
-def database(empty_postgres: str) -> Iterator[PostgresDatabase]:
-    """A connection to a database of PostgreSQL with empty tables."""
+def opens(empty_postgres: str) -> Iterator[Callable[[], PostgresDatabase]]:
+    """Opens connections to one database of PostgreSQL with empty tables; they are closed at the end."""
     from antistrophe.storage.postgres import open_postgres
 
-    with closing(open_postgres(empty_postgres)) as opened:
-        yield opened
+    with ExitStack() as opened:
+        yield lambda: opened.enter_context(closing(open_postgres(empty_postgres)))
+
+
+@pytest.fixture
+def database(opens: Callable[[], PostgresDatabase]) -> PostgresDatabase:
+    """A connection to that database."""
+    return opens()
+
+
+@pytest.fixture
+def hosts(database: PostgresDatabase) -> StoredHosts:
+    """The rows of hosts there."""
+    from antistrophe.hosts.stored_hosts import StoredHosts
+
+    return StoredHosts(database)
 
 
 @pytest.fixture

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from antistrophe.hosts import stored_claims, stored_hosts
 from antistrophe.hosts.stored_hosts import StoredHosts
-from antistrophe.storage.postgres import PostgresDatabase, open_postgres
+from antistrophe.storage.postgres import PostgresDatabase
 from tests.contract import test_stored_hosts as checked
 from tests.noticing import noticed
 
 Opens = Callable[[], PostgresDatabase]
-
-
-@pytest.fixture
-def opens(empty_postgres: str) -> Iterator[Opens]:
-    """Opens connections to one database; they are closed at the end."""
-    with contextlib.ExitStack() as opened:
-        yield lambda: opened.enter_context(contextlib.closing(open_postgres(empty_postgres)))
-
-
-@pytest.fixture
-def database(opens: Opens) -> PostgresDatabase:
-    return opens()
-
-
-@pytest.fixture
-def hosts(database: PostgresDatabase) -> StoredHosts:
-    return StoredHosts(database)
 
 
 def _claims_without(monkeypatch: pytest.MonkeyPatch, condition: str, instead: str = "") -> None:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -27,23 +27,6 @@ from tests.contract.hosts_kit import add_sagas
 
 IDLE = HostLoad()
 Opens = Callable[[], PostgresDatabase]
-
-
-@pytest.fixture
-def opens(empty_postgres: str) -> Iterator[Opens]:
-    """Opens connections to one database; they are closed at the end."""
-    with contextlib.ExitStack() as opened:
-        yield lambda: opened.enter_context(contextlib.closing(open_postgres(empty_postgres)))
-
-
-@pytest.fixture
-def database(opens: Opens) -> PostgresDatabase:
-    return opens()
-
-
-@pytest.fixture
-def hosts(database: PostgresDatabase) -> StoredHosts:
-    return StoredHosts(database)
 
 
 def description(name: str = "a", *labels: str, lease_s: float = 10.0) -> HostDescription:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,18 +15,11 @@ from antistrophe.hosts.lease import LapsedLease
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.hosts.stored_permits import StoredPermits, stored_key
 from antistrophe.scheduling.permits import PermitAnswer, PermitNeed
-from antistrophe.storage.postgres import PostgresDatabase, open_postgres
+from antistrophe.storage.postgres import PostgresDatabase
 from tests.waiting import until
 
 Opens = Callable[[], PostgresDatabase]
 _SERIALS = itertools.count(1)
-
-
-@pytest.fixture
-def opens(empty_postgres: str) -> Iterator[Opens]:
-    """Opens connections to one database; they are closed at the end."""
-    with contextlib.ExitStack() as opened:
-        yield lambda: opened.enter_context(contextlib.closing(open_postgres(empty_postgres)))
 
 
 class Host:
@@ -53,11 +45,6 @@ class Host:
         need = PermitNeed("step:m:Pay", 0, 0, None, starts, per_second)
         (answer,) = StoredPermits(self.database).settle(self.id, next(_SERIALS), [need])
         return answer
-
-
-@pytest.fixture
-def database(opens: Opens) -> PostgresDatabase:
-    return opens()
 
 
 @pytest.fixture

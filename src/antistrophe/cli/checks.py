@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from antistrophe.cli.finding import Finding, Health, well, wrong
+from antistrophe.cli.finding import Finding, Health, note, well, wrong
 from antistrophe.cli.host_checks import of_hosts
 from antistrophe.cli.storage_words import END_IT, open_in_words, size_in_words, what_to_do
 from antistrophe.cli.told_sagas import not_told
@@ -149,7 +149,7 @@ def _space(home: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(home).free
     text = f"{free / (1 << 20):,.0f} MiB free"
     if free < LITTLE_SPACE_BYTES:
-        yield Finding(Health.NOTE, "disk", text, "free some space: on a full disk nothing new is dispatched")
+        yield note("disk", text, "free some space: on a full disk nothing new is dispatched")
     else:
         yield well("disk", text)
 
@@ -182,7 +182,7 @@ def _of_system(system: _System) -> Iterator[Finding]:
         word = "a launcher holds the home, but does not answer yet" if state is None else type(state).__name__.lower()
         reason = getattr(state, "reason", getattr(state, "text", None))
         says = f"{word}: {reason}" if reason else word
-        yield Finding(Health.NOTE, "system", says, "run doctor again; if nothing has changed, see log/ in the home")
+        yield note("system", says, "run doctor again; if nothing has changed, see log/ in the home")
     else:
         yield well("system", "does not run; a program that opens the home starts it")
     yield from _fence(state.supervisor_pid if isinstance(state, Ready) else None)
@@ -211,7 +211,7 @@ def _journal(place: JournalPlace, system: _System, *, all_sagas: bool) -> Iterat
         journal = open_journal(place, read_only=True)
     except JournalError as error:
         if system.holders and not system.is_up:
-            yield Finding(Health.NOTE, "journal", str(error), "a launcher may be making it: run doctor again")
+            yield note("journal", str(error), "a launcher may be making it: run doctor again")
         else:
             yield wrong("journal", str(error), "do what the message says; doctor has changed nothing")
         return
@@ -219,7 +219,7 @@ def _journal(place: JournalPlace, system: _System, *, all_sagas: bool) -> Iterat
         yield from _structure(journal, place)
         yield _size(place)
         for each in blocking(place, LONG_OPEN_S):
-            yield Finding(Health.NOTE, "readers in order", open_in_words(each), END_IT)
+            yield note("readers in order", open_in_words(each), END_IT)
         if place.url is not None:
             yield from of_hosts(place)
         yield from _sagas(journal, all_sagas=all_sagas)
@@ -309,11 +309,11 @@ def _attention(journal: StoredJournal) -> Iterator[Finding]:
     parked = journal.counts()[SagaStatus.FAILED]
     if parked:
         says = f"{parked} parked: an undo failed for good"
-        yield Finding(Health.NOTE, "attention", says, "antistrophe list --status failed, then antistrophe explain ID")
+        yield note("attention", says, "antistrophe list --status failed, then antistrophe explain ID")
     if untold := not_told(journal, NAMED):
         says = f"on_parked has failed for {', '.join(saga.id for saga in untold)}; the last time: {untold[0].error}"
         what_to_do = f"see to it by hand, and mend it: antistrophe explain {places(untold[0].id)}"
-        yield Finding(Health.NOTE, "on_parked", says, what_to_do)
+        yield note("on_parked", says, what_to_do)
     waiting: Counter[str] = Counter()
     one_of: dict[str, str] = {}
     for status in (SagaStatus.EXECUTING, SagaStatus.COMPENSATING):
@@ -323,4 +323,4 @@ def _attention(journal: StoredJournal) -> Iterator[Finding]:
                 one_of.setdefault(saga.waiting, saga.id)
     for reason, number in waiting.most_common(NAMED):
         what_to_do = f"antistrophe explain {places(one_of[reason])}"
-        yield Finding(Health.NOTE, "waiting", f"{number} wait: {reason}", what_to_do)
+        yield note("waiting", f"{number} wait: {reason}", what_to_do)

@@ -141,6 +141,14 @@ _OPTIONS = (
 )
 
 
+after_restore_option = click.option(
+    "--after-restore",
+    is_flag=True,
+    help="The database of the journal was put back to an earlier state: what sagas may have done since is in doubt.",
+)
+"""The option of the verbs that start a system."""
+
+
 def everywhere(command: F) -> F:
     """The options that stand before or after every verb."""
     for option in reversed(_OPTIONS):

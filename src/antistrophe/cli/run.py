@@ -19,7 +19,7 @@ from antistrophe.cli import screen
 from antistrophe.cli.batch import Batch, Result, Totals
 from antistrophe.cli.exit_codes import DONE, INTERRUPTED, SAGA_FAILED, WRONG_USE
 from antistrophe.cli.input_file import count_lines, read_lines
-from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.cli.invocation import Invocation, after_restore_option, everywhere, pass_invocation
 from antistrophe.cli.target import HOOK, Source, find_source
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.records import SagaStatus
@@ -51,11 +51,7 @@ TOLD_EVERY_S = 5.0
     is_flag=True,
     help="Count a compensated saga as done: the exit code is 1 only where a saga is parked.",
 )
-@click.option(
-    "--after-restore",
-    is_flag=True,
-    help="The database of the journal was put back to an earlier state: what sagas may have done since is in doubt.",
-)
+@after_restore_option
 @everywhere
 @pass_invocation
 def run_verb(

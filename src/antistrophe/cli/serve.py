@@ -14,7 +14,7 @@ import click
 
 from antistrophe.cli import screen
 from antistrophe.cli.exit_codes import DONE
-from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.cli.invocation import Invocation, after_restore_option, everywhere, pass_invocation
 from antistrophe.client.introduction import as_tool
 from antistrophe.client.orchestrator import SagaOrchestrator
 from antistrophe.errors import SystemStateError
@@ -29,11 +29,7 @@ LOCAL_HOST = "127.0.0.1"
 @click.option("--metrics", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve metrics for Prometheus.")
 @click.option("--metrics-host", "host", metavar="HOST", help=f"Where to serve them; by default {LOCAL_HOST}.")
 @click.option("--traces", is_flag=True, help="Export the sagas' traces by OTLP, as OTEL_EXPORTER_OTLP_ENDPOINT says.")
-@click.option(
-    "--after-restore",
-    is_flag=True,
-    help="The database of the journal was put back to an earlier state: what sagas may have done since is in doubt.",
-)
+@after_restore_option
 @everywhere
 @pass_invocation
 def serve_verb(invocation: Invocation, port: int | None, host: str | None, traces: bool, after_restore: bool) -> int:

@@ -69,8 +69,14 @@ class CallThreads:
         after_restore: bool,
     ) -> None:
         """Open the orchestrator. Where the task is cancelled meanwhile, it is closed as soon as it is open."""
-        given = {"settings": settings, "versions": versions, "journal": journal, "after_restore": after_restore}
-        opening = self._calls.submit(partial(SagaOrchestrator, home, **given))  # type: ignore[arg-type]
+        opening = self._calls.submit(
+            SagaOrchestrator,
+            home,
+            settings=settings,
+            versions=versions,
+            journal=journal,
+            after_restore=after_restore,
+        )
         try:
             self._orchestrator = await asyncio.shield(asyncio.wrap_future(opening))
         except asyncio.CancelledError:

@@ -200,6 +200,11 @@ class SagaSpec:
         )
 
     @property
+    def runs_on(self) -> list[str]:
+        """The labels that a host needs for all steps of this saga."""
+        return sorted({label for step in self.steps for label in step.runs_on})
+
+    @property
     def erased(self) -> bool:
         """Whether the data of the saga were erased: the packed fields of a step are never empty."""
         return bool(self.steps) and not any(step.input for step in self.steps)

@@ -58,9 +58,7 @@ class Append:
     @property
     def needs(self) -> list[str]:
         """The labels that a host must have for this saga."""
-        if not isinstance(self.first, SagaAccepted):
-            return []
-        return sorted({label for step in self.first.spec.steps for label in step.runs_on})
+        return self.first.spec.runs_on if isinstance(self.first, SagaAccepted) else []
 
     def of_saga(self) -> tuple[Any, ...]:
         """Of the row of the saga: whether it changes, its status, whether it is live and final, what is searched, the
@@ -71,10 +69,10 @@ class Append:
             row.status.value,
             row.status.value in LIVE,
             row.status.final,
-            _searchable(row.error),
-            _searchable(row.waiting),
+            searchable(row.error),
+            searchable(row.waiting),
             None if accepted is None else accepted.request_id,
-            None if accepted is None else _searchable(accepted.spec.name),
+            None if accepted is None else searchable(accepted.spec.name),
         )
 
     def of_acceptance(self) -> tuple[Any, ...]:
@@ -145,7 +143,7 @@ def _of_events(appends: Sequence[Append]) -> list[Any]:
     ]
 
 
-def _searchable(text: str | None) -> str | None:
+def searchable(text: str | None) -> str | None:
     """A text of the list of sagas, where a zero character, which PostgreSQL can't store, has its picture in its place.
     The entries have the text itself."""
     return None if text is None else text.replace("\0", "\N{SYMBOL FOR NULL}")

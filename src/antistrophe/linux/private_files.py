@@ -37,11 +37,14 @@ def write_private(path: str | os.PathLike[str], content: bytes) -> None:
         file.write(content)
 
 
-def replace_private(path: str | os.PathLike[str], content: bytes) -> None:
+def replace_private(path: str | os.PathLike[str], content: bytes, *, synced: bool = False) -> None:
     """Write a file as `write_private` does, all at once: whoever reads it finds what was there or what is there now,
-    also after a kill. It is not synced. Raises OSError."""
+    also after a kill; where it is ``synced``, also after a loss of power. Raises OSError."""
     new = Path(f"{os.fspath(path)}.new")
     write_private(new, content)
+    if synced:
+        with open(new, "rb") as written:
+            os.fsync(written.fileno())
     new.replace(path)
 
 

@@ -60,8 +60,7 @@ def _needs(source: Source) -> Iterator[list[tuple[list[str], str]]]:
                 accepted = shapes.entry(packed, saga_id, source.where)
             except JournalError:
                 continue
-            steps = accepted.spec.steps if isinstance(accepted, SagaAccepted) else ()
-            needs = sorted({label for step in steps for label in step.runs_on})
+            needs = accepted.spec.runs_on if isinstance(accepted, SagaAccepted) else []
             if needs and saga_id not in source.left_out.sagas:
                 some.append((needs, saga_id))
         if some:

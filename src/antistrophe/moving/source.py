@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from antistrophe.errors import JournalError
+from antistrophe.journal.postgres_statement import searchable
 from antistrophe.moving.tables import CLAIMS, EVENTS, JOURNAL, SAGAS, SNAPSHOTS, Column, Positions, Table
 from antistrophe.storage.database import Database, refusal
-
-PICTURE = "\N{SYMBOL FOR NULL}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class Source:
     def _checked(self, table: Table, row: tuple[Any, ...]) -> tuple[Any, ...]:
         """A row that has to be looked at. Raises JournalError where it can't be copied."""
         values = [
-            value.replace("\0", PICTURE) if column.pictured and isinstance(value, str) else value
+            searchable(value) if column.pictured and isinstance(value, str) else value
             for column, value in zip(table.columns, row, strict=True)
         ]
         for column, value in zip(table.columns, values, strict=True):

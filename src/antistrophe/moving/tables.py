@@ -40,7 +40,7 @@ class Column:
     """The SQL by which SQLite is asked for it, where that is not its name."""
 
     pictured: bool = False
-    """A zero character, which PostgreSQL can't store, has its picture in its place: see ``journal.postgres_append``."""
+    """A zero character has its picture in its place: see ``searchable`` in ``journal.postgres_statement``."""
 
     def check(self, value: Any) -> str | None:
         """What is wrong with a value of it, or None."""

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from antistrophe.errors import JournalError
-from antistrophe.linux.private_files import write_private
+from antistrophe.linux.private_files import replace_private
 from antistrophe.linux.procfs import read
 
 _ADVICE = "restore it from a backup, or remove it if nothing was ever copied from there"
@@ -57,12 +57,8 @@ def read_move(file: str | os.PathLike[str]) -> Move | None:
 def write_move(file: Path, move: Move) -> None:
     """Note it, durably. Raises JournalError."""
     path = note_of(file)
-    beside = path.with_name(f"{path.name}.new")
     try:
-        write_private(beside, json.dumps(asdict(move)).encode() + b"\n")
-        with open(beside, "rb") as written:
-            os.fsync(written.fileno())
-        beside.replace(path)
+        replace_private(path, json.dumps(asdict(move)).encode() + b"\n", synced=True)
         sync_folder(path.parent)
     except OSError as error:
         raise JournalError(f"{path} can't be written: {error.strerror}") from error
