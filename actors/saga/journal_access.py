@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from antistrophe.hosts.stored_holders import StoredHolders
     from antistrophe.storage.postgres_database import PostgresDatabase
 
+_OPEN_AGAIN_S = 0.05
+
 SERVER_PATIENCE = 0.05
 """How much of a host's lease a call may wait for the server: what waits can't end attempts meanwhile."""
 
@@ -162,12 +164,6 @@ class JournalAccess:
         owned = self._journal.ownership(saga_id)
         return owned is not None and owned.host != self._owner.host
 
-    def check_rights(self) -> None:
-        """Raises JournalError where the user of a shared journal's database may not write all that a host writes."""
-        from antistrophe.storage.postgres_rights import check_rights  # needs psycopg, which is an extra
-
-        check_rights(self._database())
-
     def holders(self) -> StoredHolders:
         """The hosts whose clients hold the sagas of a shared journal."""
         from antistrophe.hosts.stored_holders import StoredHolders  # needs psycopg, which is an extra
@@ -255,6 +251,19 @@ class JournalAccess:
             log.error("%s", error)
             accepted = None
         return AdmissionRank(saga_id) if accepted is None else rank_of(accepted.spec)
+
+
+def open_at_start(base: Configuration, patience_s: float) -> JournalAccess:
+    """The journal for an actor under which no attempt runs yet: a server that hosts share may take longer to answer the
+    first time than the actor waits later, when it has attempts to end meanwhile. Raises JournalError."""
+    give_up_at = time.monotonic() + (0.0 if base.settings.journal is None else base.settings.lease_s)
+    while True:
+        try:
+            return JournalAccess(base, patience_s)
+        except JournalError:
+            if time.monotonic() >= give_up_at:
+                raise
+        time.sleep(_OPEN_AGAIN_S)
 
 
 def _patience_s(settings: Settings, of_file_s: float) -> float:

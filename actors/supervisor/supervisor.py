@@ -11,7 +11,7 @@ from thespian.actors import ChildActorExited, WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.registry import RegistryActor
-from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.actors.saga.journal_access import JournalAccess, open_at_start
 from antistrophe.actors.step.attempt_file import remove_all_attempt_files
 from antistrophe.actors.supervisor.clients import Clients
 from antistrophe.actors.supervisor.dispatching import Dispatching
@@ -151,9 +151,7 @@ class SupervisorActor(RuntimeActor):
         self.configure(message)
         self._launcher = identity_of(message.launcher_pid)
         try:
-            journal = JournalAccess(message, JOURNAL_PATIENCE_S)
-            if message.settings.journal is not None:
-                journal.check_rights()
+            journal = open_at_start(message, JOURNAL_PATIENCE_S)
             open_sagas = journal.open_sagas() if message.settings.journal is None else []
         except JournalError as error:
             self.send(sender, SupervisorFailed("JournalError", str(error)))

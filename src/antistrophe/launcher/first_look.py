@@ -9,6 +9,7 @@ from antistrophe.hosts.home_mark import read_home_mark
 from antistrophe.hosts.stored_restores import StoredRestores
 from antistrophe.journal import JournalPlace, journal_in, note, open_store, refuse_elsewhere
 from antistrophe.settings import Settings
+from antistrophe.storage.postgres_rights import check_rights
 
 log = logging.getLogger("antistrophe.launcher")
 
@@ -18,13 +19,14 @@ CHECKED_JOURNAL_BYTES = 16 << 20
 
 def check_journal(place: JournalPlace, settings: Settings) -> float:
     """Check the journal. Returns what time it is for a system that uses it, in seconds since the epoch: hosts that
-    share one go by its server's clock, whatever their own ones say. Raises JournalError, also where the database is of
-    an earlier state than the home has seen it."""
+    share one go by its server's clock, whatever their own ones say. Raises JournalError, also where this user may not
+    write to the database, or it is of an earlier state than the home has seen it."""
     refuse_elsewhere(place)
     store = open_store(place, synchronous=settings.synchronous)
     journal = journal_in(store)
     try:
         if place.url is not None and place.home is not None:
+            check_rights(store)
             StoredRestores(store).known(read_home_mark(place.home))
         note(place)
         if (size := place.size_bytes()) is not None and size <= CHECKED_JOURNAL_BYTES:

@@ -4,8 +4,8 @@ a system, and not by a lease that it never gets."""
 from __future__ import annotations
 
 from antistrophe.errors import JournalError
+from antistrophe.storage.connection import SqlDatabase
 from antistrophe.storage.portable_sql import SCHEMA
-from antistrophe.storage.postgres_database import PostgresDatabase
 
 _NAMED = 5
 
@@ -19,7 +19,7 @@ _LACKING = """
     ORDER BY relname"""
 
 
-def check_rights(database: PostgresDatabase) -> None:
+def check_rights(database: SqlDatabase) -> None:
     """Raise JournalError, which names what is to be granted, where the user may not write to the tables of hosts."""
     lacking = [name for (name,) in database.rows(_LACKING, (SCHEMA,))]
     if lacking:
