@@ -12,6 +12,7 @@ from thespian.actors import WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
 from antistrophe.actors.membership.elsewhere import Elsewhere
+from antistrophe.actors.membership.settling import Settling
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.errors import JournalError
 from antistrophe.hosts import keeper_messages as said
@@ -36,7 +37,6 @@ from antistrophe.messages import (
     LeaseEnded,
     LeaseRefused,
     MoveSaga,
-    PermitsSettled,
     Rejected,
     SagaOrder,
     SagasClaimed,
@@ -85,7 +85,7 @@ class MembershipActor(RuntimeActor):
         self._host_id = message.registration
         self._elsewhere: Elsewhere | None = None
         self._opened: PostgresDatabase | None = None
-        self._settled = self._serial = 0
+        self._settling = Settling(lambda: StoredPermits(self._database()), self.now)
         self._seen = read_home_mark(message.base.home)
         terms = _terms(settings)
         if message.registration:
@@ -219,17 +219,8 @@ class MembershipActor(RuntimeActor):
         return self._opened
 
     def _on_settle(self, message: SettlePermits, _sender: Address) -> None:
-        if message.registration != self._host_id or message.number <= self._settled:
-            return
-        self._settled = message.number
-        self._serial = max(self._serial + 1, int(boot_time() * 1e6))
-        try:
-            permits = StoredPermits(self._database())
-            answers = permits.settle(self._host_id, self._serial, message.needs)
-        except JournalError as error:  # the supervisor asks again
-            log.debug("limits over all hosts can't be settled: %s", error)
-            return
-        self.send(self._supervisor, PermitsSettled(self._host_id, message.number, self.now(), tuple(answers)))
+        if message.registration == self._host_id and (answer := self._settling.answer(message)) is not None:
+            self.send(self._supervisor, answer)
 
     def _on_await(self, message: AwaitElsewhere, _sender: Address) -> None:
         self._with_others(lambda others: others.await_end(message))

@@ -77,7 +77,7 @@ class AmongHosts:
         self._actor: Address = None
         self._process: Any = None
         self.lease = OwnLease(supervisor, dispatching, processes, self._tell, self._begin)
-        self._limits = SharedLimits(supervisor, sagas, processes, self._tell)
+        self._limits = SharedLimits(supervisor, sagas, processes, self._tell, settings.lease_s)
         self._start()
 
     def once_joined(self, do: Callable[[], None]) -> None:
@@ -158,6 +158,7 @@ class AmongHosts:
         self._actor = self._supervisor.createActor(MembershipActor)
         self._process = child_process(self._supervisor, self._actor)
         self._tell(self._join())
+        self._limits.ask_anew()
 
     def _join(self) -> JoinHosts:
         return JoinHosts(self._base, self.lease.registration, self.lease.confirmed_at)

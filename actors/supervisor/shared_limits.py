@@ -15,12 +15,16 @@ from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
 from antistrophe.messages import PermitsSettled, RequestLease, SettlePermits
 from antistrophe.scheduling.permits import Permits
 
-ANSWER_S = 1.0
-"""How long an answer is waited for before the same is asked again."""
+AGAIN_S = 1.0
+"""How long after an answer that says nothing the same is asked again."""
 
 
 class SharedLimits:
-    """Settles the permits of this host. ``tell`` sends a message to the membership actor."""
+    """Settles the permits of this host. ``tell`` sends a message to the membership actor.
+
+    A question is asked anew where there is no answer within ``lease_s``. Whoever asks again sooner than the database
+    answers gets no answer at all; and one that is slower than that grants no lease either.
+    """
 
     def __init__(
         self,
@@ -28,6 +32,7 @@ class SharedLimits:
         sagas: LiveSagas,
         processes: ProcessKeeper,
         tell: Callable[[object], None],
+        lease_s: float,
     ) -> None:
         self._supervisor = supervisor
         self._sagas = sagas
@@ -35,8 +40,9 @@ class SharedLimits:
         self._tell = tell
         self._permits = Permits(lambda: supervisor.wake_in(0.0))
         self._registration = ""
+        self._answer_s = lease_s
         self._asked: SettlePermits | None = None
-        self._asked_at = 0.0
+        self._again_at = 0.0
         self._number = 0
         self._held_back: dict[str, RequestLease] = {}
         processes.pool.throttles.permits = self._permits
@@ -51,8 +57,16 @@ class SharedLimits:
         self._permits.clear()
         admission = self._sagas.admission
         for live in self._sagas.all:
-            if live.rank.max_concurrent is not None and admission.is_at_work(live.id):
+            if live.rank.max_concurrent is None:
+                continue
+            if admission.is_running(live.id):
                 admission.wait_again(live.id, live.rank, urgent=live.urgent)
+            else:  # one that rests has no place to keep, and waits for its permit when it is due
+                admission.left(live.id)
+
+    def ask_anew(self) -> None:
+        """Another membership actor has taken the place of the one that was asked: it knows nothing of that."""
+        self._asked = None
 
     def holds_back(self, message: RequestLease) -> bool:
         """Whether a saga with an actor has to wait for a permit of its name before it gets a step process."""
@@ -64,7 +78,7 @@ class SharedLimits:
     def look(self) -> None:
         """Settle what is to be settled."""
         now = self._supervisor.now()
-        if self._asked is not None and now < self._asked_at + ANSWER_S:
+        if now < (self._again_at if self._asked is None else self._asked.until):
             return
         self._asked = None
         if not self._permits.due(now):
@@ -74,14 +88,18 @@ class SharedLimits:
         self._tell_admission()
         if needs:
             self._number += 1
-            self._asked, self._asked_at = SettlePermits(self._registration, self._number, tuple(needs)), now
+            self._asked = SettlePermits(self._registration, self._number, now + self._answer_s, tuple(needs))
             self._tell(self._asked)
 
     def settled(self, message: PermitsSettled) -> None:
-        """The database has answered: let begin what may."""
+        """The database has answered, or has failed to: let begin what may."""
         if self._asked is None or (message.registration, message.number) != (self._registration, self._asked.number):
             return
         asked, self._asked = self._asked, None
+        if not message.answers:
+            self._again_at = self._supervisor.now() + AGAIN_S
+            self._supervisor.wake_in(AGAIN_S)
+            return
         self._permits.settled(message.answers, asked.needs, message.at)
         self._tell_admission()
         self._processes.serve()

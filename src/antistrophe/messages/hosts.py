@@ -99,17 +99,18 @@ class AwaitElsewhere:
 @message
 class SettlePermits:
     """What this host keeps and wants of limits that hold over all hosts, under this lease. A later ``number`` makes
-    earlier ones void."""
+    earlier ones void. From the moment ``until`` of the system's clock on nobody waits for the answer."""
 
     registration: str
     number: int
+    until: float
     needs: tuple[PermitNeed, ...]
 
 
 @message
 class PermitsSettled:
     """What this host holds, by the answer to the message with that ``number``, which came at the moment ``at`` of the
-    system's clock. A limit that is missing is as it was."""
+    system's clock. A limit that is missing is as it was: all are, where the database has not answered."""
 
     registration: str
     number: int
