@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -127,6 +129,78 @@ def test_every_saga_that_goes_on_is_told_once(
         }
         assert journal.status("two") is SagaStatus.COMPENSATING
         assert journal.timeline("one")[-1].kind == "RestoreAcknowledged"
+
+
+@pytest.mark.parametrize("damage", ["seq = 2", "seq = 1", "seq = 2 of a long saga", "entry 2 is missing"])
+def test_a_saga_that_can_not_be_read_is_named_and_told_and_keeps_no_other_waiting(
+    tmp_path: Path,
+    empty_postgres: str,
+    database: PostgresDatabase,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+) -> None:
+    with closing(open_journal(empty_postgres)) as journal:
+        if "long" in damage:  # the journal keeps its view
+            monkeypatch.setattr("antistrophe.saga.listed.FOLDED_ENTRIES", 1)
+        run(journal, "broken", *TURN_BACK)
+        run(journal, "whole", FORWARD[0])
+        shown = journal.metadata("broken")
+        where = f"saga_id = 'broken' AND {damage.partition(' of')[0]}".replace("entry 2 is missing", "seq = 2")
+        (kept,) = database.rows(f"SELECT * FROM antistrophe.journal WHERE {where}")
+        if "missing" in damage:
+            database.execute(f"DELETE FROM antistrophe.journal WHERE {where}")
+        else:
+            database.execute(f"UPDATE antistrophe.journal SET entry = 'garbage' WHERE {where}")
+        with monkeypatch.context() as patched, contextlib.suppress(ZeroDivisionError):
+            patched.setattr(StoredRestores, "done", lambda *_: 1 / 0)  # it is killed before its end
+            acknowledge_restore(tmp_path, empty_postgres)
+        assert acknowledge_restore(tmp_path, empty_postgres) == 2
+        assert "saga 'broken'" in caplog.text
+        assert "Nothing of this saga is done until it can be read" in caplog.text
+        assert journal.timeline("whole")[-1].kind == "RestoreAcknowledged"
+        if "long" in damage:
+            assert journal.metadata("broken") == shown
+        database.execute(f"DELETE FROM antistrophe.journal WHERE {where}")
+        marks = ", ".join("?" * len(kept))
+        database.execute(f"INSERT INTO antistrophe.journal OVERRIDING SYSTEM VALUE VALUES ({marks})", tuple(kept))
+        told = [entry for entry in journal.load("broken") if isinstance(entry, RestoreAcknowledged)]
+        assert len(told) == 1, "once, and whoever can read it finds it"
+        assert journal.status("broken") is SagaStatus.COMPENSATING
+        assert {saga.id for saga in journal.list().sagas} == {"broken", "whole"}
+
+
+def test_homes_that_acknowledge_at_the_same_time_acknowledge_one_restore(
+    tmp_path: Path, empty_postgres: str, database: PostgresDatabase
+) -> None:
+    homes, together = 6, threading.Barrier(6)
+
+    def begin(number: int) -> str:
+        with closing(open_postgres(empty_postgres)) as mine:
+            restores = StoredRestores(mine)
+            together.wait(30.0)
+            return restores.begin(str(number))
+
+    with ThreadPoolExecutor(homes) as at_once:
+        assert len(set(at_once.map(begin, range(homes)))) == 1
+
+
+def test_who_finds_the_restore_acknowledged_by_another_home_tells_no_saga_that_has_come_since(
+    tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = StoredRestores.begin
+    with closing(open_journal(empty_postgres)) as journal:
+
+        def overtaken(self: StoredRestores, by: str) -> str:
+            restore = begin(self, by)
+            monkeypatch.setattr(StoredRestores, "begin", begin)
+            assert acknowledge_restore(tmp_path / "other", empty_postgres) == 0
+            run(journal, "new", FORWARD[0])
+            return restore
+
+        monkeypatch.setattr(StoredRestores, "begin", overtaken)
+        acknowledge_restore(tmp_path, empty_postgres)
+        assert "RestoreAcknowledged" not in [each.kind for each in journal.timeline("new")]
 
 
 def test_a_note_that_is_damaged_or_of_another_home_is_none(tmp_path: Path) -> None:

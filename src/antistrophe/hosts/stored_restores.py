@@ -24,13 +24,20 @@ class StoredRestores:
         self._database = database
 
     def begin(self, by: str) -> str:
-        """Begin to acknowledge a restore, or go on where an earlier call has not come to its end. Returns its id."""
-        found = self._database.row("SELECT id FROM antistrophe.restores WHERE NOT done ORDER BY at LIMIT 1")
-        if found is not None:
-            return str(found[0])
-        restore = os.urandom(_ID_BYTES).hex()
-        self._database.execute("INSERT INTO antistrophe.restores(id, by) VALUES (?, ?)", (restore, by))
-        return restore
+        """Begin to acknowledge a restore, or take part where another call has begun and not come to its end. Returns
+        its id. Of any number of calls at the same time one begins."""
+        with self._database.transaction():
+            self._database.execute("LOCK TABLE antistrophe.restores IN SHARE ROW EXCLUSIVE MODE")
+            found = self._database.row("SELECT id FROM antistrophe.restores WHERE NOT done ORDER BY at LIMIT 1")
+            if found is not None:
+                return str(found[0])
+            restore = os.urandom(_ID_BYTES).hex()
+            self._database.execute("INSERT INTO antistrophe.restores(id, by) VALUES (?, ?)", (restore, by))
+            return restore
+
+    def is_done(self, restore: str) -> bool:
+        """Whether that acknowledgement counts."""
+        return self._database.row("SELECT FROM antistrophe.restores WHERE id = ? AND done", (restore,)) is not None
 
     def done(self, restore: str) -> None:
         """Have the acknowledgement count: each saga that goes on has its entry."""
