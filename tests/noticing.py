@@ -18,8 +18,8 @@ def noticed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def functions_without(database: PostgresDatabase, *conditions: str) -> Iterator[None]:
-    """The functions in the database have none of these conditions, until the end."""
+def functions_without(database: PostgresDatabase, *conditions: str, instead: str = "") -> Iterator[None]:
+    """The functions in the database have none of these conditions, until the end, and ``instead`` in their place."""
     found = database.rows(
         "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'antistrophe'::regnamespace AND prokind = 'f'"
     )
@@ -27,7 +27,7 @@ def functions_without(database: PostgresDatabase, *conditions: str) -> Iterator[
     assert before, "there is no such condition"
     for text in before:
         for each in conditions:
-            text = text.replace(each, "")
+            text = text.replace(each, instead)
         database.run(text)
     try:
         yield

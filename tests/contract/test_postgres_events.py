@@ -7,8 +7,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from antistrophe.cqrs import ConcurrencyError, EventStore, event
 from antistrophe.errors import JournalError, RequestError
 from antistrophe.eventstore.backend import NewEvent
 from antistrophe.eventstore.postgres import PostgresEvents
+from antistrophe.eventstore.store_transaction import encode
+from antistrophe.storage.postgres import open_postgres
 from antistrophe.storage.postgres_database import PostgresDatabase
 from tests.lossy_relay import LossyRelay
+from tests.noticing import functions_without, noticed
 from tests.postgres_cluster import PostgresCluster
 
 DEADLINE_S = 30.0
@@ -310,3 +313,62 @@ def test_looking_for_events_is_seldom_while_none_come(store: EventStore, postgre
     backend.read = counted  # type: ignore[method-assign,assignment]
     assert subscription.poll(1.0) is None
     assert len(reads) < 25
+
+
+# --- what an append asks ------------------------------------------------------------------------------------------
+
+
+def test_an_append_asks_once_between_the_beginning_and_the_end(postgres_store_url: str) -> None:
+    with relayed(postgres_store_url) as relay, EventStore(relay.url) as store:
+        store.append("s", [Noted("1")])
+        before = relay.questions
+        store.append("s", [Noted("2")])
+        store.append("s", [Noted("3")], expected_version=2)
+        with pytest.raises(ConcurrencyError):
+            store.append("s", [Noted("4")], expected_version=2)
+        assert relay.questions - before == 3 * 3
+
+
+def test_an_append_of_more_than_one_statement_takes_is_one_append(store: EventStore) -> None:
+    few = [Noted("x" * 3_000_000), Noted("y" * 3_000_000), Noted("z")]
+    many = [Noted(str(number)) for number in range(2_500)]
+    assert store.append("s", few) == 3
+    with pytest.raises(ConcurrencyError):
+        store.append("s", many, expected_version=2)
+    assert store.append("s", many, expected_version=3) == 2_503
+    assert [each.event for each in store.read()] == few + many
+    assert [each.version for each in store.read_stream("s")] == list(range(1, 2_504))
+
+
+@pytest.mark.parametrize("many", [1, 2, 1_001])
+def test_a_copy_of_what_a_saga_has_stored_is_refused(store: EventStore, many: int) -> None:
+    events = [Noted(str(number)) for number in range(many)]
+    with store.transaction() as transaction:
+        transaction.append_encoded("s", [NewEvent("postgres.noted", 1, b"\x80")])
+        stored = encode(events, {"saga_id": "s"})
+        transaction.append_encoded(
+            "s", [replace(each, event_id=number.to_bytes(16, "big")) for number, each in enumerate(stored)]
+        )
+    with pytest.raises(RequestError, match="has these events already"):
+        store.append("s", events)
+    assert store.version("s") == many + 1
+    assert store.append("s", [Noted("other"), *events[1:]]) == 2 * many + 1
+    assert store.append("s", events, expected_version=2 * many + 1) == 3 * many + 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "test"),
+    [
+        ("is_copy AND NOT copies", lambda store: test_a_copy_of_what_a_saga_has_stored_is_refused(store, 1)),
+        ("expected <> at_version", test_an_append_of_more_than_one_statement_takes_is_one_append),
+    ],
+)
+def test_a_check_that_the_server_no_longer_makes_is_noticed(
+    store: EventStore, postgres_store_url: str, condition: str, test: Callable[[EventStore], None]
+) -> None:
+    with (
+        closing(open_postgres(postgres_store_url)) as database,
+        functions_without(database, condition, instead="false"),
+        noticed(),
+    ):
+        test(store)

@@ -80,6 +80,15 @@ class KnownStreams(Protocol):
 
 
 @runtime_checkable
+class AppendsAlone(Protocol):
+    """What a backend may offer beside ``EventBackend``: one append in a transaction of its own, which asks less."""
+
+    def append_alone(self, stream: str, events: Sequence[NewEvent], expected_version: int | None) -> int:
+        """Append as an ``EventWriter`` does. Without an expected version it raises RequestError where a saga has stored
+        the same events at the end of the stream."""
+
+
+@runtime_checkable
 class SharedPositions(Protocol):
     """What a backend says of itself where several transactions draw positions at once.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from antistrophe.errors import RequestError
 from antistrophe.eventstore.backend import NewEvent, StoredEvent, StoredSnapshot, StoreStats
-from antistrophe.eventstore.postgres_rows import check_storable, insert_events, is_storable, lock_stream, lock_streams
+from antistrophe.eventstore.postgres_rows import check_storable, insert_events, is_storable, lock_streams
 from antistrophe.storage.own_transactions import refuse_beside
 from antistrophe.storage.portable_sql import SCHEMA
 from antistrophe.storage.postgres_database import PostgresDatabase
@@ -68,6 +68,11 @@ class PostgresEvents:
             yield database
 
     # --- writing --------------------------------------------------------------------------------------------------
+
+    def append_alone(self, stream: str, events: Sequence[NewEvent], expected_version: int | None) -> int:
+        """See ``AppendsAlone``: one statement, between the two that begin and end the transaction."""
+        with self.rows_transaction() as database:
+            return insert_events(database, stream, events, expected_version, copies=expected_version is not None)
 
     @contextmanager
     def transaction(self) -> Iterator[PostgresWriter]:
@@ -176,17 +181,17 @@ class PostgresWriter:
     def __init__(self, database: PostgresDatabase, streams: Collection[str] | None) -> None:
         self.database = database
         self._known = None if streams is None else frozenset(streams)
-        self._locked = set(streams or ())
 
     def append(self, stream: str, events: Sequence[NewEvent], expected_version: int | None = None) -> int:
         """See ``EventWriter``. Raises RequestError for a stream that was not named when the transaction began."""
-        if stream not in self._locked:
-            if self._known is not None:
-                raise RequestError(
-                    f"this transaction was begun for {', '.join(map(repr, sorted(self._known))) or 'no stream'} and"
-                    f" can't append to {stream!r}: name every stream when it begins, or use transaction()"
-                )
-            check_storable(stream)
-            lock_stream(self.database, stream)
-            self._locked.add(stream)
+        check_named(stream, self._known)
         return insert_events(self.database, stream, events, expected_version)
+
+
+def check_named(stream: str, known: Collection[str] | None) -> None:
+    """Raise RequestError where a transaction on these streams alone is to append to another one."""
+    if known is not None and stream not in known:
+        raise RequestError(
+            f"this transaction was begun for {', '.join(map(repr, sorted(known))) or 'no stream'} and"
+            f" can't append to {stream!r}: name every stream when it begins, or use transaction()"
+        )

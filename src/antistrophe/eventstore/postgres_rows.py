@@ -10,13 +10,16 @@ locks are advisory locks of the transaction, which end with it whatever happens,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from antistrophe.errors import ConcurrencyError
 from antistrophe.eventstore.backend import NewEvent
+from antistrophe.eventstore.saga_copies import copy_refused, is_copy
+from antistrophe.storage.connection import Questions, answered
 from antistrophe.storage.database import now_us
 from antistrophe.storage.portable_sql import SCHEMA
+from antistrophe.storage.postgres_commits import Proof
 from antistrophe.storage.postgres_database import PostgresDatabase
 from antistrophe.storage.postgres_functions import EVENT_LOCKS, SEVERAL_STREAMS
 
@@ -24,18 +27,19 @@ _NAMES = 4096
 """So many locks there are for all names. The server has room for some thousands, and one transaction may write to any
 number of streams. Two streams with the same number wait for each other, and no more than that."""
 
-_AT_ONCE = 50
+_AT_ONCE = 1_000
+_BYTES_AT_ONCE = 4 * 1024 * 1024
 _MOST_NAME_BYTES = 2_000
 """A longer name does not fit into the server's indexes."""
 
-_COLUMNS = "position, stream, version, type, type_version, data, metadata, recorded_at, event_id"
-_VALUES = f"(nextval('{SCHEMA}.event_positions'), ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_ONCE = (
-    f"INSERT INTO events({_COLUMNS}) VALUES {_VALUES}"
-    " ON CONFLICT(event_id) WHERE event_id IS NOT NULL DO NOTHING RETURNING position"
+_APPEND = (
+    f"SELECT outcome, xid, at_position, at_version, last_written FROM {SCHEMA}.append_events_1("
+    "?::text, ?::int, ?::bigint, ?::boolean, ?::text[], ?::bigint[], ?::bytea[], ?::bytea[], ?::bytea[], ?::bigint)"
 )
-# The transaction takes its number before it draws a position (see ``storage.postgres_feed``).
-_VERSION = "SELECT pg_current_xact_id()::text::bigint, coalesce(max(version), 0) FROM events WHERE stream = ?"
+_END = (
+    "SELECT position, stream, version, type, type_version, data, metadata, recorded_at FROM events WHERE stream = ?"
+    " ORDER BY version DESC LIMIT ?::bigint"
+)
 # A server that has crashed may give a position, and a version, again: the row itself tells whose it is.
 _PROOF = "SELECT 1 FROM events WHERE position = ? AND stream = ? AND version = ? AND data = ? AND recorded_at = ?"
 
@@ -62,7 +66,7 @@ def locks_of(streams: Collection[str]) -> list[int]:
 
 def lock_streams(database: PostgresDatabase, streams: Collection[str] | None) -> None:
     """Begin to write to these streams in the open transaction, and wait for whoever does. None: to streams that are not
-    known yet, each of which is locked by ``lock_stream``."""
+    known yet, each of which is locked by the append to it."""
     if streams is None:
         database.row("SELECT pg_advisory_xact_lock(?::int, ?::int)", (EVENT_LOCKS, SEVERAL_STREAMS))
         return
@@ -73,53 +77,83 @@ def lock_streams(database: PostgresDatabase, streams: Collection[str] | None) ->
         _lock(database, number)
 
 
-def lock_stream(database: PostgresDatabase, stream: str) -> None:
-    """Lock one stream more, in a transaction that has begun with ``lock_streams(database, None)``."""
-    _lock(database, _number_of(stream))
-
-
 def insert_events(
-    database: PostgresDatabase, stream: str, events: Sequence[NewEvent], expected_version: int | None = None
+    database: PostgresDatabase,
+    stream: str,
+    events: Sequence[NewEvent],
+    expected_version: int | None = None,
+    *,
+    copies: bool = True,
 ) -> int:
-    """Append to a stream within the open transaction, and return the stream's version. Raises ConcurrencyError like
-    ``EventWriter.append``.
+    """Append to a stream within the open transaction, and return the stream's version: see ``appending``. Where the
+    answer to the commit is lost, these rows are looked up to know what became of it."""
+    version, proof = answered(appending(stream, events, expected_version, copies=copies), database.returning)
+    if proof is not None:
+        database.prove(proof.xid, proof.sql, proof.parameters)
+    return version
 
-    The stream has to be locked. Where the answer to the commit is lost, these rows are looked up to know what became of
-    it.
+
+def appending(
+    stream: str, events: Sequence[NewEvent], expected_version: int | None = None, *, copies: bool = True
+) -> Questions[tuple[int, Proof | None]]:
+    """What an append asks within a transaction, one question as a rule. Returns the stream's version, and what proves
+    the append if it has written something. The stream is locked until the end of the transaction.
+
+    Raises ConcurrencyError like ``EventWriter.append``, and ValueError for a name that PostgreSQL can't store. Without
+    ``copies`` it raises RequestError where a saga has stored the same events at the end of the stream. After each of
+    them nothing is written, and the transaction can go on.
     """
-    number, version = database.row(_VERSION, (stream,))
-    if expected_version is not None and expected_version != version:
-        raise ConcurrencyError(stream, expected=expected_version, actual=version)
-    now = now_us()
-    position, last = None, None
-    if all(event.event_id is None for event in events):
-        for begin in range(0, len(events), _AT_ONCE):
-            part = events[begin : begin + _AT_ONCE]
-            last = part[-1]
-            position = _insert(database, [_row(stream, version + n, each, now) for n, each in enumerate(part, 1)])
-            version += len(part)
-    else:
-        for event in events:
-            # No row is added for an event that is stored already, and it uses up no version.
-            written = database.returning(_INSERT_ONCE, _row(stream, version + 1, event, now))
-            if written:
-                ((position,),) = written
-                last = event
-                version += 1
-    if last is not None:
-        database.prove(number, _PROOF, (position, stream, version, last.data, now))
-    return int(version)
+    check_storable(stream)
+    lock, now = _number_of(stream), now_us()
+    parts = list(_parts(events))
+    if not copies and len(parts) > 1:  # the server would compare the end of a part
+        yield from _refusing_a_copy(stream, events)
+        copies = True
+    version, proof = 0, None
+    for part in parts:
+        values = (stream, lock, expected_version, copies, *_columns(part), now)
+        found = yield _APPEND, values
+        if found[0][0] == "copy":
+            yield from _refusing_a_copy(stream, events)
+            found = yield _APPEND, (*values[:3], True, *values[4:])
+        outcome, xid, position, version, last = found[0]
+        if outcome == "conflict":
+            assert expected_version is not None, "nothing else is a conflict"
+            raise ConcurrencyError(stream, expected=expected_version, actual=version)
+        expected_version, copies = None, True  # the stream is locked from the first part on
+        if position is not None:
+            proof = Proof(xid, _PROOF, (position, stream, version, part[last - 1].data, now))
+    return int(version), proof
 
 
-def _insert(database: PostgresDatabase, rows: Sequence[tuple[Any, ...]]) -> int:
-    """Insert rows with one statement, in this order. Returns the position of the last one."""
-    sql = f"INSERT INTO events({_COLUMNS}) VALUES {', '.join([_VALUES] * len(rows))} RETURNING position"
-    written = database.returning(sql, [value for row in rows for value in row])
-    return int(written[-1][0])
+def _refusing_a_copy(stream: str, events: Sequence[NewEvent]) -> Questions[None]:
+    last = yield _END, (stream, 1)
+    if not is_copy(last, events[-1:], stream):  # one row tells it for almost every append
+        return
+    if is_copy((yield _END, (stream, len(events)))[::-1], events, stream):
+        raise copy_refused(stream, last[0][2])
 
 
-def _row(stream: str, version: int, event: NewEvent, now: int) -> tuple[Any, ...]:
-    return (stream, version, event.type, event.type_version, event.data, event.metadata, now, event.event_id)
+def _parts(events: Sequence[NewEvent]) -> Iterator[Sequence[NewEvent]]:
+    """The events in parts, each of which fits into one statement. Of no events there is one part without any."""
+    begin = size = 0
+    for n, event in enumerate(events):
+        size += len(event.data) + len(event.metadata or b"")
+        if n > begin and (n - begin == _AT_ONCE or size > _BYTES_AT_ONCE):
+            yield events[begin:n]
+            begin, size = n, len(event.data)
+    yield events[begin:]
+
+
+def _columns(events: Sequence[NewEvent]) -> tuple[list[Any] | None, ...]:
+    ids = [event.event_id for event in events]
+    return (
+        [event.type for event in events],
+        [event.type_version for event in events],
+        [event.data for event in events],
+        [event.metadata for event in events],
+        ids if any(ids) else None,
+    )
 
 
 def _lock(database: PostgresDatabase, number: int) -> None:

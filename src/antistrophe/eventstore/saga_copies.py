@@ -16,19 +16,25 @@ def refuse_copy(backend: EventBackend, stream: str, events: Sequence[NewEvent]) 
     if not 0 < number <= version:
         return
     last = backend.read_stream(stream, version - 1)[:1]
-    if not _are_alike(last, events[-1:], stream):  # one row tells it for almost every append
+    if not is_copy(last, events[-1:], stream):  # one row tells it for almost every append
         return
-    if _are_alike(backend.read_stream(stream, version - number)[:number], events, stream):
-        raise RequestError(
-            f"stream {stream!r} has these events already: saga {stream!r} has stored what its steps returned, in the "
-            "same commit as their results, under its id. Leave this append out; if you do want a second copy, append "
-            f"it with expected_version={version}"
-        )
+    if is_copy(backend.read_stream(stream, version - number)[:number], events, stream):
+        raise copy_refused(stream, version)
 
 
-def _are_alike(stored: Sequence[StoredEvent], events: Sequence[NewEvent], saga_id: str) -> bool:
+def copy_refused(stream: str, version: int) -> RequestError:
+    """What to raise for a copy of the last events of a stream of that version."""
+    return RequestError(
+        f"stream {stream!r} has these events already: saga {stream!r} has stored what its steps returned, in the "
+        "same commit as their results, under its id. Leave this append out; if you do want a second copy, append "
+        f"it with expected_version={version}"
+    )
+
+
+def is_copy(stored: Sequence[StoredEvent], events: Sequence[NewEvent], stream: str) -> bool:
+    """Whether these events are the stored ones, one by one, and the saga of that id has stored them."""
     return len(stored) == len(events) and all(
-        row[3:6] == (event.type, event.type_version, event.data) and _saga_of(row[6]) == saga_id
+        row[3:6] == (event.type, event.type_version, event.data) and _saga_of(row[6]) == stream
         for row, event in zip(stored, events, strict=True)
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from antistrophe.errors import CqrsError, UnreadableDataError
 from antistrophe.eventstore.backend import (
+    AppendsAlone,
     EventBackend,
     KnownStreams,
     OlderSnapshots,
@@ -28,6 +29,7 @@ from antistrophe.eventstore.store_transaction import (
     check_name,
     check_storable,
     encode,
+    expected,
     not_negative,
 )
 from antistrophe.eventstore.subscription import Commits, Subscription
@@ -105,9 +107,14 @@ class EventStore:
         """
         encoded = encode(events, metadata)
         check_name(stream)
+        self._check_usable()
+        backend = self.backend
+        if isinstance(backend, AppendsAlone):
+            version = backend.append_alone(stream, encoded, expected(expected_version))
+            self._commits.tell()
+            return version
         if expected_version is None:
-            self._check_usable()
-            refuse_copy(self.backend, stream, encoded)
+            refuse_copy(backend, stream, encoded)
         with self.transaction_on([stream]) as transaction:
             return transaction.append_encoded(stream, encoded, expected_version)
 

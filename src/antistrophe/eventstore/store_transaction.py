@@ -42,9 +42,7 @@ class StoreTransaction:
     def append_encoded(self, stream: str, events: Sequence[NewEvent], expected_version: int | None = None) -> int:
         """Append events that are encoded already. Raises ValueError if ``stream`` is no text or is empty."""
         check_name(stream)
-        if expected_version is not None:
-            not_negative("expected_version", expected_version)
-        return self._writer.append(stream, events, expected_version)
+        return self._writer.append(stream, events, expected(expected_version))
 
 
 def database_of(transaction: StoreTransaction) -> SqlDatabase:
@@ -76,6 +74,11 @@ def check_storable(stream: str) -> None:
             f"no stream can be called {stream!a}: a text with a lone surrogate can't be stored; a name from bytes that"
             " are no UTF-8 has some"
         )
+
+
+def expected(version: int | None) -> int | None:
+    """The version that a stream is expected to have. Raises ValueError for what no version can be."""
+    return None if version is None else not_negative("expected_version", version)
 
 
 def not_negative(what: str, value: int) -> int:

@@ -6,12 +6,28 @@ asks for the ``kind``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+T = TypeVar("T")
+
 Kind: TypeAlias = Literal["sqlite", "postgresql"]
+Questions: TypeAlias = Generator[tuple[str, Sequence[Any]], list[Any], T]
+"""What is asked of a database, one statement with its values after the other, where each may depend on the rows of the
+ones before; and what comes of them. So the same questions can be asked on any connection, one of asyncio too."""
+
+
+def answered(questions: Questions[T], ask: Callable[[str, Sequence[Any]], list[Any]]) -> T:
+    """Ask them one by one, and return what comes of them. ``ask`` returns the rows of a statement."""
+    try:
+        question = next(questions)
+        while True:
+            question = questions.send(ask(*question))
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
 
 
 def is_encodable(value: object) -> bool:

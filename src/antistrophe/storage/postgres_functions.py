@@ -1,5 +1,5 @@
-"""What the server of PostgreSQL does by itself: one append to a saga, or several that count together, in one statement
-and so in one round trip.
+"""What the server of PostgreSQL does by itself: one append to a saga, several that count together, or one to a stream
+of events, in one statement and so in one round trip.
 
 A function keeps its name as long as it does the same. Another one gets the next number, so that hosts of two releases
 can work side by side.
@@ -200,4 +200,70 @@ BEGIN
         END IF;
     END LOOP;
     outcome := 'written';
+END $$"""
+
+
+# One append of events to a stream. The stream is locked first, and the transaction has its number before it draws a
+# position. Nothing is written for a ``conflict``, and for a ``copy``: the stream ends with the event that is to be the
+# last, and a saga has stored it. A transaction that sees the database as it was (REPEATABLE READ) may know an older
+# version than the last one. The conflict of the rows tells, as an error by which it is begun anew.
+APPEND_EVENTS = f"""
+CREATE FUNCTION {SCHEMA}.append_events_1(
+    its_stream text, its_lock int, expected bigint, copies boolean,
+    types text[], type_versions bigint[], datas bytea[], metadatas bytea[], event_ids bytea[], recorded bigint,
+    OUT outcome text, OUT xid bigint, OUT at_position bigint, OUT at_version bigint, OUT last_written int
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    many CONSTANT int := cardinality(types);
+    is_copy boolean;
+    written int;
+    drawn bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock({EVENT_LOCKS}, its_lock);
+    SELECT version, event_id IS NOT NULL AND data = datas[many] INTO at_version, is_copy
+        FROM {SCHEMA}.events WHERE stream = its_stream ORDER BY version DESC LIMIT 1;
+    at_version := coalesce(at_version, 0);
+    IF expected <> at_version THEN
+        outcome := 'conflict';
+        RETURN;
+    END IF;
+    IF is_copy AND NOT copies THEN
+        outcome := 'copy';
+        RETURN;
+    END IF;
+    outcome := 'written';
+    IF many = 0 THEN
+        RETURN;
+    END IF;
+    xid := pg_current_xact_id()::text::bigint;
+    IF event_ids IS NULL THEN
+        WITH inserted AS (
+            INSERT INTO {SCHEMA}.events(
+                position, stream, version, type, type_version, data, metadata, recorded_at
+            ) SELECT nextval('{SCHEMA}.event_positions'), its_stream, at_version + n, type, type_version, data,
+                metadata, recorded
+            FROM unnest(types, type_versions, datas, metadatas) WITH ORDINALITY
+                AS new(type, type_version, data, metadata, n)
+            ON CONFLICT (stream, version) DO NOTHING RETURNING position
+        ) SELECT count(*), max(position) INTO written, at_position FROM inserted;
+        IF written < many THEN
+            RAISE EXCEPTION 'another transaction has appended to this stream' USING ERRCODE = '40001';
+        END IF;
+        at_version := at_version + many;
+        last_written := many;
+        RETURN;
+    END IF;
+    FOR n IN 1..many LOOP
+        INSERT INTO {SCHEMA}.events(
+            position, stream, version, type, type_version, data, metadata, recorded_at, event_id
+        ) VALUES (
+            nextval('{SCHEMA}.event_positions'), its_stream, at_version + 1, types[n], type_versions[n], datas[n],
+            metadatas[n], recorded, event_ids[n]
+        ) ON CONFLICT (event_id) WHERE event_id IS NOT NULL DO NOTHING RETURNING position INTO drawn;
+        IF FOUND THEN
+            at_version := at_version + 1;
+            at_position := drawn;
+            last_written := n;
+        END IF;
+    END LOOP;
 END $$"""
