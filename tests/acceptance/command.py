@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from antistrophe.cli import main
-from antistrophe.linux.termination import processes_of_home
+from tests.killing import kill_all
 from tests.waiting import until
 
 PROGRAM = Path(sys.executable).with_name("antistrophe")
@@ -93,16 +92,7 @@ class Caller:
         """kill -9: the program, and every process of the home, until none is left."""
         program.kill()
         program.communicate()
-
-        def none_left() -> bool:
-            for pid in processes_of_home(self.home):
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            return not processes_of_home(self.home)
-
-        until(none_left, "every process of the home is dead")
+        until(lambda: not kill_all(self.home), "the death of every process of the home")
 
     def saga(self, saga_id: str) -> Any:
         """One saga as `show` has it, or None while there is none."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from antistrophe.dashboard.addresses import saga_path
 from antistrophe.linux.termination import processes_of_home
 from tests.acceptance.browser import Watched, chromium
 from tests.acceptance.steps_of_the_board import order
+from tests.killing import kill_all
 from tests.waiting import until
 
 HOSTILE = '<img src=x onerror=alert(1)>/../"%2e 50%25'
@@ -182,11 +182,7 @@ def test_a_page_goes_on_after_the_whole_system_was_killed_and_came_back(shop: Sh
     page = seen.open("/sagas")
     before = page.evaluate("() => performance.timeOrigin")
     killed = processes_of_home(shop.orchestrator.home)
-    for pid in killed:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    kill_all(shop.orchestrator.home)
     until(lambda: not set(killed) & set(processes_of_home(shop.orchestrator.home)), "the system is dead")
     shop.start("after-the-kill", "lyre")
     shop.ends("after-the-kill", SagaStatus.COMPLETED)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 from antistrophe.launcher.attachment import Attachment
 from antistrophe.launcher.system import System
-from antistrophe.linux.process import identity_of, send_signal
 from antistrophe.messages import ListProcesses, Processes
 from antistrophe.settings import Settings
 from antistrophe.transport.mailbox import Mailbox
@@ -43,13 +41,6 @@ def answers(system: System) -> bool:
         return isinstance(mailbox.receive(10.0), Processes)
     finally:
         mailbox.close()
-
-
-def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    """Send a signal to a process that lives."""
-    identity = identity_of(pid)
-    assert identity is not None
-    assert send_signal(identity, number)
 
 
 def pids_of(system: System) -> list[int]:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaOrchestrator, Settings
-from antistrophe.linux.termination import processes_of_home
-from tests.actors.staging import Stage
+from tests.actors.staging import Stage, running
 
 
 @pytest.fixture
@@ -26,6 +25,4 @@ def system_settings() -> Settings:
 @pytest.fixture(scope="module")
 def system(shared_home: Path, system_settings: Settings) -> Iterator[SagaOrchestrator]:
     """One running system for the tests of a module."""
-    with SagaOrchestrator(shared_home, settings=system_settings) as orchestrator:
-        yield orchestrator
-    assert processes_of_home(shared_home) == []
+    yield from running(shared_home, system_settings)

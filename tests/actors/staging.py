@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStatus, SagaStep
-from antistrophe.linux.process import identity_of, send_signal
+from antistrophe import SagaDefinition, SagaError, SagaOrchestrator, SagaStatus, SagaStep, Settings
 from antistrophe.linux.procfs import all_pids
+from antistrophe.linux.termination import processes_of_home
 from antistrophe.records import SagaMetadata
 from tests.actors.effects import EffectLog
 from tests.actors.steps_act import Act, AsyncAct, Verified
@@ -41,6 +42,13 @@ class Stage:
 
 def _parts(back: tuple[str, ...] | str) -> tuple[str, ...]:
     return (back,) if isinstance(back, str) else back
+
+
+def running(home: Path, settings: Settings | None = None) -> Iterator[SagaOrchestrator]:
+    """A system for a fixture: it is closed after the test, and leaves no process."""
+    with SagaOrchestrator(home, settings=settings) as orchestrator:
+        yield orchestrator
+    assert processes_of_home(home) == []
 
 
 def outcome(orchestrator: SagaOrchestrator, saga: SagaDefinition, within_s: float = 30.0) -> SagaError | list[object]:
@@ -76,13 +84,6 @@ def pid_of(orchestrator: SagaOrchestrator, role: str, saga_id: str | None = None
         return records[0].pid if records else None
 
     return until(found, f"a process of role {role}")
-
-
-def signal_to(pid: int, number: int) -> None:
-    """Send a signal to a process that has to be there."""
-    identity = identity_of(pid)
-    assert identity is not None, f"{pid} lives"
-    assert send_signal(identity, number)
 
 
 def command_lines() -> list[str]:

@@ -19,9 +19,9 @@ from antistrophe import (
     StepTimeoutError,
 )
 from antistrophe.linux.termination import processes_of_home
-from tests.actors.staging import Stage, outcome, pid_of, seen
+from tests.actors.staging import Stage, outcome, pid_of, running, seen
 from tests.actors.steps_waiter import Alone, Limited, Waiter
-from tests.chaos.killing import kill
+from tests.killing import kill
 from tests.waiting import until
 
 SETTINGS = Settings(max_running_sagas=600, max_async_processes=1, max_step_processes=2, drain_s=0.3)
@@ -30,9 +30,7 @@ MANY = 200
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[SagaOrchestrator]:
-    with SagaOrchestrator(tmp_path / "home", settings=SETTINGS) as system:
-        yield system
-    assert processes_of_home(tmp_path / "home") == []
+    yield from running(tmp_path / "home", SETTINGS)
 
 
 class Play:

@@ -20,6 +20,7 @@ from antistrophe.linux.process import identity_of, is_alive, send_signal
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.transport.sockets import existing_socket_folder, new_socket_path
 from tests.actors.attaching import Opener, answers, attachments, pids_of
+from tests.killing import await_end, kill_all
 from tests.waiting import until
 
 
@@ -150,7 +151,7 @@ def test_the_system_of_an_application_that_was_killed_ends(
     program = application()
     told_pid(program)
     program.kill()
-    until(lambda: not processes_of_home(home), "the end of the system")
+    await_end(home)
 
 
 def test_signals_that_the_application_blocks_or_ignores_still_reach_the_launcher(
@@ -197,7 +198,7 @@ def test_a_journal_that_is_none_is_left_as_it_is(home: Path, attach: Opener, con
     with pytest.raises(JournalError, match=r"journal\.db"):
         attach()
     assert journal.read_bytes() == content
-    until(lambda: not processes_of_home(home), "the end of the launcher that refused it")
+    await_end(home)
 
 
 def test_a_home_with_a_path_of_two_hundred_bytes_works(tmp_path: Path, attach: Opener) -> None:
@@ -210,12 +211,9 @@ def test_a_home_with_a_path_of_two_hundred_bytes_works(tmp_path: Path, attach: O
 
 def test_what_a_dead_system_left_in_the_home_is_no_obstacle(home: Path, attach: Opener) -> None:
     attachment, _ = attach()
-    for pid in processes_of_home(home):
-        identity = identity_of(pid)
-        if identity is not None:  # the death of one takes others along
-            send_signal(identity, signal.SIGKILL)
+    kill_all(home)
     attachment.leave()
-    until(lambda: not processes_of_home(home), "the end of all")
+    await_end(home)
     assert answers(attach()[1])
 
 

@@ -22,11 +22,10 @@ from antistrophe.actors.step.attempt_file import (
     lay_down_attempt_file,
     read_attempt_file,
 )
-from antistrophe.linux.process import identity_of, send_signal
-from antistrophe.linux.termination import processes_of_home
 from antistrophe.saga.entries import Action
 from antistrophe.saga.inputs import Returned
-from tests.actors.staging import Stage, pid_of, seen, signal_to, wait_for_status
+from tests.actors.staging import Stage, pid_of, seen, wait_for_status
+from tests.killing import kill_all, signal_to
 from tests.waiting import until
 
 FIRST = AttemptId("saga", 0, Action.EXECUTE, 1)
@@ -145,10 +144,7 @@ def test_a_journal_that_was_copied_to_another_folder_knows_of_no_attempt_files(t
         saga_id = begun(orchestrator, stage)
         # Stopped first, so that the launcher starts nothing anew meanwhile. Some die with their parents then.
         for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in processes_of_home(home):
-                identity = identity_of(pid)
-                if identity is not None:
-                    send_signal(identity, number)
+            kill_all(home, number)
         restored.mkdir(mode=0o700)
         with (
             closing(sqlite3.connect(home / "journal.db")) as source,

@@ -26,9 +26,8 @@ from antistrophe import (
     SagaStep,
     Settings,
 )
-from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, outcome
-from tests.waiting import until
+from tests.killing import await_end
 
 
 @dataclass(frozen=True)
@@ -176,4 +175,4 @@ def test_a_journal_that_can_not_be_used_is_named_and_left_as_it_is(
         assert str(journal) in str(caught.value)
         assert words in str(caught.value)
     assert journal.read_bytes() == before
-    until(lambda: not processes_of_home(tmp_path / "home"), "the end of the launcher")
+    await_end(tmp_path / "home")

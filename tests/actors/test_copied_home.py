@@ -11,8 +11,8 @@ import pytest
 from antistrophe import AntistropheError, SagaOrchestrator, SagaStatus
 from antistrophe.cli import main
 from antistrophe.cli.exit_codes import DONE
-from tests.actors.staging import Stage, pid_of, seen, signal_to, wait_for_status
-from tests.chaos.killing import kill_all
+from tests.actors.staging import Stage, pid_of, seen, wait_for_status
+from tests.killing import kill_all, signal_to
 from tests.waiting import until
 
 

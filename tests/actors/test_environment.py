@@ -16,7 +16,7 @@ from antistrophe import RequestError, SagaDefinition, SagaOrchestrator, SagaStep
 from antistrophe.client import introduction
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.steps_environment import Digest, See, SeeAsync, SeeFresh
-from tests.chaos.killing import kill_all
+from tests.killing import kill_all
 from tests.waiting import until
 
 SETTINGS = Settings(drain_s=0.3)

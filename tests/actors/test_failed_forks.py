@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaOrchestrator, Settings
-from antistrophe.linux.termination import processes_of_home
 from tests.actors.planting import NO_FORKS, VARIABLE
-from tests.actors.staging import Stage, pid_of, signal_to
+from tests.actors.staging import Stage, pid_of, running
 from tests.actors.steps_act import Played
+from tests.killing import signal_to
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,9 +30,7 @@ def system(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SagaOrchestr
     path = [str(ROOT / "tests" / "actors" / "planted"), str(ROOT), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path).rstrip(os.pathsep))
     monkeypatch.setenv(VARIABLE, "forks fail")
-    with SagaOrchestrator(home, settings=Settings(drain_s=0.3)) as orchestrator:
-        yield orchestrator
-    assert processes_of_home(home) == []
+    yield from running(home, Settings(drain_s=0.3))
 
 
 def failures(home: Path, what: str) -> int:

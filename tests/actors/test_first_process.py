@@ -13,12 +13,12 @@ ROOT = Path(__file__).resolve().parents[2]
 # Takes orphans, opens a home three times, kills everything of it once, and prints the children that it has at the end.
 # One of them is a program of its own, which it has not waited for.
 PROGRAM = """
-import json, os, signal, subprocess, sys, time
+import json, os, subprocess, sys, time
 from antistrophe import SagaDefinition, SagaOrchestrator, Settings
 from antistrophe.linux.process import become_subreaper
 from antistrophe.linux.procfs import all_stats
-from antistrophe.linux.termination import processes_of_home
 from tests.actors.steps_rude import NoteBegin
+from tests.killing import kill_all
 
 become_subreaper()
 own = subprocess.Popen(["true"])
@@ -27,8 +27,7 @@ for life in range(3):
     with SagaOrchestrator(home, settings=Settings(drain_s=0.3)) as system:
         system.execute(SagaDefinition(f"life-{life}").add_step(NoteBegin(folder, "began")))
         if life == 1:
-            for pid in processes_of_home(home):
-                os.kill(pid, signal.SIGKILL)
+            kill_all(home)
             system.execute(SagaDefinition("after").add_step(NoteBegin(folder, "began")))
 me = os.getpid()
 children = [pid for pid, stat in all_stats() if stat.parent == me]

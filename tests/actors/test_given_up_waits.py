@@ -16,11 +16,11 @@ import pytest
 
 from antistrophe import AsyncSagaOrchestrator, OverloadedError, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.actors.supervisor.live_saga import LiveSaga
-from antistrophe.linux.termination import processes_of_home
 from antistrophe.messages import Waiter
 from antistrophe.scheduling.admission import AdmissionRank
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 from tests.actors.many_waits import Gate
+from tests.actors.staging import running
 from tests.actors.steps import Noted, notes, one
 from tests.waiting import until
 
@@ -36,9 +36,7 @@ def gate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def orchestrator(tmp_path: Path) -> Iterator[SagaOrchestrator]:
-    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.5)) as opened:
-        yield opened
-    assert processes_of_home(tmp_path / "home") == []
+    yield from running(tmp_path / "home", Settings(drain_s=0.5))
 
 
 def resident_kb(orchestrator: SagaOrchestrator) -> dict[str, int]:

@@ -21,7 +21,8 @@ from antistrophe import (
     StepTimeoutError,
 )
 from antistrophe.linux.process import identity_of
-from tests.actors.staging import Stage, outcome, seen, signal_to
+from tests.actors.staging import Stage, outcome, seen
+from tests.killing import signal_to
 from tests.waiting import until
 
 DECIDED_WITHIN_S = 1.5

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,8 @@ from antistrophe import (
 )
 from antistrophe.client.host_list import drain_host
 from antistrophe.journal import JournalPlace
-from antistrophe.linux.process import identity_of, send_signal
-from antistrophe.linux.termination import processes_of_home
-from tests.actors.staging import Stage, pid_of, seen, signal_to, wait_for_status
+from tests.actors.staging import Stage, pid_of, seen, wait_for_status
+from tests.killing import await_end, kill_all, signal_to
 from tests.waiting import until
 
 LEASE_S = 2.0
@@ -54,9 +52,7 @@ class Hosts:
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send the signal to every process of that host that is still there."""
-        for pid in processes_of_home(self.homes[name]):
-            if (process := identity_of(pid)) is not None:
-                send_signal(process, number)
+        kill_all(self.homes[name], number)
 
     def close(self) -> None:
         self._open.close()
@@ -70,11 +66,7 @@ def hosts(tmp_path: Path, postgres_store_url: str) -> Iterator[Hosts]:
     finally:
         made.close()
         for home in made.homes.values():
-            until(partial(_is_gone, home), "the end of a host")
-
-
-def _is_gone(home: Path) -> bool:
-    return not processes_of_home(home)
+            await_end(home)
 
 
 def test_one_host_runs_and_compensates(hosts: Hosts, stage: Stage) -> None:

@@ -14,7 +14,8 @@ from antistrophe.actors.supervisor.running_attempts import RunningAttempts
 from antistrophe.messages import ProcessDead
 from antistrophe.saga.entries import Lease
 from antistrophe.scheduling.process_pool import ProcessPool
-from tests.actors.staging import Stage, pid_of, seen, signal_to
+from tests.actors.staging import Stage, pid_of, seen
+from tests.killing import signal_to
 from tests.waiting import until
 
 SETTINGS = Settings(drain_s=0.2)

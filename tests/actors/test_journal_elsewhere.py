@@ -10,10 +10,9 @@ import pytest
 
 from antistrophe import InvalidSettingsError, SagaOrchestrator, Settings, SystemStateError
 from antistrophe.errors import JournalError
-from antistrophe.linux.termination import processes_of_home
 from antistrophe.settings.journal_url import JOURNAL_VARIABLE
 from tests.actors.staging import command_lines
-from tests.waiting import until
+from tests.killing import await_end
 
 SECRET = "s3cr3t-Word-4711"
 URL = f"postgresql://bank:{SECRET}@127.0.0.1:9/shop"
@@ -36,7 +35,7 @@ def test_a_database_that_can_not_be_had_is_told_without_its_password(tmp_path: P
     finally:
         over.set()
         watcher.join()
-    until(lambda: not processes_of_home(home), "the end of the launcher")
+    await_end(home)
     assert any(str(home) in line for line in seen), "the launcher was seen"
     assert not [line for line in seen if SECRET in line]
     assert SECRET not in str(error.value)

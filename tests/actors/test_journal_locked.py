@@ -17,7 +17,8 @@ import pytest
 from antistrophe import JournalBusyError, SagaDefinition, SagaOrchestrator, SagaStatus, Settings, StepTimeoutError
 from antistrophe.client.pending_request import JOURNAL_PATIENCE_S
 from antistrophe.journal import journal_path
-from tests.actors.staging import Stage, pid_of, seen, signal_to
+from tests.actors.staging import Stage, pid_of, seen
+from tests.killing import signal_to
 from tests.waiting import until
 
 HOLDER = """

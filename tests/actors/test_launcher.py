@@ -20,8 +20,8 @@ from antistrophe.linux.process import identity_of
 from antistrophe.linux.termination import processes_of_home, system_environment
 from antistrophe.settings import Settings
 from antistrophe.transport.sockets import existing_socket_folder
-from tests.actors.attaching import Opener, answers, attachments, kill, pids_of
-from tests.chaos.killing import kill_all
+from tests.actors.attaching import Opener, answers, attachments, pids_of
+from tests.killing import kill_all, signal_to
 from tests.waiting import until
 
 
@@ -42,7 +42,7 @@ def attach(home: Path) -> Iterator[Opener]:
 @pytest.mark.parametrize("role", ["admin", "logger", "supervisor"])
 def test_a_system_that_loses_a_process_is_started_again(home: Path, attach: Opener, role: str) -> None:
     attachment, before = attach()
-    kill(getattr(before, f"{role}_pid"))
+    signal_to(getattr(before, f"{role}_pid"))
     until(lambda: not attachment.is_current(before), "the news of the death")
     after = attachment.wait_ready(20.0)
     assert after.launcher_pid == before.launcher_pid
@@ -52,7 +52,7 @@ def test_a_system_that_loses_a_process_is_started_again(home: Path, attach: Open
 
 def test_a_system_whose_launcher_is_killed_is_started_again_by_its_application(home: Path, attach: Opener) -> None:
     attachment, before = attach()
-    kill(before.launcher_pid)
+    signal_to(before.launcher_pid)
     until(lambda: not attachment.is_current(before), "the news of the death")
     after = attachment.wait_ready(20.0)
     assert answers(after)
@@ -70,7 +70,7 @@ def test_all_at_once(home: Path, attach: Opener) -> None:
 
 def test_who_has_a_system_end_by_sigterm_while_others_need_it_gets_it_started_again(home: Path, attach: Opener) -> None:
     attachment, before = attach()
-    kill(before.launcher_pid, signal.SIGTERM)
+    signal_to(before.launcher_pid, signal.SIGTERM)
     until(lambda: not attachment.is_current(before), "the news of the stop")
     after = attachment.wait_ready(20.0)
     assert after.launcher_pid != before.launcher_pid
@@ -81,7 +81,7 @@ def test_a_system_that_keeps_dying_is_given_up_with_the_reason(home: Path, attac
     attachment, system = attach(Settings(max_restarts=0, reattach_s=0.5))
     changes: list[None] = []
     attachment.on_change(lambda: changes.append(None))
-    kill(system.supervisor_pid)
+    signal_to(system.supervisor_pid)
     until(lambda: not attachment.is_current(system) and changes, "the news of the death")
     until(lambda: not identity_of(system.launcher_pid), "the end of the launcher")
     log = (home / "log" / "launcher.log").read_text()
@@ -104,14 +104,14 @@ def test_what_an_earlier_system_left_running_is_ended_first(home: Path, attach: 
 
 def test_a_supervisor_that_hangs_is_ended_all_the_same(home: Path, attach: Opener) -> None:
     attachment, system = attach(Settings(drain_s=0.0))
-    kill(system.supervisor_pid, signal.SIGSTOP)
+    signal_to(system.supervisor_pid, signal.SIGSTOP)
     attachment.close()
     assert processes_of_home(home) == []
 
 
 def test_a_home_that_is_stopping_is_waited_for(home: Path, attach: Opener) -> None:
     leaving, system = attach(Settings(drain_s=0.0))
-    kill(system.supervisor_pid, signal.SIGSTOP)  # its stop takes its time
+    signal_to(system.supervisor_pid, signal.SIGSTOP)  # its stop takes its time
     closer = threading.Thread(target=leaving.close)
     closer.start()
     until(lambda: isinstance(probe(home), control_protocol.Stopping), "the stop")
@@ -123,12 +123,12 @@ def test_a_home_that_is_stopping_is_waited_for(home: Path, attach: Opener) -> No
 
 def test_opening_gives_up_in_time_and_says_what_is_in_the_way(home: Path, attach: Opener) -> None:
     _, system = attach()
-    kill(system.launcher_pid, signal.SIGSTOP)
+    signal_to(system.launcher_pid, signal.SIGSTOP)
     try:
         with pytest.raises(SystemUnavailableError, match="reached, but has not said anything"):
             attach(Settings(open_timeout_s=0.5))
     finally:
-        kill(system.launcher_pid, signal.SIGCONT)
+        signal_to(system.launcher_pid, signal.SIGCONT)
 
 
 def test_a_launcher_that_can_not_be_started_is_told_with_the_end_of_its_log(

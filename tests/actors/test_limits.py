@@ -15,8 +15,8 @@ import pytest
 from antistrophe import RetryPolicy, SagaCancelledError, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, seen, wait_for_status
-from tests.chaos.killing import kill_all
 from tests.chaos.oracle import Tally, check
+from tests.killing import kill_all
 from tests.waiting import until
 
 NARROW = Settings(drain_s=0.2, max_running_sagas=2, max_step_processes=2)

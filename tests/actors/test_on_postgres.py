@@ -26,7 +26,7 @@ from antistrophe.linux.termination import processes_of_home
 from antistrophe.metrics import collector
 from antistrophe.settings.journal_url import JOURNAL_VARIABLE
 from tests.actors.staging import Stage, command_lines, pid_of, seen, wait_for_status
-from tests.chaos.killing import kill, kill_all
+from tests.killing import kill, kill_all
 from tests.postgres_cluster import PostgresCluster
 from tests.postgres_fixtures import require_postgres
 from tests.waiting import until

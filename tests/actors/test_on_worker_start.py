@@ -20,7 +20,7 @@ from antistrophe import (
 )
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.testing import run_inline, verify_compensable
-from tests.actors.staging import wait_for_status
+from tests.actors.staging import running, wait_for_status
 from tests.actors.steps_worker import (
     Ask,
     AskAlone,
@@ -44,9 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def system(folder: Path) -> Iterator[SagaOrchestrator]:
-    with SagaOrchestrator(folder / "home", settings=SETTINGS) as orchestrator:
-        yield orchestrator
-    assert processes_of_home(folder / "home") == []
+    yield from running(folder / "home", SETTINGS)
 
 
 def outputs(system: SagaOrchestrator, *steps: SagaStep, count: int = 1) -> list[Any]:

@@ -28,6 +28,7 @@ from antistrophe import (
 from antistrophe.client.subscription import ChangeSubscription
 from antistrophe.journal.stored_entries import PART_BYTES
 from antistrophe.linux.termination import processes_of_home
+from tests.actors.staging import running
 from tests.actors.steps import Fail, Note, Noted, OpenAnOrchestrator, Return, Stay, WaitFor, notes, one
 from tests.waiting import until
 
@@ -37,9 +38,7 @@ A_BUSY_MACHINE_S = 1.0
 
 @pytest.fixture(scope="module")
 def orchestrator(shared_home: Path) -> Iterator[SagaOrchestrator]:
-    with SagaOrchestrator(shared_home, settings=Settings(reattach_s=10.0)) as opened:
-        yield opened
-    assert processes_of_home(shared_home) == []
+    yield from running(shared_home, Settings(reattach_s=10.0))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from antistrophe import (
 )
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.steps import Fail, Noted, Return, WaitFor, notes, one
+from tests.killing import await_end
 from tests.waiting import until
 
 
@@ -163,7 +164,7 @@ def test_one_whose_opening_was_cancelled_leaves_nothing(tmp_path: Path) -> None:
             await opening
 
     asyncio.run(main())
-    until(lambda: not processes_of_home(tmp_path / "home"), "the end of the system")
+    await_end(tmp_path / "home")
 
 
 def test_one_that_is_never_closed_is_complained_about(tmp_path: Path) -> None:
@@ -174,4 +175,4 @@ def test_one_that_is_never_closed_is_complained_about(tmp_path: Path) -> None:
         assert [str(each.message).split("(")[0] for each in complaints] == ["AsyncSagaOrchestrator"]
 
     asyncio.run(main())
-    until(lambda: not processes_of_home(tmp_path / "home"), "the end of the system")
+    await_end(tmp_path / "home")

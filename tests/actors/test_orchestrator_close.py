@@ -13,7 +13,7 @@ import pytest
 from antistrophe import SagaOrchestrator, Settings, SystemStateError
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.steps import Noted, WaitFor, notes, one
-from tests.waiting import until
+from tests.killing import await_end
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_one_that_is_never_closed_is_complained_about_and_leaves_nothing(tmp_pat
     with pytest.warns(ResourceWarning, match="never closed"):
         orchestrator = None  # noqa: F841 - nobody holds it any more
     gc.collect()
-    until(lambda: not processes_of_home(tmp_path / "home"), "the end of the system")
+    await_end(tmp_path / "home")
 
 
 def test_a_fork_is_told_to_open_its_own(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,18 +12,16 @@ import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings, SystemUnavailableError
 from antistrophe.client import connection
-from antistrophe.linux.process import identity_of, send_signal
-from antistrophe.linux.termination import processes_of_home
 from antistrophe.transport.mailbox import Mailbox
+from tests.actors.staging import running
 from tests.actors.steps import Noted, WaitFor, notes, one
+from tests.killing import kill
 from tests.waiting import until
 
 
 @pytest.fixture
 def orchestrator(tmp_path: Path) -> Iterator[SagaOrchestrator]:
-    with SagaOrchestrator(tmp_path / "home") as opened:
-        yield opened
-    assert processes_of_home(tmp_path / "home") == []
+    yield from running(tmp_path / "home")
 
 
 @pytest.fixture
@@ -53,13 +50,11 @@ class Call:
         return self._result
 
 
-def kill(orchestrator: SagaOrchestrator, *roles: str) -> None:
+def kill_roles(orchestrator: SagaOrchestrator, *roles: str) -> None:
     targets = [record for record in orchestrator.processes() if record.role in roles or not roles]
     assert targets
     for record in targets:
-        identity = identity_of(record.pid)
-        killed = identity is not None and send_signal(identity, signal.SIGKILL)
-        assert killed or not roles, "of all, one may have died of another's death"
+        assert kill(record.pid) or not roles, "of all, one may have died of another's death"
 
 
 def started(orchestrator: SagaOrchestrator, saga_id: str) -> None:
@@ -80,7 +75,7 @@ def started(orchestrator: SagaOrchestrator, saga_id: str) -> None:
 def test_a_call_survives_the_death_of(orchestrator: SagaOrchestrator, gate: Path, roles: tuple[str, ...]) -> None:
     call = Call(lambda: orchestrator.execute(one("survivor", WaitFor(str(gate)))))
     started(orchestrator, "survivor")
-    kill(orchestrator, *roles)
+    kill_roles(orchestrator, *roles)
     gate.touch()
     result = call.result()
     assert isinstance(result, list), result
@@ -98,7 +93,7 @@ def test_a_call_that_finds_no_system_says_so_and_that_its_saga_goes_on(
         call = Call(lambda: orchestrator.execute(one("accepted", WaitFor(str(gate)))))
         started(orchestrator, "accepted")
         monkeypatch.setattr("sys.executable", "/bin/false")
-        kill(orchestrator, "launcher")
+        kill_roles(orchestrator, "launcher")
         error = call.result()
         assert isinstance(error, SystemUnavailableError), error
         assert "no actor system" in str(error)

@@ -19,7 +19,7 @@ from antistrophe.linux.termination import processes_of_home
 from tests.actors.planting import VARIABLE
 from tests.actors.staging import Stage, outcome, seen
 from tests.actors.steps_rude import SYSTEM_WITHIN, NameAHome, RunSystem
-from tests.chaos.killing import kill
+from tests.killing import kill
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]

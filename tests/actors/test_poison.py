@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from antistrophe import CompensationFailedError, SagaDefinition, SagaOrchestrator, SagaStatus, Settings
-from antistrophe.linux.termination import processes_of_home
 from antistrophe.saga.step_state import LOST_LIMIT
-from tests.actors.staging import Stage, seen, wait_for_status
+from tests.actors.staging import Stage, running, seen, wait_for_status
 from tests.actors.steps_act import Played
 from tests.actors.steps_poison import Patient, Poison
 from tests.waiting import until
@@ -20,9 +19,7 @@ pytestmark = pytest.mark.timeout(150)  # the system dies several times, with pau
 
 @pytest.fixture
 def orchestrator(tmp_path: Path) -> Iterator[SagaOrchestrator]:
-    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.2)) as opened:
-        yield opened
-    assert processes_of_home(tmp_path / "home") == []
+    yield from running(tmp_path / "home", Settings(drain_s=0.2))
 
 
 def poisoned(stage: Stage, deadly: str, tmp_path: Path) -> SagaDefinition:

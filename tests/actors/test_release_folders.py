@@ -15,6 +15,7 @@ import pytest
 
 from antistrophe import RequestError, SagaNotFoundError, SagaOrchestrator
 from antistrophe.linux.termination import processes_of_home
+from tests.killing import await_end
 from tests.waiting import until
 
 STEPS = """
@@ -108,7 +109,7 @@ def start_and_lose(run: Any, home: Path, tmp_path: Path, kind: str, cls: str = "
     program = run(old, "start", cls)
     until((tmp_path / "begun").exists, "the first step runs")
     leave(program)
-    until(lambda: not processes_of_home(home), "the system has ended")
+    await_end(home)
     shutil.move(old, tmp_path / "away")
     (tmp_path / "go").touch()
     return old

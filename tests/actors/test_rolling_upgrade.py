@@ -15,7 +15,8 @@ import pytest
 from antistrophe import RetryPolicy, SagaOrchestrator, SagaStatus, Settings, UnreadableEntryError
 from antistrophe.storage.postgres_schema import POSTGRES_MIGRATIONS
 from tests.actors.planting import VARIABLE
-from tests.actors.staging import Stage, pid_of, signal_to, wait_for_status
+from tests.actors.staging import Stage, pid_of, wait_for_status
+from tests.killing import signal_to
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -31,7 +31,7 @@ from antistrophe.linux.process import identity_of, is_alive
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen
 from tests.actors.steps_act import Played
-from tests.chaos.killing import kill_all
+from tests.killing import kill_all
 from tests.waiting import until
 
 ONCE = RetryPolicy(max_attempts=1)

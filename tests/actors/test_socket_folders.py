@@ -14,9 +14,9 @@ from antistrophe.errors import SystemUnavailableError
 from antistrophe.launcher.control_protocol import CONTROL_NAME
 from antistrophe.settings import Settings
 from antistrophe.transport.sockets import existing_socket_folder
-from tests.actors.attaching import Opener, answers, attachments, kill
+from tests.actors.attaching import Opener, answers, attachments
 from tests.actors.staging import Stage
-from tests.chaos.killing import kill_all
+from tests.killing import kill_all, signal_to
 from tests.waiting import until
 
 
@@ -116,10 +116,10 @@ def test_sagas_go_on_when_the_user_logs_out(tmp_path: Path, home: Path, runtime:
 
 def test_the_error_names_the_process_that_holds_the_home_and_does_not_answer(home: Path, attach: Opener) -> None:
     _, system = attach()
-    kill(system.launcher_pid, signal.SIGSTOP)
+    signal_to(system.launcher_pid, signal.SIGSTOP)
     try:
         shutil.rmtree(Path(system.supervisor).parent)
         with pytest.raises(SystemUnavailableError, match=rf"holds the home.*\(process {system.launcher_pid}\)"):
             attach(Settings(open_timeout_s=10.0))
     finally:
-        kill(system.launcher_pid, signal.SIGCONT)
+        signal_to(system.launcher_pid, signal.SIGCONT)

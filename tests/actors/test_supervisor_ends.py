@@ -11,10 +11,10 @@ import pytest
 from antistrophe import RetryPolicy, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.launcher.incarnation import ASK_S, QUESTIONS
 from antistrophe.linux.process import identity_of, is_alive
-from antistrophe.linux.termination import processes_of_home
-from tests.actors.attaching import answers, attachments, kill
-from tests.actors.staging import Stage, outcome, pid_of, signal_to, wait_for_status
+from tests.actors.attaching import answers, attachments
+from tests.actors.staging import Stage, outcome, pid_of, running, wait_for_status
 from tests.actors.steps_act import Played
+from tests.killing import signal_to
 from tests.waiting import until
 
 AGAIN_S = 8.0
@@ -24,9 +24,7 @@ AGAIN_S = 8.0
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[SagaOrchestrator]:
     home = tmp_path / "home"
-    with SagaOrchestrator(home, settings=Settings(drain_s=0.3)) as orchestrator:
-        yield orchestrator
-    assert processes_of_home(home) == []
+    yield from running(home, Settings(drain_s=0.3))
 
 
 def terminate(system: SagaOrchestrator, role: str) -> None:
@@ -81,7 +79,7 @@ def test_a_supervisor_that_lives_but_does_not_answer_is_ended(tmp_path: Path) ->
     home = tmp_path / "home"
     with attachments(home) as attach:
         attachment, before = attach()
-        kill(before.supervisor_pid, signal.SIGSTOP)
+        signal_to(before.supervisor_pid, signal.SIGSTOP)
         until(lambda: not attachment.is_current(before), "the end of the one that is deaf", 3 * QUESTIONS * ASK_S)
         after = attachment.wait_ready(20.0)
         assert after.launcher_pid == before.launcher_pid

@@ -15,9 +15,9 @@ import pytest
 
 from antistrophe import AlreadyExecutingError, SagaDefinition, SagaExistsError, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.client import held_sagas
-from antistrophe.linux.termination import processes_of_home
-from tests.actors.staging import Stage, pid_of, seen, signal_to
+from tests.actors.staging import Stage, pid_of, seen
 from tests.actors.steps_act import Played
+from tests.killing import await_end, signal_to
 from tests.waiting import until
 
 SETTINGS = Settings(drain_s=0.2)
@@ -61,7 +61,7 @@ def run(home: Path, stage: Stage, tmp_path: Path) -> Iterator[Callable[..., subp
     for program in programs:
         program.kill()
         program.communicate()
-    until(lambda: not processes_of_home(home), "the end of the system")
+    await_end(home)
 
 
 def same(stage: Stage, saga_id: str, *moves: str) -> SagaDefinition:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from antistrophe import SagaDefinition, SagaOrchestrator, Settings, StepTimeoutE
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.tracing import TraceExport
 from tests.actors.steps_trace import hang, tell, wait_for
+from tests.killing import kill_all
 from tests.waiting import until
 
 TRACE, SPAN = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
@@ -58,9 +56,7 @@ def test_a_saga_whose_whole_system_was_killed_is_one_trace_with_each_attempt_onc
             handle = orchestrator.start(saga)
             until(lambda: told.exists() and told.read_text(), "the second step")
             killed = processes_of_home(orchestrator.home)
-            for pid in killed:
-                with contextlib.suppress(ProcessLookupError):  # the death of another has taken it along
-                    os.kill(pid, signal.SIGKILL)
+            kill_all(orchestrator.home)
             assert before.export(), "a saga that has not ended has no spans yet, and a system that is down is no error"
         gate.touch()
         with TraceExport(orchestrator.home, memory):

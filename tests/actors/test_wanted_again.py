@@ -14,8 +14,9 @@ from antistrophe import SagaOrchestrator, SagaStatus, Settings
 from antistrophe.launcher.control_protocol import Ready, Stopping
 from antistrophe.launcher.probe import probe
 from antistrophe.linux.termination import processes_of_home
-from tests.actors.staging import Stage, pid_of, seen, signal_to
+from tests.actors.staging import Stage, pid_of, seen
 from tests.actors.steps_act import Played
+from tests.killing import signal_to
 from tests.waiting import until
 
 LONG = Settings(drain_s=600.0)

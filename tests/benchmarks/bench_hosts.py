@@ -27,7 +27,7 @@ from tests.benchmarks.bench_sagas import PATIENCE_S, Column, Figures, compare, u
 from tests.benchmarks.measuring import Sample, clean_up_on_sigterm, conditions, cpu_of, median, sample_of
 from tests.benchmarks.peer_column import Peer, PeerUnavailableError
 from tests.benchmarks.steps_of_benchmarks import saga_of_three
-from tests.chaos.killing import kill_all
+from tests.killing import kill_all
 from tests.postgres_cluster import DURABLE, PostgresCluster
 from tests.waiting import until
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from antistrophe import SagaDefinition, SagaOrchestrator
 from antistrophe.actors.step.attempt_file import AttemptId, read_attempt_file
-from antistrophe.linux.process import identity_of, send_signal
-from antistrophe.linux.termination import processes_of_home
 from antistrophe.saga.entries import Action
 from tests.actors.staging import Stage, seen
 from tests.chaos.oracle import Tally, check
+from tests.killing import kill
 from tests.waiting import until
 
 ROLES = ("launcher", "admin", "logger", "supervisor", "registry", "saga", "step")
@@ -30,17 +28,6 @@ def kill_role(orchestrator: SagaOrchestrator, role: str, draw: random.Random) ->
         return bool(records) and kill(draw.choice(records).pid)
 
     until(killed, f"a {role} to kill", UP_AGAIN_S)
-
-
-def kill(pid: int) -> bool:
-    """kill -9; False where there was nobody left to kill."""
-    process = identity_of(pid)
-    return process is not None and send_signal(process, signal.SIGKILL)
-
-
-def kill_all(home: Path) -> int:
-    """kill -9 of everything of that home in one go, with no order among them. Answers with how many there were."""
-    return sum(kill(pid) for pid in processes_of_home(home))
 
 
 def wait_for_lines(stage: Stage, lines: int, draw: random.Random) -> None:

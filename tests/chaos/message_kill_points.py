@@ -19,6 +19,7 @@ from antistrophe.actors.step.step import StepActor
 from antistrophe.actors.supervisor.supervisor import SupervisorActor
 from antistrophe.linux.process import ProcessIdentity, identity_of, is_alive, parent_of, send_signal
 from antistrophe.linux.termination import processes_of_home
+from tests.killing import kill
 
 FOLDER = "ANTISTROPHE_TEST_KILL_AT_MESSAGE"
 TARGETS = ("launcher", "supervisor", "saga", "registry", "step", "everything")
@@ -151,9 +152,7 @@ class KillPlan:
         if target == "launcher":
             others = [pid for pid in others if parent_of(pid) not in (*others, me)]
         for pid in others:
-            identity = identity_of(pid)
-            if identity is not None:
-                send_signal(identity, signal.SIGKILL)
+            kill(pid)
         if target == "everything":
             os.kill(me, signal.SIGKILL)
         _die_of_it()

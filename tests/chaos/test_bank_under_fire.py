@@ -25,10 +25,10 @@ from docs.examples.transfers.saga import account_name
 from tests.actors.staging import seen
 from tests.chaos import losses
 from tests.chaos.disks import fill, limit_files
-from tests.chaos.killing import kill
 from tests.chaos.roles import roles_of
 from tests.chaos.rounds import LONG
 from tests.chaos.teller import ACCOUNTS, OPENING_BALANCE, SETTINGS
+from tests.killing import kill
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 4

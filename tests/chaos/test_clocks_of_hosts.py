@@ -18,7 +18,7 @@ import pytest
 
 from antistrophe import RetryPolicy, SagaOrchestrator, SagaStatus, Settings
 from tests.actors.staging import Stage, seen, wait_for_status
-from tests.chaos.killing import kill_all
+from tests.killing import kill_all
 from tests.waiting import until
 
 LEASE_S = 2.0

@@ -19,9 +19,10 @@ from antistrophe.linux.process import identity_of, is_alive
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, pid_of, seen
 from tests.chaos.disks import fill, limit_files
-from tests.chaos.killing import kill, kill_all, settle, written_outcomes
+from tests.chaos.killing import settle, written_outcomes
 from tests.chaos.rounds import LONG
 from tests.chaos.sample_sagas import saga_of, sagas_of
+from tests.killing import kill, kill_all
 from tests.waiting import until
 
 SETTINGS = Settings(drain_s=0.5, max_step_processes=4)

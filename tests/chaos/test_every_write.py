@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus, Settings
-from antistrophe.linux.termination import processes_of_home
-from tests.actors.staging import Stage, seen
+from tests.actors.staging import Stage, running, seen
 from tests.chaos.oracle import Tally, check
 from tests.chaos.rounds import LIMIT_S, LONG
 from tests.chaos.sample_sagas import ONCE, saga_of
@@ -43,9 +42,7 @@ def plan(injected: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kil
 @pytest.fixture
 def system(plan: KillPlan, tmp_path: Path) -> Iterator[SagaOrchestrator]:
     settings = Settings(drain_s=0.3, max_restarts=1000, restart_window_s=0.1, max_step_processes=4)
-    with SagaOrchestrator(tmp_path / "home", settings=settings) as orchestrator:
-        yield orchestrator
-    assert processes_of_home(tmp_path / "home") == []
+    yield from running(tmp_path / "home", settings)
 
 
 def run(system: SagaOrchestrator, saga: SagaDefinition) -> SagaStatus:

@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 
 from antistrophe import AntistropheError, SagaOrchestrator, Settings
-from antistrophe.linux.process import identity_of, send_signal
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage
 from tests.chaos.starting import Starter, tally_at_the_end
+from tests.killing import kill
 from tests.tcp_proxy import TcpProxy
 
 FOR_S = float(os.environ.get("ANTISTROPHE_HOSTS_S", "5"))
@@ -47,8 +47,7 @@ class Host:
 
     def signal(self, number: int, pids: list[int]) -> None:
         for pid in pids:
-            if (process := identity_of(pid)) is not None:
-                send_signal(process, number)
+            kill(pid, number)
 
     def pids_of(self, role: str) -> list[int]:
         with contextlib.suppress(AntistropheError, TimeoutError):

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings
-from tests.actors.staging import Stage, pid_of, seen, signal_to
-from tests.chaos.killing import kill, kill_all, settle, spin, written_outcomes
+from tests.actors.staging import Stage, pid_of, seen
+from tests.chaos.killing import settle, spin, written_outcomes
 from tests.chaos.rounds import LONG, SAGAS
 from tests.chaos.sample_sagas import sagas_of
+from tests.killing import kill, kill_all, signal_to
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]

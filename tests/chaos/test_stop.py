@@ -17,9 +17,9 @@ from antistrophe.launcher.control_protocol import Stopping
 from antistrophe.launcher.probe import probe
 from antistrophe.linux.process import identity_of
 from antistrophe.linux.termination import processes_of_home
-from tests.actors.staging import Stage, pid_of, seen, signal_to
-from tests.chaos.killing import kill
+from tests.actors.staging import Stage, pid_of, seen
 from tests.chaos.rounds import LONG
+from tests.killing import await_end, kill, signal_to
 from tests.waiting import until
 
 QUICK = Settings(drain_s=0.2)
@@ -114,7 +114,7 @@ def test_a_system_ends_with_its_application_however_that_ends(ending: str, tmp_p
         check=False,
     )
     assert (done.returncode == 0) is (ending == "return"), done.stderr.decode()
-    until(lambda: not processes_of_home(tmp_path / "home"), "the end of the system", 30.0)
+    await_end(tmp_path / "home")
     with SagaOrchestrator(tmp_path / "home", settings=QUICK) as again:
         again.wait_idle(30.0)
         assert seen(again, "hung").status is SagaStatus.COMPENSATED

@@ -11,11 +11,12 @@ import pytest
 from antistrophe import SagaOrchestrator, Settings
 from antistrophe.journal import SqliteJournal, journal_path
 from tests.actors.staging import Stage
-from tests.chaos.killing import kill_all, settle, spin
+from tests.chaos.killing import settle, spin
 from tests.chaos.rounds import LONG, SAGAS
 from tests.chaos.sample_sagas import sagas_of
 from tests.chaos.test_kill_all import Application
 from tests.contract.journal_sagas import accepted, append
+from tests.killing import kill_all
 from tests.waiting import until
 
 TEARS = 12 if LONG else 3

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from antistrophe.actors.supervisor.thespian_children import child_process
 from antistrophe.linux import process, termination
 from antistrophe.transport.sockets import existing_socket_folder, socket_folder
 from antistrophe.transport.system_base import UnixSystemBase
+from tests.killing import await_end
 
 ROOT = Path(__file__).parents[2]
 SEARCH_PATH = os.pathsep.join([str(Path(process.__file__).parents[1]), str(ROOT)])  # the very code under test
@@ -193,7 +194,7 @@ class System:
         assert self.launcher.stdin is not None
         self.launcher.stdin.close()
         assert self.launcher.wait(WAIT_S) == 0
-        until(lambda: termination.processes_of_home(self.home) == [])
+        await_end(self.home)
 
     def close(self) -> None:
         self.launcher.kill()
@@ -213,14 +214,6 @@ def attached(system: System) -> Iterator[ActorSystem]:
         yield actor_system
     finally:
         actor_system._systemBase.close()
-
-
-def until(condition: Callable[[], object], *, deadline_s: float = WAIT_S) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
-        time.sleep(0.005)
 
 
 def heard(actor_system: ActorSystem, player: ActorAddress, count: int) -> list[Any]:

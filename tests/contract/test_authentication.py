@@ -12,8 +12,8 @@ from antistrophe.transport import authentication
 from antistrophe.transport.address import path_of
 from antistrophe.transport.drop_counters import FROM_OUTSIDERS
 from antistrophe.transport.transport import UnixTransport
-from tests.contract.base_system import until
 from tests.contract.ends import ends_in, receive, send, settle
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_an_outsider_may_ask_and_say_nothing_else(tmp_path: Path, monkeypatch: p
             settle(outsider)
         send(outsider, receiver, messages.ListProcesses("question"))
         assert receive(receiver) == messages.ListProcesses("question")
-        until(lambda: counted(receiver) == {FROM_OUTSIDERS: 1})
+        until(lambda: counted(receiver) == {FROM_OUTSIDERS: 1}, "the refusal")
         assert path_of(receiver.myAddress) is not None
 
 

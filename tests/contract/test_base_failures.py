@@ -18,7 +18,9 @@ from antistrophe.linux import process, termination
 from antistrophe.linux.process import ProcessIdentity
 from antistrophe.transport.address import address_of, path_of
 from antistrophe.transport.system_base import admin_and_logger
-from tests.contract.base_system import ROOT, SEARCH_PATH, WAIT_S, Player, System, attached, heard, until
+from tests.contract.base_system import ROOT, SEARCH_PATH, WAIT_S, Player, System, attached, heard
+from tests.killing import await_end
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -102,10 +104,10 @@ def test_a_parent_learns_of_a_child_that_died_before_it_reported(
 def test_a_child_s_children_die_with_it(actor_system: ActorSystem, player: ActorAddress, system: System) -> None:
     child = actor_system.ask(player, ("child",), WAIT_S)
     actor_system.tell(player, ("tell", 0, ("child",)))
-    until(lambda: len(process.children_of(child)) == 1)
+    until(lambda: len(process.children_of(child)) == 1, "a child of the child")
     (grandchild,) = process.children_of(child)
     os.kill(child, signal.SIGKILL)
-    until(lambda: process.identity_of(grandchild) is None)
+    until(lambda: process.identity_of(grandchild) is None, "the end of the grandchild")
     assert actor_system.ask(player, ("echo", "unharmed"), WAIT_S) == "unharmed"
 
 
@@ -130,7 +132,7 @@ def grown(actor_system: ActorSystem, player: ActorAddress, system: System) -> li
     """A system with actors three deep; its processes besides the launcher."""
     child = actor_system.ask(player, ("child",), WAIT_S)
     actor_system.tell(player, ("tell", 0, ("child",)))
-    until(lambda: len(process.children_of(child)) == 1)
+    until(lambda: len(process.children_of(child)) == 1, "a child of the child")
     # Who speaks has been told to die with its parent; who was only just forked has not.
     actor_system.tell(player, ("tell", 0, ("tell", 0, ("forward", player, ("hear", "born")))))
     assert heard(actor_system, player, 1) == ["born"]
@@ -144,7 +146,7 @@ def test_the_death_of_the_launcher_takes_everything(
 ) -> None:
     grown(actor_system, player, system)
     system.launcher.kill()
-    until(lambda: termination.processes_of_home(system.home) == [], deadline_s=15)
+    await_end(system.home)
 
 
 def test_a_stopped_tree_dies_with_the_launcher_too(
@@ -153,7 +155,7 @@ def test_a_stopped_tree_dies_with_the_launcher_too(
     for pid in grown(actor_system, player, system):
         os.kill(pid, signal.SIGSTOP)
     system.launcher.kill()
-    until(lambda: termination.processes_of_home(system.home) == [], deadline_s=15)
+    await_end(system.home)
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4])
@@ -162,9 +164,9 @@ def test_a_launcher_that_dies_while_it_starts_leaves_nothing(tmp_path: Path, aft
     arguments = [sys.executable, "-m", "tests.contract.base_system", str(tmp_path)]
     with subprocess.Popen(arguments, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as launcher:
         end = time.monotonic() + after_s
-        until(lambda: time.monotonic() >= end)
+        until(lambda: time.monotonic() >= end, "the moment to die")
         launcher.kill()
-    until(lambda: termination.processes_of_home(tmp_path) == [], deadline_s=15)
+    await_end(tmp_path)
 
 
 def test_the_death_of_the_admin_takes_all_but_the_launcher_who_sees_it(
@@ -180,8 +182,8 @@ def test_the_death_of_the_admin_takes_all_but_the_launcher_who_sees_it(
         assert process.wait_readable(pidfd, 15)
     finally:
         os.close(pidfd)
-    until(lambda: termination.processes_of_home(system.home) == [system.launcher.pid], deadline_s=15)
-    until(lambda: admin_and_logger(system.folder) == (None, None), deadline_s=15)
+    until(lambda: termination.processes_of_home(system.home) == [system.launcher.pid], "the end of the others")
+    until(lambda: admin_and_logger(system.folder) == (None, None), "what the launcher sees")
 
 
 def test_the_death_of_the_logger_ends_the_admin_and_so_everything(
@@ -192,7 +194,7 @@ def test_the_death_of_the_logger_ends_the_admin_and_so_everything(
     assert logger is not None
     assert process.parent_of(logger.pid) == admin_of(system).pid
     process.send_signal(logger, signal.SIGKILL)
-    until(lambda: termination.processes_of_home(system.home) == [system.launcher.pid], deadline_s=15)
+    until(lambda: termination.processes_of_home(system.home) == [system.launcher.pid], "the end of the others")
 
 
 def test_the_launcher_leaves_no_zombie_behind_at_the_start(system: System) -> None:
@@ -206,7 +208,7 @@ def test_the_launcher_leaves_no_zombie_behind_at_the_start(system: System) -> No
 def test_asking_the_dead_is_answered_at_once(actor_system: ActorSystem, player: ActorAddress) -> None:
     pid, _ = actor_system.ask(player, ("pid",), WAIT_S)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: process.identity_of(pid) is None)
+    until(lambda: process.identity_of(pid) is None, "the death")
     for address in (player, address_of("/nowhere/at/all")):
         asked = time.monotonic()
         assert actor_system.ask(address, ("echo", 1), WAIT_S) is None
@@ -233,7 +235,7 @@ def test_a_killed_application_harms_nobody(actor_system: ActorSystem, player: Ac
     assert Path(path).exists()
     actor_system.tell(player, ("forward", address_of(path), "read me", 1000))
     assert actor_system.ask(player, ("echo", "unharmed"), WAIT_S) == "unharmed"
-    until(lambda: not Path(path).exists())
+    until(lambda: not Path(path).exists(), "the end of the socket")
     assert actor_system.ask(player, ("descriptors",), WAIT_S) < 40
 
 
@@ -243,7 +245,7 @@ def test_a_peer_that_does_not_read_holds_up_nobody_else(
 ) -> None:
     deaf = actor_system.ask(player, ("child",), WAIT_S)
     listening = actor_system.createActor(Player)
-    until(lambda: actor_system.ask(player, ("echo", 0), WAIT_S) == 0)
+    until(lambda: actor_system.ask(player, ("echo", 0), WAIT_S) == 0, "an answer")
     os.kill(deaf, signal.SIGSTOP)
     for _ in range(1500):
         actor_system.tell(player, ("tell", 0, ("hear", b"x" * size)))

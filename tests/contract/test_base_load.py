@@ -22,8 +22,8 @@ from antistrophe.transport.connection import framed
 from antistrophe.transport.drop_counters import REFUSED
 from antistrophe.transport.mailbox import Backlog, Mailbox
 from antistrophe.transport.transport import UnixTransport
-from tests.contract.base_system import until
 from tests.contract.ends import ends_in, receive, send, settle
+from tests.waiting import until
 
 LARGE = "x" * 1_000_000  # more than the kernel takes at once
 
@@ -67,7 +67,7 @@ def test_a_single_message_goes_whatever_its_size(
     outcome = send(sender, receiver, LARGE)
     threading.Thread(target=lambda: settle(sender, 20.0)).start()
     assert receive(receiver) == LARGE
-    until(lambda: bool(outcome))
+    until(lambda: bool(outcome), "an outcome")
 
 
 def test_an_application_is_told_that_the_system_does_not_read(make: Callable[[], UnixTransport]) -> None:
@@ -152,7 +152,7 @@ def test_callers_of_a_system_that_stands_still_are_told_and_those_who_wait_are_s
         patient = threading.Thread(target=lambda: done.append(orchestrator.execute(sagas[0])))
         try:
             patient.start()
-            until(lambda: mailbox._backlog.requests == 1)
+            until(lambda: mailbox._backlog.requests == 1, "a request that waits")
             with pytest.raises(OverloadedError, match="does not read"):
                 orchestrator.start(sagas[1])
         finally:

@@ -18,8 +18,8 @@ from antistrophe.transport.codec import pack_message
 from antistrophe.transport.connection import framed, preamble
 from antistrophe.transport.drop_counters import MALFORMED, OTHER_USERS
 from antistrophe.transport.transport import UnixTransport
-from tests.contract.base_system import until
 from tests.contract.ends import ends_in, receive, send, settle
+from tests.waiting import until
 
 NOBODY = 65_534
 HELLO = preamble("/nobody") + framed(pack_message("hello"))
@@ -116,7 +116,7 @@ def test_strangers_are_known_by_their_uid(make: Callable[[], UnixTransport], mon
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.connect(path_of(receiver.myAddress) or "")
         monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
-        until(lambda: looked(receiver).counts[OTHER_USERS] == 2)
+        until(lambda: looked(receiver).counts[OTHER_USERS] == 2, "both refusals")
 
 
 def test_malformed_frames_are_counted_and_those_behind_them_arrive(

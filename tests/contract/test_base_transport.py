@@ -28,8 +28,9 @@ from antistrophe.transport.child_processes import Addresses
 from antistrophe.transport.mailbox import Mailbox
 from antistrophe.transport.poller import Poller
 from antistrophe.transport.transport import UnixTransport
-from tests.contract.base_system import SEARCH_PATH, WAIT_S, until
+from tests.contract.base_system import SEARCH_PATH, WAIT_S
 from tests.contract.ends import ends_in, receive, send, settle
+from tests.waiting import until
 
 LARGE = b"x" * 1_000_000  # more than the kernel takes at once
 
@@ -113,7 +114,7 @@ def test_what_has_waited_too_long_fails_and_the_rest_arrives_whole(
     sender, deaf = make(), make()
     impatient = send(sender, deaf, LARGE, maxPeriod=timedelta(seconds=0.05))
     patient = send(sender, deaf, "patience")
-    until(lambda: settle(sender, 0.01) == 0)
+    until(lambda: settle(sender, 0.01) == 0, "all to be sent")
     assert (impatient, patient) == ([SendStatus.Failed], [SendStatus.Sent])
     assert receive(deaf) == "patience"
 
@@ -252,7 +253,7 @@ def test_a_process_that_is_forked_twice_waits_for_its_adoption_and_dies_with_the
         assert starter.stdout.readline() == "moved in\n"
         assert process.parent_of(admin.pid) == starter.pid
         starter.send_signal(signal.SIGKILL)
-    until(lambda: not process.is_alive(admin))
+    until(lambda: not process.is_alive(admin), "the death of the Admin")
     assert termination.processes_of_home(tmp_path) == []
 
 

@@ -15,6 +15,7 @@ from antistrophe.eventstore import subscription as waiting
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore
 from antistrophe.eventstore.subscription import Subscription
+from tests.waiting import until
 
 DEADLINE_S = 20.0
 
@@ -57,7 +58,7 @@ class Reader:
             self.problems.append(error)
 
     def has_seen(self, count: int) -> None:
-        wait_for(lambda: len(self.seen) >= count or bool(self.problems))
+        until(lambda: len(self.seen) >= count or self.problems, f"{count} events")
         assert self.problems == []
 
     def ended(self) -> list[int]:
@@ -65,13 +66,6 @@ class Reader:
         assert not self.thread.is_alive()
         assert self.problems == []
         return self.seen
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.001)
 
 
 def test_what_is_there_comes_first_and_then_what_is_new(store: EventStore) -> None:
@@ -111,7 +105,7 @@ def test_of_several_threads_on_one_subscription_each_event_goes_to_one(store: Ev
     readers = [Reader(subscription) for _ in range(4)]
     for _ in range(100):
         store.append("s", counted(1, 3))
-    wait_for(lambda: sum(len(reader.seen) for reader in readers) == 300)
+    until(lambda: sum(len(reader.seen) for reader in readers) == 300, "all to be seen")
     subscription.close()
     parts = [reader.ended() for reader in readers]
     assert sorted(position for part in parts for position in part) == list(range(1, 301))
@@ -179,7 +173,7 @@ def test_a_poll_waits_as_long_as_it_was_told_to(store: EventStore) -> None:
         assert subscription.poll(timeout_s) is None
         assert timeout_s <= time.monotonic() - begun < timeout_s + 5
     reader = Reader(subscription)
-    wait_for(subscription._reader.locked)
+    until(subscription._reader.locked, "the reader")
     assert subscription.poll(0.01) is None  # another thread waits as the reader
     subscription.close()
     assert reader.ended() == []

@@ -11,38 +11,18 @@ from typing import Any, ClassVar
 import pytest
 
 from antistrophe.definition.calling import build_step
-from antistrophe.definition.context import StepContext
 from antistrophe.definition.spec import ResourceLimits, RetryPolicy, StepSpec
 from antistrophe.definition.step import SagaStep, step
 from antistrophe.definition.step_options import step_spec
 from antistrophe.errors import InvalidStepError
 from antistrophe.serialization.payload import pack_payload, unpack_payload
-
-
-@dataclass(frozen=True)
-class Debit(SagaStep):
-    account: str
-    amount: int
-
-    def execute(self, ctx: StepContext) -> Any:
-        return ("execute", self.amount, ctx)
-
-    def compensate(self, ctx: StepContext) -> Any:
-        return ("compensate", self.amount, ctx)
-
-
-def variant(base: type[SagaStep] = Debit, **attributes: Any) -> SagaStep:
-    """Debit("A", 1) with these attributes on the instance; they count like attributes of the class."""
-    made: Any = base("A", 1)  # type: ignore[call-arg]
-    for name, value in attributes.items():
-        object.__setattr__(made, name, value)
-    return made  # type: ignore[no-any-return]
+from tests.core.definition_kit import Debit, variant
 
 
 def test_defaults() -> None:
     assert step_spec(Debit("A", 1)) == StepSpec(
         name="Debit",
-        class_ref=f"{__name__}:Debit",
+        class_ref="tests.core.definition_kit:Debit",
         input=pack_payload({"account": "A", "amount": 1}),
         timeout_s=30.0,
         kill_grace_s=5.0,

@@ -18,27 +18,7 @@ from antistrophe.definition.step import SagaStep
 from antistrophe.definition.step_options import step_spec
 from antistrophe.errors import InvalidStepError, NotSerializableError, UnreadableDataError
 from antistrophe.serialization.payload import pack_payload, unpack_payload
-
-
-@dataclass(frozen=True)
-class Debit(SagaStep):
-    account: str
-    amount: int
-
-    def execute(self, ctx: StepContext) -> Any:
-        return ("execute", self.amount, ctx)
-
-    def compensate(self, ctx: StepContext) -> Any:
-        return ("compensate", self.amount, ctx)
-
-
-def variant(base: type[SagaStep] = Debit, **attributes: Any) -> SagaStep:
-    """Debit("A", 1) with these attributes on the instance; they count like attributes of the class."""
-    step: Any = base("A", 1)  # type: ignore[call-arg]
-    for name, value in attributes.items():
-        object.__setattr__(step, name, value)
-    return step  # type: ignore[no-any-return]
-
+from tests.core.definition_kit import Debit, variant
 
 # --- classes of every kind ----------------------------------------------------------------------------------------
 

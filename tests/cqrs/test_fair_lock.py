@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from antistrophe.cqrs.fair_lock import FairLock
-from tests.cqrs.waiting import await_true
+from tests.waiting import until
 
 
 def test_who_comes_first_goes_before_those_who_have_waited_longer() -> None:
@@ -27,7 +27,7 @@ def test_who_comes_first_goes_before_those_who_have_waited_longer() -> None:
     with turn.last():
         for number, thread in enumerate(threads, 1):
             thread.start()
-            await_true(lambda number=number: len(turn._free._waiters) == number, "a waiter")  # type: ignore[misc,attr-defined]
+            until(lambda number=number: len(turn._free._waiters) == number, "a waiter")  # type: ignore[misc,attr-defined]
     for thread in threads:
         thread.join(30)
     assert sorted(order[:2]) == ["c", "d"]

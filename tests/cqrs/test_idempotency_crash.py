@@ -24,8 +24,8 @@ from antistrophe.eventstore.store import EventStore
 from antistrophe.linux.process import boot_id
 from antistrophe.storage.opening import open_database
 from tests.cqrs.shop import CreateUser, UserCreated
-from tests.cqrs.waiting import await_true
 from tests.house.tree import ROOT
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
 
@@ -54,7 +54,7 @@ class Dispatchers:
         return [line[1:] for line in lines if line[0] == word]
 
     def await_lines(self, word: str, count: int) -> None:
-        await_true(lambda: len(self.lines(word)) >= count, f"{count} times {word!r}")
+        until(lambda: len(self.lines(word)) >= count, f"{count} times {word!r}")
 
     def has_come_to(self, process: subprocess.Popen[bytes], word: str, count: int) -> bool:
         """Whether there are so many of those lines, or will never be."""
@@ -231,13 +231,13 @@ def test_a_claim_is_renewed_while_its_handler_runs(tmp_path: Path, monkeypatch: 
         @bus.handles(CreateUser)
         def create(command: CreateUser) -> list[UserCreated]:
             first = renewed_at()
-            await_true(lambda: renewed_at() > first, "the claim is renewed")
+            until(lambda: renewed_at() > first, "the claim is renewed")
             second = renewed_at()
-            await_true(lambda: renewed_at() > second, "and again")
+            until(lambda: renewed_at() > second, "and again")
             return [UserCreated(command.name)]
 
         assert bus.dispatch(CreateUser("key"), "key") == [UserCreated("key")]
-        await_true(lambda: "antistrophe-claims" not in {each.name for each in threading.enumerate()}, "nobody renews")
+        until(lambda: "antistrophe-claims" not in {each.name for each in threading.enumerate()}, "nobody renews")
         assert bus.dispatch(CreateUser("other"), "other") == [UserCreated("other")]
 
 
@@ -263,7 +263,7 @@ def test_wherever_a_process_is_killed_each_key_is_stored_once(dispatchers: Dispa
         word, more = draw.choice(["asks", "began", "ended", "answered"]), draw.randrange(1, 12)
         seen = len(dispatchers.lines(word))
         process = dispatchers.start("quick", *keys)
-        await_true(partial(dispatchers.has_come_to, process, word, seen + more), f"{more} times {word!r}")
+        until(partial(dispatchers.has_come_to, process, word, seen + more), f"{more} times {word!r}")
         kill(process)
         killed += process.returncode == -signal.SIGKILL
     assert killed >= 3

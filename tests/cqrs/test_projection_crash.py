@@ -19,8 +19,8 @@ from antistrophe.serialization.payload import unpack_payload
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database
 from tests.cqrs.totals import SavedTotals, SqlTotals, pay
-from tests.cqrs.waiting import await_true
 from tests.house.tree import ROOT
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)  # starts many processes, on a machine that may be busy
 
@@ -77,7 +77,7 @@ def test_wherever_a_follower_is_killed_each_event_counts_once(file: Path, kind: 
             with projector(file, kind):
                 before = column(0, database)
                 aim = before + draw.randrange(0, max(1, store.head() - before))
-                await_true(partial(is_beyond, position_in, database, aim), f"progress in life {life}")
+                until(partial(is_beyond, position_in, database, aim), f"progress in life {life}")
             assert in_file(kind, database) == list(range(1, column(0, database) + 1))
         database.close()
         with ProjectionRegistry(store) as registry:
@@ -98,7 +98,7 @@ def test_wherever_a_rebuild_is_killed_what_answers_is_whole(file: Path, kind: An
             number = draw.choice([1, 2]) if kind is SqlTotals else 1  # after one was finished, or only begun
             with projector(file, kind, "rebuild"):
                 aim = column(number, database) + draw.randrange(0, 2)
-                await_true(partial(is_beyond, partial(column, number), database, aim), f"a rebuild in life {life}")
+                until(partial(is_beyond, partial(column, number), database, aim), f"a rebuild in life {life}")
             position = column(0, database)
             assert position in (0, 3_000)
             assert in_file(kind, database) == list(range(1, position + 1))
@@ -128,7 +128,7 @@ def test_processes_that_share_tables_take_in_each_event_once(file: Path) -> None
                     for _ in range(100):
                         pay(store, 10)
                 database = open_database(file, read_only=True)
-                await_true(partial(is_beyond, partial(column, 0), database, 2_499), "the last event")
+                until(partial(is_beyond, partial(column, 0), database, 2_499), "the last event")
                 database.close()
             registry.start_subscription()
             registry.wait_for("totals", 2_500, 30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,9 @@ from antistrophe.eventstore.store import EventStore
 from antistrophe.eventstore.versions import VersionRegistry
 from tests.cqrs.totals import KINDS, MemoryTotals, SavedTotals, SqlTotals, pay
 from tests.cqrs.user_versions import UserV1
-from tests.cqrs.waiting import await_true
+from tests.waiting import until
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-@pytest.fixture(params=["file", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
-    """Where the store is."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_store_url"))
-    return tmp_path / "events.db"
-
-
-@pytest.fixture
-def store(place: str | Path) -> Iterator[EventStore]:
-    with EventStore(place) as opened:
-        yield opened
-
-
-@pytest.fixture
-def registry(store: EventStore) -> Iterator[ProjectionRegistry]:
-    with ProjectionRegistry(store, checkpoint_s=0.01) as opened:
-        yield opened
 
 
 def failing(kind: Any, position: int, error: BaseException, *, mended: list[bool]) -> Any:
@@ -72,7 +51,7 @@ def test_one_that_fails_is_marked_and_stops_alone(
     pay(store, 100)
     registry.start_subscription()
     pay(store, 100)
-    await_true(lambda: failed(registry, "fails"), "the failure")
+    until(lambda: failed(registry, "fails"), "the failure")
     position = pay(store, 100)
     for name in ("fine", "also fine"):
         registry.wait_for(name, position, 30)
@@ -115,7 +94,7 @@ def test_a_rebuild_mends_it_and_it_follows_again(registry: ProjectionRegistry, s
     registry.register("fails", failing(kind, 5, LookupError("lost"), mended=mended))
     registry.start_subscription()
     pay(store, 10)
-    await_true(lambda: failed(registry, "fails"), "the failure")
+    until(lambda: failed(registry, "fails"), "the failure")
     registry.start_subscription()  # does not try the culprit again by itself
     assert registry.get_metadata("fails").position == 4
     with pytest.raises(CqrsError):
@@ -136,7 +115,7 @@ def test_half_of_an_event_is_never_kept(store: EventStore, kind: Any) -> None:
             registry.start_subscription()
             if not mended:
                 pay(store, 10)
-                await_true(lambda registry=registry: failed(registry, "fails"), "the failure")  # type: ignore[misc]
+                until(lambda registry=registry: failed(registry, "fails"), "the failure")  # type: ignore[misc]
             else:
                 registry.wait_for("fails", 10, 30)
                 assert registry.get("fails").positions() == list(range(1, 11))
@@ -160,7 +139,7 @@ def test_an_event_that_can_not_be_read_stops_those_that_come_to_it(
     with EventStore(place, versions=versions) as strict, ProjectionRegistry(strict) as registry:
         registry.register("totals", kind)
         registry.start_subscription()
-        await_true(lambda: failed(registry, "totals"), "the failure")
+        until(lambda: failed(registry, "totals"), "the failure")
         assert "broken of event type 'versions.user'" in str(registry.get_metadata("totals").failed)
         assert registry.get_metadata("totals").position == 3
         assert registry.get("totals").positions() == [1, 2, 3]
@@ -179,7 +158,7 @@ def test_a_state_that_can_not_be_saved_is_a_failure(registry: ProjectionRegistry
     registry.register("odd", Odd)
     registry.start_subscription()
     pay(store, 1)
-    await_true(lambda: failed(registry, "odd"), "the failure")
+    until(lambda: failed(registry, "odd"), "the failure")
     assert "NotSerializableError: the state of the projection['self']" in str(registry.get_metadata("odd").failed)
 
 

@@ -17,7 +17,7 @@ from antistrophe.eventstore.postgres import PostgresEvents
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.storage.postgres_schema import PROJECTIONS
 from tests.cqrs.totals import SavedTotals, SqlTotals, pay
-from tests.cqrs.waiting import await_true
+from tests.waiting import until
 
 DEADLINE_S = 30.0
 APPEND = (
@@ -29,12 +29,6 @@ APPEND = (
 @pytest.fixture
 def store(postgres_store_url: str) -> Iterator[EventStore]:
     with EventStore(postgres_store_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def registry(store: EventStore) -> Iterator[ProjectionRegistry]:
-    with ProjectionRegistry(store, checkpoint_s=0.01) as opened:
         yield opened
 
 
@@ -186,7 +180,7 @@ def test_wrong_sql_is_the_projections_fault_and_wrong_queries_the_readers(
     registry.register("wrong", Wrong)
     registry.start_subscription()
     pay(store, 1)
-    await_true(lambda: registry.get_metadata("wrong").failed is not None, "the failure")
+    until(lambda: registry.get_metadata("wrong").failed is not None, "the failure")
     assert 'relation "nowhere" does not exist' in str(registry.get_metadata("wrong").failed)
     assert "at position 1" in str(registry.get_metadata("wrong").failed)
     tables = registry.get("wrong").tables
@@ -207,7 +201,7 @@ def test_a_projection_that_ends_the_transaction_is_marked(
     registry.register("ends", Ends)
     registry.start_subscription()
     pay(store, 1)
-    await_true(lambda: registry.get_metadata("ends").failed is not None, "the failure")
+    until(lambda: registry.get_metadata("ends").failed is not None, "the failure")
     assert "apply_in ended the transaction" in str(registry.get_metadata("ends").failed)
     pay(store, 1)  # the store goes on
 

@@ -24,20 +24,6 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 in_a_file = pytest.mark.parametrize("place", ["file"], indirect=True)  # what SQLite alone has, or is quick enough for
 
 
-@pytest.fixture(params=["file", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
-    """Where the store is."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_store_url"))
-    return tmp_path / "events.db"
-
-
-@pytest.fixture
-def store(place: str | Path) -> Iterator[EventStore]:
-    with EventStore(place) as opened:
-        yield opened
-
-
 @pytest.fixture
 def registry(store: EventStore) -> Iterator[ProjectionRegistry]:
     with ProjectionRegistry(store) as opened:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,26 +20,6 @@ from tests.cqrs.user_versions import UserV1, UserV2
 from tests.waiting import until
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-@pytest.fixture(params=["file", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
-    """Where the store is."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_store_url"))
-    return tmp_path / "events.db"
-
-
-@pytest.fixture
-def store(place: str | Path) -> Iterator[EventStore]:
-    with EventStore(place) as opened:
-        yield opened
-
-
-@pytest.fixture
-def registry(store: EventStore) -> Iterator[ProjectionRegistry]:
-    with ProjectionRegistry(store, checkpoint_s=0.01) as opened:
-        yield opened
 
 
 # --- following ----------------------------------------------------------------------------------------------------

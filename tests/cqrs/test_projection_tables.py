@@ -17,18 +17,12 @@ from antistrophe.eventstore.store import EventStore
 from antistrophe.storage.opening import open_database
 from tests.cqrs.shop import UserCreated
 from tests.cqrs.totals import SqlTotals, pay
-from tests.cqrs.waiting import await_true
+from tests.waiting import until
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[EventStore]:
     with EventStore(tmp_path / "events.db") as opened:
-        yield opened
-
-
-@pytest.fixture
-def registry(store: EventStore) -> Iterator[ProjectionRegistry]:
-    with ProjectionRegistry(store, checkpoint_s=0.01) as opened:
         yield opened
 
 
@@ -47,7 +41,7 @@ def test_a_projection_that_ends_the_transaction_is_marked(
     registry.register("commits", Commits)
     registry.start_subscription()
     pay(store, 1)
-    await_true(lambda: failed(registry, "commits"), "the failure")
+    until(lambda: failed(registry, "commits"), "the failure")
     assert "apply_in ended the transaction" in str(registry.get_metadata("commits").failed)
     assert registry.get_metadata("commits").position == 0
     pay(store, 1)  # the store goes on
@@ -63,7 +57,7 @@ def test_a_projection_that_appends_in_its_own_transaction_is_marked(
     registry.register("appends", Appends)
     registry.start_subscription()
     pay(store, 1)
-    await_true(lambda: failed(registry, "appends"), "the failure")
+    until(lambda: failed(registry, "appends"), "the failure")
     assert store.version("more") == 0
 
 
@@ -77,7 +71,7 @@ def test_wrong_sql_is_the_projections_fault_and_wrong_queries_the_readers(
     registry.register("wrong", Wrong)
     registry.start_subscription()
     pay(store, 1)
-    await_true(lambda: failed(registry, "wrong"), "the failure")
+    until(lambda: failed(registry, "wrong"), "the failure")
     assert "OperationalError: no such table: nowhere at position 1" in str(registry.get_metadata("wrong").failed)
     tables = registry.get("wrong").tables
     with pytest.raises(sqlite3.OperationalError, match="nowhere"):
@@ -103,10 +97,10 @@ def test_a_file_that_fails_is_trouble_and_not_the_end(
     with monkeypatch.context() as patch:
         patch.setattr(SqlTotals, "apply_in", fail)
         pay(store, 3)
-        await_true(lambda: failed(registry, "totals"), "the trouble")
+        until(lambda: failed(registry, "totals"), "the trouble")
         assert "the disk is full" in str(registry.get_metadata("totals").failed)
     registry.wait_for("totals", 6, 30)  # tried again, by itself
-    await_true(lambda: not failed(registry, "totals"), "the end of the trouble")
+    until(lambda: not failed(registry, "totals"), "the end of the trouble")
     assert registry.get("totals").positions() == list(range(1, 7))
 
 

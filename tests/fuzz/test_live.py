@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from antistrophe import SagaDefinition, SagaOrchestrator, Settings
 from antistrophe.launcher import control_protocol
 from antistrophe.launcher.probe import probe
-from antistrophe.linux.termination import processes_of_home
 from antistrophe.messages import FROM_APPLICATIONS
 from antistrophe.transport.codec import MESSAGES, pack_message
 from antistrophe.transport.connection import PREAMBLE_MAGIC, framed, preamble
 from antistrophe.transport.drop_counters import FROM_OUTSIDERS, MALFORMED
 from antistrophe.transport.sockets import existing_socket_folder
+from tests.actors.staging import running
 from tests.actors.steps_act import Act
 from tests.contract.sent import OPEN, frames, thespian_messages
 from tests.fuzz.conftest import count, inputs
@@ -39,9 +39,7 @@ pytestmark = pytest.mark.timeout(900)  # a tenth of one hundred thousand inputs,
 
 @pytest.fixture(scope="module")
 def system(shared_home: Path) -> Iterator[SagaOrchestrator]:
-    with SagaOrchestrator(shared_home, settings=Settings(drain_s=0.5, max_step_processes=2)) as orchestrator:
-        yield orchestrator
-    assert processes_of_home(shared_home) == []
+    yield from running(shared_home, Settings(drain_s=0.5, max_step_processes=2))
 
 
 def lasting(system: SagaOrchestrator) -> dict[str, int]:
