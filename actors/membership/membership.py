@@ -258,14 +258,13 @@ def _run_of(launcher_pid: int) -> str:
 
 
 def _terms(settings: Settings) -> KeeperTerms:
-    retained = Retained(settings.retain_finished_s, settings.retain_finished)
     return KeeperTerms(
         settings.host,
         settings.labels,
         version("antistrophe"),
         settings.lease_s,
         settings.steal_s,
-        retained=retained,
+        retained=Retained.of(settings),
     )
 
 

@@ -33,10 +33,11 @@ from antistrophe.errors import (
 from antistrophe.eventstore.store import EventStore
 from antistrophe.hosts.description import HostLoad, new_description
 from antistrophe.hosts.earlier_life import leases_of_earlier_life
+from antistrophe.hosts.retained import Retained
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.journal import JournalPlace, SagaEvent, SqliteJournal, StoredJournal, open_journal, refuse_elsewhere
-from antistrophe.launcher.home_lock import HomeLock, without_system
+from antistrophe.launcher.home_lock import HomeLock
 from antistrophe.linux.home_identity import renew_identity
 from antistrophe.moving import beside, copying, owning, release
 from antistrophe.moving.copying import CopyReport
@@ -68,8 +69,9 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-def copied(home: Path, url: str, events: Path | None = None) -> CopyReport:
-    return Copying(home, url, events).make(Settings(host_name="desk"), lambda _: None, lambda _, __: None)
+def copied(home: Path, url: str, events: Path | None = None, **settings: Any) -> CopyReport:
+    profile = Settings(host_name="desk", **settings)
+    return Copying(home, url, events).make(profile, lambda _: None, lambda _, __: None)
 
 
 def told(journal: StoredJournal) -> dict[str, Any]:
@@ -323,13 +325,12 @@ def test_a_home_that_is_used_and_a_file_that_is_open_are_refused(home: Path, pos
     assert of(postgres_store_url) == before
 
 
-def test_what_fails_while_a_home_is_held_is_no_death_of_its_system(tmp_path: Path) -> None:
-    with contextlib.suppress(ZeroDivisionError), without_system(tmp_path, "this test has it"):
-        _fails()
-    lock = HomeLock.take(tmp_path)
-    assert lock is not None
-    assert not lock.after_death
-    lock.release()
+def test_a_copied_home_keeps_others_from_purging_no_more_than_its_settings_say(
+    home: Path, postgres_store_url: str
+) -> None:
+    copied(home, postgres_store_url, retain_finished_s=3_600.0, retain_finished=7)
+    with closing(open_postgres(postgres_store_url)) as database:
+        assert StoredHosts(database).retained() == [Retained(3_600.0, 7)]
 
 
 def test_sagas_that_go_on_wait_for_their_home_and_those_that_have_not_begun_for_nobody(

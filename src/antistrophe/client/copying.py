@@ -46,7 +46,7 @@ class Copying:
             file = self._file()
             with late_import():
                 from antistrophe.moving.owning import owner_of
-            return file.make(owner_of(settings.host, settings.labels), tell, progress)
+            return file.make(owner_of(settings), tell, progress)
 
     def call_off(self) -> None:
         """Let the file be what it was before. Raises RequestError where all of it is copied, or nothing."""

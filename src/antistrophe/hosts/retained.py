@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final, TypeVar
 
 from antistrophe.fast_dataclass import dataclass
+from antistrophe.settings import Settings
 
 _Limit = TypeVar("_Limit", int, float)
 
@@ -20,6 +21,11 @@ class Retained:
 
     finished_s: float | None = None
     finished: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Retained:
+        """What the host with these settings keeps."""
+        return cls(settings.retain_finished_s, settings.retain_finished)
 
 
 ALL: Final = Retained()

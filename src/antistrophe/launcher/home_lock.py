@@ -20,6 +20,7 @@ from antistrophe.linux.private_files import (
 
 LOCK_NAME = "lock"
 LOG_FOLDER = "log"
+_NO_SYSTEM = b"no system\n"
 _FOLDERS = (LOG_FOLDER, "attempts")
 
 
@@ -68,16 +69,16 @@ def refuse_shared(home: Path) -> None:
 
 class HomeLock:
     """The lock that only one launcher of a home can hold. The kernel releases it when that process dies. What is
-    written in it says that its holder has not ended as it should; ``after_death``: the one before had not."""
+    written in it says that its holder has not ended as it should; ``after_death``: the last system had not."""
 
     def __init__(self, descriptor: int, *, after_death: bool) -> None:
         self._descriptor = descriptor
         self.after_death = after_death
 
     @classmethod
-    def take(cls, home: Path) -> HomeLock | None:
-        """Take the lock without waiting; None when another launcher holds it. Raises JournalError where the file system
-        can't lock."""
+    def take(cls, home: Path, *, for_system: bool = True) -> HomeLock | None:
+        """Take the lock without waiting; None when another launcher holds it. ``for_system``: the death of this holder
+        is one of the home's system. Raises JournalError where the file system can't lock."""
         path = home / LOCK_NAME
         try:
             descriptor = open_private(path, os.O_RDWR)
@@ -85,9 +86,11 @@ class HomeLock:
             raise JournalError(f"{path} can't be opened: {error.strerror}; check the permissions of {home}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            after_death = os.fstat(descriptor).st_size > 0
+            before = os.pread(descriptor, 100, 0)
+            after_death = bool(before) and not before.endswith(_NO_SYSTEM)
+            holder = b"%d\n" % os.getpid()  # for people: see `holder_of`
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)  # for people: see `holder_of`
+            os.pwrite(descriptor, holder if for_system or after_death else holder + _NO_SYSTEM, 0)
         except BlockingIOError:
             os.close(descriptor)
             return None
@@ -111,12 +114,12 @@ class HomeLock:
 def without_system(home: Path, because: str) -> Iterator[None]:
     """Hold the home, so that no system starts there meanwhile. Raises SystemStateError where one runs: it has to be
     ended first, ``because`` of that. Raises JournalError where the file system can't lock."""
-    lock = HomeLock.take(home)
+    lock = HomeLock.take(home, for_system=False)
     if lock is None:
         raise SystemStateError(f"the actor system of {home} runs ({holder_of(home)}): end it first, because {because}")
     try:
         yield
-    finally:  # what fails here is no death of a system
+    finally:
         if not lock.after_death:  # else the next system has to know of the death that it comes after
             lock.ends_well()
         lock.release()
@@ -125,7 +128,7 @@ def without_system(home: Path, because: str) -> Iterator[None]:
 def holder_of(home: Path) -> str:
     """Who has taken the lock of the home last, in words."""
     try:
-        pid = (home / LOCK_NAME).read_text("ascii").strip()
+        pid = (home / LOCK_NAME).read_text("ascii").partition("\n")[0]
     except (OSError, ValueError):
         pid = ""
     return f"process {pid}" if pid.isdecimal() else "another process"

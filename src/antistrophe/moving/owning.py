@@ -6,15 +6,17 @@ lapses, and any host takes them. What has not begun may be taken at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.metadata import version
 
 from antistrophe.errors import JournalError
 from antistrophe.hosts.description import HostDescription, HostLoad, new_description
+from antistrophe.hosts.retained import Retained
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.journal.shapes import StoredShapes
 from antistrophe.moving.source import Source
 from antistrophe.saga.entries import SagaAccepted
+from antistrophe.settings import Settings
 from antistrophe.storage.portable_sql import SCHEMA
 from antistrophe.storage.postgres_database import PostgresDatabase
 
@@ -24,9 +26,11 @@ OWN_S = 300.0
 _AT_ONCE = 500
 
 
-def owner_of(host_name: str, labels: Sequence[str]) -> HostDescription:
-    """The host that the home was until now, as those that share the journal will know it."""
-    return new_description(host_name, labels, version("antistrophe"), OWN_S)
+def owner_of(settings: Settings) -> HostDescription:
+    """The host that the home was until now, as those that share the journal will know it: it keeps no more of the
+    finished sagas than the home does."""
+    retained = Retained.of(settings)
+    return new_description(settings.host, settings.labels, version("antistrophe"), OWN_S, retained)
 
 
 def let_own(database: PostgresDatabase, source: Source, owner: HostDescription, journal_grown: int) -> None:
