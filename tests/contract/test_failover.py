@@ -5,16 +5,22 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
-from antistrophe.errors import CommitUnknownError
+from antistrophe.errors import AntistropheError, CommitUnknownError
 from antistrophe.hosts.description import HostLoad, new_description
 from antistrophe.hosts.keeper_messages import AllDead, Confirmed, Fenced, Registered, Trouble
 from antistrophe.hosts.stored_hosts import StoredHosts
+from antistrophe.journal.postgres import PostgresJournal
+from antistrophe.saga.state import replay
+from antistrophe.saga.view import metadata_of
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from tests.contract.hosts_kit import Clock, Host, add_sagas, closing_all, go_on, terms
+from tests.contract.journal_sagas import accepted
+from tests.noticing import noticed
 from tests.postgres_cluster import PostgresCluster
 from tests.postgres_fixtures import require_postgres
 from tests.server_pair import DATABASE, ServerPair, server_pair
@@ -38,7 +44,7 @@ class Hasty(Host):
 
 @pytest.fixture(scope="module")
 def pair(lasting_processes: set[int]) -> Iterator[ServerPair]:
-    """The pair of both tests, for it takes seconds to make. The last one uses it up."""
+    """The pair of all tests, for it takes seconds to make. The last one uses it up."""
     require_postgres()
     with server_pair(lasting_processes) as pair:
         yield pair
@@ -75,6 +81,81 @@ def test_what_no_standby_has_is_not_confirmed(pair: ServerPair) -> None:
         assert all("cancelled the wait for the standby" in each for each in told)
         pair.start(pair.standby)
         assert hosts.renew(host.id, HostLoad()) is not None, "the connection is as good as before"
+
+
+CANCEL, END = "pg_cancel_backend", "pg_terminate_backend"
+_WAITING = "SELECT {}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+
+class Writer(threading.Thread):
+    """Writes something, and knows what it was told of it: None where it was told that it is written."""
+
+    def __init__(self, write: Callable[[], object]) -> None:
+        super().__init__()
+        self._write = write
+        self.told: AntistropheError | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._write()
+        except AntistropheError as error:
+            self.told = error
+
+
+def without_standby(pair: ServerPair, write: Callable[[], object], first: str = CANCEL) -> AntistropheError | None:
+    """What is told of something that is written while no standby is there: somebody ends what waits for one."""
+    writer, ends = Writer(write), [first]
+
+    def is_over() -> bool:
+        if pair.primary.sql(_WAITING.format(ends[0])):
+            ends[0] = CANCEL
+        return not writer.is_alive()
+
+    until(is_over, "the waits for the standby are ended")
+    return writer.told
+
+
+def write_alone(journal: PostgresJournal, saga_id: str) -> None:
+    """Accept a saga, as the same append each time."""
+    entries = (accepted(saga_id),)
+    journal.append(saga_id, expected_seq=0, entries=entries, row=metadata_of(replay(entries)))
+
+
+def write_together(journal: PostgresJournal, saga_id: str) -> None:
+    """Accept two sagas in one transaction."""
+    group = journal.group()
+    group.open()
+    for each in (saga_id, f"{saga_id}, too"):
+        write_alone(journal, each)
+    group.commit()
+
+
+def check_what_is_told(pair: ServerPair, write: Callable[[PostgresJournal, str], object], saga_id: str) -> None:
+    """What is told as written is on the standby, however often it was tried, and however its answer was lost."""
+    pair.standby.kill()
+    with contextlib.closing(PostgresJournal(pair.url, patience_s=5.0)) as journal:
+        try:
+            for end in (END, CANCEL):  # the first try, and the same made again
+                told = without_standby(pair, partial(write, journal, saga_id), end)
+                assert isinstance(told, CommitUnknownError)
+                assert journal.request_id(saga_id) is not None, "it is there, for whoever reads"
+        finally:
+            pair.start(pair.standby)
+        write(journal, saga_id)
+    there = f"SELECT count(*) FROM antistrophe.journal WHERE saga_id = '{saga_id}'"
+    assert pair.standby.sql(there, DATABASE) == ["1"]
+
+
+@pytest.mark.parametrize("write", [write_alone, write_together])
+def test_what_was_made_again_is_told_as_written_only_once_a_standby_has_it(
+    pair: ServerPair, write: Callable[[PostgresJournal, str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_what_is_told(pair, write, write.__name__)
+    with monkeypatch.context() as without, noticed():
+        without.setattr(PostgresDatabase, "confirm", lambda _: None)
+        check_what_is_told(pair, write, f"{write.__name__}, by a read alone")
+    pair.primary.sql("DELETE FROM antistrophe.sagas", DATABASE)  # else the hosts of the last test would take them
 
 
 def test_hosts_go_by_the_server_that_has_taken_over_and_not_by_the_one_that_comes_back(pair: ServerPair) -> None:

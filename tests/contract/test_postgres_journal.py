@@ -364,6 +364,22 @@ def test_what_is_unknown_stays_so_until_its_append_is_through(relay: LossyRelay,
             assert len(store.read()) == 1
 
 
+def test_what_was_there_already_proves_nothing_of_a_transaction(relay: LossyRelay) -> None:
+    with opened(relay.url, "a1") as journal:
+        first = (accepted("s"),)
+        again = partial(journal.append, "s", expected_seq=0, entries=first, row=metadata_of(replay(first)))
+        again()
+        journal._appends._note(("s", 0))
+        group = journal.group()
+        group.open()
+        append(journal, "t", accepted("t"))
+        again()
+        relay.lose_question(b"COMMIT\0")
+        with pytest.raises(JournalError, match="nothing of it was committed"):
+            group.commit()
+        assert ids(journal.list().sagas) == ["s"]
+
+
 # --- readers in order ---------------------------------------------------------------------------------------------
 
 

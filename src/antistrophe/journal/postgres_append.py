@@ -3,7 +3,7 @@
 An append is one statement, and so are several that count together. It may be sent again as it is: if the first one was
 done after all, the saga is no longer at the expected seq, and what stands there is compared byte by byte with what was
 sent. If it comes late, it finds the same condition unmet, and does nothing. So nothing is written twice, and nothing is
-reported as unwritten that was.
+reported as unwritten that was. What is found so is told once a standby has it, too: see ``PostgresDatabase.confirm``.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ class PostgresAppends:
         if found[1] != self._transaction[0]:
             self._transaction = (found[1], [])
         self._transaction[1].append(append.name)
-        self._database.prove(found[1], _PROOF, (position, append.saga_id, last[1], last[4]))
+        if found[0] == "written":  # what was there already proves nothing of this transaction
+            self._database.prove(found[1], _PROOF, (position, append.saga_id, last[1], last[4]))
         return position
 
     def are_unknown(self) -> None:
@@ -136,6 +137,8 @@ class PostgresAppends:
         (append,) = appends
         if outcome == "taken":
             raise SagaTakenError(append.saga_id, host=host, token=token)
+        if self._is_unknown(append):
+            self._database.confirm()
         if outcome == "purged" and (purged := self._tombstones.find(append.saga_id)) is not None:
             raise was_purged(append.saga_id, purged)
         conflict = EarlierTryError if self._is_unknown(append) else SeqConflictError
@@ -162,6 +165,7 @@ class PostgresAppends:
             if [tuple(row[1:]) for row in found] != [tuple(row[2:5]) for row in append.rows]:
                 return None
             last = max(last or 0, int(found[-1][0]))
+        self._database.confirm()
         return last
 
 

@@ -5,6 +5,10 @@ at the same position may be another's, because a server that has crashed may giv
 missing proves the contrary only once the transaction is over, which its number tells. A server that took over from
 another one by replication may use that number for another transaction; there the rows alone count, and they are what
 this server will ever have.
+
+A row that is there may be on this server alone: somebody has cancelled the wait of its commit for a standby, or the
+server was started anew meanwhile. A standby follows one log in its order, so a later commit that it has confirms all
+before it.
 """
 
 from __future__ import annotations
@@ -17,6 +21,12 @@ from typing import Any
 from antistrophe.errors import JournalError
 
 _LOOK_S = 0.02
+CONFIRM = (
+    "SELECT CASE WHEN current_setting('synchronous_standby_names') <> ''"
+    " THEN pg_logical_emit_message(true, 'antistrophe', ''::text) END"
+)
+"""A statement whose commit waits for a standby, where others do. It takes no lock, and changes no row."""
+
 _STATUS = "SELECT pg_xact_status(?::text::xid8)"
 
 

@@ -22,7 +22,7 @@ from antistrophe.storage.connection import Kind, UnsharedTransaction, Written, i
 from antistrophe.storage.own_transactions import OwnTransaction
 from antistrophe.storage.portable_sql import for_postgres
 from antistrophe.storage.postgres_address import PostgresAddress
-from antistrophe.storage.postgres_commits import Proof, what_became_of
+from antistrophe.storage.postgres_commits import CONFIRM, Proof, what_became_of
 from antistrophe.storage.postgres_failures import cause_of, refusal, said_by
 from antistrophe.storage.postgres_session import PostgresSession
 from antistrophe.storage.postgres_waiting import BoundedConnection
@@ -209,6 +209,20 @@ class PostgresDatabase:
         """How long a statement may wait for a lock, in milliseconds: the server gives up before this side does."""
         return max(1, round((self.answer_s - min(_ON_THE_WAY_S, self.answer_s / 2)) * 1000))
 
+    def confirm(self) -> None:
+        """Return once a standby has all that could be read here before, where commits wait for one.
+
+        A read waits for nobody, and what it finds may be on this server alone. So whoever tells others of it, or acts
+        on it, has a commit of his own first. In an open transaction its end is that commit. Raises CommitUnknownError
+        where nobody can say.
+        """
+        try:
+            self.returning(CONFIRM)
+        except CommitUnknownError:
+            raise
+        except JournalError as error:
+            raise CommitUnknownError(f"{error}; what was found there may be on this server alone") from error
+
     def prove(self, xid: int, sql: str, parameters: Sequence[Any]) -> None:
         """The open transaction, of that number, is committed if and only if this query finds a row afterwards. With
         that its fate can be told where the answer to its commit is lost."""
@@ -245,13 +259,13 @@ class PostgresDatabase:
             if not self._is_lost(error):
                 self._roll_back()
                 raise self._translated(error) from cause_of(self._address, error)
-            self._open = False
+            self._open, self._lost = False, None
             fate = None if proof is None else what_became_of(proof, self.row, self.answer_s)
             if fate is None:
                 raise self._unknown(error) from cause_of(self._address, error)
             if not fate:
-                self._lost = error
-                raise self._translated(error) from cause_of(self._address, error)
+                raise self._within(error) from cause_of(self._address, error)
+            self.confirm()
         else:
             if ended != "COMMIT":
                 raise JournalError(
