@@ -27,6 +27,12 @@ _AGAIN_S = 2.0
 _LOOK_S = 60.0
 """How often it is looked which sagas elsewhere have ended."""
 
+_COME_S = 2.0
+"""How often it is looked whether those have come that a client accepts in a transaction of its own."""
+
+_COME_WITHIN_S, _COME_AFTER_S = 3_600.0, 60.0
+"""For how long they are looked for: since the client has said so, and since it has left."""
+
 
 @dataclass(slots=True)
 class _Elsewhere:
@@ -46,7 +52,8 @@ class Holders:
         self._journal = journal
         self._elsewhere: dict[str, _Elsewhere] = {}
         self._to_tell: dict[str, None] = {}
-        self._tell_at = self._look_at = 0.0
+        self._to_come: dict[str, float] = {}
+        self._now = self._tell_at = self._look_at = self._come_at = 0.0
 
     # --- who comes ---------------------------------------------------------------------------------------------
 
@@ -81,18 +88,26 @@ class Holders:
         self.tell()
 
     def announced(self, saga_ids: Collection[str], client_id: str) -> list[str]:
-        """A client says what it holds. Returns which of these sagas, none of them live here, run elsewhere; all of them
-        where the database does not say."""
+        """A client says what it holds. Returns which of these sagas, none of them live here, run elsewhere or are to
+        come; all of them where the database does not say."""
         if not saga_ids:
             return []
         running = sorted(saga_ids)
         with contextlib.suppress(JournalError):
-            running = sorted(self._journal.holders().unfinished(running))
+            running = sorted(self._journal.holders().unfinished(running) | self._to_come.keys() & set(saga_ids))
         for saga_id in running:
             self._elsewhere.setdefault(saga_id, _Elsewhere()).clients.add(client_id)
             self._to_tell[saga_id] = None
         self.tell()
         return running
+
+    def expects(self, saga_ids: Collection[str], client_id: str) -> list[str]:
+        """A client holds these sagas, which it accepts in a transaction of its own. Their rows will name this host, but
+        nobody says when, or that they never come. Returns them."""
+        for saga_id in saga_ids:
+            self._elsewhere.setdefault(saga_id, _Elsewhere()).clients.add(client_id)
+            self._to_come[saga_id] = self._now + _COME_WITHIN_S
+        return sorted(saga_ids)
 
     # --- who goes ----------------------------------------------------------------------------------------------
 
@@ -104,6 +119,8 @@ class Holders:
         for saga_id, known in list(self._elsewhere.items()):
             if client_id in known.clients:
                 known.clients.discard(client_id)
+                if saga_id in self._to_come:  # its commit may be on its way
+                    self._to_come[saga_id] = min(self._to_come[saga_id], self._now + _COME_AFTER_S)
                 if not self._live_of(known.clients):
                     del self._elsewhere[saga_id]
                     self._to_tell[saga_id] = None
@@ -120,6 +137,7 @@ class Holders:
         """A saga is live here that was not accepted under this lease just now."""
         live.held_told = False
         self._to_tell[live.id] = None
+        self._to_come.pop(live.id, None)
         if (known := self._elsewhere.pop(live.id, None)) is not None:
             live.holders |= known.clients
             live.request_ids |= known.request_ids
@@ -134,7 +152,12 @@ class Holders:
     # --- what is told ------------------------------------------------------------------------------------------
 
     def look(self, now: float) -> None:
-        """Say what could not be said, and forget the sagas elsewhere that have ended."""
+        """Say what could not be said, look for what is to come, and forget the sagas elsewhere that have ended."""
+        self._now = now
+        if now >= self._come_at and self._to_come:
+            self._come_at = now + _COME_S
+            with contextlib.suppress(JournalError):
+                self._look_for_those_to_come()
         if now >= self._tell_at and not self.tell():
             self._tell_at = now + _AGAIN_S
         if now >= self._look_at and self._elsewhere:
@@ -162,12 +185,22 @@ class Holders:
                 live.held_told = saga_id in held
         return True
 
+    def _look_for_those_to_come(self) -> None:
+        ids = list(self._to_come)[:_AT_ONCE]
+        there = self._journal.holders().there(ids)
+        for saga_id in ids:
+            until = self._to_come.pop(saga_id)
+            if saga_id in there:  # its row names this host; its client may have left, or the lease be another one
+                self._to_tell[saga_id] = None
+            elif self._now < until:
+                self._to_come[saga_id] = until  # at the end: the others come first next time
+
     def _forget_ended(self) -> None:
         ids = list(self._elsewhere)[:_AT_ONCE]
         running = self._journal.holders().unfinished(ids)
         for saga_id in ids:
             known = self._elsewhere.pop(saga_id)
-            if saga_id in running:
+            if saga_id in running or saga_id in self._to_come:
                 self._elsewhere[saga_id] = known  # at the end: the others come first next time
 
     def _is_held(self, saga_id: str) -> bool:

@@ -156,15 +156,16 @@ class RequestHandler:
         """A client says which sagas it holds."""
         self._clients.heard(message.client_id)
         found = [live for saga_id in message.saga_ids if (live := self._sagas.get(saga_id)) is not None]
-        ids = [live.id for live in found]
+        ids, host = [live.id for live in found], ""
         if self._elsewhere is not None:
-            others = set(message.saga_ids).difference(ids)
-            ids += self._elsewhere.holders.announced(others, message.client_id)
+            holders, others = self._elsewhere.holders, set(message.saga_ids).difference(ids)
+            come = holders.expects if message.to_come else holders.announced
+            ids, host = ids + come(others, message.client_id), holders.host_id
         for live in found:
             self._hold(live, message.client_id)
         if message.last:
             self._clients.announced(message.client_id)
-        self._supervisor.send(sender, HeldSagas(message.correlation, tuple(ids)))
+        self._supervisor.send(sender, HeldSagas(message.correlation, tuple(ids), host))
 
     def _has_ended(self, saga_id: str) -> bool:
         """Whether the saga is final (it may be purged by now) although it still counts as live: the word of its actor

@@ -181,6 +181,41 @@ def test_a_saga_starts_with_the_transaction_of_the_application_or_never(
             one.start(gone, connection="postgresql:///shop")
 
 
+def test_what_starts_with_a_transaction_is_held_by_its_application_from_the_commit_on_and_until_it_leaves(
+    hosts: Hosts, stage: Stage, postgres_store_url: str
+) -> None:
+    one, _, two = hosts.open("one", max_running_sagas=1), hosts.open("one", max_running_sagas=1), hosts.open("two")
+    saga = stage.saga(stage.act("a", "gate:go"), saga_id="held")
+    with psycopg.connect(postgres_store_url) as connection:
+        one.start(saga, connection=connection)
+        with pytest.raises(SagaExistsError, match="in this transaction"):
+            one.start(saga, connection=connection)
+        connection.commit()
+        with pytest.raises(AlreadyExecutingError):
+            two.start(saga)
+        with pytest.raises(AlreadyExecutingError):
+            two.start(saga, connection=connection)
+        connection.rollback()
+        two.start(saga, "join", connection=connection)
+        connection.rollback()
+    with psycopg.connect(postgres_store_url) as connection:
+        one.start(stage.saga(stage.act("a", "gate:go"), saga_id="left"), connection=connection)
+    one.close()
+
+    def taken_over() -> bool:
+        with psycopg.connect(postgres_store_url) as connection:
+            try:
+                return two.start(stage.saga(stage.act("a", "gate:go"), saga_id="left"), connection=connection).id != ""
+            except AlreadyExecutingError:
+                return False
+
+    until(taken_over, "the end of the client that has started it, while its host lives")
+    stage.log.open_gate("go")
+    assert two.handle("left").result(timeout_s=30.0)
+    assert two.handle("held").result(timeout_s=30.0)
+    assert [len(stage.log.find(saga_id, "begin")) for saga_id in ("held", "left")] == [1, 1]
+
+
 async def _started(home: Path, url: str, stage: Stage) -> list[object]:
     async with AsyncSagaOrchestrator(home, journal=url, settings=Settings(drain_s=0.2)) as orchestrator:
         async with await psycopg.AsyncConnection.connect(url) as connection:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from antistrophe.hosts.description import HostLoad, new_description
 from antistrophe.hosts.ownership import Owners
 from antistrophe.hosts.stored_claims import StoredClaims
-from antistrophe.hosts.stored_holders import StoredHolders
+from antistrophe.hosts.stored_holders import StoredHolders, hold_in
 from antistrophe.hosts.stored_hosts import StoredHosts
+from antistrophe.journal.postgres_acceptance import accept_in
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from tests.contract.hosts_kit import add_sagas
+from tests.contract.journal_sagas import accepted
 from tests.waiting import until
 
 
@@ -135,3 +138,21 @@ def test_only_what_runs_is_unfinished(database: PostgresDatabase, holders: Store
     add_sagas(database, None, ("runs", "executing"), ("parked", "failed"))
     assert holders.unfinished(["runs", "parked", "unknown"]) == {"runs"}
     assert holders.unfinished([]) == set()
+
+
+def test_what_is_accepted_in_a_transaction_is_held_by_its_commit_whoever_claims_it(
+    database: PostgresDatabase, holders: StoredHolders, empty_postgres: str
+) -> None:
+    one, two, three = (joined(database, name) for name in ("one", "two", "three"))
+    with contextlib.closing(psycopg.connect(empty_postgres)) as own:
+        for saga_id in ("gone", "kept"):
+            accept_in(own, accepted(saga_id).spec, "r")
+            hold_in(own, saga_id, one)
+            assert holders.there([saga_id]) == set()
+            (own.rollback if saga_id == "gone" else own.commit)()
+    assert holders.there(["gone", "kept"]) == {"kept"}
+    assert not holders.take_over("kept", three), "before any host has taken the saga"
+    assert [each.saga_id for each in claims(database, two).claim(Owners(nobody=True), 9)] == ["kept"]
+    assert not holders.take_over("kept", three)
+    holders.let_go(["kept"], one)
+    assert holders.take_over("kept", three)

@@ -50,6 +50,9 @@ class Rows:
         self.told += [f"{host_id} -{each}" for each in saga_ids]
         self.held -= set(saga_ids)
 
+    def there(self, saga_ids: Sequence[str]) -> set[str]:
+        return self.unfinished(saga_ids)
+
     def unfinished(self, saga_ids: Sequence[str]) -> set[str]:
         self._reach()
         return self.running.intersection(saga_ids)
@@ -185,6 +188,50 @@ def test_a_client_says_again_what_it_holds_and_what_has_ended_is_forgotten() -> 
     assert host.leaves("d") == [], "it has ended"
 
 
+def test_what_a_client_accepts_in_its_own_transaction_is_held_from_when_it_is_there() -> None:
+    host = Host()
+    assert host.holders.expects(["later", "never"], "c") == ["later", "never"]
+    host.holders.look(100.0)
+    assert host.rows.told == [], "nobody knows when its transaction ends"
+    assert host.holders.announced(["later"], "c") == ["later"]
+    host.holders.joined_anew("h2")
+    host.holders.look(101.0)
+    host.rows.told.clear()
+    host.rows.running.add("later")
+    host.holders.look(200.0)
+    assert host.rows.told == ["h2 +later"], "its row names the lease before"
+    assert "h2 -later" in host.leaves("c")
+
+
+def test_what_comes_after_its_client_has_left_is_not_held() -> None:
+    host = Host()
+    host.holders.expects(["later", "never"], "c")
+    host.holders.look(10.0)
+    host.leaves("c")
+    host.rows.told.clear()
+    host.holders.look(20.0)
+    assert host.rows.told == []
+    host.rows.running.add("later")
+    host.holders.look(30.0)
+    assert host.rows.told == ["h1 -later"], "its row names this host"
+    host.holders.look(9_999.0)
+    host.rows.running.add("never")
+    host.holders.look(19_999.0)
+    assert host.rows.told == ["h1 -later"], "it is not looked for any more"
+
+
+def test_what_a_client_accepts_in_its_own_transaction_may_be_claimed_here_first() -> None:
+    host = Host()
+    host.holders.expects(["later"], "c")
+    live = host.sagas["later"] = LiveSaga("later", {"r"}, "", AdmissionRank("n"), RestartIntensity(1, 1.0))
+    host.rows.running.add("later")
+    host.holders.came(live)
+    assert live.holders == {"c"}
+    host.holders.look(10.0)
+    assert host.rows.told == ["h1 +later"]
+    assert host.holders.announced([], "c") == []
+
+
 def test_a_client_holds_what_it_says_before_the_launcher_has_listed_it() -> None:
     host = Host()
     requests = RequestHandler(
@@ -195,7 +242,9 @@ def test_a_client_holds_what_it_says_before_the_launcher_has_listed_it() -> None
         cast(Elsewhere, host),
     )
     requests.hold(HoldSagas("1", "new", ("here", "there"), last=False), None)
-    assert host.answer == HeldSagas("1", ("here", "there"))
+    assert host.answer == HeldSagas("1", ("here", "there"), "h1")
+    requests.hold(HoldSagas("2", "new", ("later",), last=False, to_come=True), None)
+    assert host.answer == HeldSagas("2", ("later",), "h1")
     assert host.rows.told == ["h1 +there"]
     assert host.leaves("c") == []
-    assert host.leaves("new") == ["h1 -here", "h1 -there"]
+    assert host.leaves("new") == ["h1 -here", "h1 -later", "h1 -there"]

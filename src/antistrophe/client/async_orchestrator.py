@@ -174,7 +174,7 @@ class AsyncSagaOrchestrator:
             from antistrophe.client.callers_transaction import join_in, start_in_async  # seldom needed
 
             session, join = self._threads.session, joins(if_live)
-            if not await start_in_async(session, saga, connection):
+            if not await start_in_async(session, saga, connection, self._threads):
                 await self._threads.call(partial(join_in, session, saga, join=join))
             return AsyncSagaHandle(self._threads, SagaHandle(session, saga.id))
         return AsyncSagaHandle(self._threads, await self._threads.call(self._threads.orchestrator.start, saga, if_live))

@@ -8,35 +8,43 @@ from typing import TYPE_CHECKING, Any
 from antistrophe.client.saga_entries import accepted_spec
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.definition.spec import SagaSpec
-from antistrophe.errors import AlreadyExecutingError, RequestError, SagaExistsError
+from antistrophe.errors import RequestError, SagaExistsError
 from antistrophe.journal import SeqConflictError
 
 if TYPE_CHECKING:
+    from antistrophe.client.call_threads import CallThreads
     from antistrophe.client.session import Session
 
 
 def start_in(session: Session, saga: SagaDefinition, connection: Any, *, join: bool) -> None:
-    """Accept a saga on that connection of psycopg. It is there once its transaction commits. Raises RequestError where
-    the journal is not in PostgreSQL, or this is no such connection."""
+    """Accept a saga on that connection of psycopg. It is there once its transaction commits, and held by the session.
+    Raises RequestError where the journal is not in PostgreSQL, or this is no such connection."""
     spec, name = _spec_for(session, saga, connection, "Connection"), uuid.uuid4().hex
+    from antistrophe.hosts.stored_holders import hold_in
     from antistrophe.journal.postgres_acceptance import accept_in  # needs psycopg, which is an extra
 
     try:
         accept_in(connection, spec, name)
     except SeqConflictError:
-        _join(session, spec, join=join)
+        join_in(session, saga, join=join)
+        return
+    if host := session.requests.expect(spec.id):
+        hold_in(connection, spec.id, host)
 
 
-async def start_in_async(session: Session, saga: SagaDefinition, connection: Any) -> bool:
+async def start_in_async(session: Session, saga: SagaDefinition, connection: Any, threads: CallThreads) -> bool:
     """``start_in`` on a connection of asyncio. False: there is such a saga already, and the caller is to ``join_in``
     it, where it may block."""
     spec, name = _spec_for(session, saga, connection, "AsyncConnection"), uuid.uuid4().hex
+    from antistrophe.hosts.stored_holders import hold_in_async
     from antistrophe.journal.postgres_acceptance import accept_in_async  # needs psycopg, which is an extra
 
     try:
         await accept_in_async(connection, spec, name)
     except SeqConflictError:
         return False
+    if host := await threads.call(session.requests.expect, spec.id):
+        await hold_in_async(connection, spec.id, host)
     return True
 
 
@@ -54,14 +62,9 @@ def _spec_for(session: Session, saga: SagaDefinition, connection: Any, kind: str
 
 
 def join_in(session: Session, saga: SagaDefinition, *, join: bool) -> None:
-    """There is a saga of that id already. Raises SagaExistsError where it is of another definition, and
-    AlreadyExecutingError where it is live and not to be joined."""
-    _join(session, session.spec_of(saga), join=join)
-
-
-def _join(session: Session, spec: SagaSpec, *, join: bool) -> None:
-    found = accepted_spec(session.requests, spec.id, str(session.journal))
-    if found is None or not found.same_definition(spec):
-        raise SagaExistsError(f"there is a saga {spec.id!r} of another definition; choose another id")
-    if not join and session.require(spec.id).status.running:
-        raise AlreadyExecutingError(f'saga {spec.id!r} is live: join it, with if_live="join", or choose another id')
+    """There is a saga of that id already: start it as without a connection. Raises SagaExistsError where it is of
+    another definition, or was accepted in the caller's transaction, and AlreadyExecutingError where it is live, held,
+    and not to be joined."""
+    if accepted_spec(session.requests, saga.id, str(session.journal)) is None:
+        raise SagaExistsError(f"saga {saga.id!r} was started in this transaction before; choose another id")
+    session.start(saga, "join" if join else "raise")

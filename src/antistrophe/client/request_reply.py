@@ -51,6 +51,7 @@ _MAX_RESEND_FACTOR = 5
 """A wait for the end of a saga is sent again less and less often; the pause grows to so many times the first one."""
 
 _LOOK_S = 0.1
+_EXPECT_S = 2.0
 _INTRODUCE_S = 2.0
 
 
@@ -83,6 +84,18 @@ class Requests:
         self._ask(self._start_request(spec, join=join, wait=False), Deadline())
         if self._held.add(spec.id):
             self._announce()  # the answers tell which of them have ended
+
+    def expect(self, saga_id: str) -> str:
+        """Say that this session holds a saga that is accepted in a transaction of the application. Returns the name of
+        the lease by which its row has to say so; empty where nobody can tell it now."""
+        hold = partial(HoldSagas, client_id=self._attachment.client_id, saga_ids=(saga_id,), last=False, to_come=True)
+        try:
+            host = self.ask(hold, HeldSagas, deadline=Deadline(_EXPECT_S)).host
+        except (TimeoutError, SystemStateError):  # the transaction does not wait for a system that is away
+            return ""
+        if self._held.add(saga_id):
+            self._announce()
+        return host
 
     def run(self, spec: SagaSpec, *, join: bool, deadline: Deadline) -> Outcome:
         """Have a saga accepted, and wait for its end. Raises the error that the system rejects it with, and

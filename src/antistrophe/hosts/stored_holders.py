@@ -9,7 +9,11 @@ accepted the saga: an acceptance writes nothing more. Whoever changes the owner 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import psycopg
+
+from antistrophe.storage.portable_sql import numbered
 from antistrophe.storage.postgres_database import PostgresDatabase
 
 HELD_BY = "coalesce(sagas.held_by, ARRAY[sagas.host])"
@@ -51,7 +55,24 @@ class StoredHolders:
         """No client of that host holds these sagas any more."""
         self._database.execute(_LET_GO, (host_id, list(saga_ids), host_id))
 
+    def there(self, saga_ids: Sequence[str]) -> set[str]:
+        """Those of these sagas that there are."""
+        rows = self._database.rows("SELECT id FROM antistrophe.sagas WHERE id = ANY (?::text[])", (list(saga_ids),))
+        return {row[0] for row in rows}
+
     def unfinished(self, saga_ids: Sequence[str]) -> set[str]:
         """Those of these sagas that run."""
         sql = "SELECT id FROM antistrophe.sagas WHERE id = ANY (?::text[]) AND finished IS NULL"
         return {row[0] for row in self._database.rows(sql, (list(saga_ids),))}
+
+
+def hold_in(connection: psycopg.Connection[Any], saga_id: str, host_id: str) -> None:
+    """Hold a saga that was accepted in the transaction that is open on this connection, by its commit."""
+    with psycopg.RawCursor(connection) as cursor:
+        cursor.execute(numbered(_HOLD), (host_id, [saga_id], host_id), prepare=False)
+
+
+async def hold_in_async(connection: psycopg.AsyncConnection[Any], saga_id: str, host_id: str) -> None:
+    """``hold_in`` on a connection of asyncio."""
+    async with psycopg.AsyncRawCursor(connection) as cursor:
+        await cursor.execute(numbered(_HOLD), (host_id, [saga_id], host_id), prepare=False)

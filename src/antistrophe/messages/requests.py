@@ -58,13 +58,14 @@ class StopWaiting:
 
 @message
 class HoldSagas:
-    """The client ``client_id`` has started or joined these sagas. ``last``: no more of them follow. Answered by
-    HeldSagas."""
+    """The client ``client_id`` has started or joined these sagas. ``last``: no more of them follow. ``to_come``: they
+    are accepted in a transaction of the client's own, which may not have ended yet. Answered by HeldSagas."""
 
     correlation: str
     client_id: str
     saga_ids: tuple[str, ...]
     last: bool
+    to_come: bool = False
 
 
 @message
@@ -168,10 +169,12 @@ class Done:
 
 @message
 class HeldSagas:
-    """The sagas of a HoldSagas that are live."""
+    """The sagas of a HoldSagas that are live, or to come. ``host``: the name of the lease by which this host holds
+    them; empty where it has none."""
 
     correlation: str
     saga_ids: tuple[str, ...]
+    host: str = ""
 
 
 @message
