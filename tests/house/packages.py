@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from functools import cache
 
-from tests.house.tree import ACTORS, PACKAGE, imported_modules, product_files, project
+from tests.house.tree import ACTORS, PACKAGE, product_files, project, source_of
 
 ROOT_NAME = "antistrophe"
 ENTRY = "__main__"  # what `python -m antistrophe` runs: one line above all floors
@@ -30,7 +30,7 @@ def imports() -> _Graph:
         own = "actors" if path.is_relative_to(ACTORS) else path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         if own in ("__init__", ENTRY):
             continue
-        names = {name.split(".")[1] for name in imported_modules(path) if name.startswith(f"{ROOT_NAME}.")}
+        names = {name.split(".")[1] for name in source_of(path).imports if name.startswith(f"{ROOT_NAME}.")}
         graph[own] |= names - {own}
     return dict(graph)
 

@@ -9,11 +9,10 @@ import pytest
 
 from tests.house.tree import (
     files_of_tests,
-    functions_of,
-    imported_modules,
     name_of,
     product_files,
     python_files,
+    source_of,
     tree_of,
 )
 
@@ -45,8 +44,8 @@ def test_no_function_is_too_long() -> None:
     long = {
         f"{name_of(path)}:{name}": lines
         for path in python_files()
-        for name, function in functions_of(path)
-        if (lines := _length(function)) > FUNCTION_LINES
+        for name, lines in source_of(path).functions
+        if lines > FUNCTION_LINES
     }
     assert not {name: lines for name, lines in long.items() if name not in LONG_FUNCTIONS}
     assert not sorted(LONG_FUNCTIONS.keys() - long.keys()), "listed as long, but is not"
@@ -65,16 +64,16 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
 
 
 def test_nothing_is_pickled() -> None:
-    assert not [name_of(path) for path in product_files() if PICKLING & imported_modules(path)]
+    assert not [name_of(path) for path in product_files() if PICKLING & source_of(path).imports]
 
 
 def test_every_import_is_by_full_name() -> None:
     """One way for all, and the actors are one module each, whether they are found through their symlink or not."""
+    assert not [f"{name_of(path)}:{line}" for path in product_files() for line in source_of(path).relative_imports]
     assert not [
-        f"{name_of(path)}:{node.lineno}"
+        name_of(path)
         for path in product_files()
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "actors")
+        if any(name.split(".")[0] == "actors" for name in source_of(path).imports)
     ]
 
 
@@ -113,22 +112,14 @@ def _limit(path: Path) -> int:
     return TEST_FILE_LINES if name_of(path).startswith("tests/") else FILE_LINES
 
 
-def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines beside the docstring, which says what a caller must know however long that is."""
-    first = function.body[0]
-    documented = ast.get_docstring(function) is not None
-    docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
-    return (function.end_lineno or 0) - function.lineno + 1 - docstring
-
-
 def _opens_with_a_sentence(path: Path) -> bool:
-    first = (ast.get_docstring(tree_of(path)) or "").partition("\n\n")[0].replace("\n", " ").rstrip()
+    first = source_of(path).docstring.partition("\n\n")[0].replace("\n", " ").rstrip()
     return first.endswith((".", ":")) and len(first.split()) >= 3
 
 
 def _naps(path: Path) -> list[int]:
     """Lines that sleep for a fixed time."""
-    if path.stem.startswith("steps"):
+    if path.stem.startswith("steps") or "sleep" not in path.read_text("utf-8"):
         return []
     return sorted(_naps_below(tree_of(path)))
 

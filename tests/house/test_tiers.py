@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.tree import ROOT, files_of_tests, functions_of, name_of
+from tests.house.tree import ROOT, files_of_tests, name_of, source_of
 from tests.tiers import FIRST, TIERS, in_order, is_slow, left_out
 
 
@@ -18,7 +18,7 @@ def test_what_a_tier_names_exists(start: str) -> None:
     else:
         assert (ROOT / file).is_file()
     if name:
-        assert name.partition("[")[0] in [function for function, _ in functions_of(ROOT / file)]
+        assert name.partition("[")[0] in dict(source_of(ROOT / file).functions)
 
 
 def test_each_folder_of_tests_has_some_that_are_fast() -> None:

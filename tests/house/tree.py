@@ -6,6 +6,7 @@ import ast
 import gc
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,41 +53,69 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@dataclass(frozen=True)
+class Source:
+    """What the house looks at in a file. Its tree is not kept: with the trees of all files, millions of nodes, every
+    collection of garbage would take seconds."""
+
+    docstring: str
+    functions: tuple[tuple[str, int], ...]
+    """The qualified name of each, and its lines beside the docstring, which says what a caller must know however long
+    that is."""
+
+    imports: frozenset[str]
+    """The absolute names of what it imports: ``a.b`` for ``import a.b`` and for ``from a.b import c``."""
+
+    relative_imports: tuple[int, ...]
+    """The lines of those."""
+
+
 @cache
-def tree_of(path: Path) -> ast.Module:
-    """The file's syntax tree."""
-    # All trees stay, millions of nodes: collecting garbage meanwhile would walk through them again and again.
-    gc.disable()
+def source_of(path: Path) -> Source:
+    gc.disable()  # meanwhile the nodes of one tree come and go, and none of them is garbage
     try:
-        return ast.parse(path.read_text("utf-8"), str(path))
+        tree = tree_of(path)
+        functions: list[tuple[str, int]] = []
+        imports: list[ast.Import | ast.ImportFrom] = []
+        _look_below(tree, "", functions, imports)
+        relative = tuple(each.lineno for each in imports if isinstance(each, ast.ImportFrom) and each.level)
+        names = frozenset(name for each in imports for name in _imported(each))
+        return Source(ast.get_docstring(tree) or "", tuple(functions), names, relative)
     finally:
         gc.enable()
 
 
-def functions_of(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """Every function of the file with its qualified name."""
-    yield from _functions(tree_of(path), "")
+def tree_of(path: Path) -> ast.Module:
+    """The file's syntax tree, made anew."""
+    return ast.parse(path.read_text("utf-8"), str(path))
 
 
-def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+def _look_below(
+    node: ast.AST, prefix: str, functions: list[tuple[str, int]], imports: list[ast.Import | ast.ImportFrom]
+) -> None:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.expr):
-            continue  # no function is defined in an expression, and most nodes are in one
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield prefix + child.name, child
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield from _functions(child, f"{prefix}{child.name}.")
+            continue  # none of them is in an expression, and most nodes are in one
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            imports.append(child)
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if not isinstance(child, ast.ClassDef):
+                functions.append((prefix + child.name, _length(child)))
+            _look_below(child, f"{prefix}{child.name}.", functions, imports)
         else:
-            yield from _functions(child, prefix)
+            _look_below(child, prefix, functions, imports)
 
 
-def imported_modules(path: Path) -> set[str]:
-    """The absolute names of what the file imports: ``a.b`` for ``import a.b`` and for ``from a.b import c``."""
-    found: set[str] = set()
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return found
+def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None
+    docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - docstring
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif node.level == 0 and node.module:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
