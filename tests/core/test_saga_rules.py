@@ -34,7 +34,8 @@ from antistrophe.saga.inputs import (
     TimePassed,
     Verified,
 )
-from antistrophe.saga.machine import BY_THE_SYSTEM, NEVER_RAN_LIMIT
+from antistrophe.saga.machine import BY_THE_SYSTEM
+from antistrophe.saga.retries import NEVER_RAN_LIMIT
 from tests.core.saga_kit import Told, attempts, parked, step
 
 DONE = Returned(b"\xa2ok")

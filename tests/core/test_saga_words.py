@@ -35,7 +35,8 @@ from antistrophe.saga.inputs import (
     Returned,
     TimePassed,
 )
-from antistrophe.saga.machine import NEVER_RAN_LIMIT, decide, transition
+from antistrophe.saga.machine import decide, transition
+from antistrophe.saga.retries import NEVER_RAN_LIMIT
 from tests.core.saga_kit import Told, attempts, parked, step
 
 DONE = Returned(b"\xa2ok")

@@ -17,7 +17,7 @@ The rules:
 - Once a saga has turned back, every step that took effect, or may have, is compensated in reverse order.
 
 Start with ``entries``, then ``step_state``, ``state`` and ``machine``. ``inputs`` and ``answers``: what a saga hears,
-``effects``: what it asks for, ``resolving``: what an operator may settle, ``outcome`` what its callers get, ``view``
-what monitoring shows, ``listed`` what the list of sagas says, ``statistics`` and ``durations`` what is counted and
-measured of many sagas.
+``effects``: what it asks for, ``retries``: which failed attempts are made again, ``resolving``: what an operator may
+settle, ``outcome`` what its callers get, ``view`` what monitoring shows, ``listed`` what the list of sagas says,
+``statistics`` and ``durations`` what is counted and measured of many sagas.
 """

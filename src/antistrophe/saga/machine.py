@@ -1,16 +1,14 @@
 """Decides what becomes true of a saga when it gets an input: ``decide``. Nothing else in the system decides.
 
-The rules are the table "what happens when" in docs/explanation/guarantees.md. ``decide`` reads no clock: the caller
-says what time it is. The jitter is drawn from the saga, the step and the attempt, so that the same journal always gives
-the same decision.
+The rules are the table "what happens when" in docs/explanation/guarantees.md; whether a failed attempt is made again
+is in ``retries``. ``decide`` reads no clock: the caller says what time it is.
 """
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import replace
 
-from antistrophe.definition.spec import Origin, StepSpec
+from antistrophe.definition.spec import Origin
 from antistrophe.saga.answers import entries_of_answer, entries_of_death
 from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import (
@@ -54,16 +52,9 @@ from antistrophe.saga.inputs import (
 )
 from antistrophe.saga.resolving import resolvable
 from antistrophe.saga.restored import doubt_of_next_step
+from antistrophe.saga.retries import delay_s, may_ask_verify_again, may_retry, may_retry_undo, refused_delay_s
 from antistrophe.saga.state import Saga, evolve
-from antistrophe.saga.step_state import LOST_LIMIT, StepState, leaves_doubt
-
-NEVER_RAN_LIMIT = 10
-"""How many attempts of one step may end before their call. One more counts as a failure of the step."""
-
-REFUSED_DELAY_S = 5.0
-"""The first wait after a process could not make the call; doubled up to REFUSED_MAX_S."""
-
-REFUSED_MAX_S = 300.0
+from antistrophe.saga.step_state import LOST_LIMIT, leaves_doubt
 
 BY_THE_SYSTEM = "the system"
 """Who has relocated a saga that no person has."""
@@ -193,13 +184,12 @@ class _Draft:
         doubtful = leaves_doubt(spec, failure) and self.saga.verdict is not Verdict.NOT_APPLIED
         if doubtful and spec.has_verify and self._may_ask_verify(failed):
             if step.verify_refused and self.saga.not_before is None:
-                not_before = self.now + _refused_delay_s(step.verify_refused)
+                not_before = self.now + refused_delay_s(step.verify_refused)
                 self.add(RetryScheduled(self.now, failed.step, Action.VERIFY, not_before))
             return
-        again = _may_retry(spec, step, failure, doubtful)
+        again = may_retry(spec, step, failure, doubtful=doubtful)
         if again and self.saga.cancel is None and not self._past_deadline():
-            delay_s = self._delay_s(failed, spec.retry.delay_s(max(step.counted, 1), self._share(failed)))
-            self.add(RetryScheduled(self.now, failed.step, Action.EXECUTE, self.now + delay_s))
+            self.add(RetryScheduled(self.now, failed.step, Action.EXECUTE, self.now + delay_s(self.saga, failed)))
         elif again or (failure.kind is FailureKind.TIMEOUT and self._past_deadline()):
             self._turn(TurnReason.DEADLINE, failed.step, failure)
         else:
@@ -209,40 +199,19 @@ class _Draft:
 
     def _may_ask_verify(self, failed: AttemptFailed) -> bool:
         asked = self.saga.verdict is not None or self.saga.cancel is not None
-        step = self.saga.steps[failed.step]
-        answers = step.verify_never_ran <= NEVER_RAN_LIMIT and step.verify_lost < LOST_LIMIT
+        answers = may_ask_verify_again(self.saga.steps[failed.step])
         return not asked and answers and failed.failure.kind is not FailureKind.UNENCODABLE
 
     def _settle_backward(self, failed: AttemptFailed) -> None:
         """Decide what follows a failed compensation: try again, or give up."""
         failure = failed.failure
         spec, step = self.saga.spec.steps[failed.step], self.saga.steps[failed.step]
-        if failure.kind is FailureKind.NEVER_RAN:
-            again = step.undo_never_ran <= NEVER_RAN_LIMIT
-        elif failure.kind is FailureKind.REFUSED:
-            again = True
-        elif step.undo_lost >= LOST_LIMIT:
-            again, failure = False, replace(failure, error=_ENDS_THE_SYSTEM)
-        else:
-            again = failure.kind is not FailureKind.FATAL and step.undo_counted < spec.compensation_retry.max_attempts
-        if not again:
-            self.add(CompensationGivenUp(self.now, failed.step, failure))
+        if may_retry_undo(spec, step, failure):
+            self.add(RetryScheduled(self.now, failed.step, Action.COMPENSATE, self.now + delay_s(self.saga, failed)))
             return
-        policy_s = spec.compensation_retry.delay_s(max(step.undo_counted, 1), self._share(failed))
-        delay_s = 0.0 if failure.kind is FailureKind.INTERRUPTED else self._delay_s(failed, policy_s)
-        self.add(RetryScheduled(self.now, failed.step, Action.COMPENSATE, self.now + delay_s))
-
-    def _delay_s(self, failed: AttemptFailed, policy_s: float) -> float:
-        if failed.failure.kind is FailureKind.NEVER_RAN:
-            return 0.0
-        if failed.failure.kind is FailureKind.REFUSED:
-            step = self.saga.steps[failed.step]
-            return _refused_delay_s(step.undo_refused if failed.action is Action.COMPENSATE else step.refused)
-        return failed.failure.after_s if failed.failure.after_s is not None else policy_s
-
-    def _share(self, failed: AttemptFailed) -> float:
-        draw = f"{self.saga.id}/{failed.step}/{failed.action.value}/{failed.attempt}".encode()
-        return zlib.crc32(draw) / 0xFFFFFFFF
+        if step.undo_lost >= LOST_LIMIT and failure.kind not in (FailureKind.NEVER_RAN, FailureKind.REFUSED):
+            failure = replace(failure, error=_ENDS_THE_SYSTEM)
+        self.add(CompensationGivenUp(self.now, failed.step, failure))
 
     def _turn_if_due(self) -> None:
         if self.saga.cancel is None and not self._past_deadline():
@@ -330,21 +299,3 @@ class _Draft:
 
 def _is(current: AttemptStarted, step: int, action: Action, attempt: int) -> bool:
     return (current.step, current.action, current.attempt) == (step, action, attempt)
-
-
-def _refused_delay_s(times: int) -> float:
-    return min(REFUSED_MAX_S, REFUSED_DELAY_S * 2.0 ** min(times - 1, 16))
-
-
-def _may_retry(spec: StepSpec, step: StepState, failure: Failure, doubtful: bool) -> bool:
-    """True if the step's policy allows another attempt of ``execute`` after this failure."""
-    if failure.kind is FailureKind.REFUSED:
-        return True
-    if failure.kind is FailureKind.NEVER_RAN:
-        return step.never_ran <= NEVER_RAN_LIMIT
-    if failure.kind in (FailureKind.FATAL, FailureKind.UNENCODABLE) or (doubtful and not spec.idempotent):
-        return False
-    if step.lost >= LOST_LIMIT:
-        return False
-    limit = spec.retryable_attempts if failure.kind is FailureKind.RETRYABLE else spec.retry.max_attempts
-    return step.counted < limit

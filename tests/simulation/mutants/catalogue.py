@@ -6,6 +6,7 @@ from tests.simulation.mutants.planting import Mutant, Patch
 from tests.simulation.properties import Check
 
 _MACHINE = "antistrophe.saga.machine:"
+_RETRIES = "antistrophe.saga.retries:"
 _STATE = "antistrophe.saga.state:"
 _STEP_STATE = "antistrophe.saga.step_state:"
 _EFFECTS = "antistrophe.saga.effects:"
@@ -13,7 +14,6 @@ _ANSWERS = "antistrophe.saga.answers:"
 _HOST = "antistrophe.actors.saga.hosted_sagas:HostedSagas."
 _BATCH = "antistrophe.actors.saga.batch_commit:Batch."
 _ACTOR = "antistrophe.actors.saga.saga:SagaActor."
-_EXECUTION_MODULE = "antistrophe.actors.saga.execution:"
 _EXECUTION = "antistrophe.actors.saga.execution:Execution."
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -238,13 +238,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "one attempt more than the policy has",
         "G4",
         Check.AT_MOST_ONCE,
-        (Patch(_MACHINE + "_may_retry", "step.counted < limit", "step.counted <= limit"),),
+        (Patch(_RETRIES + "may_retry", "step.counted < limit", "step.counted <= limit"),),
     ),
     Mutant(
         "doubt is retried although the step is not idempotent",
         "G4",
         Check.AT_MOST_ONCE,
-        (Patch(_MACHINE + "_may_retry", "doubtful and not spec.idempotent", "False"),),
+        (Patch(_RETRIES + "may_retry", "doubtful and not spec.idempotent", "False"),),
     ),
     Mutant(
         "after a reboot, what may have run is taken as never called",
@@ -256,13 +256,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "what left no trace is taken as never called",
         "G4",
         Check.AT_MOST_ONCE,
-        (Patch(_EXECUTION_MODULE + "_began", "record.never_began", "record.began_at is None"),),
+        (Patch("antistrophe.actors.saga.execution:_began", "record.never_began", "record.began_at is None"),),
     ),
     Mutant(
         "one attempt less than the policy has",
         "G4",
         Check.RETRIES,
-        (Patch(_MACHINE + "_may_retry", "step.counted < limit", "step.counted < limit - 1"),),
+        (Patch(_RETRIES + "may_retry", "step.counted < limit", "step.counted < limit - 1"),),
     ),
     Mutant(
         "a saga with a compensation that failed for good counts as compensated",
