@@ -8,8 +8,8 @@ One actor, ``SupervisorActor``, hears everything and hands it to the part that a
                                                                                |
     step process --StepReady, CodeLoaded, CallEnded----------------------------+--> RunningAttempts
 
-The parts see the actor through ``SupervisorPort``. What is decided is in ``antistrophe.scheduling``; here it is carried
-out. The rules:
+``RegistryKeeper`` has the process of the registry. The parts see the actor through ``SupervisorPort``. What is decided
+is in ``antistrophe.scheduling``; here it is carried out. The rules:
 
 - A step never has two live attempts. So the end of an attempt is reported only when it is proven: the process, its
   group and the descendants that left the group are dead, or the event loop of the async worker says that nothing of the

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from thespian.actors import ChildActorExited, WakeupMessage
 
 from antistrophe.actors.base import Handler, RuntimeActor, log
-from antistrophe.actors.registry import RegistryActor
 from antistrophe.actors.saga.journal_access import JournalAccess, open_at_start
 from antistrophe.actors.step.attempt_file import remove_all_attempt_files
 from antistrophe.actors.supervisor.clients import Clients
@@ -21,9 +20,9 @@ from antistrophe.actors.supervisor.live_saga import TELL_AGAIN_S
 from antistrophe.actors.supervisor.live_sagas import LiveSagas
 from antistrophe.actors.supervisor.preload import WITH_STEPS, step_actors, warm_up
 from antistrophe.actors.supervisor.process_keeper import ProcessKeeper
+from antistrophe.actors.supervisor.registry_keeper import RegistryKeeper
 from antistrophe.actors.supervisor.request_handler import RequestHandler
-from antistrophe.actors.supervisor.saga_host_pool import START_AGAIN_S, SagaHostPool
-from antistrophe.actors.supervisor.thespian_children import child_process
+from antistrophe.actors.supervisor.saga_host_pool import SagaHostPool
 from antistrophe.definition.spec import Origin
 from antistrophe.errors import JournalError, SagaExistsError
 from antistrophe.linux.process import die_with_parent, identity_of, is_alive
@@ -69,7 +68,6 @@ from antistrophe.messages import (
     rejection,
 )
 from antistrophe.records import ProcessRecord
-from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 if TYPE_CHECKING:
     from antistrophe.actors.supervisor.among_hosts import AmongHosts
@@ -86,7 +84,7 @@ JOURNAL_PATIENCE_S = 0.1
 
 
 class SupervisorActor(RuntimeActor):
-    """Routes each message to ``RequestHandler``, ``LiveSagas`` or ``ProcessKeeper``, and keeps the registry alive."""
+    """Routes each message to ``RequestHandler``, ``LiveSagas`` or ``ProcessKeeper``."""
 
     role = "supervisor"
 
@@ -96,9 +94,6 @@ class SupervisorActor(RuntimeActor):
         die_with_parent(os.getppid())
         self._launcher: Any = None
         self._ready: SupervisorReady | None = None
-        self._registry: Address = None
-        self._registry_process: Any = None
-        self._registry_due: float | None = None
         self._introduce_at = 0.0
         self._parked: ParkedSagas | None = None
         self._among: AmongHosts | None = None
@@ -117,7 +112,9 @@ class SupervisorActor(RuntimeActor):
             ReloadCode: self._on_reload,
             HoldSagas: self._answering(requests.hold),
             ListProcesses: self._on_list_processes,
-            **dict.fromkeys(QUERIES, lambda query, sender: self.send(self._registry, RegistryQuery(query, sender))),
+            **dict.fromkeys(
+                QUERIES, lambda query, sender: self.send(self.registry.address, RegistryQuery(query, sender))
+            ),
             ClientLeft: lambda message, _: self._client_left(message.client_id),
             AttachedClients: self._on_attached_clients,
             Drain: self.draining.begin,
@@ -161,8 +158,8 @@ class SupervisorActor(RuntimeActor):
         self.make_ready_for(WITH_STEPS)
         warm_up()
         try:
-            self._start_registry(message)
-            hosts = SagaHostPool(self, message, self._registry)
+            self.registry = RegistryKeeper(self, message)
+            hosts = SagaHostPool(self, message, self.registry.address)
         except OSError as error:
             why = f"this machine has no room for the processes of an actor system ({error}); make room, and try again"
             self.send(sender, SupervisorFailed("SystemUnavailableError", why))
@@ -177,12 +174,11 @@ class SupervisorActor(RuntimeActor):
         step_actors()
 
     def _is_ready(self, launcher: Address, open_sagas: int) -> None:
-        self._ready = SupervisorReady(os.getpid(), self._registry_process.pid, open_sagas)
+        self._ready = SupervisorReady(os.getpid(), self.registry.pid, open_sagas)
         self.send(launcher, self._ready)
 
     def _make_parts(self, message: Configuration, hosts: SagaHostPool, journal: JournalAccess) -> None:
         settings = message.settings
-        self._registry_restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
         self.environments = Environments(self.now())
         self.processes = ProcessKeeper(self, message, uuid.uuid4().hex[:12], self.environments)
         self.sagas = LiveSagas(self, message, hosts, self.processes, journal, self.environments)
@@ -205,11 +201,6 @@ class SupervisorActor(RuntimeActor):
         from antistrophe.actors.supervisor.among_hosts import AmongHosts  # a journal in a file is this system's alone
 
         return AmongHosts(self, base, self.sagas, self.processes, self.dispatching, journal, self.clients)
-
-    def _start_registry(self, base: Configuration) -> None:
-        self._registry = self.createActor(RegistryActor)
-        self._registry_process = child_process(self, self._registry)
-        self.send(self._registry, base)
 
     # --- called by the process keeper --------------------------------------------------------------------
 
@@ -277,45 +268,33 @@ class SupervisorActor(RuntimeActor):
         if self._parked is not None:
             self._parked.ended(message)
 
+    def _on_query(self, query: Any, sender: Address) -> None:
+        self.send(self.registry.address, RegistryQuery(query, sender))
+
     def _on_list_processes(self, message: ListProcesses, sender: Address) -> None:
-        mine = [ProcessRecord(os.getpid(), "supervisor"), ProcessRecord(self._registry_process.pid, "registry")]
+        mine = [ProcessRecord(os.getpid(), "supervisor"), self.registry.record()]
         among = [] if self._among is None else self._among.records()
         rows = (*mine, *among, *self.sagas.hosts.records(), *self.processes.records())
         self.send(sender, Processes(message.correlation, rows))
 
     def _on_child_exit(self, message: ChildActorExited, _sender: Address) -> None:
         address = message.childAddress
-        if address == self._registry:
-            self._registry_died()
+        if address == self.registry.address:
+            self._look_at_registry()
         elif not self.processes.on_exit(address):
             self.sagas.replace_dead_hosts()
         self.draining.look()
 
-    def _registry_died(self) -> None:
-        assert self.base is not None
-        if self._registry_process.is_alive():
-            return
-        now = self.now()
-        if self._registry_due is None:  # each death counts once, however often it is noticed
-            self._registry_due = now + self._registry_restarts.delay_s(now)
-        if now >= self._registry_due:
-            log.error("the registry has died and is started again")
-            try:
-                self._start_registry(self.base)
-            except OSError as error:
-                log.error("the registry can't be started (%s); another start is tried", error)
-                self._registry_due = now + START_AGAIN_S
-                return
-            self._registry_due = None
-            self.sagas.hosts.registry_is(self._registry)
+    def _look_at_registry(self) -> None:
+        if self.registry.look():
+            self.sagas.hosts.registry_is(self.registry.address)
 
     def _on_wakeup(self, message: WakeupMessage, _sender: Address) -> None:
         if message.payload == "tick":
             if self._launcher_is_gone():
                 self._end_everything()
             self.wake_in(TICK_S, "tick")
-            if not self._registry_process.is_alive():
-                self._registry_died()
+            self._look_at_registry()
             self._introduce_again()
             if self._parked is not None:
                 self._parked.look()
@@ -329,7 +308,7 @@ class SupervisorActor(RuntimeActor):
         """Configure the registry and the hosts again: one that missed its configuration can do nothing else."""
         if self.now() >= self._introduce_at:
             self._introduce_at = self.now() + TELL_AGAIN_S
-            self.send(self._registry, self.base)
+            self.registry.tell_again()
             self.sagas.hosts.tell_again()
 
     def _launcher_is_gone(self) -> bool:
