@@ -20,6 +20,7 @@ from antistrophe.cli import screen
 from antistrophe.cli.group import VERBS
 from antistrophe.cli.invocation import Invocation
 from antistrophe.cli.read import _print
+from antistrophe.client.host_list import LimitsNow
 from antistrophe.definition.spec import Origin, RetryPolicy, SagaSpec, StepSpec
 from antistrophe.narration.entry_sentences import SENTENCES
 from antistrophe.narration.explanation import explain
@@ -264,7 +265,7 @@ def test_an_explanation_has_no_line_and_no_control_character_of_anybody_else(
     told.answer(Raised(FailureKind.RAISED, HOSTILE, "BankError"))
     told.tell(ResolveAsked(0, HOSTILE, "eva"))
     explanation = replace(explain(told.journal, system_runs=True), id="an \u202e id", name="a \u202e name")
-    _print(Invocation(), explanation)
+    _print(Invocation(), explanation, LimitsNow(datetime.now(UTC), ()))
     said = capsys.readouterr().out
     assert said.replace("\n", "").isprintable()
     assert [line for line in said.splitlines() if line.startswith("12:00:00.000")] == []

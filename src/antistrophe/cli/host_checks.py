@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from antistrophe.cli.finding import Finding, note, well
+from antistrophe.cli.limit_lines import limit_line
 from antistrophe.client.host_list import HostList, list_hosts
 from antistrophe.hosts.description import HostRecord
 from antistrophe.hosts.differences import differences
+from antistrophe.hosts.limits import LimitRecord
 from antistrophe.journal import JournalPlace
 from antistrophe.narration import times
 
 CLOCKS_APART_S = 5.0
 """So far a machine's clock may be from the database's before it is told."""
+
+WAITED_LONG = timedelta(minutes=5)
+"""A host that has waited for so long for a limit over all hosts is told."""
 
 _LISTED = 20
 
@@ -32,6 +37,10 @@ def of_hosts(place: JournalPlace) -> Iterator[Finding]:
         yield well("hosts", f"and {len(found.live) - _LISTED} more: antistrophe hosts")
     for each in differences(found.live):
         yield note("hosts", each.says, each.what_to_do)
+    for limit in found.limits[:_LISTED]:
+        yield _limit(limit, found.at)
+    if len(found.limits) > _LISTED:
+        yield well("limits", f"and {len(found.limits) - _LISTED} more: antistrophe hosts")
 
 
 def _host(host: HostRecord, found: HostList) -> Finding:
@@ -42,6 +51,13 @@ def _host(host: HostRecord, found: HostList) -> Finding:
     if host.lease_until < found.at:
         return note("host", says, "another host ends this lease and takes its sagas: start one where none is up")
     return well("host", says)
+
+
+def _limit(limit: LimitRecord, at: datetime) -> Finding:
+    says = limit_line(limit, at)
+    if limit.oldest is None or at - limit.oldest < WAITED_LONG:
+        return well("limit", says)
+    return note("limit", says, "look at what is at work under it (`antistrophe list`), or let more be at work at once")
 
 
 def _clock(database: float, before: float, after: float) -> Finding:

@@ -12,6 +12,7 @@ from antistrophe.cli import columns, screen
 from antistrophe.cli.completion import host_names
 from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.cli.limit_lines import limit_lines
 from antistrophe.cli.saga_rows import is_wide
 from antistrophe.client.host_list import drain_host, list_hosts
 from antistrophe.hosts.description import HostRecord
@@ -26,11 +27,13 @@ _STYLES = {"live": "green", "draining": "yellow", "lease is over": "bold red"}
 @everywhere
 @pass_invocation
 def hosts_verb(invocation: Invocation, with_ended: bool) -> int:
-    """List the hosts that share a journal in PostgreSQL: those that hold a lease, with what they have to do."""
+    """List the hosts that share a journal in PostgreSQL: those that hold a lease, with what they have to do; and who
+    uses the limits over all hosts, and who waits for them.
+    """
     found = list_hosts(invocation.place)
     shown = found.hosts if with_ended else found.live
     if invocation.as_json:
-        screen.print_json({"hosts": shown})
+        screen.print_json({"hosts": shown, "limits": found.limits})
         return DONE
     console = screen.output()
     if shown:
@@ -39,6 +42,8 @@ def hosts_verb(invocation: Invocation, with_ended: bool) -> int:
             console.print(screen.safe(f"{each.says}\n→ {each.what_to_do}", style="yellow"), soft_wrap=True)
     else:
         console.print(screen.safe("no host" if with_ended else "no live host (--all shows those that have ended)"))
+    if found.limits:
+        screen.section(console, "Limits over all hosts", limit_lines(found.limits, found.at))
     return DONE
 
 

@@ -17,8 +17,10 @@ from antistrophe.cli.course_drawing import drawing
 from antistrophe.cli.entry_rows import entries_table
 from antistrophe.cli.exit_codes import DONE
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
+from antistrophe.cli.limit_lines import limit_line, limit_lines
 from antistrophe.cli.saga_rows import parked_lines, saga_lines, step_lines
 from antistrophe.cli.told_sagas import in_words, told_by
+from antistrophe.client.host_list import LimitsNow, limits_that_hold_up
 from antistrophe.client.stored_home import find_saga, stored_journal, system_state
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.linux.termination import processes_of_home
@@ -117,14 +119,17 @@ def show_verb(invocation: Invocation, saga_id: str) -> int:
     with stored_journal(invocation.stored_place()) as journal:
         saga = find_saga(journal, saga_id, invocation.shown_place)
         timeline = journal.timeline(saga_id)
-        spans = () if invocation.as_json else course_of(journal.load(saga_id))
+        needs_entries = not invocation.as_json or invocation.place.url is not None
+        entries = journal.load(saga_id) if needs_entries else []
         told = told_by(journal, saga_id, timeline)
+    limits = limits_that_hold_up(invocation.place, entries)
     if invocation.as_json:
-        screen.print_json({"saga": saga, "timeline": timeline, "told_by": told})
+        screen.print_json({"saga": saga, "timeline": timeline, "told_by": told, "limits": limits.limits})
         return DONE
     console = screen.output()
     width = columns.width_of(console)
-    console.print(_head(saga, told))
+    spans = course_of(entries)
+    console.print(_head(saga, told, limits))
     drawn = list(drawing(saga, spans, time.time(), width))
     if drawn:
         screen.section(console, "Course", drawn)
@@ -133,7 +138,7 @@ def show_verb(invocation: Invocation, saga_id: str) -> int:
     return DONE
 
 
-def _head(saga: SagaMetadata, told: Sequence[SagaMetadata]) -> Table:
+def _head(saga: SagaMetadata, told: Sequence[SagaMetadata], limits: LimitsNow) -> Table:
     rows: list[tuple[str, Any]] = [
         ("saga", saga.id),
         ("name", saga.name),
@@ -143,6 +148,7 @@ def _head(saga: SagaMetadata, told: Sequence[SagaMetadata]) -> Table:
     ]
     rows += [("error", saga.error)] if saga.error else []
     rows += [("waits", times.with_local_times(saga.waiting))] if saga.waiting else []
+    rows += [("limit", limit_line(each, limits.at)) for each in limits.limits]
     rows += [("told", in_words(each)) for each in told]
     return screen.pairs(rows)
 
@@ -157,21 +163,24 @@ def explain_verb(invocation: Invocation, saga_id: str) -> int:
         find_saga(journal, saga_id, invocation.shown_place)
         entries = journal.load(saga_id)
     explanation = explain(entries, system_runs=system_state(invocation.home) is not None)
+    limits = limits_that_hold_up(invocation.place, entries)
     if invocation.as_json:
         orders = [invocation.command(order) for order in explanation.orders]
-        screen.print_json({**json_value(explanation), "orders": orders})
+        screen.print_json({**json_value(explanation), "limits": limits.limits, "orders": orders})
     else:
-        _print(invocation, explanation)
+        _print(invocation, explanation, limits)
     return DONE
 
 
-def _print(invocation: Invocation, explanation: Explanation) -> None:
+def _print(invocation: Invocation, explanation: Explanation, limits: LimitsNow) -> None:
     console = screen.output()
     head = screen.safe(explanation.id, style="bold")
     if explanation.name != explanation.id:
         head.append_text(screen.safe(f" ({explanation.name})", style="not bold"))
     console.print(head, "  ", screen.status_text(explanation.status))
     console.print(screen.safe(explanation.standing))
+    if limits.limits:
+        screen.section(console, "Limits over all hosts", limit_lines(limits.limits, limits.at))
     screen.section(console, "What happened", _story_table(explanation.story))
     if explanation.turned_back is not None:
         screen.section(console, "Why it turned back", screen.safe(explanation.turned_back))

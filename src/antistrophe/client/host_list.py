@@ -5,28 +5,43 @@ They are read from the database: no system has to run here. What needs psycopg i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from antistrophe.errors import RequestError
 from antistrophe.hosts.description import HostRecord
+from antistrophe.hosts.limits import LimitRecord, limits_on
 from antistrophe.journal import JournalPlace, open_store
 from antistrophe.linux.late_imports import late_import
+from antistrophe.saga.entries import Entry
+from antistrophe.saga.state import replay
 
 if TYPE_CHECKING:
     from antistrophe.client.session import Session
     from antistrophe.hosts.stored_hosts import StoredHosts
+    from antistrophe.hosts.stored_permits import StoredPermits
+    from antistrophe.storage.postgres_database import PostgresDatabase
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsNow:
+    """Limits over all hosts, at a moment of the database's clock."""
+
+    at: datetime
+    limits: tuple[LimitRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class HostList:
-    """All hosts that are not forgotten yet, those that hold a lease first, at a moment of the database's clock."""
+    """All hosts that are not forgotten yet, those that hold a lease first, and the limits over all hosts that they use
+    or wait for, at a moment of the database's clock."""
 
     at: datetime
     hosts: tuple[HostRecord, ...]
+    limits: tuple[LimitRecord, ...]
 
     @property
     def live(self) -> tuple[HostRecord, ...]:
@@ -42,8 +57,21 @@ def live_hosts(session: Session) -> tuple[HostRecord, ...]:
 
 def list_hosts(place: JournalPlace) -> HostList:
     """The hosts of that journal. Raises RequestError where it is in a file, and JournalError."""
-    with _stored_hosts(place, read_only=True) as stored:
-        return HostList(stored.moment(), tuple(sorted(stored.records(), key=lambda host: host.ended is not None)))
+    with _database(place, read_only=True) as database:
+        stored, limits = _stored_hosts(database), _stored_permits(database).limits()
+        hosts = sorted(stored.records(), key=lambda host: host.ended is not None)
+        return HostList(stored.moment(), tuple(hosts), tuple(limits))
+
+
+def limits_that_hold_up(place: JournalPlace, entries: Sequence[Entry]) -> LimitsNow:
+    """The limits over all hosts that may keep the saga with these entries from its next attempt, as they are used.
+    There are none for a journal in a file. Raises JournalError."""
+    keys = () if place.url is None else limits_on(replay(entries))
+    if not keys:
+        return LimitsNow(datetime.now(UTC), ())
+    with _database(place, read_only=True) as database:
+        limits = tuple(_stored_permits(database).limits(keys))
+        return LimitsNow(_stored_hosts(database).moment(), limits)
 
 
 def drain_host(place: JournalPlace, host: str, *, draining: bool) -> tuple[HostRecord, ...]:
@@ -54,7 +82,8 @@ def drain_host(place: JournalPlace, host: str, *, draining: bool) -> tuple[HostR
     found = list_hosts(place)
     if not _named(found, host):
         raise _unknown(found, host)
-    with _stored_hosts(place, read_only=False) as stored:
+    with _database(place, read_only=False) as database:
+        stored = _stored_hosts(database)
         ids = stored.drain(host, draining=draining)
         drained = tuple(each for each in stored.records() if each.id in ids)
     if not drained:  # its lease has ended meanwhile
@@ -76,7 +105,7 @@ def _unknown(found: HostList, host: str) -> RequestError:
 
 
 @contextmanager
-def _stored_hosts(place: JournalPlace, *, read_only: bool) -> Iterator[StoredHosts]:
+def _database(place: JournalPlace, *, read_only: bool) -> Iterator[PostgresDatabase]:
     if place.url is None:
         raise RequestError(
             f"hosts share a journal in PostgreSQL, and this one is the file {place}, which is one system's alone: name"
@@ -84,7 +113,18 @@ def _stored_hosts(place: JournalPlace, *, read_only: bool) -> Iterator[StoredHos
         )
     with closing(open_store(place, read_only=read_only)) as database:
         with late_import():
-            from antistrophe.hosts.stored_hosts import StoredHosts
             from antistrophe.storage.postgres_database import PostgresDatabase
         assert isinstance(database, PostgresDatabase), "a URL names a database of PostgreSQL"
-        yield StoredHosts(database)
+        yield database
+
+
+def _stored_hosts(database: PostgresDatabase) -> StoredHosts:
+    with late_import():
+        from antistrophe.hosts.stored_hosts import StoredHosts
+    return StoredHosts(database)
+
+
+def _stored_permits(database: PostgresDatabase) -> StoredPermits:
+    with late_import():
+        from antistrophe.hosts.stored_permits import StoredPermits
+    return StoredPermits(database)

@@ -33,8 +33,8 @@ How a system takes part::
 Start reading in ``lease``: the rules, without a clock or a database. ``description`` is what hosts say of themselves,
 ``ownership`` what they learn of the owners of sagas, ``stored_hosts`` and ``stored_claims`` the rows of both,
 ``keeper`` the loop, ``keeper_messages`` what it says and hears, ``holder`` the supervisor's side, ``stored_orders``
-what hosts ask of each other, ``stored_permits`` what they may use of limits over all hosts, ``stored_holders`` whose
-applications have started or joined a saga, ``earlier_life`` what a home knows of its last lease, ``retained`` whose
-word counts where finished sagas are purged, and ``differences`` what people are told where hosts don't agree. SQL is in
-the ``stored_`` files only; these and ``keeper`` need psycopg.
+what hosts ask of each other, ``stored_permits`` what they may use of limits over all hosts, ``limits`` how people are
+shown those, ``stored_holders`` whose applications have started or joined a saga, ``earlier_life`` what a home knows of
+its last lease, ``retained`` whose word counts where finished sagas are purged, and ``differences`` what people are told
+where hosts don't agree. SQL is in the ``stored_`` files only; these and ``keeper`` need psycopg.
 """

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 
+from antistrophe.hosts.limits import LimitRecord, LimitShare, limit_of
 from antistrophe.hosts.stored_hosts import DURABLY
 from antistrophe.scheduling.permits import PermitAnswer, PermitNeed
 from antistrophe.storage.portable_sql import SCHEMA
@@ -33,6 +36,15 @@ _FORGET_LIMITS = f"""
         SELECT key FROM {SCHEMA}.limits l WHERE next_start < clock_timestamp()
         AND NOT EXISTS (SELECT FROM {SCHEMA}.permits p WHERE p.key = l.key) FOR UPDATE SKIP LOCKED
     )"""
+
+# ``until``: when a host that has asked for something is thought to want it no more.
+_SHARES = """
+    SELECT key, hosts.id, hosts.name, held, CASE WHEN waits THEN wanted ELSE 0 END,
+        CASE WHEN waits THEN starts ELSE 0 END, CASE WHEN waits THEN since END, most, per_second
+    FROM antistrophe.permits JOIN antistrophe.hosts ON hosts.id = permits.host AND hosts.ended IS NULL,
+        LATERAL (SELECT until > clock_timestamp() AND (wanted > 0 OR starts > 0) AS waits) AS asked
+    WHERE (held > 0 OR waits) AND (?::text[] IS NULL OR key = ANY (?::text[]))
+    ORDER BY key, hosts.name, hosts.id"""
 
 _LONGEST_KEY = 400
 
@@ -64,6 +76,19 @@ class StoredPermits:
         )
         rows = self._database.returning(_SETTLE, values)
         return [PermitAnswer(stored[key].key, *answer) for key, *answer in rows]
+
+    def limits(self, keys: Sequence[str] | None = None) -> list[LimitRecord]:
+        """The limits that live hosts use or wait for, those with these ``keys`` or all. Each has the smallest bound
+        that any of these hosts knows."""
+        stored = None if keys is None else [stored_key(key) for key in keys]
+        rows = self._database.rows(_SHARES, (stored, stored))
+        found = []
+        for key, of_key in groupby(rows, key=itemgetter(0)):
+            parts = list(of_key)
+            mosts, rates = ([part[n] for part in parts if part[n] is not None] for n in (-2, -1))
+            shares = [LimitShare(*part[1:-2]) for part in parts]
+            found.append(limit_of(key, min(mosts, default=None), min(rates, default=None), shares))
+        return found
 
     def forget(self) -> None:
         """Remove what nobody uses any more."""

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.scheduling.fair_order import FairOrder, Level, Ticket, is_urgent, level_of
-from antistrophe.scheduling.permits import Demand, Permits
+from antistrophe.scheduling.permits import Demand, Permits, key_of_name
 from antistrophe.serialization.struct_dataclass import dataclass
 
 
@@ -49,7 +49,7 @@ class Admission:
     def share(self, permits: Permits) -> None:
         """Let a saga whose name has a limit need a permit of this host."""
         self._permits = permits
-        self._order.permitted = lambda name: permits.allowed(_KEY + name)
+        self._order.permitted = lambda name: permits.allowed(key_of_name(name))
 
     def full(self, rank: AdmissionRank) -> str | None:
         """Why a new saga would have to wait, or None."""
@@ -141,13 +141,13 @@ class Admission:
                 ready = max(min(wait, room), urgent)
                 if ready > 0:
                     self._is_permitted(AdmissionRank(name, most))  # notes what lacks a permit
-                yield Demand(_KEY + name, wait, ready, most)
+                yield Demand(key_of_name(name), wait, ready, most)
             elif not self._order.at_work(name):
                 del self._limited[name]
 
     def permitted_anew(self, key: str) -> None:
         """The host holds more or fewer permits of that limit."""
-        self._order.rank_again(key.removeprefix(_KEY))
+        self._order.rank_again(key.removeprefix(key_of_name("")))
 
     def wait_again(self, saga_id: str, rank: AdmissionRank, *, urgent: bool) -> None:
         """A saga that was at work needs another permit."""
@@ -160,17 +160,14 @@ class Admission:
 
     def _is_permitted(self, rank: AdmissionRank) -> bool:
         self._limit_name(rank)
-        return self._permits is None or self._permits.allows(_KEY + rank.name)
+        return self._permits is None or self._permits.allows(key_of_name(rank.name))
 
     def _tell(self, name: str) -> None:
         if self._permits is not None and name in self._limited:
-            self._permits.used(_KEY + name, self._order.at_work(name))
+            self._permits.used(key_of_name(name), self._order.at_work(name))
 
     def _places(self, level: Level) -> int:
         return self._limit + (self._beside if is_urgent(level) else 0)
-
-
-_KEY = "name:"
 
 
 def rank_of(spec: SagaSpec) -> AdmissionRank:

@@ -272,6 +272,16 @@ class Permits:
         return share
 
 
+def key_of_class(step_class: str) -> str:
+    """The key of the limits of a step class."""
+    return f"step:{step_class}"
+
+
+def key_of_name(name: str) -> str:
+    """The key of the limit of the sagas of a name."""
+    return f"name:{name}"
+
+
 _Number = TypeVar("_Number", int, float)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from antistrophe.definition.spec import Throttle
-from antistrophe.scheduling.permits import Demand, Permits
+from antistrophe.scheduling.permits import Demand, Permits, key_of_class
 
 
 class Throttles:
@@ -43,7 +43,7 @@ class Throttles:
             if self.permits is None:
                 self._next_at[throttle.step_class] = now + 1.0 / throttle.max_per_second
             else:
-                self.permits.started(_key(throttle.step_class))
+                self.permits.started(key_of_class(throttle.step_class))
         if throttle.max_concurrent is not None:
             self._counted.add(throttle.step_class)
         self._tell(throttle.step_class)
@@ -72,13 +72,13 @@ class Throttles:
             # What else holds attempts up is not known here. As many more as run already are asked for: a number that
             # doubles soon reaches the one that can be used.
             ready = max(self._running[throttle.step_class], 1)
-            key = _key(throttle.step_class)
+            key = key_of_class(throttle.step_class)
             demand = Demand(key, count, ready, throttle.max_concurrent, throttle.max_per_second)
             found[key] = demand.with_other(found[key]) if key in found else demand
         yield from found.values()
 
     def _is_permitted(self, throttle: Throttle, permits: Permits, now: float) -> bool:
-        key = _key(throttle.step_class)
+        key = key_of_class(throttle.step_class)
         if throttle.max_concurrent is not None and not permits.allows(key):
             return False
         if throttle.max_per_second is None:
@@ -92,15 +92,11 @@ class Throttles:
     def _next_of(self, throttle: Throttle) -> float | None:
         if self.permits is None:
             return self._next_at.get(throttle.step_class)
-        key = _key(throttle.step_class)
+        key = key_of_class(throttle.step_class)
         if throttle.max_concurrent is not None and self._running[throttle.step_class] >= self.permits.allowed(key):
             return None
         return self.permits.next_start(key)
 
     def _tell(self, step_class: str) -> None:
         if self.permits is not None and step_class in self._counted:
-            self.permits.used(_key(step_class), self._running[step_class])
-
-
-def _key(step_class: str) -> str:
-    return f"step:{step_class}"
+            self.permits.used(key_of_class(step_class), self._running[step_class])
