@@ -96,10 +96,10 @@ class Elsewhere:
 
     def look_for_ends(self) -> None:
         """Tell those whose saga has ended, or is parked."""
-        for saga_id in {asked.saga_id for asked in self._ends.values()}:
-            status = self._journal.status(saga_id)
-            if status is not None and status.running:
-                continue
+        ended = [saga_id for saga_id in {asked.saga_id for asked in self._ends.values()} if not self._runs(saga_id)]
+        if ended:
+            self._journal.confirm()
+        for saga_id in ended:
             waiters = [asked.waiter for asked in self._ends.values() if asked.saga_id == saga_id]
             for to in waiters:
                 told = self._end_of(saga_id, to.correlation)
@@ -107,9 +107,13 @@ class Elsewhere:
                     self._send(to.address, told)
                 self._ends.pop(to.correlation, None)
 
+    def _runs(self, saga_id: str) -> bool:
+        status = self._journal.status(saga_id)
+        return status is not None and status.running
+
     def _end_of(self, saga_id: str, correlation: str) -> SagaOutcome | Rejected | None:
         try:
-            return self._journal.end_of(saga_id, correlation)
+            return self._journal.end_of(saga_id, correlation, durable=True)
         except UnreadableEntryError as error:  # that of a newer release keeps nobody else waiting
             return rejection(correlation, error)
 

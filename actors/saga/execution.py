@@ -81,10 +81,15 @@ class Execution:
         self._saga = saga
         return Change(None, saga)
 
-    def load(self, saga_id: str) -> None:
-        """Read the saga from the journal, and decide what its last entry left undecided. Raises SagaTakenError where it
-        is another host's."""
-        self._saga, self.token = self._journal.take(saga_id)
+    def load(self, saga_id: str, *, asked: bool = False) -> None:
+        """Read the saga from the journal, and decide what its last entry left undecided. ``asked``: somebody is told
+        what it is like. Raises SagaTakenError where it is another host's."""
+        saga, self.token = self._journal.take(saga_id)
+        self._saga = saga
+        if (
+            asked or saga.current is not None or saga.ended or saga.parked
+        ):  # else an entry comes before all that is done
+            self._journal.confirm()
         self.tell(Resumed())
 
     def tell(self, said: Input) -> Change | None:

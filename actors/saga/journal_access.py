@@ -13,7 +13,7 @@ from antistrophe.actors.saga.journal_refusals import JournalRefusals, WatchedGro
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
-from antistrophe.errors import JournalError, SagaExistsError
+from antistrophe.errors import CommitUnknownError, JournalError, SagaExistsError
 from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, journal_in, open_store
 from antistrophe.journal.saga_owner import Ownership, SagaTakenError
 from antistrophe.journal.tombstones import was_purged
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from antistrophe.storage.postgres_database import PostgresDatabase
 
 _OPEN_AGAIN_S = 0.05
+_CONFIRM_AGAIN_S = 2.0
 
 SERVER_PATIENCE = 0.05
 """How much of a host's lease a call may wait for the server: what waits can't end attempts meanwhile."""
@@ -94,6 +95,7 @@ class JournalAccess:
         self._journal = journal_in(self._store, owner=self._owner)
         self._refusals = JournalRefusals()
         self._group: WatchedGroup | None = None
+        self._confirm_at = 0.0
         self.position = 0
 
     def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int = 1) -> None:
@@ -155,6 +157,16 @@ class JournalAccess:
         token = self._owner.taken(saga_id, self._journal.ownership(saga_id))
         return self.load(saga_id), token
 
+    def confirm(self) -> None:
+        """See ``JournalPort``. Whoever has waited in vain is refused for a while: others wait for this actor."""
+        if time.monotonic() < self._confirm_at:
+            raise CommitUnknownError("what was found in the journal may be on this server alone: no standby answers")
+        try:
+            self._journal.confirm()
+        except JournalError:
+            self._confirm_at = time.monotonic() + _CONFIRM_AGAIN_S
+            raise
+
     def ownership(self, saga_id: str) -> Ownership | None:
         """Which host owns the saga, and by which token; None where the journal is this system's alone."""
         return self._journal.ownership(saga_id)
@@ -184,14 +196,20 @@ class JournalAccess:
             raise was_purged(saga_id, purged)
         return replay(entries)
 
-    def end_of(self, saga_id: str, correlation: str) -> SagaOutcome | Rejected | None:
+    def end_of(self, saga_id: str, correlation: str, *, durable: bool = False) -> SagaOutcome | Rejected | None:
         """What is told to whoever waits for the end of a saga: its outcome, or that it was purged; None where it has
-        not ended."""
+        not ended. It is confirmed first, unless it is known to be ``durable``."""
+        told: SagaOutcome | Rejected
         try:
             outcome = outcome_of(self.load(saga_id))
+            if outcome is None:
+                return None
+            told = SagaOutcome(correlation, outcome, self.head())
         except SagaExistsError as error:
-            return rejection(correlation, error)
-        return None if outcome is None else SagaOutcome(correlation, outcome, self.head())
+            told = rejection(correlation, error)
+        if not durable:
+            self.confirm()
+        return told
 
     def head(self) -> int:
         return self._journal.head()

@@ -61,6 +61,10 @@ class JournalPort(Protocol):
         """The saga as its entries tell it, for the actor that goes on with it, and the token by which this host owns
         it. Raises SagaTakenError where another host does, and JournalError."""
 
+    def confirm(self) -> None:
+        """Have what was read here be as safe as what is committed here, before somebody is told of it or acts on it: at
+        once, or in a group by its commit. Raises JournalError."""
+
 
 class GroupPort(Protocol):
     """Commits that become durable together."""

@@ -114,7 +114,7 @@ class SagaActor:
             self._resume(message)
 
     def _resume(self, message: ResumeSaga) -> None:
-        self._run.load(message.saga_id)
+        self._run.load(message.saga_id, asked=bool(message.orders))
         for order in message.orders:
             self._carry_out(order)
         self._perform(effect.resume(self._run.saga))

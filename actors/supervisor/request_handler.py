@@ -106,6 +106,7 @@ class RequestHandler:
             self._wait_for(live, to)
         # A saga that is not durable yet is acknowledged by its actor, or when this request is sent again.
         if self._journal.knows(live.id):
+            self._journal.confirm()
             self._supervisor.send(to.address, Accepted(to.correlation, live.id, self._journal.head(), joined=not again))
 
     def _may_join(self, message: StartSaga, to: Waiter, live: LiveSaga) -> bool:
@@ -184,6 +185,7 @@ class RequestHandler:
             return
         if self._refuse_elsewhere(message, to):
             return
+        self._journal.confirm()
         self._supervisor.send(to.address, Accepted(to.correlation, saga.id, self._journal.head()))
         if message.wait:
             self._tell_outcome(saga.id, to)
@@ -262,7 +264,7 @@ class RequestHandler:
             return
         if message.status is not None:
             for to in live.late.values():
-                self._tell_outcome(message.saga_id, to)
+                self._tell_outcome(message.saga_id, to, durable=True)
             return
         starter = None if live.begin is None else live.begin.acknowledge
         purged = None
@@ -272,9 +274,9 @@ class RequestHandler:
         for to in [*live.waiters.values(), *live.late.values(), *([] if starter is None else [starter])]:
             self._supervisor.send(to.address, Rejected(to.correlation, message.error, message.refusal, purged))
 
-    def _tell_outcome(self, saga_id: str, to: Waiter) -> None:
+    def _tell_outcome(self, saga_id: str, to: Waiter, *, durable: bool = False) -> None:
         try:
-            told = self._journal.end_of(saga_id, to.correlation)
+            told = self._journal.end_of(saga_id, to.correlation, durable=durable)
         except JournalError as error:
             told = rejection(to.correlation, error)
         if told is not None:
@@ -303,6 +305,7 @@ class RequestHandler:
         elif self._elsewhere is not None and not status.final and self._journal.is_elsewhere(message.saga_id):
             self._elsewhere.order(order)
         elif isinstance(message.order, CancelAsked):
+            self._journal.confirm()
             self._supervisor.send(to.address, Done(to.correlation, self._journal.head(), effect=False))
         elif status is not SagaStatus.FAILED:
             may = "it has ended, and owes nothing to retry or resolve (a saga that is parked or being compensated may)"

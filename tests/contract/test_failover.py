@@ -8,13 +8,16 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import psycopg
 import pytest
 
 from antistrophe.errors import AntistropheError, CommitUnknownError
 from antistrophe.hosts.description import HostLoad, new_description
 from antistrophe.hosts.keeper_messages import AllDead, Confirmed, Fenced, Registered, Trouble
 from antistrophe.hosts.stored_hosts import StoredHosts
+from antistrophe.journal import SeqConflictError
 from antistrophe.journal.postgres import PostgresJournal
+from antistrophe.journal.postgres_acceptance import accept_in
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
@@ -88,12 +91,14 @@ _WAITING = "SELECT {}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
 class Writer(threading.Thread):
-    """Writes something, and knows what it was told of it: None where it was told that it is written."""
+    """Writes something, and knows what it was ``told`` of it: None where it was told that it is written. ``waits``: how
+    many waits for the standby were ended."""
 
     def __init__(self, write: Callable[[], object]) -> None:
         super().__init__()
         self._write = write
         self.told: AntistropheError | None = None
+        self.waits = 0
         self.start()
 
     def run(self) -> None:
@@ -103,17 +108,16 @@ class Writer(threading.Thread):
             self.told = error
 
 
-def without_standby(pair: ServerPair, write: Callable[[], object], first: str = CANCEL) -> AntistropheError | None:
-    """What is told of something that is written while no standby is there: somebody ends what waits for one."""
-    writer, ends = Writer(write), [first]
+def without_standby(pair: ServerPair, write: Callable[[], object], first: str = CANCEL) -> Writer:
+    """Write something while no standby is there, and end what waits for one."""
+    writer = Writer(write)
 
     def is_over() -> bool:
-        if pair.primary.sql(_WAITING.format(ends[0])):
-            ends[0] = CANCEL
+        writer.waits += len(pair.primary.sql(_WAITING.format(CANCEL if writer.waits else first)))
         return not writer.is_alive()
 
     until(is_over, "the waits for the standby are ended")
-    return writer.told
+    return writer
 
 
 def write_alone(journal: PostgresJournal, saga_id: str) -> None:
@@ -137,8 +141,8 @@ def check_what_is_told(pair: ServerPair, write: Callable[[PostgresJournal, str],
     with contextlib.closing(PostgresJournal(pair.url, patience_s=5.0)) as journal:
         try:
             for end in (END, CANCEL):  # the first try, and the same made again
-                told = without_standby(pair, partial(write, journal, saga_id), end)
-                assert isinstance(told, CommitUnknownError)
+                writer = without_standby(pair, partial(write, journal, saga_id), end)
+                assert isinstance(writer.told, CommitUnknownError)
                 assert journal.request_id(saga_id) is not None, "it is there, for whoever reads"
         finally:
             pair.start(pair.standby)
@@ -156,6 +160,36 @@ def test_what_was_made_again_is_told_as_written_only_once_a_standby_has_it(
         without.setattr(PostgresDatabase, "confirm", lambda _: None)
         check_what_is_told(pair, write, f"{write.__name__}, by a read alone")
     pair.primary.sql("DELETE FROM antistrophe.sagas", DATABASE)  # else the hosts of the last test would take them
+
+
+def confirm_alone(journal: PostgresJournal) -> None:
+    journal.confirm()
+
+
+def confirm_with_a_group(journal: PostgresJournal) -> None:
+    group = journal.gathering_group()
+    group.open()
+    journal.confirm()
+    group.commit()
+
+
+def test_what_is_only_read_is_confirmed_by_a_commit_that_waits_for_the_standby(pair: ServerPair) -> None:
+    with contextlib.closing(PostgresJournal(pair.url, patience_s=5.0)) as journal:
+        write_alone(journal, "read")
+        pair.standby.kill()
+        try:
+            for confirm in (confirm_alone, confirm_with_a_group):
+                assert isinstance(without_standby(pair, partial(confirm, journal)).told, CommitUnknownError)
+            with psycopg.connect(pair.url) as own:
+                with pytest.raises(SeqConflictError):
+                    accept_in(own, accepted("read").spec, "again")
+                own.execute("SELECT 1")  # the transaction goes on
+                assert without_standby(pair, own.commit).waits == 1
+        finally:
+            pair.start(pair.standby)
+        for confirm in (confirm_alone, confirm_with_a_group):
+            confirm(journal)
+    pair.primary.sql("DELETE FROM antistrophe.sagas", DATABASE)
 
 
 def test_hosts_go_by_the_server_that_has_taken_over_and_not_by_the_one_that_comes_back(pair: ServerPair) -> None:

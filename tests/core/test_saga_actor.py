@@ -28,6 +28,7 @@ from antistrophe.messages import (
     RunStep,
     SagaEnded,
     SagaOrder,
+    SagaOutcome,
     StepAnswer,
     Waiter,
 )
@@ -62,7 +63,7 @@ class Host:
         self.alarm: float | None = None
         self.entries: list[Entry] = []
         self.position = 0
-        self.full = self.loses_answers = False
+        self.full = self.loses_answers = self.unconfirmed = False
         self.refused = 0
         self.marks: dict[str, AttemptRecord] = {}
         self.actor: SagaActor | None = None
@@ -102,6 +103,10 @@ class Host:
 
     def take(self, saga_id: str) -> tuple[Saga, int]:
         return replay(self.entries), 7
+
+    def confirm(self) -> None:
+        if self.unconfirmed:
+            raise CommitUnknownError("no standby has it")
 
     def boot_id(self) -> str:
         return BOOT
@@ -312,6 +317,33 @@ def test_an_attempt_that_began_late_does_not_put_off_the_look_at_the_next_one(ho
     host.marks["a"] = AttemptRecord(host.time)
     host.pass_time(host.time + 1.5)
     assert [each.lease.name for each in host.told(EndProcess)] == ["a"]
+
+
+@pytest.mark.parametrize(("what", "told"), [("attempt", AdoptProcess), ("end", SagaOutcome), ("order", Done)])
+def test_what_is_only_read_is_told_and_acted_upon_once_it_is_confirmed(host: Host, what: str, told: type) -> None:
+    order = SagaOrder("s", CancelAsked("no", "me"), Waiter("client", "1"))
+    host.start(BeginSaga("r", spec(step(fresh_process=True), *([step()] if what == "order" else [])), grant("a")))
+    if what != "attempt":
+        host.tell(answer("a"))
+    if what == "order":
+        host.tell(order)  # now the undo waits for a process
+    host.sent.clear()
+    resume = ResumeSaga("s", (Waiter("client", "2"),), (order,) if what == "order" else ())
+    host.unconfirmed = True
+    with pytest.raises(CommitUnknownError):
+        host.start(resume)
+    assert host.sent == []
+    host.unconfirmed = False
+    host.start(resume)
+    assert len(host.told(told)) == 1
+    assert [each.effect for each in host.told(Done)] in ([], [False])
+
+
+def test_what_is_read_needs_no_confirmation_where_an_entry_comes_first(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step())))
+    host.unconfirmed = True
+    host.start(ResumeSaga("s"))
+    assert len(host.told(RequestLease)) == 2
 
 
 def test_an_order_that_the_journal_refuses_is_rejected(host: Host) -> None:

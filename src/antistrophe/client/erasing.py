@@ -36,6 +36,8 @@ def erase(
     place.refuse_in_transaction("an erasure")
     with closing(open_journal(place, synchronous=synchronous)) as journal:
         erased = journal.erase(saga_id, events=events)
+        if not erased:
+            journal.confirm()
         if place.home is not None:
             forget(place.home, lambda each: each == saga_id)
         deadline = time.monotonic() + log_patience_s

@@ -246,7 +246,8 @@ class EventStore:
     # --- the store itself --------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Return when everything that is committed will survive a power loss, with ``synchronous="NORMAL"`` too."""
+        """Return when everything that is committed will survive a power loss, with ``synchronous="NORMAL"`` too, and a
+        synchronous standby has it."""
         self._check_usable()
         self.backend.flush()
 

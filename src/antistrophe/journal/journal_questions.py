@@ -66,6 +66,10 @@ class JournalQuestions(Protocol):
         """How many transactions this connection has committed, and how many seconds that took."""
         return self._database.commits, self._database.commits_s
 
+    def confirm(self) -> None:
+        """See ``StoredJournal``."""
+        self._database.confirm()
+
     def group(self) -> GroupCommit:
         """Make a group for appends that share one transaction."""
         return GroupCommit(self._database)

@@ -79,6 +79,13 @@ class PostgresJournal(JournalQuestions):
         with self._server.transaction():
             return self._appends.write_in(append)
 
+    def confirm(self) -> None:
+        """See ``StoredJournal``."""
+        if self._appends.gathered is None:
+            self._server.confirm()
+        else:
+            self._appends.confirms = True
+
     def group(self) -> GroupCommit:
         """Make a group for appends that share one transaction."""
         return GroupCommit(self._server, self._appends.are_unknown)

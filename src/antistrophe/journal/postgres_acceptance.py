@@ -22,6 +22,7 @@ from antistrophe.saga.entries import Entry, SagaAccepted, SagaWaits
 from antistrophe.saga.listed import row_after
 from antistrophe.saga.state import replay
 from antistrophe.storage.portable_sql import SCHEMA, for_postgres
+from antistrophe.storage.postgres_commits import CONFIRM
 from antistrophe.storage.postgres_opening import VERSION, is_served
 from antistrophe.storage.postgres_schema import POSTGRES_MIGRATIONS
 
@@ -50,6 +51,8 @@ def accept_in(connection: psycopg.Connection[Any], spec: SagaSpec, request_id: s
         _check(None if table is None else asked(VERSION))
         append = _acceptance(spec, request_id, clock if now is None else now)
         found = asked(for_postgres(CALL), append.values(None))
+        if found[0] != "written":
+            asked(CONFIRM)
         return _position(append, found, asked(_PURGED, (digest_of(spec.id),)) if found[0] == "purged" else None)
 
 
@@ -66,6 +69,8 @@ async def accept_in_async(
         _check(None if table is None else await asked(VERSION))
         append = _acceptance(spec, request_id, clock if now is None else now)
         found = await asked(for_postgres(CALL), append.values(None))
+        if found[0] != "written":
+            await asked(CONFIRM)
         tombstone = await asked(_PURGED, (digest_of(spec.id),)) if found[0] == "purged" else None
         return _position(append, found, tombstone)
 

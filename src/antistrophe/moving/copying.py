@@ -106,6 +106,7 @@ class FileCopy:
                     self._copy(source, database, mark, owner, tell, progress)
                 copied = mark.copied()
                 assert copied is not None, "it was committed"
+                database.confirm()  # from here on the file counts no more
                 write_move(self._file, replace(move, done=True))
                 return _report(source, str(self._place), copied, before=before is not None)
 

@@ -104,6 +104,9 @@ class SqlDatabase(Protocol):
     def one_moment(self) -> AbstractContextManager[None]:
         """Have all queries within see the database as it is at the first of them."""
 
+    def confirm(self) -> None:
+        """Return once what could be read here before is as safe as what is committed."""
+
     def close(self) -> None:
         """Close the connection. A second call does nothing."""
 

@@ -196,6 +196,9 @@ class Database:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
 
+    def confirm(self) -> None:
+        """See ``SqlDatabase``. Who reads a file sees no commit before its writer has synced it."""
+
     def transaction(self) -> AbstractContextManager[Database]:
         """Open a transaction: ``with database.transaction():``. The end commits everything, an exception nothing.
 

@@ -186,6 +186,9 @@ class _Inline:
     def take(self, saga_id: str) -> tuple[Saga, int]:
         return replay(self._entries), 1
 
+    def confirm(self) -> None:
+        pass
+
     # --- what the process leaves behind of an attempt -------------------------------------------------------------
 
     def boot_id(self) -> str:
