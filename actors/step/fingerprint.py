@@ -33,6 +33,7 @@ from antistrophe.linux.own_state import (
     looks_at_user,
     put_back_limits,
     put_back_priority,
+    put_back_umask,
     read_limits,
     read_standard_files,
 )
@@ -92,7 +93,7 @@ def _of_all_code() -> list[Trait]:
         Trait("the streams", streams.belong, streams.put_back),
         Trait("functions of the standard library", functions.belong, functions.put_back, functions.is_healthy),
         Trait("the working folder", folder.belong, _never_wrong(folder.put_back)),
-        Trait("the umask", looks_at_umask, None),
+        Trait("the umask", looks_at_umask, _never_wrong(put_back_umask)),
         Trait("the signals", looks_at_signals, _never_wrong(put_back_signals)),
         Trait("the signals' descriptor", looks_at_wakeup, None),
         Trait("switches of the interpreter", looks_at_switches, put_back_switches),
@@ -141,42 +142,45 @@ class Fingerprint:
         self._at_once = _of_a_thread() if thread else _of_the_system()
         self._all = self._at_once if thread else [*self._at_once, *_of_all_code()]
         self._belonging: list[_Belonging] = []
-        self._mended_at_once: list[_Belonging] = []
+        self._belonging_at_once: list[_Belonging] = []
         self._looks: list[Look] = []
         self._seen: list[Any] = []
+        self._seen_at_once = 0
         self.mended = False
 
     def belong(self) -> None:
         """What is so now is healthy."""
         self._belonging = [_Belonging(trait) for trait in self._all]
-        self._mended_at_once = self._belonging[: len(self._at_once)]
+        self._belonging_at_once = self._belonging[: len(self._at_once)]
         self._looks = [look for each in self._belonging for look in each.looks]
         self._seen = [value for each in self._belonging for value in each.healthy]
+        self._seen_at_once = sum(len(each.healthy) for each in self._belonging_at_once)
 
     def look(self, *, alone: bool = True) -> str | None:
-        """Put back what has changed; answers with what can't be, in words, or None. ``alone``: no call runs. ``mended``
-        says afterwards whether anything had to be put back, besides what a look itself puts back."""
+        """Put back what has changed; answers with what can't be, in words, or None. ``alone``: no call runs. Beside one
+        that runs, nothing is looked at that calls may change for a while. ``mended`` says afterwards whether anything
+        had to be put back, besides what a look itself puts back."""
         self.mended = False
+        belonging, count = (self._belonging, None) if alone else (self._belonging_at_once, self._seen_at_once)
         try:
-            if [look() for look in self._looks] == self._seen:
+            if [look() for look in self._looks[:count]] == self._seen[:count]:
                 return None
         except BaseException:  # something is gone, or a value of the user's can't be compared
             pass
-        if self._is_healthy_all_the_same():
+        if self._is_healthy_all_the_same(belonging, count):
             return None
         self.mended = True
-        lost = [each.subject for each in (self._belonging if alone else self._mended_at_once) if not each.mend()]
-        return " and ".join(lost) or None
+        return " and ".join(each.subject for each in belonging if not each.mend()) or None
 
-    def _is_healthy_all_the_same(self) -> bool:
+    def _is_healthy_all_the_same(self, belonging: list[_Belonging], count: int | None) -> bool:
         """Whether everything is as it was, or is so again: only numbers of versions differ, or a look has put back what
         it saw. The new numbers count from now on. They are read before anything is compared: what another thread
         replaces meanwhile has a number that is newer still."""
         try:
-            seen = seen_by(self._looks)
+            seen = seen_by(self._looks[:count])
         except BaseException:
             return False
-        healthy = False not in [each.is_healthy() for each in self._belonging]
+        healthy = False not in [each.is_healthy() for each in belonging]
         if healthy:
-            self._seen = seen
+            self._seen[:count] = seen
         return healthy

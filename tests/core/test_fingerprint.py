@@ -63,7 +63,7 @@ _FOR_A_WHILE = """
     fingerprint.belong()
     asked = []
     closely = fingerprint._is_healthy_all_the_same
-    fingerprint._is_healthy_all_the_same = lambda: asked.append(1) or closely()
+    fingerprint._is_healthy_all_the_same = lambda *looked_at: asked.append(1) or closely(*looked_at)
     assert fingerprint.look() is None and asked == []
     getpid, os.getpid = os.getpid, lambda: 1
     os.getpid = getpid
@@ -94,6 +94,21 @@ _WITH_A_TIMER = """
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0) and signal.getitimer(signal.ITIMER_VIRTUAL)[0] > 0
     signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     assert fingerprint.look() == "the signals"
+"""
+
+_UMASK = """
+    import os, sys
+    from antistrophe.actors.step.fingerprint import Fingerprint
+
+    os.umask(0o022)
+    fingerprint = Fingerprint()
+    fingerprint.belong()
+    os.umask(0o777)
+    assert fingerprint.look(alone=False) is None
+    assert os.umask(0o777) == 0o777, "the call that runs goes on with what it has set"
+    del sys.stdin  # a look at the streams raises now, and none that comes after it is taken
+    assert fingerprint.look() is None
+    assert os.umask(0o022) == 0o022
 """
 
 
@@ -128,3 +143,7 @@ def test_what_was_replaced_for_a_while_is_looked_at_closely_once() -> None:
 
 def test_a_timer_that_belongs_to_the_process_runs_on_and_others_are_stopped() -> None:
     ran(_WITH_A_TIMER)
+
+
+def test_the_umask_is_put_back_once_no_call_runs_whatever_else_is_gone() -> None:
+    ran(_UMASK)

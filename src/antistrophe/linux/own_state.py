@@ -155,6 +155,11 @@ def looks_at_umask() -> Looks:
     return (partial(umask, healthy),)
 
 
+def put_back_umask(healthy: Sequence[Any]) -> None:
+    """Set what that look has seen."""
+    umask(healthy[0])
+
+
 def read_standard_files() -> tuple[OpenFile | None, ...]:
     """What is open under the numbers 0, 1 and 2; None where nothing is."""
     try:
