@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.house.packages import floors, imports
 from tests.house.tree import ACTORS, PACKAGE, ROOT, name_of, product_files, project
 
@@ -18,6 +20,7 @@ FLOORS = 12
 # Who may name a variant of a store; everybody else opens the journal by its place. Hosts are in PostgreSQL only.
 OF_THE_STORES = {"storage", "journal", "eventstore", "cqrs", "hosts", "moving"}
 VARIANTS = re.compile(r"\b(SqliteJournal|PostgresJournal|open_database|open_postgres)\b")
+DECISION = ["Context", "Decision", "Why not otherwise", "Consequences"]  # the third where it is asked
 # Where Thespian may be imported: the actors, and what starts them and carries their messages.
 OF_THESPIAN = {"antistrophe.actors", "antistrophe.launcher", "antistrophe.transport"}
 
@@ -76,6 +79,14 @@ def test_every_decision_is_in_the_index_with_its_title() -> None:
         (path.read_text("utf-8").partition("\n")[0], path.name) for path in pages
     ]
     assert [int(path.name[:4]) for path in pages] == list(range(1, len(pages) + 1))
+
+
+@pytest.mark.parametrize("page", sorted(DECISIONS.glob("0*.md")), ids=lambda page: page.stem[:4])
+def test_a_decision_has_a_date_its_context_and_what_follows(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert re.match(r"# .+\n\nDate: \d{4}-\d\d-\d\d(\n|\. )", text)
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert headings in (DECISION, [*DECISION[:2], DECISION[3]])
 
 
 def test_a_word_of_the_glossary_has_one_plain_line_and_stands_there_once() -> None:
