@@ -161,7 +161,7 @@ def end_earlier_process(lease: Lease, name: str, home: str) -> list[int]:
     leader = identity_of_lease(lease)
     if is_alive(leader) and is_of_another_home(lease.pid, home):
         return [lease.pid]
-    return end_step_descendants(name, spare_homes=former_marks(home)) or kill_group(leader, home=home)
+    return end_step_descendants(name, spare_homes=former_marks(home), anywhere=True) or kill_group(leader, home=home)
 
 
 def identity_of_lease(lease: Lease) -> ProcessIdentity:

@@ -25,6 +25,7 @@ from antistrophe.actors.supervisor.request_handler import RequestHandler
 from antistrophe.actors.supervisor.saga_host_pool import SagaHostPool
 from antistrophe.definition.spec import Origin
 from antistrophe.errors import JournalError, SagaExistsError
+from antistrophe.linux.descendants import orphans_fall_to
 from antistrophe.linux.process import die_with_parent, identity_of, is_alive
 from antistrophe.linux.termination import sweep
 from antistrophe.messages import (
@@ -147,6 +148,7 @@ class SupervisorActor(RuntimeActor):
             return
         self.configure(message)
         self._launcher = identity_of(message.launcher_pid)
+        orphans_fall_to(message.launcher_pid)
         try:
             journal = open_at_start(message, JOURNAL_PATIENCE_S)
             open_sagas = journal.open_sagas() if message.settings.journal is None else []

@@ -146,6 +146,38 @@ def test_a_process_that_may_not_be_marked_goes_on_unmarked(monkeypatch: pytest.M
     assert descendants.end_step_descendants("any") == []
 
 
+# Takes orphans, and has a child that looks for those of a step process; its parent is not above the second one.
+BELOW_A_TAKER = """
+import os, subprocess, sys
+from antistrophe.linux import descendants, hunt, process
+looked = []
+hunt.all_pids = lambda all_pids=hunt.all_pids: looked.append(1) or all_pids()
+process.become_subreaper()
+taker, keeper = os.getpid(), os.fork()
+if keeper:
+    while os.wait()[0] != keeper:
+        pass
+    sys.exit()
+descendants.orphans_fall_to(taker if sys.argv[4] == "known" else 1 << 22)
+starter = subprocess.run([sys.executable, "-c", *sys.argv[1:4]], stdout=subprocess.PIPE, check=True, timeout=30)
+found = process.identity_of(int(starter.stdout))
+print(descendants.end_step_descendants(sys.argv[3]) == [found.pid], len(looked), flush=True)
+while descendants.end_step_descendants(sys.argv[3]):
+    pass
+print(process.is_alive(found), len(looked), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("taker", "looks"), [("known", False), ("a stranger", True)])
+def test_a_death_costs_the_same_however_many_processes_there_are(tmp_path: Path, taker: str, looks: bool) -> None:
+    """All processes are looked at only where nobody is known to take the orphans."""
+    arguments = [BELOW_A_TAKER, MARKED, str(tmp_path), f"lease-{os.getpid()}-e", taker]
+    told = subprocess.run([sys.executable, "-c", *arguments], stdout=subprocess.PIPE, check=True, timeout=60)
+    (found, first), (alive, last) = (line.split() for line in told.stdout.decode().splitlines())
+    assert (found, alive) == ("True", "False")
+    assert (int(first) > 0, int(last) > 0) == (looks, looks)
+
+
 # Forks again and again, and each process ends at once. Each writes when it was there.
 CHAIN = """
 import os, sys, time

@@ -36,6 +36,8 @@ _RANGES = {56: 22, 22: 8, 8: 0}
 
 _own_marks: dict[str, int] = {}
 
+_taker: int | None = None
+
 
 # --- the mark of a home: the soft limit ---------------------------------------------------------------------------
 
@@ -97,12 +99,20 @@ def live_step_descendants(name: str) -> list[int]:
     return [pid for pid in all_pids() if _carries(pid, lambda _, hard: _is_in(mark, hard)) and identity_of(pid)]
 
 
-def end_step_descendants(name: str, *, spare_homes: Container[int] = ()) -> list[int]:
+def orphans_fall_to(pid: int) -> None:
+    """From now on the orphans that dead children of this process leave are looked for among the children of that
+    ancestor, which is a subreaper, and of those between: not among all processes of the machine."""
+    global _taker
+    _taker = pid
+
+
+def end_step_descendants(name: str, *, spare_homes: Container[int] = (), anywhere: bool = False) -> list[int]:
     """SIGKILL every live process that carries the mark of that step process, or one of its range; answer with those
     that were found.
 
     ``[]`` is the proof that none lives; after any other answer, call again (see `end_all`). The step process itself
-    carries the mark, too. ``spare_homes``: the marks of homes whose processes are left alone.
+    carries the mark, too. ``spare_homes``: the marks of homes whose processes are left alone. ``anywhere``: the step
+    process was no child of this process.
     """
     mark = _step_mark(name)
     if mark is None:
@@ -111,7 +121,7 @@ def end_step_descendants(name: str, *, spare_homes: Container[int] = ()) -> list
     def is_marked(pid: int) -> bool | None:
         return _carries(pid, lambda soft, hard: soft not in spare_homes and _is_in(mark, hard))
 
-    return end_all(is_marked, limit_s=_HUNT_S)
+    return end_all(is_marked, limit_s=_HUNT_S, taker=None if anywhere else _taker)
 
 
 def _step_mark(name: str) -> int | None:

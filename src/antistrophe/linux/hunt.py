@@ -5,6 +5,10 @@ of /proc looks. But each link is an orphan as soon as its parent has ended, and 
 orphans here: an ancestor of this process, or itself. The kernel lists their children at once. So these lists are read
 again and again, the newest child first, and what belongs is stopped before it forks. All are stopped before any is
 killed: else one could start another in the place of one that is killed.
+
+Where the processes between this one and the one that takes the orphans still are what they were, those lists are all
+that has to be read: whatever a dead child of theirs has left, the first of it is in one of them. So a death costs the
+same, however many processes the machine has.
 """
 
 from __future__ import annotations
@@ -24,16 +28,20 @@ _CLEAN_SCANS = 2
 _LEAST_ROUNDS = 4
 
 
-def end_all(belongs: Callable[[int], bool | None], *, limit_s: float) -> list[int]:
+def end_all(belongs: Callable[[int], bool | None], *, limit_s: float, taker: int | None = None) -> list[int]:
     """SIGKILL every process of which ``belongs`` is true, but never this one; answer with those that were found.
 
     ``belongs`` answers None for a process that has gone. ``[]`` is the proof that there are none; after any other
     answer, call again: a kill takes a moment. After ``limit_s`` seconds the search is given up; then the answer may
     name processes that have gone before they could be looked at.
 
+    ``taker``: an ancestor of this process that is a subreaper. Give it where all that belongs was started by children
+    of this process that are dead. Where it is not given, or where the kernel does not list children, all processes of
+    the machine are looked at.
+
     Raises OSError where this process may open no more descriptors.
     """
-    hunt = _Hunt(belongs, time.monotonic() + limit_s)
+    hunt = _Hunt(belongs, time.monotonic() + limit_s, taker)
     clean = 0
     while clean < _CLEAN_SCANS:
         clean = clean + 1 if hunt.scan() else 0
@@ -47,11 +55,12 @@ def end_all(belongs: Callable[[int], bool | None], *, limit_s: float) -> list[in
 class _Hunt:
     """``stopped``: what was found. ``gone``: who had gone, in the last scan, before it could be looked at."""
 
-    def __init__(self, belongs: Callable[[int], bool | None], until: float) -> None:
+    def __init__(self, belongs: Callable[[int], bool | None], until: float, taker: int | None) -> None:
         self._belongs = belongs
         self._until = until
         self._rounds = 0
         self._ancestors = _ancestors()
+        self._near = _up_to(taker, self._ancestors)
         self._seen = {os.getpid()}
         self.stopped: list[int] = []
         self.gone: list[int] = []
@@ -67,12 +76,21 @@ class _Hunt:
             self._rounds += 1
             self.gone = []
             stopped = len(self.stopped)
-            for ancestor in self._ancestors:
-                self._stop(reversed(listed_children(ancestor)), orphans=True)
+            lists = [listed_children(ancestor) for ancestor in self._near or self._ancestors]
+            for pids in lists:
+                self._stop(reversed(pids), orphans=True)
             if (not self.gone and len(self.stopped) == stopped) or self.is_late():
                 break
-        self._stop(reversed(all_pids()), orphans=False)
+        if not self._is_proof(lists):
+            self._stop(reversed(all_pids()), orphans=False)
         return not self.gone and len(self.stopped) == found
+
+    def _is_proof(self, lists: list[list[int]]) -> bool:
+        """Whether these lists name all orphans. A list may miss a child only if another one goes while it is read, and
+        that one is missing when it is read again. Where the kernel keeps lists, each names the ancestor below it."""
+        near = self._near
+        complete = bool(near) and all(below in pids for below, pids in zip(near, lists[1:], strict=False))
+        return complete and [listed_children(ancestor) for ancestor in near] == lists
 
     def _stop(self, pids: Iterable[int], *, orphans: bool) -> None:
         """Stop those that belong. Among orphans, one that has gone may have left another."""
@@ -86,6 +104,11 @@ class _Hunt:
                 self.gone.append(pid)
             if belongs or orphans:
                 self._seen.add(pid)
+
+
+def _up_to(taker: int | None, ancestors: list[int]) -> list[int]:
+    """The ancestors up to that one, or nothing where it is none of them or the only one."""
+    return ancestors[: ancestors.index(taker) + 1] if taker in ancestors[1:] else []
 
 
 def _ancestors() -> list[int]:
