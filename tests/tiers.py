@@ -31,6 +31,7 @@ TIERS = {
     "tests/contract/test_base_load.py": SLOW,
     "tests/contract/test_base_start.py": SLOW,
     "tests/contract/test_copying.py::test_a_copy_that_is_killed_anywhere_goes_on": SLOW,
+    "tests/contract/test_copying_servers.py::test_a_copy_whose_server_dies_goes_on": SLOW,
     "tests/contract/test_event_store_processes.py": SLOW,
     "tests/contract/test_failover.py": SLOW,
     "tests/contract/test_host_frozen.py": SLOW,

@@ -11,16 +11,13 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from antistrophe.cli import main
 from antistrophe.cli.exit_codes import DONE, INTERNAL, WRONG_USE
 from antistrophe.client.copying import Copying
-from antistrophe.client.purging import purge, purgeable
 from antistrophe.definition.events import event
 from antistrophe.errors import (
     AntistropheError,
@@ -36,74 +33,20 @@ from antistrophe.hosts.earlier_life import leases_of_earlier_life
 from antistrophe.hosts.retained import Retained
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
-from antistrophe.journal import JournalPlace, SagaEvent, SqliteJournal, StoredJournal, open_journal, refuse_elsewhere
+from antistrophe.journal import JournalPlace, SqliteJournal, open_journal, refuse_elsewhere
 from antistrophe.launcher.home_lock import HomeLock
-from antistrophe.linux.home_identity import renew_identity
 from antistrophe.moving import beside, copying, owning, release
-from antistrophe.moving.copying import CopyReport
 from antistrophe.records import SagaStatus
 from antistrophe.settings import Settings
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.postgres import open_postgres, psycopg
-from tests.contract.journal_sagas import FORWARD, PARK, TURN_BACK, UNDONE, accepted, append, run, waits
-
-EVENT = SagaEvent("two", "paid", 1, b"\x80", {"saga_id": "two"}, "00000000-0000-0000-0000-000000000001")
+from tests.contract.copying_kit import copied, filled_home, of, of_file, told, without_positions
+from tests.contract.journal_sagas import FORWARD, accepted, append, run
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home whose system is not running, with sagas of every status, one that was purged, and events."""
-    home = tmp_path / "home"
-    home.mkdir(mode=0o700)
-    renew_identity(home)
-    with closing(SqliteJournal(home / "journal.db", synchronous="NORMAL")) as journal:
-        run(journal, "purged", *FORWARD)
-    purge(home / "journal.db", purgeable(timedelta(0)), dry_run=False, synchronous="NORMAL")
-    with closing(SqliteJournal(home / "journal.db", synchronous="NORMAL")) as journal:
-        run(journal, "one", *FORWARD)
-        run(journal, "back", *TURN_BACK, UNDONE)
-        run(journal, "parked", *TURN_BACK, PARK)
-        append(journal, "two", accepted("two"), events=(EVENT,))
-        append(journal, "waiting", accepted("waiting"), waits("its turn"))
-        run(journal, "running", FORWARD[0])
-    return home
-
-
-def copied(home: Path, url: str, events: Path | None = None, **settings: Any) -> CopyReport:
-    profile = Settings(host_name="desk", **settings)
-    return Copying(home, url, events).make(profile, lambda _: None, lambda _, __: None)
-
-
-def told(journal: StoredJournal) -> dict[str, Any]:
-    """All that a journal tells of its sagas."""
-    sagas = [replace(saga, host=None) for saga in journal.list(limit=1000).sagas]
-    return {
-        "sagas": sagas,
-        "timelines": {saga.id: journal.timeline(saga.id) for saga in sagas},
-        "records": journal.records(),
-        "changes": journal.changes(),
-        "history": journal.history(),
-        "counts": journal.counts(),
-        "purged": journal.purged("purged"),
-        "requests": {saga.id: journal.request_id(saga.id) for saga in sagas},
-    }
-
-
-def without_positions(found: dict[str, Any]) -> dict[str, Any]:
-    """The same, where positions may have grown."""
-    timelines = {saga: [replace(each, position=0) for each in each_of] for saga, each_of in found["timelines"].items()}
-    records = [replace(each, position=0) for each in found["records"]]
-    return found | {"timelines": timelines, "records": records, "changes": [each.saga for each in found["changes"]]}
-
-
-def of_file(home: Path) -> dict[str, Any]:
-    with closing(SqliteJournal(home / "journal.db", read_only=True)) as journal:
-        return told(journal)
-
-
-def of(url: str) -> dict[str, Any]:
-    with closing(open_journal(url)) as journal:
-        return told(journal)
+    return filled_home(tmp_path)
 
 
 def test_an_empty_database_tells_afterwards_what_the_file_has_told(home: Path, postgres_store_url: str) -> None:
