@@ -17,10 +17,11 @@ from antistrophe.hosts.keeper_messages import AllDead, Confirmed, Fenced, Regist
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.journal import SeqConflictError
 from antistrophe.journal.postgres import PostgresJournal
-from antistrophe.journal.postgres_acceptance import accept_in
+from antistrophe.journal.postgres_acceptance import accepting
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
+from antistrophe.storage.postgres_callers import ask
 from tests.contract.hosts_kit import Clock, Host, add_sagas, closing_all, go_on, terms
 from tests.contract.journal_sagas import accepted
 from tests.noticing import noticed
@@ -182,7 +183,7 @@ def test_what_is_only_read_is_confirmed_by_a_commit_that_waits_for_the_standby(p
                 assert isinstance(without_standby(pair, partial(confirm, journal)).told, CommitUnknownError)
             with psycopg.connect(pair.url) as own:
                 with pytest.raises(SeqConflictError):
-                    accept_in(own, accepted("read").spec, "again")
+                    ask(own, accepting(accepted("read").spec, "again"))
                 own.execute("SELECT 1")  # the transaction goes on
                 assert without_standby(pair, own.commit).waits == 1
         finally:

@@ -16,10 +16,11 @@ from psycopg.rows import dict_row
 from antistrophe.errors import JournalError, RequestError, SagaExistsError
 from antistrophe.journal import Purgeable, SeqConflictError, postgres_acceptance
 from antistrophe.journal.postgres import PostgresJournal
-from antistrophe.journal.postgres_acceptance import NO_HOST_YET, accept_in, accept_in_async
+from antistrophe.journal.postgres_acceptance import NO_HOST_YET, accepting
 from antistrophe.journal.saga_owner import Ownership
 from antistrophe.saga.entries import SagaAccepted, SagaWaits
 from antistrophe.saga.wait_reasons import WaitReason, reason_in
+from antistrophe.storage.postgres_callers import ask, ask_async
 from tests.contract.journal_sagas import FORWARD, accepted, append, ids, run
 from tests.noticing import noticed
 
@@ -48,7 +49,7 @@ def orders(own: psycopg.Connection[object]) -> int:
 def test_it_is_there_with_the_commit(own: psycopg.Connection[object], journal: PostgresJournal) -> None:
     before = time.time()
     own.execute("INSERT INTO orders VALUES ('o')")
-    position = accept_in(own, SPEC, "request", now=before)
+    position = ask(own, accepting(SPEC, "request", now=before))
     assert (journal.status("s"), journal.head()) == (None, 0)
     own.commit()
     assert journal.load("s") == (SagaAccepted(before, "request", SPEC, before), SagaWaits(before, NO_HOST_YET))
@@ -61,7 +62,7 @@ def test_it_is_there_with_the_commit(own: psycopg.Connection[object], journal: P
 
 def test_it_never_was_where_that_rolls_back(own: psycopg.Connection[object], journal: PostgresJournal) -> None:
     own.execute("INSERT INTO orders VALUES ('o')")
-    accept_in(own, SPEC, "request", now=1.0)
+    ask(own, accepting(SPEC, "request", now=1.0))
     own.rollback()
     assert (journal.load("s"), orders(own)) == ((), 0)
     run(journal, "s")
@@ -91,12 +92,12 @@ def test_what_is_refused_leaves_the_transaction_as_it_was(
         pass
     own.execute("INSERT INTO orders VALUES ('o')")
     with pytest.raises(SeqConflictError, match="is at seq 2"):
-        accept_in(own, SPEC, "request", now=1.0)
+        ask(own, accepting(SPEC, "request", now=1.0))
     with pytest.raises(SagaExistsError, match=r"was completed at .* and has been purged"):
-        accept_in(own, replace(SPEC, id="gone"), "request", now=1.0)
+        ask(own, accepting(replace(SPEC, id="gone"), "request", now=1.0))
     with pytest.raises(RequestError, match="zero character"):
-        accept_in(own, replace(SPEC, id="a\0b"), "request", now=1.0)
-    accept_in(own, replace(SPEC, id="new"), "request", now=1.0)
+        ask(own, accepting(replace(SPEC, id="a\0b"), "request", now=1.0))
+    ask(own, accepting(replace(SPEC, id="new"), "request", now=1.0))
     own.commit()
     assert (orders(own), len(journal.load("new")), journal.load("gone")) == (1, 2, ())
 
@@ -105,17 +106,17 @@ def test_a_database_without_a_journal_is_named(postgres_url: str) -> None:
     with contextlib.closing(psycopg.connect(postgres_url)) as own:
         own.execute("CREATE TABLE orders(id text)")
         with pytest.raises(JournalError, match="has no journal: connect to the one"):
-            accept_in(own, SPEC, "request", now=1.0)
+            ask(own, accepting(SPEC, "request", now=1.0))
         own.execute("INSERT INTO orders VALUES ('o')")
 
 
 def test_a_journal_of_another_release_is_refused(own: psycopg.Connection[object], journal: PostgresJournal) -> None:
     own.execute("UPDATE antistrophe.schema_version SET version = version + 1, serves = version + 1")
     with pytest.raises(JournalError, match="use the same release"):
-        accept_in(own, SPEC, "request", now=1.0)
+        ask(own, accepting(SPEC, "request", now=1.0))
     own.execute("UPDATE antistrophe.schema_version SET version = 1, serves = 1")
     with pytest.raises(JournalError, match=r"of schema version 1, .*use the same release"):
-        accept_in(own, SPEC, "request", now=1.0)
+        ask(own, accepting(SPEC, "request", now=1.0))
     own.rollback()
     assert journal.load("s") == ()
 
@@ -124,25 +125,25 @@ def test_a_journal_of_a_newer_release_that_serves_this_one_takes_it(
     own: psycopg.Connection[object], journal: PostgresJournal
 ) -> None:
     own.execute("UPDATE antistrophe.schema_version SET version = version + 1")
-    accept_in(own, SPEC, "request", now=1.0)
+    ask(own, accepting(SPEC, "request", now=1.0))
     assert len(own.execute("SELECT FROM antistrophe.sagas").fetchall()) == 1
     own.rollback()
 
 
 def test_rows_that_the_application_wants_otherwise_do_not_matter(empty_postgres: str, journal: PostgresJournal) -> None:
     with contextlib.closing(psycopg.connect(empty_postgres, autocommit=True, row_factory=dict_row)) as own:
-        accept_in(own, SPEC, "request", now=1.0)
+        ask(own, accepting(SPEC, "request", now=1.0))
     assert len(journal.load("s")) == 2
 
 
 def test_on_a_connection_of_asyncio(empty_postgres: str, journal: PostgresJournal) -> None:
     async def accept() -> None:
         async with await psycopg.AsyncConnection.connect(empty_postgres) as own:
-            await accept_in_async(own, SPEC, "request", now=1.0)
+            await ask_async(own, accepting(SPEC, "request", now=1.0))
             with pytest.raises(SeqConflictError):
-                await accept_in_async(own, SPEC, "request", now=1.0)
+                await ask_async(own, accepting(SPEC, "request", now=1.0))
             async with own.transaction(force_rollback=True):
-                await accept_in_async(own, replace(SPEC, id="not"), "request", now=1.0)
+                await ask_async(own, accepting(replace(SPEC, id="not"), "request", now=1.0))
 
     asyncio.run(accept())
     assert (len(journal.load("s")), journal.load("not")) == (2, ())

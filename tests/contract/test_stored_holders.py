@@ -11,10 +11,11 @@ import pytest
 from antistrophe.hosts.description import HostLoad, new_description
 from antistrophe.hosts.ownership import Owners
 from antistrophe.hosts.stored_claims import StoredClaims
-from antistrophe.hosts.stored_holders import StoredHolders, hold_in
+from antistrophe.hosts.stored_holders import StoredHolders, holding
 from antistrophe.hosts.stored_hosts import StoredHosts
-from antistrophe.journal.postgres_acceptance import accept_in
+from antistrophe.journal.postgres_acceptance import accepting
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
+from antistrophe.storage.postgres_callers import ask
 from tests.contract.hosts_kit import add_sagas
 from tests.contract.journal_sagas import accepted
 from tests.waiting import until
@@ -146,8 +147,8 @@ def test_what_is_accepted_in_a_transaction_is_held_by_its_commit_whoever_claims_
     one, two, three = (joined(database, name) for name in ("one", "two", "three"))
     with contextlib.closing(psycopg.connect(empty_postgres)) as own:
         for saga_id in ("gone", "kept"):
-            accept_in(own, accepted(saga_id).spec, "r")
-            hold_in(own, saga_id, one)
+            ask(own, accepting(accepted(saga_id).spec, "r"))
+            ask(own, holding(saga_id, one))
             assert holders.there([saga_id]) == set()
             (own.rollback if saga_id == "gone" else own.commit)()
     assert holders.there(["gone", "kept"]) == {"kept"}

@@ -7,58 +7,70 @@ from typing import TYPE_CHECKING, Any
 
 from antistrophe.client.saga_entries import accepted_spec
 from antistrophe.definition.saga_definition import SagaDefinition
-from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import RequestError, SagaExistsError
+from antistrophe.eventstore.store import is_postgres
 from antistrophe.journal import SeqConflictError
 
 if TYPE_CHECKING:
     from antistrophe.client.call_threads import CallThreads
     from antistrophe.client.session import Session
+    from antistrophe.eventstore.callers_events import CallersPlaces
 
 
 def start_in(session: Session, saga: SagaDefinition, connection: Any, *, join: bool) -> None:
     """Accept a saga on that connection of psycopg. It is there once its transaction commits, and held by the session.
-    Raises RequestError where the journal is not in PostgreSQL, or this is no such connection."""
-    spec, name = _spec_for(session, saga, connection, "Connection"), uuid.uuid4().hex
-    from antistrophe.hosts.stored_holders import hold_in
-    from antistrophe.journal.postgres_acceptance import accept_in  # needs psycopg, which is an extra
+    Raises RequestError where the journal is not in PostgreSQL, or this is no connection that can take a statement."""
+    _refuse_files(session)
+    # These need psycopg, which is an extra.
+    from antistrophe.hosts.stored_holders import holding
+    from antistrophe.journal.postgres_acceptance import accepting
+    from antistrophe.storage.postgres_callers import ask, check_usable
 
+    check_usable(connection)
+    _places(session).check(connection)
+    spec = session.spec_of(saga)
     try:
-        accept_in(connection, spec, name)
+        ask(connection, accepting(spec, uuid.uuid4().hex))
     except SeqConflictError:
         join_in(session, saga, join=join)
         return
     if host := session.requests.expect(spec.id):
-        hold_in(connection, spec.id, host)
+        ask(connection, holding(spec.id, host))
 
 
 async def start_in_async(session: Session, saga: SagaDefinition, connection: Any, threads: CallThreads) -> bool:
     """``start_in`` on a connection of asyncio. False: there is such a saga already, and the caller is to ``join_in``
     it, where it may block."""
-    spec, name = _spec_for(session, saga, connection, "AsyncConnection"), uuid.uuid4().hex
-    from antistrophe.hosts.stored_holders import hold_in_async
-    from antistrophe.journal.postgres_acceptance import accept_in_async  # needs psycopg, which is an extra
+    _refuse_files(session)
+    from antistrophe.hosts.stored_holders import holding
+    from antistrophe.journal.postgres_acceptance import accepting
+    from antistrophe.storage.postgres_callers import ask_async, check_usable_async
 
+    await check_usable_async(connection)
+    await (await threads.call(_places, session)).check_async(connection)
+    spec = session.spec_of(saga)
     try:
-        await accept_in_async(connection, spec, name)
+        await ask_async(connection, accepting(spec, uuid.uuid4().hex))
     except SeqConflictError:
         return False
     if host := await threads.call(session.requests.expect, spec.id):
-        await hold_in_async(connection, spec.id, host)
+        await ask_async(connection, holding(spec.id, host))
     return True
 
 
-def _spec_for(session: Session, saga: SagaDefinition, connection: Any, kind: str) -> SagaSpec:
+def _refuse_files(session: Session) -> None:
     if session.journal.file is not None:
         raise RequestError(
             "a saga can be started in a transaction of the application only where the journal is in the same PostgreSQL"
             ' database (journal="postgresql://..."); here it is in a file: leave connection= out'
         )
-    import psycopg  # the journal is in PostgreSQL, so it is there
 
-    if not isinstance(connection, getattr(psycopg, kind)):
-        raise RequestError(f"connection= takes an open psycopg.{kind}, not {type(connection).__name__}")
-    return session.spec_of(saga)
+
+def _places(session: Session) -> CallersPlaces:
+    """What knows the connections that lead to the journal's database: its event store, which is in the same one."""
+    backend = session.event_store.backend
+    assert is_postgres(backend), "the journal is no file"
+    return backend.places
 
 
 def join_in(session: Session, saga: SagaDefinition, *, join: bool) -> None:

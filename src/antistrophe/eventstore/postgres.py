@@ -6,20 +6,19 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from antistrophe.errors import RequestError
 from antistrophe.eventstore.backend import NewEvent, StoredEvent, StoredSnapshot, StoreStats
-from antistrophe.eventstore.postgres_rows import check_storable, insert_events, is_storable, lock_streams
+from antistrophe.eventstore.callers_events import CallersEvents, CallersPlaces, append_async
+from antistrophe.eventstore.postgres_rows import check_named, check_storable, insert_events, locking
+from antistrophe.eventstore.postgres_streams import COLUMNS, PostgresStreams, saving
+from antistrophe.storage.connection import answered
 from antistrophe.storage.own_transactions import refuse_beside
 from antistrophe.storage.portable_sql import SCHEMA
 from antistrophe.storage.postgres_database import PostgresDatabase
 from antistrophe.storage.postgres_feed import OrderedFeed
 from antistrophe.storage.postgres_pool import PostgresPool
 
-_COLUMNS = "position, stream, version, type, type_version, data, metadata, recorded_at"
-_LAST_POSSIBLE = 2**63 - 1
 
-
-class PostgresEvents:
+class PostgresEvents(PostgresStreams):
     """The PostgreSQL variant of ``EventBackend``.
 
     Writers of different streams don't wait for each other. Each transaction and each query has a connection that no
@@ -41,6 +40,7 @@ class PostgresEvents:
         self._pool = PostgresPool(url)
         self.where = self._pool.where
         self.feed = OrderedFeed("events", "event_positions")
+        self.places = CallersPlaces(self.where, self._rows)
         with self.connection() as database:
             (found,) = database.row("SELECT current_setting('synchronous_commit')")
         # Any other setting of the server waits for its disk, and maybe for a standby: as good as FULL, or better.
@@ -57,6 +57,17 @@ class PostgresEvents:
     def connection_apart(self, patience_s: float) -> PostgresDatabase:
         """A connection of the caller's own, which waits no longer than that for anything."""
         return self._pool.opened(patience_s)
+
+    def on(self, connection: Any) -> CallersEvents:
+        """The events within the transaction of an application's own connection. Raises RequestError where that is no
+        connection of psycopg that can take a statement, and JournalError where it leads to another database."""
+        return CallersEvents(connection, self.places)
+
+    async def append_on(
+        self, connection: Any, stream: str, events: Sequence[NewEvent], expected_version: int | None
+    ) -> int:
+        """Append within the transaction of a connection of asyncio: see ``on``."""
+        return await append_async(connection, self.places, stream, events, expected_version)
 
     @contextmanager
     def rows_transaction(self) -> Iterator[PostgresDatabase]:
@@ -79,7 +90,7 @@ class PostgresEvents:
         """See ``EventBackend``. One such transaction runs at a time, because it may append to any streams in any order;
         see ``transaction_on`` for those whose streams are known."""
         with self.rows_transaction() as database:
-            lock_streams(database, None)
+            answered(locking(None), database.rows)
             yield PostgresWriter(database, None)
 
     @contextmanager
@@ -88,18 +99,13 @@ class PostgresEvents:
         for stream in streams:
             check_storable(stream)
         with self.rows_transaction() as database:
-            lock_streams(database, streams)
+            answered(locking(streams), database.rows)
             yield PostgresWriter(database, streams)
 
     def save_snapshot(self, snapshot: StoredSnapshot) -> None:
         """See ``EventBackend``."""
         with self.rows_transaction() as database:
-            database.execute(
-                "INSERT INTO snapshots(stream, version, state, recorded_at) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (stream, version) DO UPDATE SET state = excluded.state, recorded_at ="
-                " excluded.recorded_at",
-                (snapshot.stream, snapshot.version, snapshot.state, snapshot.recorded_at),
-            )
+            database.execute(*saving(snapshot))
 
     def flush(self) -> None:
         """See ``EventBackend``. A commit that waits for the disk has all commits before it there as well."""
@@ -117,42 +123,13 @@ class PostgresEvents:
             if safe <= after_position or limit == 0:
                 return []
             return database.rows(
-                f"SELECT {_COLUMNS} FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?::bigint",
+                f"SELECT {COLUMNS} FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?::bigint",
                 (after_position, safe, limit),
             )
-
-    def read_stream(self, stream: str, after_version: int) -> list[StoredEvent]:
-        """See ``EventBackend``."""
-        if not is_storable(stream):
-            return []
-        return self._rows(
-            f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version", (stream, after_version)
-        )
-
-    def version(self, stream: str) -> int:
-        """See ``EventBackend``."""
-        if not is_storable(stream):
-            return 0
-        return int(self._rows("SELECT coalesce(max(version), 0) FROM events WHERE stream = ?", (stream,))[0][0])
 
     def head(self) -> int:
         """See ``EventBackend``. ``read`` may not come that far yet: a transaction before it is open."""
         return int(self._rows("SELECT coalesce(max(position), 0) FROM events")[0][0])
-
-    def latest_snapshot(self, stream: str) -> StoredSnapshot | None:
-        """See ``EventBackend``."""
-        return self.snapshot_before(stream, _LAST_POSSIBLE)
-
-    def snapshot_before(self, stream: str, version: int) -> StoredSnapshot | None:
-        """See ``OlderSnapshots``."""
-        if not is_storable(stream):
-            return None
-        found = self._rows(
-            "SELECT stream, version, state, recorded_at FROM snapshots WHERE stream = ? AND version < ?"
-            " ORDER BY version DESC LIMIT 1",
-            (stream, version),
-        )
-        return StoredSnapshot(*found[0]) if found else None
 
     def stats(self) -> StoreStats:
         """See ``EventBackend``. This takes time in proportion to the number of events."""
@@ -186,12 +163,3 @@ class PostgresWriter:
         """See ``EventWriter``. Raises RequestError for a stream that was not named when the transaction began."""
         check_named(stream, self._known)
         return insert_events(self.database, stream, events, expected_version)
-
-
-def check_named(stream: str, known: Collection[str] | None) -> None:
-    """Raise RequestError where a transaction on these streams alone is to append to another one."""
-    if known is not None and stream not in known:
-        raise RequestError(
-            f"this transaction was begun for {', '.join(map(repr, sorted(known))) or 'no stream'} and"
-            f" can't append to {stream!r}: name every stream when it begins, or use transaction()"
-        )

@@ -3,7 +3,7 @@ other.
 
 Whoever appends to a stream holds its lock until the end of the transaction, so the version that was read is still the
 last one when the rows are committed. Locks are taken in one order. A transaction that learns of its streams one by one
-can't keep to an order, so no other transaction with more than one stream runs beside it: see ``lock_streams``. The
+can't keep to an order, so no other transaction with more than one stream runs beside it: see ``locking``. The
 locks are advisory locks of the transaction, which end with it whatever happens, and need no row of their own.
 """
 
@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from antistrophe.errors import ConcurrencyError
+from antistrophe.errors import ConcurrencyError, RequestError
 from antistrophe.eventstore.backend import NewEvent
 from antistrophe.eventstore.saga_copies import copy_refused, is_copy
 from antistrophe.storage.connection import Questions, answered
@@ -58,23 +58,32 @@ def check_storable(stream: str) -> None:
         )
 
 
+def check_named(stream: str, known: Collection[str] | None) -> None:
+    """Raise RequestError where a transaction on these streams alone is to append to another one."""
+    if known is not None and stream not in known:
+        raise RequestError(
+            f"this transaction was begun for {', '.join(map(repr, sorted(known))) or 'no stream'} and"
+            f" can't append to {stream!r}: name every stream when it begins, or use transaction()"
+        )
+
+
 def locks_of(streams: Collection[str]) -> list[int]:
     """The second numbers of the locks of these streams, in the order in which they are taken. Where there are several,
     ``SEVERAL_STREAMS`` is shared first."""
     return sorted({_number_of(stream) for stream in streams})
 
 
-def lock_streams(database: PostgresDatabase, streams: Collection[str] | None) -> None:
+def locking(streams: Collection[str] | None) -> Questions[None]:
     """Begin to write to these streams in the open transaction, and wait for whoever does. None: to streams that are not
     known yet, each of which is locked by the append to it."""
     if streams is None:
-        database.row("SELECT pg_advisory_xact_lock(?::int, ?::int)", (EVENT_LOCKS, SEVERAL_STREAMS))
+        yield "SELECT pg_advisory_xact_lock(?::int, ?::int)", (EVENT_LOCKS, SEVERAL_STREAMS)
         return
     numbers = locks_of(streams)
     if len(numbers) > 1:
-        database.row("SELECT pg_advisory_xact_lock_shared(?::int, ?::int)", (EVENT_LOCKS, SEVERAL_STREAMS))
-    for number in numbers:
-        _lock(database, number)
+        yield "SELECT pg_advisory_xact_lock_shared(?::int, ?::int)", (EVENT_LOCKS, SEVERAL_STREAMS)
+    if numbers:  # they are locked in the order of the list
+        yield "SELECT pg_advisory_xact_lock(?::int, number) FROM unnest(?::int[]) AS number", (EVENT_LOCKS, numbers)
 
 
 def insert_events(
@@ -134,6 +143,11 @@ def _refusing_a_copy(stream: str, events: Sequence[NewEvent]) -> Questions[None]
         raise copy_refused(stream, last[0][2])
 
 
+def is_one_statement(events: Sequence[NewEvent]) -> bool:
+    """Whether one statement is enough to append them."""
+    return len(events) <= _AT_ONCE and len(list(_parts(events))) == 1
+
+
 def _parts(events: Sequence[NewEvent]) -> Iterator[Sequence[NewEvent]]:
     """The events in parts, each of which fits into one statement. Of no events there is one part without any."""
     begin = size = 0
@@ -154,10 +168,6 @@ def _columns(events: Sequence[NewEvent]) -> tuple[list[Any] | None, ...]:
         [event.metadata for event in events],
         ids if any(ids) else None,
     )
-
-
-def _lock(database: PostgresDatabase, number: int) -> None:
-    database.row("SELECT pg_advisory_xact_lock(?::int, ?::int)", (EVENT_LOCKS, number))
 
 
 def _number_of(stream: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -10,19 +9,19 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
-from antistrophe.errors import CqrsError, UnreadableDataError
+from antistrophe.errors import CqrsError, RequestError
 from antistrophe.eventstore.backend import (
     AppendsAlone,
     EventBackend,
     KnownStreams,
-    OlderSnapshots,
     SharedPositions,
     StoredEvent,
     StoredSnapshot,
     StoreStats,
 )
-from antistrophe.eventstore.recorded import RecordedEvent, Snapshot, Upcasts, moment_of, recorded
+from antistrophe.eventstore.recorded import RecordedEvent, Snapshot, Upcasts, recorded
 from antistrophe.eventstore.saga_copies import refuse_copy
+from antistrophe.eventstore.snapshots import newest_readable
 from antistrophe.eventstore.sqlite import SqliteEvents
 from antistrophe.eventstore.store_transaction import (
     StoreTransaction,
@@ -33,17 +32,16 @@ from antistrophe.eventstore.store_transaction import (
     not_negative,
 )
 from antistrophe.eventstore.subscription import Commits, Subscription
-from antistrophe.serialization.payload import pack_payload, unpack_payload
+from antistrophe.serialization.payload import pack_payload
 from antistrophe.storage.database import now_us
 from antistrophe.storage.opening import open_in_memory
 
 if TYPE_CHECKING:
+    from antistrophe.eventstore.callers_events import CallersEvents
     from antistrophe.eventstore.postgres import PostgresEvents
 
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 """How the URL of a PostgreSQL database begins."""
-
-_log = logging.getLogger("antistrophe.eventstore")
 
 
 class EventStore:
@@ -97,6 +95,8 @@ class EventStore:
         events: Iterable[object],
         expected_version: int | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        connection: Any = None,
     ) -> int:
         """Append ``@event`` objects to a stream, all or none, and return the stream's new version.
 
@@ -104,11 +104,15 @@ class EventStore:
         raised. ``metadata`` are plain values that each of the events carries. Raises NotSerializableError, before
         anything is written, if an object is no event or can't be stored; and RequestError if the stream ends with the
         same events, stored by the saga of that id: a saga stores the events of its steps itself.
+
+        ``connection``: one of psycopg to the store's database in PostgreSQL. The events are appended in the transaction
+        that is open there, with all that the application writes in it, and never were there where it is rolled back:
+        then the version that was returned is free again. After each of these errors that transaction can go on. What
+        psycopg raises comes unchanged.
         """
         encoded = encode(events, metadata)
         check_name(stream)
-        self._check_usable()
-        backend = self.backend
+        backend = self._on(connection)
         if isinstance(backend, AppendsAlone):
             version = backend.append_alone(stream, encoded, expected(expected_version))
             self._commits.tell()
@@ -118,25 +122,44 @@ class EventStore:
         with self.transaction_on([stream]) as transaction:
             return transaction.append_encoded(stream, encoded, expected_version)
 
+    async def append_async(
+        self,
+        stream: str,
+        events: Iterable[object],
+        expected_version: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        connection: Any,
+    ) -> int:
+        """``append`` in the transaction that is open on a ``psycopg.AsyncConnection``."""
+        encoded = encode(events, metadata)
+        check_name(stream)
+        backend = self._postgres()
+        version = await backend.append_on(connection, stream, encoded, expected(expected_version))
+        self._commits.tell()
+        return version
+
     @contextmanager
-    def transaction(self) -> Iterator[StoreTransaction]:
+    def transaction(self, *, connection: Any = None) -> Iterator[StoreTransaction]:
         """``with store.transaction() as transaction:`` commits everything that is appended within at the end, or
         nothing after an exception. Other writers wait meanwhile, so be quick. Nobody sees the events before the end.
 
         The store of an orchestrator is the journal of its sagas. So within a transaction the calls that start a saga,
         wait for its end or give it an order raise RequestError: the saga would wait for the end of the transaction.
+
+        ``connection``: as for ``append``. The block is a part of the transaction that is open there, and what is
+        appended within is committed with all of it; an exception undoes the block alone.
         """
-        self._check_usable()
-        with self.backend.transaction() as writer:
+        with self._on(connection).transaction() as writer:
             yield StoreTransaction(writer)
         self._commits.tell()
 
     @contextmanager
-    def transaction_on(self, streams: Collection[str]) -> Iterator[StoreTransaction]:
+    def transaction_on(self, streams: Collection[str], *, connection: Any = None) -> Iterator[StoreTransaction]:
         """A ``transaction`` that appends to these streams and no others. In PostgreSQL only those wait who write to one
-        of them, and not all other transactions."""
-        self._check_usable()
-        backend = self.backend
+        of them, and not all other transactions; and no two of them wait for each other, in whatever order they
+        append."""
+        backend = self._on(connection)
         if not isinstance(backend, KnownStreams):
             with self.transaction() as transaction:
                 yield transaction
@@ -149,31 +172,33 @@ class EventStore:
 
     # --- reading -----------------------------------------------------------------------------------------------
 
-    def get_events(self, stream: str) -> list[object]:
+    def get_events(self, stream: str, *, connection: Any = None) -> list[object]:
         """Return all events of a stream as objects, in order; `read_stream` says when each was recorded, and by whom.
 
-        A stream that does not exist has none. Raises UnreadableDataError if an event can't be read.
+        A stream that does not exist has none. With a ``connection`` of psycopg they are what its open transaction sees,
+        what it has appended itself included. Raises UnreadableDataError if an event can't be read.
         """
-        return self.get_events_after(stream, 0)
+        return self.get_events_after(stream, 0, connection=connection)
 
-    def get_events_after(self, stream: str, version: int) -> list[object]:
-        """Return the events of a stream behind that version, as objects."""
-        return [each.event for each in self.read_stream(stream, not_negative("version", version))]
+    def get_events_after(self, stream: str, version: int, *, connection: Any = None) -> list[object]:
+        """Return the events of a stream behind that version, as objects. ``connection``: as for ``get_events``."""
+        found = self.read_stream(stream, not_negative("version", version), connection=connection)
+        return [each.event for each in found]
 
     def get_all_events(self) -> list[object]:
         """Return every event as an object, in order of position. With many, read in parts or subscribe."""
         return [each.event for each in self.read()]
 
-    def read_stream(self, stream: str, after_version: int = 0) -> list[RecordedEvent]:
+    def read_stream(self, stream: str, after_version: int = 0, *, connection: Any = None) -> list[RecordedEvent]:
         """Return the events of a stream behind that version, each with its position, metadata and time.
 
-        A stream that does not exist has none. Raises UnknownVersionError if an event is of a newer version than this
-        program knows.
+        A stream that does not exist has none. ``connection``: as for ``get_events``. Raises UnknownVersionError if an
+        event is of a newer version than this program knows.
         """
-        self._check_usable()
+        backend = self._on(connection)
         check_storable(stream)
         after = not_negative("after_version", after_version)
-        return recorded(self.backend.read_stream(stream, after), self.versions)
+        return recorded(backend.read_stream(stream, after), self.versions)
 
     def read(self, from_position: int = 0, limit: int | None = None) -> list[RecordedEvent]:
         """Return the events behind a position (the last one already seen), at most ``limit``, in order of position,
@@ -198,11 +223,11 @@ class EventStore:
             *([self.backend.longest_wait_s] if isinstance(self.backend, SharedPositions) else []),
         )
 
-    def version(self, stream: str) -> int:
-        """Return the version of a stream: how many events it has."""
-        self._check_usable()
+    def version(self, stream: str, *, connection: Any = None) -> int:
+        """Return the version of a stream: how many events it has. ``connection``: as for ``get_events``."""
+        backend = self._on(connection)
         check_storable(stream)
-        return self.backend.version(stream)
+        return backend.version(stream)
 
     def head(self) -> int:
         """Return the position of the last event that is committed, or 0 in an empty store."""
@@ -211,37 +236,30 @@ class EventStore:
 
     # --- snapshots ---------------------------------------------------------------------------------------------
 
-    def save_snapshot(self, stream: str, version: int, state: Any) -> None:
+    def save_snapshot(self, stream: str, version: int, state: Any, *, connection: Any = None) -> None:
         """Keep ``state`` (a plain value, such as a dict) as the result of the first ``version`` events of the stream.
 
-        Raises CqrsError if the stream has no such version, and NotSerializableError if ``state`` is no plain value.
+        ``connection``: as for ``append``. Raises CqrsError if the stream has no such version, and NotSerializableError
+        if ``state`` is no plain value.
         """
         packed = pack_payload(state, what="the snapshot")
-        actual = self.version(stream)
+        backend = self._on(connection)
+        check_storable(stream)
+        actual = backend.version(stream)
         if not 1 <= version <= actual:
             raise CqrsError(f"no snapshot of version {version} can be saved: stream {stream!r} is at version {actual}")
-        self.backend.save_snapshot(StoredSnapshot(stream, version, packed, now_us()))
+        backend.save_snapshot(StoredSnapshot(stream, version, packed, now_us()))
 
-    def get_latest_snapshot(self, stream: str) -> Snapshot | None:
+    def get_latest_snapshot(self, stream: str, *, connection: Any = None) -> Snapshot | None:
         """The snapshot of the highest version, or None. Go on with ``get_events_after(stream, snapshot.version)``.
 
         One that can't be read is passed over, with a warning in the log, for the one before. Raises UnreadableDataError
         where the stream has snapshots and none of them can be read; its events can be read from the first on then.
+        ``connection``: as for ``get_events``.
         """
-        self._check_usable()
+        backend = self._on(connection)
         check_storable(stream)
-        found, unreadable = self.backend.latest_snapshot(stream), None
-        while found is not None:
-            try:
-                return _opened(found)
-            except UnreadableDataError as error:
-                _log.warning("%s; the snapshot before it is used, where there is one", error)
-                unreadable = unreadable or error
-            backend = self.backend
-            found = backend.snapshot_before(stream, found.version) if isinstance(backend, OlderSnapshots) else None
-        if unreadable is not None:
-            raise unreadable
-        return None
+        return newest_readable(backend, stream)
 
     # --- the store itself --------------------------------------------------------------------------------------
 
@@ -279,6 +297,23 @@ class EventStore:
         self._check_process()
         return self.backend.read(position, limit)
 
+    def _on(self, connection: Any) -> EventBackend | CallersEvents:
+        """What asks and writes on that connection; None: the backend itself. Raises RequestError for what is no
+        connection to this store's database."""
+        if connection is not None:
+            return self._postgres().on(connection)
+        self._check_usable()
+        return self.backend
+
+    def _postgres(self) -> PostgresEvents:
+        self._check_usable()
+        if not is_postgres(self.backend):
+            raise RequestError(
+                "events can be appended and read in a transaction of the application only where the store is in the"
+                ' same PostgreSQL database (EventStore("postgresql://...")); this one is not: leave connection= out'
+            )
+        return self.backend
+
     def _check_usable(self) -> None:
         if self._commits.over:
             raise CqrsError("this event store is closed")
@@ -293,13 +328,3 @@ def is_postgres(backend: EventBackend) -> TypeGuard[PostgresEvents]:
     """Whether it is the backend for PostgreSQL, which needs psycopg and so is not imported to ask."""
     module = sys.modules.get("antistrophe.eventstore.postgres")
     return module is not None and isinstance(backend, module.PostgresEvents)
-
-
-def _opened(stored: StoredSnapshot) -> Snapshot:
-    """The snapshot as its reader gets it. Raises UnreadableDataError."""
-    what = f"the snapshot of stream {stored.stream!r} at version {stored.version}"
-    if not isinstance(stored.state, bytes):
-        raise UnreadableDataError(f"{what} is damaged: it holds no bytes")
-    return Snapshot(
-        stored.stream, stored.version, unpack_payload(stored.state, what=what), moment_of(stored.recorded_at)
-    )

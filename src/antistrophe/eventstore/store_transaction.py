@@ -19,7 +19,8 @@ class StoreTransaction:
     """What ``EventStore.transaction`` gives.
 
     ``database`` is the connection of the store's database: other rows that are written through it are committed
-    together with the events. It is None for a store with a backend of your own.
+    together with the events. It is None for a store with a backend of your own, and in a transaction on a connection of
+    your own, which is itself the one to write through.
     """
 
     def __init__(self, writer: EventWriter) -> None:

@@ -9,11 +9,8 @@ accepted the saga: an acceptance writes nothing more. Whoever changes the owner 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import psycopg
-
-from antistrophe.storage.portable_sql import numbered
+from antistrophe.storage.connection import Questions
 from antistrophe.storage.postgres_database import PostgresDatabase
 
 HELD_BY = "coalesce(sagas.held_by, ARRAY[sagas.host])"
@@ -66,13 +63,6 @@ class StoredHolders:
         return {row[0] for row in self._database.rows(sql, (list(saga_ids),))}
 
 
-def hold_in(connection: psycopg.Connection[Any], saga_id: str, host_id: str) -> None:
-    """Hold a saga that was accepted in the transaction that is open on this connection, by its commit."""
-    with psycopg.RawCursor(connection) as cursor:
-        cursor.execute(numbered(_HOLD), (host_id, [saga_id], host_id), prepare=False)
-
-
-async def hold_in_async(connection: psycopg.AsyncConnection[Any], saga_id: str, host_id: str) -> None:
-    """``hold_in`` on a connection of asyncio."""
-    async with psycopg.AsyncRawCursor(connection) as cursor:
-        await cursor.execute(numbered(_HOLD), (host_id, [saga_id], host_id), prepare=False)
+def holding(saga_id: str, host_id: str) -> Questions[None]:
+    """What it asks to hold a saga that was accepted in the transaction that is open, by its commit."""
+    yield f"{_HOLD} RETURNING id", (host_id, [saga_id], host_id)

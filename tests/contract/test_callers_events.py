@@ -1,0 +1,445 @@
+"""Events in a transaction of the application's own: with its rows, or never."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.pq import TransactionStatus
+from psycopg.rows import dict_row
+
+from antistrophe.cqrs import ConcurrencyError, CqrsError, EventStore, event
+from antistrophe.errors import JournalError, RequestError
+from antistrophe.eventstore.backend import NewEvent
+from antistrophe.eventstore.callers_events import CallersPlaces
+from antistrophe.eventstore.store_transaction import encode
+from antistrophe.storage import postgres_callers
+from antistrophe.storage.postgres import open_postgres
+from antistrophe.storage.postgres_feed import open_transactions
+from tests.noticing import functions_without, noticed
+from tests.waiting import until
+
+DEADLINE_S = 30.0
+Own = psycopg.Connection[Any]
+
+
+@event("callers.noted")
+@dataclass(frozen=True)
+class Noted:
+    what: str
+
+
+ONE, TWO, THREE = (Noted(each) for each in ("1", "2", "3"))
+MANY = [Noted(str(number)) for number in range(1_500)]  # more than one statement
+
+
+@pytest.fixture
+def store(empty_postgres: str) -> Iterator[EventStore]:
+    with EventStore(empty_postgres) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own(empty_postgres: str) -> Iterator[Own]:
+    """The application's connection, with a table of its own that ends with it."""
+    with connected(empty_postgres) as connection:
+        connection.execute("CREATE TEMPORARY TABLE orders(id text)")
+        connection.commit()
+        yield connection
+
+
+@contextmanager
+def connected(url: str, **options: Any) -> Iterator[Own]:
+    with closing(psycopg.connect(url, application_name="the shop", **options)) as connection:
+        yield connection
+
+
+def order(own: Own) -> None:
+    own.execute("INSERT INTO orders VALUES ('o')")
+
+
+def orders(own: Own) -> int:
+    return len(own.execute("SELECT FROM orders").fetchall())
+
+
+# --- committed, or never there ------------------------------------------------------------------------------------
+
+
+def test_events_are_there_with_the_commit(store: EventStore, own: Own) -> None:
+    order(own)
+    assert store.append("s", [ONE], metadata={"by": "me"}, connection=own) == 1
+    assert store.append("s", [TWO], expected_version=1, connection=own) == 2
+    assert (store.get_events("s"), store.version("s"), store.read()) == ([], 0, [])
+    own.commit()
+    found = store.read_stream("s")
+    assert [(each.event, each.version, each.metadata) for each in found] == [(ONE, 1, {"by": "me"}), (TWO, 2, {})]
+    assert (store.read(), orders(own)) == (found, 1)
+
+
+@pytest.mark.parametrize("events", [[ONE], MANY])
+def test_events_never_were_there_where_that_rolls_back(store: EventStore, own: Own, events: list[object]) -> None:
+    store.version("s", connection=own)
+    own.rollback()  # the connection is known, so that the append is the first statement of its transaction
+    assert store.append("s", events, connection=own) == len(events)
+    order(own)
+    store.save_snapshot("s", 1, {"n": 1}, connection=own)
+    own.rollback()
+    assert (store.version("s"), store.get_latest_snapshot("s"), orders(own)) == (0, None, 0)
+    assert store.append("s", [ONE], expected_version=0) == 1, "the version is free again"
+    assert [each.event for each in store.read()] == [ONE]
+
+
+def test_a_savepoint_that_is_undone_undoes_what_was_appended_after_it(store: EventStore, own: Own) -> None:
+    with own.transaction():
+        store.append("s", [ONE], connection=own)
+        with own.transaction(force_rollback=True):
+            assert store.append("s", [TWO], connection=own) == 2
+        assert store.append("s", [THREE], expected_version=1, connection=own) == 2
+    assert [each.event for each in store.read()] == [ONE, THREE]
+
+
+def test_a_transaction_sees_what_it_has_appended(store: EventStore, own: Own) -> None:
+    store.append("s", [ONE])
+    store.append("s", [TWO], connection=own)
+    assert store.get_events("s", connection=own) == [ONE, TWO]
+    assert store.get_events_after("s", 1, connection=own) == [TWO]
+    assert store.version("s", connection=own) == 2
+    store.save_snapshot("s", 2, {"n": 2}, connection=own)
+    with pytest.raises(CqrsError, match="is at version 2"):
+        store.save_snapshot("s", 3, {}, connection=own)
+    seen = store.get_latest_snapshot("s", connection=own)
+    assert seen is not None
+    assert (seen.state, store.get_latest_snapshot("s")) == ({"n": 2}, None)
+    own.commit()
+    assert store.get_latest_snapshot("s") == seen
+
+
+def test_a_connection_that_is_lost_before_the_commit_has_appended_nothing(store: EventStore, own: Own) -> None:
+    store.append("s", [ONE], connection=own)
+    own.pgconn.finish()  # as where its process is killed
+    assert store.append("s", [TWO], expected_version=0) == 1
+
+
+def test_a_connection_that_commits_each_statement_commits_the_append(store: EventStore, empty_postgres: str) -> None:
+    with connected(empty_postgres, autocommit=True, row_factory=dict_row) as own:
+        assert store.append("s", [ONE], connection=own) == 1
+        assert store.get_events("s") == [ONE]
+        with pytest.raises(ConcurrencyError):
+            store.append("s", MANY, expected_version=0, connection=own)
+        store.append("s", MANY, connection=own)
+        assert (store.version("s"), own.info.transaction_status) == (1 + len(MANY), TransactionStatus.IDLE)
+        with own.transaction(force_rollback=True):
+            store.append("s", [TWO], connection=own)
+        with store.transaction(connection=own) as transaction:
+            transaction.append("t", [TWO])
+            assert store.version("t") == 0
+        assert (store.version("s"), store.get_events("t")) == (1 + len(MANY), [TWO])
+
+
+def test_a_block_is_a_part_of_the_transaction(store: EventStore, own: Own) -> None:
+    with store.transaction(connection=own) as transaction:
+        transaction.append("a", [ONE])
+        transaction.append("b", [TWO])
+        assert transaction.database is None
+    assert store.version("a") == 0
+    order(own)
+
+    def conflict() -> None:
+        with store.transaction_on(["a", "c"], connection=own) as transaction:
+            transaction.append("c", [THREE])
+            transaction.append("a", [THREE], expected_version=0)
+
+    with pytest.raises(ConcurrencyError):
+        conflict()
+    with store.transaction_on(["a"], connection=own) as on_one, pytest.raises(RequestError, match="name every stream"):
+        on_one.append("b", [THREE])
+    own.commit()
+    assert (store.get_events("a"), store.get_events("b"), store.version("c"), orders(own)) == ([ONE], [TWO], 0, 1)
+
+
+def test_on_a_connection_of_asyncio(store: EventStore, empty_postgres: str) -> None:
+    async def append() -> None:
+        async with await psycopg.AsyncConnection.connect(empty_postgres) as own:
+            assert await store.append_async("s", MANY, connection=own) == len(MANY)
+            await own.rollback()
+            assert await store.append_async("s", [ONE], connection=own) == 1
+            with pytest.raises(ConcurrencyError):
+                await store.append_async("s", [TWO], expected_version=0, connection=own)
+            assert store.version("s") == 0
+        async with await psycopg.AsyncConnection.connect(empty_postgres) as own:
+            await own.set_autocommit(True)
+            await store.append_async("s", MANY, connection=own)
+        with pytest.raises(RequestError, match=r"psycopg\.AsyncConnection, and this one is closed"):
+            await store.append_async("s", [ONE], connection=own)
+
+    asyncio.run(append())
+    assert store.version("s") == 1 + len(MANY)
+
+
+# --- beside others ------------------------------------------------------------------------------------------------
+
+
+def test_a_conflict_leaves_the_transaction_as_it_was(store: EventStore, own: Own) -> None:
+    store.append("s", [ONE])
+    order(own)
+    with pytest.raises(ConcurrencyError) as raised:
+        store.append("s", [TWO], expected_version=0, connection=own)
+    assert (raised.value.expected, raised.value.actual) == (0, 1)
+    assert store.append("s", [TWO], expected_version=1, connection=own) == 2
+    own.commit()
+    assert (store.get_events("s"), orders(own)) == ([ONE, TWO], 1)
+
+
+def waits(url: str) -> bool:
+    with closing(open_postgres(url)) as database:
+        return bool(database.rows("SELECT FROM pg_locks WHERE NOT granted"))
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+def test_of_two_that_append_to_one_stream_the_second_waits_for_the_first(
+    store: EventStore, own: Own, empty_postgres: str, ends: str
+) -> None:
+    found: list[object] = []
+
+    def race(other: Own) -> None:
+        try:
+            found.append(store.append("s", [TWO], expected_version=0, connection=other))
+        except (ConcurrencyError, psycopg.Error) as error:
+            found.append(getattr(error, "actual", error))
+        other.commit()
+
+    store.append("s", [ONE], expected_version=0, connection=own)
+    with connected(empty_postgres) as other:
+        thread = threading.Thread(target=race, args=(other,), daemon=True)
+        thread.start()
+        until(lambda: waits(empty_postgres), "the second waits")
+        getattr(own, ends)()
+        thread.join(DEADLINE_S)
+    assert found == [1]
+    assert store.get_events("s") == ([ONE] if ends == "commit" else [TWO])
+
+
+def test_of_two_that_wait_for_each_other_the_server_ends_one(store: EventStore, own: Own, empty_postgres: str) -> None:
+    ended: list[str] = []
+
+    def append(connection: Own, stream: str) -> None:
+        try:
+            store.append(stream, [TWO], connection=connection)
+        except psycopg.errors.DeadlockDetected:
+            connection.rollback()
+            ended.append("deadlock")
+        else:
+            connection.commit()
+            ended.append("commit")
+
+    own.execute("SET deadlock_timeout = '50ms'")
+    own.commit()
+    with connected(empty_postgres) as other:
+        store.append("a", [ONE], connection=own)
+        store.append("b", [ONE], connection=other)
+        threads = [threading.Thread(target=append, args=each, daemon=True) for each in ((own, "b"), (other, "a"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE_S)
+    assert sorted(ended) == ["commit", "deadlock"]
+    assert sorted([store.version("a"), store.version("b")]) == [1, 1]
+
+
+def test_those_who_name_their_streams_at_once_do_not_wait_for_each_other(
+    store: EventStore, empty_postgres: str
+) -> None:
+    def append(streams: list[str]) -> None:
+        with connected(empty_postgres) as connection:
+            for _ in range(10):
+                with store.transaction_on(streams, connection=connection) as transaction:
+                    for stream in streams:
+                        transaction.append(stream, [ONE])
+                connection.commit()
+
+    threads = [
+        threading.Thread(target=append, args=(each,), daemon=True) for each in (["a", "b", "c"], ["c", "b", "a"])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert [store.version(each) for each in "abc"] == [20, 20, 20]
+
+
+def test_readers_in_order_wait_for_the_transaction_which_is_named(
+    store: EventStore, own: Own, empty_postgres: str
+) -> None:
+    store.append("a", [ONE], connection=own)
+    store.append("b", [TWO])
+    assert (store.get_events("b"), store.read()) == ([TWO], [])
+    with closing(open_postgres(empty_postgres)) as database:
+        (blocking,) = open_transactions(database, "events")
+    assert (blocking.application, blocking.pid) == ("the shop", own.info.backend_pid)
+    own.commit()
+    assert [each.event for each in store.read()] == [ONE, TWO]
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE_READ", "SERIALIZABLE"])
+def test_a_transaction_that_sees_what_was_is_begun_anew(store: EventStore, own: Own, level: str) -> None:
+    own.isolation_level = psycopg.IsolationLevel[level]
+    order(own)
+    store.append("s", [ONE])
+    assert store.get_events("s", connection=own) == []
+    with pytest.raises(psycopg.errors.SerializationFailure):
+        store.append("s", [TWO], connection=own)
+    own.rollback()
+    assert store.append("s", [TWO], expected_version=1, connection=own) == 2
+    own.commit()
+    assert store.get_events("s") == [ONE, TWO]
+
+
+def test_what_a_saga_has_stored_is_not_appended_again(store: EventStore, own: Own) -> None:
+    (stored,) = encode([ONE], {"saga_id": "s"})
+    with store.transaction() as transaction:
+        transaction.append_encoded("s", [NewEvent(stored.type, 1, stored.data, stored.metadata, bytes(16))])
+    order(own)
+    with pytest.raises(RequestError, match="Leave this append out"):
+        store.append("s", [ONE], connection=own)
+    assert store.append("s", [ONE], expected_version=1, connection=own) == 2
+    own.commit()
+    assert (store.get_events("s"), orders(own)) == ([ONE, ONE], 1)
+
+
+# --- whose connection it is ---------------------------------------------------------------------------------------
+
+
+def test_nothing_of_the_connection_is_changed(store: EventStore, empty_postgres: str) -> None:
+    with connected(empty_postgres, row_factory=dict_row, prepare_threshold=0) as own:
+        own.execute("SET search_path = ''", prepare=False)
+        own.execute("SET lock_timeout = '7s'", prepare=False)
+        own.commit()
+        settings = "SELECT name, setting FROM pg_catalog.pg_settings WHERE name NOT LIKE 'plpgsql.%' ORDER BY name"
+        before = own.execute(settings).fetchall()
+        store.append("s", [ONE], connection=own)
+        with store.transaction_on(["s", "t"], connection=own) as transaction:
+            transaction.append("t", [ONE])
+        assert own.execute(settings).fetchall() == before
+        prepared = own.execute("SELECT statement FROM pg_catalog.pg_prepared_statements").fetchall()
+        assert all("antistrophe" not in each["statement"] for each in prepared)
+        assert (own.row_factory, own.autocommit, own.prepare_threshold) == (dict_row, False, 0)
+
+
+def test_an_append_beside_a_cursor_and_in_a_pipeline(store: EventStore, own: Own) -> None:
+    with own.cursor("on the server") as cursor:
+        cursor.execute("SELECT generate_series(1, 3)")
+        store.append("s", [ONE], connection=own)
+        assert cursor.fetchall() == [(1,), (2,), (3,)]
+    with own.pipeline():
+        order(own)
+        assert store.append("s", [TWO], expected_version=1, connection=own) == 2
+        with store.transaction(connection=own) as transaction:
+            assert transaction.append("s", MANY) == 2 + len(MANY)
+        order(own)
+    own.commit()
+    assert (store.version("s"), orders(own)) == (2 + len(MANY), 2)
+
+
+def test_a_connection_that_can_not_be_used_is_named(
+    store: EventStore, own: Own, empty_postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_callers, "_FREE_WITHIN_S", 0.05)
+
+    def append(connection: object) -> None:
+        store.append("s", [ONE], connection=connection)
+
+    with pytest.raises(RequestError, match=r"connection= takes an open psycopg\.Connection, not str"):
+        append(empty_postgres)
+    with pytest.raises(RequestError, match=r"psycopg\.Connection, not tests\.contract\.test_callers_events\.Foreign"):
+        append(Foreign())
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        own.execute("SELECT * FROM nowhere")
+    with pytest.raises(RequestError, match="roll it back, to a savepoint"):
+        append(own)
+    own.rollback()
+    with own.cursor() as cursor, cursor.copy("COPY orders FROM STDIN") as copy:
+        with pytest.raises(RequestError, match="end the COPY"):
+            append(own)
+        copy.write_row(("o",))
+    append(own)
+    own.rollback()
+    with (
+        connected(empty_postgres, client_encoding="SQL_ASCII") as without,
+        pytest.raises(RequestError, match="client_encoding=UTF8"),
+    ):
+        append(without)
+    own.close()
+    with pytest.raises(RequestError, match="this one is closed: connect again"):
+        append(own)
+    assert store.read() == []
+
+
+class Foreign:
+    """A connection of another library."""
+
+
+def test_a_store_that_is_not_in_postgresql_takes_no_transaction(own: Own) -> None:
+    with EventStore(":memory:") as store:
+        for use in (
+            lambda: store.append("s", [ONE], connection=own),
+            lambda: store.get_events("s", connection=own),
+            lambda: asyncio.run(store.append_async("s", [ONE], connection=own)),
+        ):
+            with pytest.raises(RequestError, match="leave connection= out"):
+                use()
+
+
+def test_another_database_is_refused(store: EventStore, postgres_url: str) -> None:
+    with connected(postgres_url) as elsewhere:
+        with pytest.raises(JournalError, match="has no events: connect to the one that the store's URL names"):
+            store.append("s", [ONE], connection=elsewhere)
+        open_postgres(postgres_url).close()
+        elsewhere.rollback()
+        with pytest.raises(JournalError, match="leads to another database than postgresql://"):
+            store.append("s", [ONE], connection=elsewhere)
+        elsewhere.rollback()
+        elsewhere.execute("UPDATE antistrophe.schema_version SET version = version + 1, serves = version + 1")
+        with pytest.raises(JournalError, match="use the same release"):
+            store.append("s", [ONE], connection=elsewhere)
+        assert elsewhere.execute("SELECT FROM antistrophe.events").fetchall() == []
+
+
+# --- checks that are taken away -----------------------------------------------------------------------------------
+
+
+def test_a_connection_whose_database_is_not_compared_is_noticed(
+    store: EventStore, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CallersPlaces, "_compare", lambda *_: None)
+    with noticed():
+        test_another_database_is_refused(store, postgres_url)
+
+
+def test_a_block_that_commits_the_whole_is_noticed(
+    store: EventStore, own: Own, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_callers, "_begins_at_first_statement", lambda _: False)
+    with noticed():
+        test_events_never_were_there_where_that_rolls_back(store, own, list(MANY))
+
+
+def test_an_append_that_does_not_lock_its_stream_is_noticed(store: EventStore, own: Own, empty_postgres: str) -> None:
+    lock = "PERFORM pg_advisory_xact_lock(1702260340, its_lock);"
+    with closing(open_postgres(empty_postgres)) as database, functions_without(database, lock), noticed():
+        test_of_two_that_append_to_one_stream_the_second_waits_for_the_first(store, own, empty_postgres, "commit")
+
+
+def test_a_conflict_of_rows_that_is_not_told_as_one_of_transactions_is_noticed(
+    store: EventStore, own: Own, empty_postgres: str
+) -> None:
+    check = "ON CONFLICT (stream, version) DO NOTHING"
+    with closing(open_postgres(empty_postgres)) as database, functions_without(database, check):
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            test_a_transaction_that_sees_what_was_is_begun_anew(store, own, "REPEATABLE_READ")
+        own.rollback()
