@@ -22,9 +22,7 @@ from antistrophe.actors.step.call_loop import ENDED_WITH_ITS_CALL, tell_ended
 from antistrophe.actors.step.call_origin import Started, note_starts
 from antistrophe.actors.step.fingerprint import Fingerprint
 from antistrophe.actors.step.leftovers import LEAVE_S, left_in_words
-from antistrophe.linux.descendants import live_step_descendants
-from antistrophe.linux.own_tasks import own_children, own_threads
-from antistrophe.linux.termination import live_group_members
+from antistrophe.linux.own_tasks import is_alone, own_children, own_threads
 from antistrophe.logs.speaking import speaking
 from antistrophe.saga.inputs import Answer
 
@@ -227,7 +225,7 @@ class EventLoop:
             and all(task.done() for task in call.tasks)
             and self._loop.get_task_factory() == self._make_task
             and not threads
-            and {*live_group_members(self._pid), *live_step_descendants(self._name)} <= {self._pid}
+            and is_alone(self._name)
         )
 
     # --- which call started it ----------------------------------------------------------------------------------

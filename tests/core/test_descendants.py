@@ -178,6 +178,43 @@ def test_a_death_costs_the_same_however_many_processes_there_are(tmp_path: Path,
     assert (int(first) > 0, int(last) > 0) == (looks, looks)
 
 
+# Below one that takes orphans: a step process that is alone, has a child, has an orphan that went past it, is alone.
+ALONE = """
+import os, signal, subprocess, sys
+from antistrophe.linux import descendants, hunt, own_tasks, procfs
+process_list, looked = procfs.all_pids, []
+for module in (hunt, descendants, procfs):
+    module.all_pids = lambda: looked.append(1) or process_list()
+from antistrophe.linux.process import become_subreaper
+become_subreaper()
+taker, step = os.getpid(), os.fork()
+if step:
+    while os.wait()[0] != step:
+        pass
+    sys.exit()
+descendants.orphans_fall_to(taker)
+descendants.mark_home_descendants(sys.argv[2])
+descendants.mark_step_descendants(sys.argv[3])
+print(own_tasks.is_alone(sys.argv[3]), len(looked))
+child = subprocess.Popen(["sleep", "60"])
+print(own_tasks.is_alone(sys.argv[3]), len(looked) > 0)
+child.kill(), child.wait()
+orphan = int(subprocess.run([sys.executable, "-c", sys.argv[1], *sys.argv[2:]], stdout=subprocess.PIPE).stdout)
+print(own_tasks.is_alone(sys.argv[3]))
+os.kill(orphan, signal.SIGKILL)
+while not own_tasks.is_alone(sys.argv[3]):
+    pass
+print(os.path.exists(f"/proc/{orphan}"))
+"""
+
+
+def test_a_step_process_knows_that_it_is_alone(tmp_path: Path) -> None:
+    """It looks at all processes only where it has children. Its orphans may have gone past it."""
+    arguments = [ALONE, MARKED, str(tmp_path), f"lease-{os.getpid()}-f"]
+    told = subprocess.run([sys.executable, "-c", *arguments], stdout=subprocess.PIPE, check=True, timeout=60)
+    assert told.stdout.decode().splitlines() == ["True 0", "False True", "False", "False"]
+
+
 # Forks again and again, and each process ends at once. Each writes when it was there.
 CHAIN = """
 import os, sys, time

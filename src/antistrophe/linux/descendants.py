@@ -19,7 +19,7 @@ import resource
 from collections.abc import Callable, Container
 
 from antistrophe.linux.home_identity import home_mark, is_home_mark, keep_home_mark
-from antistrophe.linux.hunt import end_all
+from antistrophe.linux.hunt import children_up_to, end_all
 from antistrophe.linux.process import identity_of
 from antistrophe.linux.procfs import all_pids
 
@@ -97,6 +97,17 @@ def live_step_descendants(name: str) -> list[int]:
     if mark is None:
         return []
     return [pid for pid in all_pids() if _carries(pid, lambda _, hard: _is_in(mark, hard)) and identity_of(pid)]
+
+
+def has_left_orphans(name: str) -> bool | None:
+    """Whether this process, the step process of that name, has started one that an ancestor has as its child now; None
+    where this can't be known at once. A zombie counts: it may just have left another one."""
+    mark = _step_mark(name)
+    near = None if mark is None else children_up_to(_taker)
+    if mark is None or near is None:
+        return None
+    carried = [_carries(pid, lambda _, hard: _is_in(mark, hard)) for pid in near if pid != os.getpid()]
+    return None if None in carried else any(carried)
 
 
 def orphans_fall_to(pid: int) -> None:

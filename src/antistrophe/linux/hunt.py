@@ -52,6 +52,20 @@ def end_all(belongs: Callable[[int], bool | None], *, limit_s: float, taker: int
     return hunt.stopped or ([] if clean else hunt.gone)
 
 
+def children_up_to(taker: int | None) -> list[int] | None:
+    """The children of this process, and of its ancestors up to that one. If a dead process among them has left any that
+    it has started, one of these is here. None where this can't be known: that is no ancestor, the kernel lists no
+    children, or some come and go just now.
+
+    The kernel may leave one out if another one goes while the list is read. Then that one is missing in the next.
+    """
+    near = _up_to(taker, _ancestors())
+    lists = [listed_children(ancestor) for ancestor in near]
+    complete = bool(near) and all(below in pids for below, pids in zip(near, lists[1:], strict=False))
+    steady = complete and [listed_children(ancestor) for ancestor in near] == lists
+    return [pid for pids in lists for pid in pids] if steady else None
+
+
 class _Hunt:
     """``stopped``: what was found. ``gone``: who had gone, in the last scan, before it could be looked at."""
 
@@ -59,6 +73,7 @@ class _Hunt:
         self._belongs = belongs
         self._until = until
         self._rounds = 0
+        self._taker = taker
         self._ancestors = _ancestors()
         self._near = _up_to(taker, self._ancestors)
         self._seen = {os.getpid()}
@@ -76,21 +91,14 @@ class _Hunt:
             self._rounds += 1
             self.gone = []
             stopped = len(self.stopped)
-            lists = [listed_children(ancestor) for ancestor in self._near or self._ancestors]
-            for pids in lists:
-                self._stop(reversed(pids), orphans=True)
+            for ancestor in self._near or self._ancestors:
+                self._stop(reversed(listed_children(ancestor)), orphans=True)
             if (not self.gone and len(self.stopped) == stopped) or self.is_late():
                 break
-        if not self._is_proof(lists):
+        children = children_up_to(self._taker)
+        if children is None or not self._seen.issuperset(children):
             self._stop(reversed(all_pids()), orphans=False)
         return not self.gone and len(self.stopped) == found
-
-    def _is_proof(self, lists: list[list[int]]) -> bool:
-        """Whether these lists name all orphans. A list may miss a child only if another one goes while it is read, and
-        that one is missing when it is read again. Where the kernel keeps lists, each names the ancestor below it."""
-        near = self._near
-        complete = bool(near) and all(below in pids for below, pids in zip(near, lists[1:], strict=False))
-        return complete and [listed_children(ancestor) for ancestor in near] == lists
 
     def _stop(self, pids: Iterable[int], *, orphans: bool) -> None:
         """Stop those that belong. Among orphans, one that has gone may have left another."""

@@ -11,9 +11,10 @@ from collections.abc import Container
 from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, waitid
 from os import stat as status_of
 
-from antistrophe.linux.descendants import home_mark_of
+from antistrophe.linux.descendants import has_left_orphans, home_mark_of, live_step_descendants
 from antistrophe.linux.process import children_of
 from antistrophe.linux.procfs import all_stats
+from antistrophe.linux.termination import live_group_members
 
 _GONE_S, _LOOK_S = 1.0, 0.0001
 
@@ -56,6 +57,14 @@ def links_are_threads() -> bool:
 def own_children() -> frozenset[int]:
     """The live children of this process. Where it is a subreaper, its orphaned descendants are among them."""
     return frozenset(children_of(os.getpid())) if has_children() else frozenset()
+
+
+def is_alone(name: str) -> bool:
+    """Whether it is proven that no process lives which this one, the step process of that name, has started."""
+    if not has_children() and has_left_orphans(name) is False:
+        return True
+    me = os.getpid()
+    return {*live_group_members(me), *live_step_descendants(name)} <= {me}
 
 
 def reap(spare: Container[int]) -> None:
