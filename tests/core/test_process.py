@@ -74,7 +74,10 @@ def test_a_name_with_parentheses_and_spaces_does_not_confuse(nursery: Nursery, t
     assert termination.live_group_members(child.pid) == [child.pid]
 
 
-def test_children_are_listed_without_zombies(nursery: Nursery) -> None:
+@pytest.mark.parametrize("kernel", ["lists children", "lists none"])
+def test_children_are_listed_without_zombies(nursery: Nursery, monkeypatch: pytest.MonkeyPatch, kernel: str) -> None:
+    unread = "children_of_threads" if kernel == "lists none" else "all_stats"
+    monkeypatch.setattr(process, unread, lambda *_: None)
     parent = nursery.start(FORK_AND_SLEEP)
     grandchild = nursery.number(parent)
     assert process.children_of(parent.pid) == [grandchild]

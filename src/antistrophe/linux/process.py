@@ -13,12 +13,12 @@ import faulthandler
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import IO, NoReturn
 
 from antistrophe.fast_dataclass import dataclass
-from antistrophe.linux.procfs import all_stats, stat_of
+from antistrophe.linux.procfs import Stat, all_stats, children_of_threads, stat_of
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -64,7 +64,12 @@ def parent_of(pid: int) -> int | None:
 
 def children_of(pid: int) -> list[int]:
     """The pids of a process's live children, ascending."""
-    return [child for child, stat in all_stats() if stat.parent == pid and stat.lives]
+    listed = children_of_threads(pid)
+    if listed is None or listed != children_of_threads(pid):  # a list may miss one while another one goes
+        stats: Iterable[tuple[int, Stat | None]] = all_stats()
+    else:
+        stats = ((child, stat_of(child)) for child in sorted(listed))
+    return [child for child, stat in stats if stat is not None and stat.parent == pid and stat.lives]
 
 
 def open_pidfd(identity: ProcessIdentity) -> int | None:

@@ -61,6 +61,18 @@ def listed_children(pid: int) -> list[int]:
     return [*map(int, (read(f"/proc/{pid}/task/{pid}/children") or b"").split())]
 
 
+def children_of_threads(pid: int) -> list[int] | None:
+    """The pids that the kernel lists as children of any thread of a process; None where it keeps no such lists, or a
+    thread ends just now."""
+    try:
+        lists = [read(f"/proc/{pid}/task/{thread}/children") for thread in os.listdir(f"/proc/{pid}/task")]
+    except OSError as error:
+        if error.errno in _CANT_LOOK:
+            raise
+        return None
+    return None if None in lists else [int(child) for text in lists if text is not None for child in text.split()]
+
+
 def owner_of(pid: int) -> int | None:
     """The id of the user that a process runs as, None when no process has this pid."""
     try:
