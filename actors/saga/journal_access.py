@@ -204,15 +204,12 @@ class JournalAccess:
             outcome = outcome_of(self.load(saga_id))
             if outcome is None:
                 return None
-            told = SagaOutcome(correlation, outcome, self.head())
+            told = SagaOutcome(correlation, outcome, self.position)
         except SagaExistsError as error:
             told = rejection(correlation, error)
         if not durable:
             self.confirm()
         return told
-
-    def head(self) -> int:
-        return self._journal.head()
 
     def status(self, saga_id: str) -> SagaStatus | None:
         """The status of the saga, or None if no saga has that id."""

@@ -107,7 +107,7 @@ class RequestHandler:
         # A saga that is not durable yet is acknowledged by its actor, or when this request is sent again.
         if self._journal.knows(live.id):
             self._journal.confirm()
-            self._supervisor.send(to.address, Accepted(to.correlation, live.id, self._journal.head(), joined=not again))
+            self._supervisor.send(to.address, Accepted(to.correlation, live.id, self._journal.position, not again))
 
     def _may_join(self, message: StartSaga, to: Waiter, live: LiveSaga) -> bool:
         """Whether the request joins that saga. Where it does not, the sender is told why; but while a client may still
@@ -186,7 +186,7 @@ class RequestHandler:
         if self._refuse_elsewhere(message, to):
             return
         self._journal.confirm()
-        self._supervisor.send(to.address, Accepted(to.correlation, saga.id, self._journal.head()))
+        self._supervisor.send(to.address, Accepted(to.correlation, saga.id, self._journal.position))
         if message.wait:
             self._tell_outcome(saga.id, to)
 
@@ -306,7 +306,7 @@ class RequestHandler:
             self._elsewhere.order(order)
         elif isinstance(message.order, CancelAsked):
             self._journal.confirm()
-            self._supervisor.send(to.address, Done(to.correlation, self._journal.head(), effect=False))
+            self._supervisor.send(to.address, Done(to.correlation, self._journal.position, effect=False))
         elif status is not SagaStatus.FAILED:
             may = "it has ended, and owes nothing to retry or resolve (a saga that is parked or being compensated may)"
             if isinstance(message.order, RelocateAsked):

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,15 +15,21 @@ from antistrophe.actors.saga.attempt_evidence import AttemptEvidence
 from antistrophe.actors.saga.hosted_sagas import HostedSagas
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.actors.saga.saga import JOURNAL_AGAIN_S
+from antistrophe.actors.supervisor.clients import Clients
+from antistrophe.actors.supervisor.live_sagas import LiveSagas
+from antistrophe.actors.supervisor.ports import SupervisorPort
+from antistrophe.actors.supervisor.request_handler import RequestHandler
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.journal.postgres import PostgresJournal
 from antistrophe.messages import (
+    Accepted,
     BeginSaga,
     Configuration,
     ProcessGrant,
     RequestLease,
     RunStep,
     SagaOutcome,
+    StartSaga,
     StepAnswer,
     Waiter,
 )
@@ -137,3 +143,32 @@ def test_a_saga_goes_on_when_the_server_is_away_with_its_answer(
         else:  # no attempt starts from an answer that was kept: each asks for a process
             assert sorted(each.saga_id for each in process.told(RequestLease)) == sorted(names)
         assert journal._server.row("SELECT count(*) FROM events") == (len(names),)
+
+
+class Supervisor:
+    """Answers requests about sagas of which none is live."""
+
+    def __init__(self, journal: JournalAccess) -> None:
+        self.sent: list[Any] = []
+        self.requests = RequestHandler(cast(SupervisorPort, self), cast(LiveSagas, self), journal, Clients(0.0))
+
+    def send(self, _to: Any, message: Any) -> None:
+        self.sent.append(message)
+
+    def get(self, _saga_id: str) -> None:
+        return None
+
+
+def test_a_start_that_is_made_again_asks_for_the_saga_once(
+    relay: LossyRelay, empty_postgres: str, tmp_path: Path
+) -> None:
+    """Its request, how far the journal is read in order (three questions), its entries and their shape, and a
+    confirmation of what was read."""
+    process = Process(relay.url, tmp_path)
+    with closing(process.journal._journal):
+        process.turn(_begin("a"))
+        supervisor = Supervisor(process.journal)
+        before = relay.questions
+        supervisor.requests.start(StartSaga("1", "request", "client", accepted("a", steps=STEPS).spec), None)
+        assert [type(each) for each in supervisor.sent] == [Accepted]
+        assert relay.questions - before == 7
