@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from antistrophe.actors.registry import RegistryActor
 from antistrophe.actors.supervisor import child_process, process_keeper, running_attempts
@@ -13,9 +14,21 @@ from antistrophe.saga.entries import Lease, RetryScheduled
 from antistrophe.settings import Settings
 from antistrophe.transport import connection
 
+if TYPE_CHECKING:
+    import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 VARIABLE = "ANTISTROPHE_TEST_PLANTED"
 NO_FORKS = "no-forks"
 SMALL_FRAME_BYTES = 6 << 20
+
+
+def plant_in_children(patch: pytest.MonkeyPatch, name: str | None) -> None:
+    """Plant that, or nothing, in every Python that is started while the patch lasts; they find the tests, too."""
+    path = [] if name is None else [str(ROOT / "tests" / "actors" / "planted")]
+    patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [*path, str(ROOT), os.environ.get("PYTHONPATH")])))
+    if name is not None:
+        patch.setenv(VARIABLE, name)
 
 
 def _one_process_for_all() -> None:

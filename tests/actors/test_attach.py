@@ -19,20 +19,9 @@ from antistrophe.launcher.system import System
 from antistrophe.linux.process import identity_of, is_alive, send_signal
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.transport.sockets import existing_socket_folder, new_socket_path
-from tests.actors.attaching import Opener, answers, attachments, pids_of
+from tests.actors.attaching import Opener, answers, pids_of
 from tests.killing import await_end, kill_all
 from tests.waiting import until
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def attach(home: Path) -> Iterator[Opener]:
-    with attachments(home) as opener:
-        yield opener
 
 
 def test_a_home_is_made_its_system_answers_and_nothing_is_left_of_it(home: Path, attach: Opener) -> None:

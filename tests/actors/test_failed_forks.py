@@ -10,26 +10,18 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaOrchestrator, Settings
-from tests.actors.planting import NO_FORKS, VARIABLE
+from tests.actors.planting import NO_FORKS, plant_in_children
 from tests.actors.staging import Stage, pid_of, running
 from tests.actors.steps_act import Played
 from tests.killing import signal_to
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
 SEVERAL = 4
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def system(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SagaOrchestrator]:
-    path = [str(ROOT / "tests" / "actors" / "planted"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path).rstrip(os.pathsep))
-    monkeypatch.setenv(VARIABLE, "forks fail")
+    plant_in_children(monkeypatch, "forks fail")
     yield from running(home, Settings(drain_s=0.3))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +9,12 @@ import pytest
 
 from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus, SagaStep, StepFailedError, StepStatus
 from antistrophe.actors.saga.run_step import NAMED_AT_EACH_END
-from antistrophe.linux.termination import processes_of_home
 from antistrophe.records import SagaMetadata
-from tests.actors.planting import SMALL_FRAME_BYTES, VARIABLE
+from tests.actors.planting import SMALL_FRAME_BYTES, plant_in_children
+from tests.actors.staging import running
 from tests.actors.steps_large import AsyncTake, Give, Given, SpoilFirstResult, Take
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
 MB = 1_000_000
 MANY = SMALL_FRAME_BYTES // MB + 4
 
@@ -24,13 +22,9 @@ MANY = SMALL_FRAME_BYTES // MB + 4
 @pytest.fixture(scope="module")
 def system(shared_home: Path) -> Iterator[SagaOrchestrator]:
     """A system whose messages may hold little, so that a test need not make so much."""
-    path = [str(ROOT / "tests" / "actors" / "planted"), str(ROOT), os.environ.get("PYTHONPATH", "")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(path).rstrip(os.pathsep))
-        patch.setenv(VARIABLE, "frames are small")
-        with SagaOrchestrator(shared_home) as orchestrator:
-            yield orchestrator
-    assert processes_of_home(shared_home) == []
+        plant_in_children(patch, "frames are small")
+        yield from running(shared_home)
 
 
 def saga_of(saga_id: str, *steps: tuple[str, SagaStep]) -> SagaDefinition:

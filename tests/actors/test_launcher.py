@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,21 +19,9 @@ from antistrophe.linux.process import identity_of
 from antistrophe.linux.termination import processes_of_home, system_environment
 from antistrophe.settings import Settings
 from antistrophe.transport.sockets import existing_socket_folder
-from tests.actors.attaching import Opener, answers, attachments, pids_of
+from tests.actors.attaching import Opener, answers, pids_of
 from tests.killing import kill_all, signal_to
 from tests.waiting import until
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def attach(home: Path) -> Iterator[Opener]:
-    with attachments(home) as opener:
-        yield opener
-
 
 # --- when parts of it die -----------------------------------------------------------------------------------------
 

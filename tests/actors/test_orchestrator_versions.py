@@ -30,11 +30,6 @@ def versions() -> VersionRegistry:
     return registry
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
 def pay(*others: Any) -> SagaDefinition:
     saga = SagaDefinition(SAGA).add_step(PayOld(5))
     for step in others:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sqlite3
@@ -16,24 +15,12 @@ import pytest
 from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.linux.process import identity_of
 from antistrophe.linux.termination import processes_of_home
-from tests.actors.planting import VARIABLE
 from tests.actors.staging import Stage, outcome, seen
 from tests.actors.steps_rude import SYSTEM_WITHIN, NameAHome, RunSystem
 from tests.killing import kill
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = Settings(drain_s=0.3)
-
-
-@pytest.fixture(params=[True, False], ids=["control groups", "marks alone"])
-def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with control groups, where this one has them, and one without."""
-    path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    if not request.param:
-        path.insert(0, str(ROOT / "tests" / "actors" / "planted"))
-        monkeypatch.setenv(VARIABLE, "no control groups")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path).rstrip(os.pathsep))
 
 
 def rename(home: Path) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.actors.planting import PLANTED, VARIABLE
+from tests.actors.planting import PLANTED, plant_in_children
 
 ROOT = Path(__file__).resolve().parents[2]
 HANG = "tests/actors/test_hangs.py::test_a_hung_attempt_is_decided_in_time_and_dead_before_it_is_compensated"
@@ -24,14 +23,13 @@ NOTICED_BY = {
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_bug_of_the_runtime_is_noticed(name: str) -> None:
+def test_a_planted_bug_of_the_runtime_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     promise, _ = PLANTED[name]
     test = NOTICED_BY[promise]
-    path = os.pathsep.join([str(ROOT / "tests" / "actors" / "planted"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    plant_in_children(monkeypatch, name)
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test],
         cwd=ROOT,
-        env=os.environ | {VARIABLE: name, "PYTHONPATH": path.rstrip(os.pathsep)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

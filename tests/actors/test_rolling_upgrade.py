@@ -3,7 +3,6 @@ can't read itself."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -14,12 +13,11 @@ import pytest
 
 from antistrophe import RetryPolicy, SagaOrchestrator, SagaStatus, Settings, UnreadableEntryError
 from antistrophe.storage.postgres_schema import POSTGRES_MIGRATIONS
-from tests.actors.planting import VARIABLE
+from tests.actors.planting import plant_in_children
 from tests.actors.staging import Stage, pid_of, wait_for_status
 from tests.killing import signal_to
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
 LEASE_S = 2.0
 
 
@@ -35,10 +33,8 @@ class Hosts:
         return self.opened.enter_context(SagaOrchestrator(self._folder / name, settings=settings, journal=self._url))
 
     def open_next(self, name: str) -> SagaOrchestrator:
-        paths = [str(ROOT / "tests" / "actors" / "planted"), str(ROOT), os.environ.get("PYTHONPATH", "")]
         with self._monkeypatch.context() as environment:
-            environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-            environment.setenv(VARIABLE, "next release")
+            plant_in_children(environment, "next release")
             return self.open(name)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from antistrophe import (
     Settings,
 )
 from antistrophe.linux.termination import processes_of_home
-from tests.actors.planting import VARIABLE
 from tests.actors.staging import Stage, outcome, seen
 from tests.actors.steps import Fail
 from tests.actors.steps_rude import (
@@ -40,8 +38,6 @@ from tests.actors.steps_rude import (
     TidyShared,
 )
 from tests.waiting import until
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def own_files(folder: Path) -> list[bytes]:
@@ -144,15 +140,6 @@ def test_a_step_has_no_descriptor_of_the_journal(
     files = system.get_outputs(saga.id)["files"]
     assert any("attempts/" in file for file in files), "it does look at its own process"
     assert [file for file in files if "journal.db" in file] == []
-
-
-@pytest.fixture(params=[True, False], ids=["control groups", "marks alone"])
-def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with control groups, where this one has them, and one without."""
-    if not request.param:
-        path = [str(ROOT / "tests" / "actors" / "planted"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path).rstrip(os.pathsep))
-        monkeypatch.setenv(VARIABLE, "no control groups")
 
 
 @pytest.mark.usefixtures("machine")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from antistrophe.errors import SystemUnavailableError
 from antistrophe.launcher.control_protocol import CONTROL_NAME
 from antistrophe.settings import Settings
 from antistrophe.transport.sockets import existing_socket_folder
-from tests.actors.attaching import Opener, answers, attachments
+from tests.actors.attaching import Opener, answers
 from tests.actors.staging import Stage
 from tests.killing import kill_all, signal_to
 from tests.waiting import until
@@ -30,12 +30,6 @@ def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 @pytest.fixture
 def home(tmp_path: Path, runtime: Path) -> Path:
     return tmp_path / ("d" * 100) / "home"
-
-
-@pytest.fixture
-def attach(home: Path) -> Iterator[Opener]:
-    with attachments(home) as opener:
-        yield opener
 
 
 def test_nothing_is_left_of_it_after_the_end_of_the_system(home: Path, runtime: Path, attach: Opener) -> None:

@@ -37,11 +37,6 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def run(home: Path, stage: Stage, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Runs an application that executes one saga, with the default ``if_live``."""
     programs: list[subprocess.Popen[str]] = []

@@ -23,11 +23,6 @@ LONG = Settings(drain_s=600.0)
 """A drain that no test would wait for."""
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
 class Leaving:
     """Closes an orchestrator in a thread, because the last one to leave waits for the end of the drain."""
 
