@@ -17,10 +17,11 @@ The rules:
 - Sagas don't need this package: nothing below imports it.
 
 Start reading in ``bus`` (a dispatch from end to end), then ``idempotency`` (keys and claims) with
-``idempotency_sqlite`` or ``idempotency_postgres``, and ``same_command`` (a repetition after a release). On the other
-side ``projection`` says what a projection is. ``projection_registry`` has all, ``follower`` keeps one of them up to
-date, and ``projection_builds`` and ``table_builds`` say how its state is kept: in what ``projection_rows`` and
-``tables_sqlite`` write, or their PostgreSQL variants. The event store is a wing of its own: ``antistrophe.eventstore``.
+``idempotency_sqlite`` or ``idempotency_postgres``, and ``same_command`` (a repetition after a release).
+``callers_dispatch`` is a dispatch in a transaction of the application's own. On the other side ``projection`` says what
+a projection is. ``projection_registry`` has all, ``follower`` keeps one of them up to date, and ``projection_builds``
+and ``table_builds`` say how its state is kept: in what ``projection_rows`` and ``tables_sqlite`` write, or their
+PostgreSQL variants. The event store is a wing of its own: ``antistrophe.eventstore``.
 """
 
 from __future__ import annotations

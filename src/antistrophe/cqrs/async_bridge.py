@@ -48,7 +48,7 @@ class WaitOnLoop:
     """Runs awaitables on the event loop of another thread, and waits for them in this thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._running: concurrent.futures.Future[Any] | None = None
         self._cancelled = False
 
@@ -58,13 +58,18 @@ class WaitOnLoop:
             return value
         coroutine = _as_coroutine(value)
         try:
-            self._running = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            self._running = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         except RuntimeError:  # the loop was closed meanwhile
             coroutine.close()
             raise
         if self._cancelled:
             self._running.cancel()
         return self._running.result()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether everything here is cancelled."""
+        return self._cancelled
 
     def cancel(self) -> None:
         """Cancel the awaitable that runs, and every later one."""
@@ -73,11 +78,12 @@ class WaitOnLoop:
             self._running.cancel()
 
 
-async def in_thread(function: Callable[[], T], *, on_cancel: Callable[[], None]) -> T:
+async def in_thread(function: Callable[[], T], *, on_cancel: Callable[[], None], stays: bool = False) -> T:
     """Call ``function`` in a new thread, and wait for it without blocking the event loop.
 
     The thread is not one of the loop's pool: one call may make another and wait for it, and in a full pool both would
-    wait for ever. A cancelled wait calls ``on_cancel``, and the thread ends by itself.
+    wait for ever. A cancelled wait calls ``on_cancel``, and the thread ends by itself; ``stays``: the wait ends after
+    it.
     """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
@@ -99,9 +105,14 @@ async def in_thread(function: Callable[[], T], *, on_cancel: Callable[[], None])
 
     threading.Thread(target=run, name="antistrophe-dispatch", daemon=True).start()
     try:
-        return await outcome
+        return await (asyncio.shield(outcome) if stays else outcome)
     except asyncio.CancelledError:
         on_cancel()
+        while stays and not outcome.done():
+            with contextlib.suppress(asyncio.CancelledError):  # once more
+                await asyncio.wait([outcome])
+        if stays:
+            outcome.exception()  # else the loop tells that nobody has asked for it
         raise
 
 

@@ -7,27 +7,22 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from antistrophe.cqrs.async_bridge import WaitOnLoop, in_thread, is_async, refuse_to_block_a_loop, wait_here
-from antistrophe.cqrs.idempotency import (
-    KEYS_EXPIRE_S,
-    Answer,
-    Batch,
-    Claim,
-    IdempotencyStore,
-    KeyedCommand,
-    claim_or_wait,
-    holding,
+from antistrophe.cqrs.dispatching import Dispatch, batch_of, keys_within, opened_keys, transaction_on
+from antistrophe.cqrs.idempotency import KEYS_EXPIRE_S, Answer, IdempotencyStore, KeyedCommand, claim_or_wait, holding
+from antistrophe.cqrs.results import RunsSagas, Wait, refuse_sagas, result_of
+from antistrophe.errors import (
+    CqrsError,
+    DuplicateHandlerError,
+    FieldError,
+    HandlerNotFoundError,
+    ValidationError,
 )
-from antistrophe.cqrs.idempotency_sqlite import SqliteIdempotencyStore
-from antistrophe.cqrs.results import Appends, RunsSagas, Wait, result_of
-from antistrophe.definition.events import encode_event
-from antistrophe.errors import CqrsError, DuplicateHandlerError, FieldError, HandlerNotFoundError, ValidationError
-from antistrophe.eventstore.backend import NewEvent
-from antistrophe.eventstore.store import EventStore, is_postgres
+from antistrophe.eventstore.store import EventStore
 from antistrophe.serialization.payload import pack_payload
 from antistrophe.serialization.type_hints import short
 
@@ -40,20 +35,7 @@ _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
 # The id that the events of a dispatch share with those of the dispatches that its handler makes.
 _correlation: ContextVar[str | None] = ContextVar("antistrophe_correlation", default=None)
-
-
-@dataclass(slots=True)
-class _Dispatch:
-    """One call of ``dispatch``.
-
-    ``metadata`` is what its events carry, packed, and ``wait`` runs its async code. With a key it has a ``claim``, and
-    ``settled`` says whether the claim is settled.
-    """
-
-    metadata: bytes
-    wait: Wait
-    claim: Claim | None = None
-    settled: bool = False
+_connection: ContextVar[Any] = ContextVar("antistrophe_connection", default=None)
 
 
 class CommandBus:
@@ -158,7 +140,12 @@ class CommandBus:
     # --- dispatching -------------------------------------------------------------------------------------------
 
     def dispatch(
-        self, command: Any, idempotency_key: str | None = None, *, timeout_s: float | None = None
+        self,
+        command: Any,
+        idempotency_key: str | None = None,
+        *,
+        timeout_s: float | None = None,
+        connection: Any = None,
     ) -> list[Any]:
         """Handle a command, store its events and return them.
 
@@ -169,39 +156,63 @@ class CommandBus:
 
         Raises HandlerNotFoundError, ValidationError (with all wrong fields), ConcurrencyError, and what the handler
         raises. An async handler runs to its end here; inside a running event loop use ``dispatch_async``.
+
+        ``connection``: one of psycopg to the database of a store in PostgreSQL. The events, and the key with its
+        answer, are stored in the transaction that is open there, and never were where it is rolled back. After an error
+        that transaction goes on, without anything that was written there since the call. The handler finds the
+        connection as ``bus.connection``, and may return no saga.
         """
         if is_async(self._handler_of(command)):
             refuse_to_block_a_loop()
-        return self._dispatch(command, idempotency_key, timeout_s, wait_here)
+        return self._dispatch(command, idempotency_key, timeout_s, wait_here, connection)
 
     async def dispatch_async(
-        self, command: Any, idempotency_key: str | None = None, *, timeout_s: float | None = None
+        self,
+        command: Any,
+        idempotency_key: str | None = None,
+        *,
+        timeout_s: float | None = None,
+        connection: Any = None,
     ) -> list[Any]:
         """Dispatch without blocking the running event loop. An async handler runs on that loop, all else in a thread.
 
-        Cancelling this call cancels an async handler. A synchronous handler goes on, and its events are stored.
+        Cancelling this call cancels an async handler. A synchronous handler goes on, and its events are stored. With a
+        ``connection``, here a psycopg.AsyncConnection, the call ends after the handler, and nothing is stored.
         """
         wait = WaitOnLoop(asyncio.get_running_loop())
-        return await in_thread(lambda: self._dispatch(command, idempotency_key, timeout_s, wait), on_cancel=wait.cancel)
+        return await in_thread(
+            lambda: self._dispatch(command, idempotency_key, timeout_s, wait, connection),
+            on_cancel=wait.cancel,
+            stays=connection is not None,
+        )
 
-    def _dispatch(self, command: Any, key: str | None, timeout_s: float | None, wait: Wait) -> list[Any]:
+    @property
+    def connection(self) -> Any:
+        """Within a handler, a check or middleware: the ``connection`` of the dispatch. None: it has none."""
+        return _connection.get()
+
+    def _dispatch(
+        self, command: Any, key: str | None, timeout_s: float | None, wait: Wait, connection: Any
+    ) -> list[Any]:
         self._handler_of(command)  # before anything is claimed
         causation = uuid.uuid4().hex
         correlation = _correlation.get() or causation
         metadata = {"command": type(command).__name__, "causation": causation, "correlation": correlation}
         if key is not None:
             metadata["idempotency_key"] = key
-        dispatch = _Dispatch(pack_payload(metadata), wait)
-        mark = _correlation.set(correlation)
+        dispatch = Dispatch(pack_payload(metadata), wait, transaction_on(self._store, connection, wait))
+        marks = _correlation.set(correlation), _connection.set(connection)
         try:
-            if key is None:
-                return self._around_all(dispatch)(command)
-            return self._once(command, KeyedCommand.of(command, key), dispatch, timeout_s)
+            with nullcontext() if dispatch.transaction is None else dispatch.transaction.block():
+                if key is None:
+                    return self._around_all(dispatch)(command)
+                return self._once(command, KeyedCommand.of(command, key), dispatch, timeout_s)
         finally:
-            _correlation.reset(mark)
+            _correlation.reset(marks[0])
+            _connection.reset(marks[1])
 
-    def _once(self, command: Any, keyed: KeyedCommand, dispatch: _Dispatch, timeout_s: float | None) -> list[Any]:
-        keys = self._idempotency_store()
+    def _once(self, command: Any, keyed: KeyedCommand, dispatch: Dispatch, timeout_s: float | None) -> list[Any]:
+        keys = dispatch.keys = keys_within(dispatch.transaction, self._idempotency_store())
         taken = claim_or_wait(keys, keyed, timeout_s)
         if isinstance(taken, Answer):
             return taken.events
@@ -220,18 +231,10 @@ class CommandBus:
             with self._lock:
                 keys = self._keys
                 if keys is None or keys[0] != os.getpid():
-                    keys = self._keys = (os.getpid(), self._opened_keys())
+                    keys = self._keys = (os.getpid(), opened_keys(self._store, self._keys_expire_s))
         return keys[1]
 
-    def _opened_keys(self) -> IdempotencyStore:
-        store = self._store
-        if store is not None and is_postgres(store.backend):
-            from antistrophe.cqrs.idempotency_postgres import PostgresIdempotencyStore  # needs psycopg, an extra
-
-            return PostgresIdempotencyStore(store, store.backend, self._keys_expire_s)
-        return SqliteIdempotencyStore(store, self._keys_expire_s)
-
-    def _around_all(self, dispatch: _Dispatch) -> Next:
+    def _around_all(self, dispatch: Dispatch) -> Next:
         def handle(command: Any) -> list[Any]:
             return self._handle(command, dispatch)
 
@@ -240,17 +243,24 @@ class CommandBus:
             call = _wrapped(middleware, call)
         return call
 
-    def _handle(self, command: Any, dispatch: _Dispatch) -> list[Any]:
+    def _handle(self, command: Any, dispatch: Dispatch) -> list[Any]:
         handler = self._handler_of(command)
         self._check(command)
         returned = dispatch.wait(handler(command))
+        if dispatch.transaction is not None:
+            refuse_sagas(returned)
+            if isinstance(dispatch.wait, WaitOnLoop) and dispatch.wait.cancelled:
+                raise asyncio.CancelledError
         result = result_of(returned, stream=type(command).__name__, sagas=self._sagas, wait=dispatch.wait)
-        batches = [] if self._store is None else [_batch(each, dispatch.metadata) for each in result.appends]
+        batches = [] if self._store is None else [batch_of(each, dispatch.metadata) for each in result.appends]
         if dispatch.claim is not None:
             if dispatch.settled:
                 raise CqrsError("a middleware called next again, although the events of the first call are stored")
-            self._idempotency_store().settle(dispatch.claim, batches, result.events)
+            assert dispatch.keys is not None, "it has a claim"
+            dispatch.keys.settle(dispatch.claim, batches, result.events)
             dispatch.settled = True
+        elif dispatch.transaction is not None:
+            dispatch.transaction.append(batches)
         elif batches and self._store is not None:
             with self._store.transaction_on({batch.stream for batch in batches}) as transaction:
                 for batch in batches:
@@ -279,12 +289,6 @@ class CommandBus:
 
 def _wrapped(middleware: Middleware, call: Next) -> Next:
     return lambda command: middleware(command, call)
-
-
-def _batch(appends: Appends, metadata: bytes) -> Batch:
-    events = [encode_event(event) for event in appends.events]
-    rows = [NewEvent(each.type, each.type_version, each.data, metadata) for each in events]
-    return Batch(appends.stream, rows, appends.expected_version)
 
 
 def _check_type(command_type: Any) -> None:

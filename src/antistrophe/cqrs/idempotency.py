@@ -89,10 +89,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Another handler that still runs has the key: the claim is ``token``, its process ``pid``."""
+    """Another handler that still runs has the key: the claim is ``token``, its process ``pid``. None: an open
+    transaction has the key, and nobody can see more of it."""
 
     token: str
-    pid: int
+    pid: int | None
+
+
+IN_A_TRANSACTION = Held("", None)
+"""A transaction of some application has the key, with a claim or an answer that is not committed."""
 
 
 class IdempotencyStore(Protocol):
@@ -164,15 +169,24 @@ def claim_or_wait(store: IdempotencyStore, command: KeyedCommand, timeout_s: flo
         taken = store.claim(command)
         if not isinstance(taken, Held):
             return taken
-        if (store.place, command.key, taken.token) in _own.get():
+        if _is_own(store, command.key, taken):
             raise CqrsError(f"the handler of key {command.key!r} dispatched that key again, and would wait for itself")
         left_s = _LONGEST_WAIT_S if deadline is None else deadline - time.monotonic()
         if left_s <= 0:
+            whose = "in a transaction that is open" if taken.pid is None else f"by process {taken.pid}"
             raise TimeoutError(
-                f"the {command.command_type} with key {command.key!r} is still being handled by process {taken.pid}"
-                f" after {timeout_s:g} s"
+                f"the {command.command_type} with key {command.key!r} is still being handled {whose} after"
+                f" {timeout_s:g} s"
             )
         store.await_change(command, taken, left_s)
+
+
+def _is_own(store: IdempotencyStore, key: str, held: Held) -> bool:
+    """Whether the caller is inside the handler of that claim. Where nobody can see which claim it is, it is one of the
+    caller's as soon as there is one of that key."""
+    return any(
+        (place, own_key) == (store.place, key) and held.token in ("", token) for place, own_key, token in _own.get()
+    )
 
 
 @contextmanager

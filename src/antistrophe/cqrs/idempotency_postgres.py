@@ -21,6 +21,7 @@ from typing import Any
 
 from antistrophe.cqrs.claim_owner import LEASE_S, RENEW_S, ClaimOwner, Renewals, this_owner
 from antistrophe.cqrs.idempotency import (
+    IN_A_TRANSACTION,
     Answer,
     Batch,
     Claim,
@@ -32,10 +33,12 @@ from antistrophe.cqrs.idempotency import (
 )
 from antistrophe.cqrs.idempotency_answers import PackedAnswers
 from antistrophe.cqrs.same_command import Used, claimed, kept_fields
-from antistrophe.errors import CqrsError
+from antistrophe.errors import CqrsError, JournalBusyError
 from antistrophe.eventstore.postgres import PostgresEvents
 from antistrophe.eventstore.store import EventStore
 from antistrophe.fast_dataclass import dataclass
+from antistrophe.storage.connection import Questions, answered
+from antistrophe.storage.postgres_commits import CONFIRM
 from antistrophe.storage.postgres_database import PostgresDatabase
 
 WATCH_S = RENEW_S + 4.0
@@ -56,6 +59,19 @@ _NOW_US = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _OWNER = "token, owner_pid, owner_start_ticks, owner_boot_id"
 _STATE = f"{_OWNER}, renewals, {_NOW_US} - updated_at"
 _HELD = "WHERE key = ? AND token = ? AND answer IS NULL"
+_USED = (
+    f"SELECT {_STATE}, command_type, command_hash, answer, CASE WHEN command_hash <> ? THEN command END FROM claims"
+    " WHERE key = ?"
+)
+_SETTLE = f"UPDATE claims SET answer = ?, updated_at = {_NOW_US} {_HELD} RETURNING pg_current_xact_id()::text::bigint"
+
+_LOCKED = "55P03"
+_WHATEVER, _SHORTLY = "(SELECT 1) AS one", "set_config('lock_timeout', '1000', true)"
+_INSERT = (
+    f"INSERT INTO claims(key, command_hash, command_type, {_OWNER}, updated_at, command) SELECT ?::text, ?::bytea,"
+    f" ?::text, ?::text, ?::bigint, ?::bigint, ?::text, {_NOW_US}, ?::bytea FROM {_WHATEVER}"
+    " ON CONFLICT (key) DO NOTHING RETURNING key"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +114,8 @@ class _Watch:
 
 
 class PostgresIdempotencyStore:
-    """The PostgreSQL variant of ``IdempotencyStore``. No transaction is open while a handler runs."""
+    """The PostgreSQL variant of ``IdempotencyStore``. No transaction is open while a handler runs, but the one that an
+    application gives (``callers_dispatch``)."""
 
     def __init__(self, store: EventStore, backend: PostgresEvents, expire_s: float) -> None:
         self._store = store
@@ -116,7 +133,7 @@ class PostgresIdempotencyStore:
 
     def claim(self, command: KeyedCommand) -> Claim | Answer | Held:
         """See ``IdempotencyStore``. Raises ValueError for a key that PostgreSQL can't store."""
-        _check_key(command.key)
+        check_key(command.key)
         self._purge_sometimes()
         taken = claimed(self._try, command)
         if isinstance(taken, Claim):
@@ -125,20 +142,14 @@ class PostgresIdempotencyStore:
 
     def settle(self, claim: Claim, batches: Sequence[Batch], events: Sequence[Any]) -> None:
         """See ``IdempotencyStore``."""
-        answer = self._answers.pack(claim.token, events)
+        questions = self.settling(claim, events)
         with self._store.transaction_on({batch.stream for batch in batches}) as transaction:
             database = transaction.database
             assert isinstance(database, PostgresDatabase)
-            key = (claim.command.key, claim.token)
-            settled = database.returning(
-                f"UPDATE claims SET answer = ?, updated_at = {_NOW_US} {_HELD}"
-                " RETURNING pg_current_xact_id()::text::bigint",
-                (answer, *key),
-            )
-            if not settled:
-                raise CqrsError(f"the key {claim.command.key!r} is not held any more: nothing was stored")
             database.prove(
-                settled[0][0], "SELECT 1 FROM claims WHERE key = ? AND token = ? AND answer IS NOT NULL", key
+                answered(questions, database.returning),
+                "SELECT 1 FROM claims WHERE key = ? AND token = ? AND answer IS NOT NULL",
+                (claim.command.key, claim.token),
             )
             for batch in batches:
                 transaction.append_encoded(batch.stream, batch.events, batch.expected_version)
@@ -170,38 +181,64 @@ class PostgresIdempotencyStore:
     # --- claiming -------------------------------------------------------------------------------------------------
 
     def _try(self, command: KeyedCommand, token: str) -> Claim | Answer | Held | Used:
-        """Claim the key. Used: it is in use with another fingerprint."""
-        while True:
+        try:
             with self._backend.rows_transaction() as database:
-                if _insert(database, command, token):
-                    return Claim(command, token)
-                found = database.row(
-                    f"SELECT {_STATE}, command_type, command_hash, answer FROM claims WHERE key = ? FOR UPDATE",
-                    (command.key,),
-                )
-                if found is None:  # it was given up meanwhile
-                    continue
-                return self._beside(database, found, command, token)
+                return answered(self.claiming(command, token), database.returning)
+        except JournalBusyError as error:
+            if getattr(error.__cause__, "sqlstate", None) == _LOCKED:
+                return IN_A_TRANSACTION
+            raise
 
-    def _beside(
-        self, database: PostgresDatabase, found: Sequence[Any], command: KeyedCommand, token: str
-    ) -> Claim | Answer | Held | Used:
-        """What the row of the key, which is locked, leaves to this caller."""
+    def claiming(
+        self, command: KeyedCommand, token: str, *, goes_on: bool = False
+    ) -> Questions[Claim | Answer | Held | Used]:
+        """What it asks to claim a key within a transaction. Used: the key is in use with another fingerprint.
+
+        ``goes_on``: the transaction is an application's. It waits for others as its own settings say, and must not keep
+        them from what they do with their claims.
+        """
+        while True:
+            if (yield _inserting(command, token, waits=goes_on)):
+                return Claim(command, token)
+            rows = yield _USED if goes_on else f"{_USED} FOR UPDATE", (command.fingerprint, command.key)
+            if not rows:  # it was given up meanwhile
+                continue
+            found = self._beside(rows[0], command)
+            if found is not None:
+                if goes_on:
+                    yield CONFIRM, ()  # a lock would have done that
+                return found
+            row = _Row.of(rows[0])
+            yield (
+                "DELETE FROM claims WHERE key = ? AND token = ? AND renewals = ? RETURNING key",
+                (
+                    command.key,
+                    row.token,
+                    row.renewals,
+                ),
+            )
+            self._watch.forget(row.token)
+
+    def settling(self, claim: Claim, events: Sequence[Any]) -> Questions[int]:
+        """What it asks to give the key its answer within a transaction. Returns the number of the transaction. Raises
+        CqrsError where the claim is lost."""
+        answer = self._answers.pack(claim.token, events)
+        settled = yield _SETTLE, (answer, claim.command.key, claim.token)
+        if not settled:
+            raise CqrsError(f"the key {claim.command.key!r} is not held any more: nothing was stored")
+        return int(settled[0][0])
+
+    def _beside(self, found: Sequence[Any], command: KeyedCommand) -> Answer | Held | Used | None:
+        """What the row of the key leaves to this caller; None: to claim it."""
         row = _Row.of(found)
-        used_type, fingerprint, answer = found[6:9]
+        used_type, fingerprint, answer, kept = found[6:10]
         fresh = row.unrenewed_us < self._expire_us
         runs = answer is None and self._runs(row)
         if (fresh or runs) and fingerprint != command.fingerprint:
-            (kept,) = database.row("SELECT command FROM claims WHERE key = ?", (command.key,))
             return Used(used_type, fingerprint, kept)
         if fresh and answer is not None:
             return Answer(self._answers.unpack(answer))
-        if runs:
-            return Held(row.token, row.owner.pid)
-        database.execute("DELETE FROM claims WHERE key = ?", (command.key,))
-        _insert(database, command, token)
-        self._watch.forget(row.token)
-        return Claim(command, token)
+        return Held(row.token, row.owner.pid) if runs else None
 
     def _runs(self, row: _Row) -> bool:
         """Whether the owner of a claim still runs its handler, as far as can be told from here."""
@@ -247,21 +284,21 @@ class PostgresIdempotencyStore:
                 database.execute("DELETE FROM claims WHERE key = ANY(?::text[])", (gone,))
 
 
-def _insert(database: PostgresDatabase, command: KeyedCommand, token: str) -> bool:
-    """Make the row of a claim. False where the key has a row; one that is being written is waited for."""
+def _inserting(command: KeyedCommand, token: str, *, waits: bool) -> tuple[str, Sequence[Any]]:
+    """The statement that makes the row of a claim, and returns it unless the key has a row; one that is being written
+    is waited for, as long as the transaction ``waits``, or shortly."""
     me = this_owner()
-    written = database.execute(
-        f"INSERT INTO claims(key, command_hash, command_type, {_OWNER}, updated_at, command)"
-        f" VALUES (?, ?, ?, ?, ?, ?, ?, {_NOW_US}, ?) ON CONFLICT (key) DO NOTHING",
+    return (
+        _INSERT if waits else _INSERT.replace(_WHATEVER, _SHORTLY),
         (
             *(command.key, command.fingerprint, command.command_type),
             *(token, me.pid, me.start_ticks, me.place, kept_fields(command)),
         ),
     )
-    return written.rowcount == 1
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
+    """Raise ValueError where PostgreSQL can't store the key."""
     if "\0" in key or len(key.encode()) > _MOST_KEY_BYTES:
         raise ValueError(
             f"an idempotency key in PostgreSQL is a text of at most {_MOST_KEY_BYTES} bytes without a zero character;"

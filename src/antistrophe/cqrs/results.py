@@ -82,6 +82,18 @@ def result_of(returned: object, *, stream: str, sagas: RunsSagas | None, wait: W
     )
 
 
+def refuse_sagas(returned: object) -> None:
+    """Raise CqrsError where a handler returned a saga, which would have to end before the transaction around it."""
+    if isinstance(returned, SagaDefinition) or (
+        event_key(type(returned)) is None and not isinstance(returned, Appends) and isinstance(returned, StartedSaga)
+    ):
+        raise CqrsError(
+            f"the handler returned the saga {returned.id!r}, which can't run before the transaction of connection= has"
+            " committed: start it there, with orchestrator.start(saga, connection=connection), and return None or"
+            " events"
+        )
+
+
 def _of_many(items: list[Any], stream: str) -> Result:
     appends = tuple(item for item in items if isinstance(item, Appends))
     if not appends:

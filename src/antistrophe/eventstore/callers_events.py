@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -89,7 +90,7 @@ class CallersEvents(PostgresStreams):
     def transaction(self) -> Iterator[CallersWriter]:
         """A part of the open transaction, which an exception undoes. Each stream is locked when it is appended to."""
         with block(self._connection):
-            yield CallersWriter(self._connection, None)
+            yield CallersWriter(partial(ask, self._connection), None)
 
     @contextmanager
     def transaction_on(self, streams: Collection[str]) -> Iterator[CallersWriter]:
@@ -99,7 +100,7 @@ class CallersEvents(PostgresStreams):
             check_storable(stream)
         with block(self._connection):
             ask(self._connection, locking(streams))
-            yield CallersWriter(self._connection, streams)
+            yield CallersWriter(partial(ask, self._connection), streams)
 
     def save_snapshot(self, snapshot: StoredSnapshot) -> None:
         """See ``EventBackend``."""
@@ -110,18 +111,19 @@ class CallersEvents(PostgresStreams):
 
 
 class CallersWriter:
-    """The ``EventWriter`` of an application's own transaction. ``streams``: the only ones that it appends to."""
+    """The ``EventWriter`` of an application's own transaction, in which ``asks`` asks. ``streams``: the only ones that
+    it appends to."""
 
     database = None
 
-    def __init__(self, connection: psycopg.Connection[Any], streams: Collection[str] | None) -> None:
-        self._connection = connection
+    def __init__(self, asks: Callable[[Questions[Any]], Any], streams: Collection[str] | None) -> None:
+        self._asks = asks
         self._known = None if streams is None else frozenset(streams)
 
     def append(self, stream: str, events: Sequence[NewEvent], expected_version: int | None = None) -> int:
         """See ``EventWriter``."""
         check_named(stream, self._known)
-        return ask(self._connection, appending(stream, events, expected_version))[0]
+        return int(self._asks(appending(stream, events, expected_version))[0])
 
 
 async def append_async(

@@ -134,7 +134,7 @@ class EventStore:
         """``append`` in the transaction that is open on a ``psycopg.AsyncConnection``."""
         encoded = encode(events, metadata)
         check_name(stream)
-        backend = self._postgres()
+        backend = self.postgres()
         version = await backend.append_on(connection, stream, encoded, expected(expected_version))
         self._commits.tell()
         return version
@@ -301,11 +301,12 @@ class EventStore:
         """What asks and writes on that connection; None: the backend itself. Raises RequestError for what is no
         connection to this store's database."""
         if connection is not None:
-            return self._postgres().on(connection)
+            return self.postgres().on(connection)
         self._check_usable()
         return self.backend
 
-    def _postgres(self) -> PostgresEvents:
+    def postgres(self) -> PostgresEvents:
+        """The backend of a store that works in transactions of the application. Raises RequestError for any other."""
         self._check_usable()
         if not is_postgres(self.backend):
             raise RequestError(

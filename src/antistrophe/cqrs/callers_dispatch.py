@@ -1,0 +1,118 @@
+"""A dispatch within a transaction of the application's own: its events and the answer of its key are there once that
+transaction commits, and never were where it rolls back.
+
+So the claim of the key, too, is a row of that transaction, and nobody sees it before the end. Who wants the key
+meanwhile waits for the transaction. What a dispatch that fails has written is undone, and the transaction goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from antistrophe.cqrs.idempotency import Answer, Batch, Claim, Held, KeyedCommand, drop_token
+from antistrophe.cqrs.idempotency_postgres import PostgresIdempotencyStore, check_key
+from antistrophe.cqrs.results import Wait
+from antistrophe.cqrs.same_command import claimed
+from antistrophe.eventstore.callers_events import CallersPlaces, CallersWriter
+from antistrophe.eventstore.postgres_rows import locking
+from antistrophe.eventstore.store_transaction import StoreTransaction, check_name
+from antistrophe.storage.connection import Questions
+from antistrophe.storage.postgres_callers import (
+    ask,
+    ask_async,
+    block,
+    block_async,
+    check_usable,
+    check_usable_async,
+)
+
+T = TypeVar("T")
+
+
+class CallersTransaction:
+    """The open transaction of an application's connection, for the thread of a dispatch. ``wait``: runs what a
+    connection of asyncio returns on its loop; None: the connection is not of asyncio.
+
+    Raises RequestError where it is no connection that can take a statement, and JournalError where it leads to another
+    database.
+    """
+
+    def __init__(self, connection: Any, places: CallersPlaces, wait: Wait | None) -> None:
+        self._connection = connection
+        self._wait = wait
+        if wait is None:
+            check_usable(connection)
+            places.check(connection)
+        else:
+            wait(check_usable_async(connection))
+            wait(places.check_async(connection))
+
+    def ask(self, questions: Questions[T]) -> T:
+        """Ask these questions there, and return what comes of them."""
+        if self._wait is None:
+            return ask(self._connection, questions)
+        result: T = self._wait(ask_async(self._connection, questions))
+        return result
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """A part of the transaction, which an exception undoes."""
+        if self._wait is None:
+            with block(self._connection):
+                yield
+            return
+        part = block_async(self._connection)
+        self._wait(part.__aenter__())
+        try:
+            yield
+        except BaseException as error:
+            self._wait(part.__aexit__(type(error), error, error.__traceback__))
+            raise
+        self._wait(part.__aexit__(None, None, None))
+
+    def append(self, batches: Sequence[Batch]) -> None:
+        """Append all of these batches."""
+        streams: Collection[str] = {batch.stream for batch in batches}
+        for stream in streams:
+            check_name(stream)
+        if len(streams) > 1:
+            self.ask(locking(streams))
+        transaction = StoreTransaction(CallersWriter(self.ask, streams))
+        for batch in batches:
+            transaction.append_encoded(batch.stream, batch.events, batch.expected_version)
+
+
+class CallersKeys:
+    """The ``IdempotencyStore`` of one dispatch in an application's transaction. ``keys``: that of its bus."""
+
+    def __init__(self, keys: PostgresIdempotencyStore, transaction: CallersTransaction) -> None:
+        self._keys = keys
+        self._transaction = transaction
+
+    @property
+    def place(self) -> Hashable:
+        """See ``IdempotencyStore``."""
+        return self._keys.place
+
+    def claim(self, command: KeyedCommand) -> Claim | Answer | Held:
+        """See ``IdempotencyStore``. A key that another open transaction has is waited for here."""
+        check_key(command.key)
+        return claimed(self._try, command)
+
+    def _try(self, command: KeyedCommand, token: str) -> Any:
+        return self._transaction.ask(self._keys.claiming(command, token, goes_on=True))
+
+    def settle(self, claim: Claim, batches: Sequence[Batch], events: Sequence[Any]) -> None:
+        """See ``IdempotencyStore``."""
+        self._transaction.ask(self._keys.settling(claim, events))
+        self._transaction.append(batches)
+        drop_token(claim.token)
+
+    def release(self, claim: Claim) -> None:
+        """See ``IdempotencyStore``. The claim is undone with all of the dispatch."""
+
+    def await_change(self, command: KeyedCommand, held: Held, timeout_s: float) -> None:
+        """See ``IdempotencyStore``."""
+        self._keys.await_change(command, held, timeout_s)
