@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from antistrophe.actors.saga.ports import EvidencePort, JournalPort, SagaHostPort
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.errors import JournalError
-from antistrophe.journal import EarlierTryError
+from antistrophe.journal import EarlierTryError, SeqConflictError
 from antistrophe.messages import BeginSaga, ProcessDead, ProcessGrant
 from antistrophe.saga.entries import AttemptExpired, AttemptStarted, SagaAccepted
 from antistrophe.saga.inputs import Answered, Fenced, Input, Overdue, ProcessGranted, Resumed, TimePassed
@@ -84,13 +84,19 @@ class Execution:
     def load(self, saga_id: str, *, asked: bool = False) -> None:
         """Read the saga from the journal, and decide what its last entry left undecided. ``asked``: somebody is told
         what it is like. Raises SagaTakenError where it is another host's."""
+        self._take(saga_id, asked=asked)
+        try:
+            self.tell(Resumed())
+        except SeqConflictError:  # what an earlier actor has sent to a server has come late
+            self._take(saga_id, asked=asked)
+            self.tell(Resumed())
+
+    def _take(self, saga_id: str, *, asked: bool) -> None:
         saga, self.token = self._journal.take(saga_id)
         self._saga = saga
-        if (
-            asked or saga.current is not None or saga.ended or saga.parked
-        ):  # else an entry comes before all that is done
+        # Else an entry comes before all that is done.
+        if asked or saga.current is not None or saga.ended or saga.parked:
             self._journal.confirm()
-        self.tell(Resumed())
 
     def tell(self, said: Input) -> Change | None:
         """Decide on an input and journal the entries. Returns None where nothing changed, or the journal refused (then

@@ -117,8 +117,9 @@ class SagaActor:
         self._run.load(message.saga_id, asked=bool(message.orders))
         for order in message.orders:
             self._carry_out(order)
-        self._perform(effect.resume(self._run.saga))
-        self._set_wake()
+        if not self._left:
+            self._perform(effect.resume(self._run.saga))
+            self._set_wake()
 
     # --- what comes in -----------------------------------------------------------------------------------------
 
@@ -176,11 +177,10 @@ class SagaActor:
         except RequestError as error:
             self._waiters.rejected(to, "RequestError", str(error))
             return None
-        change = self._run.tell(order)
+        change = self._decide(order)
         if change is None and self._run.refusal is not None:
             self._waiters.rejected(to, type(self._run.refusal).__name__, str(self._run.refusal))
-            self._set_wake()
-        else:
+        elif not self._left:  # else another actor is at it, and whoever gave the order asks again
             self._waiters.done(to, effect=change is not None)
         return change
 

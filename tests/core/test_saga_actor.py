@@ -13,7 +13,7 @@ from antistrophe.actors.saga.saga import JOURNAL_AGAIN_S, SagaActor
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.definition.spec import Origin, SagaSpec, StepSpec
 from antistrophe.errors import CommitUnknownError, JournalError
-from antistrophe.journal import EarlierTryError
+from antistrophe.journal import EarlierTryError, SeqConflictError
 from antistrophe.messages import (
     AdoptProcess,
     BeginSaga,
@@ -41,6 +41,7 @@ from antistrophe.saga.entries import (
     FailureKind,
     Lease,
     SagaAccepted,
+    SagaCompleted,
     TurnedBack,
 )
 from antistrophe.saga.inputs import CancelAsked, Returned
@@ -64,7 +65,8 @@ class Host:
         self.entries: list[Entry] = []
         self.position = 0
         self.full = self.loses_answers = self.unconfirmed = False
-        self.refused = 0
+        self.refused = self.hidden = 0
+        self.conflict: type[SeqConflictError] = EarlierTryError
         self.marks: dict[str, AttemptRecord] = {}
         self.actor: SagaActor | None = None
 
@@ -95,14 +97,15 @@ class Host:
             raise JournalError("the disk is full")
         seq = 0 if before is None else before.seq
         if seq != len(self.entries):
-            raise EarlierTryError(after.id, expected=seq, actual=len(self.entries))
+            raise self.conflict(after.id, expected=seq, actual=len(self.entries))
         self.entries += entries
         if self.loses_answers:
             raise CommitUnknownError("its answer was lost")
         self.position = len(self.entries)
 
     def take(self, saga_id: str) -> tuple[Saga, int]:
-        return replay(self.entries), 7
+        seen, self.hidden = len(self.entries) - self.hidden, 0
+        return replay(self.entries[:seen]), 7
 
     def confirm(self) -> None:
         if self.unconfirmed:
@@ -344,6 +347,28 @@ def test_what_is_read_needs_no_confirmation_where_an_entry_comes_first(host: Hos
     host.unconfirmed = True
     host.start(ResumeSaga("s"))
     assert len(host.told(RequestLease)) == 2
+
+
+def test_what_an_earlier_actor_has_sent_may_come_between_the_read_and_the_first_entry(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step()), grant("a")))
+    host.tell(answer("a"))
+    host.conflict, host.hidden = SeqConflictError, 1
+    host.start(ResumeSaga("s", (Waiter("client", "2"),)))
+    assert host.kinds()[-1] is SagaCompleted
+    assert host.kinds().count(SagaCompleted) == 1
+    assert len(host.told(SagaOutcome)) == 1
+
+
+def test_an_actor_whose_order_meets_what_another_one_has_written_leaves_and_answers_nothing(host: Host) -> None:
+    host.start(BeginSaga("r", spec(step()), grant("a")))
+    first = host.actor
+    host.start(ResumeSaga("s"))
+    host.tell(answer("a"))
+    host.sent.clear()
+    host.conflict, host.actor = SeqConflictError, first
+    host.tell(SagaOrder("s", CancelAsked("no", "me"), Waiter("client", "1")))
+    assert host.actor is None
+    assert host.sent == []
 
 
 def test_an_order_that_the_journal_refuses_is_rejected(host: Host) -> None:

@@ -34,6 +34,8 @@ class Fault(str, Enum):
     CRASH_BETWEEN_EFFECTS = "host dies between two effects"
     ACTOR_FAILED = "saga actor meets an error"
     JOURNAL_REFUSED = "journal refuses the append"
+    COMMIT_UNKNOWN = "nobody can say whether it was committed"
+    APPEND_LATE = "append arrives when its sender has given it up"
     SYSTEM_CRASH = "whole system dies"
     SYSTEM_DRAINED = "system is stopped in order"
     REBOOT = "machine reboots"
@@ -81,6 +83,7 @@ RATES: dict[Fault, float] = {
     Fault.CRASH_BETWEEN_EFFECTS: 0.08,
     Fault.ACTOR_FAILED: 0.02,
     Fault.JOURNAL_REFUSED: 0.03,
+    Fault.COMMIT_UNKNOWN: 0.06,
     Fault.SYSTEM_CRASH: 0.005,
     Fault.SYSTEM_DRAINED: 0.003,
     Fault.REBOOT: 0.3,

@@ -50,12 +50,12 @@ class Operators:
             world.history.ahead.append(message.position)
         match message:
             case SagaOutcome():
-                world.outcome_told(message.outcome.status)
+                world.outcome_told(message.outcome.status, message.position)
             case Done() if self._open.pop(message.correlation, None) is not None and not message.effect:
                 world.chances.note(Fault.ORDER_OUT_OF_PLACE)
             case Rejected():
                 order = self._open.pop(message.correlation, None)
-                if order is not None and message.error == "JournalError":
+                if order is not None and message.error in {"JournalError", "CommitUnknownError"}:
                     world.after(AGAIN_S, lambda: self._order(order.order), outside=True)
                 elif order is not None:
                     world.chances.note(Fault.ORDER_OUT_OF_PLACE)

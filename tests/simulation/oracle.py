@@ -52,6 +52,9 @@ _DELAYS = (
 )
 """Faults after which nobody may be there to see that an attempt is past its limit."""
 
+_BLINDING = (Fault.REBOOT, Fault.EVIDENCE_REMOVED, Fault.EVIDENCE_UNREADABLE, Fault.COMMIT_UNKNOWN)
+"""Faults after which nobody may know what a process left."""
+
 _UNKNOWN_BEGINNINGS = (Fault.EVIDENCE_REMOVED, Fault.EVIDENCE_UNREADABLE)
 """Faults after which nobody may know when a call began, in the process that is struck and for as long as it lives."""
 
@@ -248,7 +251,8 @@ def _not_early(history: History) -> Iterator[Violation]:
 
 
 def _refused_since(history: History, since: float, until: float) -> bool:
-    return any(since <= at <= until for at in history.moments.get(Fault.JOURNAL_REFUSED, ()))
+    refused = (Fault.JOURNAL_REFUSED, Fault.COMMIT_UNKNOWN)
+    return any(since <= at <= until for fault in refused for at in history.moments.get(fault, ()))
 
 
 def _not_late(history: History) -> Iterator[Violation]:
@@ -283,8 +287,9 @@ def _timed_out(history: History) -> Iterator[Violation]:
 
 
 def _blind(history: History) -> bool:
-    """Whether the saga could not see what some process left behind: then it has to doubt what it can't know."""
-    return any(history.faults[each] for each in (Fault.REBOOT, Fault.EVIDENCE_REMOVED, Fault.EVIDENCE_UNREADABLE))
+    """Whether the saga could not see what some process left behind: then it has to doubt what it can't know. An attempt
+    of which nobody knows whether it is journaled gives its process back, and what that left may be gone."""
+    return any(history.faults[each] for each in _BLINDING)
 
 
 def _true_results(history: History) -> Iterator[Violation]:

@@ -17,7 +17,8 @@ class Scenario:
     """One world before it runs. ``trouble``: how often a step's call goes wrong by itself; ``undo_fails``: per step,
     how many of its compensations fail at first (None: all of them); ``cancel_after_s``: when it is cancelled;
     ``stray_orders``: when an operator says something out of place; ``attended``: an operator deals with what is
-    parked; ``early_orders``: when one resolves a compensation that was not given up."""
+    parked; ``early_orders``: when one resolves a compensation that was not given up; ``on_server``: the journal is in
+    PostgreSQL, and not in a file."""
 
     seed: int
     spec: SagaSpec
@@ -29,10 +30,14 @@ class Scenario:
     stray_orders: tuple[float, ...]
     attended: bool
     early_orders: tuple[float, ...]
+    on_server: bool
 
 
-def scenario_of(seed: int, *, most_steps: int = 4, faults: frozenset[Fault] = MACHINERY) -> Scenario:
-    """The scenario of that seed; ``faults`` are the ones that may happen in it."""
+def scenario_of(
+    seed: int, *, most_steps: int = 4, faults: frozenset[Fault] = MACHINERY, on_server: bool | None = None
+) -> Scenario:
+    """The scenario of that seed; ``faults`` are the ones that may happen in it. ``on_server``: where the journal is;
+    None: either, as drawn."""
     rng, early = random.Random(f"scenario/{seed}"), random.Random(f"early/{seed}")
     # One world in five is rough: its steps are repeated again and again, and fail in every way.
     rough = rng.random() < 0.2
@@ -56,6 +61,7 @@ def scenario_of(seed: int, *, most_steps: int = 4, faults: frozenset[Fault] = MA
         stray_orders=tuple(rng.random() * 40.0 for _ in range(rng.choice((0, 0, 0, 1, 2)))),
         attended=rng.random() < 0.85,
         early_orders=tuple(early.random() ** 2 * 40.0 for _ in range(early.choice((0, 0, 0, 1, 2, 3)))),
+        on_server=early.random() < 0.4 if on_server is None else on_server,
     )
 
 

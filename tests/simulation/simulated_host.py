@@ -16,6 +16,7 @@ from antistrophe.messages import BeginSaga, DrainSagas
 from antistrophe.settings import Settings
 from tests.simulation.faults import Fault
 from tests.simulation.simulated_journal import HostKilledError, SimulatedJournal
+from tests.simulation.simulated_server import ServerJournal
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -27,13 +28,18 @@ SHARES_A_COMMIT = 0.25
 """How often a host finds another message waiting, and does not commit yet."""
 
 
+def journal_of(world: World) -> SimulatedJournal | ServerJournal:
+    """A connection to the journal, which is in a file or on a server."""
+    return ServerJournal(world) if world.scenario.on_server else SimulatedJournal(world)
+
+
 class SimulatedHost:
     """One life of the host's process."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.alive = True
-        self.sagas = HostedSagas(self, SimulatedJournal(world), world.processes, SUPERVISOR, SETTINGS)
+        self.sagas = HostedSagas(self, journal_of(world), world.processes, SUPERVISOR, SETTINGS)
         self._has_sent = False
 
     # --- the process as the shipped code sees it ----------------------------------------------------------------

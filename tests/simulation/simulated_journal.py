@@ -34,11 +34,27 @@ class ActorBugError(Exception):
     """The saga's actor meets an error that it did not expect."""
 
 
+def refuse_if_full(world: World) -> None:
+    """Raise JournalError while the disk is full."""
+    if world.chances.strikes(Fault.JOURNAL_REFUSED):
+        world.disk_full_until = world.now + world.rng.choice(FULL_S)
+        raise JournalError("the disk is full")
+    if world.now < world.disk_full_until:
+        raise JournalError("the disk is still full")
+
+
+def note_unheld(world: World, entries: Sequence[Entry]) -> None:
+    """Note the attempts that are to be journaled on a lease which the saga does not hold."""
+    for entry in entries:
+        if isinstance(entry, AttemptStarted) and not world.supervisor.may_run(entry.lease.name):
+            world.history.unheld.append(str(entry))
+
+
 class SimulatedJournal:
     """One connection to the journal of the world's saga; with ``group`` the shipped ``SharedJournalPort``."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
+        self.world = world
         self._group: SimulatedGroup | None = None
         self.position = len(world.journal)
 
@@ -50,7 +66,7 @@ class SimulatedJournal:
             if expected != len(written):
                 raise SeqConflictError(after.id, expected=expected, actual=len(written))
             assert after == functools.reduce(state.evolve, entries, before), "the state is the fold of the entries"
-            self.refuse_if_full()
+            refuse_if_full(self.world)
         except BaseException:
             if self._group is not None:
                 self._group.broken = True
@@ -60,7 +76,7 @@ class SimulatedJournal:
         else:
             self._group.entries += entries
         self.position = len(written) + len(entries)
-        if self._world.chances.strikes(Fault.ACTOR_FAILED):
+        if self.world.chances.strikes(Fault.ACTOR_FAILED):
             raise ActorBugError
 
     def take(self, saga_id: str) -> tuple[Saga, int]:
@@ -84,29 +100,18 @@ class SimulatedJournal:
         """Let commits take part in this group from now on; None: each is durable by itself."""
         self._group = group
 
-    def refuse_if_full(self) -> None:
-        """Raise JournalError while the disk is full."""
-        world = self._world
-        if world.chances.strikes(Fault.JOURNAL_REFUSED):
-            world.disk_full_until = world.now + world.rng.choice(FULL_S)
-            raise JournalError("the disk is full")
-        if world.now < world.disk_full_until:
-            raise JournalError("the disk is still full")
-
     def make_durable(self, entries: Sequence[Entry]) -> None:
         """Write and sync; the host may be killed before, or after."""
-        world = self._world
+        world = self.world
         if entries and world.chances.strikes(Fault.CRASH_BEFORE_APPEND):
             raise HostKilledError
-        for entry in entries:
-            if isinstance(entry, AttemptStarted) and not world.supervisor.may_run(entry.lease.name):
-                world.history.unheld.append(str(entry))
+        note_unheld(world, entries)
         world.journal.extend(entries)
         if entries and world.chances.strikes(Fault.CRASH_AFTER_APPEND):
             raise HostKilledError
 
     def _seen(self) -> list[Entry]:
-        return [*self._world.journal, *(self._group.entries if self._group is not None else ())]
+        return [*self.world.journal, *(self._group.entries if self._group is not None else ())]
 
 
 class SimulatedGroup:
@@ -125,7 +130,7 @@ class SimulatedGroup:
         """See ``GroupPort``. A disk may be full at the commit only, when each append has been taken."""
         self._journal.share(None)
         if self.entries:
-            self._journal.refuse_if_full()
+            refuse_if_full(self._journal.world)
         self._journal.make_durable(self.entries)
 
     def roll_back(self) -> None:

@@ -161,6 +161,8 @@ class SimulatedSupervisor:
             return
         self._take_back()
         self.live = self.placed = False
+        if self._world.scenario.on_server:
+            self._world.look_soon()
         if message.status is None:
             self._world.client_was_refused()
 

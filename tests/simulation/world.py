@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from antistrophe.errors import CommitUnknownError
 from antistrophe.messages import ProcessDead, ProcessGrant, StepAnswer
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import (
@@ -52,7 +53,7 @@ log = logging.getLogger("antistrophe")
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An outcome as it was told, and how many entries there were then."""
+    """An outcome as it was told, and how many entries its teller had seen."""
 
     status: SagaStatus
     journal_length: int
@@ -127,6 +128,11 @@ class World:
         """Everything that is durable."""
         return self.history.journal
 
+    @property
+    def life(self) -> int:
+        """The number of the system's life."""
+        return self._epoch
+
     # --- time --------------------------------------------------------------------------------------------------
 
     def after(self, delay_s: float, act: Callable[[], None], *, outside: bool = False) -> None:
@@ -154,7 +160,7 @@ class World:
     def _note_error(self, record: logging.LogRecord) -> bool:
         """An actor that fails is logged by its host; whatever made it fail is a finding, unless it was drawn."""
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None and not isinstance(error, ActorBugError):
+        if error is not None and not isinstance(error, ActorBugError | CommitUnknownError):
             self.history.error = error
         return False
 
@@ -246,14 +252,15 @@ class World:
             self.supervisor.delivered(message.lease)
         host.receive(message)
 
-    def outcome_told(self, status: SagaStatus) -> None:
+    def outcome_told(self, status: SagaStatus, position: int) -> None:
         """The client hears how the saga ended, or that it is parked."""
-        self.history.told.append(Told(status, len(self.journal)))
+        self.history.told.append(Told(status, position))
         self.operators.told(status)
 
     def client_was_refused(self) -> None:
-        """The journal did not take the saga: the client starts it again."""
-        self.after(self.rng.uniform(0.5, 2.0), self._start_unless_it_lives)
+        """The journal did not take the saga, or nobody knows: the client starts it again, and the system goes on with
+        what it finds there."""
+        self.after(self.rng.uniform(0.5, 2.0), self._start_or_go_on)
 
     # --- the whole system --------------------------------------------------------------------------------------
 
@@ -286,12 +293,25 @@ class World:
         if saga is None:
             self._start_unless_it_lives()
         elif saga.ended or saga.parked:
-            self.outcome_told(status_of(saga))
+            self.outcome_told(status_of(saga), len(self.journal))
         else:
             self.supervisor.resume()
 
+    def look_soon(self) -> None:
+        """A host looks every second whether it has a saga without an actor. Who waits for an end asks again."""
+        self.after(1.0, self._look)
+
+    def _look(self) -> None:
+        rests = self.up and self.journal and not (self.supervisor.live or self.supervisor.draining)
+        if rests and not any(told.journal_length == len(self.journal) for told in self.history.told):
+            self._come_up()
+
+    def _start_or_go_on(self) -> None:
+        self._look()
+        self._start_unless_it_lives()
+
     def _start_unless_it_lives(self) -> None:
-        if not self.journal and not self.supervisor.live:
+        if self.up and not self.journal and not self.supervisor.live:
             self.supervisor.begin()
 
 

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.simulation.mutants.catalogue import MUTANTS
+from tests.simulation.mutants.lost_answers import LOST_ANSWERS
 from tests.simulation.mutants.planting import Mutant, planted
 from tests.simulation.oracle import goes_on, judge
 from tests.simulation.properties import Check, Violation
@@ -17,14 +18,17 @@ from tests.simulation.world import run
 SEEDS = range(1_200)
 """A planted bug has to be caught in one of these worlds; the same in each run, for this is a test of the checks."""
 
+SEEDS_ON_SERVER = range(400)
+"""And one of a journal on a server in one of these."""
+
 PREFIXES = 2
 
 pytestmark = pytest.mark.timeout(300)
 
 
-def findings(seed: int) -> list[Violation]:
+def findings(seed: int, *, on_server: bool = False) -> list[Violation]:
     """What the checks find in the world of that seed, and where it goes on from some prefixes of its journal."""
-    history = run(scenario_of(seed))
+    history = run(scenario_of(seed, on_server=on_server))
     found = judge(history)
     lengths = random.Random(seed)
     for _ in range(PREFIXES if history.journal else 0):
@@ -39,16 +43,36 @@ def sound() -> None:
         assert not findings(seed), f"world {seed}"
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=[re.sub(r"[^a-z]+", "-", mutant.name.lower()) for mutant in MUTANTS])
+@pytest.fixture(scope="session")
+def sound_on_server() -> None:
+    """So it does where the journal is on a server."""
+    for seed in SEEDS_ON_SERVER:
+        assert not findings(seed, on_server=True), f"world {seed}"
+
+
+def named(mutant: Mutant) -> str:
+    return re.sub(r"[^a-z]+", "-", mutant.name.lower())
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=named)
 def test_a_planted_bug_is_caught(mutant: Mutant, sound: None) -> None:
+    check(mutant, SEEDS, on_server=False)
+
+
+@pytest.mark.parametrize("mutant", LOST_ANSWERS, ids=named)
+def test_a_planted_bug_of_lost_answers_is_caught(mutant: Mutant, sound_on_server: None) -> None:
+    check(mutant, SEEDS_ON_SERVER, on_server=True)
+
+
+def check(mutant: Mutant, seeds: range, *, on_server: bool) -> None:
     others: set[Check] = set()
     with planted(mutant):
-        for seed in SEEDS:
-            checks = {violation.check for violation in findings(seed)}
+        for seed in seeds:
+            checks = {violation.check for violation in findings(seed, on_server=on_server)}
             if mutant.caught_by in checks:
                 return
             others |= checks
-    pytest.fail(f"{mutant.caught_by.name} noticed nothing in {len(SEEDS)} worlds; others did: {others}")
+    pytest.fail(f"{mutant.caught_by.name} noticed nothing in {len(seeds)} worlds; others did: {others}")
 
 
 def test_there_is_a_bug_for_every_property_and_promise() -> None:

@@ -1,0 +1,36 @@
+"""The planted bugs of a journal on a server, where answers are lost."""
+
+from __future__ import annotations
+
+from tests.simulation.mutants.planting import Mutant, Patch
+from tests.simulation.properties import Check
+
+_EXECUTION = "antistrophe.actors.saga.execution:Execution."
+_APPENDS = "antistrophe.journal.postgres_append:PostgresAppends."
+
+LOST_ANSWERS: tuple[Mutant, ...] = (
+    Mutant(
+        "an append of which nobody knows counts as written",
+        "G1 G2",
+        Check.ONE_END,
+        (
+            Patch(
+                _APPENDS + "write",
+                "if time.monotonic() > until or not left:\n                raise\n        except JournalBusyError",
+                "if time.monotonic() > until or not left:\n                return 1\n        except JournalBusyError",
+            ),
+        ),
+    ),
+    Mutant(
+        "an append of which nobody knows counts as not written",
+        "G1 G2",
+        Check.ERROR,
+        (Patch(_EXECUTION + "_go_on", "self._saga, self.token = self._journal.take(before.id)", "pass"),),
+    ),
+    Mutant(
+        "what stands in its place is taken for the append without a look",
+        "G1 G2",
+        Check.AT_MOST_ONCE,
+        (Patch(_APPENDS + "_own_position", "return None\n        last = max", "pass\n        last = max"),),
+    ),
+)
