@@ -11,13 +11,16 @@ DATABASE = "shop"
 
 
 class ServerPair:
-    """``primary`` and ``standby`` at present. A commit waits until the standby has it on disk.
+    """``primary`` and ``standby`` at present. A commit waits until the standby has it on disk, unless the pair is not
+    ``synchronous``.
 
     ``url`` names both, whoever is which: a client comes to the first one that takes writes. ``lasting``: the processes
     that go on when a test ends (the fixture ``lasting_processes``).
     """
 
-    def __init__(self, primary: PostgresCluster, standby: PostgresCluster, lasting: set[int]) -> None:
+    def __init__(
+        self, primary: PostgresCluster, standby: PostgresCluster, lasting: set[int], *, synchronous: bool
+    ) -> None:
         self.primary, self.standby = primary, standby
         self._lasting = lasting
         for server in (primary, standby):
@@ -25,7 +28,8 @@ class ServerPair:
         folders = f"{primary.sockets},{standby.sockets}"
         self.url = f"postgresql:///{DATABASE}?host={folders}&user={USER}&target_session_attrs=read-write"
         primary.sql(f"CREATE DATABASE {DATABASE}")
-        primary.wait_for_standby()
+        if synchronous:
+            primary.wait_for_standby()
 
     def start(self, server: PostgresCluster) -> None:
         """Start a server of the pair, where it does not run."""
@@ -50,7 +54,7 @@ class ServerPair:
 
 
 @contextlib.contextmanager
-def server_pair(lasting: set[int]) -> Iterator[ServerPair]:
+def server_pair(lasting: set[int], *, synchronous: bool = True) -> Iterator[ServerPair]:
     """A pair, for as long as the ``with`` lasts."""
     with PostgresCluster() as one, PostgresCluster(of=one) as two:
-        yield ServerPair(one, two, lasting)
+        yield ServerPair(one, two, lasting, synchronous=synchronous)

@@ -19,8 +19,9 @@ from antistrophe.hosts import keeper_messages as said
 from antistrophe.hosts.description import HostDescription
 from antistrophe.hosts.earlier_life import lease_of_run, leases_of_earlier_life, note_lease
 from antistrophe.hosts.home_mark import read_home_mark, write_home_mark
-from antistrophe.hosts.keeper import HostKeeper, KeeperTerms, open_for_host
+from antistrophe.hosts.keeper import HostKeeper, KeeperTerms
 from antistrophe.hosts.retained import Retained
+from antistrophe.hosts.stored_hosts import open_for_host
 from antistrophe.hosts.stored_orders import StoredOrders
 from antistrophe.hosts.stored_permits import StoredPermits
 from antistrophe.linux.dead_man import boot_time

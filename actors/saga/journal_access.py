@@ -15,6 +15,7 @@ from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import CommitUnknownError, JournalError, SagaExistsError
 from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, journal_in, open_store
+from antistrophe.journal.opening import last_append_in
 from antistrophe.journal.saga_owner import Ownership, SagaTakenError
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.messages import Configuration, Rejected, SagaOutcome, rejection
@@ -93,10 +94,20 @@ class JournalAccess:
             patience_s=_patience_s(base.settings, patience_s),
         )
         self._journal = journal_in(self._store, owner=self._owner)
+        if self._shared:
+            self._notice_earlier_state(base.settings)
         self._refusals = JournalRefusals()
         self._group: WatchedGroup | None = None
         self._confirm_at = 0.0
         self.position = 0
+
+    def _notice_earlier_state(self, settings: Settings) -> None:
+        from antistrophe.actors.saga.earlier_state import EarlierState  # needs psycopg, which is an extra
+        from antistrophe.hosts.stored_hosts import open_for_host
+
+        url, lease_s = str(settings.journal), settings.lease_s
+        state = EarlierState(last_append_in(self._journal), lambda: open_for_host(url, lease_s), settings.host)
+        self._database().look_first(state.look)
 
     def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int = 1) -> None:
         """Make the entries between two states durable, with their events. Raises SeqConflictError if another actor has

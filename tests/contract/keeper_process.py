@@ -14,8 +14,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from antistrophe.hosts.keeper import HostKeeper, KeeperTerms, open_for_host
+from antistrophe.hosts.keeper import HostKeeper, KeeperTerms
 from antistrophe.hosts.keeper_messages import Order, Report
+from antistrophe.hosts.stored_hosts import open_for_host
 from antistrophe.linux.dead_man import boot_time
 from antistrophe.linux.process import die_with_parent
 

@@ -25,6 +25,7 @@ from antistrophe.errors import JournalError, RequestError
 from antistrophe.hosts.description import HostDescription, HostLoad, new_description
 from antistrophe.hosts.retained import Retained
 from antistrophe.hosts.stored_hosts import StoredHosts
+from antistrophe.hosts.stored_restores import StoredRestores
 from antistrophe.journal import JournalPlace
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from tests.contract.hosts_kit import add_sagas
@@ -118,6 +119,22 @@ def test_doctor_lists_the_hosts_and_tells_those_that_are_late(
     assert said[1][1].startswith("b1: draining, 0 sagas")
     assert len(said) == 2
     assert [each["health"] for each in found if each["subject"] == "clock"] == ["well"]
+
+
+def test_a_database_that_was_put_back_is_told_by_the_list_and_by_doctor(
+    shared: Shared, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restores = StoredRestores(shared.database)
+    restore = restores.begin("host a1\x1b[2J")
+    for verb in ("hosts", "doctor"):
+        shared.call(verb)
+        said = capsys.readouterr().out
+        assert "works: the database is of an earlier state than it was" in said
+        assert "(host a1\\x1b[2J knows)" in " ".join(said.split())
+        assert "→ stop one host, and start it with --after-restore" in " ".join(said.split())
+    restores.done(restore)
+    shared.call("hosts")
+    assert "earlier state" not in capsys.readouterr().out
 
 
 def test_doctor_needs_no_home_where_the_journal_is_named(

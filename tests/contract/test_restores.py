@@ -23,7 +23,7 @@ from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import RestoreAcknowledged
 from antistrophe.settings import Settings
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
-from tests.contract.hosts_kit import Clock, Host, go_on, terms
+from tests.contract.hosts_kit import Clock, Host, closing_all, go_on, terms
 from tests.contract.journal_sagas import FORWARD, PARK, TURN_BACK, run
 
 
@@ -79,6 +79,32 @@ def test_a_host_that_renews_in_an_earlier_state_is_refused_and_stays_so(
         host.say(AllDead())
         go_on(clock, [host], 3.0)
         assert len(host.told(Registered)) == 2, "an acknowledgement counts once"
+
+
+def test_where_one_host_finds_it_no_host_works_until_it_is_acknowledged(
+    tmp_path: Path, empty_postgres: str, database: PostgresDatabase
+) -> None:
+    clock = Clock()
+    finds, another = (Host(empty_postgres, clock, terms(name, seen=HomeMark(name))) for name in ("a", "b"))
+    with closing_all([finds, another]):
+        for host in (finds, another):
+            host.turn()
+            host.has_room(10)
+        go_on(clock, [finds, another], 7.0)
+        database.execute("UPDATE antistrophe.homes SET mark = mark - 3 WHERE id = 'a'")
+        go_on(clock, [finds, another], 3.0)
+        assert (len(finds.told(Refused)), len(another.told(Refused))) == (1, 1)
+        with pytest.raises(JournalError, match=r"as host a knows: .*stop one, and start it with --after-restore"):
+            check_journal(JournalPlace.of_home(tmp_path, empty_postgres), Settings())
+        for host in (finds, another):
+            host.say(AllDead())
+        go_on(clock, [finds, another], 3.0)
+        assert (len(finds.told(Registered)), len(another.told(Registered))) == (1, 1)
+        assert any("as host a knows" in str(each.why) for each in another.told(Trouble))
+        assert acknowledge_restore(tmp_path, empty_postgres) == 0
+        go_on(clock, [finds, another], 3.0)
+        assert (len(finds.told(Registered)), len(another.told(Registered))) == (2, 2)
+        assert len(database.rows("SELECT * FROM antistrophe.restores")) == 1
 
 
 def test_a_start_is_refused_until_the_restore_is_acknowledged(

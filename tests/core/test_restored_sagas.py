@@ -116,11 +116,12 @@ def test_verify_that_can_not_tell_parks_and_so_does_the_step_behind_one_that_was
     assert told.last(CompensationGivenUp).step == (1 if verdict is Verdict.UNKNOWN else 2)
 
 
-def test_an_attempt_that_ran_at_that_moment_parks_where_it_stays_in_doubt() -> None:
+@pytest.mark.parametrize("began", [True, None, False])
+def test_an_attempt_that_ran_at_that_moment_parks_where_it_stays_in_doubt(began: bool | None) -> None:
     told = Told(step("a"), step("b"))
     told.run()
     acknowledge(told)
-    told.dies()
+    told.dies(began=began)  # "not begun" is told by the file of a process, which is ahead of the journal
     assert isinstance(told.journal[-1], SagaParked), "what comes behind it may have been done"
 
 

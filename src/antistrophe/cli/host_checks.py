@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from antistrophe.cli.finding import Finding, note, well
+from antistrophe.cli.finding import Finding, note, well, wrong
+from antistrophe.cli.hosts import ACKNOWLEDGE, PUT_BACK
 from antistrophe.cli.limit_lines import limit_line
 from antistrophe.client.host_list import HostList, list_hosts
 from antistrophe.hosts.description import HostRecord
@@ -29,6 +30,8 @@ def of_hosts(place: JournalPlace) -> Iterator[Finding]:
     before = time.time()
     found = list_hosts(place)
     yield _clock(found.at.timestamp(), before, time.time())
+    if found.put_back_by is not None:
+        yield wrong("hosts", f"none works: {PUT_BACK} ({found.put_back_by} knows)", ACKNOWLEDGE)
     if not found.live:
         yield well("hosts", "no system runs: the first one that is started takes what is unfinished")
     for host in found.live[:_LISTED]:

@@ -19,6 +19,9 @@ from antistrophe.hosts.description import HostRecord
 from antistrophe.hosts.differences import differences
 from antistrophe.narration import times
 
+PUT_BACK = "the database is of an earlier state than it was, and that is not acknowledged"
+ACKNOWLEDGE = "stop one host, and start it with --after-restore: what sagas did since is then in doubt"
+
 _STYLES = {"live": "green", "draining": "yellow", "lease is over": "bold red"}
 
 
@@ -42,6 +45,9 @@ def hosts_verb(invocation: Invocation, with_ended: bool) -> int:
             console.print(screen.safe(f"{each.says}\n→ {each.what_to_do}", style="yellow"), soft_wrap=True)
     else:
         console.print(screen.safe("no host" if with_ended else "no live host (--all shows those that have ended)"))
+    if found.put_back_by is not None:
+        said = f"no host works: {PUT_BACK} ({found.put_back_by} knows)\n→ {ACKNOWLEDGE}"
+        console.print(screen.safe(said, style="bold red"), soft_wrap=True)
     if found.limits:
         screen.section(console, "Limits over all hosts", limit_lines(found.limits, found.at))
     return DONE

@@ -37,11 +37,13 @@ class LimitsNow:
 @dataclass(frozen=True, slots=True)
 class HostList:
     """All hosts that are not forgotten yet, those that hold a lease first, and the limits over all hosts that they use
-    or wait for, at a moment of the database's clock."""
+    or wait for, at a moment of the database's clock. ``put_back_by``: who knows that the database is of an earlier
+    state than it was, which nobody has acknowledged, so that no host works."""
 
     at: datetime
     hosts: tuple[HostRecord, ...]
     limits: tuple[LimitRecord, ...]
+    put_back_by: str | None
 
     @property
     def live(self) -> tuple[HostRecord, ...]:
@@ -60,7 +62,9 @@ def list_hosts(place: JournalPlace) -> HostList:
     with _database(place, read_only=True) as database:
         stored, limits = _stored_hosts(database), _stored_permits(database).limits()
         hosts = sorted(stored.records(), key=lambda host: host.ended is not None)
-        return HostList(stored.moment(), tuple(hosts), tuple(limits))
+        with late_import():
+            from antistrophe.hosts.stored_restores import StoredRestores
+        return HostList(stored.moment(), tuple(hosts), tuple(limits), StoredRestores(database).begun_by())
 
 
 def limits_that_hold_up(place: JournalPlace, entries: Sequence[Entry]) -> LimitsNow:

@@ -34,15 +34,14 @@ from antistrophe.hosts.keeper_messages import (
     SetLoad,
     Trouble,
 )
-from antistrophe.hosts.lease import RENEW_EVERY, HostLease, LeasePhase, LeaseWatch
+from antistrophe.hosts.lease import HostLease, LeasePhase, LeaseWatch
 from antistrophe.hosts.ownership import ClaimedSaga, Owners
 from antistrophe.hosts.retained import ALL, Retained
 from antistrophe.hosts.stored_claims import StoredClaims
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.hosts.stored_permits import StoredPermits
-from antistrophe.hosts.stored_restores import StoredRestores
+from antistrophe.hosts.stored_restores import PutBackError, StoredRestores
 from antistrophe.linux.dead_man import boot_time
-from antistrophe.storage.postgres import open_postgres
 from antistrophe.storage.postgres_database import PostgresDatabase
 
 POLL_S = 0.4
@@ -103,7 +102,7 @@ class HostKeeper:
         self._watch = LeaseWatch()
         self._steps: Iterator[None] | None = None
         self._seen: tuple[str, ...] = ()
-        self._trouble: str | None = None
+        self._trouble: bool | None = None
         if terms.held is not None:
             self._host, confirmed_at = terms.held
             self._lease = HostLease(self._host.lease_s, confirmed_at)
@@ -157,7 +156,7 @@ class HostKeeper:
             self._do_what_is_due()
         except JournalError as error:
             self._steps = None
-            self._say_trouble(str(error))
+            self._say_trouble(error)
             again_at = self._clock() + POLL_S
             self._look_at = max(self._look_at, again_at)
             if self._renew_at <= begun:
@@ -201,7 +200,7 @@ class HostKeeper:
 
     def _register(self) -> None:
         hosts = StoredHosts(self._opened())
-        known = StoredRestores(self._opened()).known(self.seen) if self.seen.home else self.seen
+        known = StoredRestores(self._opened()).known(self.seen)
         self._end(hosts)
         sent_at, load = self._clock(), self._load()
         if hosts.register(self._host, load, follows=self._follows) is None:
@@ -222,13 +221,17 @@ class HostKeeper:
         if renewed is not None and self.seen.home and renewed.mark <= self.seen.mark:
             # The database is of an earlier state. What was granted now must not make it look like a later one.
             self.seen, renewed = replace(self.seen, mark=self.seen.mark + 1), None
+            StoredRestores(self._opened()).begin(f"host {self._host.name}")  # others may have seen less of it
         if renewed is None:
-            self._fenced = True
-            self._report(Refused(self._host.id))
+            self._refused()
         else:
             self.seen = replace(self.seen, mark=renewed.mark)
             lease.confirm(now, self._clock())
             self._report(Confirmed(self._host.id, now, renewed.draining))
+
+    def _refused(self) -> None:
+        self._fenced = True
+        self._report(Refused(self._host.id))
 
     def _hand_over(self) -> None:
         hosts = StoredHosts(self._opened())
@@ -249,6 +252,9 @@ class HostKeeper:
         hosts = StoredHosts(self._opened())
         asked_at = self._clock()
         look = hosts.look()
+        if look.put_back:
+            self._refused()
+            return
         others = [each for each in look.leases if each.host != self._host.id]
         lapsed = self._watch.looked(others, look.server, asked_at, self._clock())
         self._look_at = min(self._clock() + POLL_S, self._watch.next_lapse)
@@ -326,10 +332,11 @@ class HostKeeper:
         for start in range(0, len(sagas), _AT_ONCE):
             self._report(Claimed(self._host.id, tuple(sagas[start : start + _AT_ONCE])))
 
-    def _say_trouble(self, why: str | None) -> None:
-        if (why is None) != (self._trouble is None):
-            self._report(Trouble(why))
-        self._trouble = why
+    def _say_trouble(self, why: JournalError | None) -> None:
+        kind = None if why is None else isinstance(why, PutBackError)
+        if kind is not self._trouble:
+            self._report(Trouble(None if why is None else str(why)))
+        self._trouble = kind
 
     def _say_hosts(self, hosts: tuple[str, ...]) -> None:
         if hosts != self._seen:
@@ -340,9 +347,3 @@ class HostKeeper:
         """Close the connection. The lease goes on until it lapses."""
         if self._database is not None:
             self._database.close()
-
-
-def open_for_host(url: str, lease_s: float) -> PostgresDatabase:
-    """Open the database for a host with such a lease. A call takes a fifth of it at most, so that a renewal may fail
-    and be sent again in time."""
-    return open_postgres(url, patience_s=RENEW_EVERY * lease_s)

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from antistrophe.errors import JournalError
 from antistrophe.hosts.description import HostDescription, HostLoad, HostRecord
-from antistrophe.hosts.lease import LapsedLease, SeenLease
+from antistrophe.hosts.lease import RENEW_EVERY, LapsedLease, SeenLease
 from antistrophe.hosts.ownership import Owners
 from antistrophe.hosts.retained import Retained
+from antistrophe.storage.postgres import open_postgres
 from antistrophe.storage.postgres_database import PostgresDatabase
 
 HANDED_OVER: Final = "handed over"
@@ -69,7 +70,8 @@ _LOOK = f"""
         SELECT NULL WHERE EXISTS (SELECT FROM antistrophe.sagas WHERE finished IS NULL AND host IS NULL)
     )
     SELECT coalesce(live.id, owning.host), live.counter, live.lease_s, live.is_full OR live.draining,
-        owning IS NOT NULL OR live.id IS NULL, {_SERVER}, pg_is_in_recovery()
+        owning IS NOT NULL OR live.id IS NULL, EXISTS (SELECT FROM antistrophe.restores WHERE NOT done), {_SERVER},
+        pg_is_in_recovery()
     FROM (SELECT * FROM antistrophe.hosts WHERE ended IS NULL) AS live FULL JOIN owning ON live.id = owning.host"""
 
 _END_LAPSED = f"""
@@ -107,11 +109,13 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The leases that hosts hold, as one server shows them, and whose unfinished sagas there are."""
+    """The leases that hosts hold, as one server shows them, and whose unfinished sagas there are. ``put_back``: the
+    database is of an earlier state than it was, and that is not acknowledged yet: nobody may work."""
 
     leases: tuple[SeenLease, ...]
     server: str
     owners: Owners
+    put_back: bool = False
 
 
 class StoredHosts:
@@ -149,7 +153,8 @@ class StoredHosts:
         owners = {host: is_full for host, _, _, is_full, owns, *_ in rows if owns}
         free = tuple(sorted(host for host in owners if host is not None and host not in alive))
         full = tuple(sorted(host for host, is_full in owners.items() if is_full and host in alive))
-        return Look(leases, rows[0][-2] if rows else "", Owners(free, full, nobody=None in owners))
+        put_back = any(row[-3] for row in rows)
+        return Look(leases, rows[0][-2] if rows else "", Owners(free, full, nobody=None in owners), put_back)
 
     def end_lapsed(self, lapsed: LapsedLease, by: str) -> bool:
         """End a lease that was watched until it lapsed. False where it was renewed, or ended by another host, since."""
@@ -202,3 +207,9 @@ def _record(row: Sequence[Any]) -> HostRecord:
     return HostRecord(
         host_id, name, frozenset(labels), release, seen_at, lease_until, draining, sagas, attempts, ended, kept_s, kept
     )
+
+
+def open_for_host(url: str, lease_s: float) -> PostgresDatabase:
+    """Open the database for a host with such a lease. A call takes a fifth of it at most, so that a renewal may fail
+    and be sent again in time."""
+    return open_postgres(url, patience_s=RENEW_EVERY * lease_s)

@@ -6,6 +6,7 @@ What PostgreSQL needs is imported where a place is in PostgreSQL, and nowhere el
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from antistrophe.journal.place import JournalPlace, Where
 from antistrophe.journal.saga_owner import SagaOwner
@@ -15,6 +16,9 @@ from antistrophe.storage.connection import SqlDatabase
 from antistrophe.storage.database import Database
 from antistrophe.storage.opening import open_database
 from antistrophe.storage.write_lock import LockPatience
+
+if TYPE_CHECKING:
+    from antistrophe.journal.postgres_last_append import LastAppend
 
 
 def open_journal(
@@ -63,6 +67,14 @@ def journal_in(database: SqlDatabase, *, owner: SagaOwner | None = None) -> Stor
 
     assert isinstance(database, PostgresDatabase), "there are two kinds of databases"
     return PostgresJournal(database, owner=owner)
+
+
+def last_append_in(journal: StoredJournal) -> LastAppend:
+    """The last append that a journal in PostgreSQL has confirmed."""
+    from antistrophe.journal.postgres import PostgresJournal
+
+    assert isinstance(journal, PostgresJournal), "a file is never replaced by an earlier one while it is open"
+    return journal.last_append
 
 
 def leave_tidy(where: Where, *, synchronous: str) -> None:

@@ -14,6 +14,7 @@ from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import Row, SagaEvent, check_append
 from antistrophe.journal.journal_questions import LIVE, JournalQuestions
 from antistrophe.journal.postgres_append import PostgresAppends
+from antistrophe.journal.postgres_last_append import LastAppend
 from antistrophe.journal.saga_owner import Ownership, SagaOwner
 from antistrophe.journal.texts import NoTexts
 from antistrophe.records import SagaStatus
@@ -78,6 +79,11 @@ class PostgresJournal(JournalQuestions):
             return self._appends.write((append,))
         with self._server.transaction():
             return self._appends.write_in(append)
+
+    @property
+    def last_append(self) -> LastAppend:
+        """The last append that was confirmed."""
+        return self._appends.last
 
     def confirm(self) -> None:
         """See ``StoredJournal``."""

@@ -15,6 +15,7 @@ from typing import Any
 from antistrophe.errors import CommitUnknownError, JournalBusyError, JournalError, RequestError
 from antistrophe.journal.journal import EarlierTryError, Row, SagaEvent, SeqConflictError, by_stream
 from antistrophe.journal.packed_append import pack_append
+from antistrophe.journal.postgres_last_append import LastAppend
 from antistrophe.journal.postgres_statement import Append, statement
 from antistrophe.journal.saga_owner import SagaOwner, SagaTakenError
 from antistrophe.journal.tombstones import Tombstones, was_purged
@@ -30,7 +31,8 @@ _TIMES = 3
 
 
 class PostgresAppends:
-    """The appends of one connection. ``owner``: the host that writes; None: whoever knows the seq may. ``gathered``:
+    """The appends of one connection. ``owner``: the host that writes; None: whoever knows the seq may. ``last``: the
+    last one that was confirmed. ``gathered``:
     those that the commit of a group is to write; None outside of such a group. ``confirms``: that commit is to confirm
     what was read before."""
 
@@ -38,6 +40,7 @@ class PostgresAppends:
         self._database = database
         self._owner = owner
         self._tombstones = Tombstones(database)
+        self.last = LastAppend()
         self._unknown: dict[str, set[int]] = {}
         self._transaction: tuple[int, list[tuple[str, int]]] = (0, [])
         self.gathered: list[Append] | None = None
@@ -83,6 +86,7 @@ class PostgresAppends:
             left -= 1
             try:
                 position = self._outcome(appends, self._database.returning(sql, values)[0])
+                self.last.confirmed(appends[-1].rows[-1], position)
                 for each in appends:
                     self._unknown.get(each.saga_id, set()).discard(each.expected_seq)
                 return position

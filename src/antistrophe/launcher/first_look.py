@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
+from antistrophe.errors import JournalError
 from antistrophe.hosts.home_mark import read_home_mark
-from antistrophe.hosts.stored_restores import StoredRestores
+from antistrophe.hosts.stored_restores import PutBackError, StoredRestores
 from antistrophe.journal import JournalPlace, journal_in, note, open_store, refuse_elsewhere
 from antistrophe.settings import Settings
+from antistrophe.storage.connection import SqlDatabase
 from antistrophe.storage.postgres_rights import check_rights
 
 log = logging.getLogger("antistrophe.launcher")
@@ -27,7 +30,7 @@ def check_journal(place: JournalPlace, settings: Settings) -> float:
     try:
         if place.url is not None and place.home is not None:
             check_rights(store)
-            StoredRestores(store).known(read_home_mark(place.home))
+            _refuse_earlier_state(store, place.home)
         note(place)
         if (size := place.size_bytes()) is not None and size <= CHECKED_JOURNAL_BYTES:
             journal.check()
@@ -35,6 +38,13 @@ def check_journal(place: JournalPlace, settings: Settings) -> float:
         return time_to_go_on_from(journal.last_at()) if clock is None else clock
     finally:
         journal.close()
+
+
+def _refuse_earlier_state(store: SqlDatabase, home: Path) -> None:
+    try:
+        StoredRestores(store).known(read_home_mark(home))
+    except PutBackError as error:
+        raise JournalError(str(error)) from error  # by this name the application knows it
 
 
 def time_to_go_on_from(last_at: float) -> float:

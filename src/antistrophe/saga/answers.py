@@ -68,6 +68,9 @@ def entries_of_death(saga: Saga, current: AttemptStarted, fenced: Fenced, now: f
     if fenced.answer is not None:
         adopted = entries_of_answer(current, fenced.answer, now, adopted=True)
         return tuple(_with_detail(each, fenced.detail) for each in adopted)
+    if saga.restored and fenced.began is False:
+        # What shows it may be that its process has run a later attempt since, which the journal does not know any more.
+        fenced = replace(fenced, began=None)
     failure = _death(saga, current, fenced)
     stood: dict[str, Any] = {"stack": fenced.stack, "no_stack": fenced.no_stack}
     if current.action is Action.VERIFY and failure.kind not in _NOT_ITS_DOING:

@@ -299,6 +299,10 @@ class PostgresDatabase:
             with self._lock:
                 self._session.close()
 
+    def look_first(self, look: Callable[[BoundedConnection], None]) -> None:
+        """Call this with each new connection, before it is used. A JournalError that it raises is told instead."""
+        self._session.look = look
+
     def usable(self) -> BoundedConnection:
         """The connection itself, for SQL of an application within the open transaction. What psycopg raises there goes
         to ``failure``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from collections.abc import Callable
 
 import psycopg
 
@@ -21,7 +22,8 @@ class PostgresSession:
     """One connection at a time, for one caller at a time.
 
     Where ``patience_s`` is given a server that could not be reached is not tried again within a quarter of a second:
-    who asks meanwhile is refused at once, and has time for its other work.
+    who asks meanwhile is refused at once, and has time for its other work. ``look`` is called with each new connection
+    before it is used; what it raises keeps the connection from being used.
     """
 
     def __init__(self, address: PostgresAddress, *, patience_s: float | None, answer_s: float) -> None:
@@ -33,6 +35,7 @@ class PostgresSession:
         self._closed = False
         self._refused: JournalError | None = None
         self._look_at = 0.0
+        self.look: Callable[[BoundedConnection], None] | None = None
         _sessions.add(self)
 
     @property
@@ -94,12 +97,24 @@ class PostgresSession:
             connection = connect(
                 self._address.conninfo, connect_s=min(_CONNECT_S, self._answer_s), answer_s=self._answer_s
             )
+            self._look_with(connection)
         except psycopg.Error as error:
             self._refused = refusal(self._address, error, connecting=True)
             self._look_at = time.monotonic() + _PAUSE_S
             raise self._refused from cause_of(self._address, error)
+        except JournalError as error:
+            self._refused, self._look_at = error, time.monotonic() + _PAUSE_S
+            raise
         self._refused = None
         return connection
+
+    def _look_with(self, connection: BoundedConnection) -> None:
+        try:
+            if self.look is not None:
+                self.look(connection)
+        except BaseException:
+            connection.pgconn.finish()
+            raise
 
     def abandon(self) -> None:
         """In a fork: have no copy of the connection. It would keep the server from seeing that this process has ended,

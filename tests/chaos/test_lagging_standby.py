@@ -1,0 +1,60 @@
+"""A host whose primary is killed and whose standby takes over without the last commits: nothing is done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antistrophe import JournalError, SagaOrchestrator, SagaStatus, Settings
+from tests.actors.staging import Stage, seen
+from tests.postgres_fixtures import require_postgres
+from tests.server_pair import DATABASE, ServerPair, server_pair
+from tests.waiting import until
+
+SETTINGS = Settings(host_name="one", lease_s=60.0, drain_s=0.2, saga_hosts=1)
+"""It renews its lease seldom: what is lost here is no renewal."""
+
+
+@pytest.fixture
+def pair(lasting_processes: set[int]) -> Iterator[ServerPair]:
+    require_postgres()
+    with server_pair(lasting_processes, synchronous=False) as pair:
+        yield pair
+
+
+def _has(pair: ServerPair, entries: int) -> bool:
+    """Whether the standby has so many entries of the saga."""
+    counted = "SELECT count(*) FROM antistrophe.journal WHERE saga_id = 's'"
+    return (
+        pair.standby.sql("SELECT to_regclass('antistrophe.journal')::text", DATABASE) != [""]
+        and int(pair.standby.sql(counted, DATABASE)[0]) >= entries
+    )
+
+
+def test_a_host_does_not_go_on_where_its_last_commits_are_missing(pair: ServerPair, tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    home, log = tmp_path / "home", tmp_path / "home" / "log" / "system.log"
+    steps = (stage.act("a", "gate:a"), stage.act("b"), stage.act("c", "gate:c"), stage.act("d"))
+    with SagaOrchestrator(home, settings=SETTINGS, journal=pair.url) as host:
+        host.start(stage.saga(*steps, saga_id="s"))
+        until(lambda: stage.log.find("s", "begin", "a"), "the first step")
+        until(lambda: _has(pair, len(host.get_timeline("s"))), "the standby has what came before", 30.0)
+        pair.standby.kill()
+        stage.log.open_gate("a")
+        until(lambda: stage.log.find("s", "begin", "c"), "the third step, of which the standby knows nothing")
+        pair.primary.kill()
+        pair.start(pair.standby)
+        pair.fail_over()
+        stage.log.open_gate("c")
+        until(lambda: "lacks what this host has committed there" in log.read_text("utf-8"), "the notice", 30.0)
+        until(lambda: "as host one knows" in log.read_text("utf-8"), "the host that has lost its lease", 30.0)
+        done = stage.log.story("s")
+        assert done == ["begin a", "done a", "begin b", "done b", "begin c", "done c"], "and the fourth does not begin"
+    with pytest.raises(JournalError, match=r"as host one knows: .*--after-restore"):
+        SagaOrchestrator(home, settings=SETTINGS, journal=pair.url)
+    with SagaOrchestrator(home, settings=SETTINGS, journal=pair.url, after_restore=True) as host:
+        until(lambda: not seen(host, "s").status.running, "the end of the saga, or a person's turn", 60.0)
+        assert seen(host, "s").status is SagaStatus.FAILED, "nobody knows what was done"
+    assert stage.log.story("s") == done, "nothing ran again, or was undone"
