@@ -83,6 +83,9 @@ class EventStore:
             self.backend = SqliteEvents(path, synchronous=synchronous)
         else:
             self.backend = path
+        # Asked once: to look whether an object has the methods of a protocol takes as long as a fifth of an append.
+        self._alone = self.backend if isinstance(self.backend, AppendsAlone) else None
+        self._by_stream = self.backend if isinstance(self.backend, KnownStreams) else None
         self.versions = versions
         self._commits = Commits()
         self._pid = os.getpid()
@@ -112,13 +115,14 @@ class EventStore:
         """
         encoded = encode(events, metadata)
         check_name(stream)
-        backend = self._on(connection)
-        if isinstance(backend, AppendsAlone):
-            version = backend.append_alone(stream, encoded, expected(expected_version))
+        alone = self._alone if connection is None else self.postgres().on(connection)
+        self._check_usable()
+        if alone is not None:
+            version = alone.append_alone(stream, encoded, expected(expected_version))
             self._commits.tell()
             return version
         if expected_version is None:
-            refuse_copy(backend, stream, encoded)
+            refuse_copy(self.backend, stream, encoded)
         with self.transaction_on([stream]) as transaction:
             return transaction.append_encoded(stream, encoded, expected_version)
 
@@ -159,14 +163,15 @@ class EventStore:
         """A ``transaction`` that appends to these streams and no others. In PostgreSQL only those wait who write to one
         of them, and not all other transactions; and no two of them wait for each other, in whatever order they
         append."""
-        backend = self._on(connection)
-        if not isinstance(backend, KnownStreams):
+        by_stream = self._by_stream if connection is None else self.postgres().on(connection)
+        self._check_usable()
+        if by_stream is None:
             with self.transaction() as transaction:
                 yield transaction
             return
         for stream in streams:
             check_name(stream)
-        with backend.transaction_on(streams) as writer:
+        with by_stream.transaction_on(streams) as writer:
             yield StoreTransaction(writer)
         self._commits.tell()
 
