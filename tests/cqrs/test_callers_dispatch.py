@@ -170,6 +170,31 @@ def test_what_fails_is_undone_and_the_transaction_goes_on(
     assert (store.get_events("a"), store.version("b"), runs(own)) == ([ADA_IS], 0, 1)
 
 
+@pytest.mark.parametrize("key", [None, "key"])
+def test_a_middleware_may_try_again_after_a_conflict(
+    store: EventStore, bus: CommandBus, own: Own, key: str | None
+) -> None:
+    tries: list[int] = []
+
+    def create(command: CreateUser) -> object:
+        tries.append(len(tries))
+        return [Appends(each, [UserCreated(command.name)], expected_version=tries[-1]) for each in ("a", "users")]
+
+    def again(command: object, handle: Callable[[Any], list[Any]]) -> list[Any]:
+        try:
+            return handle(command)
+        except ConcurrencyError:
+            store.append("a", [BOB_IS], connection=own)
+            return handle(command)
+
+    store.append("users", [BOB_IS])
+    bus.register(CreateUser, create, replace=True)
+    bus.add_middleware(again)
+    assert bus.dispatch(ADA, key, connection=own) == [ADA_IS, ADA_IS]
+    own.commit()
+    assert (tries, store.get_events("a"), store.get_events("users")) == ([0, 1], [BOB_IS, ADA_IS], [BOB_IS, ADA_IS])
+
+
 def test_a_handler_sees_what_the_transaction_has_appended(store: EventStore, bus: CommandBus, own: Own) -> None:
     def create(command: CreateUser) -> object:
         known = store.get_events("users", connection=bus.connection)

@@ -8,7 +8,7 @@ meanwhile waits for the transaction. What a dispatch that fails has written is u
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from antistrophe.cqrs.idempotency import Answer, Batch, Claim, Held, KeyedCommand, drop_token
@@ -73,15 +73,16 @@ class CallersTransaction:
         self._wait(part.__aexit__(None, None, None))
 
     def append(self, batches: Sequence[Batch]) -> None:
-        """Append all of these batches."""
+        """Append all of these batches, or none: a middleware may go on after a conflict."""
         streams: Collection[str] = {batch.stream for batch in batches}
         for stream in streams:
             check_name(stream)
-        if len(streams) > 1:
-            self.ask(locking(streams))
         transaction = StoreTransaction(CallersWriter(self.ask, streams))
-        for batch in batches:
-            transaction.append_encoded(batch.stream, batch.events, batch.expected_version)
+        with nullcontext() if len(batches) < 2 else self.block():
+            if len(streams) > 1:
+                self.ask(locking(streams))
+            for batch in batches:
+                transaction.append_encoded(batch.stream, batch.events, batch.expected_version)
 
 
 class CallersKeys:
@@ -106,8 +107,8 @@ class CallersKeys:
 
     def settle(self, claim: Claim, batches: Sequence[Batch], events: Sequence[Any]) -> None:
         """See ``IdempotencyStore``."""
+        self._transaction.append(batches)  # first, because it may be refused
         self._transaction.ask(self._keys.settling(claim, events))
-        self._transaction.append(batches)
         drop_token(claim.token)
 
     def release(self, claim: Claim) -> None:
