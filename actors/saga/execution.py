@@ -178,7 +178,7 @@ class Execution:
         no_stack: str | None = "the machine has been started anew since"
         if current.lease.boot_id == self._evidence.boot_id():
             record = self._evidence.read(current.lease, self._attempt_id(current))
-            began, answer = _began(record), record.answer
+            began, answer = _began(record, current), record.answer
             lost = dead.lost
             stack = self._evidence.stack(current.lease.name) if began and answer is None else None
             no_stack = self._evidence.why_no_stack(dead) if began and answer is None and stack is None else None
@@ -226,8 +226,11 @@ def _settles(said: Input, current: AttemptStarted) -> bool:
     )
 
 
-def _began(record: AttemptRecord) -> bool | None:
-    """Whether the call began; None where nobody knows."""
+def _began(record: AttemptRecord, current: AttemptStarted) -> bool | None:
+    """Whether the call began; None where nobody knows. Where the process has made a later call since, this attempt had
+    ended before that, and the journal was put back to an earlier state."""
+    if record.other_at is not None and record.other_at > current.at:
+        return None
     return False if record.never_began else record.began_at is not None or None
 
 

@@ -58,11 +58,13 @@ class AttemptId:
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
     """What an attempt file says of one attempt: when its call began (seconds since the epoch), and how it ended.
-    ``never_began``: the file proves that no call began. Where nothing is said, nobody knows."""
+    ``never_began``: the file proves that no call began, if the journal was not put back to an earlier state.
+    ``other_at``: when the call of the other attempt began that it names. Where nothing is said, nobody knows."""
 
     began_at: float | None = None
     answer: Answer | None = None
     never_began: bool = False
+    other_at: float | None = None
 
 
 def attempt_path(home: str | os.PathLike[str], lease_name: str) -> Path:
@@ -161,7 +163,8 @@ def read_attempt_file(
     data = data[_MARK.size if data.startswith(_MARK_MAGIC) else 0 :]
     body, rest = _read_record(data)
     if not _is_of(body, attempt_id):
-        return AttemptRecord(never_began=bool(identity) and (not data or body is not None))
+        other_at = None if body is None or not isinstance(body[-1], float) else body[-1]
+        return AttemptRecord(never_began=bool(identity) and (not data or body is not None), other_at=other_at)
     began_at, (ending, _) = body[-1], _read_record(rest)
     if not isinstance(began_at, float):
         return AttemptRecord()

@@ -9,11 +9,13 @@ import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings
+from antistrophe.actors.saga.execution import _began
 from antistrophe.actors.step.attempt_file import (
     AttemptFile,
     AttemptId,
@@ -22,7 +24,7 @@ from antistrophe.actors.step.attempt_file import (
     lay_down_attempt_file,
     read_attempt_file,
 )
-from antistrophe.saga.entries import Action
+from antistrophe.saga.entries import Action, AttemptStarted, Lease
 from antistrophe.saga.inputs import Returned
 from tests.actors.staging import Stage, pid_of, seen, wait_for_status
 from tests.killing import kill_all, signal_to
@@ -45,11 +47,23 @@ def test_only_the_file_that_was_laid_down_says_that_a_call_never_began(tmp_path:
     assert file.identity == identity
     file.begin(FIRST, 1.5)
     assert read_attempt_file(tmp_path, "p", FIRST, identity) == AttemptRecord(1.5)
-    assert read_attempt_file(tmp_path, "p", SECOND, identity) == NEVER
+    assert read_attempt_file(tmp_path, "p", SECOND, identity) == replace(NEVER, other_at=1.5)
     file.finish(FIRST, Returned())
     file.close()
     assert read_attempt_file(tmp_path, "p", FIRST, identity) == AttemptRecord(1.5, Returned())
-    assert read_attempt_file(tmp_path, "p", SECOND, identity) == NEVER
+    assert read_attempt_file(tmp_path, "p", SECOND, identity) == replace(NEVER, other_at=1.5)
+
+
+@pytest.mark.parametrize(("other_at", "began"), [(1.5, False), (2.5, None)])
+def test_a_later_call_of_its_process_shows_that_the_journal_was_put_back_and_not_that_it_never_began(
+    tmp_path: Path, other_at: float, began: bool | None
+) -> None:
+    identity = lay_down_attempt_file(tmp_path, "p")
+    with closing(AttemptFile(tmp_path, "p")) as file:
+        file.begin(SECOND, other_at)
+    lease = Lease("p", 1, 1, "boot", attempt_file=identity)
+    current = AttemptStarted(2.0, 0, Action.EXECUTE, 1, 30.0, 32.0, lease)
+    assert _began(read_attempt_file(tmp_path, "p", FIRST, identity), current) is began
 
 
 def _missing(path: Path) -> None:
