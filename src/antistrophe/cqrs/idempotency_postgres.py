@@ -205,7 +205,7 @@ class PostgresIdempotencyStore:
                 continue
             found = self._beside(rows[0], command)
             if found is not None:
-                if goes_on:
+                if goes_on and isinstance(found, Answer):
                     yield CONFIRM, ()  # a lock would have done that
                 return found
             row = _Row.of(rows[0])
