@@ -22,7 +22,7 @@ AntistropheError
 │   ├── OverloadedError              the system takes no more requests at the moment
 │   └── JournalError                 the journal can't be used; names the file and what to do
 │       ├── JournalBusyError         another process holds its write lock; names that process
-│       ├── CommitUnknownError       the answer to a commit was lost; it may have been written
+│       ├── CommitUnknownError       nobody can say whether it was written
 │       └── UnreadableEntryError     an entry is damaged, or a newer release has written it
 ├── StepSignal                       a step raises one to say how its attempt ended
 │   ├── RetryableError               nothing happened; try again
@@ -261,8 +261,8 @@ class UnreadableEntryError(JournalError):
 
 
 class CommitUnknownError(JournalError):
-    """The connection to the database was lost while it committed, and nobody can say whether it did. Read back what was
-    to be written before you do it again."""
+    """Nobody can say whether a commit took effect: the connection to the database was lost meanwhile, no standby has it
+    yet, or the disk could not sync it. Read back what was to be written before you do it again."""
 
 
 # --- what a step raises -------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from antistrophe.errors import JournalBusyError, JournalError
+from antistrophe.errors import CommitUnknownError, JournalBusyError, JournalError
 from antistrophe.storage.commit_note import CommitNote
 from antistrophe.storage.connection import Kind, UnsharedTransaction, is_encodable
 from antistrophe.storage.own_transactions import FileId, OwnTransaction, file_at
@@ -37,6 +37,21 @@ ADVICE = {
         "the disk or file system failed it (or is full); nothing of this transaction counts; look at the system's log"
     ),
 }
+
+_AFTER_THE_WRITE = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_DIR_FSYNC,
+        sqlite3.SQLITE_IOERR_NOMEM,
+        sqlite3.SQLITE_IOERR_SHMLOCK,
+        sqlite3.SQLITE_IOERR_SHMMAP,
+        sqlite3.SQLITE_IOERR_SHMOPEN,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+    }
+)
+"""Failures of a commit that may come when all of it stands in the log: that was not synced, or others can't be told of
+it. It does not count while the file is open anywhere. Once everything that had it open was killed, whoever opens it
+finds the commit in the log, unless another one was written over it meanwhile."""
 
 
 def refusal(path: Path, error: sqlite3.Error) -> JournalError:
@@ -116,14 +131,16 @@ class Database:
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement that returns no rows. Outside a ``transaction`` the statement is committed by itself."""
+        commits = False
         try:
             with self._lock:
                 connection = self.usable()
-                if not connection.in_transaction:
+                commits = not connection.in_transaction
+                if commits:
                     self._check_place()
                 return connection.execute(sql, parameters)
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise (self._uncommitted(error) if commits else self._translated(error)) from error
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement for each row. Call this within a ``transaction``."""
@@ -271,7 +288,8 @@ class Database:
         self._own = None if file is None else OwnTransaction(file)
 
     def end(self, *, commit: bool) -> None:
-        """End the transaction. If SQLite can't commit it, it is rolled back, and the connection stays usable."""
+        """End the transaction. If SQLite can't commit it, it is rolled back, and the connection stays usable. Raises
+        CommitUnknownError where it does not count now, and may be found to be written after a crash."""
         try:
             if commit:
                 self._check_place()
@@ -282,7 +300,7 @@ class Database:
                 if self._note is not None and self._reached:
                     self._note.write(self._reached)
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise self._uncommitted(error) from error
         finally:
             self._reached.clear()
             if self._own is not None:
@@ -301,6 +319,16 @@ class Database:
                     f"{path} was removed, moved or replaced while it was open, and nothing was written: put it back"
                     " (the same file, not a copy), or close everything that uses it and open it again where it is now"
                 )
+
+    def _uncommitted(self, error: sqlite3.Error) -> Exception:
+        """What to raise for a failure of a commit."""
+        if getattr(error, "sqlite_errorcode", None) not in _AFTER_THE_WRITE:
+            return self._translated(error)
+        return CommitUnknownError(
+            f"{self.path}: the disk failed a commit, and nobody can say whether it was written: after a crash it may be"
+            " found there, unless something else is written before; look at the system's log, and read it back before"
+            f" you do it again (SQLite: {error})"
+        )
 
     def _refused(self, error: sqlite3.Error) -> JournalError:
         return refusal(self.path, error)

@@ -1,0 +1,79 @@
+"""A disk that fails a sync: the commit stands in the log, and nobody may be told that it was not written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from antistrophe import CommitUnknownError, SagaOrchestrator, SagaStatus, Settings
+from antistrophe.journal import SqliteJournal, journal_path
+from tests.actors.staging import Stage, seen
+from tests.contract.journal_sagas import accepted, append
+from tests.killing import kill_all
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from antistrophe.errors import JournalError
+from antistrophe.journal import SqliteJournal, journal_path
+from tests.contract.journal_sagas import accepted, append
+
+journal, flag, then = SqliteJournal(journal_path(Path(sys.argv[1]))), Path(sys.argv[2]), sys.argv[3]
+append(journal, "before", accepted("before"))
+flag.touch()
+try:
+    append(journal, "s", accepted("s"))
+except JournalError as error:
+    print(type(error).__name__, "seen" if journal.load("s") else "not seen", flush=True)
+flag.unlink()
+if then:
+    append(journal, then, accepted(then))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that makes syncs fail in every process that is started from now on."""
+    library, flag = tmp_path / "failed_syncs.so", tmp_path / "flag"
+    source = Path(__file__).with_name("failed_syncs.c")
+    # Where there is no compiler the test fails: without it nobody knows.
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    monkeypatch.setenv("ANTISTROPHE_TEST_FAILED_SYNCS", str(flag))
+    return flag
+
+
+@pytest.mark.parametrize(("then", "there"), [("", True), ("s", True), ("another", False)])
+def test_a_commit_that_was_not_synced_is_told_as_unknown(tmp_path: Path, flag: Path, then: str, there: bool) -> None:
+    """It does not count, and after the death of all it does; unless it was made again, or another one came over it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    words = [sys.executable, "-c", PROGRAM, str(home), str(flag), then]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("CommitUnknownError not seen\n", "")
+    with closing(SqliteJournal(journal_path(home))) as journal:
+        assert bool(journal.load("s")) == there
+        assert journal.head() == 1 + there + (then == "another")
+        journal.check()
+        append(journal, "after", accepted("after"))
+
+
+def test_a_start_that_was_not_synced_may_be_made_again_after_a_crash(tmp_path: Path, flag: Path) -> None:
+    stage, home = Stage(tmp_path), tmp_path / "home"
+    saga = stage.saga(stage.act("a"), saga_id="s")
+    with SagaOrchestrator(home, settings=Settings(drain_s=0.3)) as orchestrator:
+        orchestrator.execute(stage.saga(stage.act("a"), saga_id="before"))
+        flag.touch()
+        with pytest.raises(CommitUnknownError, match="the disk failed a commit"):
+            orchestrator.start(saga)
+        kill_all(home)
+        flag.unlink()
+        orchestrator.start(saga)
+        orchestrator.handle("s").result()
+        assert seen(orchestrator, "s").status is SagaStatus.COMPLETED
+    assert stage.log.story("s") == ["begin a", "done a"]
