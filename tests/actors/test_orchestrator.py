@@ -112,6 +112,7 @@ def test_a_live_id_is_refused_or_joined(orchestrator: SagaOrchestrator, gate: Pa
 def test_a_timeout_leaves_the_saga_running(orchestrator: SagaOrchestrator, gate: Path) -> None:
     with pytest.raises(TimeoutError, match=r"'patient' has not ended within 0\.2 s"):
         orchestrator.execute(one("patient", WaitFor(str(gate))), timeout_s=0.2)
+    until(lambda: orchestrator.get_saga("patient"), "it is accepted, which may take longer than the timeout")
     handle = orchestrator.handle("patient")
     assert handle.status() is SagaStatus.EXECUTING
     with pytest.raises(TimeoutError):

@@ -11,9 +11,9 @@ import pytest
 
 from antistrophe import CommitUnknownError, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.journal import SqliteJournal, journal_path
-from tests.actors.staging import Stage, seen
+from tests.actors.staging import Stage, pid_of, seen
 from tests.contract.journal_sagas import accepted, append
-from tests.killing import kill_all
+from tests.killing import kill, kill_all
 
 PROGRAM = """
 import os, signal, sys
@@ -77,3 +77,24 @@ def test_a_start_that_was_not_synced_may_be_made_again_after_a_crash(tmp_path: P
         orchestrator.handle("s").result()
         assert seen(orchestrator, "s").status is SagaStatus.COMPLETED
     assert stage.log.story("s") == ["begin a", "done a"]
+
+
+def salts(home: Path) -> bytes:
+    """What each log of the journal has of its own."""
+    return Path(f"{journal_path(home)}-wal").read_bytes()[16:24]
+
+
+def test_no_system_goes_on_with_a_log_that_was_not_synced(tmp_path: Path, flag: Path) -> None:
+    """A sync that has failed is not made up for by the next one: the kernel takes what it has failed to write for
+    written. So whoever comes after a death has all of it written anew, into the file."""
+    stage, home = Stage(tmp_path), tmp_path / "home"
+    with SagaOrchestrator(home, settings=Settings(drain_s=0.3)) as orchestrator:
+        orchestrator.execute(stage.saga(stage.act("a")))
+        flag.touch()
+        with pytest.raises(CommitUnknownError):
+            orchestrator.start(stage.saga(stage.act("a"), saga_id="s"))
+        before = salts(home)
+        kill(pid_of(orchestrator, "supervisor"))
+        flag.unlink()
+        orchestrator.execute(stage.saga(stage.act("a")))
+        assert salts(home) != before

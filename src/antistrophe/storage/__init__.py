@@ -14,6 +14,8 @@ The rules of the file:
 - Every failure is a JournalError that names the file and says what to do. The file itself is never overwritten.
 - A process of the system waits for the write lock for a short time only, and never for long again while it is held.
 - Nothing is committed to a file that has lost its name since it was opened (removed, moved, replaced).
+- A commit that stands in the log and could not be synced is unknown: it does not count, and may be found after a crash.
+  No sync makes up for one that has failed; the next commit is written over it, and a new system begins the log anew.
 - The schema only grows: ``schema.MIGRATIONS`` is a list of steps from one version to the next.
 
 The rules of PostgreSQL:
@@ -22,6 +24,7 @@ The rules of PostgreSQL:
 - No call waits for ever: each wait for the server has a deadline, after which its connection is given up.
 - A lost connection is made anew outside a transaction; within one nothing was committed. A commit whose answer is lost
   is told by the rows that it wrote, and is unknown where these can't be asked. It is never taken for undone.
+- What was only read is confirmed by a later commit before others are told of it: a read waits for no standby.
 - No state of a session is used, so that a pooler may stand in between: settings are local to a transaction, tables are
   named with their schema, nothing is prepared, listened to or locked beyond a transaction.
 - Whoever reads by position goes no further than the safe head of ``postgres_feed``.
