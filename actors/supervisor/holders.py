@@ -30,8 +30,8 @@ _LOOK_S = 60.0
 _COME_S = 2.0
 """How often it is looked whether those have come that a client accepts in a transaction of its own."""
 
-_COME_WITHIN_S, _COME_AFTER_S = 3_600.0, 60.0
-"""For how long they are looked for: since the client has said so, and since it has left."""
+_LOOKS, _LOOKS_AFTER = 1_800, 30
+"""How often at most, since the client has said so, and since it has left."""
 
 
 @dataclass(slots=True)
@@ -52,8 +52,8 @@ class Holders:
         self._journal = journal
         self._elsewhere: dict[str, _Elsewhere] = {}
         self._to_tell: dict[str, None] = {}
-        self._to_come: dict[str, float] = {}
-        self._now = self._tell_at = self._look_at = self._come_at = 0.0
+        self._to_come: dict[str, int] = {}
+        self._tell_at = self._look_at = self._come_at = 0.0
 
     # --- who comes ---------------------------------------------------------------------------------------------
 
@@ -88,25 +88,27 @@ class Holders:
         self.tell()
 
     def announced(self, saga_ids: Collection[str], client_id: str) -> list[str]:
-        """A client says what it holds. Returns which of these sagas, none of them live here, run elsewhere or are to
+        """A client says what it holds. Returns which of these sagas, none of them live here, run elsewhere or may still
         come; all of them where the database does not say."""
         if not saga_ids:
             return []
-        running = sorted(saga_ids)
+        running, to_come = sorted(saga_ids), []
         with contextlib.suppress(JournalError):
-            running = sorted(self._journal.holders().unfinished(running) | self._to_come.keys() & set(saga_ids))
+            stored = self._journal.holders()
+            to_come = self.expects(set(saga_ids) - stored.there(running), client_id)
+            running = sorted(stored.unfinished(running))
         for saga_id in running:
             self._elsewhere.setdefault(saga_id, _Elsewhere()).clients.add(client_id)
             self._to_tell[saga_id] = None
         self.tell()
-        return running
+        return running + to_come
 
     def expects(self, saga_ids: Collection[str], client_id: str) -> list[str]:
         """A client holds these sagas, which it accepts in a transaction of its own. Their rows will name this host, but
         nobody says when, or that they never come. Returns them."""
         for saga_id in saga_ids:
             self._elsewhere.setdefault(saga_id, _Elsewhere()).clients.add(client_id)
-            self._to_come[saga_id] = self._now + _COME_WITHIN_S
+            self._to_come[saga_id] = _LOOKS
         return sorted(saga_ids)
 
     # --- who goes ----------------------------------------------------------------------------------------------
@@ -120,7 +122,7 @@ class Holders:
             if client_id in known.clients:
                 known.clients.discard(client_id)
                 if saga_id in self._to_come:  # its commit may be on its way
-                    self._to_come[saga_id] = min(self._to_come[saga_id], self._now + _COME_AFTER_S)
+                    self._to_come[saga_id] = min(self._to_come[saga_id], _LOOKS_AFTER)
                 if not self._live_of(known.clients):
                     del self._elsewhere[saga_id]
                     self._to_tell[saga_id] = None
@@ -153,7 +155,6 @@ class Holders:
 
     def look(self, now: float) -> None:
         """Say what could not be said, look for what is to come, and forget the sagas elsewhere that have ended."""
-        self._now = now
         if now >= self._come_at and self._to_come:
             self._come_at = now + _COME_S
             with contextlib.suppress(JournalError):
@@ -189,11 +190,11 @@ class Holders:
         ids = list(self._to_come)[:_AT_ONCE]
         there = self._journal.holders().there(ids)
         for saga_id in ids:
-            until = self._to_come.pop(saga_id)
+            looks = self._to_come.pop(saga_id) - 1
             if saga_id in there:  # its row names this host; its client may have left, or the lease be another one
                 self._to_tell[saga_id] = None
-            elif self._now < until:
-                self._to_come[saga_id] = until  # at the end: the others come first next time
+            elif looks:
+                self._to_come[saga_id] = looks  # at the end: the others come first next time
 
     def _forget_ended(self) -> None:
         ids = list(self._elsewhere)[:_AT_ONCE]
