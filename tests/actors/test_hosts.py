@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 from antistrophe import (
     AlreadyExecutingError,
     AsyncSagaOrchestrator,
+    JournalError,
     RequestError,
     SagaExistsError,
     SagaOrchestrator,
@@ -179,6 +180,14 @@ def test_a_saga_starts_with_the_transaction_of_the_application_or_never(
             one.start(stage.saga(stage.act("b"), saga_id="kept"), connection=connection)
         with pytest.raises(RequestError, match=r"psycopg\.Connection"):
             one.start(gone, connection="postgresql:///shop")
+        connection.close()
+        with pytest.raises(RequestError, match="this one is closed"):
+            one.start(gone, connection=connection)
+        with (
+            closing(psycopg.connect(hosts.url, dbname="postgres")) as elsewhere,
+            pytest.raises(JournalError, match="has no journal and no events: connect to postgresql://"),
+        ):
+            one.start(gone, connection=elsewhere)
 
 
 def test_what_starts_with_a_transaction_is_held_by_its_application_from_the_commit_on_and_until_it_leaves(

@@ -397,7 +397,7 @@ def test_a_store_that_is_not_in_postgresql_takes_no_transaction(own: Own) -> Non
 
 def test_another_database_is_refused(store: EventStore, postgres_url: str) -> None:
     with connected(postgres_url) as elsewhere:
-        with pytest.raises(JournalError, match="has no events: connect to the one that the store's URL names"):
+        with pytest.raises(JournalError, match="has no journal and no events: connect to postgresql://"):
             store.append("s", [ONE], connection=elsewhere)
         open_postgres(postgres_url).close()
         elsewhere.rollback()

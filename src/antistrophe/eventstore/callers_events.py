@@ -49,21 +49,24 @@ class CallersPlaces:
     def check(self, connection: psycopg.Connection[Any]) -> None:
         """Raise JournalError where it leads elsewhere, or to a schema that this release can't write to."""
         if connection not in self._seen:
-            self._compare(connection, ask(connection, checking_place("events", "store"))[0])
+            self._compare(connection, ask(connection, self._checking())[0])
 
     async def check_async(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """``check`` of a connection of asyncio."""
         if connection not in self._seen:
-            place, _ = await ask_async(connection, checking_place("events", "store"))
+            place, _ = await ask_async(connection, self._checking())
             await asyncio.to_thread(self._compare, connection, place)
+
+    def _checking(self) -> Questions[tuple[Place, float]]:
+        return checking_place("journal and no events", self._where)
 
     def _compare(self, connection: Any, place: Place) -> None:
         if place != self._own:  # the server may have been started anew since it was asked
             self._own, _ = answered(finding_place(), self._rows)
         if place != self._own:
             raise JournalError(
-                f"this connection leads to another database than {self._where}, where events and sagas are: connect to"
-                " that one"
+                f"this connection leads to another database than {self._where}, where the journal and the events are:"
+                " connect to that one"
             )
         self._seen.add(connection)
 

@@ -36,7 +36,7 @@ def accepting(spec: SagaSpec, request_id: str, *, now: float | None = None) -> Q
     id that PostgreSQL can't store, and JournalError where this is not the database of a journal of this release. After
     each of them the transaction can go on.
     """
-    _, clock = yield from checking_place("journal", "orchestrator")
+    _, clock = yield from checking_place("journal", "the one that the orchestrator's URL names")
     append = _acceptance(spec, request_id, clock if now is None else now)
     (found,) = yield CALL, append.values(None)
     if found[0] != "written":

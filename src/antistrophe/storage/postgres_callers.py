@@ -51,20 +51,18 @@ def finding_place() -> Questions[tuple[Place | None, float]]:
     return None if table is None else Place(table, database, server_start), clock
 
 
-def checking_place(what: str, whose: str) -> Questions[tuple[Place, float]]:
+def checking_place(what: str, right: str) -> Questions[tuple[Place, float]]:
     """Where the connection leads, and what time it is there. Raises JournalError where the database does not have
-    ``what`` (a journal), or has one that this release can't write to. ``whose``: what has the right URL."""
+    ``what`` (a journal), or has a schema that this release can't write to. ``right``: the right one, for messages."""
     place, clock = yield from finding_place()
     found = [] if place is None else (yield VERSION, ())
     if place is None or not found:
-        raise JournalError(
-            f"the database of this connection has no {what}: connect to the one that the {whose}'s URL names"
-        )
+        raise JournalError(f"the database of this connection has no {what}: connect to {right}")
     newest = len(POSTGRES_MIGRATIONS)
     if found[0][0] < newest or not is_served(found[0], newest):
         raise JournalError(
-            f"the {what} in the database of this connection is of schema version {found[0][0]}, this program's is"
-            f" {newest}: use the same release here and on the hosts"
+            f"the database of this connection is of schema version {found[0][0]}, this program's is {newest}: use the"
+            " same release here and on the hosts"
         )
     return place, clock
 
