@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from antistrophe.client.copying import Copying
-from antistrophe.errors import JournalError
+from antistrophe.errors import CommitUnknownError, JournalError
 from antistrophe.moving import copying, release
 from antistrophe.moving.beside import TablesBeside
 from antistrophe.moving.mark import CopyMark
@@ -57,6 +57,13 @@ def test_a_copy_whose_server_dies_goes_on(home: Path, monkeypatch: pytest.Monkey
                         copied(home, url)
             server.start()
             assert of(url)["sagas"] == [], f"after {name} nothing counts"
+        with monkeypatch.context() as patched:
+            patched.setattr(TablesBeside, "drop", then(server.kill, TablesBeside.drop))
+            with pytest.raises(CommitUnknownError, match="run the verb again, which finds out"):
+                Copying(home, url).call_off()
+        server.start()
+        Copying(home, url).call_off()
+        assert of_file(home) == before
         assert not copied(home, url).before
         assert without_positions(of(url)) == without_positions(before)
         assert copied(home, url).before

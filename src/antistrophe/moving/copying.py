@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from antistrophe.errors import JournalBusyError, JournalError, RequestError
+from antistrophe.errors import CommitUnknownError, JournalBusyError, JournalError, RequestError
 from antistrophe.hosts.description import HostDescription
 from antistrophe.hosts.earlier_life import note_lease
 from antistrophe.journal.place import JournalPlace
@@ -94,7 +94,7 @@ class FileCopy:
         ``progress`` how many rows of a table are copied."""
         move = read_move(self._file)
         self._refuse_elsewhere(move)
-        with closing(open_postgres(self._url)) as database:
+        with closing(open_postgres(self._url)) as database, _run_again_if_unknown(database):
             if move is None:
                 move = self._begin(database)
             kept = self._put_away(move)
@@ -116,7 +116,7 @@ class FileCopy:
         if move is None:
             raise RequestError(f"nothing of {self._file} is being copied, so there is nothing to call off")
         self._refuse_elsewhere(move)
-        with closing(open_postgres(self._url)) as database:
+        with closing(open_postgres(self._url)) as database, _run_again_if_unknown(database):
             mark = CopyMark(database, move.copy_id)
             with database.transaction():
                 copied = mark.forget()
@@ -248,6 +248,17 @@ class FileCopy:
             return
         with closing(open_postgres(self._url, read_only=True)) as database:
             yield database
+
+
+@contextmanager
+def _run_again_if_unknown(database: PostgresDatabase) -> Iterator[None]:
+    try:
+        yield
+    except CommitUnknownError as error:
+        raise CommitUnknownError(
+            f"{database.where}: the connection was lost during a commit, and nobody can say yet whether that took"
+            " effect: run the verb again, which finds out"
+        ) from error
 
 
 def _report(source: Source, database: str, copied: Copied | None, *, before: bool = False) -> CopyReport:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from antistrophe.errors import CommitUnknownError, JournalBusyError, JournalError
+from antistrophe.errors import JournalBusyError, JournalError
 from antistrophe.hosts.description import HostDescription
 from antistrophe.moving.beside import TablesBeside
 from antistrophe.moving.comparing import compare, pieces, positions_of, steps
@@ -71,11 +71,6 @@ class Release:
             raise JournalError(
                 f"{database.where}: something of the same name was stored there meanwhile, and nothing was changed: run"
                 " the verb again, which names it"
-            ) from error
-        except CommitUnknownError as error:
-            raise CommitUnknownError(
-                f"{database.where}: the connection was lost at the very end, and nobody can say yet whether the copy is"
-                " complete: run the verb again, which finds out"
             ) from error
 
     # --- positions ---------------------------------------------------------------------------------------------------
