@@ -5,38 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import closing
 
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
-from antistrophe.cqrs import ConcurrencyError, CqrsError, EventStore, event
-from antistrophe.errors import JournalError, RequestError
+from antistrophe.cqrs import ConcurrencyError, CqrsError, EventStore
+from antistrophe.errors import RequestError
 from antistrophe.eventstore.backend import NewEvent
-from antistrophe.eventstore.callers_events import CallersPlaces
 from antistrophe.eventstore.store_transaction import encode
 from antistrophe.storage import postgres_callers
 from antistrophe.storage.postgres import open_postgres
 from antistrophe.storage.postgres_feed import open_transactions
+from tests.contract.callers_kit import DEADLINE_S, MANY, ONE, THREE, TWO, Own, connected, order, orders
 from tests.noticing import functions_without, noticed
 from tests.waiting import until
-
-DEADLINE_S = 30.0
-Own = psycopg.Connection[Any]
-
-
-@event("callers.noted")
-@dataclass(frozen=True)
-class Noted:
-    what: str
-
-
-ONE, TWO, THREE = (Noted(each) for each in ("1", "2", "3"))
-MANY = [Noted(str(number)) for number in range(1_500)]  # more than one statement
 
 
 @pytest.fixture
@@ -52,20 +37,6 @@ def own(empty_postgres: str) -> Iterator[Own]:
         connection.execute("CREATE TEMPORARY TABLE orders(id text)")
         connection.commit()
         yield connection
-
-
-@contextmanager
-def connected(url: str, **options: Any) -> Iterator[Own]:
-    with closing(psycopg.connect(url, application_name="the shop", **options)) as connection:
-        yield connection
-
-
-def order(own: Own) -> None:
-    own.execute("INSERT INTO orders VALUES ('o')")
-
-
-def orders(own: Own) -> int:
-    return len(own.execute("SELECT FROM orders").fetchall())
 
 
 # --- committed, or never there ------------------------------------------------------------------------------------
@@ -171,6 +142,9 @@ def test_on_a_connection_of_asyncio(store: EventStore, empty_postgres: str) -> N
             assert await store.append_async("s", [ONE], connection=own) == 1
             with pytest.raises(ConcurrencyError):
                 await store.append_async("s", [TWO], expected_version=0, connection=own)
+            assert [each.event for each in await store.read_stream_async("s", connection=own)] == [ONE]
+            assert await store.read_stream_async("s", 1, connection=own) == []
+            assert await store.read_stream_async("a\0b", connection=own) == []
             assert store.version("s") == 0
         async with await psycopg.AsyncConnection.connect(empty_postgres) as own:
             await own.set_autocommit(True)
@@ -194,6 +168,15 @@ def test_a_conflict_leaves_the_transaction_as_it_was(store: EventStore, own: Own
     assert store.append("s", [TWO], expected_version=1, connection=own) == 2
     own.commit()
     assert (store.get_events("s"), orders(own)) == ([ONE, TWO], 1)
+
+
+def test_an_append_that_is_refused_keeps_no_reader_waiting(store: EventStore, own: Own) -> None:
+    with pytest.raises(ConcurrencyError):
+        store.append("s", [TWO], expected_version=7, connection=own)
+    store.append("s", [], connection=own)
+    assert own.execute("SELECT pg_current_xact_id_if_assigned()").fetchall() == [(None,)]
+    store.append("t", [ONE])
+    assert [each.event for each in store.read()] == [ONE]
 
 
 def waits(url: str) -> bool:
@@ -312,113 +295,7 @@ def test_what_a_saga_has_stored_is_not_appended_again(store: EventStore, own: Ow
     assert (store.get_events("s"), orders(own)) == ([ONE, ONE], 1)
 
 
-# --- whose connection it is ---------------------------------------------------------------------------------------
-
-
-def test_nothing_of_the_connection_is_changed(store: EventStore, empty_postgres: str) -> None:
-    with connected(empty_postgres, row_factory=dict_row, prepare_threshold=0) as own:
-        own.execute("SET search_path = ''", prepare=False)
-        own.execute("SET lock_timeout = '7s'", prepare=False)
-        own.commit()
-        settings = "SELECT name, setting FROM pg_catalog.pg_settings WHERE name NOT LIKE 'plpgsql.%' ORDER BY name"
-        before = own.execute(settings).fetchall()
-        store.append("s", [ONE], connection=own)
-        with store.transaction_on(["s", "t"], connection=own) as transaction:
-            transaction.append("t", [ONE])
-        assert own.execute(settings).fetchall() == before
-        prepared = own.execute("SELECT statement FROM pg_catalog.pg_prepared_statements").fetchall()
-        assert all("antistrophe" not in each["statement"] for each in prepared)
-        assert (own.row_factory, own.autocommit, own.prepare_threshold) == (dict_row, False, 0)
-
-
-def test_an_append_beside_a_cursor_and_in_a_pipeline(store: EventStore, own: Own) -> None:
-    with own.cursor("on the server") as cursor:
-        cursor.execute("SELECT generate_series(1, 3)")
-        store.append("s", [ONE], connection=own)
-        assert cursor.fetchall() == [(1,), (2,), (3,)]
-    with own.pipeline():
-        order(own)
-        assert store.append("s", [TWO], expected_version=1, connection=own) == 2
-        with store.transaction(connection=own) as transaction:
-            assert transaction.append("s", MANY) == 2 + len(MANY)
-        order(own)
-    own.commit()
-    assert (store.version("s"), orders(own)) == (2 + len(MANY), 2)
-
-
-def test_a_connection_that_can_not_be_used_is_named(
-    store: EventStore, own: Own, empty_postgres: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(postgres_callers, "_FREE_WITHIN_S", 0.05)
-
-    def append(connection: object) -> None:
-        store.append("s", [ONE], connection=connection)
-
-    with pytest.raises(RequestError, match=r"connection= takes an open psycopg\.Connection, not str"):
-        append(empty_postgres)
-    with pytest.raises(RequestError, match=r"psycopg\.Connection, not tests\.contract\.test_callers_events\.Foreign"):
-        append(Foreign())
-    with pytest.raises(psycopg.errors.UndefinedTable):
-        own.execute("SELECT * FROM nowhere")
-    with pytest.raises(RequestError, match="roll it back, to a savepoint"):
-        append(own)
-    own.rollback()
-    with own.cursor() as cursor, cursor.copy("COPY orders FROM STDIN") as copy:
-        with pytest.raises(RequestError, match="end the COPY"):
-            append(own)
-        copy.write_row(("o",))
-    append(own)
-    own.rollback()
-    with (
-        connected(empty_postgres, client_encoding="SQL_ASCII") as without,
-        pytest.raises(RequestError, match="client_encoding=UTF8"),
-    ):
-        append(without)
-    own.close()
-    with pytest.raises(RequestError, match="this one is closed: connect again"):
-        append(own)
-    assert store.read() == []
-
-
-class Foreign:
-    """A connection of another library."""
-
-
-def test_a_store_that_is_not_in_postgresql_takes_no_transaction(own: Own) -> None:
-    with EventStore(":memory:") as store:
-        for use in (
-            lambda: store.append("s", [ONE], connection=own),
-            lambda: store.get_events("s", connection=own),
-            lambda: asyncio.run(store.append_async("s", [ONE], connection=own)),
-        ):
-            with pytest.raises(RequestError, match="leave connection= out"):
-                use()
-
-
-def test_another_database_is_refused(store: EventStore, postgres_url: str) -> None:
-    with connected(postgres_url) as elsewhere:
-        with pytest.raises(JournalError, match="has no journal and no events: connect to postgresql://"):
-            store.append("s", [ONE], connection=elsewhere)
-        open_postgres(postgres_url).close()
-        elsewhere.rollback()
-        with pytest.raises(JournalError, match="leads to another database than postgresql://"):
-            store.append("s", [ONE], connection=elsewhere)
-        elsewhere.rollback()
-        elsewhere.execute("UPDATE antistrophe.schema_version SET version = version + 1, serves = version + 1")
-        with pytest.raises(JournalError, match="use the same release"):
-            store.append("s", [ONE], connection=elsewhere)
-        assert elsewhere.execute("SELECT FROM antistrophe.events").fetchall() == []
-
-
 # --- checks that are taken away -----------------------------------------------------------------------------------
-
-
-def test_a_connection_whose_database_is_not_compared_is_noticed(
-    store: EventStore, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(CallersPlaces, "_compare", lambda *_: None)
-    with noticed():
-        test_another_database_is_refused(store, postgres_url)
 
 
 def test_a_block_that_commits_the_whole_is_noticed(

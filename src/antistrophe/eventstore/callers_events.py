@@ -17,9 +17,16 @@ from weakref import WeakSet
 import psycopg
 
 from antistrophe.errors import JournalError
-from antistrophe.eventstore.backend import NewEvent, StoredSnapshot
-from antistrophe.eventstore.postgres_rows import appending, check_named, check_storable, is_one_statement, locking
-from antistrophe.eventstore.postgres_streams import PostgresStreams, saving
+from antistrophe.eventstore.backend import NewEvent, StoredEvent, StoredSnapshot
+from antistrophe.eventstore.postgres_rows import (
+    appending,
+    check_named,
+    check_storable,
+    is_one_statement,
+    is_storable,
+    locking,
+)
+from antistrophe.eventstore.postgres_streams import PostgresStreams, reading, saving
 from antistrophe.storage.connection import Questions, answered
 from antistrophe.storage.postgres_callers import (
     Place,
@@ -138,6 +145,17 @@ async def append_async(
     questions = appending(stream, events, expected_version, copies=expected_version is not None)
     async with nullcontext() if is_one_statement(events) else block_async(connection):
         return (await ask_async(connection, questions))[0]
+
+
+async def read_stream_async(
+    connection: Any, places: CallersPlaces, stream: str, after_version: int
+) -> list[StoredEvent]:
+    """``CallersEvents.read_stream`` on a connection of asyncio."""
+    await check_usable_async(connection)
+    await places.check_async(connection)
+    if not is_storable(stream):
+        return []
+    return await ask_async(connection, _only(*reading(stream, after_version)))
 
 
 def _only(sql: str, parameters: Sequence[Any]) -> Questions[list[Any]]:

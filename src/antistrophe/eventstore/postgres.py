@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from antistrophe.eventstore.backend import NewEvent, StoredEvent, StoredSnapshot, StoreStats
-from antistrophe.eventstore.callers_events import CallersEvents, CallersPlaces, append_async
+from antistrophe.eventstore.callers_events import CallersEvents, CallersPlaces
 from antistrophe.eventstore.postgres_rows import check_named, check_storable, insert_events, locking
 from antistrophe.eventstore.postgres_streams import COLUMNS, PostgresStreams, saving
 from antistrophe.storage.connection import answered
@@ -62,12 +62,6 @@ class PostgresEvents(PostgresStreams):
         """The events within the transaction of an application's own connection. Raises RequestError where that is no
         connection of psycopg that can take a statement, and JournalError where it leads to another database."""
         return CallersEvents(connection, self.places)
-
-    async def append_on(
-        self, connection: Any, stream: str, events: Sequence[NewEvent], expected_version: int | None
-    ) -> int:
-        """Append within the transaction of a connection of asyncio: see ``on``."""
-        return await append_async(connection, self.places, stream, events, expected_version)
 
     @contextmanager
     def rows_transaction(self) -> Iterator[PostgresDatabase]:

@@ -17,11 +17,7 @@ class PostgresStreams(Protocol):
 
     def read_stream(self, stream: str, after_version: int) -> list[StoredEvent]:
         """See ``EventBackend``."""
-        if not is_storable(stream):
-            return []
-        return self._rows(
-            f"SELECT {COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version", (stream, after_version)
-        )
+        return self._rows(*reading(stream, after_version)) if is_storable(stream) else []
 
     def version(self, stream: str) -> int:
         """See ``EventBackend``."""
@@ -46,6 +42,14 @@ class PostgresStreams(Protocol):
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of one query."""
+
+
+def reading(stream: str, after_version: int) -> tuple[str, Sequence[Any]]:
+    """The query for the events of a stream behind that version, and its values."""
+    return (
+        f"SELECT {COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version",
+        (stream, after_version),
+    )
 
 
 def saving(snapshot: StoredSnapshot) -> tuple[str, Sequence[Any]]:

@@ -138,8 +138,10 @@ class EventStore:
         """``append`` in the transaction that is open on a ``psycopg.AsyncConnection``."""
         encoded = encode(events, metadata)
         check_name(stream)
-        backend = self.postgres()
-        version = await backend.append_on(connection, stream, encoded, expected(expected_version))
+        places = self.postgres().places
+        from antistrophe.eventstore.callers_events import append_async  # needs psycopg, which is an extra
+
+        version = await append_async(connection, places, stream, encoded, expected(expected_version))
         self._commits.tell()
         return version
 
@@ -204,6 +206,15 @@ class EventStore:
         check_storable(stream)
         after = not_negative("after_version", after_version)
         return recorded(backend.read_stream(stream, after), self.versions)
+
+    async def read_stream_async(self, stream: str, after_version: int = 0, *, connection: Any) -> list[RecordedEvent]:
+        """``read_stream`` in the transaction that is open on a ``psycopg.AsyncConnection``."""
+        places = self.postgres().places
+        check_storable(stream)
+        after = not_negative("after_version", after_version)
+        from antistrophe.eventstore.callers_events import read_stream_async  # needs psycopg, which is an extra
+
+        return recorded(await read_stream_async(connection, places, stream, after), self.versions)
 
     def read(self, from_position: int = 0, limit: int | None = None) -> list[RecordedEvent]:
         """Return the events behind a position (the last one already seen), at most ``limit``, in order of position,
