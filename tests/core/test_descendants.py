@@ -185,7 +185,7 @@ from antistrophe.linux import descendants, hunt, own_tasks, procfs
 process_list, looked = procfs.all_pids, []
 for module in (hunt, descendants, procfs):
     module.all_pids = lambda: looked.append(1) or process_list()
-from antistrophe.linux.process import become_subreaper
+from antistrophe.linux.process import become_subreaper, identity_of
 become_subreaper()
 taker, step = os.getpid(), os.fork()
 if step:
@@ -204,7 +204,7 @@ print(own_tasks.is_alone(sys.argv[3]))
 os.kill(orphan, signal.SIGKILL)
 while not own_tasks.is_alone(sys.argv[3]):
     pass
-print(os.path.exists(f"/proc/{orphan}"))
+print(identity_of(orphan) is not None)
 """
 
 
