@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,11 +35,14 @@ def _has(pair: ServerPair, entries: int) -> bool:
     )
 
 
-def test_a_host_does_not_go_on_where_its_last_commits_are_missing(pair: ServerPair, tmp_path: Path) -> None:
+def test_no_host_goes_on_where_the_last_commits_of_one_are_missing(pair: ServerPair, tmp_path: Path) -> None:
     stage = Stage(tmp_path)
-    home, log = tmp_path / "home", tmp_path / "home" / "log" / "system.log"
+    home = tmp_path / "home"
     steps = (stage.act("a", "gate:a"), stage.act("b"), stage.act("c", "gate:c"), stage.act("d"))
-    with SagaOrchestrator(home, settings=SETTINGS, journal=pair.url) as host:
+    other = SagaOrchestrator(tmp_path / "two", settings=replace(SETTINGS, host_name="two"), journal=pair.url)
+    with other, SagaOrchestrator(home, settings=SETTINGS, journal=pair.url) as host:
+        goes_on = other.start(stage.saga(stage.act("x", "gate:x", idempotent=True), saga_id="t"))
+        until(lambda: stage.log.find("t", "begin"), "the step of the other host")
         host.start(stage.saga(*steps, saga_id="s"))
         until(lambda: stage.log.find("s", "begin", "a"), "the first step")
         until(lambda: _has(pair, len(host.get_timeline("s"))), "the standby has what came before", 30.0)
@@ -48,13 +53,23 @@ def test_a_host_does_not_go_on_where_its_last_commits_are_missing(pair: ServerPa
         pair.start(pair.standby)
         pair.fail_over()
         stage.log.open_gate("c")
-        until(lambda: "lacks what this host has committed there" in log.read_text("utf-8"), "the notice", 30.0)
-        until(lambda: "as host one knows" in log.read_text("utf-8"), "the host that has lost its lease", 30.0)
+        until(partial(_says, home, "lacks what this host has committed there"), "the notice", 30.0)
+        for each in (home, tmp_path / "two"):
+            until(partial(_says, each, "as host one knows"), "the host that may not work", 30.0)
         done = stage.log.story("s")
         assert done == ["begin a", "done a", "begin b", "done b", "begin c", "done c"], "and the fourth does not begin"
-    with pytest.raises(JournalError, match=r"as host one knows: .*--after-restore"):
-        SagaOrchestrator(home, settings=SETTINGS, journal=pair.url)
-    with SagaOrchestrator(home, settings=SETTINGS, journal=pair.url, after_restore=True) as host:
-        until(lambda: not seen(host, "s").status.running, "the end of the saga, or a person's turn", 60.0)
-        assert seen(host, "s").status is SagaStatus.FAILED, "nobody knows what was done"
+        host.close()
+        with pytest.raises(JournalError, match=r"as host one knows: .*--after-restore"):
+            SagaOrchestrator(home, settings=SETTINGS, journal=pair.url)
+        stage.log.open_gate("x")
+        assert stage.log.story("t") == ["begin x"], "its attempt was ended"
+        with SagaOrchestrator(home, settings=SETTINGS, journal=pair.url, after_restore=True) as host:
+            until(lambda: not seen(host, "s").status.running, "a person's turn", 60.0)
+            assert seen(host, "s").status is SagaStatus.FAILED, "nobody knows what was done"
+            assert goes_on.result(60.0), "the other host goes on by itself"
     assert stage.log.story("s") == done, "nothing ran again, or was undone"
+
+
+def _says(home: Path, words: str) -> bool:
+    """Whether the system of that home has said that in its log."""
+    return words in (home / "log" / "system.log").read_text("utf-8")
