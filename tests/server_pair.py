@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 from tests.postgres_cluster import USER, PostgresCluster
 
 DATABASE = "shop"
+CANCEL_WAITS = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
 class ServerPair:
@@ -41,8 +43,17 @@ class ServerPair:
         """Kill the primary, and have the standby take over. Returns the server that has lost."""
         lost, self.primary = self.primary, self.standby
         lost.kill()
+        self.start(self.primary)  # where it had fallen behind, it takes over with what it has
         self.primary.promote()
         return lost
+
+    def fall_behind(self, for_s: float) -> None:
+        """The standby is gone, and somebody cancels each commit that waits for it: the primary has what nobody else
+        has, and shows it."""
+        self.standby.kill()
+        until = time.monotonic() + for_s
+        while time.monotonic() < until:
+            self.primary.sql(CANCEL_WAITS)
 
     def rejoin(self, lost: PostgresCluster) -> None:
         """The server that has lost follows the one that has won, as an operator sees to it."""
