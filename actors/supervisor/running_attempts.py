@@ -241,6 +241,8 @@ class RunningAttempts:
             by_system, overdue = (False, False) if ending is None else (ending.by_system, ending.overdue)
             lease = worker.lease_named(message.lease_name)
             self._report(ProcessDead(saga_id, lease, None, None, by_system, overdue=overdue))
+        if worker is not None:
+            worker.slots.pop(message.lease_name, None)
         return orders
 
     def process_died(self, child: ChildProcess) -> None:

@@ -9,10 +9,13 @@ from typing import Any, cast
 import pytest
 
 from antistrophe import SagaOrchestrator, SagaStatus, Settings, StepCrashedError, StepInterruptedError
+from antistrophe.actors.supervisor.child_process import ChildProcess
 from antistrophe.actors.supervisor.ports import SupervisorPort, Wakeups
 from antistrophe.actors.supervisor.running_attempts import RunningAttempts
-from antistrophe.messages import ProcessDead
+from antistrophe.definition.spec import LeaseRequest, Origin
+from antistrophe.messages import CallEnded, ProcessDead
 from antistrophe.saga.entries import Lease
+from antistrophe.scheduling.leases import StartProcess
 from antistrophe.scheduling.process_pool import ProcessPool
 from tests.actors.staging import Stage, pid_of, seen
 from tests.killing import signal_to
@@ -52,6 +55,9 @@ class Deaf:
     def __init__(self) -> None:
         self.told: list[ProcessDead] = []
 
+    def now(self) -> float:
+        return 0.0
+
     def died(self, dead: ProcessDead) -> None:
         self.told.append(dead)
 
@@ -69,3 +75,25 @@ def test_a_death_whose_word_was_lost_is_told_again_though_another_lease_is_given
     attempts.settled("saga", "p-1")
     attempts.adopt("saga", lease)
     assert supervisor.told[-1].by_system, "nothing is known of it any more"
+
+
+def test_a_worker_keeps_nothing_of_the_calls_that_were_ended_in_it(tmp_path: Path) -> None:
+    """It may have had a million of them."""
+    supervisor, pool = Deaf(), ProcessPool(0, "p", async_limit=1, slots=2)
+    port, worker = cast("SupervisorPort", supervisor), ChildProcess("p-a1", str(tmp_path), None, None, shared=True)
+    worker.lease = Lease(worker.name, 4711, 99, "boot")
+    attempts = RunningAttempts(port, str(tmp_path), pool, {worker.name: worker}, Wakeups(port))
+    request = LeaseRequest(Origin(None, (), ""), ("m:S",), shared=True)
+    pool.ask("saga", "client", request)
+    assert pool.plan(0.0) == [StartProcess(worker.name, shared=True)]
+    pool.ready(worker.name, 0.0)
+    pool.plan(0.0)
+    pool.loaded(worker.name, request.class_refs, 0.0)
+    for count in (1, 2, 3):
+        pool.ask("saga", "client", request)
+        pool.plan(0.0)
+        (lease_name,) = pool.processes.leased_to("saga")
+        lease = worker.lease_named(lease_name)
+        attempts.call_ended(CallEnded(lease_name))
+        assert [each.lease for each in supervisor.told][count - 1 :] == [lease]
+        assert (worker.slots, pool.processes.slot_names(worker.name)) == ({}, [])

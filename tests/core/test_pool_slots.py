@@ -75,6 +75,7 @@ def test_a_slot_that_is_closed_is_never_lent_again() -> None:
     assert pool.closed(lease, 1.0) == (None, [])
     ((other, _),) = granted(pool.plan(1.0))
     assert other != lease
+    assert pool.processes.slot_names(process_of(lease)) == [other], "what was closed leaves nothing behind"
 
 
 def test_the_end_of_a_call_and_the_death_of_a_process_name_their_sagas() -> None:

@@ -114,8 +114,8 @@ class PooledProcess:
             self.since = now
 
     def slot_names(self) -> list[str]:
-        """Every slot that it has ever had."""
-        return [self._slot_name(number) for number in range(1, self._slots_made + 1)]
+        """Its slots, without those that were closed."""
+        return [*self.leases, *self._free_slots]
 
     def _slot_name(self, number: int) -> str:
         return f"{self.name}{_SEPARATOR}{number}" if self.shared else self.name

@@ -151,7 +151,7 @@ class ProcessTable:
         return self.lease(lease_name)[1] is not None
 
     def slot_names(self, name: str) -> list[str]:
-        """Every slot that this process has ever had."""
+        """The slots of this process, without those that were closed."""
         process = self.get(name)
         return [] if process is None else process.slot_names()
 
