@@ -14,7 +14,7 @@ from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import CommitUnknownError, JournalError, SagaExistsError
-from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, journal_in, open_store
+from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, SeqConflictError, journal_in, open_store
 from antistrophe.journal.opening import last_append_in
 from antistrophe.journal.saga_owner import Ownership, SagaTakenError
 from antistrophe.journal.tombstones import was_purged
@@ -37,6 +37,7 @@ from antistrophe.serialization.struct_dataclass import dataclass
 from antistrophe.settings import Settings
 
 if TYPE_CHECKING:
+    from antistrophe.actors.saga.earlier_state import EarlierState
     from antistrophe.hosts.stored_holders import StoredHolders
     from antistrophe.storage.postgres_database import PostgresDatabase
 
@@ -94,20 +95,20 @@ class JournalAccess:
             patience_s=_patience_s(base.settings, patience_s),
         )
         self._journal = journal_in(self._store, owner=self._owner)
-        if self._shared:
-            self._notice_earlier_state(base.settings)
+        self._earlier = self._earlier_state(base.settings) if self._shared else None
         self._refusals = JournalRefusals()
         self._group: WatchedGroup | None = None
         self._confirm_at = 0.0
         self.position = 0
 
-    def _notice_earlier_state(self, settings: Settings) -> None:
+    def _earlier_state(self, settings: Settings) -> EarlierState:
         from antistrophe.actors.saga.earlier_state import EarlierState  # needs psycopg, which is an extra
         from antistrophe.hosts.stored_hosts import open_for_host
 
         url, lease_s = str(settings.journal), settings.lease_s
         state = EarlierState(last_append_in(self._journal), lambda: open_for_host(url, lease_s), settings.host)
         self._database().look_first(state.look)
+        return state
 
     def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int = 1) -> None:
         """Make the entries between two states durable, with their events. Raises SeqConflictError if another actor has
@@ -125,6 +126,10 @@ class JournalAccess:
                 row=row_after(before, after, entries, ahead_s),
                 ahead_s=ahead_s,
             )
+        except SeqConflictError as error:
+            if self._earlier is not None:
+                self._earlier.conflict(error)
+            raise
         except JournalError as error:
             self._refusals.refused(error)
             raise

@@ -14,10 +14,13 @@ from antistrophe.actors.saga.earlier_state import EarlierState
 from antistrophe.client.purging import purgeable
 from antistrophe.errors import JournalError
 from antistrophe.hosts.stored_restores import StoredRestores
+from antistrophe.journal import SeqConflictError
 from antistrophe.journal.postgres import PostgresJournal
 from antistrophe.records import SagaStatus
+from antistrophe.saga.state import replay
+from antistrophe.saga.view import metadata_of
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
-from tests.contract.journal_sagas import FORWARD, TURN_BACK, accepted, append, run
+from tests.contract.journal_sagas import FORWARD, TURN_BACK, accepted, append, run, started, succeeded
 from tests.noticing import noticed
 
 LACKS = "lacks what this host has committed there: .*stop this one, and start it with --after-restore"
@@ -31,7 +34,8 @@ class Actor:
         self.url = url
         self.server = open_postgres(url)
         self.journal = PostgresJournal(self.server)
-        self.server.look_first(EarlierState(self.journal.last_append, lambda: open_postgres(url), host).look)
+        self.state = EarlierState(self.journal.last_append, lambda: open_postgres(url), host)
+        self.server.look_first(self.state.look)
 
     def lose_connection(self) -> None:
         (pid,) = self.server.row("SELECT pg_backend_pid()")
@@ -82,6 +86,28 @@ def test_who_has_committed_what_is_not_there_does_nothing_until_that_is_acknowle
     with pytest.raises(JournalError, match=LACKS):
         lost.journal.live()
     assert len(database.rows("SELECT * FROM antistrophe.restores")) == 2, "an acknowledgement counts once"
+
+
+def test_a_saga_with_fewer_entries_than_were_committed_says_it_while_the_connection_is_there(
+    two: tuple[Actor, Actor], database: PostgresDatabase
+) -> None:
+    actor, other = two
+    append(actor.journal, "s", accepted("s"), replace(started(0), at=time.time()))
+    database.execute(LOSE)
+    database.execute("UPDATE antistrophe.sagas SET seq = 1")
+    entry, row = succeeded(0), metadata_of(replay((accepted("s"), started(0), succeeded(0))))
+    with pytest.raises(SeqConflictError) as lost:
+        actor.journal.append("s", expected_seq=2, entries=(entry,), row=row)
+    for _ in range(2):
+        with pytest.raises(JournalError, match=LACKS):
+            actor.state.conflict(lost.value)
+    actor.state.conflict(SeqConflictError("s", expected=2, actual=3))  # another host has gone on with it
+    actor.state.conflict(SeqConflictError("s", expected=4, actual=2))  # it had only read the others
+    other.state.conflict(lost.value)  # it had only read all of it
+    ((restore,),) = database.rows("SELECT id FROM antistrophe.restores WHERE NOT done")
+    StoredRestores(database).done(restore)
+    append(actor.journal, "t", replace(accepted("t"), at=time.time() + 1.0))
+    actor.state.conflict(lost.value)  # it is acknowledged: the saga is read again
 
 
 def test_what_is_there_in_another_form_is_not_missing(two: tuple[Actor, Actor], database: PostgresDatabase) -> None:

@@ -86,7 +86,7 @@ class PostgresAppends:
             left -= 1
             try:
                 position = self._outcome(appends, self._database.returning(sql, values)[0])
-                self.last.confirmed(appends[-1].rows[-1], position)
+                self.last.confirmed([each.rows[-1] for each in appends], position)
                 for each in appends:
                     self._unknown.get(each.saga_id, set()).discard(each.expected_seq)
                 return position

@@ -19,22 +19,36 @@ _IS_THERE = for_postgres(
     " OR EXISTS (SELECT FROM purged WHERE id_digest = ?)"
 )
 
+_SAGAS = 1_000
+"""Of so many sagas it is known how many entries were confirmed."""
+
 
 class LastAppend:
     """What a server has to have that this connection has written to."""
 
     def __init__(self) -> None:
         self._last: tuple[str, int, int] | None = None
-        self._at_us = 0
+        self._sagas: dict[str, tuple[int, float]] = {}
 
     @property
     def at_s(self) -> float:
         """The time of its entry, in seconds since the epoch."""
-        return self._at_us / 1e6
+        return 0.0 if self._last is None else self.of_saga(self._last[0])[1]
 
-    def confirmed(self, row: Sequence[Any], position: int) -> None:
-        """That row of the journal is committed, at that position."""
-        self._last, self._at_us = (row[0], row[1], position), row[2]
+    def confirmed(self, rows: Sequence[Sequence[Any]], position: int) -> None:
+        """These rows of the journal are committed, the last of each saga that was written, and the last at that
+        position."""
+        for saga_id, seq, at_us, *_ in rows:
+            self._sagas.pop(saga_id, None)
+            self._sagas[saga_id] = seq, at_us / 1e6
+        while len(self._sagas) > _SAGAS:
+            del self._sagas[next(iter(self._sagas))]
+        self._last = rows[-1][0], rows[-1][1], position
+
+    def of_saga(self, saga_id: str) -> tuple[int, float]:
+        """The last entry of that saga that was confirmed, and its time, of the sagas that were written last; zeros for
+        any other."""
+        return self._sagas.get(saga_id, (0, 0.0))
 
     def forget(self) -> None:
         """Whoever has to know that it is missing knows it."""
