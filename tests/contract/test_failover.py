@@ -138,8 +138,8 @@ def write_together(journal: PostgresJournal, saga_id: str) -> None:
 
 def check_what_is_told(pair: ServerPair, write: Callable[[PostgresJournal, str], object], saga_id: str) -> None:
     """What is told as written is on the standby, however often it was tried, and however its answer was lost."""
-    pair.standby.kill()
-    with contextlib.closing(PostgresJournal(pair.url, patience_s=5.0)) as journal:
+    with contextlib.closing(PostgresJournal(pair.url, patience_s=5.0)) as journal:  # its tables wait for the standby
+        pair.standby.kill()
         try:
             for end in (END, CANCEL):  # the first try, and the same made again
                 writer = without_standby(pair, partial(write, journal, saga_id), end)
