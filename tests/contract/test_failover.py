@@ -11,6 +11,7 @@ from functools import partial
 import psycopg
 import pytest
 
+from antistrophe.cqrs import CommandBus, EventStore
 from antistrophe.errors import AntistropheError, CommitUnknownError
 from antistrophe.hosts.description import HostLoad, new_description
 from antistrophe.hosts.keeper_messages import AllDead, Confirmed, Fenced, Registered, Trouble
@@ -24,6 +25,7 @@ from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from antistrophe.storage.postgres_callers import ask
 from tests.contract.hosts_kit import Clock, Host, add_sagas, closing_all, go_on, terms
 from tests.contract.journal_sagas import accepted
+from tests.cqrs.shop import CreateUser, UserCreated
 from tests.noticing import noticed
 from tests.postgres_cluster import PostgresCluster
 from tests.postgres_fixtures import require_postgres
@@ -191,6 +193,27 @@ def test_what_is_only_read_is_confirmed_by_a_commit_that_waits_for_the_standby(p
         for confirm in (confirm_alone, confirm_with_a_group):
             confirm(journal)
     pair.primary.sql("DELETE FROM antistrophe.sagas", DATABASE)
+
+
+def test_an_answer_of_a_key_and_what_is_flushed_are_told_once_a_standby_has_them(pair: ServerPair) -> None:
+    with EventStore(pair.url) as store:
+        bus, calls = CommandBus(store), list[str]()
+
+        @bus.handles(CreateUser)
+        def create(command: CreateUser) -> list[UserCreated]:
+            calls.append(command.name)
+            return [UserCreated(command.name)]
+
+        again = partial(bus.dispatch, CreateUser("Ada"), idempotency_key="key")
+        again()
+        pair.standby.kill()
+        try:
+            for ask in (again, store.flush):
+                assert isinstance(without_standby(pair, ask).told, CommitUnknownError)
+        finally:
+            pair.start(pair.standby)
+        assert again() == [UserCreated("Ada")]
+        assert calls == ["Ada"]
 
 
 def test_hosts_go_by_the_server_that_has_taken_over_and_not_by_the_one_that_comes_back(pair: ServerPair) -> None:
