@@ -13,7 +13,7 @@ from typing import Any
 from antistrophe.actors.saga.batch_commit import LONGEST_S, Batch
 from antistrophe.actors.saga.ports import EvidencePort, HostProcessPort, SharedJournalPort
 from antistrophe.actors.saga.saga import SagaActor
-from antistrophe.errors import JournalError, SagaExistsError, UnreadableEntryError
+from antistrophe.errors import JournalError, SagaExistsError, SagaNotFoundError, UnreadableEntryError
 from antistrophe.journal.saga_owner import SagaTakenError
 from antistrophe.messages import (
     Address,
@@ -116,7 +116,7 @@ class HostedSagas:
             return
         try:
             actor.receive(message) if message is not None else actor.wake()
-        except SagaExistsError as error:  # it had finished, and was purged before this actor began
+        except (SagaExistsError, SagaNotFoundError) as error:  # it was purged before this actor began, or is gone
             self.leave(saga_id)
             self.send(self.supervisor, SagaEnded(saga_id, None, str(error), type(error).__name__))
         except SagaTakenError as error:

@@ -13,7 +13,7 @@ from antistrophe.actors.saga.journal_refusals import JournalRefusals, WatchedGro
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
-from antistrophe.errors import CommitUnknownError, JournalError, SagaExistsError
+from antistrophe.errors import CommitUnknownError, JournalError, SagaExistsError, SagaNotFoundError
 from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, SeqConflictError, journal_in, open_store
 from antistrophe.journal.opening import last_append_in
 from antistrophe.journal.saga_owner import Ownership, SagaTakenError
@@ -205,11 +205,17 @@ class JournalAccess:
         return self._store
 
     def load(self, saga_id: str) -> Saga:
-        """The saga, replayed from its journal entries. Raises SagaExistsError where it was purged."""
+        """The saga, replayed from its journal entries. Raises SagaExistsError where it was purged, and
+        SagaNotFoundError where it is gone."""
         self.position = self._journal.head()
         entries = self._journal.load(saga_id)
         if not entries and (purged := self.purged(saga_id)) is not None:
             raise was_purged(saga_id, purged)
+        if not entries:
+            raise SagaNotFoundError(
+                f"saga {saga_id!r} is not in the journal any more: this was put back to an earlier state, or a server"
+                " has taken over that lacked the last commits"
+            )
         return replay(entries)
 
     def end_of(self, saga_id: str, correlation: str, *, durable: bool = False) -> SagaOutcome | Rejected | None:
@@ -221,7 +227,7 @@ class JournalAccess:
             if outcome is None:
                 return None
             told = SagaOutcome(correlation, outcome, self.position)
-        except SagaExistsError as error:
+        except (SagaExistsError, SagaNotFoundError) as error:
             told = rejection(correlation, error)
         if not durable:
             self.confirm()

@@ -24,7 +24,7 @@ from antistrophe.actors.supervisor.registry_keeper import RegistryKeeper
 from antistrophe.actors.supervisor.request_handler import RequestHandler
 from antistrophe.actors.supervisor.saga_host_pool import SagaHostPool
 from antistrophe.definition.spec import Origin
-from antistrophe.errors import JournalError, SagaExistsError
+from antistrophe.errors import JournalError, SagaExistsError, SagaNotFoundError
 from antistrophe.linux.descendants import orphans_fall_to
 from antistrophe.linux.process import die_with_parent, identity_of, is_alive
 from antistrophe.linux.termination import sweep
@@ -230,7 +230,7 @@ class SupervisorActor(RuntimeActor):
         def handle(message: Any, sender: Address) -> None:
             try:
                 handler(message, sender)
-            except (JournalError, SagaExistsError) as error:
+            except (JournalError, SagaExistsError, SagaNotFoundError) as error:
                 self.send(sender, rejection(message.correlation, error))
 
         return handle
