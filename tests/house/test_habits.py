@@ -16,6 +16,7 @@ DEPENDENCIES = [
 ]
 WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
 RELEASE = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
+UNRELEASED_LINES = 260
 HOOKS = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
 
 
@@ -29,6 +30,13 @@ def test_the_changelog_opens_with_this_version_and_links_each() -> None:
     versions = re.findall(r"^## \[([^\]]+)\]", page, re.MULTILINE)
     assert versions[:2] == ["Unreleased", project()["project"]["version"]]
     assert re.findall(r"^\[([^\]]+)\]: ", page, re.MULTILINE) == versions
+
+
+def test_what_is_unreleased_is_short_enough_to_be_read() -> None:
+    """Whoever upgrades reads it. A merge by union may bring back lines that were rewritten."""
+    unreleased = (ROOT / "CHANGELOG.md").read_text("utf-8").partition("## [Unreleased]")[2].partition("\n## [")[0]
+    lines = len(unreleased.splitlines())
+    assert lines <= UNRELEASED_LINES, "take CHANGELOG.md of main as it is, and add your own lines"
 
 
 def test_the_workflow_runs_every_check_on_every_python_that_is_promised() -> None:
