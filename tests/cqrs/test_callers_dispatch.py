@@ -3,7 +3,6 @@ their key are committed together, or never were."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,6 @@ from antistrophe.cqrs import (
     idempotency_postgres,
 )
 from antistrophe.cqrs import bus as buses
-from antistrophe.cqrs.async_bridge import WaitOnLoop
 from antistrophe.cqrs.callers_dispatch import CallersKeys, CallersTransaction
 from antistrophe.cqrs.claim_owner import ClaimOwner
 from antistrophe.definition.saga_definition import SagaDefinition
@@ -302,71 +300,6 @@ def test_a_handler_does_not_wait_for_its_own_key(bus: CommandBus, own: Own, monk
         own.rollback()
 
 
-# --- on a loop ----------------------------------------------------------------------------------------------------
-
-
-def test_on_a_connection_of_asyncio(store: EventStore, empty_postgres: str) -> None:
-    bus = CommandBus(store)
-
-    async def create(command: CreateUser) -> object:
-        await bus.connection.execute("INSERT INTO runs VALUES (%s)", [command.name])
-        if command.name == "Bob":
-            raise LookupError
-        return Appends("users", [UserCreated(command.name)])
-
-    async def dispatch() -> None:
-        async with await psycopg.AsyncConnection.connect(empty_postgres) as own:
-            await own.execute("CREATE TEMPORARY TABLE runs(name text)")
-            for key in ("key", "key", None):
-                assert await bus.dispatch_async(ADA, key, connection=own) == [ADA_IS]
-            with pytest.raises(LookupError):
-                await bus.dispatch_async(BOB, "other", connection=own)
-            assert (store.version("users"), keys(store)) == (0, [])
-            assert len(await (await own.execute("SELECT FROM runs")).fetchall()) == 2
-        with pytest.raises(RequestError, match="this one is closed"):
-            await bus.dispatch_async(ADA, connection=own)
-
-    bus.register(CreateUser, create)
-    asyncio.run(dispatch())
-    assert (store.get_events("users"), keys(store)) == ([ADA_IS, ADA_IS], [("key", False)])
-
-
-@pytest.mark.parametrize("is_async", [True, False])
-def test_a_dispatch_that_is_cancelled_leaves_nothing_behind(
-    store: EventStore, empty_postgres: str, is_async: bool
-) -> None:
-    bus, go = CommandBus(store), threading.Event()
-    begun: Any = None
-    loop: Any = None
-
-    async def hangs(_: CreateUser) -> object:
-        begun.set()
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    def works_on(command: CreateUser) -> object:
-        loop.call_soon_threadsafe(begun.set)
-        assert go.wait(DEADLINE_S)
-        return Appends("users", [UserCreated(command.name)])
-
-    async def dispatch() -> None:
-        nonlocal begun, loop
-        begun, loop = asyncio.Event(), asyncio.get_running_loop()
-        async with await psycopg.AsyncConnection.connect(empty_postgres) as own:
-            task = asyncio.create_task(bus.dispatch_async(ADA, "key", connection=own))
-            await begun.wait()
-            task.cancel()
-            loop.call_later(0.05, go.set)
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert go.is_set() or is_async
-            assert own.info.transaction_status == TransactionStatus.INTRANS
-
-    bus.register(CreateUser, hangs if is_async else works_on)
-    asyncio.run(dispatch())  # the connection commits at its end
-    assert (store.version("users"), keys(store)) == (0, [])
-
-
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 
@@ -416,14 +349,6 @@ def test_a_dispatch_that_fails_and_is_not_undone_is_noticed(
     monkeypatch.setattr(CallersTransaction, "block", nothing)
     with noticed():
         test_what_fails_is_undone_and_the_transaction_goes_on(store, bus, own, None)
-
-
-def test_a_cancelled_dispatch_that_is_stored_all_the_same_is_noticed(
-    store: EventStore, empty_postgres: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(WaitOnLoop, "cancelled", False)
-    with noticed():
-        test_a_dispatch_that_is_cancelled_leaves_nothing_behind(store, empty_postgres, is_async=False)
 
 
 def test_a_key_without_an_answer_is_noticed(

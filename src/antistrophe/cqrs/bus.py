@@ -203,7 +203,7 @@ class CommandBus:
         dispatch = Dispatch(pack_payload(metadata), wait, transaction_on(self._store, connection, wait))
         marks = _correlation.set(correlation), _connection.set(connection)
         try:
-            with nullcontext() if dispatch.transaction is None else dispatch.transaction.block():
+            with nullcontext() if dispatch.transaction is None else dispatch.transaction.dispatch():
                 if key is None:
                     return self._around_all(dispatch)(command)
                 return self._once(command, KeyedCommand.of(command, key), dispatch, timeout_s)

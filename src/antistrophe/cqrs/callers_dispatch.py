@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from antistrophe.cqrs.idempotency import Answer, Batch, Claim, Held, KeyedCommand, drop_token
 from antistrophe.cqrs.idempotency_postgres import PostgresIdempotencyStore, check_key
 from antistrophe.cqrs.results import Wait
 from antistrophe.cqrs.same_command import claimed
+from antistrophe.errors import RequestError
 from antistrophe.eventstore.callers_events import CallersPlaces, CallersWriter
 from antistrophe.eventstore.postgres_rows import locking
 from antistrophe.eventstore.store_transaction import StoreTransaction, check_name
@@ -72,6 +75,29 @@ class CallersTransaction:
             raise
         self._wait(part.__aexit__(None, None, None))
 
+    @contextmanager
+    def dispatch(self) -> Iterator[None]:
+        """The part of one dispatch. Raises RequestError where another one is under way on this connection which the
+        caller is not a handler of: parts of a transaction can only end in the reverse of the order they began in."""
+        inside = next((each for each in reversed(_around.get()) if each._connection is self._connection), None)
+        innermost = _innermost.get(self._connection)
+        if innermost is not inside:
+            raise RequestError(
+                "another dispatch is under way in the transaction of this connection, which takes one at a time: wait"
+                " for its end, or give each a connection of its own"
+            )
+        _innermost[self._connection] = self
+        mark = _around.set((*_around.get(), self))
+        try:
+            with self.block():
+                yield
+        finally:
+            _around.reset(mark)
+            if inside is None:
+                _innermost.pop(self._connection, None)
+            else:
+                _innermost[self._connection] = inside
+
     def append(self, batches: Sequence[Batch]) -> None:
         """Append all of these batches, or none: a middleware may go on after a conflict."""
         streams: Collection[str] = {batch.stream for batch in batches}
@@ -83,6 +109,11 @@ class CallersTransaction:
                 self.ask(locking(streams))
             for batch in batches:
                 transaction.append_encoded(batch.stream, batch.events, batch.expected_version)
+
+
+# Of each connection with a dispatch under way the innermost one, and those that the running code is a handler of.
+_innermost: WeakKeyDictionary[Any, CallersTransaction] = WeakKeyDictionary()
+_around: ContextVar[tuple[CallersTransaction, ...]] = ContextVar("antistrophe_callers_transactions", default=())
 
 
 class CallersKeys:
