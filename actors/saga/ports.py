@@ -62,8 +62,8 @@ class JournalPort(Protocol):
         it. Raises SagaTakenError where another host does, and JournalError."""
 
     def confirm(self) -> None:
-        """Have what was read here be as safe as what is committed here, before somebody is told of it or acts on it: at
-        once, or in a group by its commit. Raises JournalError."""
+        """Have what was read here be as safe as what is committed here, before somebody is told of it or acts on it.
+        Raises JournalError."""
 
 
 class GroupPort(Protocol):

@@ -165,24 +165,12 @@ def test_what_was_made_again_is_told_as_written_only_once_a_standby_has_it(
     pair.primary.sql("DELETE FROM antistrophe.sagas", DATABASE)  # else the hosts of the last test would take them
 
 
-def confirm_alone(journal: PostgresJournal) -> None:
-    journal.confirm()
-
-
-def confirm_with_a_group(journal: PostgresJournal) -> None:
-    group = journal.gathering_group()
-    group.open()
-    journal.confirm()
-    group.commit()
-
-
 def test_what_is_only_read_is_confirmed_by_a_commit_that_waits_for_the_standby(pair: ServerPair) -> None:
     with contextlib.closing(PostgresJournal(pair.url, patience_s=5.0)) as journal:
         write_alone(journal, "read")
         pair.standby.kill()
         try:
-            for confirm in (confirm_alone, confirm_with_a_group):
-                assert isinstance(without_standby(pair, partial(confirm, journal)).told, CommitUnknownError)
+            assert isinstance(without_standby(pair, journal.confirm).told, CommitUnknownError)
             with psycopg.connect(pair.url) as own:
                 with pytest.raises(SeqConflictError):
                     ask(own, accepting(accepted("read").spec, "again"))
@@ -190,8 +178,14 @@ def test_what_is_only_read_is_confirmed_by_a_commit_that_waits_for_the_standby(p
                 assert without_standby(pair, own.commit).waits == 1
         finally:
             pair.start(pair.standby)
-        for confirm in (confirm_alone, confirm_with_a_group):
-            confirm(journal)
+        journal.confirm()
+        assert journal.request_id("read") == "request of read"
+        end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        pair.primary.sql(f"{end_sessions} AND pid <> pg_backend_pid()")
+        with pytest.raises(CommitUnknownError, match="read it again"):
+            journal.confirm()
+        assert journal.request_id("read") == "request of read"
+        journal.confirm()
     pair.primary.sql("DELETE FROM antistrophe.sagas", DATABASE)
 
 

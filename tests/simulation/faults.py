@@ -36,6 +36,7 @@ class Fault(str, Enum):
     JOURNAL_REFUSED = "journal refuses the append"
     COMMIT_UNKNOWN = "nobody can say whether it was committed"
     APPEND_LATE = "append arrives when its sender has given it up"
+    FAIL_OVER = "server takes over that lacks the last commits"
     SYSTEM_CRASH = "whole system dies"
     SYSTEM_DRAINED = "system is stopped in order"
     REBOOT = "machine reboots"
@@ -83,7 +84,8 @@ RATES: dict[Fault, float] = {
     Fault.CRASH_BETWEEN_EFFECTS: 0.08,
     Fault.ACTOR_FAILED: 0.02,
     Fault.JOURNAL_REFUSED: 0.03,
-    Fault.COMMIT_UNKNOWN: 0.06,
+    Fault.COMMIT_UNKNOWN: 0.2,
+    Fault.FAIL_OVER: 0.4,
     Fault.SYSTEM_CRASH: 0.005,
     Fault.SYSTEM_DRAINED: 0.003,
     Fault.REBOOT: 0.3,

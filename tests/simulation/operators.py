@@ -30,6 +30,7 @@ class Operators:
         self._numbers = itertools.count(1)
         self._open: dict[str, SagaOrder] = {}
         self._retries = 0
+        self.positions: list[int] = []
         self._early = random.Random(f"early orders/{world.scenario.seed}")
 
     def begin(self) -> None:
@@ -46,8 +47,11 @@ class Operators:
     def hear(self, message: Any) -> None:
         """An answer of the system."""
         world = self._world
-        if isinstance(message, Accepted | Done | SagaOutcome) and message.position > len(world.journal):
-            world.history.ahead.append(message.position)
+        if isinstance(message, Accepted | Done | SagaOutcome):
+            self.positions.append(message.position)
+            # What an actor has read on a server that is gone may have been at a later position: it tells no more of it.
+            if message.position > len(world.journal) and not world.chances.counts[Fault.FAIL_OVER]:
+                world.history.ahead.append(message.position)
         match message:
             case SagaOutcome():
                 world.outcome_told(message.outcome.status, message.position)

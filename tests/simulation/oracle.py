@@ -67,6 +67,10 @@ _SOON_S = 2 * LOOK_AGAIN_S
 
 def judge(history: History) -> list[Violation]:
     """Every promise that this history breaks."""
+    if history.lost:
+        return [Violation(Check.POSITION, f"the server that has taken over lacks {history.lost}")]
+    if not history.journal:
+        return [Violation(Check.BOUND, f"after {history.events} events nothing is there")]
     found = audit(history.journal)
     for look in _LOOKS:
         found.extend(look(history))

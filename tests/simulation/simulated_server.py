@@ -10,7 +10,7 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from antistrophe.errors import CommitUnknownError, JournalError
+from antistrophe.errors import CommitUnknownError, JournalError, SagaNotFoundError
 from antistrophe.journal.gathering_group import GatheringGroup
 from antistrophe.journal.postgres_append import PostgresAppends
 from antistrophe.journal.postgres_statement import CALL, Append
@@ -56,6 +56,7 @@ class SimulatedServer:
     def __init__(self, world: World) -> None:
         self._world = world
         self._to_lose = 0
+        self.read_on: int | None = None
 
     def returning(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """Make the appends of a statement, all or none. Its values have the entries as they are, in the place where
@@ -70,29 +71,36 @@ class SimulatedServer:
 
     def rows(self, _sql: str, values: Sequence[Any]) -> list[Any]:
         """The entries behind a seq, up to another."""
+        self.read_on = self._world.lives[1]
         _, after, up_to = values
         found = list(enumerate(self._world.journal, start=1))[after:up_to]
         return [(seq, entry.at, type(entry).__name__, entry) for seq, entry in found]
 
     def confirm(self) -> None:
         """See ``PostgresDatabase``."""
-        if self._world.chances.strikes(Fault.COMMIT_UNKNOWN):
-            raise CommitUnknownError("no standby has it yet")
+        if self._world.chances.strikes(Fault.COMMIT_UNKNOWN) or self.read_on not in {None, self._world.lives[1]}:
+            raise CommitUnknownError("no standby has it yet, or it was read on another server")
+        self._world.replicate()
 
     def _lose(self, appends: Sequence[tuple[int, Sequence[Entry]]]) -> None:
-        world, life = self._world, self._world.life
+        world, life = self._world, self._world.lives
         fate = world.rng.choice(FATES)
         if fate == "done":
-            self._make(appends)
+            if self._make(appends) and world.rng.random() < 0.5:
+                world.replicate()
             world.look_soon()
         elif fate == "late":
             delay_s = world.rng.choice((0.01, 1.0, 20.0)) * world.rng.random()
             world.after(delay_s, lambda: self._make_late(appends, life), outside=True)
         raise CommitUnknownError("the answer was lost")
 
-    def _make_late(self, appends: Sequence[tuple[int, Sequence[Entry]]], life: int) -> None:
-        # The next life of the system owns the saga by another token, from when it is up.
-        if (self._world.life == life or not self._world.up) and self._make(appends):
+    def _make_late(self, appends: Sequence[tuple[int, Sequence[Entry]]], lives: tuple[int, int]) -> None:
+        # The next life of the system owns the saga by another token, from when it is up; the next server has never
+        # heard of it.
+        of_system, of_server = lives
+        now_of_system, now_of_server = self._world.lives
+        owns = of_system == now_of_system or not self._world.up
+        if owns and of_server == now_of_server and self._make(appends):
             self._world.chances.note(Fault.APPEND_LATE)
             self._world.look_soon()
 
@@ -104,6 +112,7 @@ class SimulatedServer:
             if len(appends) > 1:
                 raise JournalError("one of the appends is refused") from RefusedError()
             return ("conflict", 0, None, len(world.journal), None, None)
+        world.replicate()
         position = len(world.journal)
         if world.chances.strikes(Fault.CRASH_AFTER_APPEND):
             raise HostKilledError
@@ -138,7 +147,8 @@ class ServerJournal:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._appends = PostgresAppends(cast("PostgresDatabase", SimulatedServer(world)), None)
+        self._server = SimulatedServer(world)
+        self._appends = PostgresAppends(cast("PostgresDatabase", self._server), None)
         self.position = len(world.journal)
 
     def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> None:
@@ -162,14 +172,14 @@ class ServerJournal:
     def take(self, saga_id: str) -> tuple[Saga, int]:
         """See ``JournalPort``."""
         self.position = len(self._world.journal)
+        self._server.read_on = self._world.lives[1]
+        if not self._world.journal:
+            raise SagaNotFoundError("the server has never heard of it")
         return state.replay(self._world.journal), 1
 
     def confirm(self) -> None:
         """See ``JournalPort``."""
-        if self._appends.gathered is None:
-            self._appends.confirm()
-        else:
-            self._appends.confirms = True
+        self._server.confirm()
 
     def group(self) -> ServerGroup:
         """See ``SharedJournalPort``."""

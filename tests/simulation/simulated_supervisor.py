@@ -159,6 +159,7 @@ class SimulatedSupervisor:
             self._return(message.returned)
         if not self.live:
             return
+        self._clean = self._clean and message.error != "SagaNotFoundError"  # with the saga its leases are gone
         self._take_back()
         self.live = self.placed = False
         if self._world.scenario.on_server:
@@ -175,6 +176,7 @@ class SimulatedSupervisor:
         if not self.live and saga is None:
             self._world.route("client", Rejected(to, "SagaNotFoundError", "there is no such saga"))
         elif not self.live and isinstance(order.order, CancelAsked):
+            self._world.replicate()
             self._world.route("client", Done(to, len(self._world.journal), False))
         elif not self.live and saga is not None and not saga.parked:
             self._world.route("client", Rejected(to, "RequestError", "only a parked saga can be retried or resolved"))

@@ -19,6 +19,7 @@ from antistrophe.errors import CommitUnknownError
 from antistrophe.messages import ProcessDead, ProcessGrant, StepAnswer
 from antistrophe.records import SagaStatus
 from antistrophe.saga.entries import (
+    AttemptStarted,
     CancelRequested,
     CompensationGivenUp,
     CompensationRetried,
@@ -29,7 +30,7 @@ from antistrophe.saga.entries import (
 )
 from antistrophe.saga.outcome import status_of
 from antistrophe.saga.state import replay
-from tests.simulation.effects_ledger import EffectsLedger
+from tests.simulation.effects_ledger import EffectsLedger, token_of
 from tests.simulation.faults import Chances, Fault
 from tests.simulation.operators import Operators
 from tests.simulation.scenario import Scenario
@@ -65,8 +66,9 @@ class History:
 
     ``error``: what the actor or the machine raised, if it did; ``rested``: it came to rest within its bound;
     ``leaked``: the leases that an actor kept which left in order; ``unheld``: the attempts that were journaled on a
-    lease which the saga did not hold; ``ahead``: the positions that were told before they were durable; ``faults``: how
-    often each fault has really occurred, and ``moments``: when.
+    lease which the saga did not hold; ``ahead``: the positions that were told before they were durable;
+    ``lost``: what was told or called, and is not on the server that has taken over; ``faults``: how often each fault
+    has really occurred, and ``moments``: when.
     """
 
     scenario: Scenario
@@ -76,6 +78,7 @@ class History:
     leaked: list[str] = field(default_factory=list)
     unheld: list[str] = field(default_factory=list)
     ahead: list[int] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     faults: Counter[Fault] = field(default_factory=Counter)
     moments: dict[Fault, list[float]] = field(default_factory=dict)
     error: BaseException | None = None
@@ -120,7 +123,8 @@ class World:
         self._queue: list[tuple[float, int, int | None, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._mail: dict[int, Mail] = {}
-        self._epoch = 0
+        self._epoch = self._servers = 0
+        self._replicated = len(journal)
         self._last_delivered = -1
 
     @property
@@ -129,9 +133,27 @@ class World:
         return self.history.journal
 
     @property
-    def life(self) -> int:
-        """The number of the system's life."""
-        return self._epoch
+    def lives(self) -> tuple[int, int]:
+        """The numbers of the system's life, and of the server's."""
+        return self._epoch, self._servers
+
+    def replicate(self) -> None:
+        """The standby has all that is there."""
+        self._replicated = len(self.journal)
+
+    def _maybe_fail_over(self) -> None:
+        """The server is gone for good, and its standby takes over with what it has, once. What was told, or acted upon,
+        is of that."""
+        lost = self.journal[self._replicated :]
+        if not (lost and self.scenario.on_server) or self._servers or not self.chances.strikes(Fault.FAIL_OVER):
+            return
+        history = self.history
+        history.lost += [str(told) for told in history.told if told.journal_length > self._replicated]
+        history.lost += [f"position {told}" for told in self.operators.positions if told > self._replicated]
+        called = [entry for entry in lost if isinstance(entry, AttemptStarted) and self.ledger.made(token_of(entry))]
+        history.lost += [f"the intent of {entry}" for entry in called]
+        del self.journal[self._replicated :]
+        self._servers += 1
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -177,6 +199,7 @@ class World:
         except HostKilledError:
             self.supervisor.host.alive = False
             self.after(self.rng.uniform(0.0, 0.5), self.supervisor.host_died)
+        self._maybe_fail_over()
         if self._unfinished():
             self._maybe_go_down()
 
@@ -293,6 +316,7 @@ class World:
         if saga is None:
             self._start_unless_it_lives()
         elif saga.ended or saga.parked:
+            self.replicate()
             self.outcome_told(status_of(saga), len(self.journal))
         else:
             self.supervisor.resume()

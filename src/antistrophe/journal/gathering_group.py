@@ -30,15 +30,13 @@ class GatheringGroup:
     def commit(self) -> None:
         """See ``Group``. A lost answer is told by the same statement, sent again; CommitUnknownError says that this was
         not possible."""
-        gathered, confirms = self._appends.end_group()
+        gathered, self._appends.gathered = self._appends.gathered, None
         if gathered:
             try:
                 self.position = self._appends.write(gathered)
             except (SeqConflictError, SagaTakenError, RequestError) as error:
                 raise JournalError(f"an append that was to be made with the commit is refused: {error}") from error
-        elif confirms:  # else that commit has confirmed what was read before it
-            self._appends.confirm()
 
     def roll_back(self) -> None:
         """See ``Group``."""
-        self._appends.end_group()
+        self._appends.gathered = None

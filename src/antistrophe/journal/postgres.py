@@ -85,13 +85,6 @@ class PostgresJournal(JournalQuestions):
         """The last append that was confirmed."""
         return self._appends.last
 
-    def confirm(self) -> None:
-        """See ``StoredJournal``."""
-        if self._appends.gathered is None:
-            self._server.confirm()
-        else:
-            self._appends.confirms = True
-
     def group(self) -> GroupCommit:
         """Make a group for appends that share one transaction."""
         return GroupCommit(self._server, self._appends.are_unknown)

@@ -33,8 +33,7 @@ _TIMES = 3
 class PostgresAppends:
     """The appends of one connection. ``owner``: the host that writes; None: whoever knows the seq may. ``last``: the
     last one that was confirmed. ``gathered``:
-    those that the commit of a group is to write; None outside of such a group. ``confirms``: that commit is to confirm
-    what was read before."""
+    those that the commit of a group is to write; None outside of such a group."""
 
     def __init__(self, database: PostgresDatabase, owner: SagaOwner | None) -> None:
         self._database = database
@@ -44,7 +43,6 @@ class PostgresAppends:
         self._unknown: dict[str, set[int]] = {}
         self._transaction: tuple[int, list[tuple[str, int]]] = (0, [])
         self.gathered: list[Append] | None = None
-        self.confirms = False
 
     def made(
         self,
@@ -65,12 +63,6 @@ class PostgresAppends:
         host = None if owner is None else owner.host
         token = None if owner is None or isinstance(first, SagaAccepted) else owner.token_of(saga_id)
         return Append(saga_id, expected_seq, rows, first, shape, row, host, token, by_stream(events))
-
-    def end_group(self) -> tuple[Sequence[Append], bool]:
-        """Gather no more. Returns what was gathered, and whether what was read is to be confirmed."""
-        gathered, confirms = self.gathered or (), self.confirms
-        self.gathered, self.confirms = None, False
-        return gathered, confirms
 
     def write(self, appends: Sequence[Append]) -> int:
         """Write appends, all or none, in a transaction of their own. Returns the position of the last entry.
@@ -109,10 +101,6 @@ class PostgresAppends:
                 if time.monotonic() > until or not left:
                     raise _unknown(error) from error
                 time.sleep(_AGAIN_S)  # the server has gone away with the answer, and may be back soon
-
-    def confirm(self) -> None:
-        """See ``PostgresDatabase.confirm``."""
-        self._database.confirm()
 
     def write_in(self, append: Append) -> int:
         """Write an append in the open transaction. Returns the position of its last entry."""

@@ -34,9 +34,9 @@ class StoredJournal(Journal, Protocol):
         system's alone, all count as begun."""
 
     def confirm(self) -> None:
-        """Return once what could be read here before is as safe as what is committed; within a gathering group its
-        commit sees to it. A reader of a file sees nothing that is not on disk, or may be lost as the last commits may;
-        one of a server may see what no standby has. Raises CommitUnknownError."""
+        """Return once what was read here last is as safe as what is committed. A reader of a file sees nothing that is
+        not on disk, or may be lost as the last commits may; one of a server may see what no standby has. Raises
+        CommitUnknownError."""
 
     def group(self) -> GroupCommit:
         """Make a group for appends that share one transaction."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from antistrophe.errors import JournalError
+from antistrophe.errors import CommitUnknownError, JournalError
 
 _LOOK_S = 0.02
 CONFIRM = (
@@ -54,3 +54,14 @@ def what_became_of(proof: Proof, row: Callable[[str, Sequence[Any]], Any], withi
         if time.monotonic() > until:
             return None
         time.sleep(_LOOK_S)
+
+
+def confirm(where: str, commit: Callable[[], object], is_same: Callable[[], bool]) -> None:
+    """Make a commit that confirms what was read. ``is_same``: whether that was read on the connection which has
+    committed. Another one may be to another server. Raises CommitUnknownError."""
+    try:
+        commit()
+    except JournalError as error:
+        raise CommitUnknownError(f"{error}; what was found there may be on this server alone") from error
+    if not is_same():
+        raise CommitUnknownError(f"{where}: the connection on which this was read is lost: read it again")

@@ -22,7 +22,7 @@ from antistrophe.storage.connection import Kind, UnsharedTransaction, Written, i
 from antistrophe.storage.own_transactions import OwnTransaction
 from antistrophe.storage.portable_sql import for_postgres
 from antistrophe.storage.postgres_address import PostgresAddress
-from antistrophe.storage.postgres_commits import CONFIRM, Proof, what_became_of
+from antistrophe.storage.postgres_commits import CONFIRM, Proof, confirm, what_became_of
 from antistrophe.storage.postgres_failures import cause_of, refusal, said_by
 from antistrophe.storage.postgres_session import PostgresSession
 from antistrophe.storage.postgres_waiting import BoundedConnection
@@ -65,6 +65,7 @@ class PostgresDatabase:
         self._lost: psycopg.Error | None = None
         self._own: OwnTransaction | None = None
         self._proof: Proof | None = None
+        self._read_on = 0
 
     def __repr__(self) -> str:
         return f"<PostgresDatabase {self.where}>"
@@ -127,6 +128,7 @@ class PostgresDatabase:
         with self._lock:
             for again in (not self._open, False):
                 connection = self._usable()
+                self._read_on = self._session.made
                 try:
                     return ask(connection)
                 except psycopg.Error as error:
@@ -216,12 +218,9 @@ class PostgresDatabase:
         on it, has a commit of his own first. In an open transaction its end is that commit. Raises CommitUnknownError
         where nobody can say.
         """
-        try:
-            self.returning(CONFIRM)
-        except CommitUnknownError:
-            raise
-        except JournalError as error:
-            raise CommitUnknownError(f"{error}; what was found there may be on this server alone") from error
+        with self._lock:
+            read_on = self._read_on
+            confirm(self.where, lambda: self.returning(CONFIRM), lambda: read_on in {0, self._session.made})
 
     def prove(self, xid: int, sql: str, parameters: Sequence[Any]) -> None:
         """The open transaction, of that number, is committed if and only if this query finds a row afterwards. With

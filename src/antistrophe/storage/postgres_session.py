@@ -19,7 +19,7 @@ _PAUSE_S = 0.25
 
 
 class PostgresSession:
-    """One connection at a time, for one caller at a time.
+    """One connection at a time, for one caller at a time. ``made``: how many there have been.
 
     Where ``patience_s`` is given a server that could not be reached is not tried again within a quarter of a second:
     who asks meanwhile is refused at once, and has time for its other work. ``look`` is called with each new connection
@@ -34,6 +34,7 @@ class PostgresSession:
         self._connection: BoundedConnection | None = None
         self._closed = False
         self._refused: JournalError | None = None
+        self.made = 0
         self._look_at = 0.0
         self.look: Callable[[BoundedConnection], None] | None = None
         _sessions.add(self)
@@ -106,6 +107,7 @@ class PostgresSession:
             self._refused, self._look_at = error, time.monotonic() + _PAUSE_S
             raise
         self._refused = None
+        self.made += 1
         return connection
 
     def _look_with(self, connection: BoundedConnection) -> None:

@@ -30,7 +30,13 @@ LOST_ANSWERS: tuple[Mutant, ...] = (
     Mutant(
         "what stands in its place is taken for the append without a look",
         "G1 G2",
-        Check.AT_MOST_ONCE,
+        Check.BOUND,
         (Patch(_APPENDS + "_own_position", "return None\n        last = max", "pass\n        last = max"),),
+    ),
+    Mutant(
+        "what is read counts before a commit has confirmed it",
+        "G1 G2",
+        Check.POSITION,
+        (Patch(_EXECUTION + "_take", "self._journal.confirm()", "pass"),),
     ),
 )

@@ -7,12 +7,13 @@ import re
 
 import pytest
 
+from tests.simulation.faults import Fault
 from tests.simulation.mutants.catalogue import MUTANTS
 from tests.simulation.mutants.lost_answers import LOST_ANSWERS
 from tests.simulation.mutants.planting import Mutant, planted
 from tests.simulation.oracle import goes_on, judge
 from tests.simulation.properties import Check, Violation
-from tests.simulation.scenario import scenario_of
+from tests.simulation.scenario import MACHINERY, scenario_of
 from tests.simulation.world import run
 
 SEEDS = range(1_200)
@@ -21,6 +22,10 @@ SEEDS = range(1_200)
 SEEDS_ON_SERVER = range(400)
 """And one of a journal on a server in one of these."""
 
+OF_SERVERS = frozenset(
+    {Fault.COMMIT_UNKNOWN, Fault.FAIL_OVER, Fault.CRASH_AFTER_APPEND, Fault.ACTOR_FAILED, Fault.GRANT_LATE}
+)
+
 PREFIXES = 2
 
 pytestmark = pytest.mark.timeout(300)
@@ -28,7 +33,8 @@ pytestmark = pytest.mark.timeout(300)
 
 def findings(seed: int, *, on_server: bool = False) -> list[Violation]:
     """What the checks find in the world of that seed, and where it goes on from some prefixes of its journal."""
-    history = run(scenario_of(seed, on_server=on_server))
+    faults = OF_SERVERS if on_server else MACHINERY
+    history = run(scenario_of(seed, faults=faults, on_server=on_server))
     found = judge(history)
     lengths = random.Random(seed)
     for _ in range(PREFIXES if history.journal else 0):
