@@ -272,6 +272,7 @@ class SimulatedSupervisor:
         process = self._world.processes.get(lease.name)
         if lease.name in self._lent:
             if lease.name not in self._endings:
+                self._world.forget_grant(lease)
                 self._tell(ProcessGrant(self._id, lease, process, adopted=True))
         elif lease.name in self._deaths:
             self._tell_dead(self._deaths[lease.name])

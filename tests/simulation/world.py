@@ -24,6 +24,7 @@ from antistrophe.saga.entries import (
     CompensationGivenUp,
     CompensationRetried,
     Entry,
+    Lease,
     StepResolved,
     TurnedBack,
     TurnReason,
@@ -254,6 +255,12 @@ class World:
             number = next(self._numbers)
             self._mail[number] = Mail(message, meant_for)
             self.after(delay_s, lambda number=number: self._deliver(number))  # type: ignore[misc]
+
+    def forget_grant(self, lease: Lease) -> None:
+        """That lease is adopted. Its grant can be no later than the answer to that, and counts no more."""
+        for number, mail in list(self._mail.items()):
+            if isinstance(mail.message, ProcessGrant) and mail.message.lease == lease and not mail.message.adopted:
+                del self._mail[number]
 
     def hasten_a_message(self) -> None:
         """Have a message that is on its way arrive now, so that it shares a commit with the last one."""
