@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import RetryPolicy, SagaOrchestrator, SagaStatus, Settings
+from antistrophe.launcher.home_lock import HomeLock
 from tests.actors.staging import Stage, seen, wait_for_status
 from tests.killing import kill_all
 from tests.waiting import until
@@ -49,8 +50,16 @@ class Hosts:
         self.ahead: SagaOrchestrator
         self.behind: SagaOrchestrator
 
-    def kill_behind(self) -> None:
-        kill_all(self.folder / "behind")
+    def kill_behind(self) -> HomeLock:
+        """Kill its system. Its application would start another one, which goes on with its sagas: so the lock is kept
+        from that."""
+        home = self.folder / "behind"
+
+        def killed() -> HomeLock | None:
+            kill_all(home)
+            return HomeLock.take(home)
+
+        return until(killed, "the lock of the home that was killed")
 
 
 @pytest.fixture
@@ -102,7 +111,7 @@ def test_hosts_whose_clocks_are_wrong_and_jump_do_what_others_do(hosts: Hosts, t
     begun = until(lambda: stage.log.find("moved", "begin", "b"), "the first attempt")[0]
     until(lambda: "RetryScheduled" in _kinds(hosts.ahead), "the pause before the second one")
     killed_at = time.monotonic()
-    hosts.kill_behind()
+    lock = hosts.kill_behind()
     hosts.ahead_clock.set(-HOUR_S)  # and it jumps by two hours
     wait_for_status(hosts.ahead, "moved", SagaStatus.COMPLETED, SOON_S)
     again = stage.log.find("moved", "begin", "b")[1]
@@ -110,6 +119,7 @@ def test_hosts_whose_clocks_are_wrong_and_jump_do_what_others_do(hosts: Hosts, t
     assert 0.4 * LEASE_S <= again.at - killed_at < SOON_S, "a host that works was renewed within 0.6 of its lease"
     assert seen(hosts.ahead, "moved").host == "ahead"
     _times_are_those_of_the_server(hosts.ahead)
+    lock.release()
 
 
 def _kinds(orchestrator: SagaOrchestrator) -> list[str]:

@@ -52,7 +52,8 @@ def test_of_a_spoilt_attempt_file_only_whole_records_count(tmp_path: Path) -> No
         assert found in (AttemptRecord(), AttemptRecord(1.5), AttemptRecord(1.5, valid[data])), "never another one"
         if spoilt.startswith(data):
             assert found == AttemptRecord(1.5, valid[data])
-        assert read_attempt_file(tmp_path, "spoilt", AttemptId("saga", 1, Action.EXECUTE, 3)) == AttemptRecord()
+        other = read_attempt_file(tmp_path, "spoilt", AttemptId("saga", 1, Action.EXECUTE, 3))
+        assert other in (AttemptRecord(), AttemptRecord(other_at=1.5))
 
     check()
 
