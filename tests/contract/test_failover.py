@@ -180,7 +180,9 @@ def test_what_is_only_read_is_confirmed_by_a_commit_that_waits_for_the_standby(p
             pair.start(pair.standby)
         journal.confirm()
         assert journal.request_id("read") == "request of read"
-        end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        end_sessions = (
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        )
         pair.primary.sql(f"{end_sessions} AND pid <> pg_backend_pid()")
         with pytest.raises(CommitUnknownError, match="read it again"):
             journal.confirm()
