@@ -24,9 +24,8 @@ def start_in(session: Session, saga: SagaDefinition, connection: Any, *, join: b
     # These need psycopg, which is an extra.
     from antistrophe.hosts.stored_holders import holding
     from antistrophe.journal.postgres_acceptance import accepting
-    from antistrophe.storage.postgres_callers import ask, check_usable
+    from antistrophe.storage.postgres_callers import ask
 
-    check_usable(connection)
     _places(session).check(connection)
     spec = session.spec_of(saga)
     try:
@@ -44,9 +43,8 @@ async def start_in_async(session: Session, saga: SagaDefinition, connection: Any
     _refuse_files(session)
     from antistrophe.hosts.stored_holders import holding
     from antistrophe.journal.postgres_acceptance import accepting
-    from antistrophe.storage.postgres_callers import ask_async, check_usable_async
+    from antistrophe.storage.postgres_callers import ask_async
 
-    await check_usable_async(connection)
     await (await threads.call(_places, session)).check_async(connection)
     spec = session.spec_of(saga)
     try:

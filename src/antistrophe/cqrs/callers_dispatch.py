@@ -27,8 +27,6 @@ from antistrophe.storage.postgres_callers import (
     ask_async,
     block,
     block_async,
-    check_usable,
-    check_usable_async,
 )
 
 T = TypeVar("T")
@@ -46,10 +44,8 @@ class CallersTransaction:
         self._connection = connection
         self._wait = wait
         if wait is None:
-            check_usable(connection)
             places.check(connection)
         else:
-            wait(check_usable_async(connection))
             wait(places.check_async(connection))
 
     def ask(self, questions: Questions[T]) -> T:

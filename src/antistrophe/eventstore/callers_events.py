@@ -54,12 +54,15 @@ class CallersPlaces:
         self._seen: WeakSet[Any] = WeakSet()
 
     def check(self, connection: psycopg.Connection[Any]) -> None:
-        """Raise JournalError where it leads elsewhere, or to a schema that this release can't write to."""
+        """Raise RequestError where it is no connection of psycopg that can take a statement, and JournalError where it
+        leads elsewhere, or to a schema that this release can't write to."""
+        check_usable(connection)
         if connection not in self._seen:
             self._compare(connection, ask(connection, self._checking())[0])
 
     async def check_async(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """``check`` of a connection of asyncio."""
+        await check_usable_async(connection)
         if connection not in self._seen:
             place, _ = await ask_async(connection, self._checking())
             await asyncio.to_thread(self._compare, connection, place)
@@ -86,7 +89,6 @@ class CallersEvents(PostgresStreams):
     """
 
     def __init__(self, connection: Any, places: CallersPlaces) -> None:
-        check_usable(connection)
         places.check(connection)
         self._connection: psycopg.Connection[Any] = connection
 
@@ -140,7 +142,6 @@ async def append_async(
     connection: Any, places: CallersPlaces, stream: str, events: Sequence[NewEvent], expected_version: int | None
 ) -> int:
     """``CallersEvents.append_alone`` on a connection of asyncio."""
-    await check_usable_async(connection)
     await places.check_async(connection)
     questions = appending(stream, events, expected_version, copies=expected_version is not None)
     async with nullcontext() if is_one_statement(events) else block_async(connection):
@@ -151,7 +152,6 @@ async def read_stream_async(
     connection: Any, places: CallersPlaces, stream: str, after_version: int
 ) -> list[StoredEvent]:
     """``CallersEvents.read_stream`` on a connection of asyncio."""
-    await check_usable_async(connection)
     await places.check_async(connection)
     if not is_storable(stream):
         return []

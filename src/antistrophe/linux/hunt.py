@@ -59,7 +59,11 @@ def children_up_to(taker: int | None) -> list[int] | None:
 
     The kernel may leave one out if another one goes while the list is read. Then that one is missing in the next.
     """
-    near = _up_to(taker, _ancestors())
+    return _children_of(_up_to(taker, _ancestors()))
+
+
+def _children_of(near: list[int]) -> list[int] | None:
+    """All children of these processes, each the parent of the one before it; see `children_up_to`."""
     lists = [listed_children(ancestor) for ancestor in near]
     complete = bool(near) and all(below in pids for below, pids in zip(near, lists[1:], strict=False))
     steady = complete and [listed_children(ancestor) for ancestor in near] == lists
@@ -73,7 +77,6 @@ class _Hunt:
         self._belongs = belongs
         self._until = until
         self._rounds = 0
-        self._taker = taker
         self._ancestors = _ancestors()
         self._near = _up_to(taker, self._ancestors)
         self._seen = {os.getpid()}
@@ -95,7 +98,7 @@ class _Hunt:
                 self._stop(reversed(listed_children(ancestor)), orphans=True)
             if (not self.gone and len(self.stopped) == stopped) or self.is_late():
                 break
-        children = children_up_to(self._taker)
+        children = _children_of(self._near)
         if children is None or not self._seen.issuperset(children):
             self._stop(reversed(all_pids()), orphans=False)
         return not self.gone and len(self.stopped) == found
