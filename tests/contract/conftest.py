@@ -20,6 +20,7 @@ from tests.contract.journal_sagas import ActorsJournal
 if TYPE_CHECKING:
     from antistrophe.hosts.stored_hosts import StoredHosts
     from antistrophe.storage.postgres_database import PostgresDatabase
+    from tests.contract.callers_kit import Own
 
 STATES = ("whole states", "folded states")
 
@@ -94,3 +95,21 @@ def journal(request: pytest.FixtureRequest, place: Path | Database | str, events
         made = ActorsJournal(place) if folded else SqliteJournal(place)
     yield made
     made.close()
+
+
+@pytest.fixture
+def store(empty_postgres: str) -> Iterator[EventStore]:
+    """An event store in PostgreSQL, with empty tables."""
+    with EventStore(empty_postgres) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own(empty_postgres: str) -> Iterator[Own]:
+    """An application's connection to the database of ``store``, with a table of its own that ends with it."""
+    from tests.contract.callers_kit import connected
+
+    with connected(empty_postgres) as connection:
+        connection.execute("CREATE TEMPORARY TABLE orders(id text)")
+        connection.commit()
+        yield connection

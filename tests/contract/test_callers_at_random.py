@@ -8,19 +8,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 import pytest
 
 from antistrophe.cqrs import ConcurrencyError, EventStore, RecordedEvent, event
 from antistrophe.eventstore.postgres import PostgresEvents
+from tests.contract.callers_kit import Own
 from tests.noticing import noticed
 
 STREAMS = ("a", "b", "c")
 ROUNDS = 25
 DEADLINE_S = 40.0
-Own = psycopg.Connection[Any]
 
 
 @event("callers.drawn")

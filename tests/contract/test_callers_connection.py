@@ -4,7 +4,6 @@ them is changed."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -17,21 +16,6 @@ from antistrophe.storage import postgres_callers
 from antistrophe.storage.postgres import open_postgres
 from tests.contract.callers_kit import MANY, ONE, TWO, Own, connected, order, orders
 from tests.noticing import noticed
-
-
-@pytest.fixture
-def store(empty_postgres: str) -> Iterator[EventStore]:
-    with EventStore(empty_postgres) as opened:
-        yield opened
-
-
-@pytest.fixture
-def own(empty_postgres: str) -> Iterator[Own]:
-    """The application's connection, with a table of its own that ends with it."""
-    with connected(empty_postgres) as connection:
-        connection.execute("CREATE TEMPORARY TABLE orders(id text)")
-        connection.commit()
-        yield connection
 
 
 def test_nothing_of_the_connection_is_changed(store: EventStore, empty_postgres: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 
 import psycopg
@@ -22,22 +21,6 @@ from antistrophe.storage.postgres_feed import open_transactions
 from tests.contract.callers_kit import DEADLINE_S, MANY, ONE, THREE, TWO, Own, connected, order, orders
 from tests.noticing import functions_without, noticed
 from tests.waiting import until
-
-
-@pytest.fixture
-def store(empty_postgres: str) -> Iterator[EventStore]:
-    with EventStore(empty_postgres) as opened:
-        yield opened
-
-
-@pytest.fixture
-def own(empty_postgres: str) -> Iterator[Own]:
-    """The application's connection, with a table of its own that ends with it."""
-    with connected(empty_postgres) as connection:
-        connection.execute("CREATE TEMPORARY TABLE orders(id text)")
-        connection.commit()
-        yield connection
-
 
 # --- committed, or never there ------------------------------------------------------------------------------------
 
