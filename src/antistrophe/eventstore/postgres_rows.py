@@ -145,17 +145,18 @@ def _refusing_a_copy(stream: str, events: Sequence[NewEvent]) -> Questions[None]
 
 def is_one_statement(events: Sequence[NewEvent]) -> bool:
     """Whether one statement is enough to append them."""
-    return len(events) <= _AT_ONCE and len(list(_parts(events))) == 1
+    return len(next(_parts(events))) == len(events)
 
 
 def _parts(events: Sequence[NewEvent]) -> Iterator[Sequence[NewEvent]]:
     """The events in parts, each of which fits into one statement. Of no events there is one part without any."""
     begin = size = 0
     for n, event in enumerate(events):
-        size += len(event.data) + len(event.metadata or b"")
+        own = len(event.data) + len(event.metadata or b"")
+        size += own
         if n > begin and (n - begin == _AT_ONCE or size > _BYTES_AT_ONCE):
             yield events[begin:n]
-            begin, size = n, len(event.data)
+            begin, size = n, own
     yield events[begin:]
 
 
