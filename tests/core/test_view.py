@@ -18,6 +18,7 @@ from antistrophe.saga.entries import FailureKind
 from antistrophe.saga.inputs import CancelAsked, ProcessRefused, ResolveAsked, RetryAsked, Returned, TimePassed
 from antistrophe.saga.state import Saga, replay
 from antistrophe.saga.view import at, metadata_of, view_after, view_of
+from antistrophe.serialization.payload import pack_payload, unpack_payload
 from tests.core.saga_kit import Told, attempts, step
 
 DONE = Returned(b"\xa2ok")
@@ -237,3 +238,17 @@ def test_a_state_is_read_from_the_last_whole_one_on() -> None:
     for unreadable in ([changed], [changed, changed], []):
         with pytest.raises(JournalError, match="it: the state of the saga can't be read"):
             unpack_state(unreadable, "it")
+
+
+@pytest.mark.parametrize("indexes", [[-1], [-2], [2], [0, 0], [True, 1], ["0"], [None]], ids=str)
+def test_steps_that_no_append_can_have_changed_are_refused_however_they_are_read(indexes: list[object]) -> None:
+    told = Told(step("pay"), step("ship"))
+    whole, before = pack_state(view_of(told.saga)), told.saga
+    told.run()
+    row = unpack_payload(pack_state(view_after(before, told.saga, told.journal[before.seq :])))
+    values = row[4][0][1:]
+    damaged = pack_payload([*row[:4], [[index, *values] for index in indexes]])
+    with pytest.raises(JournalError, match="it: the state of the saga can't be read"):
+        unpack_change(damaged, metadata_of(before), "it")
+    with pytest.raises(JournalError, match="it: the state of the saga can't be read"):
+        unpack_state([damaged, whole], "it")

@@ -97,8 +97,7 @@ def unpack_state(states: Iterable[bytes | None], where: str) -> SagaMetadata:
             if isinstance(row, dict):
                 return _whole(row) if header is None else _whole(_with_changes(row, header, changed))
             header = header or row
-            for index, *values in is_a(list, row[4]):
-                changed.setdefault(is_a(int, index), values)
+            changed = _changed(row[4]) | changed
         raise LookupError("there is no whole state to begin with")
     except _UNREADABLE as error:
         raise unreadable_state(where, error) from error
@@ -115,8 +114,8 @@ def unpack_change(state: bytes | None, before: SagaMetadata | None, where: str) 
             return None
         status, steps_executed, updated_at, waiting, changed = row
         steps = list(before.steps)
-        for index, *values in changed:
-            steps[index] = _step_in(is_a(int, index), [steps[index].name, *values])
+        for index, values in _changed(changed).items():
+            steps[index] = _step_in(index, [steps[index].name, *values])
         return replace(
             before,
             status=SagaStatus(status),
@@ -127,6 +126,17 @@ def unpack_change(state: bytes | None, before: SagaMetadata | None, where: str) 
         )
     except _UNREADABLE as error:
         raise unreadable_state(where, error) from error
+
+
+def _changed(rows: Any) -> dict[int, list[Any]]:
+    """The values of each step that one append has changed, by its index. Raises ValueError for an index that can't be,
+    and for one that stands twice."""
+    changed: dict[int, list[Any]] = {}
+    for index, *values in is_a(list, rows):
+        if is_a(int, index) < 0 or index in changed:
+            raise ValueError(f"{index} is no step that has changed once")
+        changed[index] = values
+    return changed
 
 
 def _with_changes(row: dict[str, Any], header: list[Any], changed: dict[int, list[Any]]) -> dict[str, Any]:
