@@ -13,6 +13,7 @@ from antistrophe.actors.reported_commits import ReportedCommits
 from antistrophe.actors.retention import Retention, retained_by_hosts
 from antistrophe.actors.text_indexing import TextIndexing
 from antistrophe.errors import AntistropheError
+from antistrophe.exception_text import name_and_text
 from antistrophe.journal import Journal, JournalPlace, journal_in, open_store
 from antistrophe.journal.stored_entries import PART_BYTES
 from antistrophe.messages import (
@@ -237,5 +238,5 @@ def _no_answer(correlation: str, error: Exception) -> Rejected:
     if isinstance(error, AntistropheError):
         return Rejected(correlation, type(error).__name__, str(error))
     log.warning("a question has no answer: %r", error)
-    text = f"the registry can't answer that: {type(error).__name__}: {error}"
+    text = f"the registry can't answer that: {name_and_text(error)}"
     return Rejected(correlation, "RequestError", text.encode("utf-8", "replace").decode())

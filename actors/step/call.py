@@ -16,13 +16,13 @@ from resource import setrlimit
 from typing import Any
 
 from antistrophe.actors.step.call_loop import CallLoop
-from antistrophe.actors.step.exception_text import class_name_of
 from antistrophe.actors.step.raised import text_of
 from antistrophe.definition.context import NOT_APPLIED, UNKNOWN, StepResult, normalise_result
 from antistrophe.definition.events import EncodedEvent, encode_event
 from antistrophe.definition.outputs import pack_output
 from antistrophe.definition.spec import ResourceLimits
 from antistrophe.errors import AttemptCancelled, PayloadTooLargeError
+from antistrophe.exception_text import class_name_of
 from antistrophe.saga.entries import Action, Verdict
 from antistrophe.saga.inputs import Answer, Returned, Unencodable, Verified
 from antistrophe.serialization.payload import check_size

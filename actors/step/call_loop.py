@@ -12,6 +12,7 @@ from weakref import WeakSet
 from antistrophe.actors.base import log
 from antistrophe.definition.result import run_to_end
 from antistrophe.errors import InDoubtError
+from antistrophe.exception_text import name_and_text
 
 ENDED_WITH_ITS_CALL = (
     "antistrophe has ended this task together with the call that made it; make what is to live longer in a function "
@@ -87,7 +88,7 @@ class CallLoop:
         try:
             loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         except (Exception, KeyboardInterrupt) as error:
-            raise InDoubtError(f"the tasks that it has left can't be ended: {type(error).__name__}: {error}") from error
+            raise InDoubtError(f"the tasks that it has left can't be ended: {name_and_text(error)}") from error
 
 
 def tell_ended(tasks: Iterable[asyncio.Task[Any]]) -> None:

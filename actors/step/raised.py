@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from antistrophe.actors.step.exception_text import class_name_of, clean, own_text, traceback_of
+from antistrophe.actors.step.traceback_text import traceback_of
 from antistrophe.definition.spec import ResourceLimits
 from antistrophe.definition.validation import LONGEST_S
 from antistrophe.errors import FatalError, InDoubtError, RetryableError
+from antistrophe.exception_text import class_name_of, clean, own_text
 from antistrophe.saga.entries import FailureKind
 from antistrophe.saga.inputs import Exited, Raised
 

@@ -15,6 +15,7 @@ from antistrophe.definition.code_loading import CodeNotLoadableError
 from antistrophe.definition.step import StepSource
 from antistrophe.definition.worker_start import ResourceKey, Worker, WorkerStart, worker_starts
 from antistrophe.errors import AttemptCancelled
+from antistrophe.exception_text import name_and_text
 
 Close: TypeAlias = Callable[[], Any]
 Await: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -103,7 +104,7 @@ def _told(start: WorkerStart) -> Iterator[None]:
     except BaseException as error:
         what = f"{start.name} of {start.module}, which is called once in each step process (@on_worker_start)"
         log.warning("%s, fails", what, exc_info=error)
-        raise CodeNotLoadableError(f"{what}, fails: {type(error).__name__}: {error}") from error
+        raise CodeNotLoadableError(f"{what}, fails: {name_and_text(error)}") from error
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from antistrophe import InDoubtError, SagaDefinition, SagaStatus, SagaStep, StepContext, StepFailedError, StepResult
-from antistrophe.actors.step.exception_text import MAX_TRACEBACK_BYTES, traceback_of
 from antistrophe.actors.step.raised import answer_of_exception
+from antistrophe.actors.step.traceback_text import MAX_TRACEBACK_BYTES, traceback_of
 from antistrophe.testing import Outcome, run_inline
 
 

@@ -67,6 +67,22 @@ def test_one_that_fails_is_marked_and_stops_alone(
         registry.wait_for("fails", 150, 30)
 
 
+class SpeechlessError(Exception):
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+
+@every_kind
+def test_one_whose_exception_has_no_text_is_marked_too(
+    registry: ProjectionRegistry, store: EventStore, kind: Any
+) -> None:
+    registry.register("fails", failing(kind, 1, SpeechlessError(), mended=[]))
+    pay(store, 1)
+    registry.start_subscription()
+    until(lambda: failed(registry, "fails"), "the failure")
+    assert "SpeechlessError: (no text" in str(registry.get_metadata("fails").failed)
+
+
 @every_kind
 def test_who_waits_for_one_that_fails_is_told_at_once(
     registry: ProjectionRegistry, store: EventStore, kind: Any

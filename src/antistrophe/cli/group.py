@@ -15,6 +15,7 @@ from antistrophe.cli import screen
 from antistrophe.cli.exit_codes import DONE, INTERNAL, INTERRUPTED, SAGA_FAILED, WRONG_USE
 from antistrophe.cli.invocation import everywhere
 from antistrophe.errors import AntistropheError, SagaError
+from antistrophe.exception_text import name_and_text
 from antistrophe.narration import times
 
 TRACEBACK = "ANTISTROPHE_TRACEBACK"
@@ -115,9 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
-        return _say(
-            f"this is a bug in antistrophe: {type(error).__name__}: {error} ({TRACEBACK}=1 shows where)", INTERNAL
-        )
+        return _say(f"this is a bug in antistrophe: {name_and_text(error)} ({TRACEBACK}=1 shows where)", INTERNAL)
     return code if isinstance(code, int) else DONE
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from antistrophe.cli.target import InputError
 from antistrophe.definition.saga_definition import SagaDefinition
+from antistrophe.exception_text import name_and_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def _saga_of(line: bytes, make: Callable[[dict[str, Any]], Any]) -> SagaDefiniti
     try:
         saga = make(fields)
     except Exception as error:  # the user's own code
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        raise ValueError(name_and_text(error)) from error
     if not isinstance(saga, SagaDefinition):
         raise TypeError(f"no SagaDefinition was returned for the line, but {type(saga).__name__}")
     return saga

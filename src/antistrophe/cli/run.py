@@ -22,6 +22,7 @@ from antistrophe.cli.input_file import count_lines, read_lines
 from antistrophe.cli.invocation import Invocation, after_restore_option, everywhere, pass_invocation
 from antistrophe.cli.target import HOOK, Source, find_source
 from antistrophe.client.orchestrator import SagaOrchestrator
+from antistrophe.exception_text import name_and_text
 from antistrophe.records import SagaStatus
 from antistrophe.settings import Settings
 
@@ -191,7 +192,7 @@ class _Run:
         try:
             return _quietly(self._invocation, lambda: hook(dict(self._totals.statuses))), None
         except Exception as error:  # the user's own code
-            return None, f"{HOOK}: {type(error).__name__}: {error}"
+            return None, f"{HOOK}: {name_and_text(error)}"
 
     def _print_summary_line(self, seconds: float, said: Any, failure: str | None) -> None:
         totals = self._totals

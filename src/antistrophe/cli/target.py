@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from antistrophe.errors import RequestError
+from antistrophe.exception_text import name_and_text
 
 HOOK = "after_run"
 """The name of the module's function that is called at the end with the status of each saga."""
@@ -83,4 +84,4 @@ def _import(name: str, folders: list[str]) -> ModuleType:
             isinstance(error, ModuleNotFoundError) and error.name is not None and f"{name}.".startswith(error.name)
         )
         hint = f"; it was looked for in {folders[0]} and on sys.path" if missing else ""
-        raise InputError(f"module {name} can't be imported: {type(error).__name__}: {error}{hint}") from error
+        raise InputError(f"module {name} can't be imported: {name_and_text(error)}{hint}") from error

@@ -19,6 +19,7 @@ from antistrophe.cli.input_file import read_lines
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.target import InputError, find_object
 from antistrophe.definition.saga_definition import SagaDefinition
+from antistrophe.exception_text import name_and_text
 from antistrophe.testing.verification.points import Point
 from antistrophe.testing.verification.report import Report
 from antistrophe.testing.verification.run import Bounds
@@ -140,7 +141,7 @@ def _callable(target: str | None) -> Callable[..., Any] | None:
         try:
             return found(*arguments)
         except Exception as error:  # the user's own code
-            raise InputError(f"{target} raised {type(error).__name__}: {error}") from error
+            raise InputError(f"{target} raised {name_and_text(error)}") from error
 
     return call
 

@@ -16,6 +16,7 @@ from antistrophe.errors import AntistropheError, CqrsError, JournalError
 from antistrophe.eventstore.recorded import RecordedEvent
 from antistrophe.eventstore.store import EventStore
 from antistrophe.eventstore.subscription import Subscription
+from antistrophe.exception_text import name_and_text
 from antistrophe.fast_dataclass import dataclass
 
 _PAGE = 512
@@ -196,7 +197,7 @@ class Follower:
                 self._fail(str(fault))
             except BaseException as error:
                 if not self._store.closed:
-                    self._fail(f"{type(error).__name__}: {error}")
+                    self._fail(name_and_text(error))
 
     def _advance(self, until: float) -> None:
         """Apply the next events. If there are none, wait for one until then."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from antistrophe.cqrs.projection import Projection, SavedProjection
 from antistrophe.cqrs.projection_rows import ProjectionRows
 from antistrophe.eventstore.recorded import RecordedEvent
+from antistrophe.exception_text import name_and_text
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 
 _AT_ONCE = 64
@@ -28,7 +29,7 @@ class ProjectionFault(Exception):  # noqa: N818 - never reaches an application: 
 
     def __init__(self, error: BaseException, event: RecordedEvent | None = None) -> None:
         where = "" if event is None else f" at position {event.position} ({event.type} of stream {event.stream!r})"
-        super().__init__(f"{type(error).__name__}: {error}{where}")
+        super().__init__(f"{name_and_text(error)}{where}")
         self.error = error
 
 

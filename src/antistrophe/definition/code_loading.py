@@ -16,6 +16,7 @@ from antistrophe.definition.script_loading import SCRIPT_MODULE, become_no_scrip
 from antistrophe.definition.spec import Origin
 from antistrophe.definition.step import FunctionStep, SagaStep, StepFunction, StepSource
 from antistrophe.errors import AntistropheError, AttemptCancelled, InvalidStepError, SystemStateError
+from antistrophe.exception_text import name_and_text
 from antistrophe.serialization.program import MAIN, namespace_of, program_namespace
 from antistrophe.serialization.type_hints import short
 
@@ -297,4 +298,4 @@ def _where(module: ModuleType) -> str:
 def _text(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it ends the process (SystemExit: {error.code})"
-    return f"{type(error).__name__}: {error}"
+    return name_and_text(error)

@@ -13,6 +13,7 @@ import msgpack
 from antistrophe.definition.code_loading import CodeNotLoadableError, import_module, inside_step_process
 from antistrophe.definition.spec import Origin
 from antistrophe.errors import NotSerializableError, UnreadableDataError
+from antistrophe.exception_text import name_and_text
 from antistrophe.serialization import msgpack_values
 from antistrophe.serialization.masks import masked_paths
 from antistrophe.serialization.msgpack_values import MODEL, read_model
@@ -53,7 +54,7 @@ def unpack_output(data: bytes, what: str, origin: Origin | None = None) -> Any:
     except Exception as error:
         if found:
             raise found[0] from error
-        raise UnreadableDataError(f"{what} can't be read as msgpack: {type(error).__name__}: {error}") from error
+        raise UnreadableDataError(f"{what} can't be read as msgpack: {name_and_text(error)}") from error
 
 
 def _packed_model(value: Any) -> msgpack.ExtType | None:

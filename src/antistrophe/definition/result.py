@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from antistrophe.definition.events import event_key
 from antistrophe.errors import InDoubtError, InvalidResultError
+from antistrophe.exception_text import name_and_text
 from antistrophe.serialization.type_hints import short
 
 if TYPE_CHECKING:  # asyncio takes a tenth of the import of the whole library, and only calls need it
@@ -109,7 +110,7 @@ def _check_count(read: list[object], events: object) -> None:
 
 
 def _unread(error: BaseException) -> InDoubtError:
-    return InDoubtError(f"it has returned, but its events can't be read: {type(error).__name__}: {error}")
+    return InDoubtError(f"it has returned, but its events can't be read: {name_and_text(error)}")
 
 
 def run_to_end(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> Any:

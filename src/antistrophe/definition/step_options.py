@@ -24,6 +24,7 @@ from antistrophe.definition.spec import ResourceLimits, RetryPolicy, StepSpec
 from antistrophe.definition.step import FunctionStep, SagaStep, StepSource
 from antistrophe.definition.validation import count_problem, labels_problem, name_problem, rate_problem, seconds_problem
 from antistrophe.errors import InvalidStepError
+from antistrophe.exception_text import name_and_text
 from antistrophe.serialization.masks import masked_paths
 from antistrophe.serialization.payload import pack_fields
 from antistrophe.serialization.type_hints import field_types, is_structured, short
@@ -184,7 +185,7 @@ class _Options:
         try:
             return getattr(self._step, option, default)
         except Exception as error:
-            raise InvalidStepError(f"{self._label}: its {option} raises {type(error).__name__}: {error}") from error
+            raise InvalidStepError(f"{self._label}: its {option} raises {name_and_text(error)}") from error
 
     def _check(self, option: str, problem: str | None) -> None:
         if problem is None:

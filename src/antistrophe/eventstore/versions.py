@@ -16,6 +16,7 @@ from antistrophe.definition.events import NEWEST_POSSIBLE_VERSION, is_version, n
 from antistrophe.errors import InvalidUpcasterError
 from antistrophe.eventstore.auto_upcaster import AutoUpcaster
 from antistrophe.eventstore.recorded import unknown_version
+from antistrophe.exception_text import name_and_text
 from antistrophe.fast_dataclass import dataclass
 from antistrophe.serialization.type_hints import short
 
@@ -209,7 +210,7 @@ def _applied(link: _Link, data: EventData) -> EventData:
         # or the upcaster before, which may return a constant.
         result = link.upcast({name: _copied(value) for name, value in data.items()})
     except Exception as error:
-        raise InvalidUpcasterError(f"{what} raised {type(error).__name__}: {error}") from error
+        raise InvalidUpcasterError(f"{what} raised {name_and_text(error)}") from error
     if not isinstance(result, dict) or not all(isinstance(name, str) for name in result):
         raise InvalidUpcasterError(
             f"{what} returned {type(result).__name__}, not a dict of the event's data with the fields' names as keys"

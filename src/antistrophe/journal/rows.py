@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from antistrophe.errors import JournalError, UnreadableDataError, UnreadableEntryError
+from antistrophe.exception_text import name_and_text, own_text
 from antistrophe.journal.journal import Row
 from antistrophe.journal.short_entries import is_short, unpack_short
 from antistrophe.journal.typed_values import is_a, may_be
@@ -43,7 +44,7 @@ def unpack_entry(data: bytes, where: str) -> Entry:
     try:
         return unpack_short(data) if is_short(data) else cast("Entry", unpack_record(data, ENTRY_TYPES))
     except _UNREADABLE as error:
-        raise UnreadableEntryError(f"{where} can't be read ({error}): {ADVICE}") from error
+        raise UnreadableEntryError(f"{where} can't be read ({own_text(error)}): {ADVICE}") from error
 
 
 def pack_state(row: Row) -> bytes:
@@ -166,7 +167,7 @@ def _whole(row: dict[str, Any]) -> SagaMetadata:
 
 def unreadable_state(where: str, error: Exception) -> JournalError:
     """Make the error for a view that can't be read, or folded."""
-    return JournalError(f"{where}: the state of the saga can't be read ({error!r}): {ADVICE}")
+    return JournalError(f"{where}: the state of the saga can't be read ({name_and_text(error)}): {ADVICE}")
 
 
 def unreadable_metadata(saga_id: str, name: str, status: str, at_us: int, error: JournalError) -> SagaMetadata:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from antistrophe.exception_text import name_and_text
 from antistrophe.logs.attempt_output import CONTEXT_LOG, LOGGING, AttemptOutput
 
 OF_SYSTEM = "antistrophe"
@@ -38,7 +39,7 @@ class AttemptHandler(logging.Handler):
         try:
             text = self.format(record)
         except Exception as error:  # the arguments do not fit the message
-            text = f"{record.msg!a:.1000} % {record.args!a:.1000}: {type(error).__name__}: {error}"
+            text = f"{record.msg!a:.1000} % {record.args!a:.1000}: {name_and_text(error)}"
             record.msg, record.args = text, None
         record.exc_text = None  # else the next handler would take the lines of the traceback as they are here
         return output.log(record.levelname, source, record.name, text)

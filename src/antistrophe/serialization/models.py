@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from antistrophe.exception_text import name_and_text
 from antistrophe.serialization.type_hints import (
     In,
     Mismatch,
@@ -139,6 +140,6 @@ def _reasons(error: Exception) -> str:
     """What pydantic says, in one line."""
     reasons = getattr(error, "errors", None)
     if not callable(reasons):
-        return f"{type(error).__name__}: {error}"
+        return name_and_text(error)
     found = reasons(include_url=False, include_context=False, include_input=False)
     return "; ".join(": ".join([*filter(None, [".".join(map(str, each["loc"]))]), each["msg"]]) for each in found)

@@ -24,6 +24,7 @@ import msgpack
 import msgspec
 
 from antistrophe.errors import NotSerializableError, PayloadTooLargeError, UnreadableDataError
+from antistrophe.exception_text import name_and_text
 from antistrophe.serialization import msgpack_values
 from antistrophe.serialization.converter import hooks, make_converter
 from antistrophe.serialization.masks import hidden_fields, masked_paths
@@ -178,11 +179,7 @@ def _text(error: BaseException) -> str:
         return str(error)
     if isinstance(error, KeyError) and error.args:
         return f"{short(error.args[0]).rpartition(' ')[0]} is missing"
-    try:
-        text = str(error)
-    except ValueError:  # the text would show a number with more digits than Python writes
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return name_and_text(error)
 
 
 def _same_fields(one: Any, other: Any, cls: type) -> bool:

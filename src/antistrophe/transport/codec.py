@@ -22,6 +22,7 @@ from thespian.system.addressManager import ActorLocalAddress, CannotPickleAddres
 from antistrophe import messages
 from antistrophe.definition.spec import Origin, ResourceLimits, RetryPolicy
 from antistrophe.errors import NotSerializableError
+from antistrophe.exception_text import name_and_text
 from antistrophe.saga.entries import Lease
 from antistrophe.serialization import msgpack_values
 from antistrophe.transport.address import UnixAddress, address_of
@@ -91,7 +92,7 @@ def unpack_message(frame: bytes) -> Any:
     except MalformedError:
         raise
     except Exception as error:
-        raise MalformedError(f"{type(error).__name__}: {error}") from error
+        raise MalformedError(name_and_text(error)) from error
 
 
 def _decode(frame: bytes) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from antistrophe.errors import InvalidDefinitionError
+from antistrophe.exception_text import name_and_text
 
 World: TypeAlias = Callable[..., Any]
 """The user's function that returns a snapshot. It takes nothing, or the saga's id if it shows the part of one saga."""
@@ -54,7 +55,7 @@ class Snapshots:
             changes = differences(first, second)
         except Exception as error:  # the user's own __eq__
             raise InvalidDefinitionError(
-                f"two snapshots of world() can't be compared ({type(error).__name__}: {error}): return plain values"
+                f"two snapshots of world() can't be compared ({name_and_text(error)}): return plain values"
             ) from error
         for line in changes[:1]:
             raise InvalidDefinitionError(

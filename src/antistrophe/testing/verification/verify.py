@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.definition.spec import StepSpec
 from antistrophe.errors import InvalidDefinitionError, RequestError
+from antistrophe.exception_text import name_and_text
 from antistrophe.launcher.probe import probe
 from antistrophe.serialization.type_hints import short
 from antistrophe.serialization.whole_numbers import check_whole_number
@@ -208,7 +209,7 @@ def _saga_maker(saga: SagaDefinition | Callable[[str], SagaDefinition]) -> MakeS
         try:
             made = saga if isinstance(saga, SagaDefinition) else saga(saga_id)
         except Exception as error:  # the user's own code
-            raise InvalidDefinitionError(f"the saga's function raised {type(error).__name__}: {error}") from error
+            raise InvalidDefinitionError(f"the saga's function raised {name_and_text(error)}") from error
         if not isinstance(made, SagaDefinition):
             raise InvalidDefinitionError(f"the saga's function returned {type(made).__name__}, no SagaDefinition")
         return made

@@ -1,9 +1,11 @@
-"""An exception in words, whatever its class does: its name, its own text, and its traceback."""
+"""The traceback of an exception in words, whatever its class does."""
 
 from __future__ import annotations
 
 import linecache
 from types import TracebackType
+
+from antistrophe.exception_text import class_name_of, clean, own_text
 
 MAX_TRACEBACK_BYTES = 8_192
 """The bytes that are kept of a traceback."""
@@ -28,26 +30,6 @@ _CUT = "\n  ... (cut)\n"
 
 _CAUSED = "The above exception was the direct cause of the following exception:"
 _MEANWHILE = "During handling of the above exception, another exception occurred:"
-
-
-def class_name_of(error: BaseException) -> str:
-    """The name of the exception's class."""
-    return clean(type(error).__name__)
-
-
-def own_text(error: BaseException) -> str:
-    """The exception's text, without those of its members and causes."""
-    try:
-        return str.__str__(str(error))  # what str() gives may be of a class of its own, too
-    except KeyboardInterrupt:
-        raise
-    except BaseException as broken:
-        return f"(no text: str() of the exception raised {type(broken).__name__})"
-
-
-def clean(text: str) -> str:
-    """The text without lone surrogates, which UTF-8 can't hold."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def traceback_of(error: BaseException) -> str | None:
