@@ -27,7 +27,7 @@ from tests.killing import kill_all
 from tests.waiting import until
 
 HOSTILE = '<img src=x onerror=alert(1)>/../"%2e 50%25'
-PAGES = ("/", "/sagas", "/steps", "/processes", "/bulk?order=cancel", "/sagas/killed", "/sagas/parked")
+PAGES = ("/", "/sagas", "/steps", "/limits", "/processes", "/bulk?order=cancel", "/sagas/killed", "/sagas/parked")
 
 expect.set_options(timeout=30_000)
 

@@ -34,7 +34,7 @@ from tests.contract import journal_sagas as sagas
 from tests.contract.dashboard_home import HOSTILE, fill, hostile_entries, journal_of, viewer
 
 LONG = "?text=" + "x" * 3_000
-PAGES = ("/", "/sagas", "/steps", "/processes", "/bulk?order=cancel", "/login")
+PAGES = ("/", "/sagas", "/steps", "/limits", "/processes", "/bulk?order=cancel", "/login")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 from antistrophe import dashboard
 from antistrophe.cli.storage_words import open_in_words
 from antistrophe.client.stored_home import stored_place
+from antistrophe.dashboard.limits import limits_now
 from antistrophe.dashboard.overview import attention, storage
 from antistrophe.dashboard.saga_filter import SagaFilter, find
 from antistrophe.dashboard.stored import StoredHome
@@ -151,7 +152,7 @@ def test_the_dashboard_shows_it_and_sees_each_change(tmp_path: Path, empty_postg
             assert [saga.id for saga in find(look.journal, SagaFilter(), None).sagas] == ["one"]
             growth = growth_in(look.database, look.place, sagas=1)
             assert growth.bytes_a_saga == growth_in(look.database, look.place).bytes_a_saga, "it counts one, too"
-            assert attention(look, stored.counts(look), None, [], growth) == []
+            assert attention(look, stored.counts(look), stored.standing(), [], limits_now(stored, look), growth) == []
             assert dict(storage(growth))["journal"]
         run(journal, "two", *FORWARD)
         assert stored.signature() != before

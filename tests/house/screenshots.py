@@ -34,6 +34,7 @@ STATES = {
     "completed": "/sagas/order-1003",
     "killed": "/sagas/order-1007",
     "parked": "/sagas/order-1010",
+    "limits": "/limits",
     "processes": "/processes",
 }
 LOOKS = {"light": (1280, "light"), "dark": (1280, "dark"), "narrow": (380, "light"), "narrow-dark": (380, "dark")}
@@ -54,13 +55,17 @@ def shop(folder: Path, left: ExitStack) -> Iterator[str]:
     shutil.copy(Path(__file__).with_name("steps_of_pictures.py"), folder / "shop.py")
     left.enter_context(contextlib.chdir(folder))
     sys.path.insert(0, str(folder))
-    order = import_module("shop").order
+    steps = import_module("shop")
+    order = steps.order
     orchestrator = left.enter_context(SagaOrchestrator(folder / "home"))
     handles = [orchestrator.start(order(f"order-{1000 + each}", ITEMS.get(each, "lyre"))) for each in range(1, 14)]
     for number, handle in enumerate(handles, start=1):
         with contextlib.suppress(SagaError):
             if ITEMS.get(number) != "organ":
                 handle.result(60)
+    for number in range(1, 4):
+        orchestrator.start(steps.stock(f"stock-{number}"))
+        orchestrator.start(steps.report(f"report-{number}"))
     command = [sys.executable, "-m", "antistrophe", "--json", "dashboard", "--port", "0"]
     environment = {**os.environ, "ANTISTROPHE_HOME": str(folder / "home")}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as program:
@@ -68,7 +73,7 @@ def shop(folder: Path, left: ExitStack) -> Iterator[str]:
         yield json.loads(program.stdout.readline())["url"].rstrip("/")
         program.terminate()
     Path("go").touch()
-    orchestrator.wait_idle(60)
+    orchestrator.wait_idle(120)
 
 
 def picture(browser: Browser, url: str, look: str, file: Path, *, whole: bool) -> None:

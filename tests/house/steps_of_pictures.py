@@ -1,4 +1,5 @@
-"""The shop of the dashboard's pictures: orders that go well, hang, are tried again, or can't be undone."""
+"""The shop of the dashboard's pictures: orders that go well, hang, are tried again, or can't be undone,
+and sagas that wait for a limit."""
 
 from __future__ import annotations
 
@@ -67,6 +68,43 @@ class Ship(SagaStep):
 
     def compensate(self) -> None:
         time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Load(SagaStep):
+    """Waits until there is a file `go`."""
+
+    timeout_s = 600.0
+
+    def execute(self) -> None:
+        while not Path("go").exists():
+            time.sleep(0.01)
+
+    def compensate(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Ask(SagaStep):
+    """Somebody else is asked, who takes few questions."""
+
+    max_per_second = 0.05
+
+    def execute(self) -> None:
+        pass
+
+    def compensate(self) -> None:
+        pass
+
+
+def stock(saga_id: str) -> SagaDefinition:
+    """The stock is loaded by one saga at a time."""
+    return SagaDefinition(saga_id, name="stock", max_concurrent=1).add_step(Load())
+
+
+def report(saga_id: str) -> SagaDefinition:
+    """A report, which needs an answer."""
+    return SagaDefinition(saga_id, name="report").add_step(Ask())
 
 
 def order(saga_id: str, item: str) -> SagaDefinition:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from antistrophe.cli.finding import Finding, note, well, wrong
-from antistrophe.cli.hosts import ACKNOWLEDGE, PUT_BACK
 from antistrophe.cli.limit_lines import limit_line
 from antistrophe.client.host_list import HostList, list_hosts
+from antistrophe.client.host_words import ACKNOWLEDGE, LEASE_IS_OVER, PUT_BACK, SHORTEN_THE_WAIT, waited_long
 from antistrophe.hosts.description import HostRecord
 from antistrophe.hosts.differences import differences
 from antistrophe.hosts.limits import LimitRecord
@@ -18,9 +18,6 @@ from antistrophe.narration import times
 
 CLOCKS_APART_S = 5.0
 """So far a machine's clock may be from the database's before it is told."""
-
-WAITED_LONG = timedelta(minutes=5)
-"""A host that has waited for so long for a limit over all hosts is told."""
 
 _LISTED = 20
 
@@ -52,15 +49,13 @@ def _host(host: HostRecord, found: HostList) -> Finding:
         f" lease of {host.lease_s:g} s, release {host.release}, seen {times.age(found.at - host.seen_at)} ago"
     )
     if host.lease_until < found.at:
-        return note("host", says, "another host ends this lease and takes its sagas: start one where none is up")
+        return note("host", says, LEASE_IS_OVER)
     return well("host", says)
 
 
 def _limit(limit: LimitRecord, at: datetime) -> Finding:
     says = limit_line(limit, at)
-    if limit.oldest is None or at - limit.oldest < WAITED_LONG:
-        return well("limit", says)
-    return note("limit", says, "look at what is at work under it (`antistrophe list`), or let more be at work at once")
+    return note("limit", says, SHORTEN_THE_WAIT) if waited_long(limit.oldest, at) else well("limit", says)
 
 
 def _clock(database: float, before: float, after: float) -> Finding:

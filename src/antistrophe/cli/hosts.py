@@ -15,12 +15,10 @@ from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.limit_lines import limit_lines
 from antistrophe.cli.saga_rows import is_wide
 from antistrophe.client.host_list import drain_host, list_hosts
+from antistrophe.client.host_words import ACKNOWLEDGE, PUT_BACK
 from antistrophe.hosts.description import HostRecord
 from antistrophe.hosts.differences import differences
 from antistrophe.narration import times
-
-PUT_BACK = "the database is of an earlier state than it was, and that is not acknowledged"
-ACKNOWLEDGE = "stop one host, and start it with --after-restore: what sagas did since is then in doubt"
 
 _STYLES = {"live": "green", "draining": "yellow", "lease is over": "bold red"}
 

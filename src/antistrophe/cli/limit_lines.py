@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from rich.text import Text
 
 from antistrophe.cli import screen
+from antistrophe.client.host_words import limited, soon, wanted
 from antistrophe.hosts.limits import LimitRecord, LimitShare
 from antistrophe.narration import times
 
@@ -19,8 +20,6 @@ def limit_lines(limits: Sequence[LimitRecord], at: datetime) -> list[Text]:
 
 def limit_line(limit: LimitRecord, at: datetime) -> str:
     """What it limits, who uses it and who waits for it, at that moment of the database's clock."""
-    kind, _, name = limit.key.partition(":")
-    what = f"sagas called {name!r}" if kind == "name" else f"attempts of {name}"
     holders = ", ".join(f"{share.name}: {share.held}" for share in limit.shares if share.held)
     said = []
     if limit.most is not None:
@@ -28,10 +27,10 @@ def limit_line(limit: LimitRecord, at: datetime) -> str:
     if limit.per_second is not None:
         said.append(f"at most {limit.per_second:g} start in a second")
     said += [_waits(share, at - share.since) for share in limit.shares if share.since is not None]
-    return f"{what}: {'; '.join(said)}"
+    if limit.next_start is not None and limit.oldest is not None:
+        said.append(f"the next start comes {soon(limit.next_start, at)}")
+    return f"{limited(limit.key)}: {'; '.join(said)}"
 
 
 def _waits(share: LimitShare, passed: timedelta) -> str:
-    wants = [f"{share.wanted} more"] if share.wanted else []
-    wants += [f"{share.starts} start{'s' if share.starts > 1 else ''}"] if share.starts else []
-    return f"{share.name} has waited {times.age(passed)} for {' and '.join(wants)}"
+    return f"{share.name} has waited {times.age(passed)} for {wanted(share)}"

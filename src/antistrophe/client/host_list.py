@@ -5,9 +5,9 @@ They are read from the database: no system has to run here. What needs psycopg i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from antistrophe.journal import JournalPlace, open_store
 from antistrophe.linux.late_imports import late_import
 from antistrophe.saga.entries import Entry
 from antistrophe.saga.state import replay
+from antistrophe.storage.connection import SqlDatabase
 
 if TYPE_CHECKING:
     from antistrophe.client.session import Session
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LimitsNow:
-    """Limits over all hosts, at a moment of the database's clock."""
+    """Limits over all hosts, at a moment of the database's clock. ``number``: so many there are in all."""
 
     at: datetime
     limits: tuple[LimitRecord, ...]
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,30 @@ def live_hosts(session: Session) -> tuple[HostRecord, ...]:
 def list_hosts(place: JournalPlace) -> HostList:
     """The hosts of that journal. Raises RequestError where it is in a file, and JournalError."""
     with _database(place, read_only=True) as database:
-        stored, limits = _stored_hosts(database), _stored_permits(database).limits()
-        hosts = sorted(stored.records(), key=lambda host: host.ended is not None)
-        with late_import():
-            from antistrophe.hosts.stored_restores import StoredRestores
-        return HostList(stored.moment(), tuple(hosts), tuple(limits), StoredRestores(database).begun_by())
+        found = hosts_in(database)
+        return replace(found, limits=_by_key(_stored_permits(database).limits()))
+
+
+def hosts_in(database: SqlDatabase) -> HostList:
+    """The hosts in a database of PostgreSQL that is open, without the limits. Raises JournalError."""
+    opened = _opened(database)
+    stored = _stored_hosts(opened)
+    hosts = sorted(stored.records(), key=lambda host: host.ended is not None)
+    with late_import():
+        from antistrophe.hosts.stored_restores import StoredRestores
+    return HostList(stored.moment(), tuple(hosts), (), StoredRestores(opened).begun_by())
+
+
+def limits_in(
+    database: SqlDatabase, keys: Sequence[str] | None, *, text: str = "", waiting: bool = False, most: int
+) -> LimitsNow:
+    """Of the limits in a database of PostgreSQL that is open those that somebody has waited for longest, ``most`` of
+    them. For what is chosen see ``StoredPermits.limits``. Raises JournalError."""
+    opened = _opened(database)
+    stored = _stored_permits(opened)
+    limits = tuple(stored.limits(keys, text=text, waiting=waiting, most=most))
+    number = len(limits) if len(limits) < most else stored.count(keys, text=text, waiting=waiting)
+    return LimitsNow(_stored_hosts(opened).moment(), limits, number)
 
 
 def limits_that_hold_up(place: JournalPlace, entries: Sequence[Entry]) -> LimitsNow:
@@ -74,8 +95,12 @@ def limits_that_hold_up(place: JournalPlace, entries: Sequence[Entry]) -> Limits
     if not keys:
         return LimitsNow(datetime.now(UTC), ())
     with _database(place, read_only=True) as database:
-        limits = tuple(_stored_permits(database).limits(keys))
-        return LimitsNow(_stored_hosts(database).moment(), limits)
+        found = limits_in(database, keys, most=len(keys))
+        return replace(found, limits=_by_key(found.limits))
+
+
+def _by_key(limits: Iterable[LimitRecord]) -> tuple[LimitRecord, ...]:
+    return tuple(sorted(limits, key=lambda limit: limit.key))
 
 
 def drain_host(place: JournalPlace, host: str, *, draining: bool) -> tuple[HostRecord, ...]:
@@ -116,10 +141,14 @@ def _database(place: JournalPlace, *, read_only: bool) -> Iterator[PostgresDatab
             " the database (journal= or --journal postgresql://HOST/DATABASE)"
         )
     with closing(open_store(place, read_only=read_only)) as database:
-        with late_import():
-            from antistrophe.storage.postgres_database import PostgresDatabase
-        assert isinstance(database, PostgresDatabase), "a URL names a database of PostgreSQL"
-        yield database
+        yield _opened(database)
+
+
+def _opened(database: SqlDatabase) -> PostgresDatabase:
+    with late_import():
+        from antistrophe.storage.postgres_database import PostgresDatabase
+    assert isinstance(database, PostgresDatabase), "a URL names a database of PostgreSQL"
+    return database
 
 
 def _stored_hosts(database: PostgresDatabase) -> StoredHosts:

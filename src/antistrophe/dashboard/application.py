@@ -72,6 +72,8 @@ def application(
         Route("/sagas/{id:any}/{order}", _bound(site, _order), methods=post),
         Route("/sagas/{id:any}", _bound(site, partial(_view, "saga")), methods=get),
         Route("/steps", _bound(site, partial(_view, "steps")), methods=get),
+        Route("/limits", _bound(site, partial(_view, "limits")), methods=get),
+        Route("/hosts", _bound(site, partial(_view, "hosts")), methods=get),
         Route("/processes", _bound(site, partial(_view, "processes")), methods=get),
         Route("/logs", _bound(site, _logs), methods=get),
         Route("/bulk", _bound(site, _preview), methods=get),

@@ -16,6 +16,9 @@ LOOK_S = 1.0
 AGES_S = 10.0
 """A page is made anew after so many seconds even where nothing has changed: ages grow."""
 
+RESTLESS_S = 2.0
+"""The same of a page that shows more than the signature tells of."""
+
 KEEP_ALIVE_S = 15.0
 MOST_VIEWERS = 1_000
 MOST_PAGES = 100
@@ -31,18 +34,28 @@ class TooManyViewersError(Exception):
 
 @dataclass(slots=True)
 class _Page:
-    """What some people look at. ``text`` is the last event; ``viewers`` are woken for each other one."""
+    """What some people look at. ``text`` is the last event, made at the moment ``made_at``; ``viewers`` are woken for
+    each other one. ``ages_s``: it is made anew after so many seconds."""
 
+    ages_s: float
     text: str = ""
+    made_at: float = 0.0
     viewers: set[asyncio.Event] = field(default_factory=set)
 
 
 class Hub:
-    """Everybody who looks at a live page of one application. It looks at the home only while somebody is there."""
+    """Everybody who looks at a live page of one application. It looks at the home only while somebody is there.
+    ``is_restless``: whether a page may change where the signature does not."""
 
-    def __init__(self, signature: Callable[[], object], render: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        signature: Callable[[], object],
+        render: Callable[[str], str],
+        is_restless: Callable[[str], bool] = lambda _key: False,
+    ) -> None:
         self._signature = signature
         self._render = render
+        self._is_restless = is_restless
         self._pages: dict[str, _Page] = {}
         self._task: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
@@ -57,7 +70,7 @@ class Hub:
         if self.viewers >= MOST_VIEWERS or (key not in self._pages and len(self._pages) >= MOST_PAGES):
             raise TooManyViewersError
         woken = asyncio.Event()
-        page = self._pages.setdefault(key, _Page())
+        page = self._pages.setdefault(key, _Page(RESTLESS_S if self._is_restless(key) else AGES_S))
         page.viewers.add(woken)
         if not page.text:
             self._wanted.set()
@@ -82,16 +95,13 @@ class Hub:
 
     async def _run(self) -> None:
         seen: object = None
-        made_at = 0.0
         while self._pages:
             began = time.monotonic()
             now = await run_in_threadpool(self._signature)
-            all_anew = now != seen or began - made_at >= AGES_S
-            if all_anew:
-                seen, made_at = now, began
             for key, page in list(self._pages.items()):
-                if all_anew or not page.text:
+                if now != seen or not page.text or began - page.made_at >= page.ages_s:
                     await self._make(key, page)
+            seen = now
             await self._rest(max(LOOK_S, _SHARE * (time.monotonic() - began)))
 
     async def _rest(self, seconds: float) -> None:
@@ -104,6 +114,7 @@ class Hub:
                     await self._make(key, page)
 
     async def _make(self, key: str, page: _Page) -> None:
+        page.made_at = time.monotonic()
         text = event("view", await run_in_threadpool(self._render, key))
         if text != page.text:
             page.text = text

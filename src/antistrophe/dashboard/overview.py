@@ -6,21 +6,27 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from antistrophe.client.host_words import SHORTEN_THE_WAIT, waited_long
 from antistrophe.dashboard.addresses import saga_path
+from antistrophe.dashboard.hosts import troubles
+from antistrophe.dashboard.limits import Limit, Limits
+from antistrophe.dashboard.look import Look
 from antistrophe.dashboard.saga_filter import SagaFilter, find
+from antistrophe.dashboard.standing import Standing
 from antistrophe.dashboard.step_classes import StepClass
-from antistrophe.dashboard.stored import Look
 from antistrophe.journal.growth import Growth
-from antistrophe.launcher.control_protocol import Failed, Restarting, State
+from antistrophe.launcher.control_protocol import Failed, Restarting
 from antistrophe.narration.phrases import mebibytes
 from antistrophe.narration.times import age
 from antistrophe.records import SagaMetadata, SagaStatus, StepStatus
+from antistrophe.saga.wait_reasons import WaitReason, reason_in
 
 MOST_PARKED = 8
 MOST_WAITING = 500
 LARGE_LOG_BYTES = 64 << 20
 _CRASHES = 3
-_ORDINARY_WAITS = ("a step process ", "the next attempt to ", "process ")
+_NEEDS_A_PERSON = (WaitReason.HOST, WaitReason.CODE)
+"""What does not come by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +41,49 @@ class Attention:
 
 
 def attention(
-    look: Look, counts: dict[SagaStatus, int], state: State | None, classes: list[StepClass], growth: Growth
+    look: Look,
+    counts: dict[SagaStatus, int],
+    standing: Standing,
+    classes: list[StepClass],
+    limits: Limits,
+    growth: Growth,
 ) -> list[Attention]:
     """What needs a person, the worst first."""
-    found = list(_of_system(state, sum(number for status, number in counts.items() if status.running)))
+    running = sum(number for status, number in counts.items() if status.running)
+    shared = look.place.url is not None
+    found = list(_of_hosts(standing, running) if shared else _of_system(standing, running))
     found += _parked(look, counts[SagaStatus.FAILED])
     found += _waiting(look)
+    found += [_of_limit(each) for each in limits.shown if shared and waited_long(each.oldest, limits.at)]
     found += [_of_class(each) for each in classes if each.crashes >= _CRASHES and each.crashes * 2 >= each.attempts]
     found += _of_file(growth)
     return found
 
 
-def _of_system(state: State | None, running: int) -> list[Attention]:
+def _of_system(standing: Standing, running: int) -> list[Attention]:
+    state = standing.state
     if isinstance(state, Failed):
         return [Attention("bad", "The actor system has given up", f"{state.error}: {state.text}")]
     if isinstance(state, Restarting):
         return [Attention("warn", "The actor system is started again", state.reason)]
     if state is None and running:
-        text = f"{running} unfinished sagas go on when a program opens the home, or with `antistrophe serve`."
+        text = f"{_unfinished(running)} when a program opens the home, or with `antistrophe serve`."
         return [Attention("bad", "No actor system runs", text, "/sagas?status=executing")]
     return []
+
+
+def _of_hosts(standing: Standing, running: int) -> list[Attention]:
+    if standing.hosts is None:
+        return []
+    found = [Attention(each.level, each.title, each.text, "/hosts") for each in troubles(standing.hosts)]
+    if not standing.hosts.live and running:
+        text = f"{_unfinished(running)} when a host is started, for instance with `antistrophe serve`."
+        found.insert(0, Attention("bad", "No host is there", text, "/hosts"))
+    return found
+
+
+def _unfinished(running: int) -> str:
+    return "1 unfinished saga goes on" if running == 1 else f"{running:,} unfinished sagas go on"
 
 
 def _parked(look: Look, number: int) -> list[Attention]:
@@ -81,7 +110,7 @@ def _waiting(look: Look) -> list[Attention]:
     running = [status for status in SagaStatus if status.running]  # there may be many that are parked
     wanted = (SagaFilter(waiting=True, status=status.value) for status in running)
     sagas = [saga for chosen in wanted for saga in find(look.journal, chosen, None, MOST_WAITING).sagas]
-    reasons = Counter(saga.waiting or "" for saga in sagas if not (saga.waiting or "").startswith(_ORDINARY_WAITS))
+    reasons = Counter(saga.waiting or "" for saga in sagas if reason_in(saga.waiting or "") in _NEEDS_A_PERSON)
     first = {saga.waiting: saga for saga in reversed(sagas)}
     found = []
     for reason, number in reasons.most_common(5):
@@ -90,6 +119,11 @@ def _waiting(look: Look) -> list[Attention]:
         path = saga_path(saga.id) if number == 1 else f"/sagas?{SagaFilter(waiting=True, why=reason[:60]).query()}"
         found.append(Attention("warn", title, reason, path, saga.updated_at))
     return found
+
+
+def _of_limit(limit: Limit) -> Attention:
+    title = f"Host {limit.waiters[0].name} waits for the limit of {limit.kind} {limit.name}"
+    return Attention("warn", title, SHORTEN_THE_WAIT, "/limits", limit.oldest)
 
 
 def _of_class(found: StepClass) -> Attention:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from antistrophe.dashboard.stored import Look
+from antistrophe.dashboard.running_sagas import RunningSaga, Work
 from antistrophe.errors import OverloadedError, SystemUnavailableError
 from antistrophe.launcher.control_protocol import PROTOCOL, Ready, State
 from antistrophe.linux.procfs import read, stat_of
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.messages import ListProcesses, Processes
-from antistrophe.records import ProcessRecord, SagaMetadata, StepStatus
+from antistrophe.records import ProcessRecord
 from antistrophe.transport.mailbox import Mailbox
 
-_WORKING = {StepStatus.RUNNING: "execute", StepStatus.COMPENSATING: "compensate"}
-_MOST_SAGAS = 1_000
 _ANSWER_S = 0.5
 _STATES = {"R": "runs", "S": "sleeps", "D": "waits for a device", "T": "stopped", "t": "traced", "I": "idle"}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -29,7 +28,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 @dataclass(slots=True)
 class Process:
     """One process. ``memory_bytes`` is what of it is in memory, ``cpu_s`` what it has used since its start ``up_s``
-    seconds ago. ``work``: the sagas, steps and actions that it runs."""
+    seconds ago. ``work``: the ids of the sagas that it works for, and what it does for each."""
 
     pid: int
     parent: int
@@ -39,16 +38,16 @@ class Process:
     cpu_s: float
     up_s: float
     depth: int = 0
-    work: list[tuple[SagaMetadata, str, str]] = field(default_factory=list)
+    work: list[tuple[str, Work]] = field(default_factory=list)
 
 
-def processes(home: Path, look: Look | None, state: State | None) -> list[Process]:
-    """The processes of the home as a tree, parents first."""
+def processes(home: Path, sagas: Iterable[RunningSaga], state: State | None) -> list[Process]:
+    """The processes of the home as a tree, parents first, with the work of these sagas."""
     found = {pid: made for pid in processes_of_home(home) if (made := _process(pid)) is not None}
     for pid, role in _known_roles(state).items():
         if pid in found:
             found[pid].role = role
-    _add_work(found, look)
+    _add_work(found, sagas)
     return _as_tree(found)
 
 
@@ -82,14 +81,11 @@ def _asked(state: Ready) -> tuple[ProcessRecord, ...]:
     return ()
 
 
-def _add_work(found: dict[int, Process], look: Look | None) -> None:
-    if look is None:
-        return
-    for saga in look.journal.list(unfinished=True, limit=_MOST_SAGAS).sagas:
-        for step in saga.steps:
-            if step.pid in found and step.status in _WORKING:
-                found[step.pid].work.append((saga, step.name, _WORKING[step.status]))
-                found[step.pid].role = "step"
+def _add_work(found: dict[int, Process], sagas: Iterable[RunningSaga]) -> None:
+    for saga in sagas:
+        if saga.work is not None and (process := found.get(saga.work.pid or 0)) is not None:
+            process.work.append((saga.id, saga.work))
+            process.role = "step"
 
 
 def _process(pid: int) -> Process | None:

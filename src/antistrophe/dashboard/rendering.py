@@ -11,7 +11,9 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from antistrophe.client.host_words import soon
 from antistrophe.dashboard.addresses import order_path, saga_path
+from antistrophe.dashboard.limits import MOST_NAMED
 from antistrophe.narration import times
 from antistrophe.narration.phrases import how_often, mebibytes
 from antistrophe.narration.timeline import signal_name
@@ -37,6 +39,9 @@ def environment() -> Environment:
         duration=lambda seconds: times.duration(max(0.0, seconds)),
         mebibytes=mebibytes,
         how_often=how_often,
+        soon=soon,
+        rate=_rate,
+        cut=_cut,
         status=_status,
         saga_path=saga_path,
         signal_name=signal_name,
@@ -62,14 +67,25 @@ def _moment(at: datetime | None) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), exact, said)
 
 
-def _since(at: datetime | None) -> Markup:
-    """How long ago a moment was, in its largest unit; the title has the moment."""
+def _since(at: datetime | None, now: datetime | None = None) -> Markup:
+    """How long ago a moment was, in its largest unit; the title has the moment. ``now``: by the clock that it is of."""
     if at is None:
         return Markup("")
-    passed = times.age(datetime.now(UTC) - at)
+    passed = times.age((now or datetime.now(UTC)) - at)
     parts = passed.split(" ")
     said = " ".join(parts[:2])
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), times.moment(at), said)
+
+
+def _cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else f"{text[:letters]}…"
+
+
+def _rate(per_second: float) -> str:
+    """A rate as people say it."""
+    if per_second >= 1 or 1 / per_second < 1.5:
+        return f"{per_second:g} a second"
+    return f"1 every {times.duration(1 / per_second)}"
 
 
 def _with_code(text: str) -> Markup:
@@ -88,7 +104,7 @@ class Renderer:
 
     def __init__(self, shared: Mapping[str, Any]) -> None:
         self._environment = environment()
-        self._environment.globals.update(shared)
+        self._environment.globals.update(shared, most_named=MOST_NAMED)
 
     def render(self, template: str, **values: Any) -> str:
         """The HTML of a template."""

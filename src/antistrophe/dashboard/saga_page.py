@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from antistrophe.client.stored_home import find_saga
-from antistrophe.dashboard.stored import Look
+from antistrophe.dashboard.limits import Limits, limits_now
+from antistrophe.dashboard.look import Look
+from antistrophe.dashboard.stored import StoredHome
 from antistrophe.errors import JournalError
+from antistrophe.hosts.limits import limits_on
 from antistrophe.narration.explanation import Explanation, explain
 from antistrophe.narration.json_values import json_value
 from antistrophe.narration.timeline import failure_in_short, timeline_of
@@ -65,12 +67,14 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class SagaPage:
     """Everything that the page shows. ``explanation`` is None where the saga is too large for a page: ``problem`` says
-    so. ``orders``: `cancel`, `retry`, `resolve`, where they are possible now."""
+    so. ``limits``: those that may keep it from its next attempt. ``orders``: `cancel`, `retry`, `resolve`, where they
+    are possible now."""
 
     saga: SagaMetadata
     steps: list[Step]
     picture: Markup | None = None
     explanation: Explanation | None = None
+    limits: Limits | None = None
     problem: str | None = None
     orders: tuple[str, ...] = ()
     resolvable: tuple[str, ...] = ()
@@ -78,23 +82,23 @@ class SagaPage:
     entries_left_out: int = 0
 
 
-def saga_page(look: Look, home: Path, saga_id: str, *, system_runs: bool) -> SagaPage:
+def saga_page(look: Look, stored: StoredHome, saga_id: str) -> SagaPage:
     """Read one saga. Raises SagaNotFoundError, SagaExistsError where it was purged, and JournalError."""
-    saga = find_saga(look.journal, saga_id, home)
+    saga = find_saga(look.journal, saga_id, stored.home if stored.url is None else look.place)
     steps = [Step(record) for record in saga.steps]
     size = look.database.row("SELECT sum(length(entry)) FROM journal WHERE saga_id = ?", (saga_id,))[0] or 0
     if size > MOST_BYTES:
         problem = f"Its journal has {size:,} bytes, too many for a page: `antistrophe export` writes all of it."
         return SagaPage(saga, steps, problem=problem)
     try:
-        return _whole(look, saga, steps, system_runs=system_runs)
+        return _whole(look, stored, saga, steps)
     except JournalError:
         raise
     except Exception as error:  # what is read is of the right types, and may still make no sense
         return SagaPage(saga, steps, problem=f"Its entries make no sense ({error!r}): `antistrophe doctor` says more.")
 
 
-def _whole(look: Look, saga: SagaMetadata, steps: list[Step], *, system_runs: bool) -> SagaPage:
+def _whole(look: Look, stored: StoredHome, saga: SagaMetadata, steps: list[Step]) -> SagaPage:
     """The page of a saga whose entries make sense."""
     entries, timeline = look.journal.load(saga.id), look.journal.timeline(saga.id)
     _fill(steps, timeline)
@@ -104,7 +108,8 @@ def _whole(look: Look, saga: SagaMetadata, steps: list[Step], *, system_runs: bo
         saga,
         steps,
         picture=None if drawn is None else Markup(timeline_picture(drawn, f"the timeline of saga {saga.id}")),
-        explanation=explain(entries, system_runs=system_runs),
+        explanation=explain(entries, system_runs=stored.standing().works),
+        limits=limits_now(stored, look, limits_on(state)),
         orders=_orders(saga, state),
         resolvable=tuple(state.spec.steps[index].name for index in resolvable(state)),
         entries=tuple(_row(entry, saga) for entry in timeline[:MOST_ENTRIES]),

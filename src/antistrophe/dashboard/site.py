@@ -17,8 +17,9 @@ from antistrophe.dashboard.live import Hub
 from antistrophe.dashboard.rendering import Renderer
 from antistrophe.dashboard.stored import StoredHome
 from antistrophe.dashboard.throughput import Throughput
-from antistrophe.dashboard.views import VIEWS, system_values, values_of
+from antistrophe.dashboard.views import RESTLESS, VIEWS, system_values, values_of
 from antistrophe.errors import AntistropheError, JournalError, RequestError
+from antistrophe.journal import JournalPlace
 from antistrophe.metrics import collector
 
 if TYPE_CHECKING:
@@ -34,12 +35,13 @@ class Site:
         self.stored = StoredHome(home, journal)
         self.access = access
         self.read_only = read_only
-        self.hub = Hub(self.stored.signature, self._live_html)
+        self.hub = Hub(self.stored.signature, self._live_html, lambda key: dict(parse_qsl(key))["view"] in RESTLESS)
         self._throughput = Throughput()
         self._collector: HomeCollector | None = None
         self._renderer = Renderer(
             {
-                "home": str(home),
+                "home": str(home) if journal is None else str(JournalPlace.of_home(home, journal)),
+                "shared": journal is not None,
                 "read_only": read_only,
                 "needs_token": access.token is not None,
                 "form_field": FORM_FIELD,
@@ -58,7 +60,7 @@ class Site:
             "root": self.root(request),
             "form_token": self.access.form_token(fresh),
             "live": None,
-            **system_values(self.stored.known_state),
+            **system_values(self.stored.known_standing),
         }
         query = values.pop("query", None)
         if query is not None and values.get("view") in VIEWS:
@@ -75,7 +77,8 @@ class Site:
 
     def values(self, view: str, query: Mapping[str, str]) -> dict[str, Any]:
         """What a view shows now; see ``views.values_of``. Where a saga's page can't be shown, the reason is raised."""
-        values = {**system_values(self.stored.state()), **values_of(view, self.stored, query)}
+        values = values_of(view, self.stored, query)
+        values |= system_values(self.stored.standing())
         if values["journal_problem"] and view in ("saga", "sagas"):
             raise JournalError(values["journal_problem"])
         return values
@@ -118,4 +121,6 @@ class Site:
             return self._problem(f"this is a bug in antistrophe: {error!r}", root)
 
     def _problem(self, text: str, root: str) -> str:
-        return self._renderer.render("_problem.html", problem=text, root=root, **system_values(self.stored.known_state))
+        return self._renderer.render(
+            "_problem.html", problem=text, root=root, **system_values(self.stored.known_standing)
+        )

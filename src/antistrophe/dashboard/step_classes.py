@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from antistrophe.dashboard.look import Look
 from antistrophe.dashboard.saga_filter import SagaFilter, find
-from antistrophe.dashboard.stored import WINDOW_S, Look
+from antistrophe.dashboard.stored import WINDOW_S
 from antistrophe.definition.spec import StepSpec
 from antistrophe.records import SagaMetadata, StepStatus
 from antistrophe.saga.entries import Action

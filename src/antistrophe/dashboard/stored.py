@@ -6,20 +6,22 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from antistrophe.client.host_list import HostList, hosts_in
 from antistrophe.client.stored_home import find_saga, stored_place
+from antistrophe.dashboard.look import Look
+from antistrophe.dashboard.running_sagas import RunningSaga, RunningSagas
+from antistrophe.dashboard.standing import Standing, of_hosts, of_system
 from antistrophe.errors import JournalError, SystemUnavailableError
-from antistrophe.journal import JournalPlace, StoredJournal, journal_in, open_store
+from antistrophe.journal import journal_in, open_store
 from antistrophe.journal.safe_head import SafeHead
 from antistrophe.journal.saga_counts import NOTHING_COUNTED, counted_after
 from antistrophe.journal.statistics_follower import StatisticsFollower
-from antistrophe.launcher.control_protocol import Ready, State
+from antistrophe.launcher.control_protocol import State
 from antistrophe.launcher.probe import probe
 from antistrophe.logs.reading import records_of
 from antistrophe.records import LogRecord, SagaStatus
-from antistrophe.storage.connection import SqlDatabase
 
 PATIENCE_S = 1.0
 """How long a page waits for somebody who holds the file."""
@@ -34,15 +36,6 @@ _STATE_S = 1.0
 _PROBE_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The journal, open for one look."""
-
-    journal: StoredJournal
-    database: SqlDatabase
-    place: JournalPlace
-
-
 class StoredHome:
     """One home. Any thread may use it. Nothing stays open between two looks, so nobody who purges, compacts, moves or
     replaces the file is kept from that."""
@@ -55,6 +48,8 @@ class StoredHome:
         self._counted = NOTHING_COUNTED
         self._counted_in: tuple[int, int] | None = None
         self._state: tuple[float, State | None] = (0.0, None)
+        self._hosts: tuple[float, HostList | None] = (0.0, None)
+        self._running = RunningSagas()
         self._following = threading.Lock()
         self._follower: StatisticsFollower | None = None
 
@@ -62,7 +57,15 @@ class StoredHome:
     def look(self) -> Iterator[Look]:
         """Open the journal for reading. Raises JournalError, where there is none yet as well."""
         place = stored_place(self.home, self.url)
-        with closing(open_store(place, read_only=True, patience_s=PATIENCE_S)) as database:
+        try:
+            database = open_store(place, read_only=True, patience_s=PATIENCE_S)
+        except JournalError:
+            self._hosts = (0.0, None)
+            raise
+        with closing(database):
+            if self.url is not None and time.monotonic() - self._hosts[0] > _STATE_S:
+                self._hosts = (0.0, None)
+                self._hosts = (time.monotonic(), hosts_in(database))
             yield Look(journal_in(database), database, place)
 
     def counts(self, look: Look) -> dict[SagaStatus, int]:
@@ -86,15 +89,20 @@ class StoredHome:
             self._state = (time.monotonic(), state)
         return state
 
-    @property
-    def known_state(self) -> State | None:
-        """The state as it was last told: nobody is asked, and nothing waits."""
-        return self._state[1]
+    def standing(self) -> Standing:
+        """Who works on the sagas, at most a second old; the hosts as the last look has seen them."""
+        self.state()
+        return self.known_standing
 
     @property
-    def runs(self) -> bool:
-        """Whether a system of the home takes requests."""
-        return isinstance(self.state(), Ready)
+    def known_standing(self) -> Standing:
+        """The same as it was last told: nobody is asked, and nothing waits."""
+        state = self._state[1]
+        return of_system(state) if self.url is None else of_hosts(self._hosts[1], state)
+
+    def running_sagas(self, look: Look) -> tuple[list[RunningSaga], int]:
+        """The sagas that run, those that were accepted first; see ``RunningSagas.read``."""
+        return self._running.read(look, self._place())
 
     def statistics(self, look: Look) -> StatisticsFollower | None:
         """Statistics up to this look, or on the way there; None where the journal can't be read."""
@@ -120,7 +128,7 @@ class StoredHome:
         state = self.state()
         try:
             with self.look() as look:
-                return (self._place(), look.journal.head(), state)
+                return (self._place(), look.journal.head(), state, self.known_standing.says)
         except JournalError as error:
             return (str(error), state)
 

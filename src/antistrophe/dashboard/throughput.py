@@ -6,7 +6,7 @@ import threading
 import time
 from math import ceil
 
-from antistrophe.dashboard.stored import Look
+from antistrophe.dashboard.look import Look
 from antistrophe.journal.moments import last_before
 
 MINUTES = 60
@@ -14,7 +14,7 @@ _SAMPLE = 200
 """Of so many sagas of a minute the durations are read, the last ones: enough for percentiles."""
 
 _TAKEN = (
-    "SELECT (CAST(ended.at AS INTEGER) - CAST(began.at AS INTEGER)) / 1e6 FROM sagas"
+    "SELECT CAST(ended.at AS BIGINT) - CAST(began.at AS BIGINT) FROM sagas"
     " JOIN journal AS ended ON ended.position = sagas.finished JOIN journal AS began ON began.position = sagas.accepted"
     " WHERE sagas.finished > ? AND sagas.finished <= ? ORDER BY sagas.finished DESC LIMIT ?"
 )
@@ -64,7 +64,7 @@ def _minute(look: Look, minute: int, bounds: dict[int, int]) -> Minute:
     if low == high:
         return (0, None, None)
     number = look.database.row(_NUMBER, (low, high))[0]
-    taken = sorted(max(0.0, row[0]) for row in look.database.rows(_TAKEN, (low, high, _SAMPLE)))
+    taken = sorted(max(0.0, row[0] / 1e6) for row in look.database.rows(_TAKEN, (low, high, _SAMPLE)))
     return (number, _share(taken, 0.5), _share(taken, 0.95))
 
 

@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from antistrophe.dashboard.hosts import hosts_shown
+from antistrophe.dashboard.limits import Limits, limits_now
+from antistrophe.dashboard.look import Look
 from antistrophe.dashboard.overview import attention, storage
 from antistrophe.dashboard.processes import processes
-from antistrophe.dashboard.saga_filter import find, parse_filter
+from antistrophe.dashboard.saga_filter import LONGEST, find, parse_filter
 from antistrophe.dashboard.saga_page import saga_page
+from antistrophe.dashboard.standing import Standing
 from antistrophe.dashboard.step_classes import StepClass, add_limits, step_classes
-from antistrophe.dashboard.stored import Look, StoredHome
-from antistrophe.errors import JournalError
+from antistrophe.dashboard.stored import StoredHome
+from antistrophe.errors import JournalError, RequestError
 from antistrophe.journal.growth import growth_in
-from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.records import SagaMetadata, SagaStatus
 
 Values = dict[str, Any]
 Query = Mapping[str, str]
 
 MOST_RUNNING = 8
+MOST_WAITED_FOR = 5
 
 
-def system_values(state: State | None) -> Values:
-    """What stands at the top of every page: whether the system runs."""
-    word = "stopped" if state is None else type(state).__name__.lower()
-    return {"system": word, "system_good": isinstance(state, Ready)}
+def system_values(standing: Standing) -> Values:
+    """What stands at the top of every page: who works on the sagas."""
+    return {"system": standing.says, "system_level": standing.level}
 
 
 def _overview(stored: StoredHome, look: Look, _query: Query) -> Values:
     counts = stored.counts(look)
     classes = _classes(stored, look)
+    limits = limits_now(stored, look, waiting=True, most=MOST_WAITED_FOR)
     growth = growth_in(look.database, look.place, sum(counts.values()))
     return {
         "counts": counts,
-        "attention": attention(look, counts, stored.state(), classes, growth),
+        "attention": attention(look, counts, stored.standing(), classes, limits, growth),
+        "limits": limits,
         "running": _running(look),
         "classes": [each for each in classes if each.failures or each.undo_failures][:6],
         "storage": storage(growth),
@@ -65,8 +71,19 @@ def _sagas(stored: StoredHome, look: Look, query: Query) -> Values:
 
 
 def _saga(stored: StoredHome, look: Look, query: Query) -> Values:
-    page = saga_page(look, stored.home, query.get("id", ""), system_runs=stored.runs)
+    page = saga_page(look, stored, query.get("id", ""))
     return {"page": page, "saga": page.saga}
+
+
+def _limits(stored: StoredHome, look: Look, query: Query) -> Values:
+    text = query.get("text", "")
+    if len(text) > LONGEST:
+        raise RequestError(f"what is looked for may have {LONGEST:,} characters")
+    return {"limits": limits_now(stored, look, text=text), "text": text}
+
+
+def _hosts(stored: StoredHome, _look: Look, _query: Query) -> Values:
+    return {"shown": hosts_shown(stored.standing().hosts)}
 
 
 def _steps(stored: StoredHome, look: Look, _query: Query) -> Values:
@@ -76,7 +93,7 @@ def _steps(stored: StoredHome, look: Look, _query: Query) -> Values:
 
 
 def _processes(stored: StoredHome, look: Look, _query: Query) -> Values:
-    return {"processes": processes(stored.home, look, stored.state())}
+    return {"processes": processes(stored.home, stored.running_sagas(look)[0], stored.state())}
 
 
 def _classes(stored: StoredHome, look: Look) -> list[StepClass]:
@@ -89,8 +106,15 @@ VIEWS: dict[str, Callable[[StoredHome, Look, Query], Values]] = {
     "sagas": _sagas,
     "saga": _saga,
     "steps": _steps,
+    "limits": _limits,
+    "hosts": _hosts,
     "processes": _processes,
 }
+
+RESTLESS = frozenset({"limits", "hosts", "processes"})
+"""The views that show more than the journal and the state of the system."""
+
+_NO_LIMITS = Limits((), 0, datetime.now(UTC))
 
 _EMPTY: dict[str, Values] = {
     "overview": {
@@ -98,9 +122,12 @@ _EMPTY: dict[str, Values] = {
         "attention": [],
         "running": (),
         "classes": [],
+        "limits": _NO_LIMITS,
         "storage": [],
     },
     "steps": {"classes": []},
+    "limits": {"limits": _NO_LIMITS, "text": ""},
+    "hosts": {"shown": None},
 }
 
 
@@ -113,5 +140,5 @@ def values_of(view: str, stored: StoredHome, query: Query) -> Values:
     except JournalError as error:
         problem = {"journal_problem": str(error)}
         if view == "processes":
-            return {**problem, "processes": processes(stored.home, None, stored.state())}
+            return {**problem, "processes": processes(stored.home, (), stored.state())}
         return {**problem, **_EMPTY.get(view, {})}

@@ -29,7 +29,8 @@ class LimitShare:
 class LimitRecord:
     """One limit that hosts use or wait for. ``most``: so many may be at work on all hosts together, and for ``held`` of
     them there are permits out; ``per_second``: so many attempts may start in a second; None: no such bound. ``oldest``:
-    when the host began to wait that has waited longest. ``shares``: those that wait longest first."""
+    when the host began to wait that has waited longest. ``shares``: those that wait longest first. ``next_start``: when
+    the next attempt may start, of those that no host has reserved; None: at once, as far as ``per_second`` goes."""
 
     key: str
     most: int | None
@@ -37,14 +38,22 @@ class LimitRecord:
     held: int
     oldest: datetime | None
     shares: tuple[LimitShare, ...]
+    next_start: datetime | None = None
 
 
-def limit_of(key: str, most: int | None, per_second: float | None, shares: Iterable[LimitShare]) -> LimitRecord:
+def limit_of(
+    key: str,
+    most: int | None,
+    per_second: float | None,
+    shares: Iterable[LimitShare],
+    next_start: datetime | None = None,
+) -> LimitRecord:
     """The limit in which hosts have these shares."""
     waiting = sorted((share.since, share.host, share) for share in shares if share.since is not None)
     ordered = [share for _, _, share in waiting] + [share for share in shares if share.since is None]
     oldest = ordered[0].since if ordered else None
-    return LimitRecord(key, most, per_second, sum(share.held for share in ordered), oldest, tuple(ordered))
+    held = sum(share.held for share in ordered)
+    return LimitRecord(key, most, per_second, held, oldest, tuple(ordered), next_start)
 
 
 def limits_on(saga: Saga) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 from antistrophe.hosts.limits import LimitRecord, LimitShare, limit_of
 from antistrophe.hosts.stored_hosts import DURABLY
@@ -37,14 +38,25 @@ _FORGET_LIMITS = f"""
         AND NOT EXISTS (SELECT FROM {SCHEMA}.permits p WHERE p.key = l.key) FOR UPDATE SKIP LOCKED
     )"""
 
-# ``until``: when a host that has asked for something is thought to want it no more.
-_SHARES = """
-    SELECT key, hosts.id, hosts.name, held, CASE WHEN waits THEN wanted ELSE 0 END,
-        CASE WHEN waits THEN starts ELSE 0 END, CASE WHEN waits THEN since END, most, per_second
+# What each live host has or wants. ``until``: when a host that has asked for something is thought to want it no more.
+_USED = """
+    SELECT key, hosts.id, hosts.name, held, CASE WHEN waits THEN wanted ELSE 0 END AS wanted,
+        CASE WHEN waits THEN starts ELSE 0 END AS starts, CASE WHEN waits THEN since END AS since, most, per_second
     FROM antistrophe.permits JOIN antistrophe.hosts ON hosts.id = permits.host AND hosts.ended IS NULL,
         LATERAL (SELECT until > clock_timestamp() AND (wanted > 0 OR starts > 0) AS waits) AS asked
     WHERE (held > 0 OR waits) AND (?::text[] IS NULL OR key = ANY (?::text[]))
-    ORDER BY key, hosts.name, hosts.id"""
+    AND (? = '' OR position(lower(?) IN lower(substr(key, strpos(key, ':') + 1))) > 0)"""
+
+_SHARES = f"""
+    WITH used AS ({_USED}), shown AS (
+        SELECT key, min(since) AS oldest FROM used GROUP BY key HAVING NOT ? OR min(since) IS NOT NULL
+        ORDER BY oldest NULLS LAST, key LIMIT ?
+    )
+    SELECT used.*, CASE WHEN next_start > clock_timestamp() THEN next_start END
+    FROM shown JOIN used USING (key) LEFT JOIN {SCHEMA}.limits USING (key)
+    ORDER BY oldest NULLS LAST, key, name, id"""
+
+_NUMBER = f"SELECT count(DISTINCT key) FROM ({_USED}) AS used WHERE NOT ? OR since IS NOT NULL"
 
 _LONGEST_KEY = 400
 
@@ -77,23 +89,40 @@ class StoredPermits:
         rows = self._database.returning(_SETTLE, values)
         return [PermitAnswer(stored[key].key, *answer) for key, *answer in rows]
 
-    def limits(self, keys: Sequence[str] | None = None) -> list[LimitRecord]:
-        """The limits that live hosts use or wait for, those with these ``keys`` or all. Each has the smallest bound
-        that any of these hosts knows."""
-        stored = None if keys is None else [stored_key(key) for key in keys]
-        rows = self._database.rows(_SHARES, (stored, stored))
+    def limits(
+        self, keys: Sequence[str] | None = None, *, text: str = "", waiting: bool = False, most: int | None = None
+    ) -> list[LimitRecord]:
+        """The limits that live hosts use or wait for: those with these ``keys`` or all, with that ``text`` in the name,
+        and with ``waiting`` those alone that a host waits for. ``most``: no more of them; those come first for which a
+        host has waited longest. Each has the smallest bound that any of these hosts knows."""
+        if not self._database.holds(text):
+            return []
+        rows = self._database.rows(_SHARES, (*_chosen(keys, text), waiting, most))
         found = []
         for key, of_key in groupby(rows, key=itemgetter(0)):
             parts = list(of_key)
-            mosts, rates = ([part[n] for part in parts if part[n] is not None] for n in (-2, -1))
-            shares = [LimitShare(*part[1:-2]) for part in parts]
-            found.append(limit_of(key, min(mosts, default=None), min(rates, default=None), shares))
+            bounds, rates = ([part[n] for part in parts if part[n] is not None] for n in (7, 8))
+            shares = [LimitShare(*part[1:7]) for part in parts]
+            rate = min(rates, default=None)
+            next_start = None if rate is None else parts[0][9]
+            found.append(limit_of(key, min(bounds, default=None), rate, shares, next_start))
         return found
+
+    def count(self, keys: Sequence[str] | None = None, *, text: str = "", waiting: bool = False) -> int:
+        """How many such limits there are."""
+        if not self._database.holds(text):
+            return 0
+        return int(self._database.row(_NUMBER, (*_chosen(keys, text), waiting))[0])
 
     def forget(self) -> None:
         """Remove what nobody uses any more."""
         self._database.execute(_FORGET_PERMITS, (FORGET_AFTER_S,))
         self._database.execute(_FORGET_LIMITS)
+
+
+def _chosen(keys: Sequence[str] | None, text: str) -> tuple[Any, ...]:
+    stored = None if keys is None else [stored_key(key) for key in keys]
+    return stored, stored, text, text
 
 
 def stored_key(key: str) -> str:

@@ -67,7 +67,7 @@ class PresentNumbersReader:
             self._counted, counts = counted_after(database, self._counted, safe)
             _count_finished(database, counts, numbers)
             _count_unfinished(database, numbers)
-            rows = [row for status in (*_RUNNING, SagaStatus.FAILED.value) for row in _looked_at(database, status)]
+            rows = [row for status in (*_RUNNING, SagaStatus.FAILED.value) for row in looked_at(database, status)]
             _count_waiting(rows, counts, numbers)
             numbers.steps_in_doubt = self._in_doubt(database, rows)
         return numbers
@@ -107,7 +107,7 @@ def _count_unfinished(database: SqlDatabase, numbers: PresentNumbers) -> None:
         numbers.oldest_parked_at = None if found is None else found[0] / 1e6
 
 
-def _looked_at(database: SqlDatabase, status: str) -> list[Any]:
+def looked_at(database: SqlDatabase, status: str) -> list[Any]:
     """The id, status, reason to wait, seq, kind and time of the last entry of sagas of that status."""
     return database.rows(
         "SELECT sagas.id, sagas.status, sagas.waiting, journal.seq, journal.kind, CAST(journal.at AS BIGINT)"

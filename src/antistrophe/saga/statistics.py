@@ -129,7 +129,8 @@ class SagaStatistics:
     ``sagas``: by (name, event). ``attempts``: by (step class, action, outcome). ``retries``: by (step class, action).
     ``doubts``: attempts that left it in doubt whether they took effect, by step class. ``kills``: by (step class,
     cause). ``saga_durations``: from the acceptance to the end, by (name, event). ``attempt_durations``: by (step class,
-    action). A step class is named as in the journal, ``module:Class``.
+    action). ``last_starts``: when the last attempt was started, by step class. A step class is named as in the journal,
+    ``module:Class``.
     """
 
     def __init__(self, most_labels: int = MOST_LABELS) -> None:
@@ -140,6 +141,7 @@ class SagaStatistics:
         self.kills: Counter[tuple[str, KillCause]] = Counter()
         self.saga_durations: dict[tuple[str, SagaEvent], Durations] = {}
         self.attempt_durations: dict[tuple[str, Action], Durations] = {}
+        self.last_starts: dict[str, float] = {}
         self._names = _Labels(most_labels)
         self._step_classes = _Labels(most_labels)
         self._courses: OrderedDict[str, _Course] = OrderedDict()
@@ -181,6 +183,7 @@ class SagaStatistics:
                 self.sagas[self._names.of(entry.spec.name), SagaEvent.ACCEPTED] += 1
             case AttemptStarted() if course is not None:
                 course.current, course.expired = entry, False
+                self.last_starts[_label(course, entry.step)] = at
             case AttemptExpired():
                 self.kills[_label(course, entry.step), KillCause.TIMEOUT] += 1
                 if course is not None:

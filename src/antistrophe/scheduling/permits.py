@@ -282,6 +282,16 @@ def key_of_name(name: str) -> str:
     return f"name:{name}"
 
 
+def name_in(key: str) -> str | None:
+    """The name of the sagas whose limit has this key; None: it is that of a step class."""
+    return key.removeprefix(key_of_name("")) if key.startswith(key_of_name("")) else None
+
+
+def class_in(key: str) -> str:
+    """The step class whose limits have this key."""
+    return key.removeprefix(key_of_class(""))
+
+
 _Number = TypeVar("_Number", int, float)
 
 
