@@ -60,13 +60,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from antistrophe.fast_dataclass import dataclass
 from antistrophe.records import SagaStatus
 
 
 class AntistropheError(Exception):
-    """The base of all errors that antistrophe raises on purpose."""
+    """The base of all errors that antistrophe raises on purpose. A copy, and what a pickle brings to another process
+    (that of a pool, or of a queue of tasks), has its attributes and notes, and the cause where that is one of these."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As an exception is pickled else, its class is called with ``args``, which are not what it was called with.
+        cause = self.__cause__ if isinstance(self.__cause__, AntistropheError) else None
+        return _again, (type(self), self.args, vars(self).copy(), cause)
+
+
+def _again(kind: type[AntistropheError], args: tuple[object, ...], its: dict[str, Any], cause: Any) -> AntistropheError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(its)
+    if cause is not None:
+        error.__cause__ = cause
+    return error
 
 
 class AttemptCancelled(BaseException):

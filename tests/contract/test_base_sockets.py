@@ -230,6 +230,13 @@ def test_a_home_without_a_folder_has_none_and_gets_none(home: Path, content: byt
     assert sorted(home.iterdir()) == before
 
 
+def test_odd_home_names(home: Path) -> None:  # short, as the path of a socket has to be
+    for name in ("a\nb", "1\n1:2", "\n", "c\n", "d \t", "\udcff"):
+        (home / name).mkdir()
+        assert existing_socket_folder(home / name) is None
+        assert socket_folder(home / name) == existing_socket_folder(home / name) == home / name / "sockets"
+
+
 def test_a_folder_that_others_can_enter_is_refused(home: Path) -> None:
     socket_folder(home).chmod(0o750)
     with pytest.raises(SystemUnavailableError, match="chmod it to 700"):

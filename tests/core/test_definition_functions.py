@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -118,6 +119,14 @@ def test_a_copied_step_is_still_of_the_same_function() -> None:
     copied = copy.deepcopy(saga)
     assert copied == saga
     assert copied.spec().same_definition(saga.spec())
+
+
+@pytest.mark.parametrize("made", [debit("A", 1), debit("B", amount=2), SagaDefinition("s").add_step(debit("A", 1))])
+def test_a_step_and_its_saga_can_be_pickled_as_those_of_a_class_can(made: Any) -> None:
+    again = pickle.loads(pickle.dumps(made))  # noqa: S301 - of our own making
+    assert again == made
+    assert again is not made
+    assert repr(again) == repr(made)
 
 
 def test_calls_get_their_parameters_and_the_context_wherever_it_stands() -> None:

@@ -18,6 +18,7 @@ from antistrophe.saga.entries import FailureKind
 from antistrophe.saga.inputs import CancelAsked, ProcessRefused, ResolveAsked, RetryAsked, Returned, TimePassed
 from antistrophe.saga.state import Saga, replay
 from antistrophe.saga.view import at, metadata_of, view_after, view_of
+from antistrophe.serialization.fast_records import changed
 from antistrophe.serialization.payload import pack_payload, unpack_payload
 from tests.core.saga_kit import Told, attempts, step
 
@@ -37,6 +38,19 @@ def test_times_are_aware_and_utc() -> None:
     assert shown.created_at == datetime(1970, 1, 1, 0, 16, 40, tzinfo=UTC)
     assert shown.updated_at == shown.steps[0].started_at == at(1005.0)
     assert shown.steps[0].finished_at is None
+
+
+def test_nothing_of_a_saga_is_seen_before_it_was_created() -> None:
+    # The machine's clock is read a little after the system's: 30 us here.
+    told = Told(step("pay"))
+    told.saga = changed(told.saga, created_at=1000.00003)
+    told.run()
+    shown = view_of(told.saga, ahead_s=0.0)
+    assert shown.updated_at == shown.created_at == 1000.00003
+    assert shown.steps[0][4] == 1000.00003
+    told.now += 5.0
+    told.answer(DONE)
+    assert view_of(told.saga, ahead_s=0.5).updated_at == 1005.5
 
 
 def test_a_saga_that_goes_forward() -> None:

@@ -113,6 +113,27 @@ def test_a_circle_or_no_version_at_all_is_refused(start: Any, end: Any) -> None:
     assert versions.upcaster_count == 0
 
 
+@pytest.mark.parametrize("start", ["1", None, 0, 1.0, True])
+def test_no_version_is_refused_without_the_next_one_being_named(start: Any) -> None:
+    versions = VersionRegistry()
+    with pytest.raises(InvalidUpcasterError, match=r"versions\.circle.*from_version must be a whole number from 1"):
+        versions.upcaster("versions.circle", from_version=start)(lambda data: data)
+    assert versions.upcaster_count == 0
+
+
+def test_what_is_no_upcaster_is_refused_when_it_is_registered() -> None:
+    versions = VersionRegistry()
+    not_a_name: Any = UserV1
+    with pytest.raises(InvalidUpcasterError, match=r"can't be the upcaster of event type .*UserV1"):
+        versions.upcaster(not_a_name, from_version=1)(lambda data: data)
+    not_a_function: Any = 5
+    with pytest.raises(InvalidUpcasterError, match=r"5 .* can't be the upcaster of event type 'versions\.user'"):
+        versions.upcaster("versions.user", from_version=1)(not_a_function)
+    with pytest.raises(InvalidUpcasterError, match="is no AutoUpcaster"):
+        versions.register_upcaster(not_a_name)
+    assert versions.upcaster_count == 0
+
+
 def test_a_duplicate_is_refused_and_the_first_stays() -> None:
     versions = full_chain()
     with pytest.raises(InvalidUpcasterError, match=r"AutoUpcaster\(UserV1, UserV2\).* would be the second"):

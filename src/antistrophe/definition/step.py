@@ -198,6 +198,15 @@ class FunctionStep(SagaStep):
     def __repr__(self) -> str:
         return repr(self.input)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The class of the input is made for the function, and no module has it under a name.
+        given = {field.name: getattr(self.input, field.name) for field in dataclasses.fields(self.input)}
+        return _with_input, (self.definition, given)
+
+
+def _with_input(definition: StepFunction[...], given: dict[str, Any]) -> FunctionStep:
+    return FunctionStep(definition, definition.input_class(**given))
+
 
 StepSource: TypeAlias = type[SagaStep] | StepFunction[...]
 """The step class, or the step function, from which another process makes a step again."""

@@ -262,8 +262,10 @@ class EventStore:
         backend = self._on(connection)
         check_storable(stream)
         actual = backend.version(stream)
-        if not 1 <= version <= actual:
-            raise CqrsError(f"no snapshot of version {version} can be saved: stream {stream!r} is at version {actual}")
+        if type(version) is not int or not 1 <= version <= actual:
+            raise CqrsError(
+                f"no snapshot of version {version!r} can be saved: stream {stream!r} is at version {actual}"
+            )
         backend.save_snapshot(StoredSnapshot(stream, version, packed, now_us()))
 
     def get_latest_snapshot(self, stream: str, *, connection: Any = None) -> Snapshot | None:

@@ -73,11 +73,18 @@ class VersionRegistry:
         """Decorate the function that turns data of ``from_version`` into data of ``to_version`` (by default the next
         one).
 
-        Raises InvalidUpcasterError if there is such an upcaster already, and if the version does not grow.
+        Raises InvalidUpcasterError if there is such an upcaster already, if the version does not grow, and for what is
+        no name of a type, no version or no function.
         """
 
         def register(function: _Function) -> _Function:
             name = getattr(function, "__qualname__", type(function).__qualname__)
+            if not callable(function) or not isinstance(event_type, str):
+                raise InvalidUpcasterError(
+                    f"{short(function)} can't be the upcaster of event type {short(event_type)}: decorate a function"
+                    ' with @versions.upcaster("user.created", from_version=1)'
+                )
+            _check_version(name, event_type, "from_version", from_version)
             target = from_version + 1 if to_version is None else to_version
             self._add(_Link(Migration(event_type, from_version, target, name), function))
             return function
@@ -86,6 +93,11 @@ class VersionRegistry:
 
     def register_upcaster(self, upcaster: AutoUpcaster) -> None:
         """Add the link between two classes of one event type. Raises InvalidUpcasterError as ``upcaster`` does."""
+        if not isinstance(upcaster, AutoUpcaster):
+            raise InvalidUpcasterError(
+                f"{short(upcaster)} is no AutoUpcaster: pass AutoUpcaster(Old, New), or decorate a function with"
+                " @versions.upcaster(...)"
+            )
         old, new = upcaster.old_key, upcaster.new_key
         name = f"AutoUpcaster({upcaster.old.__qualname__}, {upcaster.new.__qualname__})"
         self._add(_Link(Migration(old[0], old[1], new[1], name), upcaster.upcast))
@@ -184,14 +196,17 @@ def _gap(event_type: str, version: int, newest: int) -> str:
     )
 
 
+def _check_version(upcaster: str, event_type: str, name: str, version: object) -> None:
+    if not isinstance(version, int) or isinstance(version, bool) or not is_version(version):
+        raise InvalidUpcasterError(
+            f"{upcaster}, of event type {event_type!r}: {name} must be a whole number from 1"
+            f" to {NEWEST_POSSIBLE_VERSION}, not {short(version)}"
+        )
+
+
 def _check_versions(migration: Migration) -> None:
     for name in ("from_version", "to_version"):
-        version = getattr(migration, name)
-        if not isinstance(version, int) or isinstance(version, bool) or not is_version(version):
-            raise InvalidUpcasterError(
-                f"{migration.upcaster}, of event type {migration.event_type!r}: {name} must be a whole number from 1"
-                f" to {NEWEST_POSSIBLE_VERSION}, not {short(version)}"
-            )
+        _check_version(migration.upcaster, migration.event_type, name, getattr(migration, name))
     if migration.to_version <= migration.from_version:
         raise InvalidUpcasterError(
             f"{migration.upcaster} leads event type {migration.event_type!r} from version {migration.from_version}"

@@ -65,23 +65,16 @@ def ordinary_view(saga_id: str, entries: Sequence[StoredEntry], accepted: ReadAc
 def _view(saga_id: str, entries: Sequence[StoredEntry], accepted: ReadAccepted) -> SagaMetadata:
     _, first, first_us = entries[0]
     at, created_at, name, names = accepted(first, saga_id)
+    accepted_at = _shown(at, first_us)
+    created = datetime.fromtimestamp(accepted_at if created_at is None else created_at, UTC)
     if len(entries) != 2 * len(names) + 2:
         raise _OtherCourseError
-    steps = []
-    for index, step_name in enumerate(names):
-        _, packed, at_us = entries[2 * index + 1]
-        begun = _attempt(packed, STARTED, index, _STARTED_TYPES)
-        if type(begun[_BOOT_ID]) is bytes and len(begun[_BOOT_ID]) != _BOOT_ID_BYTES:
-            raise _OtherCourseError
-        _, packed, done_us = entries[2 * index + 2]
-        done = _attempt(packed, SUCCEEDED, index, _SUCCEEDED_TYPES)
-        if len(done) > _EVENTS and not all(map(_is_event, done[_EVENTS])):
-            raise _OtherCourseError
-        started_at, finished_at = _moment(begun[1], at_us), _moment(done[1], done_us)
-        pid, host = begun[_PID], begun[_HOST] if len(begun) > _HOST else None
-        steps.append(
-            _step(step_name, index, StepStatus.SUCCEEDED, 1, False, started_at, finished_at, None, pid, 0, host)
-        )
+
+    def moment(at: float, wall_us: int) -> datetime:  # see ``_shown`` of antistrophe.saga.view
+        shown = _shown(at, wall_us)
+        return created if shown == accepted_at else datetime.fromtimestamp(shown, UTC)
+
+    steps = _steps(entries, names, moment)
     _, packed, last_us = entries[-1]
     kind, ended_at = unpack(packed)
     if kind != COMPLETED or type(ended_at) is not float:
@@ -92,14 +85,35 @@ def _view(saga_id: str, entries: Sequence[StoredEntry], accepted: ReadAccepted) 
         SagaStatus.COMPLETED,
         len(steps),
         len(steps),
-        _moment(at, first_us) if created_at is None else datetime.fromtimestamp(created_at, UTC),
-        _moment(ended_at, last_us),
+        created,
+        moment(ended_at, last_us),
         None,
         None,
         tuple(steps),
         None,
     )
     return view
+
+
+def _steps(
+    entries: Sequence[StoredEntry], names: Sequence[str], moment: Callable[[float, int], datetime]
+) -> list[StepRecord]:
+    steps = []
+    for index, step_name in enumerate(names):
+        _, packed, at_us = entries[2 * index + 1]
+        begun = _attempt(packed, STARTED, index, _STARTED_TYPES)
+        if type(begun[_BOOT_ID]) is bytes and len(begun[_BOOT_ID]) != _BOOT_ID_BYTES:
+            raise _OtherCourseError
+        _, packed, done_us = entries[2 * index + 2]
+        done = _attempt(packed, SUCCEEDED, index, _SUCCEEDED_TYPES)
+        if len(done) > _EVENTS and not all(map(_is_event, done[_EVENTS])):
+            raise _OtherCourseError
+        started_at, finished_at = moment(begun[1], at_us), moment(done[1], done_us)
+        pid, host = begun[_PID], begun[_HOST] if len(begun) > _HOST else None
+        steps.append(
+            _step(step_name, index, StepStatus.SUCCEEDED, 1, False, started_at, finished_at, None, pid, 0, host)
+        )
+    return steps
 
 
 def _attempt(packed: bytes, kind: int, index: int, types: set[tuple[object, ...]]) -> list[Any]:
@@ -113,7 +127,7 @@ def _is_event(values: list[Any]) -> bool:
     return tuple(map(type, values)) == _EVENT_TYPES and is_version(values[1])
 
 
-def _moment(at: float, wall_us: int) -> datetime:
+def _shown(at: float, wall_us: int) -> float:
     """What people see of an entry's time: the machine's, where the system's is another one."""
     wall_at = wall_us / 1e6
-    return datetime.fromtimestamp(at if abs(wall_at - at) <= CLOCK_ROUNDING_S else wall_at, UTC)
+    return at if abs(wall_at - at) <= CLOCK_ROUNDING_S else wall_at

@@ -72,7 +72,7 @@ def view_after(
         id=after.id,
         status=status_of(after),
         steps_executed=after.ahead,
-        updated_at=after.updated_at + ahead_s,
+        updated_at=_shown(after, after.updated_at, ahead_s),
         error=error_text(after),
         waiting=_waiting(after, ahead_s),
         steps=[[index, *_step_values(after, index, after.steps[index], ahead_s)[1:]] for index in changed],
@@ -87,7 +87,7 @@ def view_of(saga: Saga, ahead_s: float = 0.0) -> SagaView:
         status=status_of(saga),
         steps_executed=saga.ahead,
         created_at=saga.created_at,
-        updated_at=saga.updated_at + ahead_s,
+        updated_at=_shown(saga, saga.updated_at, ahead_s),
         error=error_text(saga),
         waiting=_waiting(saga, ahead_s),
         steps=[_step_values(saga, index, state, ahead_s) for index, state in enumerate(saga.steps)],
@@ -101,13 +101,19 @@ def _step_values(saga: Saga, index: int, state: StepState, ahead_s: float) -> li
         _step_status(saga, index, state).value,
         state.started - state.never_ran - state.refused,
         state.in_doubt,
-        None if state.started_at is None else state.started_at + ahead_s,
-        None if state.finished_at is None else state.finished_at + ahead_s,
+        None if state.started_at is None else _shown(saga, state.started_at, ahead_s),
+        None if state.finished_at is None else _shown(saga, state.finished_at, ahead_s),
         None if failure is None else describe(failure),
         state.pid,
         state.undo_failures,
         *([] if state.host is None else [state.host]),
     ]
+
+
+def _shown(saga: Saga, moment: float, ahead_s: float) -> float:
+    """What people see of a moment of the system's clock. That of the acceptance is ``created_at``: the two clocks are
+    not read at once, and nothing of a saga is to be seen before it was created."""
+    return saga.created_at if moment == saga.accepted_at else moment + ahead_s
 
 
 def at(seconds: float) -> datetime:

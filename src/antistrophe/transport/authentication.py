@@ -31,7 +31,7 @@ def authentication_code(sender: str, receiver: str) -> bytes:
     """The code that shows ``receiver`` that ``sender`` belongs to the same system; empty in a process of no system."""
     if _secret is None:
         return b""
-    ends = f"{os.path.realpath(sender)}\0{os.path.realpath(receiver)}".encode("utf-8", "surrogateescape")
+    ends = os.fsencode(f"{os.path.realpath(sender)}\0{os.path.realpath(receiver)}")
     return hmac.digest(_secret, ends, hashlib.sha256)[:CODE_BYTES]
 
 

@@ -8,6 +8,7 @@ with a field that its kind does not have or of another type, is malformed.
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
@@ -189,7 +190,7 @@ def _other(value: Any) -> Any:
 
 def _extension(code: int, data: bytes | memoryview) -> Any:
     if code == _ADDRESS:
-        return address_of(str(data, "utf-8", "surrogateescape"))
+        return address_of(os.fsdecode(bytes(data)))
     raise MalformedError(f"an extension type {code}")
 
 
@@ -202,7 +203,7 @@ def _packed_address(address: ActorAddress) -> msgpack.ExtType:
         details = known.addressDetails
     if not isinstance(details, UnixAddress):
         raise NotSerializableError(f"{address} is no address of an actor here")
-    return msgpack.ExtType(_ADDRESS, details.path.encode("utf-8", "surrogateescape"))
+    return msgpack.ExtType(_ADDRESS, os.fsencode(details.path))
 
 
 # --- payloads ---------------------------------------------------------------------------------------------------------

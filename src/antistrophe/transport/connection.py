@@ -52,9 +52,7 @@ def framed(payload: bytes) -> bytes:
 
 def preamble(sender: str, receiver: str = "") -> bytes:
     """The bytes that open a connection: the path of the sender, and its authentication code where it has one."""
-    return PREAMBLE_MAGIC + framed(
-        sender.encode("utf-8", "surrogateescape") + b"\0" + authentication_code(sender, receiver)
-    )
+    return PREAMBLE_MAGIC + framed(os.fsencode(sender) + b"\0" + authentication_code(sender, receiver))
 
 
 def check_peer(sock: socket.socket) -> None:
@@ -281,7 +279,7 @@ class IncomingConnection:
             payload = buffer[begin:end] if type(buffer) is bytes else bytes(memoryview(buffer)[begin:end])
             if self.sender is None:
                 path, _, self.authentication = payload.partition(b"\0")
-                self.sender = path.decode("utf-8", "surrogateescape")
+                self.sender = os.fsdecode(path)
             else:
                 payloads.append(payload)
         self._missing = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import stat
 import uuid
@@ -23,6 +24,7 @@ ADMIN_LINK = "admin"
 _NAME_BYTES = len(uuid.uuid4().hex)
 _FOLDER = "sockets"
 _POINTER = "sockets.path"
+_PATH_AND_IDENTITY = re.compile(rb"(.*?)(?:\n(\d+:\d+))?\n?", re.DOTALL)  # a path may have line breaks itself
 _PID_SUFFIX = ".pid"
 
 _SHORT_FOLDER = Path("/tmp")
@@ -159,8 +161,10 @@ def _pointed_to(home: Path) -> Path | None:
     """The path that is written in the home, unless a copy of the home has it from the other. Raises OSError where it
     can't be read."""
     try:
-        path, _, identity = (home / _POINTER).read_bytes().partition(b"\n")
-        if identity and identity.rstrip() != _identity(home):
+        found = _PATH_AND_IDENTITY.fullmatch((home / _POINTER).read_bytes())
+        assert found is not None, "any bytes match"
+        path, identity = found.groups()
+        if identity is not None and identity != _identity(home):
             return None
     except (FileNotFoundError, NotADirectoryError):
         return None
