@@ -24,6 +24,7 @@ from antistrophe.messages import (
     SagaOrder,
     StepAnswer,
 )
+from antistrophe.scheduling.alarms import AskedWakeups
 
 _TO_A_SAGA = (ProcessGrant, ProcessRefusal, ProcessDead, StepAnswer, SagaOrder)
 
@@ -45,6 +46,7 @@ class SagaHost(RuntimeActor):
         self._draining = False
         self._report_s = 0.0
         self._reported_at = 0.0
+        self._wakeups = AskedWakeups()
 
     def handlers(self) -> Mapping[type, Handler]:
         routed: dict[type, Handler] = dict.fromkeys(_TO_A_SAGA, self._on_message)
@@ -61,6 +63,12 @@ class SagaHost(RuntimeActor):
         """See ``SagaHostPort``: where hosts share a journal, the time of its server."""
         assert self.base is not None, "configured before it is asked"
         return super().wall() if self.base.settings.journal is None else self.now()
+
+    def wake_in(self, seconds: float, payload: Any = None) -> None:
+        """See ``HostProcessPort``."""
+        now = self.now()
+        if self._wakeups.lacks(now + seconds, now):
+            super().wake_in(seconds, payload)
 
     def receiveMessage(self, message: Any, sender: Address) -> None:  # noqa: N802 - Thespian's name
         """Called by Thespian."""

@@ -5,7 +5,6 @@ Nothing here knows Thespian: ``SagaHost`` gives it to a process of the system, t
 
 from __future__ import annotations
 
-import heapq
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +24,7 @@ from antistrophe.messages import (
     SagaSleeps,
     SagaTaken,
 )
+from antistrophe.scheduling.alarms import Alarms
 from antistrophe.settings import Settings
 
 log = logging.getLogger("antistrophe")
@@ -54,8 +54,7 @@ class HostedSagas:
         self._journal = journal
         self._evidence = evidence
         self._actors: dict[str, SagaActor] = {}
-        self._alarm_of: dict[str, float] = {}
-        self._alarms: list[tuple[float, str]] = []
+        self._alarms = Alarms()
         self._wakes_at: float | None = None
         self._batch: Batch | None = None
 
@@ -78,7 +77,7 @@ class HostedSagas:
         batch = self._batch
         if batch is None:
             batch = self._batch = Batch(self._journal, self.now() + LONGEST_S)
-        batch.take(saga_id, message, self._actors.get(saga_id), self._alarm_of.get(saga_id))
+        batch.take(saga_id, message, self._actors.get(saga_id), self._alarms.get(saga_id))
         self._deliver(saga_id, message)
         if batch.broken:
             self._handle_one_by_one(batch)
@@ -102,7 +101,7 @@ class HostedSagas:
                 self._actors.pop(saga_id, None)
             else:
                 self._actors[saga_id] = actor
-            self._alarm_of.pop(saga_id, None)
+            self._alarms.remove(saga_id)
             if alarm is not None:
                 self.wake_saga_at(alarm, saga_id)
         for saga_id, message in batch.messages:
@@ -169,14 +168,13 @@ class HostedSagas:
     def leave(self, saga_id: str) -> None:
         """See ``SagaHostPort``."""
         self._actors.pop(saga_id, None)
-        self._alarm_of.pop(saga_id, None)
+        self._alarms.remove(saga_id)
 
     def wake_saga_at(self, moment: float, saga_id: str) -> None:
         """See ``SagaHostPort``."""
-        alarm = self._alarm_of.get(saga_id)
+        alarm = self._alarms.get(saga_id)
         if alarm is None or moment < alarm:
-            self._alarm_of[saga_id] = moment
-            heapq.heappush(self._alarms, (moment, saga_id))
+            self._alarms.set(saga_id, moment)
             self._set_wakeup()
 
     # --- alarms ------------------------------------------------------------------------------------------------
@@ -185,14 +183,12 @@ class HostedSagas:
         """Wake the actors whose alarms have gone off. An alarm that was moved or removed meanwhile wakes nobody."""
         self._wakes_at = None
         now = self.now()
-        while self._alarms and self._alarms[0][0] <= now:
-            moment, saga_id = heapq.heappop(self._alarms)
-            if self._alarm_of.get(saga_id) == moment:
-                del self._alarm_of[saga_id]
-                self.take(saga_id, None)
+        while (saga_id := self._alarms.take_due(now)) is not None:
+            self.take(saga_id, None)
         self._set_wakeup()
 
     def _set_wakeup(self) -> None:
-        if self._alarms and (self._wakes_at is None or self._alarms[0][0] < self._wakes_at):
-            self._wakes_at = self._alarms[0][0]
-            self._process.wake_in(self._wakes_at - self.now())
+        first = self._alarms.next_at
+        if first is not None and (self._wakes_at is None or first < self._wakes_at):
+            self._wakes_at = first
+            self._process.wake_in(first - self.now())

@@ -49,7 +49,6 @@ class LiveSaga:
     waiters: dict[str, Waiter] = field(default_factory=dict)
     late: dict[str, Waiter] = field(default_factory=dict)
     orders: list[SagaOrder] = field(default_factory=list)
-    sleeps_until: float | None = None
     refusals: int = 0
     orphan: str | None = None
     tell_again_s: float = TELL_AGAIN_S

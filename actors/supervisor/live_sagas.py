@@ -31,6 +31,7 @@ from antistrophe.messages import (
 )
 from antistrophe.records import SagaStatus
 from antistrophe.scheduling.admission import Admission, AdmissionRank, rank_of
+from antistrophe.scheduling.alarms import Alarms, AskedWakeups
 from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 
@@ -54,7 +55,8 @@ class LiveSagas:
         self._journal = journal
         self.admission = Admission(base.settings.max_running_sagas, beside=base.settings.max_running_sagas)
         self._sagas: dict[str, LiveSaga] = {}
-        self._alarms: list[tuple[float, str]] = []
+        self._alarms = Alarms()
+        self._wakeups = AskedWakeups()
         self._to_tell_again: list[tuple[float, str, int]] = []
         self._halted = ""
         self.left = LeftToOthers(self._sagas, processes, self.admission)
@@ -123,6 +125,7 @@ class LiveSagas:
         self._processes.forget(saga_id)
         self.turn_is_over(saga_id)
         self.admission.left(saga_id)
+        self._alarms.remove(saga_id)
         live = self._sagas.pop(saga_id, None)
         if live is not None:
             self._take_from_host(live)
@@ -162,7 +165,7 @@ class LiveSagas:
         """Give a saga that sleeps or waits its actor now, because there is an order for it."""
         if live.host is None and not self._halted:
             self.left.forget(live.id)
-            live.sleeps_until = None
+            self._alarms.remove(live.id)
             self.admission.admit(live.id, live.rank)
             self._spawn(live)
 
@@ -189,7 +192,7 @@ class LiveSagas:
             if (live := self._sagas.get(saga_id)) is None:
                 self.admission.left(saga_id)
             elif live.host is None:
-                live.sleeps_until = None
+                self._alarms.remove(live.id)
                 self._spawn(live)
 
     def _spawn(self, live: LiveSaga, *, new: bool = False) -> None:
@@ -254,7 +257,7 @@ class LiveSagas:
         for message in self._requests.introduced():
             self.ask_process(message)
         for live in self._sagas.values():
-            if live.refusals and live.sleeps_until is not None:  # it may have brought the code
+            if live.refusals and self._alarms.get(live.id) is not None:  # it may have brought the code
                 self._set_alarm(live, self._supervisor.now())
 
     def environments_in_use(self) -> Iterable[str]:
@@ -311,11 +314,11 @@ class LiveSagas:
         self.replace_dead_hosts()
         if self._requests.may_go_on:
             self.introduced()
-        while self._alarms and self._alarms[0][0] <= now:
-            due, saga_id = heapq.heappop(self._alarms)
+        while (saga_id := self._alarms.take_due(now)) is not None:
             live = self._sagas.get(saga_id)
-            if live is not None and live.sleeps_until == due and live.host is None:
+            if live is not None and live.host is None:
                 self.enqueue(live)
+        self._set_wakeup()
         self._spawn_due()
         while not self._halted and self._to_tell_again and self._to_tell_again[0][0] <= now:
             _, saga_id, actors = heapq.heappop(self._to_tell_again)
@@ -333,6 +336,10 @@ class LiveSagas:
             self.admission.left(live.id)
 
     def _set_alarm(self, live: LiveSaga, until: float) -> None:
-        live.sleeps_until = until
-        heapq.heappush(self._alarms, (until, live.id))
-        self._supervisor.wake_in(until - self._supervisor.now())
+        self._alarms.set(live.id, until)
+        self._set_wakeup()
+
+    def _set_wakeup(self) -> None:
+        first, now = self._alarms.next_at, self._supervisor.now()
+        if first is not None and self._wakeups.lacks(first, now):
+            self._supervisor.wake_in(first - now)

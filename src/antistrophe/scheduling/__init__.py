@@ -23,5 +23,5 @@ The supervisor tells what happened and carries out the orders of each plan. The 
 
 Start reading in ``leases`` (the orders), then ``fair_order`` and ``queue`` (who goes first), ``pooled_process`` and
 ``process_table`` (what is so), and ``process_pool`` (what is decided). ``throttle`` and ``admission`` ask ``permits``;
-``prewarm`` and ``restart_intensity`` stand alone.
+``prewarm``, ``restart_intensity`` and ``alarms`` stand alone.
 """
