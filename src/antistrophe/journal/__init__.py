@@ -29,9 +29,10 @@ one append writes, ``stored_entries`` and ``stored_states`` how all of it is rea
 are shown without a fold, ``typed_values`` what is checked there, ``saga_counts`` how sagas are counted, ``timeline``
 how people see them, ``saga_lists`` and ``paging`` how a list comes in pages, ``text_index`` how texts are found,
 ``texts`` where there may be no such index, ``moments`` where in the journal a moment is, ``retention`` how finished
-sagas are purged, ``last_rows`` what a purge has to leave, ``tombstones`` what stays of them, ``erasing`` how the data
-of one are erased, ``growth`` what the file takes, and ``statistics_follower`` how statistics of it are kept by others
-than the system. Start reading in ``journal``. ``actors/saga/journal_access.py`` is how the actors use it.
+sagas are purged, ``last_rows`` what a purge has to leave, ``tombstones`` what stays of them, ``unused_shapes`` which
+shapes go, ``erasing`` how the data of one are erased, ``growth`` what the file takes, and ``statistics_follower`` how
+statistics of it are kept by others than the system. Start reading in ``journal``. ``actors/saga/journal_access.py`` is
+how the actors use it.
 """
 
 from __future__ import annotations

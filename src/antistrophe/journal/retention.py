@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from antistrophe.journal.last_rows import OF_SAGAS_ALONE, last_rows_of
 from antistrophe.journal.texts import texts_of
 from antistrophe.journal.tombstones import Tombstones
+from antistrophe.journal.unused_shapes import unused_shapes_of
 from antistrophe.records import PurgeReport, SagaStatus
 from antistrophe.serialization.struct_dataclass import dataclass
 from antistrophe.storage.connection import SqlDatabase
@@ -77,6 +78,7 @@ class Purge:
         self._at_most = at_most
         self._whole = whole
         self._parts = self._walk()
+        self._tidying = self._tidy()
 
     def step(self) -> bool:
         """Look at some sagas, or purge a few. False once there are no more. Each step takes the file's write lock once
@@ -85,8 +87,16 @@ class Purge:
         if part:
             self._take(part)
         if part is None and self.report.sagas and not self._dry_run:
-            return self._texts.tidy()
+            return next(self._tidying, False)
         return part is not None
+
+    def _tidy(self) -> Iterator[bool]:
+        """Let go what the purged sagas have left. Each part is a transaction of its own."""
+        while self._texts.tidy():
+            yield True
+        shapes = unused_shapes_of(self._database)
+        while shapes.tidy():
+            yield True
 
     def _walk(self) -> Iterator[list[_Found]]:
         """The sagas to purge, in parts for one transaction each. Those in between are empty."""

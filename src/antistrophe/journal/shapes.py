@@ -33,6 +33,10 @@ _FIELDS = 9
 _BEGINNINGS = tuple([pack_payload([_MARK, *[None] * more])[:-more] for more in (_FIELDS - 1, _FIELDS)])
 """Of an acceptance, and of one whose caller was in a trace: that has the traceparent at its end."""
 
+_NAME_MARK = pack_payload(bytes(HASH_BYTES))[:-HASH_BYTES]
+BEGINNING_BYTES = len(_BEGINNINGS[0]) + len(_NAME_MARK) + HASH_BYTES
+"""An acceptance, as it is stored, has the name of its shape within so many bytes."""
+
 _SHAPES_KEPT = 64
 _KEEP = (
     "INSERT INTO shapes(hash, shape) VALUES (?, ?)"
@@ -111,8 +115,19 @@ def _step(shape: StepSpec, own: list[Any]) -> StepSpec:
     return changed(shape, name=is_a(str, name), input=is_a(bytes, given), **later)
 
 
-def _is_shaped(data: bytes) -> bool:
+def _is_shaped(data: object) -> bool:
     return isinstance(data, bytes) and data.startswith(_BEGINNINGS)
+
+
+def shape_named_in(beginning: object) -> bytes | None:
+    """The name of the shape in the first ``BEGINNING_BYTES`` of an acceptance, as it is stored; None where that is
+    stored whole. Raises UnreadableDataError."""
+    if not isinstance(beginning, bytes) or not _is_shaped(beginning):
+        return None
+    named = beginning[len(_BEGINNINGS[0]) : BEGINNING_BYTES]
+    if len(named) != BEGINNING_BYTES - len(_BEGINNINGS[0]) or not named.startswith(_NAME_MARK):
+        raise UnreadableDataError("the acceptance names no shape where it should")
+    return named[len(_NAME_MARK) :]
 
 
 class StoredShapes:

@@ -123,7 +123,8 @@ _PURGES: SchemaMigration = (
         finished_at INTEGER NOT NULL
     ) WITHOUT ROWID""",
     # For each final status how many sagas were purged, and the last position at which one of them had finished. The
-    # row "events" has in ``position`` the purged event that stays until another one is behind it.
+    # row "events" has in ``position`` the purged event that stays until another one is behind it; the row "shapes" how
+    # many were purged when unused shapes were last looked for.
     """CREATE TABLE purges(
         what     TEXT PRIMARY KEY,
         number   INTEGER NOT NULL,
