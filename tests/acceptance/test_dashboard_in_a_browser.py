@@ -131,6 +131,12 @@ def test_a_running_saga_is_cancelled_on_its_page_which_shows_its_end(shop: Shop,
     page = seen.open("/sagas/slow")
     step = page.locator("#step-2")
     expect(step).to_contain_text("running")
+    step.locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    shop.start("beside", "lyre")  # what is journaled makes each page anew
+    page.wait_for_function("() => document.body.dataset.events > 1")
+    expect(step.locator("summary").first).to_be_focused()
+    expect(step).to_have_attribute("open", "")
     page.get_by_text("Cancel the saga…").click()
     page.get_by_label("Reason").first.fill("no longer wanted")
     page.get_by_role("button", name="Cancel the saga").click()

@@ -6,6 +6,8 @@ import html
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from unittest.mock import Mock
@@ -28,6 +30,7 @@ from antistrophe.journal import growth, journal_path, open_store, statistics_fol
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.logs.attempt_output import AttemptOutput
 from antistrophe.logs.step_log import StepLog
+from antistrophe.saga.entries import Action, CompensationGivenUp, Entry, SagaParked
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of
 from tests.contract import journal_sagas as sagas
@@ -388,3 +391,56 @@ def test_the_last_hour_is_read_from_the_file(tmp_path: Path) -> None:
 )
 def test_what_stands_between_backticks_is_code_and_nothing_else_is_markup(text: str, html: str) -> None:
     assert environment().from_string("{{ text | with_code }}").render(text=text) == html
+
+
+def test_who_waits_for_a_person_is_found_behind_any_number_that_wait_for_their_turn(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with journal_of(home) as journal:
+        sagas.run(journal, "works", *sagas.FORWARD[:1])
+        sagas.run(journal, "held-up", (sagas.waits("module shop can't be imported"),))
+        for number in range(30):
+            sagas.run(journal, f"turn-{number}", (sagas.waits("its turn: max_running_sagas lets 2 run"),))
+    text = _Parsed(viewer(home).get("/").text).text
+    attention, _, running = text.partition("Running now")
+    assert "held-up waits" in attention
+    assert "its turn" not in attention, "that comes by itself"
+    assert running.index("works") < running.index("turn-29")
+    assert "turn-1 " not in running
+
+
+def long_failure(letters: int) -> Iterator[Entry]:
+    """What is journaled of a saga that is parked, with an error of so many letters."""
+    failure = replace(sagas.NO, error="<b>" + "E" * letters)
+    yield sagas.started(0)
+    yield sagas.succeeded(0)
+    yield sagas.started(1)
+    yield replace(sagas.failed(1), failure=failure, traceback="T" * letters)
+    yield replace(sagas.turned_back(), cause=replace(sagas.turned_back().cause, failure=failure))
+    yield sagas.started(0, Action.COMPENSATE)
+    yield replace(sagas.failed(0, Action.COMPENSATE), failure=failure)
+    yield CompensationGivenUp(sagas.START + 4, 0, failure)
+    yield SagaParked(sagas.START + 4)
+
+
+def test_a_long_error_does_not_make_a_long_page(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with journal_of(home) as journal:
+        sagas.append(journal, "long", *(sagas.accepted("long", "n" * 3_000), *long_failure(1_000_000)))
+    client = viewer(home)
+    for path in ("/", "/sagas", "/bulk?order=retry"):
+        assert len(client.get(path).text) < 40_000, path
+    page = client.get("/sagas/long").text
+    assert "more characters: `antistrophe export` writes all of them" in page
+    assert len(page) < 100_000
+
+
+def test_where_the_journal_can_not_be_read_no_number_is_shown(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    fill(home)
+    journal_path(home).write_bytes(b"no database" * 200)
+    for path in ("/", "/steps", "/limits?text=abc"):
+        text = _Parsed(viewer(home).get(path).text).text
+        assert "can't be read" in text
+        for said in ("Nothing needs a person", "No step was tried", "No limit is in use", "executing"):
+            assert said not in text, path
+    assert 'value="abc"' in viewer(home).get("/limits?text=abc").text

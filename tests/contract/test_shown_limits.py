@@ -133,3 +133,13 @@ def test_of_many_limits_those_come_first_for_which_somebody_waits_and_any_is_fou
     assert NAME in {limit.key for limit in waited_for}
     assert all(limit.oldest is not None for limit in waited_for)
     assert permits.count(waiting=True) == len(waited_for)
+
+
+def test_a_saga_that_hosts_work_on_needs_no_system_of_this_home(
+    shared: Shared, capsys: pytest.CaptureFixture[str]
+) -> None:
+    append(shared.journal, "s", accepted("s"), waits("its turn: max_running_sagas lets 1 run"))
+    assert "No actor system runs" not in shared.call(capsys, "explain", "s")
+    for host in shared.hosts.values():
+        StoredHosts(shared.database).hand_over(host)
+    assert "No actor system runs" in shared.call(capsys, "explain", "s")

@@ -20,7 +20,7 @@ from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.limit_lines import limit_line, limit_lines
 from antistrophe.cli.saga_rows import parked_lines, saga_lines, step_lines
 from antistrophe.cli.told_sagas import in_words, told_by
-from antistrophe.client.host_list import LimitsNow, limits_that_hold_up
+from antistrophe.client.host_list import LimitsNow, is_worked_on, limits_that_hold_up
 from antistrophe.client.stored_home import find_saga, stored_journal, system_state
 from antistrophe.launcher.control_protocol import Ready, State
 from antistrophe.linux.termination import processes_of_home
@@ -162,7 +162,8 @@ def explain_verb(invocation: Invocation, saga_id: str) -> int:
     with stored_journal(invocation.stored_place()) as journal:
         find_saga(journal, saga_id, invocation.shown_place)
         entries = journal.load(saga_id)
-    explanation = explain(entries, system_runs=system_state(invocation.home) is not None)
+    works = system_state(invocation.home) is not None or is_worked_on(invocation.place)
+    explanation = explain(entries, system_runs=works)
     limits = limits_that_hold_up(invocation.place, entries)
     if invocation.as_json:
         orders = [invocation.command(order) for order in explanation.orders]

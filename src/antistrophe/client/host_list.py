@@ -52,6 +52,11 @@ class HostList:
         """Those whose lease nobody has ended: it lasts, or it is over and their sagas are about to be taken."""
         return tuple(host for host in self.hosts if host.ended is None)
 
+    @property
+    def at_work(self) -> tuple[HostRecord, ...]:
+        """Those whose lease lasts; none where the database was put back."""
+        return tuple(host for host in self.live if host.lease_until >= self.at) if self.put_back_by is None else ()
+
 
 def live_hosts(session: Session) -> tuple[HostRecord, ...]:
     """The hosts that share the journal of an orchestrator."""
@@ -74,6 +79,14 @@ def hosts_in(database: SqlDatabase) -> HostList:
     with late_import():
         from antistrophe.hosts.stored_restores import StoredRestores
     return HostList(stored.moment(), tuple(hosts), (), StoredRestores(opened).begun_by())
+
+
+def is_worked_on(place: JournalPlace) -> bool:
+    """Whether a host works on the sagas of that journal; False for one in a file. Raises JournalError."""
+    if place.url is None:
+        return False
+    with _database(place, read_only=True) as database:
+        return bool(hosts_in(database).at_work)
 
 
 def limits_in(

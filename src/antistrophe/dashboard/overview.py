@@ -11,10 +11,11 @@ from antistrophe.dashboard.addresses import saga_path
 from antistrophe.dashboard.hosts import troubles
 from antistrophe.dashboard.limits import Limit, Limits
 from antistrophe.dashboard.look import Look
-from antistrophe.dashboard.saga_filter import SagaFilter, find
+from antistrophe.dashboard.saga_filter import SagaFilter
 from antistrophe.dashboard.standing import Standing
 from antistrophe.dashboard.step_classes import StepClass
 from antistrophe.journal.growth import Growth
+from antistrophe.journal.present_numbers import looked_at
 from antistrophe.launcher.control_protocol import Failed, Restarting
 from antistrophe.narration.phrases import mebibytes
 from antistrophe.narration.times import age
@@ -22,7 +23,7 @@ from antistrophe.records import SagaMetadata, SagaStatus, StepStatus
 from antistrophe.saga.wait_reasons import WaitReason, reason_in
 
 MOST_PARKED = 8
-MOST_WAITING = 500
+MOST_REASONS = 5
 LARGE_LOG_BYTES = 64 << 20
 _CRASHES = 3
 _NEEDS_A_PERSON = (WaitReason.HOST, WaitReason.CODE)
@@ -106,18 +107,17 @@ def cause(saga: SagaMetadata) -> str:
 
 
 def _waiting(look: Look) -> list[Attention]:
-    """Sagas that wait for something that does not come by itself, such as their code, one line for each reason."""
-    running = [status for status in SagaStatus if status.running]  # there may be many that are parked
-    wanted = (SagaFilter(waiting=True, status=status.value) for status in running)
-    sagas = [saga for chosen in wanted for saga in find(look.journal, chosen, None, MOST_WAITING).sagas]
-    reasons = Counter(saga.waiting or "" for saga in sagas if reason_in(saga.waiting or "") in _NEEDS_A_PERSON)
-    first = {saga.waiting: saga for saga in reversed(sagas)}
+    """Sagas that wait for something that does not come by itself, such as their code, one line for each reason. Those
+    that were accepted first are looked at: they are at work, and may keep all others waiting."""
+    rows = [row for status in SagaStatus if status.running for row in looked_at(look.database, status.value)]
+    held_up = [row for row in rows if row[2] is not None and reason_in(row[2]) in _NEEDS_A_PERSON]
+    first = {row[2]: row for row in reversed(held_up)}
     found = []
-    for reason, number in reasons.most_common(5):
-        saga = first[reason]
-        title = f"{saga.id} waits" if number == 1 else f"{number} sagas wait"
-        path = saga_path(saga.id) if number == 1 else f"/sagas?{SagaFilter(waiting=True, why=reason[:60]).query()}"
-        found.append(Attention("warn", title, reason, path, saga.updated_at))
+    for reason, number in Counter(row[2] for row in held_up).most_common(MOST_REASONS):
+        saga_id, at_us = first[reason][0], first[reason][5]
+        title = f"{saga_id} waits" if number == 1 else f"{number} sagas wait"
+        path = saga_path(saga_id) if number == 1 else f"/sagas?{SagaFilter(waiting=True, why=reason[:60]).query()}"
+        found.append(Attention("warn", title, reason, path, datetime.fromtimestamp(at_us / 1e6, UTC)))
     return found
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from antistrophe.client.host_words import soon
 from antistrophe.dashboard.addresses import order_path, saga_path
+from antistrophe.dashboard.cutting import cut_error, cut_short
 from antistrophe.dashboard.limits import MOST_NAMED
 from antistrophe.narration import times
 from antistrophe.narration.phrases import how_often, mebibytes
@@ -41,7 +42,8 @@ def environment() -> Environment:
         how_often=how_often,
         soon=soon,
         rate=_rate,
-        cut=_cut,
+        cut_error=cut_error,
+        cut_short=cut_short,
         status=_status,
         saga_path=saga_path,
         signal_name=signal_name,
@@ -75,10 +77,6 @@ def _since(at: datetime | None, now: datetime | None = None) -> Markup:
     parts = passed.split(" ")
     said = " ".join(parts[:2])
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), times.moment(at), said)
-
-
-def _cut(text: str, letters: int) -> str:
-    return text if len(text) <= letters else f"{text[:letters]}…"
 
 
 def _rate(per_second: float) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from antistrophe.client.stored_home import find_saga
+from antistrophe.dashboard.cutting import cut
 from antistrophe.dashboard.limits import Limits, limits_now
 from antistrophe.dashboard.look import Look
 from antistrophe.dashboard.stored import StoredHome
@@ -30,7 +31,6 @@ from antistrophe.saga.state import Saga, evolve
 MOST_BYTES = 16 << 20
 """Of a saga whose entries take more, only the steps are shown: a page of it would help nobody."""
 
-MOST_LETTERS = 20_000
 MOST_ATTEMPTS = 50
 MOST_ENTRIES = 500
 _LEFT_OUT = frozenset({"step", "spec", "lease", "deadline", "boot_id"})
@@ -201,10 +201,3 @@ def _row(entry: TimelineEntry, saga: SagaMetadata) -> tuple[TimelineEntry, str, 
 def shown(value: object) -> str:
     """A value as a person reads it: JSON with indents, cut where it is long."""
     return cut(json.dumps(json_value(value), indent=2, ensure_ascii=False, default=str))
-
-
-def cut(text: str, letters: int = MOST_LETTERS) -> str:
-    """The beginning of a long text, and how much is left out."""
-    if len(text) <= letters:
-        return text
-    return f"{text[:letters]}\n… {len(text) - letters:,} more characters: `antistrophe export` writes all of them"

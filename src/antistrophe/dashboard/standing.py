@@ -35,7 +35,7 @@ def of_hosts(hosts: HostList | None, state: State | None) -> Standing:
         return Standing("hosts not known", "warn", works=False, state=state)
     if hosts.put_back_by is not None:
         return Standing("no host works", "off", works=False, state=state, hosts=hosts)
-    live = sum(host.lease_until >= hosts.at for host in hosts.live)
+    live = len(hosts.at_work)
     says = "no host" if not live else "1 host" if live == 1 else f"{live} hosts"
     level = "off" if not live else "good" if live == len(hosts.live) else "warn"
     return Standing(says, level, works=live > 0, state=state, hosts=hosts)

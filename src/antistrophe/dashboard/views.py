@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from antistrophe.dashboard.hosts import hosts_shown
-from antistrophe.dashboard.limits import Limits, limits_now
+from antistrophe.dashboard.limits import limits_now
 from antistrophe.dashboard.look import Look
 from antistrophe.dashboard.overview import attention, storage
 from antistrophe.dashboard.processes import processes
@@ -18,7 +17,9 @@ from antistrophe.dashboard.step_classes import StepClass, add_limits, step_class
 from antistrophe.dashboard.stored import StoredHome
 from antistrophe.errors import JournalError, RequestError
 from antistrophe.journal.growth import growth_in
+from antistrophe.journal.present_numbers import looked_at
 from antistrophe.records import SagaMetadata, SagaStatus
+from antistrophe.saga.entries import AttemptStarted
 
 Values = dict[str, Any]
 Query = Mapping[str, str]
@@ -48,12 +49,14 @@ def _overview(stored: StoredHome, look: Look, _query: Query) -> Values:
 
 
 def _running(look: Look) -> list[SagaMetadata]:
-    """The sagas that were accepted last of those that run, those that compensate first."""
+    """Sagas that have not ended: those that compensate, those of which an attempt runs, then the last accepted."""
     found: list[SagaMetadata] = []
     for status in (SagaStatus.COMPENSATING, SagaStatus.EXECUTING):
-        found += (
-            look.journal.list(status=status, limit=MOST_RUNNING - len(found)).sagas if len(found) < MOST_RUNNING else ()
-        )
+        last = [saga.id for saga in look.journal.list(status=status, limit=MOST_RUNNING).sagas]
+        working = [row[0] for row in looked_at(look.database, status.value) if row[4] == AttemptStarted.__name__]
+        chosen = list(dict.fromkeys((*working[: MOST_RUNNING - len(found)], *last)))[: MOST_RUNNING - len(found)]
+        sagas = map(look.journal.metadata, chosen)
+        found += [saga for saga in sagas if saga is not None and saga.status.running]
     return found
 
 
@@ -114,31 +117,19 @@ VIEWS: dict[str, Callable[[StoredHome, Look, Query], Values]] = {
 RESTLESS = frozenset({"limits", "hosts", "processes"})
 """The views that show more than the journal and the state of the system."""
 
-_NO_LIMITS = Limits((), 0, datetime.now(UTC))
-
-_EMPTY: dict[str, Values] = {
-    "overview": {
-        "counts": dict.fromkeys((status for status in SagaStatus if status is not SagaStatus.NOT_STARTED), 0),
-        "attention": [],
-        "running": (),
-        "classes": [],
-        "limits": _NO_LIMITS,
-        "storage": [],
-    },
-    "steps": {"classes": []},
-    "limits": {"limits": _NO_LIMITS, "text": ""},
-    "hosts": {"shown": None},
+_WITHOUT_JOURNAL: dict[str, Callable[[StoredHome, Query], Values]] = {
+    "limits": lambda _stored, query: {"text": query.get("text", "")},
+    "processes": lambda stored, _query: {"processes": processes(stored.home, (), stored.state())},
 }
+"""What a view shows where the journal can't be read, beside the reason."""
 
 
 def values_of(view: str, stored: StoredHome, query: Query) -> Values:
-    """What a view shows now. Where the journal can't be read, ``journal_problem`` says why, and the view is as empty as
-    it can be. Raises RequestError for a query that makes no sense, and SagaNotFoundError."""
+    """What a view shows now. Where the journal can't be read, ``journal_problem`` says why, and the view shows nothing
+    that stands in the journal. Raises RequestError for a query that makes no sense, and SagaNotFoundError."""
     try:
         with stored.look() as look:
             return {"journal_problem": None, **VIEWS[view](stored, look, query)}
     except JournalError as error:
-        problem = {"journal_problem": str(error)}
-        if view == "processes":
-            return {**problem, "processes": processes(stored.home, (), stored.state())}
-        return {**problem, **_EMPTY.get(view, {})}
+        shown = _WITHOUT_JOURNAL[view](stored, query) if view in _WITHOUT_JOURNAL else {}
+        return {"journal_problem": str(error), **shown}

@@ -4,6 +4,13 @@
   const live = () => document.getElementById("live");
   let shown = "";
   let opened = [];
+  let scrolled = [];
+  let focused = null;
+
+  // Where a person is in the live part: its links, what can be opened, and what scrolls.
+  const places = (part) => [...part.querySelectorAll("a[href], summary, [tabindex]")];
+  const place = (each) => each.getAttribute("href") || each.parentElement.id || each.className;
+  const scrollers = (part) => [...part.querySelectorAll("pre, .scroll")];
 
   // A person who marks text, or types, in the live part is not disturbed: the next event brings what was left out.
   function isBusy(part) {
@@ -21,8 +28,10 @@
     }
     shown = text;
     opened = [...part.querySelectorAll("details[id]")].map((each) => [each.id, each.open]);
+    scrolled = scrollers(part).map((each) => [each.scrollTop, each.scrollLeft]);
     const active = document.activeElement;
-    part.dataset.focus = part.contains(active) && active.getAttribute("href") || "";
+    const same = part.contains(active) ? places(part).filter((each) => place(each) === place(active)) : [];
+    focused = same.length ? [place(active), same.indexOf(active)] : null;
   });
 
   document.addEventListener("htmx:sseMessage", () => {
@@ -31,9 +40,14 @@
       const found = document.getElementById(id);
       if (found) found.open = open;
     }
-    if (part.dataset.focus) {
-      const link = [...part.querySelectorAll("a[href]")].find((each) => each.getAttribute("href") === part.dataset.focus);
-      if (link) link.focus({ preventScroll: true });
+    scrollers(part).forEach((each, number) => {
+      const [top, left] = scrolled[number] || [0, 0];
+      if (top || left) each.scrollTo(left, top);
+    });
+    if (focused) {
+      const same = places(part).filter((each) => place(each) === focused[0]);
+      const found = same[focused[1]] || same[0];
+      if (found) found.focus({ preventScroll: true });
     }
     showOrders();
     const logs = document.getElementById("logs");
