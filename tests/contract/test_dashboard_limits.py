@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -14,14 +15,17 @@ import pytest
 from antistrophe.dashboard import limits as limits_module
 from antistrophe.dashboard import running_sagas as running_module
 from antistrophe.dashboard.limits import limits_now
+from antistrophe.dashboard.processes import processes
 from antistrophe.dashboard.standing import Standing
 from antistrophe.dashboard.stored import StoredHome
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.journal import Journal, present_numbers
+from antistrophe.launcher.control_protocol import PROTOCOL, Ready, pack_settings
 from antistrophe.saga.entries import Entry, SagaAccepted
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of
 from antistrophe.scheduling.permits import key_of_class, key_of_name
+from antistrophe.settings import Settings
 from tests.contract import journal_sagas as sagas
 from tests.contract.dashboard_home import HOSTILE, journal_of, viewer
 from tests.contract.shared_limits import CLASS, NAME, Shared, shared_limits
@@ -277,3 +281,29 @@ def test_a_page_of_several_hosts_asks_in_a_few_questions(shared: Shared) -> None
         few = limits_now(stored, look, most=2)
         assert (len(few.shown), few.number) == (2, 21)
         assert few.shown[0].name == key_of_name("import").partition(":")[2] == NAME.partition(":")[2]
+
+
+def test_a_process_of_another_host_is_not_taken_for_one_of_this_home(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines may have processes of one number."""
+    attempt = sagas.started(0)
+    here = replace(attempt, lease=replace(attempt.lease, pid=os.getpid()))
+    sagas.append(shared.journal, "s", limited("s"), here)
+    shared.database.execute("UPDATE antistrophe.sagas SET host = ? WHERE id = 's'", (shared.hosts["b1"],))
+    monkeypatch.setattr("antistrophe.dashboard.processes.processes_of_home", lambda _home: [os.getpid()])
+    stored = StoredHome(shared.home, shared.url)
+    with stored.look() as look:
+        running = [
+            replace(saga, work=replace(saga.work, host="b1")) for saga in stored.running_sagas(look)[0] if saga.work
+        ]
+    for host, number in (("a1", 0), ("b1", 1)):
+        system = Ready(PROTOCOL, 1, "", 0, 0, 0, 0, pack_settings(Settings(host_name=host)))
+        monkeypatch.setattr("antistrophe.dashboard.processes._asked", lambda _state: ())
+        (process,) = processes(shared.home, running, system)
+        assert len(process.work) == number
+    (alone,) = processes(shared.home, running, None)
+    assert alone.work == []
+    assert "each host keeps what its own steps" in text_of(
+        viewer(shared.home, journal=shared.url).get("/logs?id=s").text
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from antistrophe.dashboard.running_sagas import RunningSaga, Work
 from antistrophe.errors import OverloadedError, SystemUnavailableError
-from antistrophe.launcher.control_protocol import PROTOCOL, Ready, State
+from antistrophe.launcher.control_protocol import PROTOCOL, Ready, State, unpack_settings
 from antistrophe.linux.procfs import read, stat_of
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.messages import ListProcesses, Processes
@@ -42,12 +42,12 @@ class Process:
 
 
 def processes(home: Path, sagas: Iterable[RunningSaga], state: State | None) -> list[Process]:
-    """The processes of the home as a tree, parents first, with the work of these sagas."""
+    """The processes of the home as a tree, parents first, with the work of these sagas, which may be at other hosts."""
     found = {pid: made for pid in processes_of_home(home) if (made := _process(pid)) is not None}
     for pid, role in _known_roles(state).items():
         if pid in found:
             found[pid].role = role
-    _add_work(found, sagas)
+    _add_work(found, sagas, _host_name(state))
     return _as_tree(found)
 
 
@@ -81,9 +81,19 @@ def _asked(state: Ready) -> tuple[ProcessRecord, ...]:
     return ()
 
 
-def _add_work(found: dict[int, Process], sagas: Iterable[RunningSaga]) -> None:
+def _host_name(state: State | None) -> str | None:
+    """What the system of the home is called among hosts, if it runs."""
+    if not isinstance(state, Ready) or state.protocol != PROTOCOL:
+        return None
+    return unpack_settings(state.settings).host
+
+
+def _add_work(found: dict[int, Process], sagas: Iterable[RunningSaga], here: str | None) -> None:
+    """Each machine has numbers of its own for processes: on another host the same one is another process."""
     for saga in sagas:
-        if saga.work is not None and (process := found.get(saga.work.pid or 0)) is not None:
+        if saga.work is None or saga.work.host not in (None, here):
+            continue
+        if (process := found.get(saga.work.pid or 0)) is not None:
             process.work.append((saga.id, saga.work))
             process.role = "step"
 

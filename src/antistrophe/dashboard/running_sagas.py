@@ -38,11 +38,13 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """An attempt that runs: its step, what it calls, and its process."""
+    """An attempt that runs: its step, what it calls, its process, and the name of the host where that is; None for a
+    journal in a file."""
 
     step: str
     action: str
     pid: int | None
+    host: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _bounds(spec: SagaSpec) -> Iterator[tuple[str, Bound]]:
 
 def _running(saga: SagaMetadata, bounds: dict[str, Bound]) -> RunningSaga:
     working = next((step for step in saga.steps if step.status in _WORKING), None)
-    work = None if working is None else Work(working.name, _WORKING[working.status], working.pid)
+    work = None if working is None else Work(working.name, _WORKING[working.status], working.pid, working.host)
     turn = saga.waiting is not None and reason_in(saga.waiting) is WaitReason.TURN
     uses = [bounds[""]] if "" in bounds and not turn else []
     uses += [bounds[working.name]] if working is not None and working.name in bounds else []
