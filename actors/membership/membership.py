@@ -54,6 +54,9 @@ LOOK_S = 0.2
 ORDERS_S = 0.4
 """How often it is looked for orders of other hosts."""
 
+_REST = 4
+"""After a look for ends this actor has so many times as long for all else."""
+
 _PATIENCE_S = 0.5
 """How long a question about a saga waits for locks of others."""
 
@@ -198,6 +201,8 @@ class MembershipActor(RuntimeActor):
                 self._ends_at = now + (LOOK_S if others.waits else 3600.0)
                 others.look_for_ends()
                 others.look_for_answers()
+                took_s = boot_time() - now
+                self._ends_at = max(self._ends_at, now + (1 + _REST) * took_s)
         except JournalError as error:
             log.debug("what concerns other hosts waits: %s", error)
 
