@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antistrophe.errors import SystemUnavailableError
+from antistrophe.launcher import socket_watch
 from antistrophe.transport.connection import PREAMBLE_MAGIC, BrokenStreamError, IncomingConnection, framed, preamble
 from antistrophe.transport.sockets import (
     MAX_PATH_BYTES,
@@ -286,6 +287,22 @@ def test_the_sockets_of_the_dead_are_removed_while_others_are_used(home: Path) -
         assert remove_dead_sockets(folder) == 1
         assert {entry.name for entry in folder.iterdir()} == {"admin", "f" * 32, alive.name, bound.name}
     assert remove_dead_sockets(home / "nowhere") == 0
+
+
+def test_the_sockets_of_all_who_have_left_are_looked_for_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Path] = []
+    monkeypatch.setattr(socket_watch, "remove_dead_sockets", looks.append)
+    dead = socket_watch.DeadSockets()
+    dead.remove(home)
+    assert not looks
+    for _ in range(1_000):
+        dead.somebody_left()
+    for _ in range(3):
+        dead.remove(home)
+    assert looks == [home]
+    dead.somebody_left()
+    dead.remove(home)
+    assert looks == [home, home]
 
 
 # --- the stream ---------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from antistrophe.launcher.home_lock import HomeLock, prepare_home
 from antistrophe.launcher.incarnation import Incarnation, IncarnationEndedError
 from antistrophe.launcher.leftovers import SWEEP_S, end_earlier_life, survivors
 from antistrophe.launcher.signals import Signals
-from antistrophe.launcher.socket_watch import SocketWatch
+from antistrophe.launcher.socket_watch import DeadSockets, SocketWatch
 from antistrophe.linux.descendants import mark_home_descendants
 from antistrophe.linux.process import become_subreaper
 from antistrophe.linux.termination import sweep
@@ -37,7 +37,6 @@ from antistrophe.settings import Settings
 from antistrophe.transport.authentication import found_system
 from antistrophe.transport.sockets import (
     leave_socket_folder,
-    remove_dead_sockets,
     remove_leftover_sockets,
     socket_folder,
 )
@@ -48,7 +47,7 @@ _FIRST_HELLO_S = 3.0
 _START_POLL_S = 0.02
 _PAUSE_S = 0.1  # after the second death within restart_window_s; then 0.3, 0.7, …
 _LONGEST_PAUSE_S = 2.0
-_LOOK_S = 3.0  # how often a system that runs looks whether its sockets are still there
+_LOOK_S = 3.0  # how often a system that runs looks after its sockets
 
 
 class Launcher:
@@ -62,6 +61,7 @@ class Launcher:
         self._configuration = Configuration(str(home), settings, now_s - time.monotonic(), os.getpid())
         self._selector = selectors.EpollSelector()
         self._signals = Signals(self._selector)
+        self._dead_sockets = DeadSockets()
         listener = self._listen(folder)
         self._connections = ClientConnections(self._selector, listener, control_protocol.Starting(), self._client_left)
         self._restarts = RestartIntensity(settings.max_restarts, settings.restart_window_s)
@@ -164,6 +164,7 @@ class Launcher:
     def _look_after_sockets(self, incarnation: Incarnation) -> None:
         if incarnation.ready is not None and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + _LOOK_S
+            self._dead_sockets.remove(self._folder)
             if (lost := self._sockets.lost(incarnation.supervisor)) is not None:
                 log.error("%s: what runs may end in %g s, then the system moves", lost, self._settings.drain_s)
                 self._drains.drain(incarnation, lambda: False)  # what is connected still hears the supervisor
@@ -217,7 +218,7 @@ class Launcher:
         )
 
     def _client_left(self, client_id: str) -> None:
-        remove_dead_sockets(self._folder)
+        self._dead_sockets.somebody_left()
         if self._incarnation is not None and self._incarnation.ready is not None:
             self._incarnation.send(ClientLeft(client_id))
 

@@ -12,9 +12,27 @@ from pathlib import Path
 
 from antistrophe.errors import SystemUnavailableError
 from antistrophe.launcher.control_protocol import control_path
-from antistrophe.transport.sockets import existing_socket_folder, write_pointer
+from antistrophe.transport.sockets import existing_socket_folder, remove_dead_sockets, write_pointer
 
 log = logging.getLogger("antistrophe.launcher")
+
+
+class DeadSockets:
+    """Removes the sockets that applications leave which die. Each look reads the list of all sockets of the machine, so
+    there is one for all applications that have left since the last."""
+
+    def __init__(self) -> None:
+        self._left = False
+
+    def somebody_left(self) -> None:
+        """An application is gone, and may have left its socket."""
+        self._left = True
+
+    def remove(self, folder: Path) -> None:
+        """Remove what they have left there."""
+        if self._left:
+            self._left = False
+            remove_dead_sockets(folder)
 
 
 class SocketWatch:
