@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -176,17 +177,17 @@ class Follower:
         return not self._stopping.is_set() and self._fault is None and not self._store.closed
 
     def _follow(self) -> None:
-        saved_at = time.monotonic()
+        saved_at, saved = time.monotonic(), self._build.position
         superseded = False
         while self._goes_on():
             try:
                 if superseded:
                     self._use_current()
                     superseded = False
-                self._advance(saved_at + self._checkpoint_s)
+                self._advance(math.inf if self._build.position == saved else saved_at + self._checkpoint_s)
                 if time.monotonic() >= saved_at + self._checkpoint_s:
                     self._checkpoint()
-                    saved_at = time.monotonic()
+                    saved_at, saved = time.monotonic(), self._build.position
                 self._trouble = None
             except Superseded:
                 superseded = True

@@ -24,10 +24,12 @@ Decode = Callable[[Sequence[StoredEvent]], Sequence[RecordedEvent]]
 
 
 class Commits:
-    """Tells the readers in this process that there was a commit, or that the store is closed."""
+    """Tells the readers in this process that there was a commit, or that the store is closed. Of the readers that wait
+    behind the same position one looks for commits of other processes, for all of them."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
+        self._looked_behind: set[int] = set()
         self.count = 0
         self.over = False
 
@@ -53,6 +55,26 @@ class Commits:
         with self._changed:
             if self.count == seen and not self.over:
                 self._changed.wait(timeout_s)
+
+    def look_out(self, position: int, seen: int, deadline: float | None, closed: Callable[[], bool]) -> bool:
+        """Wait to be the reader that looks for all who wait behind that position; tell them what it finds, and call
+        ``leave``. False where ``tell`` was called more than ``seen`` times meanwhile, or there is no more to wait."""
+        with self._changed:
+            while self.count == seen and not self.over and not closed():
+                if position not in self._looked_behind:
+                    self._looked_behind.add(position)
+                    return True
+                left_s = None if deadline is None else deadline - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    return False
+                self._changed.wait(left_s)
+            return False
+
+    def leave(self, position: int) -> None:
+        """Let another reader look for those who wait behind that position."""
+        with self._changed:
+            self._looked_behind.discard(position)
+            self._changed.notify_all()
 
 
 class Subscription:
@@ -142,22 +164,35 @@ class Subscription:
 
     def _wait_for_events(self, deadline: float | None) -> bool:
         """Fetch the next events. False if none came in time, or if the subscription has ended."""
+        position, looks_out = self._fetched, False
         wait_s = _SHORTEST_WAIT_S
-        while not (self._closed or self._commits.over):
-            seen = self._commits.count
-            page = self._read()
-            if page:
-                self._fetched = page[-1].position
-                self._ready.extend(page)
-                return True
-            if deadline is not None:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
+        before = -1
+        try:
+            while not (self._closed or self._commits.over):
+                seen = self._commits.count
+                if self._fetch_page():
+                    if looks_out and seen == before:  # another process has committed, and nobody has told of it
+                        self._commits.tell()
+                    return True
+                before = seen
+                if deadline is not None and deadline <= time.monotonic():
                     return False
-                wait_s = min(wait_s, left_s)
-            self._commits.wait(seen, wait_s)
-            wait_s = min(wait_s * 2, self._longest_wait_s)
-        return False
+                looks_out = looks_out or self._commits.look_out(position, seen, deadline, lambda: self._closed)
+                if looks_out:
+                    left_s = wait_s if deadline is None else deadline - time.monotonic()
+                    self._commits.wait(seen, max(0.0, min(wait_s, left_s)))
+                    wait_s = min(wait_s * 2, self._longest_wait_s)
+            return False
+        finally:
+            if looks_out:
+                self._commits.leave(position)
+
+    def _fetch_page(self) -> bool:
+        page = self._read()
+        if page:
+            self._fetched = page[-1].position
+            self._ready.extend(page)
+        return bool(page)
 
     def _read(self) -> Sequence[RecordedEvent]:
         try:
