@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_refusals import JournalRefusals, WatchedGroup
+from antistrophe.actors.saga.open_sagas import OpenSaga, open_sagas, rank_in
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
@@ -32,8 +32,7 @@ from antistrophe.saga.entries import (
 from antistrophe.saga.listed import row_after
 from antistrophe.saga.outcome import outcome_of
 from antistrophe.saga.state import Saga, evolve, replay
-from antistrophe.scheduling.admission import AdmissionRank, rank_of
-from antistrophe.serialization.struct_dataclass import dataclass
+from antistrophe.scheduling.admission import AdmissionRank
 from antistrophe.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,16 +45,6 @@ _CONFIRM_AGAIN_S = 2.0
 
 SERVER_PATIENCE = 0.05
 """How much of a host's lease a call may wait for the server: what waits can't end attempts meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenSaga:
-    """A saga that an earlier incarnation of the system left unfinished."""
-
-    id: str
-    request_id: str
-    compensating: bool
-    rank: AdmissionRank
 
 
 class ThisHost:
@@ -251,11 +240,7 @@ class JournalAccess:
 
     def open_sagas(self, besides: Collection[str] = ()) -> list[OpenSaga]:
         """The sagas to go on with, in order of acceptance, ``besides`` those that are known."""
-        return [
-            OpenSaga(saga_id, self._journal.request_id(saga_id) or "", compensating, self.rank(saga_id))
-            for saga_id, compensating in self._journal.live()
-            if saga_id not in besides
-        ]
+        return open_sagas(self._journal, besides)
 
     def parked(self, limit: int, cursor: str | None) -> SagaPage:
         """A page of the parked sagas, the last accepted first."""
@@ -282,12 +267,7 @@ class JournalAccess:
 
     def rank(self, saga_id: str) -> AdmissionRank:
         """What decides when the saga may run."""
-        try:
-            accepted = self._journal.accepted(saga_id)
-        except JournalError as error:  # the saga's actor will meet the same error; the other sagas go on
-            log.error("%s", error)
-            accepted = None
-        return AdmissionRank(saga_id) if accepted is None else rank_of(accepted.spec)
+        return rank_in(self._journal, saga_id)
 
 
 def open_at_start(base: Configuration, patience_s: float) -> JournalAccess:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, KeysView
 from typing import Any
 
 from antistrophe.actors.base import log
-from antistrophe.actors.saga.journal_access import JournalAccess, OpenSaga
+from antistrophe.actors.saga.journal_access import JournalAccess
+from antistrophe.actors.saga.open_sagas import OpenSaga
 from antistrophe.actors.supervisor.asked_processes import AskedProcesses
 from antistrophe.actors.supervisor.environments import Environments
 from antistrophe.actors.supervisor.left_to_others import LeftToOthers

@@ -19,6 +19,7 @@ from antistrophe.journal.rows import missing
 from antistrophe.journal.saga_counts import NOTHING_COUNTED, Counted, counted_after
 from antistrophe.journal.saga_lists import SagaLists, Which
 from antistrophe.journal.stored_entries import StoredEntries
+from antistrophe.journal.stored_journal import StoredAcceptance
 from antistrophe.journal.stored_states import StoredStates
 from antistrophe.journal.texts import Texts
 from antistrophe.journal.timeline import timeline_entry
@@ -143,6 +144,23 @@ class JournalQuestions(Protocol):
         first = self.entry(saga_id, 1)
         if first is not None and not isinstance(first, SagaAccepted):
             raise missing(f"{self._entries.where(saga_id, 1)}, the acceptance,")
+        return first
+
+    def acceptances(self, saga_ids: Sequence[str]) -> builtins.list[StoredAcceptance]:
+        """See ``StoredJournal``."""
+        rows = self._database.rows(
+            "SELECT sagas.id, request_id, entry FROM sagas LEFT JOIN journal ON saga_id = sagas.id AND journal.seq = 1"
+            f" WHERE sagas.id IN ({', '.join('?' * len(saga_ids))}) ORDER BY accepted",
+            saga_ids,
+        )
+        return [StoredAcceptance(*row) for row in rows]
+
+    def acceptance_in(self, stored: StoredAcceptance) -> SagaAccepted | None:
+        """See ``StoredJournal``."""
+        where = self._entries.where(stored.saga_id, 1)
+        first = None if stored.packed is None else self._entries.shapes.entry(stored.packed, stored.saga_id, where)
+        if first is not None and not isinstance(first, SagaAccepted):
+            raise missing(f"{where}, the acceptance,")
         return first
 
     def request_id(self, saga_id: str) -> str | None:

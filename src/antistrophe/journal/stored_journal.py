@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from antistrophe.journal.group import Group, GroupCommit
 from antistrophe.journal.journal import Journal, JournalRecord, SagaPage
@@ -12,6 +13,15 @@ from antistrophe.journal.retention import Purge, Purgeable
 from antistrophe.journal.saga_owner import Ownership
 from antistrophe.journal.texts import Texts
 from antistrophe.records import SagaStatus
+from antistrophe.saga.entries import SagaAccepted
+
+
+class StoredAcceptance(NamedTuple):
+    """The request that a saga was accepted for, and its first entry as it is stored; None where that is missing."""
+
+    saga_id: str
+    request_id: str
+    packed: bytes | None
 
 
 class StoredJournal(Journal, Protocol):
@@ -27,6 +37,13 @@ class StoredJournal(Journal, Protocol):
 
     def ownership(self, saga_id: str) -> Ownership | None:
         """Who owns a saga, or None if there is no such saga. In a file nobody needs to."""
+
+    def acceptances(self, saga_ids: Sequence[str]) -> builtins.list[StoredAcceptance]:
+        """How these sagas were accepted, in the order in which they were, by one question. Those that there are not are
+        left out."""
+
+    def acceptance_in(self, stored: StoredAcceptance) -> SagaAccepted | None:
+        """Read an acceptance. Raises JournalError where that can't be done."""
 
     def begun(self) -> dict[str, bool]:
         """The id of each saga that is neither finished nor parked, and whether it has begun: whether more of it is
