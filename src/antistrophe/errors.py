@@ -356,6 +356,8 @@ class ValidationError(CqrsError):
     """Fields of a command are wrong. ``errors`` is a list with a FieldError for each of them."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
+        if isinstance(errors, str) or not all(isinstance(each, FieldError) for each in errors):
+            raise TypeError(f'ValidationError takes [FieldError("field", "message"), ...], not {errors!a:.200}')
         self.errors = list(errors)
         super().__init__("; ".join(f"{error.field}: {error.message} ({error.code})" for error in self.errors))
 

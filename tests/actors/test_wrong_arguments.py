@@ -9,7 +9,20 @@ from typing import Any
 
 import pytest
 
-from antistrophe import InvalidSettingsError, RequestError, SagaOrchestrator
+from antistrophe import (
+    InvalidDefinitionError,
+    InvalidSettingsError,
+    RequestError,
+    SagaDefinition,
+    SagaHandle,
+    SagaOrchestrator,
+    step,
+)
+
+
+@step(requires_compensation=False)
+def pay() -> None: ...
+
 
 CALLS: dict[str, Callable[[SagaOrchestrator, Any], object]] = {
     "get": lambda system, wrong: system.get_saga(wrong),
@@ -44,6 +57,35 @@ def test_what_is_no_limit_is_refused(wrong: Any, system: SagaOrchestrator) -> No
 def test_what_is_no_position_is_refused(wrong: Any, system: SagaOrchestrator) -> None:
     with pytest.raises(ValueError, match=r"from_position.* must be a whole number from 0 on"):
         system.subscribe(from_position=wrong)
+
+
+@pytest.mark.parametrize("wrong", ["s", 5, None, SagaDefinition, pay()], ids=str)
+def test_what_is_no_saga_is_refused(wrong: Any, system: SagaOrchestrator) -> None:
+    for ask in (system.execute, system.start):
+        with pytest.raises(InvalidDefinitionError, match="is no saga: pass a SagaDefinition"):
+            ask(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["5", [5], object(), -1, float("nan")])
+def test_what_is_no_timeout_is_refused_before_anything_runs(wrong: Any, system: SagaOrchestrator) -> None:
+    saga = SagaDefinition("never-started").add_step(pay())
+    handle = SagaHandle(system._session, "s")
+    calls: list[Callable[[], object]] = [
+        lambda: system.execute(saga, timeout_s=wrong),
+        lambda: handle.result(timeout_s=wrong),
+        lambda: handle.outputs(timeout_s=wrong),
+        lambda: system.wait_idle(wrong),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="timeout_s must be a number of seconds from 0 on, or None, not"):
+            call()
+    assert system.get_saga("never-started") is None
+
+
+@pytest.mark.parametrize("wrong", [["completed"], {}, "failed", 5])
+def test_what_is_no_final_status_is_refused(wrong: Any, system: SagaOrchestrator) -> None:
+    with pytest.raises(RequestError, match="status must be COMPLETED or COMPENSATED, not"):
+        system.purge(status=wrong, dry_run=True)
 
 
 @pytest.mark.parametrize("wrong", [5, "settings.toml", {}])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from antistrophe.eventstore.backend import EventBackend, StoredEvent, StoredSnapshot
 from antistrophe.eventstore.postgres import PostgresEvents
 from antistrophe.eventstore.sqlite import SqliteEvents
+from antistrophe.eventstore.store import EventStore
 from antistrophe.storage.opening import open_in_memory
 from antistrophe.testing.store_contract import CHECKS, Check
 from tests.contract.listed_events import ListedEvents
@@ -78,3 +79,9 @@ def test_the_contract_finds_a_broken_backend(broken: type[SqliteEvents], check: 
     (found,) = [each for each in CHECKS if getattr(each, "__name__", "") == check]
     with pytest.raises(AssertionError):
         found(broken(open_in_memory()))
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"events.db", ["events.db"], object, ListedEvents])
+def test_what_is_no_place_of_events_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match='EventStore takes the path of a file, ":memory:"'):
+        EventStore(wrong)

@@ -79,6 +79,12 @@ def test_every_other_error_travels_too(kind: type[AntistropheError]) -> None:
     assert (str(again), again.args, vars(again)) == (str(made), made.args, vars(made))
 
 
+@pytest.mark.parametrize("wrong", ["amount is wrong", ["amount is wrong"], [ValueError("amount")]])
+def test_what_are_no_errors_of_fields_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"ValidationError takes \[FieldError"):
+        ValidationError(wrong)
+
+
 def test_what_made_the_saga_turn_back_goes_along() -> None:
     parked = CompensationFailedError(**AT, error="no undo")
     parked.__cause__ = StepFailedError(**AT, error="no funds", error_type="LookupError")

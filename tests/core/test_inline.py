@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from decimal import Decimal, getcontext
+from typing import Any
 
 import pytest
 
 from antistrophe import (
     CompensationFailedError,
+    InvalidDefinitionError,
     PayloadTooLargeError,
     RetryPolicy,
     SagaDefinition,
@@ -58,6 +60,12 @@ def test_a_saga_that_completes_gives_its_events_in_step_order(calls: Calls) -> N
         "SagaAccepted", "AttemptStarted", "AttemptSucceeded", "AttemptStarted", "AttemptSucceeded", "SagaCompleted",
     ]  # fmt: skip
     assert list(steps.PIDS) == [os.getpid()]
+
+
+@pytest.mark.parametrize("wrong", ["s", 5, None, SagaDefinition], ids=str)
+def test_what_is_no_saga_is_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidDefinitionError, match="is no saga: pass a SagaDefinition"):
+        run_inline(wrong)
 
 
 def test_a_saga_without_steps_completes() -> None:

@@ -350,3 +350,9 @@ def test_many_threads_dispatch_and_register_at_once(store: EventStore) -> None:
     for number in range(8):
         names = [each.data["name"] for each in store.read_stream(f"user-{number}")]
         assert names == [f"{number}-{count}" for count in range(20)]
+
+
+def test_one_event_without_a_list_is_refused_by_name() -> None:
+    wrong: Any = UserCreated("a")
+    with pytest.raises(TypeError, match=r"Appends takes its events in a list: \[UserCreated"):
+        Appends("s", wrong)

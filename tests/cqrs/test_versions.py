@@ -131,6 +131,8 @@ def test_what_is_no_upcaster_is_refused_when_it_is_registered() -> None:
         versions.upcaster("versions.user", from_version=1)(not_a_function)
     with pytest.raises(InvalidUpcasterError, match="is no AutoUpcaster"):
         versions.register_upcaster(not_a_name)
+    with pytest.raises(InvalidUpcasterError, match="5 is no event"):
+        AutoUpcaster(not_a_function, UserV2)
     assert versions.upcaster_count == 0
 
 

@@ -10,7 +10,7 @@ class Deadline:
     """``timeout_s`` seconds from now (None: no limit), or earlier where any thread calls ``give_up``."""
 
     def __init__(self, timeout_s: float | None = None) -> None:
-        if timeout_s is not None and not timeout_s >= 0:
+        if not _is_timeout(timeout_s):
             raise ValueError(f"timeout_s must be a number of seconds from 0 on, or None, not {timeout_s!r}")
         self._timeout_s = timeout_s
         self._until = None if timeout_s is None else time.monotonic() + timeout_s
@@ -49,3 +49,10 @@ class Deadline:
         waits."""
         text = f"{what} within {self._timeout_s:g} s" if self._timeout_s is not None else f"{what}: given up"
         return TimeoutError(text if why is None else f"{text}: {why}")
+
+
+def _is_timeout(value: float | None) -> bool:
+    try:
+        return value is None or bool(value >= 0)
+    except TypeError:  # a text, for example
+        return False

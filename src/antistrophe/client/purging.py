@@ -25,7 +25,7 @@ def purgeable(
     if not isinstance(older_than, timedelta) or older_than < timedelta(0):
         raise RequestError(f"older_than must be a timedelta of 0 or more, not {older_than!a:.200}")
     check_text(name, "name of the sagas", optional=True)
-    if status is not None and status not in {each for each in SagaStatus if each.final}:
+    if status is not None and status not in [each for each in SagaStatus if each.final]:
         raise RequestError(
             f"only sagas that have finished are purged: status must be COMPLETED or COMPENSATED, not {status!a:.200}"
         )

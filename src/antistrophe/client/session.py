@@ -23,7 +23,7 @@ from antistrophe.client.where_it_stands import where_it_stands
 from antistrophe.definition.code_loading import GUARD
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.relocation import origin_in
-from antistrophe.definition.saga_definition import SagaDefinition
+from antistrophe.definition.saga_definition import SagaDefinition, checked_saga
 from antistrophe.definition.same_values import spec_as_accepted
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.errors import (
@@ -115,7 +115,7 @@ class Session:
 
     def spec_of(self, saga: SagaDefinition) -> SagaSpec:
         """The definition of a saga as it is accepted."""
-        return in_callers_trace(saga.spec(self.attachment.settings.max_payload_bytes))
+        return in_callers_trace(checked_saga(saga).spec(self.attachment.settings.max_payload_bytes))
 
     def _accepted(self, saga: SagaDefinition, ask: Callable[[SagaSpec], T]) -> T:
         """Ask for a saga to be accepted. Where the system finds another definition under its id, look whether it is

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from antistrophe.definition.events import event_key
@@ -29,6 +29,8 @@ class Appends:
     expected_version: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.events, Iterable):
+            raise TypeError(f"Appends takes its events in a list: [{self.events!a:.200}]")
         object.__setattr__(self, "events", tuple(self.events))
 
 

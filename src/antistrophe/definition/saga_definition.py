@@ -169,6 +169,15 @@ class SagaDefinition:
         object.__setattr__(self, attribute, value)
 
 
+def checked_saga(thing: object) -> SagaDefinition:
+    """The thing, where it is a saga. Raises InvalidDefinitionError for anything else."""
+    if not isinstance(thing, SagaDefinition):
+        raise InvalidDefinitionError(
+            f'{short(thing)} is no saga: pass a SagaDefinition, such as SagaDefinition("transfer-100").add_step(...)'
+        )
+    return thing
+
+
 @functools.cache
 def _fields_of(cls: type[SagaDefinition]) -> tuple[str, ...]:
     return tuple(each.name for each in fields(cls))

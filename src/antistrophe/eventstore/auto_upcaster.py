@@ -62,7 +62,7 @@ class AutoUpcaster:
 
 
 def _key(cls: type) -> tuple[str, int]:
-    key = event_key(cls)
+    key = event_key(cls) if isinstance(cls, type) else None
     if key is None:
         raise InvalidUpcasterError(f"an AutoUpcaster leads from one @event class to another; {cls!r} is no event")
     return key

@@ -138,3 +138,14 @@ class EventBackend(Protocol):
 
     def close(self) -> None:
         """Close files and connections. A second call does nothing."""
+
+
+def checked_backend(thing: EventBackend) -> EventBackend:
+    """The backend that a caller gave. Raises TypeError for what is none."""
+    lacks = sorted(name for name in vars(EventBackend) if name[0] != "_" and not callable(getattr(thing, name, None)))
+    if isinstance(thing, type) or lacks:
+        raise TypeError(
+            'EventStore takes the path of a file, ":memory:", "postgresql://HOST/DATABASE", or an EventBackend, not'
+            f" {thing!a:.200}" + (f", which has no {', '.join(lacks)}" if 0 < len(lacks) < 4 else "")
+        )
+    return thing

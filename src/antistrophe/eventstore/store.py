@@ -18,6 +18,7 @@ from antistrophe.eventstore.backend import (
     StoredEvent,
     StoredSnapshot,
     StoreStats,
+    checked_backend,
 )
 from antistrophe.eventstore.recorded import RecordedEvent, Snapshot, Upcasts, recorded
 from antistrophe.eventstore.saga_copies import refuse_copy
@@ -82,7 +83,7 @@ class EventStore:
         elif isinstance(path, str | os.PathLike):
             self.backend = SqliteEvents(path, synchronous=synchronous)
         else:
-            self.backend = path
+            self.backend = checked_backend(path)
         # Asked once: to look whether an object has the methods of a protocol takes as long as a fifth of an append.
         self._alone = self.backend if isinstance(self.backend, AppendsAlone) else None
         self._by_stream = self.backend if isinstance(self.backend, KnownStreams) else None

@@ -24,7 +24,7 @@ from antistrophe.actors.step.stored_outputs import StoredOutputs
 from antistrophe.actors.step.worker_resources import WorkerResources
 from antistrophe.definition.calling import build_step, call_step, source_of
 from antistrophe.definition.events import decode_event
-from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, SagaDefinition
+from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, SagaDefinition, checked_saga
 from antistrophe.definition.worker_start import worker_starts_reached
 from antistrophe.errors import AttemptCancelled, SagaError
 from antistrophe.journal import JournalRecord
@@ -99,7 +99,7 @@ class _Inline:
     def __init__(self, definition: SagaDefinition) -> None:
         self.settings = Settings()
         self.position = 0
-        self._spec = definition.spec()
+        self._spec = checked_saga(definition).spec()
         self._sources = [source_of(step) for step in definition.steps]
         self._entries: list[Entry] = []
         self._stored_outputs = StoredOutputs(lambda: _Results(self._entries))
