@@ -6,8 +6,6 @@ import html
 import re
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from unittest.mock import Mock
@@ -30,7 +28,6 @@ from antistrophe.journal import growth, journal_path, open_store, statistics_fol
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.logs.attempt_output import AttemptOutput
 from antistrophe.logs.step_log import StepLog
-from antistrophe.saga.entries import Action, CompensationGivenUp, Entry, SagaParked
 from antistrophe.saga.state import replay
 from antistrophe.saga.view import metadata_of
 from tests.contract import journal_sagas as sagas
@@ -406,32 +403,6 @@ def test_who_waits_for_a_person_is_found_behind_any_number_that_wait_for_their_t
     assert "its turn" not in attention, "that comes by itself"
     assert running.index("works") < running.index("turn-29")
     assert "turn-1 " not in running
-
-
-def long_failure(letters: int) -> Iterator[Entry]:
-    """What is journaled of a saga that is parked, with an error of so many letters."""
-    failure = replace(sagas.NO, error="<b>" + "E" * letters)
-    yield sagas.started(0)
-    yield sagas.succeeded(0)
-    yield sagas.started(1)
-    yield replace(sagas.failed(1), failure=failure, traceback="T" * letters)
-    yield replace(sagas.turned_back(), cause=replace(sagas.turned_back().cause, failure=failure))
-    yield sagas.started(0, Action.COMPENSATE)
-    yield replace(sagas.failed(0, Action.COMPENSATE), failure=failure)
-    yield CompensationGivenUp(sagas.START + 4, 0, failure)
-    yield SagaParked(sagas.START + 4)
-
-
-def test_a_long_error_does_not_make_a_long_page(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    with journal_of(home) as journal:
-        sagas.append(journal, "long", *(sagas.accepted("long", "n" * 3_000), *long_failure(1_000_000)))
-    client = viewer(home)
-    for path in ("/", "/sagas", "/bulk?order=retry"):
-        assert len(client.get(path).text) < 40_000, path
-    page = client.get("/sagas/long").text
-    assert "more characters: `antistrophe export` writes all of them" in page
-    assert len(page) < 100_000
 
 
 def test_where_the_journal_can_not_be_read_no_number_is_shown(tmp_path: Path) -> None:

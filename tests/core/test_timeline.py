@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from antistrophe.narration.timeline import MOST_BARS, MOST_ROWS, MarkKind, Timeline, failure_in_short, timeline_of
 from antistrophe.narration.timeline_picture import STYLE, WIDTH, timeline_picture
 from antistrophe.saga.course import End
-from antistrophe.saga.entries import Action, AttemptStarted, Failure, FailureKind, SagaAccepted, Verdict
+from antistrophe.saga.entries import Action, AttemptStarted, Failure, FailureKind, SagaAccepted, SagaWaits, Verdict
 from antistrophe.saga.inputs import Returned
 from tests.core.saga_kit import Told, attempts, step
 
@@ -67,6 +67,21 @@ def test_a_saga_that_waits_for_its_retry_has_a_wait_without_an_end() -> None:
     (row,) = drawn(told, told.now + 20).rows
     assert row.waits[-1].ended_at is None
     assert "waits 20 s: until it is tried again" in timeline_picture(drawn(told, told.now + 20), "x")
+
+
+def test_a_saga_that_waits_for_its_first_attempt_has_a_wait_of_the_step_that_comes_next() -> None:
+    told = Told(step("Debit"), step("Credit"))
+    entries = [*told.journal, SagaWaits(told.now, "its turn: one at a time")]
+    found = timeline_of(entries, told.now + 300)
+    assert found is not None
+    debit, credit = found.rows
+    assert [(wait.why, wait.ended_at) for wait in debit.waits] == [("its turn: one at a time", None)]
+    assert credit.waits == []
+    assert "waits 5 min: its turn: one at a time" in timeline_picture(found, "x")
+    told.now += 5
+    told.answer(DONE)
+    rows = drawn(told, told.now + 20).rows
+    assert [[wait.ended_at for wait in row.waits] for row in rows] == [[1005.0], []], "the next attempt runs"
 
 
 def test_the_moments_of_the_whole_saga_are_marked() -> None:

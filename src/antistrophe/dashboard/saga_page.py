@@ -23,7 +23,7 @@ from antistrophe.narration.explanation import Explanation, explain
 from antistrophe.narration.json_values import json_value
 from antistrophe.narration.timeline import failure_in_short, timeline_of
 from antistrophe.narration.timeline_picture import timeline_picture
-from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, TimelineEntry
+from antistrophe.records import SagaMetadata, SagaStatus, StepRecord, StepStatus, TimelineEntry
 from antistrophe.saga.entries import Entry, Failure, FailureKind
 from antistrophe.saga.resolving import resolvable
 from antistrophe.saga.state import Saga, evolve
@@ -33,6 +33,8 @@ MOST_BYTES = 16 << 20
 
 MOST_ATTEMPTS = 50
 MOST_ENTRIES = 500
+MOST_STEPS = 200
+_ORDINARY = (StepStatus.PENDING, StepStatus.SUCCEEDED, StepStatus.COMPENSATED, StepStatus.SKIPPED)
 _LEFT_OUT = frozenset({"step", "spec", "lease", "deadline", "boot_id"})
 
 
@@ -76,6 +78,7 @@ class SagaPage:
     explanation: Explanation | None = None
     limits: Limits | None = None
     problem: str | None = None
+    steps_left_out: int = 0
     orders: tuple[str, ...] = ()
     resolvable: tuple[str, ...] = ()
     entries: tuple[tuple[TimelineEntry, str, str], ...] = ()
@@ -106,7 +109,8 @@ def _whole(look: Look, stored: StoredHome, saga: SagaMetadata, steps: list[Step]
     drawn = timeline_of(entries, time.time())
     return SagaPage(
         saga,
-        steps,
+        _worth_showing(steps),
+        steps_left_out=max(0, len(steps) - MOST_STEPS),
         picture=None if drawn is None else Markup(timeline_picture(drawn, f"the timeline of saga {saga.id}")),
         explanation=explain(entries, system_runs=stored.standing().works),
         limits=limits_now(stored, look, limits_on(state)),
@@ -115,6 +119,12 @@ def _whole(look: Look, stored: StoredHome, saga: SagaMetadata, steps: list[Step]
         entries=tuple(_row(entry, saga) for entry in timeline[:MOST_ENTRIES]),
         entries_left_out=max(0, len(timeline) - MOST_ENTRIES),
     )
+
+
+def _worth_showing(steps: list[Step]) -> list[Step]:
+    """Of many steps those that need a look, then the first ones; in their order."""
+    looked_for = sorted(steps, key=lambda step: step.record.status in _ORDINARY and not step.record.error)
+    return sorted(looked_for[:MOST_STEPS], key=lambda step: step.record.index)
 
 
 def _state(entries: Sequence[Entry]) -> Saga:

@@ -9,6 +9,7 @@ from enum import Enum
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.narration.times import duration
 from antistrophe.saga.course import Span, course_of
+from antistrophe.saga.effects import next_work
 from antistrophe.saga.entries import (
     Action,
     AttemptExpired,
@@ -31,6 +32,7 @@ from antistrophe.saga.entries import (
     VerdictGiven,
 )
 from antistrophe.saga.outcome import describe
+from antistrophe.saga.state import replay
 from antistrophe.saga.step_state import leaves_doubt
 
 MOST_ROWS = 200
@@ -204,7 +206,7 @@ _LEAST_WAIT_S = 0.001
 
 @dataclass(slots=True)
 class _Open:
-    """A wait that has not ended: of which step, and for what; ``step`` is None where the next attempt will tell."""
+    """A wait that has not ended: of which step, and for what; ``step`` is None: of the one that comes next."""
 
     at: float
     why: str = "for a step process"
@@ -231,8 +233,12 @@ def _add_waits(entries: Sequence[Entry], rows: list[Row]) -> None:
                 pass
             case _:
                 waits = _Open(entry.at)
-    if waits is not None and waits.step is not None:
+    if waits is None:
+        return
+    if waits.step is not None:
         _add_wait(rows, waits, waits.step, waits.action, None)
+    elif (work := next_work(replay(entries))) is not None:
+        _add_wait(rows, waits, work.step, work.action, None)
 
 
 def _add_wait(rows: list[Row], wait: _Open, step: int, action: Action, until: float | None) -> None:
