@@ -1,8 +1,8 @@
 """Notices a database that lacks what this actor has committed there: a standby that lagged behind has taken over.
 
 A fail-over ends every connection. So the last commit is looked for whenever a connection was made anew; and a saga that
-has fewer entries than were committed says it as well. Then no host may go on: what the journal does not know would be
-done again.
+has fewer entries than were committed, or another last one, says it as well. Then no host may go on: what the journal
+does not know would be done again.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class EarlierState:
             self._last.forget()
 
     def conflict(self, error: SeqConflictError) -> None:
-        """Raise JournalError where a saga has fewer entries than this actor has committed. So it is noticed behind a
-        pooler, too, whose connection outlasts a fail-over."""
+        """Raise JournalError where a saga has fewer entries than this actor has committed, or another one in the place
+        of the last. So it is noticed behind a pooler, too, whose connection outlasts a fail-over."""
         seq, at_s = self._last.of_saga(error.saga_id)
-        if error.actual < seq:
+        if error.actual < seq or error.actual == error.expected == seq:
             self._refuse_unless_known(at_s)
 
     def _refuse_unless_known(self, lost_s: float) -> None:

@@ -8,6 +8,7 @@ from antistrophe.actors.saga.ports import EvidencePort, JournalPort, SagaHostPor
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.errors import JournalError
 from antistrophe.journal import EarlierTryError, SeqConflictError
+from antistrophe.journal.last_entry import NEW_SAGA
 from antistrophe.messages import BeginSaga, ProcessDead, ProcessGrant
 from antistrophe.saga.entries import AttemptExpired, AttemptStarted, SagaAccepted
 from antistrophe.saga.inputs import Answered, Fenced, Input, Overdue, ProcessGranted, Resumed, TimePassed
@@ -28,13 +29,9 @@ class Change:
     after: Saga
 
 
-FIRST_TOKEN = 1
-"""By which the host owns a saga that has accepted it, where several hosts share a journal. It grows with each owner."""
-
-
 class Execution:
-    """The saga as its actor holds it. ``token``: by which its host owned it when this actor read it; where the saga has
-    changed hands since, be it there and back, what the actor writes is refused.
+    """The saga as its actor holds it. Where it has changed hands since this actor read it, be it there and back, or the
+    journal has another entry in the place of the last one, what the actor writes is refused.
 
     While the journal refuses (a full disk, a lock that another process holds), the saga is ``stuck``: the inputs that
     stay true are kept, each once, and ``retry`` decides them again.
@@ -45,7 +42,8 @@ class Execution:
         self._evidence = evidence
         self._host = host
         self._saga: Saga | None = None
-        self.token = FIRST_TOKEN
+        self._basis = NEW_SAGA
+        self._only_read = False
         self._backlog: tuple[Input, ...] = ()
         self._dead: tuple[str, ...] = ()
         self.refusal: JournalError | None = None
@@ -60,6 +58,11 @@ class Execution:
     def saga(self) -> Saga:
         assert self._saga is not None, "begun or loaded before it is asked"
         return self._saga
+
+    @property
+    def token(self) -> int:
+        """By which the host owned the saga when this actor read it. It grows with each owner."""
+        return self._basis.token
 
     @property
     def begun(self) -> bool:
@@ -77,7 +80,7 @@ class Execution:
         accepted = SagaAccepted(now, message.request_id, message.spec, self._host.wall())
         said: Input = Resumed() if message.grant is None else _granted(message.grant)
         entries, saga = transition(evolve(None, accepted), said, now)
-        self._journal.commit(None, saga, (accepted, *entries), self.token)
+        self._basis = self._journal.commit(None, saga, (accepted, *entries), NEW_SAGA)
         self._saga = saga
         return Change(None, saga)
 
@@ -92,11 +95,29 @@ class Execution:
             self.tell(Resumed())
 
     def _take(self, saga_id: str, *, asked: bool) -> None:
-        saga, self.token = self._journal.take(saga_id)
-        self._saga = saga
+        saga = self._read(saga_id)
         # Else an entry comes before all that is done.
         if asked or saga.current is not None or saga.ended or saga.parked:
+            self._confirm()
+
+    def _read(self, saga_id: str) -> Saga:
+        saga, self._basis = self._journal.take(saga_id)
+        self._saga, self._only_read = saga, True
+        return saga
+
+    def _confirm(self) -> None:
+        """Have what was read be as safe as what is written."""
+        if self._only_read:
             self._journal.confirm()
+            self._only_read = False
+
+    def unconfirmed(self) -> JournalError | None:
+        """Why nobody may be told what the saga is like: what was read may be lost. None: it is safe now."""
+        try:
+            self._confirm()
+        except JournalError as error:
+            return error
+        return None
 
     def tell(self, said: Input) -> Change | None:
         """Decide on an input and journal the entries. Returns None where nothing changed, or the journal refused (then
@@ -129,8 +150,11 @@ class Execution:
         if not entries:
             return None
         try:
-            self._journal.commit(before, after, entries, self.token)
-        except EarlierTryError:
+            self._basis = self._journal.commit(before, after, entries, self._basis)
+            self._only_read = False
+        except SeqConflictError as error:
+            if not isinstance(error, EarlierTryError) and error.actual > error.expected:
+                raise
             return self._go_on(before, said, dispatch=dispatch)
         except JournalError as error:
             self._refused(error, said)
@@ -139,10 +163,11 @@ class Execution:
         return Change(before, after)
 
     def _go_on(self, before: Saga, said: Input, *, dispatch: bool) -> Change | None:
-        """The journal may have what was decided here before, though its answer was lost: read the saga anew, and decide
-        again, which mostly changes nothing. Returns all that has changed since ``before``."""
+        """The journal may have what was decided here before, though its answer was lost; or another server has taken
+        over, and lacks what was read here. Read the saga anew, and decide again, which mostly changes nothing. Returns
+        all that has changed since ``before``."""
         try:
-            self._saga, self.token = self._journal.take(before.id)
+            self._read(before.id)
         except JournalError as error:
             self._refused(error, said)
             return None

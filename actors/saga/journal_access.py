@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from antistrophe.actors.saga.journal_refusals import JournalRefusals, WatchedGroup
 from antistrophe.actors.saga.open_sagas import OpenSaga, open_sagas, rank_in
+from antistrophe.actors.saga.this_host import ThisHost
 from antistrophe.definition.events import EncodedEvent
 from antistrophe.definition.spec import SagaSpec
 from antistrophe.definition.validation import is_text
 from antistrophe.errors import CommitUnknownError, JournalError, SagaExistsError, SagaNotFoundError
 from antistrophe.journal import JournalPlace, SagaEvent, SagaPage, SeqConflictError, journal_in, open_store
+from antistrophe.journal.last_entry import NEW_SAGA, Basis
 from antistrophe.journal.opening import last_append_in
-from antistrophe.journal.saga_owner import Ownership, SagaTakenError
+from antistrophe.journal.saga_owner import Ownership
 from antistrophe.journal.tombstones import was_purged
 from antistrophe.messages import Configuration, Rejected, SagaOutcome, rejection
 from antistrophe.records import PurgedSaga, SagaStatus
@@ -45,28 +47,6 @@ _CONFIRM_AGAIN_S = 2.0
 
 SERVER_PATIENCE = 0.05
 """How much of a host's lease a call may wait for the server: what waits can't end attempts meanwhile."""
-
-
-class ThisHost:
-    """The ``SagaOwner`` of one actor. ``host``: this host's id among those that share the journal. ``token``: the one
-    of the saga that is written next."""
-
-    def __init__(self) -> None:
-        self.host = ""
-        self.token = 1
-
-    def token_of(self, saga_id: str) -> int:  # noqa: ARG002 - it was told for the saga that is written
-        """See ``SagaOwner``. A host without a lease owns nothing."""
-        return self.token if self.host else 0
-
-    def taken(self, saga_id: str, owned: Ownership | None) -> int:
-        """An actor goes on with a saga that is owned so. Returns the token. Raises SagaTakenError where another host
-        owns it."""
-        if owned is None:
-            return 1
-        if owned.host != self.host:
-            raise SagaTakenError(saga_id, host=owned.host, token=owned.token)
-        return owned.token
 
 
 class JournalAccess:
@@ -99,11 +79,12 @@ class JournalAccess:
         self._database().look_first(state.look)
         return state
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int = 1) -> None:
-        """Make the entries between two states durable, with their events. Raises SeqConflictError if another actor has
-        gone on with this saga, and SagaTakenError if this host does not own it by that token."""
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], basis: Basis = NEW_SAGA) -> Basis:
+        """Make the entries between two states durable, with their events. Returns by what the next ones are written.
+        Raises SeqConflictError if another actor has gone on with this saga, and SagaTakenError if this host does not
+        own it by that token."""
         seq = 0 if before is None else before.seq
-        self._owner.token = token
+        self._owner.basis = basis
         # Rows that several hosts write have the time of the server, by which all of them go; their own ones may differ.
         ahead_s = 0.0 if self._shared else time.time() - time.monotonic() - self._clock_offset_s
         try:
@@ -126,6 +107,7 @@ class JournalAccess:
             self.position = position
         if self._group is None or not self._group.is_open:
             self._refusals.taken()
+        return self._owner.basis
 
     @property
     def commits(self) -> tuple[int, float]:
@@ -157,10 +139,11 @@ class JournalAccess:
         """This host has that id among those that share the journal."""
         self._owner.host = host_id
 
-    def take(self, saga_id: str) -> tuple[Saga, int]:
+    def take(self, saga_id: str) -> tuple[Saga, Basis]:
         """See ``JournalPort``. Who owns the saga is read first: whoever takes it after that is not overlooked."""
         token = self._owner.taken(saga_id, self._journal.ownership(saga_id))
-        return self.load(saga_id), token
+        saga, last = self._read(saga_id)
+        return saga, Basis(token, last)
 
     def confirm(self) -> None:
         """See ``JournalPort``. Whoever has waited in vain is refused for a while: others wait for this actor."""
@@ -196,8 +179,11 @@ class JournalAccess:
     def load(self, saga_id: str) -> Saga:
         """The saga, replayed from its journal entries. Raises SagaExistsError where it was purged, and
         SagaNotFoundError where it is gone."""
+        return self._read(saga_id)[0]
+
+    def _read(self, saga_id: str) -> tuple[Saga, bytes | None]:
         self.position = self._journal.head()
-        entries = self._journal.load(saga_id)
+        entries, last = self._journal.load_to_append(saga_id)
         if not entries and (purged := self.purged(saga_id)) is not None:
             raise was_purged(saga_id, purged)
         if not entries:
@@ -205,7 +191,7 @@ class JournalAccess:
                 f"saga {saga_id!r} is not in the journal any more: this was put back to an earlier state, or a server"
                 " has taken over that lacked the last commits"
             )
-        return replay(entries)
+        return replay(entries), last
 
     def end_of(self, saga_id: str, correlation: str, *, durable: bool = False) -> SagaOutcome | Rejected | None:
         """What is told to whoever waits for the end of a saga: its outcome, or that it was purged; None where it has

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
+from antistrophe.journal.last_entry import Basis
 from antistrophe.messages import Address, ProcessDead
 from antistrophe.saga.entries import Entry, Lease
 from antistrophe.saga.state import Saga
@@ -52,14 +53,14 @@ class JournalPort(Protocol):
 
     position: int
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> None:
-        """Append the entries between two states of a saga. Raises SeqConflictError where somebody else has appended to
-        this saga, SagaTakenError where this host does not own it by that token, JournalError where the journal
-        refuses."""
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], basis: Basis) -> Basis:
+        """Append the entries between two states of a saga. Returns by what the next ones are written. Raises
+        SeqConflictError where somebody else has appended to this saga, SagaTakenError where this host does not own it
+        by that token, JournalError where the journal refuses."""
 
-    def take(self, saga_id: str) -> tuple[Saga, int]:
-        """The saga as its entries tell it, for the actor that goes on with it, and the token by which this host owns
-        it. Raises SagaTakenError where another host does, and JournalError."""
+    def take(self, saga_id: str) -> tuple[Saga, Basis]:
+        """The saga as its entries tell it, for the actor that goes on with it, and by what this actor writes to it.
+        Raises SagaTakenError where another host owns it, and JournalError."""
 
     def confirm(self) -> None:
         """Have what was read here be as safe as what is committed here, before somebody is told of it or acts on it.

@@ -178,8 +178,8 @@ class SagaActor:
             self._waiters.rejected(to, "RequestError", str(error))
             return None
         change = self._decide(order)
-        if change is None and self._run.refusal is not None:
-            self._waiters.rejected(to, type(self._run.refusal).__name__, str(self._run.refusal))
+        if change is None and not self._left and (why := self._run.refusal or self._run.unconfirmed()):
+            self._waiters.rejected(to, type(why).__name__, str(why))
         elif not self._left:  # else another actor is at it, and whoever gave the order asks again
             self._waiters.done(to, effect=change is not None)
         return change

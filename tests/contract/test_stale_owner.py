@@ -36,6 +36,12 @@ class Owner:
     def token_of(self, saga_id: str) -> int:
         return self.tokens.get(saga_id, 1)
 
+    def last_of(self, saga_id: str) -> bytes | None:
+        return None
+
+    def appends(self, saga_id: str, last: bytes) -> None:
+        """Its seq alone is the condition here."""
+
     def claim(self) -> list[ClaimedSaga]:
         claimed = self.claims.claim(self.hosts.look().owners, 10)
         self.tokens |= {each.saga_id: each.token for each in claimed}

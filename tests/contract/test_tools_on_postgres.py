@@ -41,6 +41,13 @@ class FirstOwner:
         """See ``SagaOwner``."""
         return 1
 
+    def last_of(self, saga_id: str) -> bytes | None:
+        """See ``SagaOwner``."""
+        return None
+
+    def appends(self, saga_id: str, last: bytes) -> None:
+        """See ``SagaOwner``."""
+
 
 EVENT = SagaEvent("two", "paid", 1, b"\x80", {"saga_id": "two"}, "00000000-0000-0000-0000-000000000001")
 

@@ -20,6 +20,7 @@ from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.request_handler import RequestHandler
 from antistrophe.errors import CommitUnknownError, SagaNotFoundError
 from antistrophe.hosts.stored_orders import StoredOrders
+from antistrophe.journal.last_entry import NEW_SAGA, Basis
 from antistrophe.messages import (
     Accepted,
     AwaitElsewhere,
@@ -65,8 +66,8 @@ class Journal(JournalAccess):
     def ownership(self, _: str) -> None:
         return None
 
-    def take(self, saga_id: str) -> tuple[Saga, int]:
-        return self.load(saga_id), 1
+    def take(self, saga_id: str) -> tuple[Saga, Basis]:
+        return self.load(saga_id), NEW_SAGA
 
     def knows(self, _: str) -> bool:
         return True

@@ -14,6 +14,7 @@ from antistrophe.actors.step.attempt_file import AttemptId, AttemptRecord
 from antistrophe.definition.spec import Origin, SagaSpec, StepSpec
 from antistrophe.errors import CommitUnknownError, JournalError
 from antistrophe.journal import EarlierTryError, SeqConflictError
+from antistrophe.journal.last_entry import Basis
 from antistrophe.messages import (
     AdoptProcess,
     BeginSaga,
@@ -91,7 +92,7 @@ class Host:
     def leave(self, saga_id: str) -> None:
         self.actor = self.alarm = None
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> None:
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], basis: Basis) -> Basis:
         if self.full:
             self.refused += 1
             raise JournalError("the disk is full")
@@ -102,10 +103,11 @@ class Host:
         if self.loses_answers:
             raise CommitUnknownError("its answer was lost")
         self.position = len(self.entries)
+        return basis
 
-    def take(self, saga_id: str) -> tuple[Saga, int]:
+    def take(self, saga_id: str) -> tuple[Saga, Basis]:
         seen, self.hidden = len(self.entries) - self.hidden, 0
-        return replay(self.entries[:seen]), 7
+        return replay(self.entries[:seen]), Basis(7, None)
 
     def confirm(self) -> None:
         if self.unconfirmed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 
@@ -93,6 +93,10 @@ RATES: dict[Fault, float] = {
 }
 """Of the faults of the machinery: how likely each is whenever it could happen. They come out of a world's budget."""
 
+OF_ROUGH_SERVER: dict[Fault, float] = {Fault.COMMIT_UNKNOWN: 0.8, Fault.FAIL_OVER: 0.05}
+"""The same where a server loses most answers, and works on for a while before another one takes over: so somebody reads
+what the other one has never had."""
+
 
 class Chances:
     """Draws and counts the faults of one world.
@@ -101,8 +105,16 @@ class Chances:
     every world comes to rest.
     """
 
-    def __init__(self, rng: random.Random, enabled: frozenset[Fault], budget: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        enabled: frozenset[Fault],
+        budget: int,
+        clock: Callable[[], float],
+        rates: Mapping[Fault, float] = RATES,
+    ) -> None:
         self._rng = rng
+        self._rates = rates
         self._clock = clock
         self._enabled = enabled
         self._left = budget
@@ -111,7 +123,7 @@ class Chances:
 
     def draw(self, fault: Fault) -> bool:
         """Draw whether a fault of the machinery is to happen; whoever makes it happen notes it."""
-        if self._left <= 0 or fault not in self._enabled or self._rng.random() >= RATES[fault]:
+        if self._left <= 0 or fault not in self._enabled or self._rng.random() >= self._rates[fault]:
             return False
         self._left -= 1
         return True

@@ -18,7 +18,7 @@ class Scenario:
     how many of its compensations fail at first (None: all of them); ``cancel_after_s``: when it is cancelled;
     ``stray_orders``: when an operator says something out of place; ``attended``: an operator deals with what is
     parked; ``early_orders``: when one resolves a compensation that was not given up; ``on_server``: the journal is in
-    PostgreSQL, and not in a file."""
+    PostgreSQL, and not in a file; ``rough_server``: where answers are lost more often than not."""
 
     seed: int
     spec: SagaSpec
@@ -31,13 +31,19 @@ class Scenario:
     attended: bool
     early_orders: tuple[float, ...]
     on_server: bool
+    rough_server: bool
 
 
 def scenario_of(
-    seed: int, *, most_steps: int = 4, faults: frozenset[Fault] = MACHINERY, on_server: bool | None = None
+    seed: int,
+    *,
+    most_steps: int = 4,
+    faults: frozenset[Fault] = MACHINERY,
+    on_server: bool | None = None,
+    rough_server: bool | None = None,
 ) -> Scenario:
-    """The scenario of that seed; ``faults`` are the ones that may happen in it. ``on_server``: where the journal is;
-    None: either, as drawn."""
+    """The scenario of that seed; ``faults`` are the ones that may happen in it. ``on_server``: where the journal is,
+    and ``rough_server``, how that one is; None: either, as drawn."""
     rng, early = random.Random(f"scenario/{seed}"), random.Random(f"early/{seed}")
     # One world in five is rough: its steps are repeated again and again, and fail in every way.
     rough = rng.random() < 0.2
@@ -62,6 +68,7 @@ def scenario_of(
         attended=rng.random() < 0.85,
         early_orders=tuple(early.random() ** 2 * 40.0 for _ in range(early.choice((0, 0, 0, 1, 2, 3)))),
         on_server=early.random() < 0.4 if on_server is None else on_server,
+        rough_server=random.Random(f"server/{seed}").random() < 0.25 if rough_server is None else rough_server,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from antistrophe.errors import JournalError
 from antistrophe.journal import SeqConflictError
+from antistrophe.journal.last_entry import NEW_SAGA, Basis
 from antistrophe.saga import state
 from antistrophe.saga.entries import AttemptStarted, Entry
 from antistrophe.saga.state import Saga
@@ -58,7 +59,7 @@ class SimulatedJournal:
         self._group: SimulatedGroup | None = None
         self.position = len(world.journal)
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> None:
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], basis: Basis) -> Basis:
         """See ``JournalPort``."""
         try:
             written = self._seen()
@@ -78,10 +79,11 @@ class SimulatedJournal:
         self.position = len(written) + len(entries)
         if self.world.chances.strikes(Fault.ACTOR_FAILED):
             raise ActorBugError
+        return basis
 
-    def take(self, saga_id: str) -> tuple[Saga, int]:
+    def take(self, saga_id: str) -> tuple[Saga, Basis]:
         """See ``JournalPort``."""
-        return self.load(saga_id), 1
+        return self.load(saga_id), NEW_SAGA
 
     def confirm(self) -> None:
         """See ``JournalPort``. What is written here is safe."""

@@ -32,7 +32,7 @@ from antistrophe.saga.entries import (
 from antistrophe.saga.outcome import status_of
 from antistrophe.saga.state import replay
 from tests.simulation.effects_ledger import EffectsLedger, token_of
-from tests.simulation.faults import Chances, Fault
+from tests.simulation.faults import OF_ROUGH_SERVER, RATES, Chances, Fault
 from tests.simulation.operators import Operators
 from tests.simulation.scenario import Scenario
 from tests.simulation.simulated_host import SUPERVISOR, SimulatedHost
@@ -109,7 +109,8 @@ class World:
     def __init__(self, scenario: Scenario, journal: Sequence[Entry] = ()) -> None:
         self.scenario = scenario
         self.rng = random.Random(f"world/{scenario.seed}")
-        self.chances = Chances(self.rng, scenario.faults, scenario.budget, lambda: self.now)
+        rates = RATES | OF_ROUGH_SERVER if scenario.rough_server else RATES
+        self.chances = Chances(self.rng, scenario.faults, scenario.budget, lambda: self.now, rates)
         self.now = max(START, journal[-1].at) if journal else START
         self.disk_full_until = 0.0
         self.ledger = EffectsLedger()

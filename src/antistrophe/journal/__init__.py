@@ -22,17 +22,17 @@ The rules:
 Each file answers one question: ``journal`` what a journal does and ``stored_journal`` what its tools do with it,
 ``place`` where it is, ``place_note`` how a home remembers that, ``opening`` how it is opened there, ``sqlite`` how it
 works in the home's file, ``postgres`` how it does in PostgreSQL, with ``postgres_append``, ``postgres_acceptance`` (in
-a transaction of the application) and ``saga_owner``, who may write there; ``journal_questions`` what both answer alike,
-``dialect`` the words in which their SQL differs, ``group`` how appends share a transaction, ``rows`` and
-``short_entries`` how entries and states are packed, ``shapes`` how definitions are stored once, ``packed_append`` what
-one append writes, ``stored_entries`` and ``stored_states`` how all of it is read, ``ordinary_course`` how most sagas
-are shown without a fold, ``typed_values`` what is checked there, ``saga_counts`` how sagas are counted, ``timeline``
-how people see them, ``saga_lists`` and ``paging`` how a list comes in pages, ``text_index`` how texts are found,
-``texts`` where there may be no such index, ``moments`` where in the journal a moment is, ``retention`` how finished
-sagas are purged, ``last_rows`` what a purge has to leave, ``tombstones`` what stays of them, ``unused_shapes`` which
-shapes go, ``erasing`` how the data of one are erased, ``growth`` what the file takes, and ``statistics_follower`` how
-statistics of it are kept by others than the system. Start reading in ``journal``. ``actors/saga/journal_access.py`` is
-how the actors use it.
+a transaction of the application), ``saga_owner``, who may write there, and ``last_entry``, what an append goes on from;
+``journal_questions`` what both answer alike, ``dialect`` the words in which their SQL differs, ``group`` how appends
+share a transaction, ``rows`` and ``short_entries`` how entries and states are packed, ``shapes`` how definitions are
+stored once, ``packed_append`` what one append writes, ``stored_entries`` and ``stored_states`` how all of it is read,
+``ordinary_course`` how most sagas are shown without a fold, ``typed_values`` what is checked there, ``saga_counts`` how
+sagas are counted, ``timeline`` how people see them, ``saga_lists`` and ``paging`` how a list comes in pages,
+``text_index`` how texts are found, ``texts`` where there may be no such index, ``moments`` where in the journal a
+moment is, ``retention`` how finished sagas are purged, ``last_rows`` what a purge has to leave, ``tombstones`` what
+stays of them, ``unused_shapes`` which shapes go, ``erasing`` how the data of one are erased, ``growth`` what the file
+takes, and ``statistics_follower`` how statistics of it are kept by others than the system. Start reading in
+``journal``. ``actors/saga/journal_access.py`` is how the actors use it.
 """
 
 from __future__ import annotations

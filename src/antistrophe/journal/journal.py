@@ -27,10 +27,14 @@ since the epoch."""
 
 
 class SeqConflictError(AntistropheError):
-    """Somebody else has written to this saga. It is at seq ``actual``, not at the ``expected`` one."""
+    """Somebody else has written to this saga. It is at seq ``actual``, not at the ``expected`` one. Where these are the
+    same, another entry stands there than the one that was known: another server has taken over."""
 
     def __init__(self, saga_id: str, *, expected: int, actual: int) -> None:
-        super().__init__(f"saga {saga_id!r} is at seq {actual} of its journal, not {expected}: load it again")
+        is_at = f"seq {actual} of its journal, not {expected}"
+        if actual == expected:
+            is_at = f"seq {actual} of its journal, where another entry stands than the one that was read"
+        super().__init__(f"saga {saga_id!r} is at {is_at}: load it again")
         self.saga_id = saga_id
         self.expected = expected
         self.actual = actual

@@ -83,6 +83,10 @@ class JournalQuestions(Protocol):
         """See ``Journal``."""
         return tuple(record.entry for record in self._entries.of(saga_id))
 
+    def load_to_append(self, saga_id: str) -> tuple[tuple[Entry, ...], bytes | None]:
+        """See ``StoredJournal``."""
+        return self.load(saga_id), None
+
     def saga_records(self, saga_id: str) -> builtins.list[JournalRecord]:
         """All entries of a saga, in order, with the machine's time of each."""
         return self._entries.of(saga_id)

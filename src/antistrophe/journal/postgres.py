@@ -13,6 +13,7 @@ from antistrophe.journal.gathering_group import GatheringGroup
 from antistrophe.journal.group import GroupCommit
 from antistrophe.journal.journal import Row, SagaEvent, check_append
 from antistrophe.journal.journal_questions import LIVE, JournalQuestions
+from antistrophe.journal.last_entry import digest_of_entry
 from antistrophe.journal.postgres_append import PostgresAppends
 from antistrophe.journal.postgres_last_append import LastAppend
 from antistrophe.journal.saga_owner import Ownership, SagaOwner
@@ -107,6 +108,11 @@ class PostgresJournal(JournalQuestions):
             return None
         found = self._server.row("SELECT host, token FROM sagas WHERE id = ?", (saga_id,))
         return None if found is None else Ownership(*found)
+
+    def load_to_append(self, saga_id: str) -> tuple[tuple[Entry, ...], bytes | None]:
+        """See ``StoredJournal``."""
+        entries, last = self._entries.with_last(saga_id)
+        return entries, None if last is None else digest_of_entry(last)
 
     def live(self) -> builtins.list[tuple[str, bool]]:
         """See ``Journal``. With an owner: those that it owns."""

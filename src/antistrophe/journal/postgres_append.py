@@ -2,7 +2,8 @@
 
 An append is one statement, and so are several that count together. It may be sent again as it is: if the first one was
 done after all, the saga is no longer at the expected seq, and what stands there is compared byte by byte with what was
-sent. If it comes late, it finds the same condition unmet, and does nothing. So nothing is written twice, and nothing is
+sent. If it comes late, it finds the same condition unmet, and does nothing: also where another server has as many
+entries again, for the condition is the last entry itself. So nothing is written twice, and nothing is
 reported as unwritten that was. What is found so is told once a standby has it, too: see ``PostgresDatabase.confirm``.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 from antistrophe.errors import CommitUnknownError, JournalBusyError, JournalError, RequestError
 from antistrophe.journal.journal import EarlierTryError, Row, SagaEvent, SeqConflictError, by_stream
+from antistrophe.journal.last_entry import digest_of_entry
 from antistrophe.journal.packed_append import pack_append
 from antistrophe.journal.postgres_last_append import LastAppend
 from antistrophe.journal.postgres_statement import Append, statement
@@ -60,9 +62,12 @@ class PostgresAppends:
                 if not self._database.holds(text):
                     raise RequestError(f"PostgreSQL can't store this {what}, which has a zero character: {text!r}")
         rows, shape = pack_append(saga_id, expected_seq, entries, row, ahead_s)
-        host = None if owner is None else owner.host
-        token = None if owner is None or isinstance(first, SagaAccepted) else owner.token_of(saga_id)
-        return Append(saga_id, expected_seq, rows, first, shape, row, host, token, by_stream(events))
+        if owner is None:
+            return Append(saga_id, expected_seq, rows, first, shape, row, events=by_stream(events))
+        goes_on = not isinstance(first, SagaAccepted)
+        token, last = (owner.token_of(saga_id), owner.last_of(saga_id)) if goes_on else (None, None)
+        owner.appends(saga_id, digest_of_entry(rows[-1][4]))
+        return Append(saga_id, expected_seq, rows, first, shape, row, owner.host, token, last, by_stream(events))
 
     def write(self, appends: Sequence[Append]) -> int:
         """Write appends, all or none, in a transaction of their own. Returns the position of the last entry.

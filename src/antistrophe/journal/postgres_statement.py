@@ -20,16 +20,17 @@ from antistrophe.storage.portable_sql import SCHEMA
 
 _OUTCOME = "SELECT outcome, xid, at_position, at_seq, at_host, at_token FROM"
 CALL = (
-    f"{_OUTCOME} {SCHEMA}.append_1(?::text, ?::bigint, ?::text,"
+    f"{_OUTCOME} {SCHEMA}.append_2(?::text, ?::bigint, ?::text,"
     " ?::bigint, ?::bigint, ?::bigint[], ?::text[], ?::bytea[], ?::bytea, ?::boolean, ?::text, ?::boolean, ?::boolean,"
-    " ?::text, ?::text, ?::text, ?::text, ?::text[], ?::bytea, ?::bytea, ?::bytea)"
+    " ?::text, ?::text, ?::text, ?::text, ?::text[], ?::bytea, ?::bytea, ?::bytea, ?::bytea)"
 )
 """The statement of one append without events. ``Append.values`` are its values."""
 
 _GROUP = (
-    f"{_OUTCOME} {SCHEMA}.append_group_1(?::bigint, ?::text,"
+    f"{_OUTCOME} {SCHEMA}.append_group_2(?::bigint, ?::text,"
     " ?::text[], ?::bigint[], ?::bigint[], ?::int[], ?::boolean[], ?::text[], ?::boolean[],"
     " ?::boolean[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bytea[], ?::bytea[], ?::bytea[],"
+    " ?::bytea[],"
     " ?::text[], ?::bigint[], ?::bigint[], ?::text[], ?::bytea[], ?::bytea[],"
     " ?::int[], ?::text[], ?::text[], ?::bigint[], ?::bytea[], ?::bytea[], ?::bytea[], ?::bigint)"
 )
@@ -38,7 +39,8 @@ _GROUP = (
 @dataclass(frozen=True, slots=True)
 class Append:
     """What one append writes: the rows of its entries as ``pack_append`` makes them, the row of the saga, and events in
-    runs of one stream. ``host`` and ``token``: whose the saga has to be; None: nobody asks."""
+    runs of one stream. ``host`` and ``token``: whose the saga has to be; ``last``: the digest of the entry that it has
+    to go on from; None: nobody asks."""
 
     saga_id: str
     expected_seq: int
@@ -48,6 +50,7 @@ class Append:
     row: Row
     host: str | None = None
     token: int | None = None
+    last: bytes | None = None
     events: Sequence[tuple[str, Sequence[NewEvent]]] = ()
 
     @property
@@ -98,6 +101,7 @@ class Append:
             *self.of_saga(),
             self.needs,
             *self.of_acceptance(),
+            self.last,
         ]
 
 
@@ -110,6 +114,9 @@ def statement(appends: Sequence[Append], wait_ms: int | None) -> tuple[str, list
 
 
 def _of_sagas(appends: Sequence[Append]) -> list[list[Any]]:
+    """What is said of each append. One that goes on from another of them finds no other entry there: the server writes
+    all entries together, and so has none of them yet."""
+    made: set[tuple[str, int]] = {(each.saga_id, each.rows[-1][1]) for each in appends}
     rows = [
         (
             each.saga_id,
@@ -119,6 +126,7 @@ def _of_sagas(appends: Sequence[Append]) -> list[list[Any]]:
             *each.of_saga(),
             json.dumps(each.needs),
             *each.of_acceptance(),
+            None if each.name in made else each.last,
         )
         for each in appends
     ]

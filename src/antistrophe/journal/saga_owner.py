@@ -19,6 +19,12 @@ class SagaOwner(Protocol):
         """The token by which it owns that saga: 1 where it has accepted it, and else what the claim gave. A token that
         it does not know is none that any saga has: 0."""
 
+    def last_of(self, saga_id: str) -> bytes | None:
+        """The digest of that saga's last entry, as whoever appends to it knows it; None where nobody asks."""
+
+    def appends(self, saga_id: str, last: bytes) -> None:
+        """Hear of an append to that saga that ends with the entry of that digest. It is not written yet."""
+
 
 def host_name(host_id: str) -> str:
     """The name of a host, from its id: a dash and random characters stand behind it there."""

@@ -35,15 +35,12 @@ class StoredEntries:
 
     def between(self, saga_id: str, after_seq: int, last_seq: int) -> list[JournalRecord]:
         """The entries of a saga behind ``after_seq`` up to ``last_seq``, in order."""
-        rows = self._database.rows(
-            "SELECT position, saga_id, seq, entry, CAST(at AS BIGINT) FROM journal"
-            " WHERE saga_id = ? AND seq > ? AND seq <= ? ORDER BY seq",
-            (saga_id, after_seq, last_seq),
-        )
-        for expected, row in enumerate(rows, start=after_seq + 1):
-            if row[2] != expected:
-                raise missing(self.where(saga_id, expected))
-        return [self._record(row) for row in rows]
+        return [self._record(row) for row in self._rows(saga_id, after_seq, last_seq)]
+
+    def with_last(self, saga_id: str) -> tuple[tuple[Entry, ...], bytes | None]:
+        """All entries of a saga, in order, and the last one as it is packed; None where there is none."""
+        rows = self._rows(saga_id, 0, LARGEST_INTEGER) if self._database.holds(saga_id) else []
+        return tuple(self._record(row).entry for row in rows), rows[-1][3] if rows else None
 
     def packed(self, saga_ids: Sequence[str]) -> dict[str, list[StoredEntry]]:
         """All entries of these sagas, which are short, as they are stored, in order."""
@@ -144,6 +141,17 @@ class StoredEntries:
     def where(self, saga_id: str, seq: int | None = None) -> str:
         """Where an entry of a saga is: for messages."""
         return where_in(self._database, saga_id, seq)
+
+    def _rows(self, saga_id: str, after_seq: int, last_seq: int) -> list[tuple[int, str, int, bytes, int]]:
+        rows = self._database.rows(
+            "SELECT position, saga_id, seq, entry, CAST(at AS BIGINT) FROM journal"
+            " WHERE saga_id = ? AND seq > ? AND seq <= ? ORDER BY seq",
+            (saga_id, after_seq, last_seq),
+        )
+        for expected, row in enumerate(rows, start=after_seq + 1):
+            if row[2] != expected:
+                raise missing(self.where(saga_id, expected))
+        return rows
 
     def _record(self, row: tuple[int, str, int, bytes, int]) -> JournalRecord:
         position, saga_id, seq, data, at_us = row

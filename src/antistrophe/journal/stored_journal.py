@@ -13,7 +13,7 @@ from antistrophe.journal.retention import Purge, Purgeable
 from antistrophe.journal.saga_owner import Ownership
 from antistrophe.journal.texts import Texts
 from antistrophe.records import SagaStatus
-from antistrophe.saga.entries import SagaAccepted
+from antistrophe.saga.entries import Entry, SagaAccepted
 
 
 class StoredAcceptance(NamedTuple):
@@ -44,6 +44,10 @@ class StoredJournal(Journal, Protocol):
 
     def acceptance_in(self, stored: StoredAcceptance) -> SagaAccepted | None:
         """Read an acceptance. Raises JournalError where that can't be done."""
+
+    def load_to_append(self, saga_id: str) -> tuple[tuple[Entry, ...], bytes | None]:
+        """``load`` for whoever goes on with the saga: its entries, and the digest of the last one, by which the next
+        append names it; None where nobody asks for that, or the saga has none."""
 
     def begun(self) -> dict[str, bool]:
         """The id of each saga that is neither finished nor parked, and whether it has begun: whether more of it is

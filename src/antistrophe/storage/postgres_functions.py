@@ -7,6 +7,8 @@ can work side by side.
 
 from __future__ import annotations
 
+from functools import reduce
+
 from antistrophe.storage.portable_sql import SCHEMA
 
 EVENT_LOCKS = 0x65766E74
@@ -21,12 +23,12 @@ REFUSED = "AN001"
 # both, readers that go by positions know what may still come. The row of the saga is written, and so locked, under the
 # conditions of an append: that it is at that seq, and belongs to that host by that token. A claim by another host
 # writes the same row, so one of the two waits for the other, and finds that its condition no longer holds.
-APPEND = f"""
-CREATE FUNCTION {SCHEMA}.append_1(
+_APPEND = f"""
+CREATE FUNCTION {SCHEMA}.append_<number>(
     its_id text, expected bigint, own_host text, own_token bigint, wait_ms bigint,
     ats bigint[], kinds text[], packed bytea[], its_state bytea,
     changed boolean, its_status text, is_live boolean, is_final boolean, its_error text, its_waiting text,
-    its_request text, its_name text, its_needs text[], its_digest bytea, its_shape bytea, shape_bytes bytea,
+    its_request text, its_name text, its_needs text[], its_digest bytea, its_shape bytea, shape_bytes bytea,<its last>
     OUT outcome text, OUT xid bigint, OUT at_position bigint, OUT at_seq bigint, OUT at_host text, OUT at_token bigint
 ) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -61,7 +63,7 @@ BEGIN
                 WHEN NOT is_live THEN at_position
             END,
             status = CASE WHEN changed THEN its_status ELSE status END
-        WHERE id = its_id AND seq = expected AND (own_host IS NULL OR (host = own_host AND token = own_token));
+        WHERE id = its_id AND seq = expected AND (own_host IS NULL OR (host = own_host AND token = own_token))<is last>;
     END IF;
     IF NOT FOUND THEN
         SELECT seq, host, token INTO at_seq, at_host, at_token FROM {SCHEMA}.sagas WHERE id = its_id;
@@ -92,17 +94,35 @@ BEGIN
     outcome := 'written';
 END $$"""
 
+# The rest of the condition: the last entry itself is the one that the append was decided on. A server that has taken
+# over may have another one in its place. Entries of a saga that goes on are never changed.
+_IS_LAST = f"""
+            AND ({{its}} IS NULL OR EXISTS (
+                SELECT FROM {SCHEMA}.journal WHERE saga_id = {{id}} AND seq = {{expected}} AND sha256(entry) = {{its}}
+            ))"""
+
+
+def _numbered(text: str, number: int, its_last: str = "", is_last: str = "") -> str:
+    marks = {"<number>": str(number), "<its last>": its_last, "<is last>": is_last}
+    return reduce(lambda made, mark: made.replace(*mark), marks.items(), text)
+
+
+APPEND = _numbered(_APPEND, 1)
+APPEND_TO_LAST = _numbered(
+    _APPEND, 2, "\n    its_last bytea,", _IS_LAST.format(its="its_last", id="its_id", expected="expected")
+)
+
 
 # What ``append_1`` does, for several appends with their events: all of them are written, or none. A refusal of the
 # first is told as ``append_1`` tells it, because nothing is written by then; that of a later one is an error, which
 # undoes the ones before. The streams are locked first, and in order, as by everybody who writes events. There is an
 # element of each list for each append, for each entry, or for each event.
-APPEND_GROUP = f"""
-CREATE FUNCTION {SCHEMA}.append_group_1(
+_APPEND_GROUP = f"""
+CREATE FUNCTION {SCHEMA}.append_group_<number>(
     wait_ms bigint, own_host text,
     ids text[], expected bigint[], tokens bigint[], many int[], changed boolean[], statuses text[], are_live boolean[],
     are_final boolean[], errors text[], waits text[], requests text[], names text[], needs text[], digests bytea[],
-    shape_names bytea[], shape_bytes bytea[],
+    shape_names bytea[], shape_bytes bytea[],<its last>
     entry_ids text[], seqs bigint[], ats bigint[], kinds text[], packed bytea[], states bytea[],
     locks int[], streams text[], types text[], type_versions bigint[], datas bytea[], metadatas bytea[],
     event_ids bytea[], recorded bigint,
@@ -153,7 +173,7 @@ BEGIN
                 END,
                 status = CASE WHEN changed[n] THEN statuses[n] ELSE status END
             WHERE id = ids[n] AND seq = expected[n]
-                AND (own_host IS NULL OR (host = own_host AND token = tokens[n]));
+                AND (own_host IS NULL OR (host = own_host AND token = tokens[n]))<is last>;
         END IF;
         IF NOT FOUND THEN
             IF n > 1 THEN
@@ -201,6 +221,12 @@ BEGIN
     END LOOP;
     outcome := 'written';
 END $$"""
+
+
+APPEND_GROUP = _numbered(_APPEND_GROUP, 1)
+APPEND_GROUP_TO_LAST = _numbered(
+    _APPEND_GROUP, 2, "\n    lasts bytea[],", _IS_LAST.format(its="lasts[n]", id="ids[n]", expected="expected[n]")
+)
 
 
 # One append of events to a stream. The stream is locked first, and the transaction has its number before it draws a

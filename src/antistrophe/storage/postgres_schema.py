@@ -10,7 +10,13 @@ index.
 from __future__ import annotations
 
 from antistrophe.storage.portable_sql import SCHEMA
-from antistrophe.storage.postgres_functions import APPEND, APPEND_EVENTS, APPEND_GROUP
+from antistrophe.storage.postgres_functions import (
+    APPEND,
+    APPEND_EVENTS,
+    APPEND_GROUP,
+    APPEND_GROUP_TO_LAST,
+    APPEND_TO_LAST,
+)
 from antistrophe.storage.postgres_limits import LIMITS, SETTLE
 from antistrophe.storage.schema import SchemaMigration
 
@@ -228,6 +234,7 @@ POSTGRES_MIGRATIONS: tuple[SchemaMigration, ...] = (
     _SIDE_BY_SIDE,
     _RESTORES,
     (APPEND_EVENTS,),
+    (APPEND_TO_LAST, APPEND_GROUP_TO_LAST),
 )
 """The migration at index n leads from version n to n + 1; version 0 is a database without the schema. A released
 migration is never edited.

@@ -28,6 +28,7 @@ from antistrophe.definition.saga_definition import DEFAULT_MAX_PAYLOAD_BYTES, Sa
 from antistrophe.definition.worker_start import worker_starts_reached
 from antistrophe.errors import AttemptCancelled, SagaError
 from antistrophe.journal import JournalRecord
+from antistrophe.journal.last_entry import NEW_SAGA, Basis
 from antistrophe.journal.timeline import timeline_entry
 from antistrophe.linux.process import boot_id, identity_of
 from antistrophe.messages import (
@@ -179,12 +180,13 @@ class _Inline:
 
     # --- the journal --------------------------------------------------------------------------------------------
 
-    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], token: int) -> None:
+    def commit(self, before: Saga | None, after: Saga, entries: Sequence[Entry], basis: Basis) -> Basis:
         self._entries += entries
         self.position = len(self._entries)
+        return basis
 
-    def take(self, saga_id: str) -> tuple[Saga, int]:
-        return replay(self._entries), 1
+    def take(self, saga_id: str) -> tuple[Saga, Basis]:
+        return replay(self._entries), NEW_SAGA
 
     def confirm(self) -> None:
         pass

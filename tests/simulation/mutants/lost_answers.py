@@ -7,6 +7,7 @@ from tests.simulation.properties import Check
 
 _EXECUTION = "antistrophe.actors.saga.execution:Execution."
 _APPENDS = "antistrophe.journal.postgres_append:PostgresAppends."
+_STATEMENT = "antistrophe.journal.postgres_statement:"
 
 LOST_ANSWERS: tuple[Mutant, ...] = (
     Mutant(
@@ -25,7 +26,7 @@ LOST_ANSWERS: tuple[Mutant, ...] = (
         "an append of which nobody knows counts as not written",
         "G1 G2",
         Check.ERROR,
-        (Patch(_EXECUTION + "_go_on", "self._saga, self.token = self._journal.take(before.id)", "pass"),),
+        (Patch(_EXECUTION + "_go_on", "self._read(before.id)", "pass"),),
     ),
     Mutant(
         "what stands in its place is taken for the append without a look",
@@ -37,6 +38,21 @@ LOST_ANSWERS: tuple[Mutant, ...] = (
         "what is read counts before a commit has confirmed it",
         "G1 G2",
         Check.POSITION,
-        (Patch(_EXECUTION + "_take", "self._journal.confirm()", "pass"),),
+        (Patch(_EXECUTION + "_take", "self._confirm()", "pass"),),
+    ),
+    Mutant(
+        "an order is told to have changed nothing before what was read is confirmed",
+        "G1 G2",
+        Check.POSITION,
+        (Patch(_EXECUTION + "unconfirmed", "self._confirm()", "pass"),),
+    ),
+    Mutant(
+        "an append is made where the saga has as many entries as the one who decided on it knew",
+        "G1 G2",
+        Check.CAUSE,
+        (
+            Patch(_STATEMENT + "Append.values", "self.last,", "None,"),
+            Patch(_STATEMENT + "_of_sagas", "None if each.name in made else each.last,", "None,"),
+        ),
     ),
 )

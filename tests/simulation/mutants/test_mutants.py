@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterable
 
 import pytest
 
@@ -19,7 +20,10 @@ from tests.simulation.world import run
 SEEDS = range(1_200)
 """A planted bug has to be caught in one of these worlds; the same in each run, for this is a test of the checks."""
 
-SEEDS_ON_SERVER = range(400)
+ROUGH_SEEDS = (306, 1628, 2486)
+"""Worlds whose server loses most answers, in which another one takes over at a bad moment: few in a thousand do."""
+
+SEEDS_ON_SERVER = (*ROUGH_SEEDS, *range(400))
 """And one of a journal on a server in one of these."""
 
 OF_SERVERS = frozenset(
@@ -34,7 +38,8 @@ pytestmark = pytest.mark.timeout(300)
 def findings(seed: int, *, on_server: bool = False) -> list[Violation]:
     """What the checks find in the world of that seed, and where it goes on from some prefixes of its journal."""
     faults = OF_SERVERS if on_server else MACHINERY
-    history = run(scenario_of(seed, faults=faults, on_server=on_server))
+    rough = True if on_server and seed in ROUGH_SEEDS else None
+    history = run(scenario_of(seed, faults=faults, on_server=on_server, rough_server=rough))
     found = judge(history)
     lengths = random.Random(seed)
     for _ in range(PREFIXES if history.journal else 0):
@@ -70,7 +75,7 @@ def test_a_planted_bug_of_lost_answers_is_caught(mutant: Mutant, sound_on_server
     check(mutant, SEEDS_ON_SERVER, on_server=True)
 
 
-def check(mutant: Mutant, seeds: range, *, on_server: bool) -> None:
+def check(mutant: Mutant, seeds: Iterable[int], *, on_server: bool) -> None:
     others: set[Check] = set()
     with planted(mutant):
         for seed in seeds:
@@ -78,7 +83,7 @@ def check(mutant: Mutant, seeds: range, *, on_server: bool) -> None:
             if mutant.caught_by in checks:
                 return
             others |= checks
-    pytest.fail(f"{mutant.caught_by.name} noticed nothing in {len(seeds)} worlds; others did: {others}")
+    pytest.fail(f"{mutant.caught_by.name} noticed nothing in any of these worlds; others did: {others}")
 
 
 def test_there_is_a_bug_for_every_property_and_promise() -> None:
