@@ -14,6 +14,7 @@ from antistrophe.dashboard.addresses import order_path
 from antistrophe.dashboard.application import application
 from antistrophe.dashboard.orders import Order
 from antistrophe.errors import RequestError, SystemUnavailableError
+from antistrophe.launcher.control_protocol import PROTOCOL, Ready
 from antistrophe.linux.termination import processes_of_home
 from tests.contract.dashboard_home import fill, viewer
 
@@ -256,3 +257,12 @@ def test_without_the_extra_the_error_says_how_to_install_it(home: Path, monkeypa
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     with pytest.raises(RequestError, match=r"pip install 'antistrophe\[dashboard\]'"):
         app(home)
+
+
+def test_who_would_be_refused_is_told_before_the_order(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("/sagas/runs", "/bulk?order=retry"):
+        assert "it would be refused" in viewer(home).get(path).text
+    ready = Ready(PROTOCOL, 1, "", 0, 0, 0, 0, b"")
+    monkeypatch.setattr("antistrophe.dashboard.stored.probe", lambda *_: ready)
+    for path in ("/sagas/runs", "/bulk?order=retry"):
+        assert "it would be refused" not in viewer(home).get(path).text

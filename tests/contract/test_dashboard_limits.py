@@ -225,6 +225,8 @@ def test_the_page_of_a_saga_names_the_hosts_that_have_its_permits(shared: Shared
     assert "1 of 1 full a1: 1 b1: 1 more" in row
     assert "No actor system runs" not in page, "two hosts do"
     assert rows_of(client.get("/sagas/other").text) == []
+    assert "An order goes through the system of this home, and none ran here" in page, "the hosts are elsewhere"
+    assert "there is no saga 'no' in postgresql:" in html.unescape(client.get("/logs?id=no").text)
 
 
 def test_the_hosts_are_listed_with_what_is_wrong_among_them(shared: Shared) -> None:

@@ -185,6 +185,7 @@ async def _order(site: Site, request: Request) -> Response:
 
 async def _preview(site: Site, request: Request) -> Response:
     found = await run_in_threadpool(preview, site.stored, request.query_params)
+    await run_in_threadpool(site.stored.standing)  # it says whether there is somebody to take the order
     return site.page(request, "bulk.html", view="sagas", preview=found, results=None)
 
 

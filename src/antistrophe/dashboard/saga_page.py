@@ -87,7 +87,7 @@ class SagaPage:
 
 def saga_page(look: Look, stored: StoredHome, saga_id: str) -> SagaPage:
     """Read one saga. Raises SagaNotFoundError, SagaExistsError where it was purged, and JournalError."""
-    saga = find_saga(look.journal, saga_id, stored.home if stored.url is None else look.place)
+    saga = find_saga(look.journal, saga_id, stored.where(look))
     steps = [Step(record) for record in saga.steps]
     size = look.database.row("SELECT sum(length(entry)) FROM journal WHERE saga_id = ?", (saga_id,))[0] or 0
     if size > MOST_BYTES:

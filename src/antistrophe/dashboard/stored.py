@@ -14,7 +14,7 @@ from antistrophe.dashboard.look import Look
 from antistrophe.dashboard.running_sagas import RunningSaga, RunningSagas
 from antistrophe.dashboard.standing import Standing, of_hosts, of_system
 from antistrophe.errors import JournalError, SystemUnavailableError
-from antistrophe.journal import journal_in, open_store
+from antistrophe.journal import JournalPlace, journal_in, open_store
 from antistrophe.journal.safe_head import SafeHead
 from antistrophe.journal.saga_counts import NOTHING_COUNTED, counted_after
 from antistrophe.journal.statistics_follower import StatisticsFollower
@@ -68,6 +68,10 @@ class StoredHome:
                 self._hosts = (time.monotonic(), hosts_in(database))
             yield Look(journal_in(database), database, place)
 
+    def where(self, look: Look) -> Path | JournalPlace:
+        """Where the sagas are, for people: the home, or the database."""
+        return self.home if self.url is None else look.place
+
     def counts(self, look: Look) -> dict[SagaStatus, int]:
         """How many sagas have which status. What was counted before is not read again."""
         place = self._place()
@@ -119,7 +123,7 @@ class StoredHome:
         """What the attempts of a saga have said, the last records, and how many more there are. Raises
         SagaNotFoundError, SagaExistsError where it was purged, and JournalError."""
         with self.look() as look:
-            find_saga(look.journal, saga_id, self.home)
+            find_saga(look.journal, saga_id, self.where(look))
         records = records_of(self.home, saga_id)
         return records[-MOST_RECORDS:], max(0, len(records) - MOST_RECORDS)
 

@@ -18,6 +18,7 @@ from antistrophe.dashboard.stored import StoredHome
 from antistrophe.errors import JournalError, RequestError
 from antistrophe.journal.growth import growth_in
 from antistrophe.journal.present_numbers import looked_at
+from antistrophe.launcher.control_protocol import Ready
 from antistrophe.records import SagaMetadata, SagaStatus
 from antistrophe.saga.entries import AttemptStarted
 
@@ -29,8 +30,9 @@ MOST_WAITED_FOR = 5
 
 
 def system_values(standing: Standing) -> Values:
-    """What stands at the top of every page: who works on the sagas."""
-    return {"system": standing.says, "system_level": standing.level}
+    """What stands at the top of every page: who works on the sagas. An order needs the system of this home."""
+    takes_orders = isinstance(standing.state, Ready)
+    return {"system": standing.says, "system_level": standing.level, "takes_orders": takes_orders}
 
 
 def _overview(stored: StoredHome, look: Look, _query: Query) -> Values:
