@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from antistrophe import SagaOrchestrator, SystemUnavailableError
+
 SCRIPT = """
 import sys
 from antistrophe import SagaDefinition, SagaOrchestrator, StepResult, step
@@ -29,3 +33,13 @@ def test_a_home_with_letters_that_the_locale_has_not_and_a_line_break(tmp_path: 
     command: list[str | bytes] = [sys.executable, str(script), os.fsencode(tmp_path) + b"/\xc3\xbc\n\xff"]
     done = subprocess.run(command, capture_output=True, env=os.environ | ascii_only, timeout=60, check=False)
     assert done.stdout.decode() == "{'say': 'hello!'}\n", done.stderr.decode("utf-8", "replace")
+
+
+def test_a_machine_without_proc_is_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path != Path("/proc/self") and exists(path))
+    with pytest.raises(SystemUnavailableError, match="/proc is not mounted here"):
+        SagaOrchestrator(tmp_path / "home")
+    assert not (tmp_path / "home").exists()

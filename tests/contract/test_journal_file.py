@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,39 @@ def opened(path: Path, *, read_only: bool = False) -> Iterator[SqliteJournal]:
         yield journal
     finally:
         journal.close()
+
+
+@pytest.fixture
+def sealed(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A journal in a folder in which nothing can be made, as the system tells it: root may write anywhere else."""
+    with opened(path) as journal:
+        run(journal, "s", *FORWARD)
+    access = os.access
+
+    def no_writing(place: Path, mode: int, **options: Any) -> bool:
+        return access(place, mode, **options) and not (place == path.parent and mode & os.W_OK)
+
+    monkeypatch.setattr(os, "access", no_writing)
+    return path
+
+
+def test_a_folder_that_can_not_be_written_to_can_be_read_and_nothing_is_made_in_it(sealed: Path) -> None:
+    before = sorted(sealed.parent.iterdir())
+    with opened(sealed, read_only=True) as journal:
+        assert journal.metadata("s") is not None
+        assert sorted(sealed.parent.iterdir()) == before
+
+
+def test_a_log_is_read_also_in_a_folder_that_can_not_be_written_to(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as writable:
+        writable.setattr(os, "access", lambda *_, **__: True)
+        writer = SqliteJournal(sealed)
+    with contextlib.closing(writer):
+        run(writer, "t", *FORWARD)
+        with opened(sealed, read_only=True) as journal:
+            assert journal.metadata("t") is not None
 
 
 def test_all_of_it_is_there_when_the_file_is_opened_again(path: Path) -> None:

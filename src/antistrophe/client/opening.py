@@ -83,7 +83,12 @@ def _refuse_green_threads() -> None:
 
 
 def _check_room() -> None:
-    """Raise SystemUnavailableError where this process may open too few files for its part of an actor system."""
+    """Raise SystemUnavailableError where this process lacks what its part of an actor system needs."""
+    if not Path("/proc/self").exists():
+        raise SystemUnavailableError(
+            "an actor system sees in /proc which processes live, and /proc is not mounted here: mount it (mount -t proc"
+            " proc /proc), or run this where it is"
+        )
     left = files_left()
     if left < FILES_NEEDED:
         limit = soft_limit()

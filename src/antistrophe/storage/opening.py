@@ -48,7 +48,8 @@ def open_database(
     """Open the file. A new or older file is brought to the newest schema. Several processes may do so at once.
 
     ``synchronous``: FULL (a commit survives a power loss) or NORMAL (a commit survives every crash of a process, but a
-    power loss may undo the last ones). ``read_only`` never writes, and needs a file that exists and is up to date.
+    power loss may undo the last ones). ``read_only`` never writes, and needs a file that exists and is up to date;
+    the folder may be on a file system that can't be written to.
     ``busy_timeout_s``: how long a statement waits for others; ``patience``: how long once the file is open, if given.
     Raises JournalError if the file is corrupt, is no database, belongs to another program or to another user, is newer
     than this program, or can't be written to.
@@ -63,11 +64,10 @@ def open_database(
             _refuse_part(file, busy_timeout_s)
     except OSError as error:
         raise JournalError(f"{file}: can't be used: {error.strerror}; choose a path that can") from error
-    mode = "ro" if read_only else "rw"  # not "rwc", with which SQLite would choose the permissions
     database: Database | None = None
     try:
         connection = sqlite3.connect(
-            f"{file.as_uri()}?mode={mode}",
+            f"{file.as_uri()}?{_mode(file, read_only=read_only)}",
             uri=True,
             timeout=busy_timeout_s,
             isolation_level=None,
@@ -121,6 +121,23 @@ def _check_place(file: Path, *, read_only: bool) -> None:
             raise JournalError(f"{file}: there is no such file; nothing was stored there yet, or the path is wrong")
     if not read_only and not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         raise JournalError(f"{file}: its folder {folder} is not writable; see its permissions")
+
+
+def _mode(file: Path, *, read_only: bool) -> str:
+    if not read_only:
+        return "mode=rw"  # not "rwc", with which SQLite would choose the permissions
+    return "mode=ro&immutable=1" if _stays_as_it_is(file) else "mode=ro"
+
+
+def _stays_as_it_is(file: Path) -> bool:
+    """Whether the file is all that there is to read, in a folder in which nothing can be made: a snapshot, for example.
+    Then SQLite has to be told, as it reads a file beside which it can't make its files only so. A log is never passed
+    over."""
+    if os.access(file.parent, os.W_OK, effective_ids=True):
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"{file}-wal").stat().st_size == 0
+    return True
 
 
 def _create(file: Path) -> None:
