@@ -116,6 +116,20 @@ def test_a_saga_that_is_accepted_amid_the_look_keeps_its_shape(journal: SqliteJo
     assert stored(journal) == len(left)
 
 
+def test_of_two_purges_at_once_neither_takes_a_shape_that_has_come_back(journal: SqliteJournal) -> None:
+    for number in range(30):
+        accept(journal, f"s{number}", number)
+        end(journal, f"s{number}")
+    one, other = journal.purge(ALL), journal.purge(ALL)
+    accepted_now = 0
+    while one.step() | other.step() | other.step():
+        accept(journal, f"new {accepted_now}", accepted_now % 30)
+        accepted_now += 1
+    assert accepted_now > 10
+    assert len(readable(journal)) == accepted_now
+    assert stored(journal) == min(accepted_now, 30)
+
+
 def test_an_acceptance_that_is_erased_amid_the_look_keeps_the_shape_that_it_names_then(journal: SqliteJournal) -> None:
     append(journal, "large", of_shape("large", 5, given=bytes(MOST_BYTES), name="stays"))
     end(journal, "large")
