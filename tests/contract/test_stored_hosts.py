@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -70,6 +71,23 @@ def test_a_host_registers_and_renews_and_is_seen(hosts: StoredHosts) -> None:
     assert (record.attempts, record.sagas, record.draining, record.ended) == (3, 0, False, None)
     assert (record.lease_until - record.seen_at).total_seconds() == 10.0
     assert record.seen_at.utcoffset() is not None
+
+
+def test_moments_are_told_in_utc_whatever_the_zone_of_the_server_is(
+    hosts: StoredHosts, database: PostgresDatabase
+) -> None:
+    database.execute("SET timezone TO 'Asia/Kolkata'")
+    assert hosts.register(description(), IDLE)
+    (record,) = hosts.records()
+    moments = (record.seen_at, record.lease_until, hosts.moment())
+    assert {each.tzinfo for each in moments} == {UTC}
+    assert all(abs(each - datetime.now(UTC)) < timedelta(minutes=1) for each in moments)
+    with pytest.raises(JournalError):
+        database.row("SELECT 'infinity'::timestamptz")
+    assert database.row("SELECT NULL::timestamptz, '1999-12-31 23:59:59.5+00'::timestamptz") == (
+        None,
+        datetime(1999, 12, 31, 23, 59, 59, 500_000, tzinfo=UTC),
+    )
 
 
 def test_each_live_host_says_how_much_it_keeps(hosts: StoredHosts) -> None:

@@ -17,6 +17,8 @@ import psycopg
 from psycopg import generators
 from psycopg.waiting import Ready, Wait
 
+from antistrophe.storage.postgres_moments import MomentLoader
+
 T = TypeVar("T")
 
 _EVENTS = {Wait.R: select.POLLIN, Wait.W: select.POLLOUT, Wait.RW: select.POLLIN | select.POLLOUT}
@@ -81,6 +83,7 @@ def connect(conninfo: str, *, connect_s: float, answer_s: float) -> BoundedConne
     connection.answer_s = answer_s
     connection.autocommit = True
     connection.prepare_threshold = None  # behind a pooler the next statement may go to another session
+    connection.adapters.register_loader("timestamptz", MomentLoader)
     connection.add_notice_handler(partial(_heard, connection))
     return connection
 
