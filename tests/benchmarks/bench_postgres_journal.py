@@ -28,6 +28,28 @@ from tests.postgres_cluster import DURABLE, PostgresCluster
 _ROUNDS = 7
 _IN_GROUP = 16
 
+
+class Writer:
+    """A host that has accepted all its sagas itself, and names the entry that each append goes on from."""
+
+    host = "bench"
+
+    def __init__(self) -> None:
+        self._lasts: dict[str, bytes] = {}
+
+    def token_of(self, saga_id: str) -> int:
+        """See ``SagaOwner``."""
+        return 1
+
+    def last_of(self, saga_id: str) -> bytes | None:
+        """See ``SagaOwner``."""
+        return self._lasts.get(saga_id)
+
+    def appends(self, saga_id: str, last: bytes) -> None:
+        """See ``SagaOwner``."""
+        self._lasts[saga_id] = last
+
+
 Measured: TypeAlias = SqliteJournal | PostgresJournal
 
 
@@ -117,7 +139,7 @@ def _cpu_s(pid: int | None) -> float:
 @contextmanager
 def _stores() -> Iterator[tuple[SqliteJournal, PostgresJournal]]:
     with tempfile.TemporaryDirectory(prefix="antistrophe-bench-") as folder, PostgresCluster(DURABLE) as cluster:
-        sqlite, postgres = SqliteJournal(Path(folder) / "journal.db"), PostgresJournal(cluster.url())
+        sqlite, postgres = SqliteJournal(Path(folder) / "journal.db"), PostgresJournal(cluster.url(), owner=Writer())
         try:
             yield sqlite, postgres
         finally:

@@ -19,6 +19,7 @@ from antistrophe.actors.supervisor.live_sagas import LiveSagas
 from antistrophe.actors.supervisor.ports import SupervisorPort
 from antistrophe.actors.supervisor.request_handler import RequestHandler
 from antistrophe.errors import CommitUnknownError, SagaNotFoundError
+from antistrophe.hosts.stored_holders import StoredHolders
 from antistrophe.hosts.stored_orders import StoredOrders
 from antistrophe.journal.last_entry import NEW_SAGA, Basis
 from antistrophe.messages import (
@@ -47,6 +48,11 @@ SAGA = "s"
 ENTRIES = (accepted(SAGA), *(entry for part in FORWARD for entry in part))
 
 
+class NoneRuns:
+    def unfinished(self, _: object) -> set[str]:
+        return set()
+
+
 class Journal(JournalAccess):
     """What is there of one saga that has ended; what is read is not ``confirmed`` at first."""
 
@@ -71,6 +77,9 @@ class Journal(JournalAccess):
 
     def knows(self, _: str) -> bool:
         return True
+
+    def holders(self) -> StoredHolders:
+        return cast(StoredHolders, NoneRuns())
 
     def status(self, _: str) -> SagaStatus | None:
         return None if self.gone else SagaStatus.COMPLETED
