@@ -11,6 +11,7 @@ from antistrophe.actors.base import log
 from antistrophe.actors.saga.journal_access import JournalAccess
 from antistrophe.errors import RequestError, UnreadableDataError, UnreadableEntryError
 from antistrophe.hosts.stored_orders import StoredOrder, StoredOrders
+from antistrophe.journal.saga_owner import Ownership
 from antistrophe.messages import (
     Address,
     AwaitElsewhere,
@@ -143,10 +144,10 @@ class Elsewhere:
             for key in [key for key, each in asked.items() if each.at < long_ago]:
                 del asked[key]
 
-    def token_here(self, saga_id: str, host_id: str) -> int | None:
-        """The token by which that host owns the saga; None where it does not."""
+    def owned_here(self, saga_id: str, host_id: str) -> Ownership | None:
+        """How that host owns the saga; None where it does not."""
         owned = self._journal.ownership(saga_id)
-        return owned.token if owned is not None and owned.host == host_id else None
+        return owned if owned is not None and owned.host == host_id else None
 
     # --- what other hosts want -------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from antistrophe.hosts.retained import Retained
 from antistrophe.hosts.stored_hosts import open_for_host
 from antistrophe.hosts.stored_orders import StoredOrders
 from antistrophe.hosts.stored_permits import StoredPermits
+from antistrophe.journal.saga_owner import Ownership
 from antistrophe.linux.dead_man import boot_time
 from antistrophe.linux.process import identity_of
 from antistrophe.messages import (
@@ -239,11 +240,11 @@ class MembershipActor(RuntimeActor):
         self._with_others(lambda others: others.order(message))
 
     def _on_move(self, message: MoveSaga, _sender: Address) -> None:
-        self._with_others(lambda others: self._move(message.saga_id, others.token_here(message.saga_id, self._host_id)))
+        self._with_others(lambda others: self._move(message.saga_id, others.owned_here(message.saga_id, self._host_id)))
 
-    def _move(self, saga_id: str, token: int | None) -> None:
-        if token is not None:
-            self._keeper.obey(said.MoveOn(saga_id, token))
+    def _move(self, saga_id: str, owned: Ownership | None) -> None:
+        if owned is not None:
+            self._keeper.obey(said.MoveOn(saga_id, owned.token, owned.seq))
 
     def _on_answer(self, message: Done | Rejected, _sender: Address) -> None:
         self._with_others(lambda others: others.answered(message))

@@ -30,6 +30,12 @@ def test_claims_of_what_a_host_holds_are_noticed(database: PostgresDatabase, mon
         checked.test_sagas_of_a_host_that_holds_its_lease_are_nobody_elses(database)
 
 
+def test_a_saga_that_is_given_up_late_is_noticed(database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    _claims_without(monkeypatch, " AND seq = ?", " AND seq >= ?")
+    with noticed():
+        checked.test_code_that_can_not_be_loaded_moves_on_until_no_host_is_left(database)
+
+
 def test_claims_that_lock_nothing_are_noticed(opens: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
     _claims_without(monkeypatch, "FOR NO KEY UPDATE SKIP LOCKED")
     with noticed():

@@ -97,7 +97,7 @@ def test_nothing_has_happened_before_its_commit(empty_postgres: str, journal: Po
         first.write(other)
     with pytest.raises(JournalError, match="is refused: saga 'a'"):
         group.commit()
-    assert journal.ownership("a") == Ownership("b2", 1)
+    assert journal.ownership("a") == Ownership("b2", 1, 2)
     group.open()
     second.write(journal)
     group.roll_back()

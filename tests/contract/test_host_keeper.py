@@ -296,10 +296,10 @@ def test_a_saga_moves_on_or_has_to_stay(make: Makes, clock: Clock, database: Pos
     add_sagas(database, None, ("s", "accepted"))
     go_on(clock, [one], 1.0)
     ((claimed,),) = (each.sagas for each in one.told(Claimed))
-    one.say(MoveOn("s", claimed.token))
+    one.say(MoveOn("s", claimed.token, 1))
     go_on(clock, [one], 0.5)
     two = make("b")
-    one.say(MoveOn("s", claimed.token))
+    one.say(MoveOn("s", claimed.token, 1))
     go_on(clock, [one, two], 1.0)
     assert one.told(Moved) == [Moved("s", moved=False), Moved("s", moved=True)]
     assert two.sagas == ["s"]

@@ -54,7 +54,7 @@ def test_it_is_there_with_the_commit(own: psycopg.Connection[object], journal: P
     own.commit()
     assert journal.load("s") == (SagaAccepted(before, "request", SPEC, before), SagaWaits(before, NO_HOST_YET))
     assert (journal.head(), journal.request_id("s")) == (position, "request")
-    assert journal.ownership("s") == Ownership(None, 0)
+    assert journal.ownership("s") == Ownership(None, 0, 2)
     assert ids(journal.list(text="no host has taken").sagas) == ["s"]
     assert reason_in(NO_HOST_YET) is WaitReason.TURN
     append(journal, "s", *FORWARD[0])

@@ -83,10 +83,10 @@ def relay(empty_postgres: str) -> Iterator[LossyRelay]:
 
 def test_a_saga_belongs_to_the_host_that_has_accepted_it(empty_postgres: str, journal: PostgresJournal) -> None:
     run(journal, "s", *FORWARD)
-    assert journal.ownership("s") == Ownership("a1", 1)
+    assert journal.ownership("s") == Ownership("a1", 1, 6)
     with opened(empty_postgres) as tool:
         run(tool, "t", FORWARD[0])
-        assert tool.ownership("t") == Ownership(None, 0)
+        assert tool.ownership("t") == Ownership(None, 0, 2)
     assert journal.ownership("u") is None
     assert journal.ownership("u\0") is None
 
@@ -163,7 +163,7 @@ def test_an_append_and_a_claim_wait_for_each_other(empty_postgres: str, journal:
         append(journal, "s", *FORWARD[2])
         group.commit()
         claim.join(30)
-        assert (len(other.load("s")), claimed, other.ownership("s")) == (6, [1], Ownership("c3", 3))
+        assert (len(other.load("s")), claimed, other.ownership("s")) == (6, [1], Ownership("c3", 3, 6))
 
 
 def _error_of(call: Callable[[], object]) -> BaseException | None:

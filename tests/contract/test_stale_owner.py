@@ -79,7 +79,7 @@ def test_after_a_claim_the_taker_writes_and_the_old_owner_is_refused(old: Owner,
         append(old.journal, "s", *FORWARD[1])
     append(taker.journal, "s", *FORWARD[1])
     append(taker.journal, "s", *FORWARD[2])
-    assert taker.journal.ownership("s") == Ownership(taker.host, 2)
+    assert taker.journal.ownership("s") == Ownership(taker.host, 2, 6)
     assert taker.claims.owned() == [], "it has finished"
 
 
@@ -113,8 +113,8 @@ def test_a_compensating_saga_is_claimed_first_as_the_journal_has_it(old: Owner, 
 def test_a_saga_that_went_away_and_came_back_is_not_written_by_the_token_of_before(old: Owner, taker: Owner) -> None:
     run(old.journal, "s", FORWARD[0])
     taker.claims.claim_one("s")
-    assert old.journal.ownership("s") == Ownership(old.host, 1), "its owner holds its lease"
-    assert old.claims.move_on("s", 1)
+    assert old.journal.ownership("s") == Ownership(old.host, 1, 2), "its owner holds its lease"
+    assert old.claims.move_on("s", 1, 2)
     taker.claim()
     taker.hosts.hand_over(taker.host)
     assert old.claims.claim_one("s") == ClaimedSaga("s", 4, SagaStatus.EXECUTING)

@@ -73,7 +73,7 @@ def test_a_saga_that_changes_hosts_is_still_held_where_it_was(
     one, two, three = (joined(database, name) for name in ("one", "two", "three"))
     add_sagas(database, one, ("stolen", "accepted"), ("moved", "executing"))
     assert claims(database, two).steal(Owners(full=(one,)), 10, waited_s=0.0)
-    assert claims(database, one).move_on("moved", 1)
+    assert claims(database, one).move_on("moved", 1, 2)
     assert [saga.saga_id for saga in claims(database, two).claim(Owners(nobody=True), 10)] == ["moved"]
     assert [holders.take_over(saga_id, three) for saga_id in ("stolen", "moved")] == [False, False]
     holders.let_go(["stolen", "moved"], two)

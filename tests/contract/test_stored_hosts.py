@@ -321,7 +321,7 @@ def test_a_saga_whose_code_no_live_host_could_load_is_claimed_all_the_same(datab
     one, two = registered(database, "a"), registered(database, "b")
     add_sagas(database, None, ("s", "executing"))
     (claimed,) = one.claim(owners(one), 1)
-    assert one.move_on("s", claimed.token)
+    assert one.move_on("s", claimed.token, 2)
     assert one.claim(owners(one), 1) == []
     StoredHosts(database).hand_over(id_of(two))
     assert [each.saga_id for each in one.claim(owners(one), 1)] == ["s"]
@@ -342,23 +342,24 @@ def test_code_that_can_not_be_loaded_moves_on_until_no_host_is_left(database: Po
     one, two = registered(database, "a"), registered(database, "b")
     add_sagas(database, None, ("s", "accepted"))
     (first,) = one.claim(owners(one), 1)
-    assert not one.move_on("s", first.token - 1)
-    assert one.move_on("s", first.token)
+    assert not one.move_on("s", first.token - 1, 1)
+    assert not one.move_on("s", first.token, 0), "it has gone on since"
+    assert one.move_on("s", first.token, 1)
     assert one.claim(owners(one), 1) == []
     (second,) = two.claim(owners(two), 1)
-    assert not two.move_on("s", second.token), "nobody is left who has not tried"
+    assert not two.move_on("s", second.token, 1), "nobody is left who has not tried"
     assert [each.saga_id for each in two.owned()] == ["s"]
     registered(database, "c")
-    assert two.move_on("s", second.token)
+    assert two.move_on("s", second.token, 1)
 
 
 def test_a_saga_whose_next_step_needs_labels_moves_to_a_host_that_has_them(database: PostgresDatabase) -> None:
     plain, _ = registered(database, "a"), registered(database, "c", "cpu")
     add_sagas(database, None, ("s", "executing"))
     (first,) = plain.claim(owners(plain), 1)
-    assert not plain.move_on("s", first.token, ["gpu"]), "nobody has the label"
+    assert not plain.move_on("s", first.token, 2, ["gpu"]), "nobody has the label"
     gpu = registered(database, "b", "gpu")
-    assert plain.move_on("s", first.token, ["gpu"])
+    assert plain.move_on("s", first.token, 2, ["gpu"])
     assert plain.claim(owners(plain), 1) == []
     (second,) = gpu.claim(owners(gpu), 1)
     assert second.token == first.token + 2

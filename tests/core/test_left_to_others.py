@@ -15,7 +15,7 @@ from antistrophe.scheduling.restart_intensity import RestartIntensity
 
 
 def _owned(owners: Mapping[str, str | None], saga_id: str) -> Ownership | None:
-    return Ownership(owners[saga_id], 1) if saga_id in owners else None
+    return Ownership(owners[saga_id], 1, 2) if saga_id in owners else None
 
 
 class Processes:

@@ -292,7 +292,7 @@ class HostKeeper:
 
     def _do(self, order: MoveOn | ClaimOne, claims: StoredClaims) -> None:
         if isinstance(order, MoveOn):
-            self._report(Moved(order.saga_id, claims.move_on(order.saga_id, order.token, order.needs)))
+            self._report(Moved(order.saga_id, claims.move_on(order.saga_id, order.token, order.seq, order.needs)))
         elif (claimed := claims.claim_one(order.saga_id)) is not None:
             self._tell([claimed])
         else:

@@ -104,6 +104,7 @@ class MoveOn(msgspec.Struct, frozen=True, tag=True):
 
     saga_id: str
     token: int
+    seq: int
     needs: tuple[str, ...] = ()
 
 

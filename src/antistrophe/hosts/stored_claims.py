@@ -70,7 +70,8 @@ _MOVE_ON = f"""
     WITH durably AS (SELECT {DURABLY}), given AS (SELECT ?::text AS host, ?::text[] AS unfit, ?::text[] AS needs)
     UPDATE antistrophe.sagas SET host = NULL, token = token + 1, unfit = sagas.unfit || given.unfit,
         needs = given.needs, owned_since = clock_timestamp(), held_by = {HELD_BY}
-    FROM durably, given WHERE sagas.id = ? AND sagas.host = given.host AND token = ? AND finished IS NULL
+    FROM durably, given WHERE sagas.id = ? AND sagas.host = given.host AND token = ? AND seq = ?
+    AND finished IS NULL
     AND EXISTS (SELECT FROM antistrophe.hosts WHERE ended IS NULL AND NOT draining AND hosts.id <> given.host
         AND hosts.id <> ALL (sagas.unfit) AND given.needs <@ hosts.labels)
     RETURNING sagas.id"""
@@ -117,12 +118,12 @@ class StoredClaims:
         rows = self._database.returning(_CLAIM_ONE, (saga_id, self._host, self._host))
         return next(iter(_claimed(rows)), None)
 
-    def move_on(self, saga_id: str, token: int, needs: Collection[str] = ()) -> bool:
+    def move_on(self, saga_id: str, token: int, seq: int, needs: Collection[str] = ()) -> bool:
         """Give a saga up that can't go on here, so that a host takes it that can: one with the labels that its next
-        step ``needs``, or without any, one that has not yet tried to load its code. False where there is none, or this
-        host no longer owns it."""
+        step ``needs``, or without any, one that has not yet tried to load its code. False where there is none, this
+        host no longer owns it, or it has gone on here after all, and is no longer at ``seq``."""
         unfit = [] if needs else [self._host]
-        values = (self._host, unfit, sorted(needs), saga_id, token)
+        values = (self._host, unfit, sorted(needs), saga_id, token, seq)
         return bool(self._database.returning(_MOVE_ON, values))
 
     def _take(self, sources: Sequence[_Source], limit: int) -> list[ClaimedSaga]:

@@ -106,7 +106,7 @@ class PostgresJournal(JournalQuestions):
         """Who owns a saga, or None if there is no such saga."""
         if not self._server.holds(saga_id):
             return None
-        found = self._server.row("SELECT host, token FROM sagas WHERE id = ?", (saga_id,))
+        found = self._server.row("SELECT host, token, seq FROM sagas WHERE id = ?", (saga_id,))
         return None if found is None else Ownership(*found)
 
     def load_to_append(self, saga_id: str) -> tuple[tuple[Entry, ...], bytes | None]:

@@ -33,10 +33,12 @@ def host_name(host_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """The host that owns a saga, or None where nobody does, and the token, which grows with each owner."""
+    """The host that owns a saga, or None where nobody does, and the token, which grows with each owner. ``seq``: of the
+    saga's last entry at that time."""
 
     host: str | None
     token: int
+    seq: int
 
 
 class SagaTakenError(AntistropheError):
