@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from antistrophe.actors.saga.batch_commit import LONGEST_S
 from antistrophe.actors.saga.hosted_sagas import HostedSagas
-from antistrophe.messages import BeginSaga, DrainSagas
+from antistrophe.messages import BeginSaga, DrainSagas, ProcessGrant
 from antistrophe.settings import Settings
 from tests.simulation.faults import Fault
 from tests.simulation.simulated_journal import HostKilledError, SimulatedJournal
@@ -33,13 +33,27 @@ def journal_of(world: World) -> SimulatedJournal | ServerJournal:
     return ServerJournal(world) if world.scenario.on_server else SimulatedJournal(world)
 
 
+class SimulatedSagas(HostedSagas):
+    """The shipped ``HostedSagas``. The supervisor learns which grants an actor has got: those of a batch that was
+    undone are handed over once more, and their actor may be gone by then."""
+
+    def __init__(self, world: World, host: SimulatedHost) -> None:
+        super().__init__(host, journal_of(world), world.processes, SUPERVISOR, SETTINGS)
+        self._world = world
+
+    def _deliver(self, saga_id: str, message: Any) -> None:
+        if isinstance(message, ProcessGrant) and not message.adopted:
+            self._world.supervisor.delivered(message.lease, has_actor=saga_id in self._actors)
+        super()._deliver(saga_id, message)
+
+
 class SimulatedHost:
     """One life of the host's process."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.alive = True
-        self.sagas = HostedSagas(self, journal_of(world), world.processes, SUPERVISOR, SETTINGS)
+        self.sagas = SimulatedSagas(world, self)
         self._has_sent = False
 
     # --- the process as the shipped code sees it ----------------------------------------------------------------
@@ -73,10 +87,6 @@ class SimulatedHost:
         self._has_sent = False
         self.sagas.take(message.spec.id if isinstance(message, BeginSaga) else message.saga_id, message)
         self._settle_unless_more_is_waiting()
-
-    def has_actor(self) -> bool:
-        """Whether the saga's actor is here."""
-        return self._world.scenario.spec.id in self.sagas._actors
 
     def _wake(self) -> None:
         self._has_sent = False

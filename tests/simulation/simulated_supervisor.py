@@ -201,9 +201,12 @@ class SimulatedSupervisor:
         process = self._world.processes.get(name)
         return name in self._lent or name in self._deaths or name in self._taken_in_flight or process is None
 
-    def delivered(self, lease: Lease) -> None:
-        """The saga's actor has heard of that grant."""
-        self._delivered.add(lease.name)
+    def delivered(self, lease: Lease, *, has_actor: bool) -> None:
+        """The saga's actor has heard of that grant; or nobody has, for there is none."""
+        if has_actor:
+            self._delivered.add(lease.name)
+        else:
+            self._delivered.discard(lease.name)
 
     def _request(self, message: RequestLease) -> None:
         if not (self.live and self.placed) or self.draining:

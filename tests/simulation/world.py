@@ -279,8 +279,6 @@ class World:
             self.chances.note(Fault.MESSAGE_REORDERED)
         self._last_delivered = max(number, self._last_delivered)
         message = mail.message
-        if isinstance(message, ProcessGrant) and not message.adopted and host.has_actor():
-            self.supervisor.delivered(message.lease)
         host.receive(message)
 
     def outcome_told(self, status: SagaStatus, position: int) -> None:
