@@ -37,7 +37,7 @@ class Charge(SagaStep):
 
     def compensate(self) -> None:
         if self.item == "flute" and not (Path(self.folder) / "open").exists():
-            raise OSError("<b>the bank</b> is closed")
+            raise OSError("<b>the bank</b> is closed " + "x" * 300)
 
 
 @dataclass(frozen=True)
