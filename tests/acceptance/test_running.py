@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -132,6 +134,23 @@ def test_what_the_hook_raises_is_told_and_fails_the_run(shop: Caller) -> None:
     ended = shop("run", "shop.py:order", "--input", "orders.jsonl")
     assert ended.code == 1
     assert "after_run: RuntimeError: the books do not agree" in ended.err
+
+
+def test_what_comes_through_a_pipe_is_run(shop: Caller) -> None:
+    os.mkfifo(shop.folder / "pipe")
+    written = json.dumps(GOOD) + "\n"
+    writer = threading.Thread(target=(shop.folder / "pipe").write_text, args=(written,))
+    writer.start()
+    ended = shop("run", "shop.py:order", "--input", "pipe", "--json")
+    writer.join()
+    assert ended.code == 0
+    assert ended.json_lines()[-1]["summary"]["completed"] == 1
+
+
+def test_an_empty_name_of_a_home_is_refused(shop: Caller) -> None:
+    ended = shop("status", "--home", "")
+    assert ended.code == 2
+    assert "it is empty: name a folder" in ended.err
 
 
 def test_an_empty_file_is_no_mistake(shop: Caller) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import NamedTemporaryFile
+from typing import Any, BinaryIO
 
 from antistrophe.cli.target import InputError
 from antistrophe.definition.saga_definition import SagaDefinition
 from antistrophe.exception_text import name_and_text
+
+STANDARD_INPUT = Path("-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,30 @@ class Line:
     number: int
     saga: SagaDefinition | None
     problem: str | None = None
+
+
+@contextlib.contextmanager
+def kept_input(file: Path) -> Iterator[Path]:
+    """A path at which the same bytes can be read more than once: what comes through a pipe is kept in a file until the
+    end. ``-`` is the standard input. Raises InputError."""
+    if file != STANDARD_INPUT and file.is_file():
+        yield file
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            copy = stack.enter_context(NamedTemporaryFile(prefix="antistrophe-input-"))
+            given = stack.enter_context(_standard_input() if file == STANDARD_INPUT else file.open("rb"))
+            shutil.copyfileobj(given, copy)
+            copy.flush()
+        except OSError as error:
+            raise InputError(f"{file} can't be read: {error.strerror}") from error
+        yield Path(copy.name)
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise InputError("the standard input is closed: name a file with --input")
+    return sys.stdin.buffer
 
 
 def count_lines(file: Path) -> int:

@@ -100,10 +100,20 @@ def url_of_argument(text: str, option: str = "--journal") -> str:
     return text
 
 
+class _NamedPath(click.Path):
+    """A path that has at least one character: an empty one comes from a variable that is not set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See ``click.ParamType``."""
+        if value == "":
+            self.fail("it is empty: name a folder, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 _OPTIONS = (
     click.option(
         "--home",
-        type=click.Path(path_type=Path),
+        type=_NamedPath(path_type=Path),
         metavar="DIR",
         expose_value=False,
         callback=_keeps("home_option", Path),

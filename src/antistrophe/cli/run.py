@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from antistrophe.cli import screen
 from antistrophe.cli.batch import Batch, Result, Totals
 from antistrophe.cli.exit_codes import DONE, INTERRUPTED, SAGA_FAILED, WRONG_USE
-from antistrophe.cli.input_file import count_lines, read_lines
+from antistrophe.cli.input_file import count_lines, kept_input, read_lines
 from antistrophe.cli.invocation import Invocation, after_restore_option, everywhere, pass_invocation
 from antistrophe.cli.target import HOOK, Source, find_source
 from antistrophe.client.orchestrator import SagaOrchestrator
@@ -39,8 +39,8 @@ TOLD_EVERY_S = 5.0
     "file",
     required=True,
     metavar="FILE.jsonl",
-    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
-    help="One JSON object a line; each line is one saga.",
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path),
+    help="One JSON object a line; each line is one saga. - is the standard input.",
 )
 @click.option(
     "--concurrency",
@@ -77,25 +77,27 @@ def run_verb(
     Exit code: 0 every saga completed, 1 a saga was compensated or is parked, 2 a line was wrong.
     """
     source = _quietly(invocation, lambda: find_source(target))
-    run = _Run(invocation, source, file)
-    began = time.monotonic()
-    try:
-        run.go(concurrency, after_restore=after_restore)
-    except KeyboardInterrupt:
-        run.say_how_to_go_on()
-        return INTERRUPTED
+    with kept_input(file) as readable:
+        run = _Run(invocation, source, file, readable)
+        began = time.monotonic()
+        try:
+            run.go(concurrency, after_restore=after_restore)
+        except KeyboardInterrupt:
+            run.say_how_to_go_on()
+            return INTERRUPTED
     return run.finish(time.monotonic() - began, allow_compensated=allow_compensated)
 
 
 class _Run:
     """One call of the verb."""
 
-    def __init__(self, invocation: Invocation, source: Source, file: Path) -> None:
+    def __init__(self, invocation: Invocation, source: Source, file: Path, readable: Path) -> None:
+        """``file`` as people know it; its lines are read at ``readable``."""
         self._invocation = invocation
         self._source = source
-        self._file = file
+        self._file, self._readable = file, readable
         self._totals = Totals()
-        self._total = count_lines(file)
+        self._total = count_lines(readable)
         self._told: set[str] = set()
         self._errors = screen.errors()
         self._tell_at = time.monotonic() + TOLD_EVERY_S
@@ -104,7 +106,7 @@ class _Run:
         """Run every line. A wrong line is reported at once."""
         settings = self._invocation.settings()
         at_a_time = concurrency or min((settings or Settings()).max_running_sagas, MOST_AT_A_TIME)
-        lines = read_lines(self._file, self._make)
+        lines = read_lines(self._readable, self._make)
         with ExitStack() as stack:
             # These are closed in the opposite order: closing the orchestrator ends the waits in the pool's threads.
             progress = stack.enter_context(self._progress())

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from antistrophe.cli import screen
 from antistrophe.cli.exit_codes import DONE, INTERRUPTED, SAGA_FAILED
-from antistrophe.cli.input_file import read_lines
+from antistrophe.cli.input_file import kept_input, read_lines
 from antistrophe.cli.invocation import Invocation, everywhere, pass_invocation
 from antistrophe.cli.target import InputError, find_object
 from antistrophe.definition.saga_definition import SagaDefinition
@@ -38,7 +38,7 @@ _BOUNDS = Bounds()
     "--input",
     "file",
     metavar="FILE.jsonl",
-    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path),
     help="SAGA takes a JSON object, as with run; it gets the first line's.",
 )
 @click.option("--only", metavar="POINT", multiple=True, help="Run only this point, or those of a pattern; repeatable.")
@@ -120,7 +120,8 @@ def _saga(invocation: Invocation, target: str, file: Path | None) -> SagaDefinit
 
 
 def _of_line(file: Path, make: Callable[[dict[str, Any]], Any]) -> SagaDefinition:
-    line = next(read_lines(file, make), None)
+    with kept_input(file) as readable:
+        line = next(read_lines(readable, make), None)
     if line is None:
         raise InputError(f"{file} has no line")
     if line.saga is None:
