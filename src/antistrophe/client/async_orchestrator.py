@@ -53,14 +53,14 @@ class AsyncSagaHandle:
         Raises TimeoutError when the saga has not ended within ``timeout_s`` seconds (None: wait without a limit), and
         says what it waits for. The saga keeps running.
         """
-        return await self._threads.wait(self._threads.session.result, self.id, timeout_s=timeout_s)
+        return await self._threads.end_of(self._threads.session.result, self.id, timeout_s)
 
     async def outputs(self, timeout_s: float | None = None) -> dict[str, Any]:
         """Wait for the saga's end. Returns the outputs by step name, in step order, of the steps that returned one.
 
         Raises like `result`.
         """
-        return await self._threads.wait(self._threads.session.outputs_at_end, self.id, timeout_s=timeout_s)
+        return await self._threads.end_of(self._threads.session.outputs_at_end, self.id, timeout_s)
 
     async def status(self) -> SagaStatus:
         """The saga's status at this moment."""
@@ -163,7 +163,7 @@ class AsyncSagaOrchestrator:
         self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise", timeout_s: float | None = None
     ) -> list[object]:
         """Run a saga and wait for its end. Returns its events in step order, or raises the SagaError it ended with."""
-        return await self._threads.wait(self._threads.session.execute, saga, if_live, timeout_s=timeout_s)
+        return await self._threads.execute(saga, if_live, timeout_s)
 
     async def start(
         self, saga: SagaDefinition, if_live: Literal["raise", "join"] = "raise", *, connection: Any = None
