@@ -98,7 +98,8 @@ def unpack_state(states: Iterable[bytes | None], where: str) -> SagaMetadata:
             if isinstance(row, dict):
                 return _whole(row) if header is None else _whole(_with_changes(row, header, changed))
             header = header or row
-            changed = _changed(row[4]) | changed
+            for index, values in _changed(row[4]).items():
+                changed.setdefault(index, values)
         raise LookupError("there is no whole state to begin with")
     except _UNREADABLE as error:
         raise unreadable_state(where, error) from error
