@@ -238,5 +238,4 @@ def _no_answer(correlation: str, error: Exception) -> Rejected:
     if isinstance(error, AntistropheError):
         return Rejected(correlation, type(error).__name__, str(error))
     log.warning("a question has no answer: %r", error)
-    text = f"the registry can't answer that: {name_and_text(error)}"
-    return Rejected(correlation, "RequestError", text.encode("utf-8", "replace").decode())
+    return Rejected(correlation, "RequestError", f"the registry can't answer that: {name_and_text(error)}")

@@ -48,7 +48,7 @@ def _host(host: HostRecord, found: HostList) -> Finding:
         f"{host.name}: {host.state(found.at)}, {host.sagas} sagas, {host.attempts} attempts,"
         f" lease of {host.lease_s:g} s, release {host.release}, seen {times.age(found.at - host.seen_at)} ago"
     )
-    if host.lease_until < found.at:
+    if host.lease_is_over(found.at):
         return note("host", says, LEASE_IS_OVER)
     return well("host", says)
 

@@ -143,7 +143,7 @@ class CallThreads:
 
     def _known_ends(self) -> EndsWithoutThread:
         if self._ends is None:
-            self._ends = EndsWithoutThread(self.session)
+            self._ends = EndsWithoutThread(self.session.requests)
         return self._ends
 
     async def _in_thread(

@@ -6,16 +6,10 @@ import contextlib
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING
 
 from antistrophe.client.held_sagas import CHUNK
+from antistrophe.client.request_reply import Requests
 from antistrophe.errors import AntistropheError, OverloadedError
-from antistrophe.messages import HeldSagas, HoldSagas
-
-if TYPE_CHECKING:
-    from antistrophe.client.session import Session
 
 LOOK_S = 0.5
 """How long after the last question the next one is asked."""
@@ -25,8 +19,8 @@ class EndsWithoutThread:
     """Tells when it is time to ask for the outcome of a saga. Any thread may use it; it has one of its own as long as
     somebody waits."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
         self._lock = threading.Lock()
         self._waits: dict[str, list[Future[None]]] = {}
         self._looks = False
@@ -73,10 +67,8 @@ class EndsWithoutThread:
 
     def _live_among(self, saga_ids: Sequence[str]) -> set[str]:
         live: set[str] = set()
-        client_id, left = self._session.attachment.client_id, iter(saga_ids)
-        while chunk := tuple(islice(left, CHUNK)):
-            hold = partial(HoldSagas, client_id=client_id, saga_ids=chunk, last=False)
-            live.update(self._session.requests.ask(hold, HeldSagas).saga_ids)
+        for first in range(0, len(saga_ids), CHUNK):
+            live.update(self._requests.hold(tuple(saga_ids[first : first + CHUNK])))
         return live
 
     def _tell(self, saga_ids: set[str]) -> None:

@@ -55,7 +55,7 @@ class HostList:
     @property
     def at_work(self) -> tuple[HostRecord, ...]:
         """Those whose lease lasts; none where the database was put back."""
-        return tuple(host for host in self.live if host.lease_until >= self.at) if self.put_back_by is None else ()
+        return tuple(host for host in self.live if not host.lease_is_over(self.at)) if self.put_back_by is None else ()
 
 
 def live_hosts(session: Session) -> tuple[HostRecord, ...]:

@@ -104,21 +104,25 @@ class Requests:
 
     def outcome(self, saga_id: str, deadline: Deadline) -> Outcome:
         """Wait for the end of a saga. Raises SagaNotFoundError and TimeoutError."""
+        return self._outcome(self._outcome_request(saga_id), saga_id, deadline)
+
+    def hold(self, saga_ids: tuple[str, ...], *, last: bool = False) -> tuple[str, ...]:
+        """Say that this session holds these sagas. ``last``: no more of them follow. Returns those that are live."""
+        make = partial(HoldSagas, client_id=self._attachment.client_id, saga_ids=saga_ids, last=last)
+        return self.ask(make, HeldSagas).saga_ids
+
+    def _outcome_request(self, saga_id: str) -> PendingRequest:
         correlation = _new_id()
-        wait = self._await(correlation, saga_id)
-        request = PendingRequest(correlation, wait, SagaOutcome, None, self._resend_s, saga_id=saga_id)
-        return self._outcome(request, saga_id, deadline)
+        wait = AwaitSaga(correlation, saga_id, self._attachment.client_id)
+        return PendingRequest(correlation, wait, SagaOutcome, None, self._resend_s, saga_id=saga_id)
 
     def _start_request(self, spec: SagaSpec, *, join: bool, wait: bool) -> PendingRequest:
         correlation, request_id = _new_id(), _new_id()
         message = StartSaga(correlation, request_id, self._attachment.client_id, spec, join=join, wait=wait)
-        then = self._await(correlation, spec.id) if wait else None
+        then = AwaitSaga(correlation, spec.id, message.client_id) if wait else None
         answer, waits_for = (SagaOutcome, spec.id) if wait else (Accepted, None)
         resend_s = self._resend_s + sum([len(step.input) for step in spec.steps]) / _RESEND_BYTES_PER_S
         return PendingRequest(correlation, message, answer, self._silence_s, resend_s, then, saga_id=waits_for)
-
-    def _await(self, correlation: str, saga_id: str) -> AwaitSaga:
-        return AwaitSaga(correlation, saga_id, self._attachment.client_id)
 
     def _outcome(self, request: PendingRequest, saga_id: str, deadline: Deadline) -> Outcome:
         try:
@@ -146,10 +150,7 @@ class Requests:
         try:
             saga = self.ask(partial(GetSaga, saga_id=saga_id), SagaFound, deadline=last).saga
             if saga is not None and not saga.status.running:
-                correlation = _new_id()
-                wait = self._await(correlation, saga_id)
-                request = PendingRequest(correlation, wait, SagaOutcome, None, self._resend_s, saga_id=saga_id)
-                outcome: Outcome = self._ask(request, last).outcome
+                outcome: Outcome = self._ask(self._outcome_request(saga_id), last).outcome
                 return outcome
         except (TimeoutError, SystemUnavailableError):
             raise deadline.error(what, f"the actor system of {self._attachment.home} does not answer") from None
@@ -169,11 +170,9 @@ class Requests:
 
     def _announce(self) -> None:
         """Tell the system which sagas this session holds, and forget those that have ended."""
-        client_id = self._attachment.client_id
         with contextlib.suppress(SystemStateError):  # the next incarnation is told, or the session is closed
             for ids, last in self._held.chunks():
-                live = self.ask(partial(HoldSagas, client_id=client_id, saga_ids=ids, last=last), HeldSagas)
-                self._held.remove(*set(ids).difference(live.saga_ids))
+                self._held.remove(*set(ids).difference(self.hold(ids, last=last)))
 
     # --- everything else -----------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ def troubles(hosts: HostList) -> Iterator[HostTrouble]:
     if hosts.put_back_by is not None:
         yield HostTrouble("bad", "No host works", f"{PUT_BACK} ({hosts.put_back_by} knows): {ACKNOWLEDGE}")
     for host in hosts.live:
-        if host.lease_until < hosts.at:
+        if host.lease_is_over(hosts.at):
             yield HostTrouble("warn", f"The lease of host {host.name} is over", LEASE_IS_OVER)
     for each in differences(hosts.live):
         yield HostTrouble("warn", "The hosts differ", f"{each.says}: {each.what_to_do}")

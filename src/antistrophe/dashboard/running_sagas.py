@@ -49,9 +49,8 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class RunningSaga:
-    """One saga that runs. ``work``: its attempt, where one runs. ``uses``: the limits
-    under which it is at work; ``waits_for``: those that may keep it from its next attempt, for which it waits ``since``
-    then."""
+    """One saga that runs. ``work``: its attempt, where one runs. ``uses``: the limits under which it is at work;
+    ``waits_for``: those that may keep it from its next attempt, for which it waits ``since`` then."""
 
     id: str
     work: Work | None

@@ -64,7 +64,11 @@ class HostRecord:
         """In a word or a few what it is at that moment of the database's clock."""
         if self.ended is not None:
             return self.ended
-        return "lease is over" if self.lease_until < at else "draining" if self.draining else "live"
+        return "lease is over" if self.lease_is_over(at) else "draining" if self.draining else "live"
+
+    def lease_is_over(self, at: datetime) -> bool:
+        """Whether its lease has ended at that moment of the database's clock, though nobody has taken it away yet."""
+        return self.lease_until < at
 
     @property
     def retained(self) -> Retained:

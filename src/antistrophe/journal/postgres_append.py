@@ -34,8 +34,8 @@ _TIMES = 3
 
 class PostgresAppends:
     """The appends of one connection. ``owner``: the host that writes; None: whoever knows the seq may. ``last``: the
-    last one that was confirmed. ``gathered``:
-    those that the commit of a group is to write; None outside of such a group."""
+    last one that was confirmed. ``gathered``: those that the commit of a group is to write; None outside of such a
+    group."""
 
     def __init__(self, database: PostgresDatabase, owner: SagaOwner | None) -> None:
         self._database = database

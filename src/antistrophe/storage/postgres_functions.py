@@ -7,8 +7,6 @@ can work side by side.
 
 from __future__ import annotations
 
-from functools import reduce
-
 from antistrophe.storage.portable_sql import SCHEMA
 
 EVENT_LOCKS = 0x65766E74
@@ -103,8 +101,7 @@ _IS_LAST = f"""
 
 
 def _numbered(text: str, number: int, its_last: str = "", is_last: str = "") -> str:
-    marks = {"<number>": str(number), "<its last>": its_last, "<is last>": is_last}
-    return reduce(lambda made, mark: made.replace(*mark), marks.items(), text)
+    return text.replace("<number>", str(number)).replace("<its last>", its_last).replace("<is last>", is_last)
 
 
 APPEND = _numbered(_APPEND, 1)
