@@ -30,6 +30,7 @@ SETTINGS: Mapping[str, str] = {
     "max_connections": "100",
     "max_prepared_transactions": "4",
     "max_wal_size": "256MB",
+    "wal_receiver_status_interval": "1s",
     "autovacuum_naptime": "1h",
     "jit": "off",
     "lc_messages": "C",
@@ -209,11 +210,12 @@ class PostgresCluster:
         self._copy(primary)
 
     def wait_for_standby(self) -> None:
-        """From now on a commit waits until one standby has it on disk, also when this server is started again."""
+        """From now on a commit waits until one standby has it on disk, also when this server is started again. Returns
+        when one is there, and nothing is left of the connection of another one."""
         self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
         self.sql("SELECT pg_reload_conf()")
         deadline = time.monotonic() + _START_S
-        while self.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != ["1"]:
+        while self.sql("SELECT sync_state FROM pg_stat_replication") != ["sync"]:
             assert time.monotonic() < deadline, "no standby has come"
             time.sleep(_LOOK_S)
 

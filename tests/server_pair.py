@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from tests.postgres_cluster import USER, PostgresCluster
+from tests.waiting import until
 
 DATABASE = "shop"
 CANCEL_WAITS = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
@@ -39,6 +40,21 @@ class ServerPair:
         assert server.pid is not None
         self._lasting.add(server.pid)
 
+    @contextlib.contextmanager
+    def without_standby(self) -> Iterator[None]:
+        """The standby is killed, and comes back at the end.
+
+        The primary knows that it is gone. If it came back before that, commits would wait for the old connection, and
+        be told of only when the standby next says by itself how far it is (``wal_receiver_status_interval``).
+        """
+        self.standby.kill()
+        until(lambda: not self.primary.sql("SELECT pid FROM pg_stat_replication"), "the standby is gone")
+        try:
+            yield
+        finally:
+            self.start(self.standby)
+            self.primary.wait_for_standby()
+
     def fail_over(self) -> PostgresCluster:
         """Kill the primary, and have the standby take over. Returns the server that has lost."""
         lost, self.primary = self.primary, self.standby
@@ -51,8 +67,8 @@ class ServerPair:
         """The standby is gone, and somebody cancels each commit that waits for it: the primary has what nobody else
         has, and shows it."""
         self.standby.kill()
-        until = time.monotonic() + for_s
-        while time.monotonic() < until:
+        end = time.monotonic() + for_s
+        while time.monotonic() < end:
             self.primary.sql(CANCEL_WAITS)
 
     def rejoin(self, lost: PostgresCluster) -> None:

@@ -29,7 +29,7 @@ from tests.cqrs.shop import CreateUser, UserCreated
 from tests.noticing import noticed
 from tests.postgres_cluster import PostgresCluster
 from tests.postgres_fixtures import require_postgres
-from tests.server_pair import DATABASE, ServerPair, server_pair
+from tests.server_pair import CANCEL_WAITS, DATABASE, ServerPair, server_pair
 from tests.waiting import until
 
 ANSWER_S, LEASE_S = 0.3, 2.5
@@ -56,6 +56,13 @@ def pair(lasting_processes: set[int]) -> Iterator[ServerPair]:
         yield pair
 
 
+@pytest.fixture
+def no_saga_stays(pair: ServerPair) -> Iterator[None]:
+    """However the test ends: the hosts of the last test would take what it has left."""
+    yield
+    pair.primary.sql("DELETE FROM antistrophe.sagas", DATABASE)
+
+
 def rows_on(server: PostgresCluster) -> list[str]:
     return server.sql("SELECT id, counter, ended FROM antistrophe.hosts ORDER BY id", DATABASE)
 
@@ -66,7 +73,6 @@ def test_what_no_standby_has_is_not_confirmed(pair: ServerPair) -> None:
     with contextlib.closing(open_postgres(pair.url)) as database:
         hosts, host = StoredHosts(database), new_description("a", [], "1", LEASE_S)
         hosts.register(host, HostLoad())
-        pair.standby.kill()
 
         def write() -> None:
             for what in ("a statement", "a transaction"):
@@ -79,13 +85,12 @@ def test_what_no_standby_has_is_not_confirmed(pair: ServerPair) -> None:
                 except CommitUnknownError as error:
                     told.append(f"{what}: {error}")
 
-        writer = threading.Thread(target=write)
-        writer.start()
-        cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-        until(lambda: not pair.primary.sql(cancel) and not writer.is_alive(), "both waits are cancelled")
+        with pair.without_standby():
+            writer = threading.Thread(target=write)
+            writer.start()
+            until(lambda: not pair.primary.sql(CANCEL_WAITS) and not writer.is_alive(), "both waits are cancelled")
         assert [each.partition(": ")[0] for each in told] == ["a statement", "a transaction"]
         assert all("cancelled the wait for the standby" in each for each in told)
-        pair.start(pair.standby)
         assert hosts.renew(host.id, HostLoad()) is not None, "the connection is as good as before"
 
 
@@ -111,7 +116,7 @@ class Writer(threading.Thread):
             self.told = error
 
 
-def without_standby(pair: ServerPair, write: Callable[[], object], first: str = CANCEL) -> Writer:
+def ended_waits(pair: ServerPair, write: Callable[[], object], first: str = CANCEL) -> Writer:
     """Write something while no standby is there, and end what waits for one."""
     writer = Writer(write)
 
@@ -141,19 +146,17 @@ def write_together(journal: PostgresJournal, saga_id: str) -> None:
 def check_what_is_told(pair: ServerPair, write: Callable[[PostgresJournal, str], object], saga_id: str) -> None:
     """What is told as written is on the standby, however often it was tried, and however its answer was lost."""
     with contextlib.closing(PostgresJournal(pair.url, patience_s=5.0)) as journal:  # its tables wait for the standby
-        pair.standby.kill()
-        try:
+        with pair.without_standby():
             for end in (END, CANCEL):  # the first try, and the same made again
-                writer = without_standby(pair, partial(write, journal, saga_id), end)
+                writer = ended_waits(pair, partial(write, journal, saga_id), end)
                 assert isinstance(writer.told, CommitUnknownError)
                 assert journal.request_id(saga_id) is not None, "it is there, for whoever reads"
-        finally:
-            pair.start(pair.standby)
         write(journal, saga_id)
     there = f"SELECT count(*) FROM antistrophe.journal WHERE saga_id = '{saga_id}'"
     assert pair.standby.sql(there, DATABASE) == ["1"]
 
 
+@pytest.mark.usefixtures("no_saga_stays")
 @pytest.mark.parametrize("write", [write_alone, write_together])
 def test_what_was_made_again_is_told_as_written_only_once_a_standby_has_it(
     pair: ServerPair, write: Callable[[PostgresJournal, str], object], monkeypatch: pytest.MonkeyPatch
@@ -162,22 +165,19 @@ def test_what_was_made_again_is_told_as_written_only_once_a_standby_has_it(
     with monkeypatch.context() as without, noticed():
         without.setattr(PostgresDatabase, "confirm", lambda _: None)
         check_what_is_told(pair, write, f"{write.__name__}, by a read alone")
-    pair.primary.sql("DELETE FROM antistrophe.sagas", DATABASE)  # else the hosts of the last test would take them
 
 
+@pytest.mark.usefixtures("no_saga_stays")
 def test_what_is_only_read_is_confirmed_by_a_commit_that_waits_for_the_standby(pair: ServerPair) -> None:
     with contextlib.closing(PostgresJournal(pair.url, patience_s=5.0)) as journal:
         write_alone(journal, "read")
-        pair.standby.kill()
-        try:
-            assert isinstance(without_standby(pair, journal.confirm).told, CommitUnknownError)
+        with pair.without_standby():
+            assert isinstance(ended_waits(pair, journal.confirm).told, CommitUnknownError)
             with psycopg.connect(pair.url) as own:
                 with pytest.raises(SeqConflictError):
                     ask(own, accepting(accepted("read").spec, "again"))
                 own.execute("SELECT 1")  # the transaction goes on
-                assert without_standby(pair, own.commit).waits == 1
-        finally:
-            pair.start(pair.standby)
+                assert ended_waits(pair, own.commit).waits == 1
         journal.confirm()
         assert journal.request_id("read") == "request of read"
         end_sessions = (
@@ -188,7 +188,6 @@ def test_what_is_only_read_is_confirmed_by_a_commit_that_waits_for_the_standby(p
             journal.confirm()
         assert journal.request_id("read") == "request of read"
         journal.confirm()
-    pair.primary.sql("DELETE FROM antistrophe.sagas", DATABASE)
 
 
 def test_an_answer_of_a_key_and_what_is_flushed_are_told_once_a_standby_has_them(pair: ServerPair) -> None:
@@ -202,12 +201,9 @@ def test_an_answer_of_a_key_and_what_is_flushed_are_told_once_a_standby_has_them
 
         again = partial(bus.dispatch, CreateUser("Ada"), idempotency_key="key")
         again()
-        pair.standby.kill()
-        try:
+        with pair.without_standby():
             for ask in (again, store.flush):
-                assert isinstance(without_standby(pair, ask).told, CommitUnknownError)
-        finally:
-            pair.start(pair.standby)
+                assert isinstance(ended_waits(pair, ask).told, CommitUnknownError)
         assert again() == [UserCreated("Ada")]
         assert calls == ["Ada"]
 
