@@ -21,11 +21,13 @@ UP_AGAIN_S = 60.0
 
 
 def kill_role(orchestrator: SagaOrchestrator, role: str, draw: random.Random) -> None:
-    """Kill one of that role, drawn among those there are."""
+    """Kill one of that role, drawn among those there are. Of steps there may be none left, once all sagas have ended."""
 
     def killed() -> bool:
         records = [each for each in orchestrator.processes() if each.role == role]
-        return bool(records) and kill(draw.choice(records).pid)
+        if records:
+            return kill(draw.choice(records).pid)
+        return role == "step" and orchestrator.running_count() == 0
 
     until(killed, f"a {role} to kill", UP_AGAIN_S)
 

@@ -22,7 +22,10 @@ from tests.actors.staging import Stage, seen, wait_for_status
 from tests.killing import kill_all
 from tests.waiting import until
 
-LEASE_S = 2.0
+LEASE_S = 6.0
+DEADLINE_S = 5.0
+"""Time for a process to start and come to the step that is to be at work when the deadline passes."""
+
 HOUR_S = 3600
 SOON_S = 30.0
 
@@ -94,10 +97,10 @@ def test_hosts_whose_clocks_are_wrong_and_jump_do_what_others_do(hosts: Hosts, t
         stage.act("a"), stage.act("b", "retryable:1.5", "ok", retry=patient), saga_id="moved", deadline_s=600.0
     )
     held = stage.saga(stage.act("a"), stage.act("b", "hang", kill_grace_s=0.1), saga_id="held")
-    hurried = stage.saga(stage.act("a"), stage.act("b", "gate:never"), saga_id="hurried", deadline_s=0.7)
+    hurried = stage.saga(stage.act("a"), stage.act("b", "gate:never"), saga_id="hurried", deadline_s=DEADLINE_S)
 
-    hosts.behind.start(held)
     hosts.ahead.start(hurried)
+    hosts.behind.start(held)
     until(lambda: stage.log.find("held", "begin", "b"), "the step that hangs")
     assert hosts.ahead.cancel("held", reason="from elsewhere"), (
         "an order reaches a host whose clock is two hours behind"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus, Settings
-from tests.actors.staging import Stage, running, seen
+from tests.actors.staging import Stage, pid_of, running, seen
 from tests.chaos.oracle import Tally, check
 from tests.chaos.rounds import LIMIT_S, LONG
 from tests.chaos.sample_sagas import ONCE, saga_of
@@ -52,7 +52,7 @@ def run(system: SagaOrchestrator, saga: SagaDefinition) -> SagaStatus:
 
 
 def registry_of(system: SagaOrchestrator) -> int:
-    return next(each.pid for each in system.processes() if each.role == "registry")
+    return pid_of(system, "registry")
 
 
 def every_point(
@@ -91,7 +91,7 @@ def test_a_kill_at_any_journal_write(
         plan.plan(saga.id, point)
         registry = registry_of(system)
         status = run(system, saga)
-        until(lambda it=saga.id: plan.killed(it) or plan.nobody_to_kill(it), f"the write {saga.id}", 5.0)  # type: ignore[misc]
+        until(lambda it=saga.id: plan.killed(it) or plan.nobody_to_kill(it), f"the write {saga.id}")  # type: ignore[misc]
         assert point.target == "step" or plan.killed(saga.id), f"there was nobody to kill: {saga.id}"
         if point.target == "registry":  # the next saga is to find another one to kill
             until(lambda before=registry: registry_of(system) != before, "another registry")  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from contextlib import closing
@@ -71,8 +72,9 @@ def test_a_start_that_was_not_synced_may_be_made_again_after_a_crash(tmp_path: P
         flag.touch()
         with pytest.raises(CommitUnknownError, match="the disk failed a commit"):
             orchestrator.start(saga)
-        kill_all(home)
+        kill_all(home, signal.SIGSTOP)  # so that nothing is started anew before the disk is well
         flag.unlink()
+        kill_all(home)
         orchestrator.start(saga)
         orchestrator.handle("s").result()
         assert seen(orchestrator, "s").status is SagaStatus.COMPLETED
@@ -93,8 +95,10 @@ def test_no_system_goes_on_with_a_log_that_was_not_synced(tmp_path: Path, flag: 
         flag.touch()
         with pytest.raises(CommitUnknownError):
             orchestrator.start(stage.saga(stage.act("a"), saga_id="s"))
-        before = salts(home)
-        kill(pid_of(orchestrator, "supervisor"))
+        before, supervisor = salts(home), pid_of(orchestrator, "supervisor")
+        kill_all(home, signal.SIGSTOP)  # so that nothing is started anew before the disk is well
         flag.unlink()
+        kill(supervisor)
+        kill_all(home, signal.SIGCONT)
         orchestrator.execute(stage.saga(stage.act("a")))
         assert salts(home) != before

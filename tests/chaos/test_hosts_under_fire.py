@@ -25,6 +25,7 @@ from tests.actors.staging import Stage
 from tests.chaos.starting import Starter, tally_at_the_end
 from tests.killing import kill
 from tests.tcp_proxy import TcpProxy
+from tests.waiting import until
 
 FOR_S = float(os.environ.get("ANTISTROPHE_HOSTS_S", "5"))
 HOSTS = ("one", "two", "three")
@@ -106,6 +107,7 @@ def test_no_two_hosts_have_an_attempt_alive_and_every_saga_ends(
     done = _harm_for(hosts, draw, FOR_S)
     for host in hosts:
         host.mend()
+    until(lambda: sum(len(starter.accepted) for starter in starters) > 3, "some sagas", BACK_S)
     tally = tally_at_the_end(starters, postgres_store_url, stage, BACK_S)
     sys.stdout.write(f"{', '.join(f'{n} {fault}' for fault, n in done.items())}; {tally}\n")
     assert not tally.faults, "\n".join(tally.faults)

@@ -140,7 +140,7 @@ def test_a_limit_counts_on_when_the_saga_actor_dies(tmp_path: Path) -> None:
         orchestrator.wait_idle(30.0)
         assert "timed out after 1.5 s" in str(seen(orchestrator, saga.id).error)
     begin, undo = stage.log.find(saga.id, "begin")[0], stage.log.find(saga.id, "undo")[0]
-    assert 1.4 <= undo.at - begin.at < 10.0  # its time began with the call, a little before it wrote
+    assert 1.4 <= undo.at - begin.at < 30.0  # its time began with the call, a little before it wrote
 
 
 def test_an_intent_whose_call_was_never_made_is_not_held_against_the_step(tmp_path: Path) -> None:

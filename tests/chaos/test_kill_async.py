@@ -35,7 +35,6 @@ def test_one_of_that_role_is_killed_again_and_again(role: str, tmp_path: Path, r
         for turn in range(8 if LONG else 2):
             # However they end, three lines for each there will be.
             wait_for_lines(stage, draw.randrange(number + turn * number // 4), draw)
-            if orchestrator.running_count():
-                kill_role(orchestrator, role, draw)
+            kill_role(orchestrator, role, draw)
         tally = settle(orchestrator, stage, sagas)
     sys.stdout.write(f"{role}, shared: {tally}\n")

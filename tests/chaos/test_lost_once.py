@@ -11,12 +11,17 @@ from typing import Any
 import pytest
 
 from antistrophe import RetryPolicy, SagaCancelledError, SagaError, SagaHandle, SagaOrchestrator, SagaStatus, Settings
+from antistrophe.actors.saga.saga import SLEEP_FROM_S
 from tests.actors.staging import Stage, seen
 from tests.chaos import losses
 from tests.chaos.rounds import LONG
 from tests.waiting import until
 
-SETTINGS = Settings(drain_s=0.2, start_timeout_s=2.0)
+SETTINGS = Settings(drain_s=2.0, start_timeout_s=3.0)
+"""A host that is busy hears of the drain in time, and a process can start beside others."""
+
+ASLEEP_S = SLEEP_FROM_S + 2.0
+"""A wait that is still long enough to sleep when the host hears of it late."""
 
 FIRST_WORDS = ("Configuration", "HostConfiguration", "StepConfiguration", "StepReady", "LoadCode", "CodeLoaded")
 OF_A_SAGA = (
@@ -58,11 +63,12 @@ def test_a_saga_goes_on_without_messages_that_were_lost(
     monkeypatch.setenv(losses.FOLDER, str(faults))
     monkeypatch.setenv(losses.FIRST, ",".join(kinds))
     stage = Stage(tmp_path)
-    sure: dict[str, Any] = {"idempotent": True, "retry": RetryPolicy(3, 0.05), "timeout_s": 1.0, "kill_grace_s": 0.2}
+    retry = RetryPolicy(9, 0.05)  # more than the lost messages cost: a machine that stands still costs one, too
+    sure: dict[str, Any] = {"idempotent": True, "retry": retry, "timeout_s": 1.0, "kill_grace_s": 0.2}
     saga = stage.saga(
         stage.act("first", **sure),
         stage.act("hangs once", "hang", "ok", **sure),
-        stage.act("asks for time", "retryable:2.5", "ok", isolation="fresh", **sure),
+        stage.act("asks for time", f"retryable:{ASLEEP_S}", "ok", isolation="fresh", **sure),
     )
     held = stage.saga(stage.act("held", "gate:never", kill_grace_s=0.2))
     ends: list[object] = []

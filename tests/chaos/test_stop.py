@@ -40,7 +40,7 @@ def test_a_stop_ends_what_does_not_react(role: str, tmp_path: Path) -> None:
     took_s = time.monotonic() - began
     assert processes_of_home(tmp_path / "home") == []
     assert not [each for each in stage.log.read() if identity_of(each.pid) is not None]
-    assert took_s < 15.0
+    assert took_s < 30.0
     sys.stdout.write(f"{role} stopped: the close took {took_s:.2f} s\n")
     if LONG or role == "supervisor":
         with SagaOrchestrator(tmp_path / "home", settings=QUICK) as again:
@@ -131,7 +131,7 @@ def open_gate_in_the_drain(stage: Stage, home: Path) -> None:
 def test_a_drain_lets_short_attempts_finish_and_ends_long_ones(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     opener = threading.Thread(target=open_gate_in_the_drain, args=(stage, tmp_path / "home"))
-    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=3.0)) as orchestrator:
+    with SagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=6.0)) as orchestrator:
         orchestrator.start(stage.saga(stage.act("short", "gate:short"), stage.act("next"), saga_id="short"))
         orchestrator.start(stage.saga(stage.act("before"), stage.act("long", "tidy"), saga_id="long"))
         fails = stage.act("fails", "raise")
