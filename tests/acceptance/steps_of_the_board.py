@@ -46,7 +46,7 @@ class Ship(SagaStep):
 
     item: str
     folder: str
-    kill_grace_s = 0.1
+    kill_grace_s = 5.0  # the end takes it out of its sleep at once, and its stack is written before that
 
     @property
     def timeout_s(self) -> float:

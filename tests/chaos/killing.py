@@ -21,7 +21,7 @@ UP_AGAIN_S = 60.0
 
 
 def kill_role(orchestrator: SagaOrchestrator, role: str, draw: random.Random) -> None:
-    """Kill one of that role, drawn among those there are. Of steps there may be none left, once all sagas have ended."""
+    """Kill one of that role, drawn among those there are. No step is left once all sagas have ended."""
 
     def killed() -> bool:
         records = [each for each in orchestrator.processes() if each.role == role]

@@ -120,7 +120,7 @@ def test_no_descriptor_is_left_open(nursery: Nursery) -> None:
     process.send_signal(known(os.getpid()), 0)
     termination.kill_group(identity)
     termination.processes_of_home("/nowhere")
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before, "what a collection closes meanwhile may be missing"
 
 
 # --- this process -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import stat
 import sys
 import uuid
 from collections.abc import Iterator
@@ -51,8 +50,9 @@ def doors(home: Path) -> list[str]:
     """The sockets of the home's actors; the launcher's door is none of them."""
     folder = existing_socket_folder(home)
     assert folder is not None
-    paths = [path for path in folder.iterdir() if stat.S_ISSOCK(path.stat().st_mode)]
-    return sorted(str(path) for path in paths if path.name != control_protocol.CONTROL_NAME)
+    return sorted(
+        str(path) for path in folder.iterdir() if path.name != control_protocol.CONTROL_NAME and path.is_socket()
+    )
 
 
 def a_door(home: Path, number: int) -> str:

@@ -15,7 +15,7 @@ from antistrophe.settings import Settings
 from tests.house.pages import Block, agrees, blocks_of, commands_of, files_of, links_of, sentences_of
 from tests.house.tree import PACKAGE, ROOT, name_of, pages
 
-BLOCK_S = 60.0  # what one block may take
+BLOCK_S = 120.0  # what one block may take, on a machine that may be busy
 PAGES = {name_of(path): path.read_text("utf-8") for path in pages()}
 RUNNING = [
     name for name, text in PAGES.items() if any(b.language == "python" or "run" in b.words for b in blocks_of(text))
