@@ -31,27 +31,33 @@ SETTINGS: Mapping[str, str] = {
     "max_prepared_transactions": "4",
     "max_wal_size": "256MB",
     "wal_receiver_status_interval": "1s",
-    "autovacuum_naptime": "1h",
+    "autovacuum": "off",
     "jit": "off",
     "lc_messages": "C",
     "log_min_messages": "log",
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
 }
-"""What the tests want: little memory, no waiting for disks. A cluster may set other values."""
+"""What the tests want: little memory, no waiting for disks, and no transaction but their own, which readers in order
+would wait for. A cluster may set other values."""
 
 DURABLE: Mapping[str, str] = {
     "fsync": "on",
     "full_page_writes": "on",
     "shared_buffers": "128MB",
-    "autovacuum_naptime": "1min",
+    "autovacuum": "on",
 }
 """What a benchmark sets instead: a server that loses nothing."""
 
-_EMPTY = """
+END_SESSIONS = """
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+"""Ends all other sessions of a database, and waits until they are gone."""
+
+_EMPTY = f"""
 SET lock_timeout = '5s';
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
+{END_SESSIONS};
 DO $$
 DECLARE
     named text;
@@ -182,6 +188,10 @@ class PostgresCluster:
         """Kill the server and all of its processes at once, as where the machine fails."""
         if self._server is None:
             return
+        # It stands still first: a process that it makes between the look and its end would keep the next start waiting.
+        self._server.send_signal(signal.SIGSTOP)
+        with contextlib.suppress(ChildProcessError):  # it had ended before
+            os.waitid(os.P_PID, self._server.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         family = self.family()
         for pid in family:
             with contextlib.suppress(ProcessLookupError):
@@ -282,6 +292,8 @@ class PostgresCluster:
             try:
                 self.sql(_EMPTY, name)
             except AssertionError:  # a test has left it as nobody can use it
+                for gid in self.sql("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()", name):
+                    self.sql(f"ROLLBACK PREPARED '{gid}'", name)
                 self.sql(f'DROP DATABASE "{name}" WITH (FORCE)')
                 del self._templates[name]
         if name not in self._templates:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.postgres_cluster import PostgresCluster, binaries
+from tests.postgres_cluster import END_SESSIONS, PostgresCluster, binaries
 
 _MISSING = "POSTGRESQL IS NOT HERE, AND WHAT NEEDS IT WAS NOT TRIED (apt-get install postgresql)"
 
@@ -47,11 +47,16 @@ def lasting_postgres(postgres_cluster: PostgresCluster) -> Iterator[str]:
 
 @pytest.fixture
 def empty_postgres(lasting_postgres: str) -> Iterator[str]:
-    """The address of a database with empty tables: quicker to be had than a new one."""
+    """The address of a database with empty tables: quicker to be had than a new one.
+
+    What a test has left open there is ended first: a session whose client was killed may write for a moment yet, and
+    one of a test that failed may hold a lock.
+    """
     from antistrophe.storage.postgres import psycopg
 
     yield lasting_postgres
     with psycopg.connect(lasting_postgres, autocommit=True) as connection:
+        connection.execute(END_SESSIONS)
         tables = connection.execute(
             "SELECT relname, relkind::text FROM pg_class WHERE relnamespace = 'antistrophe'::regnamespace"
             " AND relkind IN ('r', 'S') AND relname <> 'schema_version'"
