@@ -36,10 +36,13 @@ ANSWER_S, LEASE_S = 0.3, 2.5
 
 
 class Hasty(Host):
-    """A host that waits for an answer only so long, because some are not to come."""
+    """A host that waits for answers as long as any, and once it ``is_hasty``, because some are not to come, only so
+    long."""
+
+    is_hasty = False
 
     def _open(self) -> PostgresDatabase:
-        self.database = open_postgres(self._url, patience_s=ANSWER_S)
+        self.database = open_postgres(self._url, patience_s=ANSWER_S if self.is_hasty else None)
         return self.database
 
     def lose_connection(self) -> None:
@@ -100,7 +103,7 @@ _WAITING = "SELECT {}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 class Writer(threading.Thread):
     """Writes something, and knows what it was ``told`` of it: None where it was told that it is written. ``waits``: how
-    many waits for the standby were ended."""
+    often it was told to end a wait for the standby: more than once where that takes its time."""
 
     def __init__(self, write: Callable[[], object]) -> None:
         super().__init__()
@@ -153,7 +156,7 @@ def check_what_is_told(pair: ServerPair, write: Callable[[PostgresJournal, str],
                 assert journal.request_id(saga_id) is not None, "it is there, for whoever reads"
         write(journal, saga_id)
     there = f"SELECT count(*) FROM antistrophe.journal WHERE saga_id = '{saga_id}'"
-    assert pair.standby.sql(there, DATABASE) == ["1"]
+    until(lambda: pair.standby.sql(there, DATABASE) == ["1"], "what the standby has on disk is shown there, too")
 
 
 @pytest.mark.usefixtures("no_saga_stays")
@@ -177,7 +180,7 @@ def test_what_is_only_read_is_confirmed_by_a_commit_that_waits_for_the_standby(p
                 with pytest.raises(SeqConflictError):
                     ask(own, accepting(accepted("read").spec, "again"))
                 own.execute("SELECT 1")  # the transaction goes on
-                assert ended_waits(pair, own.commit).waits == 1
+                assert ended_waits(pair, own.commit).waits > 0
         journal.confirm()
         assert journal.request_id("read") == "request of read"
         end_sessions = (
@@ -228,6 +231,9 @@ def test_hosts_go_by_the_server_that_has_taken_over_and_not_by_the_one_that_come
         assert not goes_on.told(Fenced) + goes_on.told(Trouble)
 
         pair.start(lost)
+        for host in (gone, goes_on, third):
+            host.is_hasty = True
+        gone.lose_connection()
         on_the_lost, confirmed = rows_on(lost), len(gone.told(Confirmed))
         assert lost.sql("SELECT pg_is_in_recovery()") == ["f"], "it takes writes"
         go_on(late, [gone, third], LEASE_S)  # by their clocks no time has passed since the first one died
@@ -239,6 +245,8 @@ def test_hosts_go_by_the_server_that_has_taken_over_and_not_by_the_one_that_come
         assert goes_on.told(Fenced), "it has come to the wrong one, where nothing is confirmed"
         assert rows_on(lost) == on_the_lost
         lost.kill()
+        goes_on.is_hasty = False
+        goes_on.lose_connection()
         goes_on.say(AllDead())
         go_on(clock, [goes_on], 3.0)
         assert goes_on.sagas == ["s", "s"]

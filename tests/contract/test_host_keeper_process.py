@@ -47,13 +47,15 @@ class Kept:
         theirs.close()
 
     def wait_for(self, kind: type[Report], within_s: float = 30.0) -> Report:
-        """The next report of this kind."""
+        """The next report of this kind. Where the host is fenced before, it comes back: a busy machine may do that."""
         deadline = boot_time() + within_s
         while boot_time() < deadline:
-            for n, each in enumerate(self.reports):
+            while self.reports:
+                each = self.reports.pop(0)
                 if isinstance(each, kind):
-                    del self.reports[: n + 1]
                     return each
+                if isinstance(each, Fenced):
+                    self.ours.send(AllDead())
             heard = self.ours.receive(0.1)
             assert heard is not None, "the keeper is gone"
             self.reports += heard
@@ -69,9 +71,9 @@ class Kept:
 def test_its_process_outlives_a_network_that_is_cut_or_half_open(
     empty_postgres: str, database: PostgresDatabase, trouble: str
 ) -> None:
-    """The lease is short, so a busy machine may fence the host before; that it comes back is what counts."""
+    """The lease is short, so a busy machine may fence the host once more; that it comes back is what counts."""
     with TcpProxy(empty_postgres) as proxy:
-        kept = Kept(proxy.url, lease_s=1.0)
+        kept = Kept(proxy.url, lease_s=2.0)
         try:
             kept.wait_for(Registered)
             kept.wait_for(Confirmed)
@@ -84,7 +86,9 @@ def test_its_process_outlives_a_network_that_is_cut_or_half_open(
         finally:
             code = kept.end()
     assert code == 0
-    assert sorted(each.ended or "" for each in StoredHosts(database).records()) == ["", "handed over"]
+    ended = sorted(each.ended or "" for each in StoredHosts(database).records())
+    assert ended == ["", *["handed over"] * (len(ended) - 1)]
+    assert len(ended) > 1
 
 
 def test_a_keeper_ends_with_its_supervisor_and_leaves_the_lease_to_lapse(
@@ -97,7 +101,7 @@ def test_a_keeper_ends_with_its_supervisor_and_leaves_the_lease_to_lapse(
 
 
 def test_a_keeper_that_is_stopped_renews_no_more(empty_postgres: str, database: PostgresDatabase) -> None:
-    kept = Kept(empty_postgres, lease_s=5.0)
+    kept = Kept(empty_postgres, lease_s=60.0)
     try:
         host = kept.wait_for(Registered)
         os.kill(kept.pid, signal.SIGSTOP)
@@ -106,6 +110,7 @@ def test_a_keeper_that_is_stopped_renews_no_more(empty_postgres: str, database: 
         assert isinstance(host, Registered)
         assert StoredHosts(database).end_lapsed(LapsedLease(host.host, look.leases[0].counter, look.server), "b")
         os.kill(kept.pid, signal.SIGCONT)
+        kept.ours.send(SetLoad(0, 1, 0))  # the others learn at once that it has room, with a renewal
         kept.wait_for(Refused)
     finally:
         os.kill(kept.pid, signal.SIGCONT)
