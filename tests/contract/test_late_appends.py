@@ -55,7 +55,7 @@ class Actor:
     """An actor of a host, and the saga as it holds it."""
 
     def __init__(self, url: str, home: Path, saga_id: str = "s") -> None:
-        self.access = JournalAccess(Configuration(str(home), Settings(journal=url), 0.0, 1), 0.5)
+        self.access = JournalAccess(Configuration(str(home), Settings(journal=url), 0.0, 1), 10.0)
         self.access.host_is("a1")
         self.saga: Saga | None = None
         self.basis = NEW_SAGA

@@ -11,7 +11,7 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from tests.benchmarks.made_sagas import Append, appends
 from tests.lossy_relay import LossyRelay
 
 LASTS_S = float(os.environ.get("ANTISTROPHE_BREAKS_S", "2"))
+PATIENCE_S, RETRIES_S = 10.0, 0.5
+"""How long a writer waits for an answer, and how long it goes on trying where the server is away."""
 WORDS = (b"append_2", b"append_group_2", b"BEGIN", b"COMMIT\0")
 ENDED = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = ?"
 
@@ -48,7 +50,7 @@ class Host:
 class Writer:
     """A host that writes sagas, alone and in groups, and makes each append again until it is told that it is done."""
 
-    def __init__(self, number: int, relay: LossyRelay, seed: int, until: float) -> None:
+    def __init__(self, number: int, relay: LossyRelay, seed: int, over: threading.Event) -> None:
         self.written: list[list[Append]] = []
         self.refused = 0
         self.opened = threading.Event()
@@ -56,13 +58,16 @@ class Writer:
         self._name = f"host-{number}"
         self._relay = relay
         self._random = random.Random(f"{seed} {number}")
-        self._until = until
+        self._over = over
 
     def work(self) -> None:
         """Write until the end of the time."""
-        with contextlib.closing(PostgresJournal(self._relay.url, owner=Host(self._name), patience_s=0.5)) as journal:
+        with contextlib.closing(
+            PostgresJournal(self._relay.url, owner=Host(self._name), patience_s=PATIENCE_S)
+        ) as journal:
+            journal._server.answer_s = RETRIES_S
             self.opened.set()
-            while time.monotonic() < self._until:
+            while not self._over.is_set():
                 names = [f"{self._name} {len(self.written)} {number}" for number in range(self._random.randrange(1, 5))]
                 sagas = [list(appends(name, time.time())) for name in names]
                 grouped = self._random.random() < 0.5
@@ -100,9 +105,9 @@ class Writer:
                 return
 
 
-@pytest.mark.timeout(max(60, 3 * LASTS_S + 60))
+@pytest.mark.timeout(max(60, 3 * LASTS_S + 120))
 def test_every_append_is_done_once_whatever_breaks(empty_postgres: str, run_seed: int) -> None:
-    until = time.monotonic() + LASTS_S
+    over = threading.Event()
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(contextlib.closing(open_postgres(empty_postgres)))
         relays = [
@@ -111,12 +116,14 @@ def test_every_append_is_done_once_whatever_breaks(empty_postgres: str, run_seed
             )
             for _ in range(3)
         ]
-        writers = [Writer(number, relay, run_seed, until) for number, relay in enumerate(relays)]
+        writers = [Writer(number, relay, run_seed, over) for number, relay in enumerate(relays)]
         threads = [threading.Thread(target=writer.work) for writer in writers]
+        stack.callback(over.set)
         for thread in threads:
             thread.start()
         assert all(writer.opened.wait(60) for writer in writers)
-        _break(relays, empty_postgres, random.Random(run_seed), until)
+        _break(relays, empty_postgres, random.Random(run_seed), lambda: sum(writer.refused for writer in writers) > 0)
+        over.set()
         for thread in threads:
             thread.join()
         written = [saga for writer in writers for saga in writer.written]
@@ -135,11 +142,13 @@ def _events(saga: Sequence[Append]) -> int:
     return sum(len(each.events) for each in saga)
 
 
-def _break(relays: Sequence[LossyRelay], url: str, draw: random.Random, until: float) -> None:
-    """Lose questions and answers, cut connections, take the server away for a while, and end its processes."""
+def _break(relays: Sequence[LossyRelay], url: str, draw: random.Random, is_felt: Callable[[], bool]) -> None:
+    """Lose questions and answers, cut connections, take the server away for a while, and end its processes: for as long
+    as it is to last, and until somebody has felt it."""
     with contextlib.closing(open_postgres(url)) as admin:
         (name,) = admin.row("SELECT current_database()")
-        while time.monotonic() < until:
+        until = time.monotonic() + LASTS_S
+        while time.monotonic() < until or (time.monotonic() < until + 30.0 and not is_felt()):
             relay, kind = draw.choice(relays), draw.random()
             if kind < 0.4:
                 relay.lose_answer(draw.choice(WORDS))

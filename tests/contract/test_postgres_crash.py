@@ -18,6 +18,7 @@ from antistrophe.errors import CommitUnknownError, JournalError
 from tests.cqrs.totals import SqlTotals
 from tests.postgres_cluster import PostgresCluster
 from tests.postgres_fixtures import require_postgres
+from tests.waiting import until
 
 CRASHES = int(os.environ.get("ANTISTROPHE_CRASHES", "3"))
 BETWEEN_S = 0.4
@@ -114,10 +115,14 @@ class Shop:
         return stored
 
 
-def wait(seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        time.sleep(0.01)
+def wait_for_writers(shop: Shop) -> None:
+    """Wait for a moment, and until each writer has been told again that something is stored."""
+    at, before = time.monotonic() + BETWEEN_S, {name: len(worker.done) for name, worker in shop.writers.items()}
+    until(
+        lambda: time.monotonic() > at and all(len(shop.writers[name].done) > before[name] for name in before),
+        "each writer has written",
+        DEADLINE_S,
+    )
 
 
 def check_what_is_stored(shop: Shop, stored: list[RecordedEvent]) -> None:
@@ -137,15 +142,17 @@ def test_nothing_that_was_acknowledged_is_lost_or_doubled_over_crashes_of_the_se
     with EventStore(cluster.url()) as store, ProjectionRegistry(store) as registry:
         shop = Shop(store, registry)
         for _ in range(CRASHES):
-            wait(BETWEEN_S)
+            wait_for_writers(shop)
             cluster.restart("immediate")
-        wait(BETWEEN_S)
+        wait_for_writers(shop)
         shop.end()
         assert sum(worker.failures for worker in shop.writers.values()) > 0, "no crash was felt"
         stored = shop.stored()
         check_what_is_stored(shop, stored)
-        while shop.follow(0.5):
-            pass
+        deadline = time.monotonic() + DEADLINE_S
+        while len(shop.seen) < len(stored) and time.monotonic() < deadline:
+            shop.follow(0.5)
+        assert not shop.follow(0.1), "nothing more comes"
         assert shop.seen == [each.position for each in stored]
         registry.wait_for("totals", store.head(), DEADLINE_S)
         assert registry.get("totals").positions() == shop.seen

@@ -199,7 +199,9 @@ def test_one_moment_sees_no_later_commit(postgres_url: str, database: PostgresDa
 
 def test_a_lock_of_another_is_waited_for_only_so_long(postgres_url: str, database: PostgresDatabase) -> None:
     database.execute(ADD, (b"1", "s"))
-    with opened(postgres_url, patience_s=2.0) as hasty, database.transaction():
+    with opened(postgres_url, patience_s=10.0) as hasty, database.transaction():
+        assert hasty.lock_ms == 9_000, "the server gives up before this side does"
+        hasty.answer_s = 2.0  # for locks: the server itself may be slow on a busy machine
         database.execute("UPDATE purged SET status = ?", ("t",))
         with pytest.raises(JournalBusyError, match="holds a lock there for too long"), hasty.transaction():
             hasty.execute("UPDATE purged SET status = ?", ("u",))
@@ -253,7 +255,8 @@ def test_a_commit_whose_answer_is_lost_is_told_by_its_rows(relay: LossyRelay, pa
 
 
 def test_what_became_of_it_is_unknown_as_long_as_the_server_is_away(relay: LossyRelay) -> None:
-    with opened(relay.url, patience_s=1.0) as database:
+    with opened(relay.url, patience_s=10.0) as database:
+        database.answer_s = 1.0  # so long it is asked what became of it: what answers may take longer on a busy machine
         database.begin()
         database.execute(ADD, (b"1", "s"))
         database.prove(database.row(OWN_XID)[0], PROOF, (b"1",))
@@ -274,24 +277,24 @@ def test_a_statement_of_its_own_whose_answer_is_lost_is_not_done_again(relay: Lo
 
 
 def test_a_server_that_hangs_holds_nobody_up_for_long(postgres_url: str) -> None:
-    with opened(postgres_url, patience_s=2.0) as database:
+    with opened(postgres_url, patience_s=4.0) as database:
         begun = time.monotonic()
-        with pytest.raises(JournalError, match=r"no answer came within 2 s"):
+        with pytest.raises(JournalError, match=r"no answer came within 4 s"):
             database.row("SELECT pg_sleep(60)")
         with pytest.raises(JournalError, match="nothing of it was committed"), database.transaction():
             database.execute("SELECT pg_sleep(60)")
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 40
         assert database.row(COUNT) == (0,)
 
 
 def test_an_answer_that_comes_in_pieces_may_take_longer(postgres_url: str) -> None:
-    with opened(postgres_url, patience_s=2.0) as database:
-        rows = database.rows("SELECT repeat('x', 20000), pg_sleep(0.7) FROM generate_series(1, 4)")
-        assert [len(row[0]) for row in rows] == [20000] * 4
+    with opened(postgres_url, patience_s=5.0) as database:
+        rows = database.rows("SELECT repeat('x', 20000), pg_sleep(0.7) FROM generate_series(1, 8)")
+        assert [len(row[0]) for row in rows] == [20000] * 8
 
 
 def test_after_a_crash_of_the_server_it_goes_on() -> None:
-    with PostgresCluster() as cluster, opened(cluster.url(), patience_s=5) as database:
+    with PostgresCluster() as cluster, opened(cluster.url(), patience_s=10) as database:
         database.execute(ADD, (b"1", "s"))
         cluster.stop("immediate")
         with pytest.raises(JournalError, match="can't be reached"):

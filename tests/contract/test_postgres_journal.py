@@ -38,7 +38,7 @@ from tests.contract.test_journal import event
 from tests.lossy_relay import LossyRelay
 
 CLAIM = "UPDATE sagas SET host = ?, token = token + 1 WHERE id = ?"
-BUSY_S = 1.0
+PATIENT_S, BUSY_S = 10.0, 1.0
 
 
 @dataclass
@@ -59,10 +59,14 @@ class Host:
 
 
 @contextlib.contextmanager
-def opened(url: str, owner: str | None = None, patience_s: float | None = None) -> Iterator[PostgresJournal]:
+def opened(url: str, owner: str | None = None, busy_s: float | None = None) -> Iterator[PostgresJournal]:
+    """``busy_s``: how long it waits for locks, and for a server that is away. One that is there may be slow."""
+    patience_s = None if busy_s is None else PATIENT_S
     with contextlib.closing(
         PostgresJournal(url, owner=None if owner is None else Host(owner), patience_s=patience_s)
     ) as journal:
+        if busy_s is not None:
+            journal._server.answer_s = busy_s
         yield journal
 
 

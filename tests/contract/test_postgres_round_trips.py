@@ -52,7 +52,8 @@ class Process:
         self.sent: list[Any] = []
         self.time = 1000.0
         settings = Settings(journal=url)
-        self.journal = JournalAccess(Configuration(str(home), settings, 0.0, 1), 0.5)
+        self.journal = JournalAccess(Configuration(str(home), settings, 0.0, 1), 10.0)
+        self.journal._database().answer_s = 0.5  # so long it tries while the server is away
         self.journal.host_is("a1")
         self.sagas = HostedSagas(self, self.journal, AttemptEvidence(str(home)), "supervisor", settings)
 
