@@ -121,16 +121,16 @@ def test_another_process_attaches(shared_system: System, actor_system: ActorSyst
 
 def test_wakeups_come_in_the_order_in_which_they_are_due(actor_system: ActorSystem, player: ActorAddress) -> None:
     asked = time.monotonic()
-    actor_system.tell(player, ("wake", 0.12, 0.04, 0.08, 0.04))
+    actor_system.tell(player, ("wake", 0.9, 0.3, 0.6, 0.3))  # far apart: it may stand still while it sets them
     woken = heard(actor_system, player, 4)
-    assert [payload for _, payload, _ in woken] == [0.04, 0.04, 0.08, 0.12]
+    assert [payload for _, payload, _ in woken] == [0.3, 0.3, 0.6, 0.9]
     assert all(at - asked >= payload for _, payload, at in woken)
 
 
 def test_overdue_wakeups_come_in_order_too(actor_system: ActorSystem, player: ActorAddress) -> None:
-    actor_system.tell(player, ("wake", 0.05, 0.01, 0.03))
-    actor_system.tell(player, ("sleep", 0.2))
-    assert [payload for _, payload, _ in heard(actor_system, player, 3)] == [0.01, 0.03, 0.05]
+    actor_system.tell(player, ("wake", 0.7, 0.1, 0.4))
+    actor_system.tell(player, ("sleep", 0.8))
+    assert [payload for _, payload, _ in heard(actor_system, player, 3)] == [0.1, 0.4, 0.7]
 
 
 def test_wakeups_come_in_a_flood_of_messages_and_messages_in_a_flood_of_wakeups(
@@ -175,7 +175,8 @@ def test_nothing_listens_on_a_port(shared_system: System, actor_system: ActorSys
 
 
 def test_each_listening_socket_belongs_to_one_process(shared_system: System, actor_system: ActorSystem) -> None:
-    actor_system.createActor(Player)
+    player = actor_system.createActor(Player)
+    assert actor_system.ask(player, ("echo", 0), WAIT_S) == 0, "who was only just forked has the sockets of its parent"
     listening = {
         int(fields[6]): fields[7]
         for fields in (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
@@ -262,12 +263,12 @@ def test_addresses_compare() -> None:
 def test_an_end_can_be_closed_while_a_thread_waits_at_it(shared_system: System) -> None:
     actor_system = shared_system.attach()
     end = actor_system._systemBase
-    waiter = threading.Thread(target=lambda: actor_system.listen(WAIT_S))
+    waiter = threading.Thread(target=lambda: actor_system.listen(10 * WAIT_S))
     waiter.start()
     path = Path(path_of(end.transport.myAddress) or "")
     assert path.exists()
     end.close()
-    waiter.join(5)
+    waiter.join(WAIT_S)
     assert not waiter.is_alive()
     assert not path.exists()
     end.close()

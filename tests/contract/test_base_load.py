@@ -106,10 +106,20 @@ def test_what_has_not_been_read_is_not_sent_again(make: Callable[[], UnixTranspo
         box.send(message)
         assert box.receive(0.0) is None
     assert backlog.requests == 1
-    listener = threading.Thread(target=lambda: box.receive(0.5))
+    heard = threading.Event()
+
+    def listen() -> None:
+        while not heard.is_set():
+            box.receive(0.1)
+
+    listener = threading.Thread(target=listen)
     listener.start()
-    assert receive(deaf) == message
-    listener.join()
+    try:
+        assert receive(deaf) == message
+    finally:
+        heard.set()
+        listener.join()
+    assert box.receive(0.0) is None
     assert backlog.requests == 0
     box.send(message)
     box.close()

@@ -57,7 +57,7 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
     yield opened
     opened.close()
     opened.join()
-    assert not opened._thread.is_alive()
+    until(lambda: not opened._thread.is_alive(), "the end of its thread")
 
 
 @pytest.fixture

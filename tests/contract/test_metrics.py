@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import sys
@@ -23,6 +24,7 @@ from antistrophe.metrics.server import serving
 from antistrophe.storage.schema import MIGRATIONS
 from tests.contract.journal_sagas import FORWARD, PARK, START, TURN_BACK, UNDONE, accepted, append, run
 from tests.contract.scraping import Samples, registry_of, scraped, value
+from tests.waiting import until
 
 HOSTILE = 'a "name"\nwith\\lines {x="1"} 1'
 
@@ -178,8 +180,13 @@ def test_they_are_served_over_http_and_the_port_is_free_afterwards(home: Path) -
         ):
             pass
     assert 'antistrophe_sagas{name="pay",status="completed"} 1.0' in text
-    with serving(home, port, "127.0.0.1"):
-        pass
+    until(lambda: is_free(home, port), "the port is free, or another program that had it by chance gives it up")
+
+
+def is_free(home: Path, port: int) -> bool:
+    with contextlib.suppress(SystemStateError), serving(home, port, "127.0.0.1"):
+        return True
+    return False
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
