@@ -35,7 +35,7 @@ class Shared:
         self.settle("b1", NAME, want=1)
 
     def joined(self, name: str) -> str:
-        host = new_description(name, (), "1.0", 10.0)
+        host = new_description(name, (), "1.0", 60.0)
         assert StoredHosts(self.database).register(host, HostLoad())
         return host.id
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -78,15 +79,19 @@ def application(store: EventStore, url: str, number: int, seed: int) -> None:
 
 @contextmanager
 def following(store: EventStore) -> Iterator[list[RecordedEvent]]:
-    """Reads in order, all the time; at the end to the end."""
+    """Reads in order, all the time; at the end to the end, for which it waits: the server may not have noticed yet that
+    the connection of an open transaction is lost."""
     seen: list[RecordedEvent] = []
     over = threading.Event()
 
     def follow() -> None:
-        last = False
+        last, deadline = False, time.monotonic() + DEADLINE_S
         while not last:
-            last = over.is_set()
-            seen.extend(store.read(seen[-1].position if seen else 0))
+            last = over.is_set() and (reached() >= store.head() or time.monotonic() > deadline)
+            seen.extend(store.read(reached()))
+
+    def reached() -> int:
+        return seen[-1].position if seen else 0
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()

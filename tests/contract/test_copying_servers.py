@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +42,19 @@ def then(do: Callable[[], object], original: Callable[..., Any]) -> Callable[...
     return staged
 
 
+def opened_in_a_hurry(url: str) -> PostgresDatabase:
+    """It soon gives up to ask what became of a commit; a server that is there may be slow."""
+    database = open_postgres(url, patience_s=10.0)
+    database.answer_s = 0.5
+    return database
+
+
 def test_a_copy_whose_server_dies_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     require_postgres()
     before = of_file(home)
     with PostgresCluster() as server:
         url = server.url()
-        monkeypatch.setattr(copying, "open_postgres", partial(open_postgres, patience_s=0.5))
+        monkeypatch.setattr(copying, "open_postgres", opened_in_a_hurry)
         for (owner, name), says in zip(STAGES, SAYS, strict=True):
             with monkeypatch.context() as patched:
                 patched.setattr(owner, name, then(server.kill, getattr(owner, name)))

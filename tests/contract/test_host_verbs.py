@@ -30,6 +30,8 @@ from antistrophe.journal import JournalPlace
 from antistrophe.storage.postgres import PostgresDatabase, open_postgres
 from tests.contract.hosts_kit import add_sagas
 
+LEASE_S = 50.0  # longer than any test
+
 
 class Shared:
     """A journal in PostgreSQL with two live hosts and one that has ended."""
@@ -46,7 +48,7 @@ class Shared:
         add_sagas(database, self.a1.id, ("one", "executing"), ("two", "accepted"), ("parked", "failed"))
 
     def joined(self, name: str, *labels: str) -> HostDescription:
-        host = new_description(name, labels, "1.0", 10.0)
+        host = new_description(name, labels, "1.0", LEASE_S)
         assert self.stored.register(host, HostLoad(attempts=2))
         return host
 
@@ -72,7 +74,7 @@ def test_the_list_tells_what_each_host_has_to_do_live_ones_first(shared: Shared)
     assert (a1.sagas, a1.attempts, a1.draining, a1.ended) == (2, 2, False, None)
     assert (b1.id, b1.labels, b1.release, b1.sagas) == (shared.b1.id, frozenset({"gpu", "x"}), "1.0", 0)
     assert a0.ended == "handed over"
-    assert a1.seen_at <= found.at < a1.lease_until == a1.seen_at + timedelta(seconds=10)
+    assert a1.seen_at <= found.at < a1.lease_until == a1.seen_at + timedelta(seconds=LEASE_S)
     assert a1.seen_at.utcoffset() == timedelta(0)
     assert not shared.home.exists(), "who asks makes nothing"
 
@@ -98,7 +100,7 @@ def test_hosts_that_differ_are_told_with_the_list(shared: Shared, capsys: pytest
     shared.stored.register(new_description("c1", [], "1.0", 20.0, Retained(60.0)), HostLoad())
     assert shared.call("hosts") == DONE
     said = capsys.readouterr().out
-    assert "lease_s differs: 10 s (a1, b1), 20 s (c1)\n→ give all hosts the same" in said
+    assert "lease_s differs: 50 s (a1, b1), 20 s (c1)\n→ give all hosts the same" in said
     assert "retain_finished_s differs: for ever (a1, b1), 60 s (c1)" in said
 
 
@@ -114,7 +116,7 @@ def test_doctor_lists_the_hosts_and_tells_those_that_are_late(
     found = json.loads(capsys.readouterr().out)["findings"]
     said = [(each["health"], each["says"]) for each in found if each["subject"] == "host"]
     assert said[0][0] == "note"
-    assert said[0][1].startswith("a1: lease is over, 2 sagas, 2 attempts, lease of 10 s, release 1.0, seen 1 min")
+    assert said[0][1].startswith("a1: lease is over, 2 sagas, 2 attempts, lease of 50 s, release 1.0, seen 1 min")
     assert said[1] == ("well", said[1][1])
     assert said[1][1].startswith("b1: draining, 0 sagas")
     assert len(said) == 2

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -15,7 +16,9 @@ from antistrophe.hosts.lease import LapsedLease
 from antistrophe.hosts.stored_hosts import StoredHosts
 from antistrophe.hosts.stored_permits import StoredPermits, stored_key
 from antistrophe.scheduling.permits import PermitAnswer, PermitNeed
-from antistrophe.storage.postgres import PostgresDatabase
+from antistrophe.storage.postgres import PostgresDatabase, open_postgres
+from antistrophe.storage.postgres_limits import ASKS_WITHIN_S
+from tests.noticing import functions_without
 from tests.waiting import until
 
 Opens = Callable[[], PostgresDatabase]
@@ -45,6 +48,16 @@ class Host:
         need = PermitNeed("step:m:Pay", 0, 0, None, starts, per_second)
         (answer,) = StoredPermits(self.database).settle(self.id, next(_SERIALS), [need])
         return answer
+
+
+@pytest.fixture(autouse=True)
+def patience(empty_postgres: str) -> Iterator[None]:
+    """Who has asked is thought to ask on, however slow the machine is."""
+    with (
+        closing(open_postgres(empty_postgres)) as database,
+        functions_without(database, f"secs => {ASKS_WITHIN_S}", instead="secs => 3600.0"),
+    ):
+        yield
 
 
 @pytest.fixture
@@ -178,6 +191,7 @@ def test_the_smaller_of_two_definitions_counts_while_both_are_in_use(two: tuple[
 def test_starts_are_even_over_all_hosts(two: tuple[Host, Host]) -> None:
     a, b = two
     reserved = []
+    (begun,) = a.database.row("SELECT clock_timestamp()")
     for host in (a, b, a, b, a, b):
         (before,) = host.database.row("SELECT coalesce(max(next_start), clock_timestamp()) FROM antistrophe.limits")
         answer = host.start(9, per_second=8.0)
@@ -189,7 +203,9 @@ def test_starts_are_even_over_all_hosts(two: tuple[Host, Host]) -> None:
             assert answer.again_s > 0.0
     assert reserved[0] == ("a", 2), "a quarter of a second at once"
     assert {name for name, _ in reserved} == {"a", "b"}, "each gets its turn"
-    assert sum(starts for _, starts in reserved) <= 8.0 * (0.5 + 0.25 + 0.25), "no further ahead than half a second"
+    (ended,) = a.database.row("SELECT clock_timestamp()")
+    took_s = (ended - begun).total_seconds()
+    assert sum(starts for _, starts in reserved) <= 8.0 * (took_s + 0.5 + 0.25), "no further ahead than half a second"
 
 
 def test_a_rate_saves_nothing_up_and_no_clock_that_went_back_stops_it(two: tuple[Host, Host]) -> None:
@@ -203,12 +219,12 @@ def test_a_rate_saves_nothing_up_and_no_clock_that_went_back_stops_it(two: tuple
 
 def test_of_those_who_wait_for_a_start_the_first_goes_first(two: tuple[Host, Host]) -> None:
     a, b = two
-    assert a.start(1, per_second=1.0).starts == 1
-    assert b.start(1, per_second=1.0).again_s > 0.0
-    assert a.start(1, per_second=1.0).again_s > 0.0
+    assert a.start(1, per_second=0.01).starts == 1
+    assert b.start(1, per_second=0.01).again_s > 0.0
+    assert a.start(1, per_second=0.01).again_s > 0.0
     a.database.execute("UPDATE antistrophe.limits SET next_start = clock_timestamp()")
-    assert a.start(1, per_second=1.0).starts == 0
-    assert b.start(1, per_second=1.0).starts == 1
+    assert a.start(1, per_second=0.01).starts == 0
+    assert b.start(1, per_second=0.01).starts == 1
 
 
 def test_what_nobody_uses_is_forgotten(two: tuple[Host, Host]) -> None:

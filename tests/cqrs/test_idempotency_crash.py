@@ -175,7 +175,8 @@ def test_an_owner_that_nobody_can_see_keeps_its_claim_until_its_lease_has_lapsed
     dispatchers.await_lines("began", 1)
     with EventStore(dispatchers.place) as store:
         bus = bus_here(store)
-        changed_claim(dispatchers, f"owner_boot_id = '{place}', owner_pid = {2**22 + 1}")
+        # With another token, too: its process is here and would renew the claim.
+        changed_claim(dispatchers, f"owner_boot_id = '{place}', owner_pid = {2**22 + 1}, token = 'elsewhere'")
         with pytest.raises(TimeoutError, match="still being handled"):
             bus.dispatch(CreateUser("key"), "key", timeout_s=0.3)
         assert changed_claim(dispatchers, f"updated_at = updated_at - {int(LEASE_S * 1e6)}") != hung.pid
@@ -256,21 +257,23 @@ def test_processes_that_race_handle_each_key_once(dispatchers: Dispatchers) -> N
 
 
 def test_wherever_a_process_is_killed_each_key_is_stored_once(dispatchers: Dispatchers, run_seed: int) -> None:
-    keys = [f"key-{number}" for number in range(60)]
+    keys: list[str] = []
     draw = random.Random(run_seed)
-    killed = 0
-    for _ in range(6):
+    lives = killed = 0
+    while killed < 5:  # one that comes to its end before it is killed does not count
+        lives += 1
+        assert lives <= 20
+        keys += [f"key-{lives}-{number}" for number in range(15)]
         word, more = draw.choice(["asks", "began", "ended", "answered"]), draw.randrange(1, 12)
         seen = len(dispatchers.lines(word))
         process = dispatchers.start("quick", *keys)
         until(partial(dispatchers.has_come_to, process, word, seen + more), f"{more} times {word!r}")
         kill(process)
         killed += process.returncode == -signal.SIGKILL
-    assert killed >= 3
     assert dispatchers.start("quick", *keys).wait(50) == 0
     with EventStore(dispatchers.place) as store:
-        assert [store.version(key) for key in keys] == [2] * 60
+        assert [store.version(key) for key in keys] == [2] * len(keys)
         for event in store.read():
             assert event.metadata["idempotency_key"] == event.stream
     # A handler that ran twice is one whose first run was cut off before its events were there.
-    assert all(count <= 7 for count in Counter(key for key, _ in dispatchers.lines("began")).values())
+    assert all(count <= lives + 1 for count in Counter(key for key, _ in dispatchers.lines("began")).values())

@@ -99,25 +99,25 @@ def test_a_claim_of_a_dead_host_is_taken_once_it_was_watched(store: EventStore, 
     assert len(store.read()) == 1
 
 
-def test_a_claim_that_is_renewed_while_it_is_watched_is_left(store: EventStore, watch_s: float) -> None:
+@pytest.mark.usefixtures("watch_s")
+def test_a_claim_that_is_renewed_while_it_is_watched_is_left(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The database was away for longer than the lease, and the owner comes back first."""
     claimed_elsewhere(store, ago_s=LEASE_S + 100)
     bus, calls = counting_bus(store)
-    in_vain = threading.Event()
+    for_s, looks = idempotency_postgres._Watch.for_s, list[float]()
 
-    def wait() -> None:
-        with pytest.raises(TimeoutError):
-            bus.dispatch(CreateUser("Ada"), "key", timeout_s=2 * watch_s)
-        in_vain.set()
+    def renewed_meanwhile(watch: idempotency_postgres._Watch, row: idempotency_postgres._Row) -> float:
+        looks.append(for_s(watch, row))
+        if len(looks) == 2:  # it is being watched; at the first look its row is locked
+            change(store, f"UPDATE claims SET renewals = renewals + 1, updated_at = {idempotency_postgres._NOW_US}")
+        return looks[-1]
 
-    waiting = threading.Thread(target=wait)
-    waiting.start()
-    time_out = time.monotonic() + watch_s / 3
-    while time.monotonic() < time_out:  # it is being watched
-        time.sleep(0.01)
-    change(store, f"UPDATE claims SET renewals = renewals + 1, updated_at = {idempotency_postgres._NOW_US}")
-    waiting.join(DEADLINE_S)
-    assert in_vain.is_set()
+    monkeypatch.setattr(idempotency_postgres._Watch, "for_s", renewed_meanwhile)
+    with pytest.raises(TimeoutError):
+        bus.dispatch(CreateUser("Ada"), "key", timeout_s=2.0)
+    assert len(looks) > 2
     assert calls == []
 
 
