@@ -20,6 +20,7 @@ from antistrophe.linux.process import identity_of, is_alive, send_signal
 from antistrophe.linux.termination import processes_of_home
 from antistrophe.transport.sockets import existing_socket_folder, new_socket_path
 from tests.actors.attaching import Opener, answers, pids_of
+from tests.actors.planting import plant_in_children
 from tests.killing import await_end, kill_all
 from tests.waiting import until
 
@@ -46,6 +47,15 @@ def test_the_last_to_leave_ends_the_system_that_all_share(home: Path, attach: Op
     assert answers(two)
     assert second.is_current(two)
     second.close()
+    assert processes_of_home(home) == []
+
+
+def test_who_closes_waits_for_a_launcher_that_takes_its_time_to_end(
+    home: Path, attach: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant_in_children(monkeypatch, "slow exits")
+    attachment, _ = attach()
+    attachment.close()
     assert processes_of_home(home) == []
 
 

@@ -25,7 +25,7 @@ from tests.actors.staging import Stage, outcome, seen
 from tests.killing import signal_to
 from tests.waiting import until
 
-DECIDED_WITHIN_S = 1.5
+DECIDED_WITHIN_S = 4.0
 """The limit and the grace take 0.5 s each; the system may take the rest. The fastest of three runs counts, because the
 machine may do other work."""
 
@@ -146,7 +146,7 @@ def test_what_a_finished_step_left_running_ends_with_its_process(
 def test_a_process_in_which_somebody_took_sigterm_away_can_be_told_to_end(
     system: SagaOrchestrator, stage: Stage
 ) -> None:
-    saga = stage.saga(stage.act("deaf", "deaf"), stage.act("tidy", "tidy", **SHORT))
+    saga = stage.saga(stage.act("deaf", "deaf"), stage.act("tidy", "tidy", timeout_s=1.0))
     assert isinstance(outcome(system, saga), StepTimeoutError)
     begun = {each.step: each.pid for each in stage.log.find(saga.id, "begin")}
     assert begun["deaf"] == begun["tidy"], "the process was used again"
@@ -157,7 +157,7 @@ def test_a_process_in_which_somebody_took_sigterm_away_can_be_told_to_end(
 def test_an_attempt_that_was_stopped_by_somebody_else_is_ended(
     system: SagaOrchestrator, stage: Stage, isolation: str
 ) -> None:
-    saga = stage.saga(stage.act("stopped", "gate:never", isolation=isolation, **SHORT))
+    saga = stage.saga(stage.act("stopped", "gate:never", isolation=isolation, timeout_s=3.0, kill_grace_s=0.2))
     handle = system.start(saga)
     (begun,) = until(lambda: stage.log.find(saga.id, "begin"), "the call, from which its time counts")
     signal_to(begun.pid, signal.SIGSTOP)
@@ -188,7 +188,7 @@ def test_processor_time_without_end_is_cut_off(system: SagaOrchestrator, stage: 
     assert isinstance(error, StepCrashedError)
     assert error.signal == signal.SIGXCPU
     assert "it used more processor time than limits.cpu_s=1 allows" in str(error)
-    assert time.monotonic() - began < 20.0
+    assert time.monotonic() - began < 25.0, "not at its time limit, which is 30 s"
     assert stage.log.story(saga.id) == ["begin burns", "undo burns", "undone burns"]
     spin = stage.saga(stage.act("spins", "spin:deque", limits=ResourceLimits(cpu_s=1)))
     error = outcome(system, spin)

@@ -38,7 +38,8 @@ _PAUSE_AFTER_FAILURE_S = 1.0
 _CONNECT_S = 5.0
 _STOP_EXTRA_S = 20.0
 """How long a stop may take beyond its drain: fencing, leaving, the sweep."""
-_LAUNCHER_EXIT_S = 2.0
+_LAUNCHER_EXIT_S = 10.0
+"""How long a launcher that has said its last word may take to be gone: who closes is told that nothing is left."""
 
 
 class Attachment:
