@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -43,6 +44,7 @@ def test_limits_hold_over_all_hosts_and_each_host_has_its_turn(two: list[SagaOrc
         return [host.start(stage.saga(*steps, **options)).id for host in two for _ in range(count)]
 
     paid = started(3, Pay(str(stage.log), "pay", ("nap:0.05",), max_concurrent=1))
+    began = time.monotonic()
     called = started(5, Call(str(stage.log), "call", max_per_second=RATE))
     imported = started(2, stage.act("first"), stage.act("second"), name="import", max_concurrent=1)
     for host in two:
@@ -52,6 +54,7 @@ def test_limits_hold_over_all_hosts_and_each_host_has_its_turn(two: list[SagaOrc
 
     assert most_at_once([each for saga_id in paid for each in effects[saga_id]]) == 1
     calls = sorted(effects[saga_id][0].at for saga_id in called)
-    assert calls[-1] - calls[0] >= (len(calls) - 1) / RATE - 1.0, "each host alone would take half of that time"
+    # Counted from before the first one was granted: a machine that stands still may have them all begin late.
+    assert calls[-1] - began >= (len(calls) - 1) / RATE - 0.25, "each host alone would take half of that time"
     spans = sorted((effects[saga_id][0].at, effects[saga_id][-1].at) for saga_id in imported)
     assert all(end < begin for (_, end), (begin, _) in pairwise(spans))
