@@ -47,7 +47,7 @@ class Waiter(SagaStep):
                 self._say("beat", ctx)
                 time.sleep(0.01)  # noqa: ASYNC251 - that is the point
         if how == "timer":
-            asyncio.get_running_loop().call_later(0.3, self._say, "beat", ctx)
+            asyncio.get_running_loop().call_later(1.0, self._say, "beat", ctx)
         if how == "slow":
             for _ in range(15):
                 time.sleep(0.1)  # noqa: ASYNC251 - much of the loop's time, and never long

@@ -12,7 +12,7 @@ from tests.actors.staging import Stage, outcome
 from tests.actors.steps_act import Played
 from tests.waiting import until
 
-SHORT: dict[str, Any] = {"timeout_s": 0.4, "kill_grace_s": 0.4}
+SHORT: dict[str, Any] = {"timeout_s": 1.0, "kill_grace_s": 0.4}
 
 
 def test_async_steps_run_and_are_undone(system: SagaOrchestrator, stage: Stage) -> None:
@@ -24,7 +24,7 @@ def test_async_steps_run_and_are_undone(system: SagaOrchestrator, stage: Stage) 
 
 
 def test_one_that_hangs_in_an_await_is_ended_where_it_stands(system: SagaOrchestrator, stage: Stage) -> None:
-    saga = stage.saga(stage.async_act("x", "await", **SHORT))
+    saga = stage.saga(stage.async_act("x", "await", timeout_s=1.0))
     assert isinstance(outcome(system, saga), StepTimeoutError)
     cancelled, undo = stage.log.find(saga.id, "cancelled")[0], stage.log.find(saga.id, "undo")[0]
     assert cancelled.at < undo.at, "its own finally has run"

@@ -66,7 +66,8 @@ def play(shared: SagaOrchestrator, stage: Stage) -> Play:
 
 def test_hundreds_run_in_one_process_each_with_its_own_time(play: Play) -> None:
     handles = [play.system.start(play.stage.saga(play.step(f"s{n}", "all"), saga_id=f"s{n}")) for n in range(MANY)]
-    late = play.system.start(play.stage.saga(play.step("late", "never", timeout_s=1.0), saga_id="late"))
+    one = play.step("late", "never", timeout_s=3.0, kill_grace_s=20.0)  # so long that nobody has to be killed for it
+    late = play.system.start(play.stage.saga(one, saga_id="late"))
     until(lambda: len([each for each in play.log.read() if each.what == "begin"]) == MANY + 1, "all to begin", 40.0)
     assert len(play.pids()) == 1
     with pytest.raises(StepTimeoutError):
@@ -110,7 +111,7 @@ def test_one_that_blocks_the_loop_is_killed_and_its_neighbours_go_by_the_rules(p
 
 @pytest.mark.parametrize("how", ["thread", "own thread"])
 def test_what_goes_on_in_a_thread_is_not_taken_for_ended(play: Play, how: str) -> None:
-    handle = play.start("x", how=how, timeout_s=0.4)
+    handle = play.start("x", how=how, timeout_s=1.0)
     with pytest.raises(StepTimeoutError):
         handle.result(30.0)
     assert play.last_beat_is_before_the_undo("x")

@@ -44,7 +44,7 @@ def test_a_compensation_that_ends_badly_is_made_again(system: SagaOrchestrator, 
 
 
 def test_a_compensation_that_takes_too_long_is_made_again(system: SagaOrchestrator, stage: Stage) -> None:
-    saga = fails_after(stage, "tidy", "ok", compensation_timeout_s=1.0, kill_grace_s=0.2)
+    saga = fails_after(stage, "tidy", "ok", compensation_timeout_s=1.0)
     assert isinstance(outcome(system, saga), StepFailedError)
     first, second = stage.log.find(saga.id, "undo", "x")
     assert stage.log.find(saga.id, "cancelled", "x")[0].at < second.at

@@ -85,7 +85,7 @@ def test_a_process_that_sees_its_deadline_pass_is_in_doubt(system: SagaOrchestra
 @pytest.mark.parametrize("part", ["late", "shy"])
 def test_what_an_attempt_says_when_it_is_told_to_end(system: SagaOrchestrator, stage: Stage, part: str) -> None:
     """One returns within its grace and has succeeded; one raises, and nobody knows what it had done."""
-    saga_id, end, story = played(system, stage, part, timeout_s=1.0, kill_grace_s=3.0)
+    saga_id, end, story = played(system, stage, part, timeout_s=1.0, kill_grace_s=20.0)
     if part == "late":
         assert end == [Played("a", 1), Played("x", 1), Played("z", 1)]
         assert story == ["begin x", "done x", "begin z", "done z"]
@@ -136,9 +136,20 @@ def test_a_clean_failure_is_retried_by_policy_with_growing_waits(system: SagaOrc
     assert events == [Played("a", 1), Played("x", 4), Played("z", 1)]
     begun = stage.log.find(saga_id, "begin", "x")
     assert [each.attempt for each in begun] == [1, 2, 3, 4]
+    assert planned_waits_s(system, saga_id) == pytest.approx([0.2, 0.4, 0.5], abs=0.001)
     waits = [after.at - before.at for before, after in itertools.pairwise(begun)]
-    for wait, least in zip(waits, (0.2, 0.4, 0.5), strict=True):
-        assert least <= wait < least + 1.0
+    assert all(wait >= least for wait, least in zip(waits, (0.2, 0.4, 0.5), strict=True)), waits
+
+
+def planned_waits_s(system: SagaOrchestrator, saga_id: str) -> list[float]:
+    """The waits before further attempts, as they were journaled: a machine may make them longer."""
+    waits = []
+    for entry in system.get_timeline(saga_id):
+        if entry.kind == "RetryScheduled":
+            due = entry.data["not_before"]
+            assert isinstance(due, datetime)
+            waits.append((due - entry.at).total_seconds())
+    return waits
 
 
 def test_a_policy_that_is_used_up_ends_in_failure(system: SagaOrchestrator, stage: Stage) -> None:
@@ -174,10 +185,7 @@ def test_retryable_error_waits_as_it_says(system: SagaOrchestrator, stage: Stage
     assert events == [Played("a", 1), Played("x", 2), Played("z", 1)]
     first, second = stage.log.find(saga_id, "begin", "x")
     assert second.at - first.at >= 0.6
-    (wait,) = (each for each in system.get_timeline(saga_id) if each.kind == "RetryScheduled")
-    due = wait.data["not_before"]
-    assert isinstance(due, datetime)
-    assert (due - wait.at).total_seconds() == pytest.approx(0.6, abs=0.001)
+    assert planned_waits_s(system, saga_id) == pytest.approx([0.6], abs=0.001)
 
 
 def test_retryable_error_counts_within_the_policy(system: SagaOrchestrator, stage: Stage) -> None:

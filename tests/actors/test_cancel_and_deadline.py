@@ -100,21 +100,19 @@ def test_cancel_as_soon_as_it_is_started(system: SagaOrchestrator, stage: Stage)
 
 
 def test_the_deadline_ends_the_forward_phase_and_nothing_else(system: SagaOrchestrator, stage: Stage) -> None:
-    saga = stage.saga(
-        stage.act("a", back=("pause:2.5",)), stage.act("x", "tidy", kill_grace_s=0.5), stage.act("z"), deadline_s=2.0
-    )
+    saga = stage.saga(stage.act("a", back=("pause:2.5",)), stage.act("x", "tidy"), stage.act("z"), deadline_s=4.0)
     began = time.monotonic()
     error = outcome(system, saga)
     assert isinstance(error, StepTimeoutError)
-    assert (error.step_name, error.duration_s) == ("x", 2.0)
+    assert (error.step_name, error.duration_s) == ("x", 4.0)
     assert "deadline" in str(error)
     assert stage.log.story(saga.id, ("cancelled",))[2:] == ["begin x", "undo x", "undone x", "undo a", "undone a"]
-    assert 2.0 <= stage.log.find(saga.id, "undo", "x")[0].at - began < 15.0
+    assert 4.0 <= stage.log.find(saga.id, "undo", "x")[0].at - began < 25.0
 
 
 def test_a_deadline_that_passes_between_attempts(system: SagaOrchestrator, stage: Stage) -> None:
     policy = RetryPolicy(max_attempts=9, initial_s=60.0, max_s=60.0, jitter=False)
-    saga = stage.saga(stage.act("a"), stage.act("x", "raise", retry=policy), deadline_s=2.0)
+    saga = stage.saga(stage.act("a"), stage.act("x", "raise", retry=policy), deadline_s=4.0)
     began = time.monotonic()
     assert isinstance(outcome(system, saga), StepTimeoutError)
     assert time.monotonic() - began < 20.0, "nobody waits for the attempt that would come after it"
@@ -122,7 +120,7 @@ def test_a_deadline_that_passes_between_attempts(system: SagaOrchestrator, stage
 
 
 def test_a_deadline_is_the_last_moment_that_an_attempt_sees(system: SagaOrchestrator, stage: Stage) -> None:
-    saga = stage.saga(stage.act("x", "context"), deadline_s=5.0)
+    saga = stage.saga(stage.act("x", "context"), deadline_s=20.0)
     assert isinstance(outcome(system, saga), list)
     left = stage.log.find(saga.id, "context")[0].note.partition("'left_s': ")[2].partition(",")[0]
-    assert float(left) <= 5.0
+    assert float(left) <= 20.0, "the step itself would have 30 s"

@@ -54,7 +54,7 @@ def test_a_step_process_that_can_not_be_forked_is_tried_again_in_peace(
     assert cpu_s(supervisor) - cpu_before < 1.0
     assert descriptors(supervisor) <= open_before + 4, "failed forks leave nothing open (an application has come)"
     (home / NO_FORKS).unlink()
-    assert handle.result(10.0) == [Played("x", 1)]
+    assert handle.result(30.0) == [Played("x", 1)]
 
 
 def test_a_saga_host_that_can_not_be_forked_is_tried_again(system: SagaOrchestrator, home: Path, stage: Stage) -> None:

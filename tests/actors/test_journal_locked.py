@@ -21,6 +21,12 @@ from tests.actors.staging import Stage, pid_of, seen
 from tests.killing import signal_to
 from tests.waiting import until
 
+A_BUSY_MACHINE_S = 20.0
+"""What a bound is given beyond what it says."""
+
+ENOUGH_TO_LOCK_S = 5.0
+"""The time limit of a step that is to run into it while the journal is locked: until then the lock has to be held."""
+
 HOLDER = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -50,15 +56,15 @@ def orchestrator(tmp_path: Path) -> Iterator[SagaOrchestrator]:
 
 
 def test_a_hung_attempt_ends_in_time_and_counts_as_timed_out(orchestrator: SagaOrchestrator, stage: Stage) -> None:
-    saga = stage.saga(stage.act("a", "hang", timeout_s=1.0, kill_grace_s=0.2), saga_id="hung")
+    saga = stage.saga(stage.act("a", "hang", timeout_s=ENOUGH_TO_LOCK_S, kill_grace_s=0.2), saga_id="hung")
     handle = orchestrator.start(saga)
     pid = pid_of(orchestrator, "step", "hung")
     until(lambda: stage.log.find("hung", "beat", "a"), "the step to be at it")
     with locked(orchestrator.home) as holder:
-        until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the attempt", 10.0)
+        until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the attempt")
         assert seen(orchestrator, "hung").status is SagaStatus.EXECUTING, "what it means can't be journaled yet"
-        log = (orchestrator.home / "log" / "system.log").read_text()
-        assert f"process {holder} (" in log
+        log = orchestrator.home / "log" / "system.log"
+        until(lambda: f"process {holder} (" in read(log), "the word of who is in the way")
     with pytest.raises(StepTimeoutError):
         handle.result(timeout_s=30.0)
     kinds = [entry.kind for entry in orchestrator.get_timeline("hung")]
@@ -71,7 +77,7 @@ def test_a_saga_is_refused_in_time_and_does_not_run_later(orchestrator: SagaOrch
         began = time.monotonic()
         with pytest.raises(JournalBusyError, match=f"process {holder} "):
             orchestrator.start(stage.saga(stage.act("a"), saga_id="refused"))
-        assert time.monotonic() - began < JOURNAL_PATIENCE_S + 5.0
+        assert time.monotonic() - began < JOURNAL_PATIENCE_S + A_BUSY_MACHINE_S
         assert seen(orchestrator, "before").status is SagaStatus.COMPLETED, "reading goes on"
     orchestrator.execute(stage.saga(stage.act("a"), saga_id="after"))
     assert orchestrator.get_saga("refused") is None
@@ -111,12 +117,12 @@ def test_a_cancel_is_refused_or_carried_out(orchestrator: SagaOrchestrator, stag
 
 
 def test_a_host_that_dies_meanwhile_still_knows_a_timeout(orchestrator: SagaOrchestrator, stage: Stage) -> None:
-    saga = stage.saga(stage.act("a", "hang", timeout_s=1.0, kill_grace_s=0.2), saga_id="hung")
+    saga = stage.saga(stage.act("a", "hang", timeout_s=ENOUGH_TO_LOCK_S, kill_grace_s=0.2), saga_id="hung")
     handle = orchestrator.start(saga)
     pid = pid_of(orchestrator, "step", "hung")
     until(lambda: stage.log.find("hung", "beat", "a"), "the step to be at it")
     with locked(orchestrator.home):
-        until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the attempt", 10.0)
+        until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the attempt")
         host = pid_of(orchestrator, "saga")
         signal_to(host, signal.SIGKILL)
         until(lambda: pid_of(orchestrator, "saga") != host, "another host")
@@ -136,7 +142,7 @@ def test_many_sagas_wait_with_one_line_of_the_log(orchestrator: SagaOrchestrator
         host = pid_of(orchestrator, "saga")
         before, began = cpu_s(host), time.monotonic()
         until(lambda: time.monotonic() - began > 2.0, "some tries of the journal")
-        assert cpu_s(host) - before < 1.0, "it is tried at a bounded pace"
+        assert cpu_s(host) - before < 0.5 * (time.monotonic() - began), "it is tried at a bounded pace"
         assert not stage.log.find(sagas[0].id, "begin", "b")
     for saga in sagas:
         assert len(orchestrator.handle(saga.id).result(30.0)) == 2

@@ -77,9 +77,9 @@ def test_events_that_fit_into_no_message_come_all(system: SagaOrchestrator) -> N
     beside = [system.start(saga_of(f"beside-{number}", *gives(8, 3, event_bytes=8))) for number in range(8)]
     events = system.execute(saga, timeout_s=30.0)
     assert [each.number for each in events if isinstance(each, Given)] == list(range(MANY))
-    assert system.handle(saga.id).result(5.0) == events, "and again"
+    assert system.handle(saga.id).result(30.0) == events, "and again"
     for handle in beside:
-        assert [each.number for each in handle.result(10.0) if isinstance(each, Given)] == [0, 1, 2]
+        assert [each.number for each in handle.result(30.0) if isinstance(each, Given)] == [0, 1, 2]
     stored = system.event_store.get_events(saga.id)
     assert stored == events
 
@@ -103,7 +103,7 @@ def test_an_output_that_can_not_be_read_leaves_doubt_and_is_told(system: SagaOrc
         found = system.get_saga(saga.id)
         return found if found is not None and "give-0 can't be read" in (found.waiting or "") else None
 
-    shown = until(waits, "the reason why it waits", 20.0)
+    shown = until(waits, "the reason why it waits")
     assert shown.status is SagaStatus.COMPENSATING
     assert shown.steps[3].error is not None
     assert shown.steps[3].error.startswith("InDoubtError: the output of step 'give-0' can't be read: ")

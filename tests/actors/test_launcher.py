@@ -113,7 +113,7 @@ def test_opening_gives_up_in_time_and_says_what_is_in_the_way(home: Path, attach
     signal_to(system.launcher_pid, signal.SIGSTOP)
     try:
         with pytest.raises(SystemUnavailableError, match="reached, but has not said anything"):
-            attach(Settings(open_timeout_s=0.5))
+            attach(Settings(open_timeout_s=2.0))
     finally:
         signal_to(system.launcher_pid, signal.SIGCONT)
 

@@ -15,7 +15,7 @@ from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, seen
 from tests.actors.test_async_workers import Play
 
-SETTINGS = Settings(max_async_processes=1, max_step_processes=2, drain_s=0.3, loop_block_s=0.5)
+SETTINGS = Settings(max_async_processes=1, max_step_processes=2, drain_s=0.3, loop_block_s=1.0)
 
 
 @pytest.fixture

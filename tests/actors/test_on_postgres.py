@@ -158,8 +158,8 @@ def test_an_attempt_ends_in_time_while_the_server_hangs_and_the_system_outlives_
 ) -> None:
     require_postgres()
     with PostgresCluster() as cluster, cluster.database() as url:
-        saga = stage.saga(stage.act("first"), stage.act("hangs", "hang", timeout_s=1.0, kill_grace_s=0.2))
-        with SagaOrchestrator(tmp_path / "home", journal=url, settings=Settings(drain_s=0.2, lease_s=10.0)) as system:
+        saga = stage.saga(stage.act("first"), stage.act("hangs", "hang", timeout_s=4.0, kill_grace_s=0.2))
+        with SagaOrchestrator(tmp_path / "home", journal=url, settings=Settings(drain_s=0.2, lease_s=30.0)) as system:
             system.start(saga)
             until(lambda: stage.log.find(saga.id, "begin", "hangs"), "the step that hangs")
             supervisor, step = pid_of(system, "supervisor"), pid_of(system, "step", saga.id)
@@ -171,7 +171,7 @@ def test_an_attempt_ends_in_time_while_the_server_hangs_and_the_system_outlives_
                 for pid in family:
                     os.kill(pid, signal.SIGCONT)
             until(lambda: _status(system, saga.id) is SagaStatus.COMPENSATED, "the undo, once the server goes on")
-            assert "timed out after 1 s" in (seen(system, saga.id).error or "")
+            assert "timed out after 4 s" in (seen(system, saga.id).error or "")
             assert pid_of(system, "supervisor") == supervisor
 
 

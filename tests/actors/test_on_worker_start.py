@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from tests.actors.steps_worker import (
 )
 from tests.waiting import until
 
-SETTINGS = Settings(max_async_processes=1, max_step_processes=1, drain_s=0.3, start_timeout_s=2.0)
+SETTINGS = Settings(max_async_processes=1, max_step_processes=1, drain_s=0.3)
 
 
 @pytest.fixture
@@ -122,9 +123,7 @@ def unpay(ctx): ...
     wait_for_status(system, "pay", SagaStatus.COMPLETED)
 
 
-def test_what_hangs_is_ended_at_the_start_timeout(
-    system: SagaOrchestrator, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_hangs_is_ended_at_the_start_timeout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "hung_steps.py").write_text(
         """
 import asyncio
@@ -144,10 +143,11 @@ async def unpay(ctx): ...
     )
     monkeypatch.syspath_prepend(folder)
     steps = importlib.import_module("hung_steps")
-    handle = system.start(SagaDefinition("pay").add_step(steps.pay()))
-    until(lambda: "@on_worker_start" in str(handle.metadata().waiting), "the reason")
-    (folder / "repaired").touch()
-    wait_for_status(system, "pay", SagaStatus.COMPLETED)
+    with SagaOrchestrator(folder / "home", settings=replace(SETTINGS, start_timeout_s=2.0)) as system:
+        handle = system.start(SagaDefinition("pay").add_step(steps.pay()))
+        until(lambda: "@on_worker_start" in str(handle.metadata().waiting), "the reason")
+        (folder / "repaired").touch()
+        wait_for_status(system, "pay", SagaStatus.COMPLETED)
 
 
 def test_a_task_that_a_call_leaves_is_told_why_it_ends(system: SagaOrchestrator, folder: Path) -> None:

@@ -36,6 +36,9 @@ from tests.waiting import until
 
 ONCE = RetryPolicy(max_attempts=1)
 WAIT_S = 3.0
+DEADLINE_S = 6.0
+"""A saga begins, and its system is stopped, before it is over."""
+
 PATIENT = RetryPolicy(max_attempts=3, initial_s=WAIT_S, multiplier=1.0, jitter=False)
 
 
@@ -193,11 +196,11 @@ def test_a_deadline_that_passes_while_the_system_is_stopped(tmp_path: Path) -> N
     """What a stop ended would be made again, if there were time."""
     stage = Stage(tmp_path)
     again = stage.act("x", "hang", "ok", idempotent=True, retry=RetryPolicy(3), kill_grace_s=0.1)
-    saga = stage.saga(stage.act("a"), again, stage.act("z"), deadline_s=1.5)
+    saga = stage.saga(stage.act("a"), again, stage.act("z"), deadline_s=DEADLINE_S)
     settings = Settings(drain_s=0.1)
     with SagaOrchestrator(tmp_path / "home", settings=settings) as system:
         system.start(saga)
-        late = time.monotonic() + 1.5
+        late = time.monotonic() + DEADLINE_S
         until(lambda: stage.log.find(saga.id, "beat"), "the step that hangs")
     assert time.monotonic() < late, "it was stopped in time"
     until(lambda: time.monotonic() > late, "the deadline")

@@ -30,7 +30,7 @@ def waits_deep_down() -> None:
 class Stuck(SagaStep):
     how: str
     timeout_s = 1.0  # a busy machine must reach the hang within it
-    kill_grace_s = 0.3
+    kill_grace_s = 1.0  # and write its stacks within this
 
     def execute(self) -> None:
         match self.how:
@@ -74,8 +74,8 @@ async def awaits_deep_down() -> None:
 
 @dataclass(frozen=True)
 class StuckCoroutine(SagaStep):
-    timeout_s = 0.3
-    kill_grace_s = 0.3
+    timeout_s = 1.0
+    kill_grace_s = 1.0
 
     async def execute(self) -> None:
         await awaits_deep_down()

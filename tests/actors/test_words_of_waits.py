@@ -24,6 +24,7 @@ from antistrophe import (
     Settings,
     SystemUnavailableError,
 )
+from antistrophe.client import pending_request, start_up_warning
 from antistrophe.client.start_up_warning import StartUpWarning
 from antistrophe.client.where_it_stands import where_it_stands
 from antistrophe.launcher import slow_start
@@ -95,6 +96,8 @@ def test_an_import_that_keeps_a_saga_from_beginning_is_told(
 ) -> None:
     name = f"ledger_that_{'fails' if says.startswith('no driver') else 'hangs'}"
     saga = SagaDefinition("pays").add_step(step_of(tmp_path, name, at_import, monkeypatch))
+    for module in (pending_request, start_up_warning):  # long before the calls end, on a busy machine too
+        monkeypatch.setattr(module, "WARN_AFTER_S", 1.0)
     handle = orchestrator.start(saga)
     until(lambda: says in (handle.metadata().waiting or ""), "the reason is known")
     texts: list[str] = []
@@ -110,7 +113,7 @@ def test_an_import_that_keeps_a_saga_from_beginning_is_told(
         assert says in text
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1, lines
-    assert lines[0].startswith("saga 'pays' has not begun after 5 s. It waits: ")
+    assert lines[0].startswith("saga 'pays' has not begun after 1 s. It waits: ")
     assert says in lines[0]
     assert "system.log" in lines[0]
     text = text_of(orchestrator.wait_idle, 0.1)
@@ -179,7 +182,7 @@ def test_a_system_that_does_not_come_up_is_told_once(
         caplog.at_level(logging.WARNING, logger="antistrophe"),
         pytest.raises(SystemUnavailableError),
     ):
-        SagaOrchestrator(tmp_path / "home", settings=Settings(open_timeout_s=1.0))
+        SagaOrchestrator(tmp_path / "home", settings=Settings(open_timeout_s=4.0))
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1, lines
     # How far it came in 0.2 s depends on how busy the machine is.
