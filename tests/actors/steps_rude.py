@@ -160,7 +160,7 @@ class HangWithThread(SagaStep):
     """Starts a native thread in a process that it shares with others, and does not come to an end."""
 
     folder: str
-    timeout_s = 0.5
+    timeout_s = 1.0
     kill_grace_s = 0.3
 
     async def execute(self) -> None:
@@ -247,7 +247,7 @@ class ForkOn(SagaStep):
 
     folder: str
     hangs: bool = True
-    timeout_s = 1.0
+    timeout_s = 3.0
     kill_grace_s = 0.1
 
     def execute(self) -> None:

@@ -27,8 +27,10 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scene: Scene) -> Non
     async def main() -> None:
         async with AsyncSagaOrchestrator(tmp_path / "home", settings=Settings(drain_s=0.0)) as orchestrator:
             waits = [asyncio.create_task(orchestrator.execute(one(f"w{n}", WaitFor(str(gate))))) for n in range(2)]
+            begun: set[str] = set()
             async for change in orchestrator.subscribe(from_position=0):
-                if change.saga.id == "w1":
+                begun.add(change.saga.id)
+                if len(begun) == 2:
                     break
             await scene(orchestrator, gate)
             if orchestrator._threads.opened:

@@ -208,7 +208,7 @@ def test_open_files_without_end_are_an_error_of_the_step(system: SagaOrchestrato
 
 def test_neighbours_keep_their_pace_beside_one_that_hangs(system: SagaOrchestrator, stage: Stage) -> None:
     hung = [
-        system.start(stage.saga(stage.act("hung", "spin:deque", timeout_s=25.0, kill_grace_s=0.1))) for _ in range(2)
+        system.start(stage.saga(stage.act("hung", "spin:deque", timeout_s=300.0, kill_grace_s=0.1))) for _ in range(2)
     ]
     for handle in hung:
         until(lambda handle=handle: stage.log.find(handle.id, "beat"), "the one that hangs")  # type: ignore[misc]

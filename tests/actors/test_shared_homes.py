@@ -91,7 +91,10 @@ if __name__ == "__main__":
     with SagaOrchestrator(home) as orchestrator:
         orchestrator.execute(SagaDefinition("one").add_step(act()), timeout_s=30.0)
         for path in [home, *home.rglob("*")]:
-            mode = path.lstat()
+            try:
+                mode = path.lstat()
+            except FileNotFoundError:  # of a process that has ended meanwhile
+                continue
             if not stat.S_ISLNK(mode.st_mode):
                 print(stat.S_IMODE(mode.st_mode) == (0o700 if path.is_dir() else 0o600), path, oct(mode.st_mode))
 """

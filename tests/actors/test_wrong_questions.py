@@ -41,7 +41,7 @@ def test_a_strange_question_is_answered_and_nobody_dies(question: str, system: S
         began = time.monotonic()
         with contextlib.suppress(SagaNotFoundError, RequestError, TypeError, ValueError):
             QUESTIONS[question](system, strange)
-        assert time.monotonic() - began < 5.0, f"{question} {strange!a:.40}"
+        assert time.monotonic() - began < 20.0, f"{question} {strange!a:.40}"
     assert pids == [pid_of(system, role) for role in ("supervisor", "registry", "saga")]
 
 
