@@ -242,7 +242,9 @@ class World:
             self.asking = False
 
     def _send(self, way: str, arrives: Callable[[], None], *, cut: bool = False) -> None:
-        delay = self.draw.expovariate(1 / self.delay_s[way])
+        mean_s = self.delay_s[way]
+        # Where all is calm none is very late: of many that are drawn without a bound, some day one would be.
+        delay = self.draw.uniform(0.0, 2 * mean_s) if self.calm else self.draw.expovariate(1 / mean_s)
         if not cut and self.draw.random() >= self.trouble["loss"] * 4:
             self.on_the_way.append((max(self.now + delay, self.away_until), arrives))
 
