@@ -19,6 +19,7 @@ from antistrophe import (
     StepTimeoutError,
 )
 from antistrophe.linux.termination import processes_of_home
+from tests.actors.planting import plant_in_children
 from tests.actors.staging import Stage, outcome, pid_of, running, seen
 from tests.actors.steps_waiter import Alone, Limited, Waiter
 from tests.killing import kill
@@ -29,7 +30,8 @@ MANY = 200
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Iterator[SagaOrchestrator]:
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SagaOrchestrator]:
+    plant_in_children(monkeypatch, "time for stacks")
     yield from running(tmp_path / "home", SETTINGS)
 
 

@@ -12,6 +12,7 @@ from antistrophe import RetryPolicy, SagaOrchestrator, Settings, StepCrashedErro
 from antistrophe.actors.step.event_loop import EventLoop
 from antistrophe.actors.step.loop_watchdog import LOOK_S, LoopWatchdog
 from antistrophe.linux.termination import processes_of_home
+from tests.actors.planting import plant_in_children
 from tests.actors.staging import Stage, seen
 from tests.actors.test_async_workers import Play
 
@@ -19,7 +20,8 @@ SETTINGS = Settings(max_async_processes=1, max_step_processes=2, drain_s=0.3, lo
 
 
 @pytest.fixture
-def play(tmp_path: Path, stage: Stage) -> Iterator[Play]:
+def play(tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
+    plant_in_children(monkeypatch, "time for stacks")
     with SagaOrchestrator(tmp_path / "home", settings=SETTINGS) as system:
         yield Play(system, stage)
     assert processes_of_home(tmp_path / "home") == []
