@@ -29,13 +29,22 @@ def rename(home: Path) -> Path:
 
 def restore_elsewhere(home: Path) -> Path:
     """The home is gone, and is restored from a backup."""
-    restored = shutil.copytree(home, home.with_name("restored"))
+    restored = copied(home, "restored")
     shutil.rmtree(home)
-    return Path(restored)
+    return restored
 
 
 def copy(home: Path) -> Path:
-    return Path(shutil.copytree(home, home.with_name("copy")))
+    return copied(home, "copy")
+
+
+def copied(home: Path, name: str) -> Path:
+    """Without the sockets, which can't be copied: they are in the home where its path is short enough."""
+    return Path(shutil.copytree(home, home.with_name(name), ignore=sockets))
+
+
+def sockets(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if Path(folder, name).is_socket()]
 
 
 def restore_the_journal(home: Path) -> Path:
