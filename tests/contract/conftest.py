@@ -98,6 +98,13 @@ def journal(request: pytest.FixtureRequest, place: Path | Database | str, events
 
 
 @pytest.fixture
+def slow_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server may be slow: whoever shows people what it has gives it up within a moment, and tells them that."""
+    for name in ("antistrophe.dashboard.stored.PATIENCE_S", "antistrophe.journal.statistics_follower._PATIENCE_S"):
+        monkeypatch.setattr(name, 30.0)
+
+
+@pytest.fixture
 def store(empty_postgres: str) -> Iterator[EventStore]:
     """An event store in PostgreSQL, with empty tables."""
     with EventStore(empty_postgres) as opened:

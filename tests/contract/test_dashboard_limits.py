@@ -56,7 +56,7 @@ def rows_of(page: str) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def patience(slow_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine reads slowly."""
     monkeypatch.setattr(running_module, "READING_S", 60.0)
 

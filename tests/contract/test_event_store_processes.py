@@ -26,7 +26,7 @@ class Heard:
 
 PROCESSES = 4
 APPENDS = 250
-DEADLINE_S = 50.0
+DEADLINE_S = 80.0
 
 WRITE_WITH_RETRIES = """
 import sys

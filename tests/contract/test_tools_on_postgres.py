@@ -30,6 +30,8 @@ from antistrophe.storage.postgres_session import _sessions
 from tests.contract.journal_sagas import FORWARD, accepted, append, run
 from tests.waiting import until
 
+pytestmark = pytest.mark.usefixtures("slow_server")
+
 
 class FirstOwner:
     """A host that works on the sagas that it has accepted itself."""
