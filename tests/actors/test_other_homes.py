@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from antistrophe import SagaDefinition, SagaOrchestrator, SagaStatus, Settings
-from antistrophe.linux.process import identity_of
+from antistrophe.linux.process import identity_of, is_alive, send_signal
 from antistrophe.linux.termination import processes_of_home
 from tests.actors.staging import Stage, outcome, seen
 from tests.actors.steps_rude import SYSTEM_WITHIN, NameAHome, RunSystem
@@ -71,20 +71,27 @@ def undo_began(folder: Path) -> float:
 def test_what_the_old_life_has_left_is_dead_before_the_undo(tmp_path: Path, move: Callable[[Path], Path]) -> None:
     home = tmp_path / "home"
     with subprocess.Popen([sys.executable, "-c", SYSTEM_WITHIN, str(home), str(tmp_path)]) as application:
-        until((tmp_path / "pid").exists, "the step")
-        application.send_signal(signal.SIGSTOP)  # it shall not start the system again
-        left = int((tmp_path / "daemon").read_text())
-        killed = [pid for pid in processes_of_home(home) if pid != left]
-        for pid in killed:
-            kill(pid)
-        until(lambda: not any(map(identity_of, killed)), "their end")
-        application.kill()
-    assert identity_of(left), "the daemon has survived them"
-    place = move(home)
-    with SagaOrchestrator(place, settings=SETTINGS) as moved:
-        until(lambda: seen(moved, "within").status is SagaStatus.COMPENSATED, "the undo")
-        assert processes_of_home(place)
-    assert last_beat(tmp_path) < undo_began(tmp_path)
+        try:
+            until((tmp_path / "pid").exists, "the step")
+            application.send_signal(signal.SIGSTOP)  # it shall not start the system again
+            daemon = identity_of(int((tmp_path / "daemon").read_text()))
+            assert daemon is not None
+            killed = [pid for pid in processes_of_home(home) if pid != daemon.pid]
+            for number in (signal.SIGSTOP, signal.SIGKILL):  # none of them shall end what others have left
+                for pid in killed:
+                    kill(pid, number)
+            until(lambda: not any(map(identity_of, killed)), "their end")
+        finally:
+            application.kill()
+    assert is_alive(daemon), "the daemon has survived them"
+    try:
+        place = move(home)
+        with SagaOrchestrator(place, settings=SETTINGS) as moved:
+            until(lambda: seen(moved, "within").status is SagaStatus.COMPENSATED, "the undo")
+            assert processes_of_home(place)
+        assert last_beat(tmp_path) < undo_began(tmp_path)
+    finally:
+        send_signal(daemon, signal.SIGKILL)  # it carries no mark of the run, by which it would be ended
     assert processes_of_home(place) == []
 
 
