@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from antistrophe import CommitUnknownError, SagaOrchestrator, SagaStatus, Settings
+from antistrophe import CommitUnknownError, JournalError, SagaOrchestrator, SagaStatus, Settings
 from antistrophe.journal import SqliteJournal, journal_path
 from tests.actors.staging import Stage, pid_of, seen
 from tests.contract.journal_sagas import accepted, append
 from tests.killing import kill, kill_all
+from tests.waiting import until
 
 PROGRAM = """
 import os, signal, sys
@@ -30,6 +31,8 @@ try:
     append(journal, "s", accepted("s"))
 except JournalError as error:
     print(type(error).__name__, "seen" if journal.load("s") else "not seen", flush=True)
+if then == "none yet":
+    os.kill(os.getpid(), signal.SIGKILL)
 flag.unlink()
 if then:
     append(journal, then, accepted(then))
@@ -81,14 +84,49 @@ def test_a_start_that_was_not_synced_may_be_made_again_after_a_crash(tmp_path: P
     assert stage.log.story("s") == ["begin a", "done a"]
 
 
+def log_of(home: Path) -> Path:
+    return Path(f"{journal_path(home)}-wal")
+
+
 def salts(home: Path) -> bytes:
     """What each log of the journal has of its own."""
-    return Path(f"{journal_path(home)}-wal").read_bytes()[16:24]
+    return log_of(home).read_bytes()[16:24]
 
 
-def test_no_system_goes_on_with_a_log_that_was_not_synced(tmp_path: Path, flag: Path) -> None:
+def test_who_comes_first_after_a_death_begins_the_log_anew_or_is_refused(tmp_path: Path, flag: Path) -> None:
     """A sync that has failed is not made up for by the next one: the kernel takes what it has failed to write for
     written. So whoever comes after a death has all of it written anew, into the file."""
+    home = tmp_path / "home"
+    home.mkdir()
+    words = [sys.executable, "-c", PROGRAM, str(home), str(flag), "none yet"]
+    assert subprocess.run(words, capture_output=True, timeout=60, check=False).returncode == -signal.SIGKILL
+    for _ in range(2):
+        done = opened_elsewhere(home)
+        assert "JournalError" in done.stderr
+        assert "the disk or file system failed it" in done.stderr
+    flag.unlink()
+    left = log_of(home).stat().st_size
+    assert left > 0
+    with closing(SqliteJournal(journal_path(home))) as journal:
+        assert log_of(home).stat().st_size == 0
+        assert all(journal.load(each) for each in ("before", "s"))
+        append(journal, "after", accepted("after"))
+        before = salts(home)
+        with closing(SqliteJournal(journal_path(home))) as beside:
+            append(beside, "beside", accepted("beside"))
+        assert salts(home) == before, "who comes to others goes on with their log"
+    assert not log_of(home).exists()
+
+
+def opened_elsewhere(home: Path) -> subprocess.CompletedProcess[str]:
+    """Open the journal for writing in a process that meets the faults of the disk."""
+    program = "import sys; from antistrophe.journal import SqliteJournal; SqliteJournal(sys.argv[1]).close()"
+    words = [sys.executable, "-c", program, str(journal_path(home))]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("mended", ["before the death", "later"])
+def test_no_system_goes_on_with_a_log_that_was_not_synced(tmp_path: Path, flag: Path, mended: str) -> None:
     stage, home = Stage(tmp_path), tmp_path / "home"
     with SagaOrchestrator(home, settings=Settings(drain_s=0.3)) as orchestrator:
         orchestrator.execute(stage.saga(stage.act("a")))
@@ -96,9 +134,24 @@ def test_no_system_goes_on_with_a_log_that_was_not_synced(tmp_path: Path, flag: 
         with pytest.raises(CommitUnknownError):
             orchestrator.start(stage.saga(stage.act("a"), saga_id="s"))
         before, supervisor = salts(home), pid_of(orchestrator, "supervisor")
-        kill_all(home, signal.SIGSTOP)  # so that nothing is started anew before the disk is well
-        flag.unlink()
-        kill(supervisor)
-        kill_all(home, signal.SIGCONT)
-        orchestrator.execute(stage.saga(stage.act("a")))
+        if mended == "later":
+            kill(supervisor)
+            with pytest.raises(JournalError, match="the disk or file system failed it"):
+                orchestrator.start(stage.saga(stage.act("a"), saga_id="t"))
+            assert salts(home) == before
+            flag.unlink()
+        else:
+            kill_all(home, signal.SIGSTOP)  # so that nothing is started anew before the disk is well
+            flag.unlink()
+            kill(supervisor)
+            kill_all(home, signal.SIGCONT)
+        until(lambda: has_run(orchestrator, stage), "a system that goes on", 60.0)
         assert salts(home) != before
+
+
+def has_run(orchestrator: SagaOrchestrator, stage: Stage) -> bool:
+    try:
+        orchestrator.execute(stage.saga(stage.act("a")))
+    except JournalError:
+        return False
+    return True

@@ -183,8 +183,6 @@ class Launcher:
     def _start_incarnation(self) -> None:
         self._generation += 1
         self._start_until = time.monotonic() + self._settings.open_timeout_s
-        if self._generation > 1:  # what the last one has written and not synced is synced with the file itself
-            self._leave_journal_tidy()
         after_death = self._generation > 1 or self._lock.after_death
         self._incarnation = Incarnation(self._folder, replace(self._configuration, after_death=after_death))
         self._incarnation.start()

@@ -15,7 +15,8 @@ The rules of the file:
 - A process of the system waits for the write lock for a short time only, and never for long again while it is held.
 - Nothing is committed to a file that has lost its name since it was opened (removed, moved, replaced).
 - A commit that stands in the log and could not be synced is unknown: it does not count, and may be found after a crash.
-  No sync makes up for one that has failed; the next commit is written over it, and a new system begins the log anew.
+  No sync makes up for one that has failed. The next commit is written over it; and whoever opens the file first after
+  the death of all who had it open moves the log into the file, and begins it anew.
 - The schema only grows: ``schema.MIGRATIONS`` is a list of steps from one version to the next.
 
 The rules of PostgreSQL:

@@ -38,10 +38,9 @@ ADVICE = {
     ),
 }
 
-_AFTER_THE_WRITE = frozenset(
+SYNC_FAILED = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
+_AFTER_THE_WRITE = SYNC_FAILED | frozenset(
     {
-        sqlite3.SQLITE_IOERR_FSYNC,
-        sqlite3.SQLITE_IOERR_DIR_FSYNC,
         sqlite3.SQLITE_IOERR_NOMEM,
         sqlite3.SQLITE_IOERR_SHMLOCK,
         sqlite3.SQLITE_IOERR_SHMMAP,

@@ -18,10 +18,10 @@ from pathlib import Path
 from antistrophe.errors import JournalError
 from antistrophe.linux.private_files import refuse_foreign
 from antistrophe.storage.commit_note import CommitNote, forget_note, note_path, what_is_missing
-from antistrophe.storage.database import ADVICE, Database, refusal
+from antistrophe.storage.database import ADVICE, SYNC_FAILED, Database, refusal
 from antistrophe.storage.moved_file import refuse_moved
 from antistrophe.storage.schema import APPLICATION_ID, MIGRATIONS, SchemaMigration, migrate
-from antistrophe.storage.write_lock import LockPatience, is_busy
+from antistrophe.storage.write_lock import LockPatience, is_busy, is_open
 
 BUSY_TIMEOUT_S = 60.0
 """How long a statement waits for other processes. The limit is long because SQLite's lock is not fair."""
@@ -59,9 +59,7 @@ def open_database(
     file = Path(path).absolute()
     try:
         _check_place(file, read_only=read_only)
-        if not read_only:
-            _create(file)
-            _refuse_part(file, busy_timeout_s)
+        log_is_left = not read_only and _made_ready(file, busy_timeout_s)
     except OSError as error:
         raise JournalError(f"{file}: can't be used: {error.strerror}; choose a path that can") from error
     database: Database | None = None
@@ -75,6 +73,8 @@ def open_database(
         )
         database = Database(file, connection, patience=patience)
         _prepare(database, synchronous, None if read_only else busy_timeout_s, migrations)
+        if log_is_left:
+            _take_over_log(database)
         database.opened(None if read_only else CommitNote(file, durable=synchronous == "FULL"))
     except BaseException as error:
         if database is not None:
@@ -140,6 +140,14 @@ def _stays_as_it_is(file: Path) -> bool:
     return True
 
 
+def _made_ready(file: Path, timeout_s: float) -> bool:
+    """Make the file where there is none, and refuse one that lacks a part. Returns whether a log was left there."""
+    _create(file)
+    log_is_left = _leaves_log(file)  # asked before the next look opens the file
+    _refuse_part(file, timeout_s)
+    return log_is_left
+
+
 def _create(file: Path) -> None:
     """Create an empty file that only its owner can read, unless the file exists.
 
@@ -150,6 +158,28 @@ def _create(file: Path) -> None:
         os.mknod(file, 0o600 | stat.S_IFREG)
         forget_note(file)
         file.chmod(0o600)  # the umask may have taken some of it
+
+
+def _leaves_log(file: Path) -> bool:
+    """Whether there is a log, and nobody has the file open any more."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.stat(f"{file}-wal").st_size > 0 and not is_open(file)
+    return False
+
+
+def _take_over_log(database: Database) -> None:
+    """Begin the log anew that was left by somebody who was killed.
+
+    There may be commits in it that were never synced, and they count from now on. A later sync does not make up for
+    that: the kernel takes for written what it has once failed to write. So all of it is written anew, into the file.
+    Raises JournalError where the disk fails to sync that. Where something else is in the way, as a full disk is, one
+    goes on with the log.
+    """
+    try:
+        database.begin_log_anew()
+    except JournalError as error:
+        if getattr(error.__cause__, "sqlite_errorcode", None) in SYNC_FAILED:
+            raise
 
 
 def _refuse_part(file: Path, timeout_s: float) -> None:

@@ -1,4 +1,5 @@
-"""The write lock of a database file: who holds it, and how long a process of the system waits for it."""
+"""The locks of a database file: who holds that of writers, how long a process of the system waits for it, and whether
+anybody has the file open."""
 
 from __future__ import annotations
 
@@ -10,12 +11,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from antistrophe.errors import JournalBusyError, JournalError
-from antistrophe.linux.file_locks import command_of, writer_of
+from antistrophe.linux.file_locks import command_of, is_locked, writer_of
 
 T = TypeVar("T")
 
 _WAL_WRITE_BYTE = 120
 """The byte of the -shm file that SQLite's writer locks (the first lock of walIndexLock, in SQLite's file format)."""
+
+_WAL_OPEN_BYTE = 128
+"""The byte of the -shm file that each process shares which has the database open (``UNIX_SHM_DMS`` of SQLite's
+os_unix.c)."""
 
 _SHARED_BYTE = 0x40000002
 """The first of the bytes of the database file that readers share. A connection with ``locking_mode = EXCLUSIVE``, which
@@ -43,6 +48,12 @@ def holder_in_words(path: Path) -> str:
     if pid == os.getpid():
         return f"this process itself ({pid}) holds it, through another connection"
     return f"process {pid} ({command_of(pid) or 'no command'}) holds it"
+
+
+def is_open(path: Path) -> bool:
+    """Whether a process has that database open, this one included: it knows what of the log counts, and SQLite goes by
+    that. If nobody has, all that stands in the log counts for whoever opens it first."""
+    return is_locked(f"{path}-shm", _WAL_OPEN_BYTE)
 
 
 class LockPatience:
