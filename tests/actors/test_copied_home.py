@@ -12,6 +12,7 @@ from antistrophe import AntistropheError, SagaOrchestrator, SagaStatus
 from antistrophe.cli import main
 from antistrophe.cli.exit_codes import DONE
 from tests.actors.staging import Stage, pid_of, seen, wait_for_status
+from tests.chaos.killing import written_outcomes
 from tests.killing import kill_all, signal_to
 from tests.waiting import until
 
@@ -26,7 +27,7 @@ def test_a_copied_home_goes_on_where_its_system_died(tmp_path: Path, stage: Stag
         for role in ("saga", "supervisor"):
             signal_to(pid_of(before, role), signal.SIGSTOP)
         stage.log.open_gate("go")
-        until(lambda: stage.log.find("answered", "done", "b"), "the end of the step, which nobody hears of")
+        until(lambda: written_outcomes(home, "answered"), "the end of the step, which nobody hears of")
         until(lambda: not kill_all(home), "the end of the system")  # its launcher may start others meanwhile
     assert main(["--home", str(home), "copy", "--to", postgres_store_url]) == DONE
     with pytest.raises(AntistropheError, match="name it with journal="):

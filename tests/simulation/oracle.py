@@ -246,10 +246,10 @@ def _not_early(history: History) -> Iterator[Violation]:
             continue
         for call in history.ledger.made(token_of(entry)):
             # Where the system has ended it already, it does not count as timed out, whatever the entry says. While the
-            # journal refuses, a call may begin and die that was given up before it began, when its time to start was
-            # over: the entry comes later.
-            refused = call.told_to_end_at is None and _refused_since(history, call.began_at - _LATE_GO_S, entry.at)
-            given_up = refused and entry.at >= latest
+            # journal refuses, a call may begin that was given up before it began, when its time to start was over: the
+            # entry comes later, and it dies before it is told to end, or is told so when it has just begun.
+            until = entry.at if call.told_to_end_at is None else call.began_at
+            given_up = entry.at >= latest and _refused_since(history, call.began_at - _LATE_GO_S, until)
             if not call.interrupted and not given_up and call.began_at < entry.at < call.began_at + limit_s:
                 yield Violation(Check.EARLY, f"{call.token} had only {entry.at - call.began_at} of {limit_s} s")
 
