@@ -18,6 +18,10 @@ from tests.waiting import until
 SETTINGS = Settings(host_name="one", lease_s=60.0, drain_s=0.2, saga_hosts=1)
 """It renews its lease seldom: what is lost here is no renewal."""
 
+REASONS = "as host one knows", "is behind what this home has seen of it"
+"""Why a host may not work: the one whose commits are missing knows it, or it has itself renewed its lease since the
+standby was gone."""
+
 
 @pytest.fixture
 def pair(lasting_processes: set[int]) -> Iterator[ServerPair]:
@@ -55,11 +59,11 @@ def test_no_host_goes_on_where_the_last_commits_of_one_are_missing(pair: ServerP
         stage.log.open_gate("c")
         until(partial(_says, home, "lacks what this host has committed there"), "the notice", 30.0)
         for each in (home, tmp_path / "two"):
-            until(partial(_says, each, "as host one knows"), "the host that may not work", 30.0)
+            until(partial(_says, each, *REASONS), "the host that may not work", 30.0)
         done = stage.log.story("s")
         assert done == ["begin a", "done a", "begin b", "done b", "begin c", "done c"], "and the fourth does not begin"
         host.close()
-        with pytest.raises(JournalError, match=r"as host one knows: .*--after-restore"):
+        with pytest.raises(JournalError, match=rf"({'|'.join(REASONS)}).*--after-restore"):
             SagaOrchestrator(home, settings=SETTINGS, journal=pair.url)
         stage.log.open_gate("x")
         assert stage.log.story("t") == ["begin x"], "its attempt was ended"
@@ -70,6 +74,7 @@ def test_no_host_goes_on_where_the_last_commits_of_one_are_missing(pair: ServerP
     assert stage.log.story("s") == done, "nothing ran again, or was undone"
 
 
-def _says(home: Path, words: str) -> bool:
-    """Whether the system of that home has said that in its log."""
-    return words in (home / "log" / "system.log").read_text("utf-8")
+def _says(home: Path, *words: str) -> bool:
+    """Whether the system of that home has said one of these in its log."""
+    log = (home / "log" / "system.log").read_text("utf-8")
+    return any(each in log for each in words)
