@@ -62,7 +62,7 @@ def _a_late_kill() -> None:
     end = running_attempts.RunningAttempts.end
 
     def late(self: running_attempts.RunningAttempts, saga_id: str, lease: Lease, grace_s: float, **how: bool) -> None:
-        end(self, saga_id, lease, grace_s + 4.0, **how)
+        end(self, saga_id, lease, grace_s + 2.0, **how)
 
     running_attempts.RunningAttempts.end = late  # type: ignore[method-assign]
 
@@ -87,7 +87,7 @@ def _frames_are_small() -> None:
 
 PLANTED = {
     "what a step started is forgotten once it has left the group": ("G3", _what_left_the_group_lives),
-    "a kill comes four seconds late": ("G10", _a_late_kill),
+    "a kill comes two seconds late": ("G10", _a_late_kill),
     "one step process for all sagas": ("G12", _one_process_for_all),
     "who follows the changes is told when the wait is over": ("G11", _nobody_is_told_of_news),
 }

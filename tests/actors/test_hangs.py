@@ -25,9 +25,11 @@ from tests.actors.staging import Stage, outcome, seen
 from tests.killing import signal_to
 from tests.waiting import until
 
-DECIDED_WITHIN_S = 4.0
-"""The limit and the grace take 0.5 s each; the system may take the rest. The fastest of three runs counts, because the
-machine may do other work."""
+DECIDED_WITHIN_S = 1.5
+"""The limit and the grace take 0.5 s each; the system may take the rest. The fastest of ``RUNS`` counts, because the
+machine may do other work, or stand still."""
+
+RUNS = 5
 
 SHORT: dict[str, Any] = {"timeout_s": 0.5, "kill_grace_s": 0.5}
 
@@ -62,11 +64,10 @@ def test_a_hung_attempt_is_decided_in_time_and_dead_before_it_is_compensated(
     system: SagaOrchestrator, stage: Stage, part: str, isolation: str
 ) -> None:
     system.execute(stage.saga(stage.act("warm")))
-    decided_s = decide(system, stage, part, isolation)
-    for _ in range(2):
-        if decided_s >= DECIDED_WITHIN_S:
-            decided_s = min(decided_s, decide(system, stage, part, isolation))
-    assert decided_s < DECIDED_WITHIN_S
+    decided_s = [decide(system, stage, part, isolation)]
+    while min(decided_s) >= DECIDED_WITHIN_S and len(decided_s) < RUNS:
+        decided_s.append(decide(system, stage, part, isolation))
+    assert min(decided_s) < DECIDED_WITHIN_S, decided_s
 
 
 def decide(system: SagaOrchestrator, stage: Stage, part: str, isolation: str) -> float:
