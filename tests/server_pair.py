@@ -10,7 +10,9 @@ from tests.postgres_cluster import USER, PostgresCluster
 from tests.waiting import until
 
 DATABASE = "shop"
-CANCEL_WAITS = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+_WAITING = "SELECT {}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+CANCEL_WAITS, END_WAITING = _WAITING.format("pg_cancel_backend"), _WAITING.format("pg_terminate_backend")
+"""End each wait of a commit for the standby; or the sessions that wait."""
 
 
 class ServerPair:

@@ -105,8 +105,7 @@ def test_who_comes_first_after_a_death_begins_the_log_anew_or_is_refused(tmp_pat
         assert "JournalError" in done.stderr
         assert "the disk or file system failed it" in done.stderr
     flag.unlink()
-    left = log_of(home).stat().st_size
-    assert left > 0
+    assert log_of(home).stat().st_size > 0
     with closing(SqliteJournal(journal_path(home))) as journal:
         assert log_of(home).stat().st_size == 0
         assert all(journal.load(each) for each in ("before", "s"))

@@ -27,9 +27,9 @@ from tests.contract.hosts_kit import Clock, Host, add_sagas, closing_all, go_on,
 from tests.contract.journal_sagas import accepted
 from tests.cqrs.shop import CreateUser, UserCreated
 from tests.noticing import noticed
-from tests.postgres_cluster import PostgresCluster
+from tests.postgres_cluster import END_SESSIONS, PostgresCluster
 from tests.postgres_fixtures import require_postgres
-from tests.server_pair import CANCEL_WAITS, DATABASE, ServerPair, server_pair
+from tests.server_pair import CANCEL_WAITS, DATABASE, END_WAITING, ServerPair, server_pair
 from tests.waiting import until
 
 ANSWER_S, LEASE_S = 0.3, 2.5
@@ -97,10 +97,6 @@ def test_what_no_standby_has_is_not_confirmed(pair: ServerPair) -> None:
         assert hosts.renew(host.id, HostLoad()) is not None, "the connection is as good as before"
 
 
-CANCEL, END = "pg_cancel_backend", "pg_terminate_backend"
-_WAITING = "SELECT {}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-
-
 class Writer(threading.Thread):
     """Writes something, and knows what it was ``told`` of it: None where it was told that it is written. ``waits``: how
     often it was told to end a wait for the standby: more than once where that takes its time."""
@@ -119,12 +115,12 @@ class Writer(threading.Thread):
             self.told = error
 
 
-def ended_waits(pair: ServerPair, write: Callable[[], object], first: str = CANCEL) -> Writer:
+def ended_waits(pair: ServerPair, write: Callable[[], object], first: str = CANCEL_WAITS) -> Writer:
     """Write something while no standby is there, and end what waits for one."""
     writer = Writer(write)
 
     def is_over() -> bool:
-        writer.waits += len(pair.primary.sql(_WAITING.format(CANCEL if writer.waits else first)))
+        writer.waits += len(pair.primary.sql(CANCEL_WAITS if writer.waits else first))
         return not writer.is_alive()
 
     until(is_over, "the waits for the standby are ended")
@@ -150,7 +146,7 @@ def check_what_is_told(pair: ServerPair, write: Callable[[PostgresJournal, str],
     """What is told as written is on the standby, however often it was tried, and however its answer was lost."""
     with contextlib.closing(PostgresJournal(pair.url, patience_s=5.0)) as journal:  # its tables wait for the standby
         with pair.without_standby():
-            for end in (END, CANCEL):  # the first try, and the same made again
+            for end in (END_WAITING, CANCEL_WAITS):  # the first try, and the same made again
                 writer = ended_waits(pair, partial(write, journal, saga_id), end)
                 assert isinstance(writer.told, CommitUnknownError)
                 assert journal.request_id(saga_id) is not None, "it is there, for whoever reads"
@@ -183,10 +179,7 @@ def test_what_is_only_read_is_confirmed_by_a_commit_that_waits_for_the_standby(p
                 assert ended_waits(pair, own.commit).waits > 0
         journal.confirm()
         assert journal.request_id("read") == "request of read"
-        end_sessions = (
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'client backend'"
-        )
-        pair.primary.sql(f"{end_sessions} AND pid <> pg_backend_pid()")
+        pair.primary.sql(END_SESSIONS, DATABASE)
         with pytest.raises(CommitUnknownError, match="read it again"):
             journal.confirm()
         assert journal.request_id("read") == "request of read"
